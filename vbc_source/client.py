@@ -1,0 +1,230 @@
+"""The only place that sends: pooled connections, retries, throttling, one token for all threads."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from vbc_source.auth import Tokens, VbcCredentials
+from vbc_source.faults import (
+    BrokenAnswer,
+    GatewayFault,
+    SettingsError,
+    Throttled,
+    TokenRejected,
+    Unavailable,
+    read_fault,
+)
+from vbc_source.throttle import Throttle
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Params = Mapping[str, str | int]
+
+CONNECT_SECONDS, READ_SECONDS = 10, 60
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 20.0  # seconds
+LONGEST_THROTTLE = 3600.0  # seconds without a single request let through
+
+
+class Bearer(AuthBase):
+    """Sets the token on one request; as an auth object, so that no .netrc replaces it."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Put the header on."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class _DropQuery(logging.Filter):
+    """Keeps query strings, which may hold phone numbers, out of urllib3's debug log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                arg.split("?", 1)[0] if isinstance(arg, str) else arg for arg in record.args
+            )
+        return True
+
+
+_drop_query = _DropQuery()
+
+
+class Client:
+    """Sends requests to one gateway for one login.
+
+    Constructing it sends nothing and opens nothing.
+
+    Args:
+        base_url: the gateway, such as `https://api.vonage.com`.
+        credentials: how to log in.
+        requests_per_minute: a budget for all requests of all threads; None for none.
+        retry_seconds: how long to go on asking a gateway that fails, seconds.
+        connections: how many connections to keep open.
+        clock: wall clock, seconds since 1970.
+        throttle: the gate all threads pass; made from `requests_per_minute` unless given.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: VbcCredentials,
+        *,
+        requests_per_minute: int | None = None,
+        retry_seconds: float = 60.0,
+        connections: int = 8,
+        clock: Callable[[], float] = time.time,
+        throttle: Throttle | None = None,
+    ) -> None:
+        if not base_url.startswith(("http://", "https://")):
+            raise SettingsError(f"base_url must begin with https://, not {base_url!r}")
+        self.base_url = base_url.rstrip("/")
+        self.throttle = throttle or Throttle(requests_per_minute)
+        self.requests_sent = 0
+        self._count = threading.Lock()
+        self._retry_seconds = retry_seconds
+        self._clock = clock
+        self._session = _open_session(connections)
+        self._tokens = Tokens(credentials, self.base_url, self._post_login, clock=clock)
+
+    def get(self, path: str, params: Params | None, read: Callable[[bytes], T], *, what: str) -> T:
+        """Get a resource and read it; repeats what may be repeated.
+
+        Args:
+            path: below `base_url`, such as `/t/vbc.prod/…`.
+            params: the query.
+            read: turns the body into the result; a ValueError from it means the body is broken.
+            what: names the request in errors and logs, without personal data.
+
+        Raises:
+            GatewayFault: the gateway's last word; its class says what kind.
+            LoginRefused: the credentials were refused.
+        """
+        # dates hold "+" and ":"; a bare "+" would read as a space
+        url = f"{self.base_url}{path}" + (f"?{urlencode(params)}" if params else "")
+        token = self._tokens.current()
+
+        def attempt() -> T:
+            return self._read(self._send("GET", url, auth=Bearer(token)), read)
+
+        try:
+            try:
+                return self._repeat(attempt, what)
+            except TokenRejected:
+                token = self._tokens.renew(token)
+                return self._repeat(attempt, what)
+        except GatewayFault as fault:
+            fault.args = (f"{what}: {fault}",)
+            raise
+
+    def log_in(self) -> str:
+        """Make sure that there is a token; returns the gateway it is for.
+
+        Raises:
+            LoginRefused: the credentials were refused.
+        """
+        self._tokens.current()
+        return self.base_url
+
+    def close(self) -> None:
+        """Wake waiting threads and drop the connections."""
+        self.throttle.close()
+        self._session.close()
+
+    def _post_login(self, form: Mapping[str, str]) -> tuple[int, bytes]:
+        """Post to /token; only a gateway that fails is asked again, never one that refuses."""
+
+        def attempt() -> tuple[int, bytes]:
+            answer = self._send("POST", f"{self.base_url}/token", data=dict(form))
+            if answer.status_code == 200 and not answer.content.lstrip().startswith(b"{"):
+                raise BrokenAnswer(200)
+            fault = read_fault(answer.status_code, answer.content, answer.headers, self._clock())
+            if isinstance(fault, (Unavailable, Throttled)):
+                raise fault
+            return answer.status_code, answer.content
+
+        return self._repeat(attempt, "login")
+
+    def _send(self, method: str, url: str, **options: Any) -> requests.Response:
+        self.throttle.pass_through()
+        with self._count:
+            self.requests_sent += 1
+        try:
+            # redirects are answers here: a token never follows one
+            return self._session.request(
+                method, url, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, **options
+            )
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
+            raise SettingsError(f"base_url is not a usable address: {self.base_url!r}") from None
+        except requests.RequestException as error:
+            # its text holds the address with the query, so only its kind is told
+            raise Unavailable(0, hint=f"{type(error).__name__} at {self.base_url}") from None
+
+    def _read(self, answer: requests.Response, read: Callable[[bytes], T]) -> T:
+        fault = read_fault(answer.status_code, answer.content, answer.headers, self._clock())
+        if fault:
+            raise fault
+        if answer.status_code != 200:
+            raise BrokenAnswer(answer.status_code)
+        try:
+            return read(answer.content)
+        except ValueError as error:
+            raise BrokenAnswer(answer.status_code, hint=str(error)) from None
+
+    def _repeat(self, attempt: Callable[[], T], what: str) -> T:
+        failures = throttles = 0
+        failing_since = self._clock()
+        while True:
+            try:
+                result = attempt()
+            except Throttled as fault:
+                throttles, failures = throttles + 1, 0
+                self._wait_for_all(fault, throttles, what)
+            except Unavailable as fault:
+                seconds, now = _backoff(failures), self._clock()
+                failing_since = failing_since if failures else now
+                failures += 1
+                if now + seconds - failing_since > self._retry_seconds:
+                    raise
+                log.warning("%s: %s; trying again in %.1f s", what, fault, seconds)
+                self.throttle.sleep(seconds)
+            else:
+                self.throttle.succeeded()
+                return result
+
+    def _wait_for_all(self, fault: Throttled, throttles: int, what: str) -> None:
+        told = fault.retry_after or 0.0
+        seconds = told + random.uniform(0, 0.5) if told > 0 else _backoff(throttles)
+        throttled_for = self.throttle.pause(seconds)
+        if throttled_for + seconds > LONGEST_THROTTLE:
+            raise fault
+        log.warning("%s: throttled by the gateway; all threads wait %.0f s", what, seconds)
+
+
+def _backoff(failures: int) -> float:
+    """Exponential, with jitter; seconds."""
+    return min(FIRST_BACKOFF * 2**failures, LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
+
+
+def _open_session(connections: int) -> requests.Session:
+    session = requests.Session()
+    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    session.headers["User-Agent"] = f"vbc-source/{version('vbc-source')}"
+    session.headers["Accept"] = "application/json"
+    logging.getLogger("urllib3.connectionpool").addFilter(_drop_query)
+    return session

@@ -1,0 +1,104 @@
+"""Says in plain words what works, what does not, and what to change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import dlt
+from dlt.common.configuration.inject import with_config
+
+from vbc_source.auth import SETTINGS, VbcCredentials
+from vbc_source.client import Client
+from vbc_source.faults import VbcError
+from vbc_source.records import read_page
+from vbc_source.settings import BASE_URL, RECORDING_API, SELF, read_accounts
+from vbc_source.sync import explain
+
+PROVISIONING = "/t/vbc.prod/provisioning/api"
+RETRY_SECONDS = 5.0  # somebody is waiting for the answer
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report.
+
+    Attributes:
+        subject: what was looked at.
+        works: whether it works.
+        text: what was found, and what to change where it does not work.
+        needed: whether `vbc sync` needs it.
+    """
+
+    subject: str
+    works: bool
+    text: str
+    needed: bool = True
+
+
+@with_config(sections=("sources", "vbc"))
+def examine(
+    pipeline: dlt.Pipeline,
+    credentials: VbcCredentials = dlt.secrets.value,
+    base_url: str = BASE_URL,
+    recording_api: str = RECORDING_API,
+    account_id: str | int | list[str] = SELF,
+) -> Iterator[Finding]:
+    """Look at credentials, login, accounts, subscriptions and destination, one by one.
+
+    What cannot work because of an earlier finding is left out.
+
+    Args:
+        pipeline: whose destination to look at.
+        credentials: these and the rest as for `vbc_source`, from the same configuration.
+        base_url: the gateway.
+        recording_api: path of the Call Recording API.
+        account_id: one account or several.
+    """
+    missing = "" if credentials.access_token else ", ".join(credentials.missing())
+    yield Finding("credentials", not missing, f"set {missing} in {SETTINGS}" if missing else "are set")
+    if not missing:
+        with closing(Client(base_url, credentials, retry_seconds=RETRY_SECONDS)) as client:
+            login = _try("login", lambda: f"{client.log_in()} works; runs share its token")
+            yield login
+            for account in read_accounts(account_id) if login.works else ():
+                yield _look_at_account(client, recording_api, account)
+                yield _look_at_provisioning(client, account)
+    yield _try("destination", lambda: _look_at_destination(pipeline))
+
+
+def _try(subject: str, look: Callable[[], str], needed: bool = True) -> Finding:
+    try:
+        return Finding(subject, True, look(), needed)
+    except VbcError as error:
+        return Finding(subject, False, str(error), needed)
+
+
+def _look_at_account(client: Client, recording_api: str, account: str) -> Finding:
+    def look() -> str:
+        path = f"{recording_api}/accounts/{account}/company_call_recordings"
+        page = client.get(path, {"page_size": 1}, read_page, what="Call Recording API")
+        real = [found for link in page.links for found in re.findall(r"/accounts/(\w+)/", link)]
+        return f"account {real[0] if real else account}: {page.total_items:,} company recordings"
+
+    return _try(f"company recordings of {account}", look)
+
+
+def _look_at_provisioning(client: Client, account: str) -> Finding:
+    def look() -> str:
+        path = f"{PROVISIONING}/accounts/{account}/users"
+        client.get(path, {"page_size": 1}, len, what="Provisioning API")
+        return "subscribed"
+
+    return _try("Provisioning API", look, needed=False)
+
+
+def _look_at_destination(pipeline: dlt.Pipeline) -> str:
+    try:
+        with pipeline.sql_client() as sql:
+            sql.execute_sql("SELECT 1")
+    except Exception as error:
+        raise explain(error) from error
+    return f"{pipeline.destination.destination_name} answers; tables go to dataset {pipeline.dataset_name}"

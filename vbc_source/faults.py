@@ -1,0 +1,246 @@
+"""Gateway answers become values or one of these errors. Pure: bytes in, errors out.
+
+    VbcError                     whatever this package raises on purpose
+    ├── SettingsError            stop: a setting is missing or malformed; the message names it
+    ├── LoginRefused             stop: the credentials were refused; never tried again
+    ├── ScanFailed               stop: a window could not be proven complete
+    └── GatewayFault             the gateway answered with a fault, or not at all
+        ├── Unavailable          retry: back end down, suspended or slow; connection broken
+        │   └── BrokenAnswer     retry: status 200, but the body is not what was asked for
+        ├── Throttled            wait, all threads, then repeat
+        ├── TokenRejected        renew the token once, then repeat
+        ├── NotFound             skip: no such resource, or it is gone
+        ├── BadRequest           stop: a parameter was refused
+        └── Forbidden            stop: the API user lacks a right
+            └── NotSubscribed    stop: the application lacks a subscription
+
+The three body formats and the codes are those of WSO2 API Manager, in front of every VBC API.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+
+class VbcError(Exception):
+    """Whatever this package raises on purpose."""
+
+
+class SettingsError(VbcError):
+    """A setting is missing or malformed."""
+
+
+class LoginRefused(VbcError):
+    """The gateway refused the credentials; asking again could lock the user."""
+
+
+class ScanFailed(VbcError):
+    """A window of recordings kept changing, or never added up, while it was read."""
+
+
+class GatewayFault(VbcError):
+    """The gateway answered with a fault.
+
+    Attributes:
+        status: HTTP status, 0 where there was no answer.
+        code: the gateway's own code, such as 900804, or None.
+        retry_after: seconds until the gateway allows requests again, or None where it did not say.
+    """
+
+    meaning = "the gateway answered with a fault"
+
+    def __init__(
+        self, status: int, code: int | None = None, hint: str = "", retry_after: float | None = None
+    ) -> None:
+        self.status, self.code, self.retry_after = status, code, retry_after
+        told = ", ".join(
+            part for part in (f"HTTP {status}" if status else "", f"code {code}" if code else "", hint) if part
+        )
+        super().__init__(f"{self.meaning} ({told})" if told else self.meaning)
+
+
+class Unavailable(GatewayFault):
+    """The gateway or the back end behind it is down, suspended, slow or unreachable."""
+
+    meaning = "the VBC gateway did not answer properly"
+
+
+class BrokenAnswer(Unavailable):
+    """The status said success, but the body is empty, cut off, HTML or a fault."""
+
+    meaning = "the VBC gateway answered with something that is not the data asked for"
+
+
+class Throttled(GatewayFault):
+    """A quota is used up; every thread has to wait."""
+
+    meaning = "the VBC gateway throttles this application"
+
+
+class TokenRejected(GatewayFault):
+    """The access token is invalid, expired or was revoked."""
+
+    meaning = "the VBC gateway rejects the access token"
+
+
+class NotFound(GatewayFault):
+    """No such resource, or it is gone."""
+
+    meaning = "the VBC gateway knows no such resource"
+
+
+class BadRequest(GatewayFault):
+    """A parameter was refused."""
+
+    meaning = "the VBC gateway refuses the request"
+
+
+class Forbidden(GatewayFault):
+    """The API user or the token lacks a right."""
+
+    meaning = (
+        "the API user is not authorized for this; give the user the right in the VBC admin portal "
+        "(an account administrator sees the company's recordings), or use another user"
+    )
+
+
+class NotSubscribed(Forbidden):
+    """The application is not subscribed to the API."""
+
+    meaning = "the application is not subscribed to this API; subscribe it in the developer portal"
+
+
+class _Told(NamedTuple):
+    """What a fault body says."""
+
+    code: int | None
+    message: str
+    text: str
+    next_access: str
+
+
+_REJECTED = range(900900, 900908)
+_THROTTLED = range(900800, 900808)
+_BACKEND = (*range(101000, 102000), *range(303000, 304000))
+_MONTHS = {
+    name: month
+    for month, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
+}
+_ACCESS_TIME = re.compile(r"(\d{4})-([A-Z][a-z]{2})-(\d{2}) (\d{2}):(\d{2}):(\d{2})")
+_PRIVATE = re.compile(r"\S*@\S*|\+?\d[\d ().-]{5,}\d")
+
+
+def read_fault(status: int, body: bytes, headers: Mapping[str, str], now: float) -> GatewayFault | None:
+    """Say which fault an answer is, whatever format it comes in; None where it is no fault.
+
+    A body with status 200 is a fault as well when it carries one, is empty or is HTML: gateways
+    have been seen to answer so.
+
+    Args:
+        status: the HTTP status.
+        body: the whole body.
+        headers: the answer's headers.
+        now: seconds since 1970, used where the answer bears no date of its own.
+    """
+    if status in (202, 204):
+        return None
+    told = _read_body(body)
+    if told is None and status == 200:
+        return None
+    code, message = (told.code, told.message) if told else (None, "")
+    kind = _classify(status, code)
+    hint = redact(message) if kind in (BadRequest, GatewayFault) else ""
+    return kind(status, code, hint, _read_retry_after(headers, told, now))
+
+
+def _classify(status: int, code: int | None) -> type[GatewayFault]:
+    by_code: dict[int | None, type[GatewayFault]] = {900908: NotSubscribed, 900909: NotSubscribed, 900910: Forbidden}
+    if code in by_code:
+        return by_code[code]
+    if status == 429 or code in _THROTTLED:
+        return Throttled
+    if status == 401 or code in _REJECTED:
+        return TokenRejected
+    if code in _BACKEND or status >= 500 or status == 408:
+        return Unavailable
+    by_status: dict[int, type[GatewayFault]] = {403: Forbidden, 404: NotFound}
+    if status in by_status:
+        return by_status[status]
+    return BadRequest if 400 <= status < 500 else BrokenAnswer
+
+
+def _read_body(body: bytes) -> _Told | None:
+    """Read a fault in any of the three formats; None where the body is no fault."""
+    text = body.strip()
+    if not text:
+        return _Told(None, "", "", "")
+    if text.startswith(b"<"):
+        return _read_xml(text.decode("utf-8", "replace"))
+    # only what looks like a fault is decoded here: a page of data is decoded once, by its reader
+    if b'"fault"' not in text[:200] and b'"code"' not in text[:2000]:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    fault = found.get("fault", found)
+    if not isinstance(fault, dict) or "code" not in fault or "_embedded" in found:
+        return None
+    said = {key: str(fault.get(key) or "") for key in ("message", "description", "nextAccessTime")}
+    return _Told(_number(fault["code"]), said["message"], said["description"], said["nextAccessTime"])
+
+
+def _read_xml(text: str) -> _Told:
+    def tag(name: str) -> str:
+        found = re.search(rf"<(?:\w+:)?{name}>(.*?)</(?:\w+:)?{name}>", text, re.DOTALL)
+        return found.group(1).strip() if found else ""
+
+    return _Told(_number(tag("code")), tag("message"), tag("description"), tag("nextAccessTime"))
+
+
+def _number(value: Any) -> int | None:
+    return int(value) if str(value).strip().isdigit() else None
+
+
+def _read_retry_after(headers: Mapping[str, str], told: _Told | None, now: float) -> float | None:
+    """Seconds until requests are allowed again: the later of what the header and the body say."""
+    # measured from the gateway's own date, so that two clocks need not agree
+    answered = _read_date(headers.get("Date", "")) or datetime.fromtimestamp(now, timezone.utc)
+    header = headers.get("Retry-After", "").strip()
+    said = [_read_date(header)]
+    said += [_read_access_time(text) for text in ((told.next_access, told.text) if told else ())]
+    seconds = [(moment - answered).total_seconds() for moment in said if moment]
+    if header.isdigit():  # RFC 9110 allows seconds too
+        seconds.append(float(header))
+    return max(seconds, default=None)
+
+
+def _read_access_time(text: str) -> datetime | None:
+    found = _ACCESS_TIME.search(text)
+    if not found or found.group(2) not in _MONTHS:
+        return None
+    year, _, day, hour, minute, second = (int(part) if part.isdigit() else 0 for part in found.groups())
+    try:
+        return datetime(year, _MONTHS[found.group(2)], day, hour, minute, second, tzinfo=timezone.utc)
+    except ValueError:
+        return None
+
+
+def _read_date(value: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def redact(text: str) -> str:
+    """Take numbers that may be phone numbers, and addresses, out of a text from the gateway."""
+    return _PRIVATE.sub("…", text)[:200]
