@@ -161,7 +161,9 @@ class Tokens:
     def _log_in(self, cache: TokenCache) -> Login:
         credentials = self._credentials
         if not (credentials.username and credentials.password):
-            reason = f"VBC refused the refresh_token in {SETTINGS}; it lives 7 days and works once: set a new one"
+            reason = (
+                f"VBC refused the refresh_token in {SETTINGS}; it lives 7 days and works once: set a new one"
+            )
             raise self._refused(cache, reason, None)
         realm = "" if credentials.username.lower().endswith(REALM) else REALM
         form = self._form(
@@ -189,7 +191,9 @@ class Tokens:
             lifetime = float(answer.get("expires_in") or 3600)
             # renewed a little early: a token must not end while a request is on its way
             expires_at = self._clock() + lifetime - min(60.0, lifetime / 10)
-            return Login(str(answer["access_token"]), answer.get("refresh_token") or refresh_token, expires_at)
+            return Login(
+                str(answer["access_token"]), answer.get("refresh_token") or refresh_token, expires_at
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise LoginRefused("VBC answered the login without an access token") from None
 
@@ -207,15 +211,15 @@ def _explain_refusal(status: int, body: bytes, now: float) -> tuple[str, float |
     text = body.decode("utf-8", "replace").lower()
     if "17003" in text or "locked" in text:
         reason = (
-            f"VBC has locked the user in {SETTINGS} after failed logins; wait 30 minutes without any attempt, "
-            "or have an administrator unlock the user"
+            f"VBC has locked the user in {SETTINGS} after failed logins; wait 30 minutes without any "
+            "attempt, or have an administrator unlock the user"
         )
         return reason, now + LOCKED_SECONDS
     if "invalid_client" in text:
         return f"VBC refused the application: check client_id and client_secret in {SETTINGS}", None
     reason = (
-        f"VBC refused the login (HTTP {status}): check username and password in {SETTINGS}. It was tried once and "
-        "is not repeated, since a few failed logins lock the user for about 30 minutes; a locked user is "
-        "unlocked by waiting that long or by an administrator. Single sign-on users cannot log in so"
+        f"VBC refused the login (HTTP {status}): check username and password in {SETTINGS}. It was tried "
+        "once and is not repeated, since a few failed logins lock the user for about 30 minutes; a locked "
+        "user is unlocked by waiting that long or by an administrator. Single sign-on users cannot log in so"
     )
     return reason, None

@@ -19,17 +19,13 @@ from vbc_source.windows import read_instant
 INSTANT_HELP = "ISO date or instant, such as 2025-01-31 or 2025-01-31T08:00:00Z."
 
 
-class IsoDate(click.ParamType):
-    """An ISO date or instant."""
-
-    name = "date"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Read it; UTC where it names no zone."""
-        try:
-            return read_instant(value)
-        except ValueError:
-            self.fail(f"{value!r} is no ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z", param, ctx)
+def read_date(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    """Read an ISO date or instant; UTC where it names no zone."""
+    try:
+        return read_instant(value) if value else None
+    except ValueError:
+        text = f"{value!r} is no ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z"
+        raise click.BadParameter(text, ctx, param) from None
 
 
 class Command(click.Command):
@@ -87,8 +83,12 @@ def main() -> None:
 
 @main.command(cls=Command)
 @pipeline_options
-@click.option("--start-date", type=IsoDate(), help=f"Oldest start to read. {INSTANT_HELP}")
-@click.option("--end-date", type=IsoDate(), help="Newest start to read: a backfill that leaves state alone.")
+@click.option(
+    "--start-date", callback=read_date, metavar="DATE", help=f"Oldest start to read. {INSTANT_HELP}"
+)
+@click.option(
+    "--end-date", callback=read_date, metavar="DATE", help="Newest start: a backfill, without state."
+)
 @click.option("--resources", help="Only these, separated by commas.")
 def sync(
     pipeline: str,
@@ -101,16 +101,10 @@ def sync(
     """Load what is new, after finishing what a failed run left."""
     from vbc_source.sync import open_pipeline, open_source, run_sync
 
-    source = open_source(start_date=start_date, end_date=end_date)
-    if resources:
-        chosen = [name.strip() for name in resources.split(",")]
-        unknown = [name for name in chosen if name not in source.resources]
-        if unknown:
-            raise click.BadParameter(
-                f"{', '.join(unknown)}; there is {', '.join(source.resources)}", param_hint="--resources"
-            )
-        source = source.with_resources(*chosen)
-    outcome = run_sync(open_pipeline(pipeline, destination, dataset), source)
+    chosen = [name.strip() for name in resources.split(",")] if resources else []
+    outcome = run_sync(
+        open_pipeline(pipeline, destination, dataset), lambda: open_source(start_date, end_date, chosen)
+    )
     if outcome.finished_earlier:
         click.echo(f"Loaded {outcome.finished_earlier} package(s) that an earlier run had left.")
     click.echo(

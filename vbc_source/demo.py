@@ -32,12 +32,13 @@ TABLES = {
 
 NEXT = f"""
 What to type next:
-  make demo                 again: loads what has arrived since
-  .venv/bin/python -c "import duckdb; print(duckdb.sql('FROM \\"{DATABASE}\\".vbc.scan_windows'))"
-                            not needed, but shows what was proven, window by window
-With an account of your own: cp .dlt/secrets.example.toml .dlt/secrets.toml, fill it in, remove {DATABASE}, then
-  .venv/bin/vbc doctor      what works, what does not, what to change
-  .venv/bin/vbc sync        the same job on your recordings"""
+  make demo                  again: loads what has arrived since, and says how few requests that took
+  .venv/bin/vbc --help       all commands
+With an account of your own:
+  cp .dlt/secrets.example.toml .dlt/secrets.toml     and fill it in
+  rm {DATABASE}              the invented recordings
+  .venv/bin/vbc doctor       what works, what does not, what to change
+  .venv/bin/vbc sync         the same job on your recordings"""
 
 
 def import_emulator() -> ModuleType:
@@ -74,7 +75,7 @@ def run_demo(recordings: int, seed: int, say: Callable[[str], None]) -> Outcome:
             client_id="demo-client", client_secret="demo-secret", username="demo", password="demo-password"
         )
         before = 0 if first else _count(pipeline)
-        outcome = run_sync(pipeline, vbc_source(credentials=credentials, base_url=url))
+        outcome = run_sync(pipeline, lambda: vbc_source(credentials=credentials, base_url=url))
     say(
         f"\nRead and proven complete: {outcome.recordings:,} recordings in {outcome.windows} windows with "
         f"{outcome.requests} list requests, {outcome.seconds:.1f} s."
@@ -95,10 +96,16 @@ def _count(pipeline: dlt.Pipeline) -> int:
 def _format(pipeline: dlt.Pipeline, query: str) -> str:
     with pipeline.sql_client() as sql, sql.execute_query(query) as cursor:
         names = [column[0] for column in cursor.description]
-        rows = [[f"{cell:,.0f}" if not isinstance(cell, str) else cell for cell in row] for row in cursor.fetchall()]
+        rows = [
+            [f"{cell:,.0f}" if not isinstance(cell, str) else cell for cell in row]
+            for row in cursor.fetchall()
+        ]
     widths = [max(len(line[column]) for line in [names, *rows]) for column in range(len(names))]
     lines = [
-        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in [names, *rows]
     ]
     return "\n".join(f"  {line}" for line in lines)

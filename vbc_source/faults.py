@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -59,7 +60,9 @@ class GatewayFault(VbcError):
     ) -> None:
         self.status, self.code, self.retry_after = status, code, retry_after
         told = ", ".join(
-            part for part in (f"HTTP {status}" if status else "", f"code {code}" if code else "", hint) if part
+            part
+            for part in (f"HTTP {status}" if status else "", f"code {code}" if code else "", hint)
+            if part
         )
         super().__init__(f"{self.meaning} ({told})" if told else self.meaning)
 
@@ -127,10 +130,7 @@ class _Told(NamedTuple):
 _REJECTED = range(900900, 900908)
 _THROTTLED = range(900800, 900808)
 _BACKEND = (*range(101000, 102000), *range(303000, 304000))
-_MONTHS = {
-    name: month
-    for month, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
-}
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _ACCESS_TIME = re.compile(r"(\d{4})-([A-Z][a-z]{2})-(\d{2}) (\d{2}):(\d{2}):(\d{2})")
 _PRIVATE = re.compile(r"\S*@\S*|\+?\d[\d ().-]{5,}\d")
 
@@ -159,7 +159,11 @@ def read_fault(status: int, body: bytes, headers: Mapping[str, str], now: float)
 
 
 def _classify(status: int, code: int | None) -> type[GatewayFault]:
-    by_code: dict[int | None, type[GatewayFault]] = {900908: NotSubscribed, 900909: NotSubscribed, 900910: Forbidden}
+    by_code: dict[int | None, type[GatewayFault]] = {
+        900908: NotSubscribed,
+        900909: NotSubscribed,
+        900910: Forbidden,
+    }
     if code in by_code:
         return by_code[code]
     if status == 429 or code in _THROTTLED:
@@ -184,13 +188,13 @@ def _read_body(body: bytes) -> _Told | None:
     # only what looks like a fault is decoded here: a page of data is decoded once, by its reader
     if b'"fault"' not in text[:200] and b'"code"' not in text[:2000]:
         return None
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(found, dict):
-        return None
-    fault = found.get("fault", found)
+    with suppress(ValueError):
+        return _read_json(json.loads(text))
+    return None
+
+
+def _read_json(found: Any) -> _Told | None:
+    fault = found.get("fault", found) if isinstance(found, dict) else None
     if not isinstance(fault, dict) or "code" not in fault or "_embedded" in found:
         return None
     said = {key: str(fault.get(key) or "") for key in ("message", "description", "nextAccessTime")}
@@ -226,9 +230,10 @@ def _read_access_time(text: str) -> datetime | None:
     found = _ACCESS_TIME.search(text)
     if not found or found.group(2) not in _MONTHS:
         return None
-    year, _, day, hour, minute, second = (int(part) if part.isdigit() else 0 for part in found.groups())
+    month = _MONTHS.index(found.group(2)) + 1
+    year, day, hour, minute, second = map(int, found.group(1, 3, 4, 5, 6))
     try:
-        return datetime(year, _MONTHS[found.group(2)], day, hour, minute, second, tzinfo=timezone.utc)
+        return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
     except ValueError:
         return None
 

@@ -148,8 +148,9 @@ def _take_columns(rows: Sequence[Any]) -> Columns:
 
 
 def _read_ids(values: list[Any]) -> list[int]:
-    ids = [value if type(value) is int else _to_integer(value) for value in values]
-    if None in ids:
+    read = [value if type(value) is int else _to_integer(value) for value in values]
+    ids = [value for value in read if value is not None]
+    if len(ids) < len(values):
         raise ValueError("a recording bears no numeric id")
     return ids
 
@@ -182,11 +183,7 @@ def build_recordings(
     columns |= zip(table.column_names, table.columns, strict=True)
     for name in dict.fromkeys(name for page in pages for name in page.further):
         nothing = [None]
-        values = [
-            value
-            for page in pages
-            for value in page.further.get(name) or nothing * len(page.table)
-        ]
+        values = [value for page in pages for value in page.further.get(name) or nothing * len(page.table)]
         if any(value is not None for value in values):
             columns |= _build(name, values, known(name) or guess_type(values))
     return _drop_repeated(_nullable(columns, required))
@@ -221,7 +218,7 @@ def _build(name: str, values: list[Any], kind: pa.DataType) -> dict[str, pa.Arra
             return {name: pa.array(values, kind)}
     except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, OverflowError):
         pass
-    convert = _CONVERT.get(kind, _to_text)
+    convert: Callable[[Any], Any] = _CONVERT.get(kind, _to_text)
     fitting = [None if value is None else convert(value) for value in values]
     others = [
         None if value is None or fit is not None else _to_text(value)
@@ -237,7 +234,7 @@ def _build_list(values: list[Any]) -> pa.Array:
     """Build a column of lists of text; a lone value counts as a list of one."""
     for kind in (pa.int64(), pa.string()):  # compiled, where all items are of one kind
         with suppress(pa.ArrowInvalid, pa.ArrowTypeError):
-            return pc.cast(pa.array(values, pa.list_(kind)), TEXTS)
+            return pa.array(values, pa.list_(kind)).cast(TEXTS)
     lists = [value if isinstance(value, list) else [] if value is None else [value] for value in values]
     texts = [[_to_text(item) if item or item == 0 else None for item in items] for items in lists]
     return pa.array(texts, TEXTS)

@@ -29,7 +29,7 @@ Rows = TypeVar("Rows")
 Item = TypeVar("Item")
 
 SMALLER_PAGES = (100, 10)  # what to ask for when a page size is refused; 10 is the API's default
-WINDOW_ROWS, WINDOW_PAGES = 25_000, 100  # a window that holds more is cut
+WINDOW_ROWS, WINDOW_PAGES = 20_000, 100  # a window that holds more is cut
 MOST_MENDED = 5  # seconds of a window that are read by themselves; with more, the window is cut
 FILL = 0.75  # how full the pieces are meant to be: calls are not spread evenly
 MOST_ATTEMPTS = 12  # readings of one span, each of half the size, before it is given up
@@ -79,24 +79,24 @@ Fetch = Callable[[Window, int, int], Page[Rows]]
 
 
 class _Reading(Generic[Rows]):
-    """The pages of one reading of a window, by number."""
+    """The pages of one reading of a window."""
 
     def __init__(self, number: int, first: Page[Rows]) -> None:
         self.total = first.total_items
-        self.pages: dict[int, Page[Rows] | None] = {number: first}
+        self.pages = [first]
+        self.numbers = {number}
 
     def add(self, number: int, page: Page[Rows] | None) -> bool:
         """Take a page in, or None where there is none; False where it contradicts the others."""
-        self.pages[number] = page
-        return page is None or page.total_items == self.total
-
-    @property
-    def found(self) -> tuple[Page[Rows], ...]:
-        return tuple(page for _, page in sorted(self.pages.items()) if page)
+        self.numbers.add(number)
+        if page is None:
+            return True
+        self.pages.append(page)
+        return page.total_items == self.total
 
     @property
     def ids(self) -> frozenset[int]:
-        return frozenset().union(*(page.seconds for page in self.found))
+        return frozenset().union(*(page.seconds for page in self.pages))
 
     @property
     def complete(self) -> bool:
@@ -107,7 +107,7 @@ class _Reading(Generic[Rows]):
         """Seconds whose rows came on two pages: equal starts have no fixed order, so one may lack."""
         seen: set[int] = set()
         torn: set[int | None] = set()
-        for page in self.found:
+        for page in self.pages:
             torn |= {page.seconds[id_] for id_ in page.seconds.keys() & seen}
             seen |= page.seconds.keys()
         return {second for second in torn if second is not None}
@@ -150,7 +150,7 @@ class Scan(Generic[Rows]):
                 continue
             reading = self._read_pages(part, _Reading(number, first))
             if reading.complete:
-                yield Proof(part, reading.found, reading.total, self._requests, attempt)
+                yield Proof(part, tuple(reading.pages), reading.total, self._requests, attempt)
                 self._requests = 0
                 continue
             self._check_attempts(part, attempt, reading)
@@ -187,9 +187,13 @@ class Scan(Generic[Rows]):
         size = max(first.count, 1)
         if first.total_items <= size or not window.divisible or self._is_behind(first):
             return []
-        if window.start + SECOND < self._settled_before < window.end - SECOND:
-            return [Window(window.start, self._settled_before), Window(self._settled_before, window.end)]
-        most = min(WINDOW_ROWS, WINDOW_PAGES * size) if window.end <= self._settled_before else size
+        if window.end > self._settled_before:
+            edge = _edge(window, first)
+            if edge:
+                return [Window(window.start, edge), Window(edge, window.end)]
+            most = size
+        else:
+            most = min(WINDOW_ROWS, WINDOW_PAGES * size)
         return window.split(ceil(first.total_items / (FILL * most))) if first.total_items > most else []
 
     def _cut_settled(self, window: Window) -> list[Window]:
@@ -205,13 +209,10 @@ class Scan(Generic[Rows]):
         return self.page_base is None and first.count < min(said, first.total_items)
 
     def _read_pages(self, window: Window, reading: _Reading[Rows]) -> _Reading[Rows]:
-        (first,) = reading.found
-        if self._is_behind(first):
+        if self._is_behind(reading.pages[0]):
             self._find_base(window, reading)
-        size = max(page.count for page in reading.found)
-        base = 1 if self.page_base is None else self.page_base
-        last = base + ceil(reading.total / size) if size else base
-        agreed = self._read_rest(window, reading, [n for n in range(base, last) if n not in reading.pages])
+        rest = [number for number in self._numbers(reading) if number not in reading.numbers]
+        agreed = self._read_rest(window, reading, rest)
         if agreed and not reading.complete:
             self._mend(reading)
         if self.page_base is None and agreed and reading.total:
@@ -219,16 +220,28 @@ class Scan(Generic[Rows]):
                 self.page_base = 1
             else:
                 self._find_base(window, reading)
+        for _ in range(MOST_ATTEMPTS if agreed and not window.divisible else 0):
+            # more equal starts than a page holds: in no fixed order, each reading finds others
+            if reading.complete or not self._read_rest(window, reading, self._numbers(reading)):
+                break
         return reading
+
+    def _numbers(self, reading: _Reading[Rows]) -> list[int]:
+        """The numbers of all pages that a list should have."""
+        size = max(page.count for page in reading.pages)
+        base = 1 if self.page_base is None else self.page_base
+        return list(range(base, base + ceil(reading.total / size))) if size else []
 
     def _mend(self, reading: _Reading[Rows]) -> None:
         """Read torn seconds once more, each by itself: one answer holds all its rows."""
         torn = reading.torn_seconds()
-        for mend, second in enumerate(sorted(torn) if len(torn) <= MOST_MENDED else [], 1):
+        for second in sorted(torn) if len(torn) <= MOST_MENDED else ():
             moment = datetime.fromtimestamp(second, timezone.utc)
-            page = self._page(Window(moment, moment + SECOND), 1 if self.page_base is None else self.page_base)
+            page = self._page(
+                Window(moment, moment + SECOND), 1 if self.page_base is None else self.page_base
+            )
             if page.count == page.total_items:
-                reading.pages[-mend] = page
+                reading.pages.append(page)
 
     def _find_base(self, window: Window, reading: _Reading[Rows]) -> None:
         """Ask for page 0: rows that the others do not have say that the server counts from 0."""
@@ -261,9 +274,9 @@ class Scan(Generic[Rows]):
 
     def _smaller(self, window: Window, attempt: int, reading: _Reading[Rows]) -> list[Window]:
         """Halve a window that moved; one that moved again is cut so that an answer holds a piece."""
-        if len(reading.pages) == 1 or not window.divisible:
+        if len(reading.numbers) == 1 or not window.divisible:
             return [window]
-        size = max(page.count for page in reading.found)
+        size = max(page.count for page in reading.pages)
         return window.split(2 if attempt == 1 else max(2, ceil(reading.total / (FILL * max(size, 1)))))
 
     def _check_attempts(self, window: Window, attempt: int, reading: _Reading[Rows]) -> None:
@@ -275,6 +288,15 @@ class Scan(Generic[Rows]):
                 f"{reading.total} recordings, the last reading gave {found}. Nothing of it was taken for "
                 "complete; run again later, or report the window to Vonage if it stays so"
             )
+
+
+def _edge(window: Window, first: Page[Rows]) -> datetime | None:
+    """Up to which second a first page in ascending order surely reaches; None where it has no order."""
+    seconds = [second for second in first.seconds.values() if second is not None]
+    if len(seconds) < first.count or seconds != sorted(seconds):
+        return None
+    edge = datetime.fromtimestamp(seconds[-1] - 1, timezone.utc)
+    return edge if window.start < edge < window.end else None
 
 
 def read_ahead(items: Iterator[Item], stop: Callable[[], None]) -> Iterator[Item]:

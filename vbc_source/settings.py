@@ -30,6 +30,7 @@ class Settings:
         page_size: recordings to ask for at once.
         max_concurrency: requests in flight.
         skip_forbidden: go on without what the API user may not see.
+        rows_per_run: where an incremental run ends early, recordings; None for nowhere.
         use_interval: take both bounds from the scheduler's data interval.
     """
 
@@ -41,6 +42,7 @@ class Settings:
     page_size: int
     max_concurrency: int
     skip_forbidden: bool
+    rows_per_run: int | None
     use_interval: bool
 
     def first(self, now: datetime) -> datetime:
@@ -59,6 +61,7 @@ def check_settings(
     max_concurrency: int,
     requests_per_minute: int | None,
     on_forbidden: str,
+    rows_per_run: int | None,
     allow_external_schedulers: bool,
 ) -> Settings:
     """Turn what the user wrote into settings.
@@ -69,11 +72,14 @@ def check_settings(
     start, end = read_date("start_date", start_date), read_date("end_date", end_date)
     if start and end and start > end:
         raise SettingsError(f"start_date {start_date} is after end_date {end_date}")
-    whole = {"page_size": page_size, "max_concurrency": max_concurrency}
-    if requests_per_minute is not None:
-        whole["requests_per_minute"] = requests_per_minute
+    whole = {
+        "page_size": page_size,
+        "max_concurrency": max_concurrency,
+        "requests_per_minute": requests_per_minute,
+        "rows_per_run": rows_per_run,
+    }
     for name, value in whole.items():
-        if value < 1:
+        if value is not None and value < 1:
             raise SettingsError(f"{name} must be at least 1, not {value}")
     if lookback_hours < 0:
         raise SettingsError(f"lookback_hours must not be negative, not {lookback_hours}")
@@ -88,6 +94,7 @@ def check_settings(
         page_size=page_size,
         max_concurrency=max_concurrency,
         skip_forbidden=on_forbidden == "skip",
+        rows_per_run=rows_per_run,
         use_interval=allow_external_schedulers,
     )
 

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import logging
-import re
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
-from typing import Any, ClassVar
-from urllib.parse import quote
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any, ClassVar, Literal
 
 import dlt
 import pyarrow as pa
-import pyarrow.compute as pc
 from dlt.extract import DltResource, DltSource
 from dlt.extract.items_transform import YieldMapItem
 
 from vbc_source.auth import VbcCredentials
 from vbc_source.client import Client
+from vbc_source.duckdb_names import qualify_same_names
 from vbc_source.faults import Forbidden, SettingsError
-from vbc_source.records import INSTANT, LISTS, Rows, build_recordings, read_page, split_lists
-from vbc_source.scan import Page, Proof, Scan, read_ahead
+from vbc_source.reader import Batch, read_company
+from vbc_source.records import INSTANT, LISTS, split_lists
 from vbc_source.settings import BASE_URL, RECORDING_API, SELF, Instant, Settings, check_settings
-from vbc_source.throttle import Closed
-from vbc_source.windows import Window, advance, floor_second, format_instant, plan_window, read_instant
+from vbc_source.windows import Window, advance, format_instant, plan_window, read_instant
 
 log = logging.getLogger(__name__)
+qualify_same_names()
 
 COMPANY = "company_recordings"
 KEY = ("account_id",)
-_ACCOUNT_IN_LINK = re.compile(r"/accounts/([^/?]+)/")
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
     "bigint": pa.int64(),
@@ -54,6 +49,7 @@ def vbc_source(
     requests_per_minute: int | None = None,
     on_forbidden: str = "raise",
     retry_seconds: float = 60,
+    rows_per_run: int | None = None,
     allow_external_schedulers: bool = False,
 ) -> DltSource:
     """Call recordings of Vonage Business Communications.
@@ -80,6 +76,8 @@ def vbc_source(
         requests_per_minute: a budget for all requests together; none unless given.
         on_forbidden: `raise`, or `skip` to load what is allowed and warn of what is not.
         retry_seconds: how long to go on asking a gateway that fails, seconds.
+        rows_per_run: end an incremental run after about so many recordings, to bound memory; the next
+            one goes on there. `vbc sync` runs until nothing is left.
         allow_external_schedulers: take both bounds from the scheduler's data interval (Airflow's, or
             `DLT_INTERVAL_START` and `DLT_INTERVAL_END`), less the lookback; no state then either.
 
@@ -96,6 +94,7 @@ def vbc_source(
         max_concurrency=max_concurrency,
         requests_per_minute=requests_per_minute,
         on_forbidden=on_forbidden,
+        rows_per_run=rows_per_run,
         allow_external_schedulers=allow_external_schedulers,
     )
     client = Client(
@@ -112,14 +111,7 @@ def company_recordings(settings: Settings, client: Client) -> DltResource:
     """Company recordings with their child tables and the windows that were proven."""
 
     def read() -> Iterator[Any]:
-        now = datetime.now(timezone.utc)
-        for account in settings.accounts:
-            try:
-                yield from _read_account(settings, client, account, now)
-            except Forbidden as fault:
-                if not settings.skip_forbidden:
-                    raise
-                log.warning("left out, since on_forbidden = skip: %s", fault)
+        return _Run(settings, client).read()
 
     resource: DltResource = dlt.resource(
         read, name=COMPANY, primary_key=(*KEY, "id"), write_disposition="merge"
@@ -150,116 +142,87 @@ def _split_children(recordings: pa.Table) -> Iterator[Any]:
         yield dlt.mark.with_hints(table, hints, create_table_variant=True)
 
 
-def _read_account(settings: Settings, client: Client, account: str, now: datetime) -> Iterator[Any]:
-    """Read what is new of an account, window by window, and move its cursor behind each."""
-    fixed = _fixed_span(settings, now)
-    if fixed:
-        for _, _, items in _read_windows(settings, client, account, fixed, now):
-            yield from items
-        return
-    state = dlt.current.resource_state()
-    cursors: dict[str, str] = state.setdefault("cursors", {})
-    # `self` is resolved by the first answer; until then it is taken for what it was last time
-    expected = state.get(SELF) if account == SELF else account
-    for real, table, items in _read_windows(
-        settings, client, account, _next_window(settings, cursors.get(expected or ""), now), now
-    ):
-        if real != expected and cursors.get(real) != cursors.get(expected or ""):
-            log.info("self is account %s now, reading its own history", real)
-            state[SELF] = real
-            yield from _read_account(settings, client, account, now)
-            return
-        yield from items
-        cursor = advance(_read_cursor(cursors.get(real)), _newest(table, now), now)
-        if cursor:
-            cursors[real] = format_instant(cursor)
-        if account == SELF:
-            state[SELF] = expected = real
+class _Run:
+    """One run of the company recordings: which spans to read, and the cursors behind them."""
 
+    def __init__(self, settings: Settings, client: Client) -> None:
+        self._settings, self._client = settings, client
+        self._now = datetime.now(timezone.utc)
 
-def _fixed_span(settings: Settings, now: datetime) -> Window | None:
-    """The span of a backfill or of a scheduler's interval; None for an incremental run."""
-    start, end = settings.first(now), settings.end
-    if settings.use_interval:
-        interval = dlt.current.interval()
-        if interval is None:
-            raise SettingsError(
-                "allow_external_schedulers is set, but no scheduler gives a data interval: run it in Airflow, "
-                "set DLT_INTERVAL_START and DLT_INTERVAL_END, or leave the setting out"
-            )
-        start, end = interval.start - settings.lookback, interval.end
-    return plan_window(start, min(end, now)) if end else None
+    def read(self) -> Iterator[Any]:
+        for account in self._settings.accounts:
+            try:
+                yield from self._read_account(account)
+            except Forbidden as fault:
+                if not self._settings.skip_forbidden:
+                    raise
+                log.warning("left out, since on_forbidden = skip: %s", fault)
 
+    def _read_account(self, account: str) -> Iterator[Any]:
+        span = self._fixed_span()
+        if span is None:
+            yield from self._read_new(account)
+        elif span:
+            for batch in self._read_window(account, span):
+                yield from _items(batch)
 
-def _next_window(settings: Settings, cursor: str | None, now: datetime) -> Window | None:
-    return plan_window(settings.first(now), now, _read_cursor(cursor), settings.lookback)
+    def _fixed_span(self) -> Window | Literal[False] | None:
+        """The span of a backfill or a scheduler's interval; None for an incremental run."""
+        start, end = self._settings.first(self._now), self._settings.end
+        if self._settings.use_interval:
+            interval = dlt.current.interval()
+            if interval is None:
+                raise SettingsError(
+                    "allow_external_schedulers is set, but no scheduler gives a data interval: run it in "
+                    "Airflow, set DLT_INTERVAL_START and DLT_INTERVAL_END, or leave the setting out"
+                )
+            start, end = interval.start - self._settings.lookback, interval.end
+        if end is None:
+            return None
+        return plan_window(start, min(end, self._now)) or False
+
+    def _read_new(self, account: str) -> Iterator[Any]:
+        """Read behind the cursor, window by window, and move it after each."""
+        state = dlt.current.resource_state()
+        cursors: dict[str, str] = state.setdefault("cursors", {})
+        # `self` is resolved by the first answer; until then it is taken for what it was last time
+        expected = state.get(SELF, "") if account == SELF else account
+        settings, cursor = self._settings, _read_cursor(cursors.get(expected))
+        window = plan_window(settings.first(self._now), self._now, cursor, settings.lookback)
+        for batch in self._read_window(account, window) if window else ():
+            if account == SELF:
+                state[SELF] = batch.account
+            if cursors.get(batch.account) != cursors.get(expected):
+                log.info("self is account %s now: reading its own history", batch.account)
+                yield from self._read_new(account)
+                return
+            yield from _items(batch)
+            expected = batch.account
+            cursor = advance(_read_cursor(cursors.get(expected)), batch.newest(self._now), self._now)
+            if cursor:
+                cursors[expected] = format_instant(cursor)
+            if self._is_full():
+                return
+
+    def _read_window(self, account: str, window: Window) -> Iterator[Batch]:
+        return read_company(self._settings, self._client, account, window, self._now, _known_type)
+
+    def _is_full(self) -> bool:
+        """Whether this run has read as much as one run may; the next one goes on from here."""
+        metrics = dlt.current.resource_metrics()
+        most = self._settings.rows_per_run
+        metrics["unfinished"] = int(most is not None and metrics.get("recordings", 0) >= most)
+        return bool(metrics["unfinished"])
 
 
 def _read_cursor(cursor: str | None) -> datetime | None:
     return read_instant(cursor) if cursor else None
 
 
-def _newest(recordings: pa.Table, now: datetime) -> Sequence[datetime]:
-    """The newest `start` that is not in the future."""
-    starts = recordings["start"]
-    newest = pc.max(starts.filter(pc.less_equal(starts, pa.scalar(now, INSTANT)))).as_py()
-    return [newest] if newest else []
-
-
-def _read_windows(
-    settings: Settings, client: Client, account: str, window: Window | None, now: datetime
-) -> Iterator[tuple[str, pa.Table, list[Any]]]:
-    """Read a span; yields the real account id, the recordings and the items for dlt."""
-    if window is None:
-        return
-    stopped = threading.Event()
-    with ThreadPoolExecutor(settings.max_concurrency) as pool:
-        fetch = _make_fetch(settings, client, account, stopped)
-        scan = Scan(fetch, settings.page_size, pool, now - settings.lookback)
-        seen: pa.Array = pa.array([], pa.int64())
-        for proof in read_ahead(scan.read(window), stopped.set):
-            real = _real_account(account, proof)
-            if real is None:
-                log.warning("self has no recordings yet, and the gateway does not say which account it is")
-                return
-            table = build_recordings([page.rows for page in proof.pages], {"account_id": real}, _known_type)
-            # neighbours share a second: what the window before brought of it is not sent twice
-            fresh = table.filter(pc.invert(pc.is_in(table["id"], seen)))
-            seen = table["id"].filter(pc.greater_equal(table["start"], proof.window.end))
-            yield real, table, [fresh, _proof_row(real, proof)]
-            _report(real, proof)
-
-
-def _make_fetch(
-    settings: Settings, client: Client, account: str, stopped: threading.Event
-) -> Callable[[Window, int, int], Page[Rows]]:
-    path = f"{settings.recording_api}/accounts/{quote(account)}/company_call_recordings"
-
-    def fetch(window: Window, number: int, size: int) -> Page[Rows]:
-        if stopped.is_set():
-            raise Closed
-        params = {
-            "start:gte": format_instant(window.start),
-            "start:lte": format_instant(window.end),
-            "order": "start:ASC",
-            "page": number,
-            "page_size": size,
-        }
-        what = f"Call Recording API, company recordings of account {account}"
-        return client.get(path, params, read_page, what=what)
-
-    return fetch
-
-
-def _real_account(account: str, proof: Proof[Rows]) -> str | None:
-    """The account id that rows carry; None where it is unknown and there are no rows."""
-    if account != SELF:
-        return account
-    links = [link for page in proof.pages for link in page.links]
-    found = [id_ for link in links for id_ in _ACCOUNT_IN_LINK.findall(link) if id_ != SELF]
-    if not found and proof.total_items:
-        raise SettingsError("the gateway does not say which account self is: set account_id to its number")
-    return found[0] if found else None
+def _items(batch: Batch) -> Iterator[Any]:
+    yield batch.recordings
+    yield _proof_row(batch)
+    _report(batch)
 
 
 def _known_type(name: str) -> pa.DataType | None:
@@ -270,9 +233,10 @@ def _known_type(name: str) -> pa.DataType | None:
     return _ARROW_TYPES.get(known, pa.string()) if known else None
 
 
-def _proof_row(account: str, proof: Proof[Rows]) -> Any:
+def _proof_row(batch: Batch) -> Any:
+    proof = batch.proof
     row = {
-        "account_id": account,
+        "account_id": batch.account,
         "resource": COMPANY,
         "user_id": None,
         "window_start": proof.window.start,
@@ -305,13 +269,13 @@ _PROOF_SCHEMA = pa.schema(
 )
 
 
-def _report(account: str, proof: Proof[Rows]) -> None:
-    metrics = dlt.current.resource_metrics()
+def _report(batch: Batch) -> None:
+    proof, metrics = batch.proof, dlt.current.resource_metrics()
     for name, number in (("windows", 1), ("recordings", proof.total_items), ("requests", proof.requests)):
         metrics[name] = metrics.get(name, 0) + number
     log.info(
         "account %s: %s recordings proven complete up to %s, %s requests",
-        account,
+        batch.account,
         f"{metrics['recordings']:,}",
         format_instant(proof.window.end),
         f"{metrics['requests']:,}",

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import dlt
+import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.extract import DltSource
 
 from vbc_source.faults import SettingsError, VbcError
 from vbc_source.source import vbc_source
 
 DATABASE = "vbc.duckdb"
+MEMORY_LIMIT = "80MB"  # DuckDB's own; what does not fit goes to disk. Its default is most of the machine
+M_MMAP_THRESHOLD = -3  # glibc's name for it; larger blocks are given back when they are freed
+ROWS_PER_RUN = 100_000  # recordings loaded at once, so that memory stays bounded whatever the backlog
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,47 +46,72 @@ class Outcome:
 
 def open_pipeline(name: str, destination: str, dataset: str) -> dlt.Pipeline:
     """Open a pipeline; DuckDB without configured credentials is `vbc.duckdb` in this folder."""
-    target: object = destination
+    target: Any = destination
     if destination == "duckdb" and not dlt.secrets.get("destination.duckdb.credentials"):
-        target = dlt.destinations.duckdb(DATABASE)
+        credentials = DuckDbCredentials(DATABASE)
+        credentials.global_config = {"memory_limit": MEMORY_LIMIT}
+        target = dlt.destinations.duckdb(credentials)
     try:
-        return dlt.pipeline(name, destination=target, dataset_name=dataset)  # type: ignore[arg-type]
+        return dlt.pipeline(name, destination=target, dataset_name=dataset)
     except Exception as error:
         raise SettingsError(f"the destination {destination!r} cannot be used: {first_line(error)}") from error
 
 
-def open_source(start_date: datetime | None, end_date: datetime | None) -> DltSource:
-    """Make the source from configuration; the dates override it where given.
+def open_source(
+    start_date: datetime | None, end_date: datetime | None, resources: Sequence[str] = ()
+) -> DltSource:
+    """Make the source from configuration; the arguments override it where given.
 
     Raises:
         VbcError: a setting is missing or malformed; the message names it.
     """
-    dates = {"start_date": start_date, "end_date": end_date}
+    given = {"start_date": start_date, "end_date": end_date}
+    if not dlt.config.get("sources.vbc.rows_per_run"):
+        given["rows_per_run"] = ROWS_PER_RUN
     try:
-        return vbc_source(**{name: date for name, date in dates.items() if date})  # type: ignore[arg-type]
+        source = vbc_source(**{name: value for name, value in given.items() if value})
     except Exception as error:
         raise explain(error) from error
+    unknown = [name for name in resources if name not in source.resources]
+    if unknown:
+        raise SettingsError(f"no such resource: {', '.join(unknown)}; there is {', '.join(source.resources)}")
+    return source.with_resources(*resources) if resources else source
 
 
-def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
-    """Load pending packages of an earlier run, then what is new.
+def run_sync(pipeline: dlt.Pipeline, make_source: Callable[[], DltSource]) -> Outcome:
+    """Load pending packages of an earlier run, then what is new, in runs of bounded size.
+
+    Args:
+        pipeline: where to load.
+        make_source: makes the source, once a run.
 
     Raises:
         VbcError: what stopped it, in words for the person who can act.
     """
     began = time.monotonic()
+    done = {"recordings": 0, "windows": 0, "requests": 0}
+    _give_memory_back()
     try:
         pipeline.sync_destination()
         pending = len(pipeline.list_extracted_load_packages()) + len(pipeline.list_normalized_load_packages())
         if pending:
             pipeline.run()
-        pipeline.run(source)
+        unfinished = True
+        while unfinished:
+            pipeline.run(make_source())
+            metrics = list(_resource_metrics(pipeline))
+            done = {name: done[name] + sum(found.get(name, 0) for found in metrics) for name in done}
+            unfinished = any(found.get("unfinished") for found in metrics)
     except Exception as error:
         raise explain(error) from error
-    counted = {"recordings": 0, "windows": 0, "requests": 0}
-    for metrics in _resource_metrics(pipeline):
-        counted = {name: number + metrics.get(name, 0) for name, number in counted.items()}
-    return Outcome(**counted, finished_earlier=pending, seconds=time.monotonic() - began)
+    return Outcome(**done, finished_earlier=pending, seconds=time.monotonic() - began)
+
+
+def _give_memory_back() -> None:
+    """Have freed pages returned to the system: the allocators' defaults keep a third more."""
+    pa.set_memory_pool(pa.system_memory_pool())
+    with suppress(OSError, AttributeError):  # elsewhere than on glibc
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 256 * 1024)
 
 
 def _resource_metrics(pipeline: dlt.Pipeline) -> Iterator[dict[str, int]]:

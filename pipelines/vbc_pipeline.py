@@ -1,0 +1,22 @@
+"""Load all that is new into DuckDB; run it as a script, from cron, or from a scheduler.
+
+Settings come from .dlt/config.toml, secrets from .dlt/secrets.toml or the environment.
+"""
+
+from __future__ import annotations
+
+import dlt
+
+from vbc_source import vbc_source
+
+
+def load() -> None:
+    """Load what is new, after what a failed run left pending."""
+    pipeline = dlt.pipeline("vbc", destination="duckdb", dataset_name="vbc")
+    # a run with a pending package loads that instead of reading anew
+    pipeline.run()
+    print(pipeline.run(vbc_source()))
+
+
+if __name__ == "__main__":
+    load()

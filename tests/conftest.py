@@ -1,0 +1,27 @@
+"""What every test gets: a folder of its own, and no word to the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from vbc_source.emulator import Emulator, Gateway
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder, with dlt's data beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+    return tmp_path
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Gateway], str]]:
+    """Serve a gateway until the test ends; gives its address."""
+    with ExitStack() as stack:
+        yield lambda gateway: stack.enter_context(Emulator(gateway))

@@ -1,0 +1,71 @@
+"""Calls a served gateway, for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import requests
+
+from vbc_source.emulator import Gateway
+
+NOON = 1_750_248_000.0  # Wednesday, 18 June 2025, 12:00 UTC
+API = "/t/vbc.prod/call_recording/api"
+LIST = f"{API}/accounts/self/company_call_recordings"
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: float = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Caller:
+    """Someone who calls a served gateway."""
+
+    def __init__(self, gateway: Gateway, url: str) -> None:
+        self.gateway = gateway
+        self.url = url
+        self.session = requests.Session()
+
+    def post_token(self, **form: str) -> requests.Response:
+        client = {"client_id": "demo-client", "client_secret": "demo-secret"}
+        return self.session.post(f"{self.url}/token", data={**client, **form}, timeout=10)
+
+    def log_in(self, password: str = "demo-password", username: str = "demo@vbc.prod") -> requests.Response:
+        form = {"grant_type": "password", "scope": "openid", "username": username, "password": password}
+        answer = self.post_token(**form)
+        if answer.ok:
+            self.use(answer.json()["access_token"])
+        return answer
+
+    def use(self, token: str) -> None:
+        self.session.headers["authorization"] = f"Bearer {token}"
+
+    def send(self, method: str, path: str, **options: Any) -> requests.Response:
+        options = {"timeout": 10, "allow_redirects": False, **options}
+        return self.session.request(method, path if path.startswith("http") else self.url + path, **options)
+
+    def get_list(self, path: str = LIST, **params: object) -> requests.Response:
+        # Colons cannot stand in names of arguments: start_gte means start:gte.
+        for name in ("start", "duration"):
+            for bound in ("gte", "lte"):
+                if f"{name}_{bound}" in params:
+                    params[f"{name}:{bound}"] = params.pop(f"{name}_{bound}")
+        return self.send("GET", path, params=params)
+
+    def rows(self, **params: object) -> list[dict[str, Any]]:
+        answer = self.get_list(LIST, **{"page_size": 1000, **params})
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, Any]] = answer.json()["_embedded"]["recordings"]
+        return found
+
+    def ids(self, **params: object) -> list[int]:
+        return [row["id"] for row in self.rows(**params)]
+
+
+Serve = Callable[..., Caller]

@@ -1,0 +1,764 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials, serve_gateways
+
+from vbc_source.auth import Tokens, VbcCredentials
+from vbc_source.emulator import Gateway
+from vbc_source.faults import LoginRefused, SettingsError, TokenRejected, Unavailable, VbcError
+from vbc_source.token_cache import Login, TokenCache
+
+DAY = 86_400
+MINUTE = 60
+
+Post = Callable[[Mapping[str, str]], tuple[int, bytes]]
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with serve_gateways() as stage:
+        yield stage
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def gateway(stage: Stage, clock: Clock) -> Gateway:
+    return stage.start(clock=clock)
+
+
+class Process:
+    """Stands for a process: tokens of its own, the folder and the gateway shared with the others."""
+
+    def __init__(self, gateway: Gateway, clock: Clock, folder: Path, credentials: VbcCredentials) -> None:
+        self.forms: list[dict[str, str]] = []
+        self._url = gateway.base_url
+        self.tokens = Tokens(credentials, self._url, self._post, clock=clock, folder=folder)
+
+    def _post(self, form: Mapping[str, str]) -> tuple[int, bytes]:
+        self.forms.append(dict(form))
+        answer = requests.post(f"{self._url}/token", data=form, timeout=10)
+        return answer.status_code, answer.content
+
+    @property
+    def grants(self) -> list[str]:
+        return [form["grant_type"] for form in self.forms]
+
+
+Begin = Callable[..., Process]
+
+
+@pytest.fixture
+def begin(gateway: Gateway, clock: Clock, tmp_path: Path) -> Begin:
+    def begin(credentials: VbcCredentials | None = None) -> Process:
+        return Process(gateway, clock, tmp_path / "vbc_tokens", credentials or make_credentials())
+
+    return begin
+
+
+def is_accepted(gateway: Gateway, token: str) -> bool:
+    return gateway.tokens.check(f"Bearer {token}") is None
+
+
+def issue(gateway: Gateway) -> dict[str, str]:
+    """Log in beside the code that is tested, as an administrator who hands out tokens does."""
+    form = {"grant_type": "password", "scope": "openid", **PASSWORD}
+    answer = requests.post(f"{gateway.base_url}/token", data=form, timeout=10)
+    gateway.tokens.logins = 0
+    found: dict[str, str] = answer.json()
+    return found
+
+
+def refuse(process: Process) -> str:
+    with pytest.raises(LoginRefused) as refused:
+        process.tokens.current()
+    return str(refused.value)
+
+
+def answer_with(*answers: tuple[int, bytes]) -> Post:
+    """A /token endpoint that gives these answers, one by one."""
+    left = iter(answers)
+    return lambda form: next(left)
+
+
+# Grants
+
+
+def test_a_password_is_exchanged_for_a_token_the_gateway_accepts(gateway: Gateway, begin: Begin) -> None:
+    process = begin()
+
+    assert is_accepted(gateway, process.tokens.current())
+    assert process.forms == [{"grant_type": "password", "scope": "openid", **PASSWORD}]
+
+
+@pytest.mark.parametrize("username", ["demo", "demo@vbc.prod"])
+def test_the_realm_is_added_to_the_user_once(gateway: Gateway, begin: Begin, username: str) -> None:
+    process = begin(make_credentials(username=username))
+
+    assert is_accepted(gateway, process.tokens.current())
+    assert process.forms[0]["username"] == "demo@vbc.prod"
+
+
+def test_a_realm_in_capitals_is_a_realm(tmp_path: Path) -> None:
+    sent: list[str] = []
+
+    def post(form: Mapping[str, str]) -> tuple[int, bytes]:
+        sent.append(form["username"])
+        return 200, b'{"access_token": "a", "expires_in": 60}'
+
+    Tokens(make_credentials(username="Demo@VBC.PROD"), "https://vbc.test", post, folder=tmp_path).current()
+
+    assert sent == ["Demo@VBC.PROD"]
+
+
+def test_a_refresh_token_is_exchanged_where_there_is_no_password(gateway: Gateway, begin: Begin) -> None:
+    refresh_token = issue(gateway)["refresh_token"]
+    process = begin(make_credentials(username=None, password=None, refresh_token=refresh_token))
+
+    assert is_accepted(gateway, process.tokens.current())
+    assert process.forms == [
+        {
+            "grant_type": "refresh_token",
+            "refresh_token": refresh_token,
+            "client_id": "demo-client",
+            "client_secret": "demo-secret",
+        }
+    ]
+
+
+def test_a_ready_token_is_used_without_asking_anybody(begin: Begin, tmp_path: Path) -> None:
+    process = begin(VbcCredentials(access_token="ready"))
+
+    assert process.tokens.current() == "ready"
+    assert process.forms == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ready_token_that_was_rejected_is_replaced_by_a_login(gateway: Gateway, begin: Begin) -> None:
+    process = begin(make_credentials(access_token="ready"))
+
+    assert is_accepted(gateway, process.tokens.renew("ready"))
+    assert process.grants == ["password"]
+
+
+def test_a_rejected_ready_token_alone_says_what_to_set(begin: Begin) -> None:
+    process = begin(VbcCredentials(access_token="ready"))
+
+    with pytest.raises(
+        TokenRejected, match="set a new one, or set client_id, client_secret, username, password"
+    ):
+        process.tokens.renew("ready")
+    assert process.forms == []
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, "client_id, client_secret, username, password"),
+        ({**PASSWORD, "password": None}, "password"),
+        ({**PASSWORD, "client_secret": ""}, "client_secret"),
+        ({"refresh_token": "r"}, "client_id, client_secret"),
+        ({"refresh_token": "r", "client_id": "c"}, "client_secret"),
+    ],
+)
+def test_missing_credentials_are_named_and_nothing_is_sent(
+    begin: Begin, given: dict[str, str], missing: str
+) -> None:
+    process = begin(VbcCredentials(**given))
+
+    with pytest.raises(SettingsError, match=rf"set {missing} in \[sources\.vbc\.credentials\]"):
+        process.tokens.current()
+    assert process.forms == []
+
+
+def test_constructing_tokens_sends_and_writes_nothing(begin: Begin, tmp_path: Path) -> None:
+    assert begin().forms == []
+    assert list(tmp_path.iterdir()) == []
+
+
+# One login
+
+
+def test_a_token_is_asked_for_once(begin: Begin) -> None:
+    process = begin()
+
+    assert len({process.tokens.current() for _ in range(5)}) == 1
+    assert process.grants == ["password"]
+
+
+def test_eight_threads_that_race_make_one_login(gateway: Gateway, begin: Begin) -> None:
+    gateway.fault("latency-20")
+    process, ready = begin(), threading.Barrier(8)
+
+    def work() -> str:
+        ready.wait(10)
+        return process.tokens.current()
+
+    with ThreadPoolExecutor(8) as pool:
+        tokens = {future.result() for future in [pool.submit(work) for _ in range(8)]}
+
+    assert len(tokens) == 1
+    assert gateway.count("/token") == 1
+
+
+def test_eight_threads_whose_token_was_rejected_make_one_login(gateway: Gateway, begin: Begin) -> None:
+    process, ready = begin(), threading.Barrier(8)
+    old = process.tokens.current()
+    gateway.tokens.revoke_all()
+    gateway.tokens.logins = 0
+
+    def work() -> str:
+        ready.wait(10)
+        return process.tokens.renew(old)
+
+    with ThreadPoolExecutor(8) as pool:
+        tokens = {future.result() for future in [pool.submit(work) for _ in range(8)]}
+
+    assert len(tokens) == 1
+    assert old not in tokens
+    assert gateway.tokens.logins == 1
+
+
+def test_a_second_process_uses_the_token_of_the_first(begin: Begin) -> None:
+    first, second = begin(), begin()
+
+    assert first.tokens.current() == second.tokens.current()
+    assert second.forms == []
+
+
+def test_processes_that_race_make_one_login(gateway: Gateway, begin: Begin) -> None:
+    gateway.fault("latency-20")
+    processes, ready = [begin() for _ in range(4)], threading.Barrier(4)
+
+    def work(process: Process) -> str:
+        ready.wait(10)
+        return process.tokens.current()
+
+    with ThreadPoolExecutor(4) as pool:
+        tokens = set(pool.map(work, processes))
+
+    assert len(tokens) == 1
+    assert gateway.count("/token") == 1
+
+
+RACER = """
+import sys
+from vbc_source.auth import VbcCredentials
+from vbc_source.client import Client
+
+names = ("client_id", "client_secret", "username", "password")
+client = Client(sys.argv[1], VbcCredentials(**dict(zip(names, sys.argv[2:]))))
+print("ready", flush=True)
+sys.stdin.readline()
+client.log_in()
+client.close()
+print(client.requests_sent)
+"""
+
+
+def test_two_real_processes_make_one_login(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.fault("latency-100")
+    command = [sys.executable, "-c", RACER, gateway.base_url, *PASSWORD.values()]
+    environment = {**os.environ, "DLT_DATA_DIR": str(tmp_path)}
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with (
+        subprocess.Popen(command, env=environment, text=True, **pipes) as first,
+        subprocess.Popen(command, env=environment, text=True, **pipes) as second,
+    ):
+        for process in (first, second):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n", process.communicate()[1]
+        for process in (first, second):
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        sent = [process.communicate(timeout=30)[0].strip() for process in (first, second)]
+
+    assert sorted(sent) == ["0", "1"]
+    assert gateway.count("/token") == 1
+
+
+def test_a_token_that_another_process_renewed_is_taken_over(gateway: Gateway, begin: Begin) -> None:
+    first, second = begin(), begin()
+    old = first.tokens.current()
+    assert second.tokens.current() == old
+    new = second.tokens.renew(old)
+
+    assert new != old
+    assert first.tokens.renew(old) == new
+    assert first.grants == ["password"]
+    assert is_accepted(gateway, new)
+
+
+def test_other_users_applications_and_gateways_have_tokens_of_their_own(clock: Clock, tmp_path: Path) -> None:
+    def log_in(base_url: str, token: str, **changes: str) -> str:
+        post = answer_with((200, json.dumps({"access_token": token, "expires_in": 600}).encode()))
+        return Tokens(make_credentials(**changes), base_url, post, clock=clock, folder=tmp_path).current()
+
+    assert log_in("https://one.test", "a") == "a"
+    assert log_in("https://two.test", "b") == "b"
+    assert log_in("https://one.test", "c", username="other") == "c"
+    assert log_in("https://one.test", "d", client_id="other") == "d"
+    assert log_in("https://one.test", "never asked for") == "a"
+
+
+# BUG: the file's name is made from the user as it is written, so that `demo` and `demo@vbc.prod`,
+# one user, have two tokens, each login of which may revoke the other's.
+def test_a_user_with_and_without_the_realm_is_one_user(begin: Begin) -> None:
+    first, second = (
+        begin(make_credentials(username="demo")),
+        begin(make_credentials(username="demo@vbc.prod")),
+    )
+
+    assert first.tokens.current() == second.tokens.current()
+    assert second.forms == []
+
+
+# The file
+
+
+def read_files(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_file_and_its_folder_are_closed_to_others(begin: Begin, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        begin().tokens.current()
+    finally:
+        os.umask(before)
+
+    folder = tmp_path / "vbc_tokens"
+    assert mode_of(folder) == 0o700
+    assert {mode_of(path) for path in folder.iterdir()} == {0o600}
+    assert len(list(folder.glob("*.json"))) == 1
+
+
+def test_the_file_holds_tokens_but_neither_passwords_nor_names(begin: Begin, tmp_path: Path) -> None:
+    token = begin().tokens.current()
+    files = read_files(tmp_path / "vbc_tokens")
+
+    assert token in "".join(files.values())
+    assert not [word for word in PASSWORD.values() for text in [*files, *files.values()] if word in text]
+
+
+def test_a_refusal_leaves_no_password_in_the_file(begin: Begin, tmp_path: Path) -> None:
+    refuse(begin(make_credentials(password="wrong-word")))
+    files = read_files(tmp_path / "vbc_tokens")
+
+    words = ["wrong-word", *PASSWORD.values()]
+    assert not [word for word in words for text in [*files, *files.values()] if word in text]
+
+
+def test_without_a_folder_the_file_is_in_the_data_folder_of_dlt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path))
+    post = answer_with((200, b'{"access_token": "a", "expires_in": 600}'))
+    Tokens(make_credentials(), "https://vbc.test", post).current()
+
+    assert len(list((tmp_path / "vbc_tokens").glob("*.json"))) == 1
+
+
+CORRUPT = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b"7",
+    b"\xff\xfe\x00",
+    b'{"access_token": "stale"}',
+    b'{"access_token": 7, "x": []}',
+]
+
+
+@pytest.mark.parametrize("content", CORRUPT)
+def test_a_corrupt_file_is_as_none_and_is_mended(
+    gateway: Gateway, begin: Begin, tmp_path: Path, content: bytes
+) -> None:
+    begin().tokens.current()
+    (file,) = (tmp_path / "vbc_tokens").glob("*.json")
+    file.write_bytes(content)
+    second, third = begin(), begin()
+
+    assert is_accepted(gateway, second.tokens.current())
+    assert second.grants == ["password"]
+    assert third.tokens.current() == second.tokens.current()
+    assert third.forms == []
+
+
+# BUG: TokenCache.read checks that the fields are there, not what they are: the TypeError comes where
+# they are compared, at every run until somebody removes the file.
+@pytest.mark.parametrize("changes", [{"expires_at": "soon"}, {"expires_at": None}])
+def test_a_file_with_values_of_other_types_is_as_none(
+    gateway: Gateway, begin: Begin, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    begin().tokens.current()
+    (file,) = (tmp_path / "vbc_tokens").glob("*.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+    assert is_accepted(gateway, begin().tokens.current())
+
+
+def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
+    cache = TokenCache(tmp_path / "login.json")
+    login = Login("access", "refresh", 12.5, "fingerprint", "why: “ö”", 99.0)
+    cache.write(login)
+
+    assert cache.read() == login
+    assert [path.name for path in tmp_path.iterdir()] == ["login.json"]
+
+
+def test_a_file_that_is_not_there_is_an_empty_login(tmp_path: Path) -> None:
+    assert TokenCache(tmp_path / "nowhere" / "login.json").read() == Login()
+
+
+# BUG: "its folder is made when something is written", says the docstring; only `lock` makes it.
+def test_writing_makes_the_folder(tmp_path: Path) -> None:
+    cache = TokenCache(tmp_path / "vbc_tokens" / "login.json")
+    cache.write(Login("access"))
+
+    assert cache.read() == Login("access")
+
+
+# Renewal
+
+
+def test_a_token_is_used_for_its_life_and_renewed_before_it_ends(
+    gateway: Gateway, begin: Begin, clock: Clock
+) -> None:
+    process = begin()
+    old = process.tokens.current()
+    clock.now += DAY - 2 * MINUTE
+
+    assert process.tokens.current() == old
+    clock.now += MINUTE + 30
+    assert is_accepted(gateway, old)
+    new = process.tokens.current()
+    assert new != old
+    assert is_accepted(gateway, new)
+
+
+def test_a_short_life_is_honoured(stage: Stage, clock: Clock, tmp_path: Path) -> None:
+    gateway = stage.start(clock=clock, expires_in=10)
+    process = Process(gateway, clock, tmp_path, make_credentials())
+    old = process.tokens.current()
+    clock.now += 8
+
+    assert process.tokens.current() == old
+    clock.now += 1.5
+    assert process.tokens.current() != old
+
+
+def test_an_expired_token_in_the_file_is_not_used(gateway: Gateway, begin: Begin, clock: Clock) -> None:
+    begin().tokens.current()
+    clock.now += DAY
+    second = begin()
+
+    assert is_accepted(gateway, second.tokens.current())
+    assert second.grants == ["refresh_token"]
+
+
+def test_a_refresh_token_is_used_once_and_its_successor_next(
+    gateway: Gateway, begin: Begin, clock: Clock
+) -> None:
+    configured = issue(gateway)["refresh_token"]
+    credentials = make_credentials(username=None, password=None, refresh_token=configured)
+    first = begin(credentials)
+    for _ in range(3):
+        assert is_accepted(gateway, first.tokens.current())
+        clock.now += DAY
+    second = begin(credentials)  # a later process, with the settings of old
+
+    assert is_accepted(gateway, second.tokens.current())
+    used = [form["refresh_token"] for form in first.forms + second.forms]
+    assert used[0] == configured
+    assert len(set(used)) == len(used) == 4
+    assert gateway.tokens.logins == 0
+
+
+def test_a_login_is_renewed_by_its_refresh_token_not_by_the_password(begin: Begin) -> None:
+    process = begin()
+    process.tokens.renew(process.tokens.current())
+
+    assert process.grants == ["password", "refresh_token"]
+
+
+def test_a_used_refresh_token_falls_back_to_the_password(gateway: Gateway, begin: Begin) -> None:
+    process = begin(make_credentials(refresh_token="used"))
+
+    assert is_accepted(gateway, process.tokens.current())
+    assert process.grants == ["refresh_token", "password"]
+
+
+def test_a_refresh_token_that_expired_falls_back_to_the_password(
+    gateway: Gateway, begin: Begin, clock: Clock
+) -> None:
+    process = begin()
+    process.tokens.current()
+    clock.now += 8 * DAY
+
+    assert is_accepted(gateway, process.tokens.current())
+    assert process.grants == ["password", "refresh_token", "password"]
+
+
+def test_a_used_refresh_token_alone_is_told_and_never_sent_again(gateway: Gateway, begin: Begin) -> None:
+    credentials = make_credentials(username=None, password=None, refresh_token="used")
+    first, second = begin(credentials), begin(credentials)
+
+    assert "refresh_token" in refuse(first)
+    refuse(first)
+    refuse(second)
+    assert gateway.count("/token") == 1
+
+    fresh = issue(gateway)["refresh_token"]
+    changed = begin(make_credentials(username=None, password=None, refresh_token=fresh))
+    assert is_accepted(gateway, changed.tokens.current())
+
+
+# Refusals
+
+
+def test_a_refused_login_is_never_repeated(gateway: Gateway, begin: Begin, clock: Clock) -> None:
+    credentials = make_credentials(password="wrong")
+    first = begin(credentials)
+    for _ in range(3):
+        assert "check username and password" in refuse(first)
+    for _ in range(3):
+        assert "said at an earlier try" in refuse(begin(credentials))
+    clock.now += 30 * DAY
+    refuse(begin(credentials))
+
+    assert gateway.tokens.logins == 1
+    assert not gateway.tokens.locked
+
+
+def test_eight_threads_with_a_wrong_password_make_one_login(gateway: Gateway, begin: Begin) -> None:
+    process, ready = begin(make_credentials(password="wrong")), threading.Barrier(8)
+
+    def work() -> BaseException | None:
+        ready.wait(10)
+        try:
+            process.tokens.current()
+        except LoginRefused as refused:
+            return refused
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        errors = [future.result() for future in [pool.submit(work) for _ in range(8)]]
+
+    assert [type(error) for error in errors] == [LoginRefused] * 8
+    assert gateway.tokens.logins == 1
+
+
+def test_changed_credentials_are_tried_after_a_refusal(gateway: Gateway, begin: Begin) -> None:
+    refuse(begin(make_credentials(password="wrong")))
+
+    assert is_accepted(gateway, begin().tokens.current())
+
+
+def test_the_file_of_a_refusal_can_be_removed_as_the_message_says(
+    gateway: Gateway, begin: Begin, tmp_path: Path
+) -> None:
+    credentials = make_credentials(password="wrong")
+    refuse(begin(credentials))
+    (file,) = (tmp_path / "vbc_tokens").glob("*.json")
+    assert f"remove {file}" in refuse(begin(credentials))
+    file.unlink()
+    refuse(begin(credentials))
+
+    assert gateway.tokens.logins == 2
+
+
+def test_a_good_token_of_another_process_serves_one_with_a_wrong_password(
+    gateway: Gateway, begin: Begin
+) -> None:
+    begin().tokens.current()
+    process = begin(make_credentials(password="wrong"))
+
+    assert is_accepted(gateway, process.tokens.current())
+    assert process.forms == []
+
+
+# BUG: the file remembers the last refusal only. Two jobs with two outdated passwords take turns in
+# forgetting each other's, try again at every run, and so lock the user.
+def test_a_refusal_is_not_forgotten_over_another_one(gateway: Gateway, begin: Begin) -> None:
+    for _ in range(2):
+        for password in ("outdated", "older still"):
+            refuse(begin(make_credentials(password=password)))
+
+    assert gateway.tokens.logins == 2
+    assert not gateway.tokens.locked
+
+
+def lock_user(gateway: Gateway) -> None:
+    for _ in range(3):
+        form = {"grant_type": "password", **PASSWORD, "password": "mistyped"}
+        requests.post(f"{gateway.base_url}/token", data=form, timeout=10)
+    assert gateway.tokens.locked
+    gateway.tokens.logins = 0
+
+
+def test_a_locked_user_is_told_how_to_get_unlocked(gateway: Gateway, begin: Begin) -> None:
+    lock_user(gateway)
+
+    told = refuse(begin())
+    assert "locked" in told
+    assert "wait 30 minutes" in told
+    assert "administrator" in told
+
+
+def test_a_locked_user_is_left_alone_for_half_an_hour_and_then_tried(
+    gateway: Gateway, begin: Begin, clock: Clock
+) -> None:
+    lock_user(gateway)
+    refuse(begin())
+    for _ in range(6):
+        clock.now += 5 * MINUTE
+        assert "locked" in refuse(begin())
+    assert gateway.tokens.logins == 1
+    clock.now += MINUTE
+
+    assert is_accepted(gateway, begin().tokens.current())
+
+
+@pytest.mark.parametrize("body", [b"17003 Account", b'{"error_description": "User account is LOCKED"}'])
+def test_a_locked_user_is_known_by_code_or_word(tmp_path: Path, body: bytes) -> None:
+    tokens = Tokens(make_credentials(), "https://vbc.test", answer_with((400, body)), folder=tmp_path)
+
+    with pytest.raises(LoginRefused, match="wait 30 minutes"):
+        tokens.current()
+
+
+@pytest.mark.parametrize("name", ["client_id", "client_secret"])
+def test_a_wrong_application_is_told_and_never_sent_again(gateway: Gateway, begin: Begin, name: str) -> None:
+    credentials = make_credentials(**{name: "mistyped"})
+
+    assert "check client_id and client_secret" in refuse(begin(credentials))
+    assert "check client_id and client_secret" in refuse(begin(credentials))
+    assert gateway.count("/token") == 1
+    assert is_accepted(gateway, begin().tokens.current())
+
+
+def test_a_gateway_that_is_down_refuses_nothing(gateway: Gateway, clock: Clock, tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def post(form: Mapping[str, str]) -> tuple[int, bytes]:
+        calls.append(form["grant_type"])
+        if len(calls) == 1:
+            raise Unavailable(503)
+        return 200, b'{"access_token": "a", "expires_in": 600}'
+
+    tokens = Tokens(make_credentials(), "https://vbc.test", post, clock=clock, folder=tmp_path)
+    with pytest.raises(Unavailable):
+        tokens.current()
+
+    assert tokens.current() == "a"
+
+
+NO_TOKEN = [b"{}", b"[]", b'"word"', b'{"expires_in": 600}', b'{"access_token": "a", "expires_in": "long"}']
+
+
+@pytest.mark.parametrize("body", NO_TOKEN)
+def test_a_login_answered_without_a_token_is_refused_for_good(tmp_path: Path, body: bytes) -> None:
+    tokens = Tokens(make_credentials(), "https://vbc.test", answer_with((200, body)), folder=tmp_path)
+
+    for _ in range(2):
+        with pytest.raises(LoginRefused, match="without an access token"):
+            tokens.current()
+
+
+# BUG: null becomes the token "None", and an empty one is asked for again at every request.
+@pytest.mark.parametrize("token", [None, ""])
+def test_a_login_answered_with_something_else_than_a_token_is_refused(tmp_path: Path, token: object) -> None:
+    body = json.dumps({"access_token": token, "expires_in": 600}).encode()
+    tokens = Tokens(make_credentials(), "https://vbc.test", answer_with((200, body)), folder=tmp_path)
+
+    with pytest.raises(LoginRefused, match="without an access token"):
+        tokens.current()
+
+
+# Secrets
+
+SECRETS = {
+    "client_secret": "s3cret-of-the-application",
+    "username": "jane.doe",
+    "password": "s3cret-word",
+    "refresh_token": "s3cret-refresh",
+    "access_token": "s3cret-access",
+}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (
+            400,
+            b'{"error": "invalid_grant", "error_description": "Authentication failed for jane.doe@vbc.prod"}',
+        ),
+        (
+            400,
+            b'{"error_description": "17003 jane.doe@vbc.prod s3cret-word is locked"}',
+        ),
+        (401, b'{"error": "invalid_client", "error_description": "s3cret-of-the-application"}'),
+        (200, b'{"refresh_token": "s3cret-refresh"}'),
+        (403, b"<html>jane.doe s3cret-word</html>"),
+    ],
+)
+@pytest.mark.parametrize("given", ["password", "refresh_token"])
+def test_no_refusal_tells_a_secret_or_a_name(tmp_path: Path, answer: tuple[int, bytes], given: str) -> None:
+    credentials = VbcCredentials(client_id="demo-client", **SECRETS)
+    if given == "refresh_token":
+        credentials.username = credentials.password = None
+    told = []
+    for _ in range(2):  # at first the gateway's word, then the remembered one
+        post = answer_with(*[answer] * 3)
+        tokens = Tokens(credentials, "https://vbc.test", post, folder=tmp_path)
+        with pytest.raises(VbcError) as refused:
+            tokens.renew(SECRETS["access_token"])
+        told += [str(refused.value), repr(refused.value), *traceback.format_exception(refused.value)]
+
+    assert not [text for text in told if "s3cret" in text or "jane.doe" in text]
+
+
+def test_credentials_and_tokens_do_not_show_their_secrets(tmp_path: Path) -> None:
+    credentials = VbcCredentials(client_id="demo-client", **SECRETS)
+    tokens = Tokens(credentials, "https://vbc.test", answer_with(), folder=tmp_path)
+
+    for told in (repr(credentials), str(credentials), repr(tokens), credentials.fingerprint()):
+        assert "s3cret" not in told
+
+
+# BUG: Login is shown with its tokens, where a tool prints the local variables of a traceback.
+def test_a_login_does_not_show_its_tokens() -> None:
+    told = repr(Login("s3cret-access", "s3cret-refresh", 1.0))
+
+    assert "s3cret" not in told
+
+
+def test_a_fingerprint_changes_with_every_part_of_the_credentials() -> None:
+    changes = [{}, *({name: "other"} for name in (*PASSWORD, "refresh_token"))]
+    fingerprints = [make_credentials(**change).fingerprint() for change in changes]
+
+    assert len(set(fingerprints)) == len(changes)
+    assert make_credentials().fingerprint() == fingerprints[0]

@@ -1,0 +1,874 @@
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway_fixtures import (
+    API,
+    LIST,
+    NOON,
+    PASSWORD,
+    Clock,
+    Seen,
+    Stage,
+    make_credentials,
+    serve_bytes,
+    serve_gateways,
+    write_answer,
+    write_login,
+)
+
+from vbc_source.auth import VbcCredentials
+from vbc_source.client import Client
+from vbc_source.emulator import Gateway
+from vbc_source.faults import (
+    BadRequest,
+    BrokenAnswer,
+    Forbidden,
+    GatewayFault,
+    LoginRefused,
+    NotFound,
+    NotSubscribed,
+    SettingsError,
+    Throttled,
+    TokenRejected,
+    Unavailable,
+    VbcError,
+)
+from vbc_source.throttle import Closed, Throttle
+
+PATIENCE = 30  # seconds until a test that hangs is given up
+WHAT = "company recordings"
+PHONE = "+15550100199"
+READY = VbcCredentials(access_token="s3cret-ready")
+FORMS = ("xml", "wrapped", "flat")
+
+Connect = Callable[..., Client]
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with serve_gateways() as stage:
+        yield stage
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON + 0.25)
+
+
+@pytest.fixture
+def gateway(stage: Stage, clock: Clock) -> Gateway:
+    return stage.start(seed=1, recordings=50, clock=clock)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where dlt, and so the client, keeps its files."""
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def connect(gateway: Gateway, clock: Clock, folder: Path) -> Iterator[Connect]:
+    """Make clients whose time passes only while they wait."""
+    clients = []
+
+    def connect(url: str = "", credentials: VbcCredentials | None = None, **options: Any) -> Client:
+        options = {"clock": clock, "throttle": Throttle(clock=clock, wait=clock.wait), **options}
+        clients.append(Client(url or gateway.base_url, credentials or make_credentials(), **options))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        client.close()
+
+
+def get_rows(client: Client, **params: str | int) -> int:
+    """How many recordings a page holds."""
+    found = client.get(LIST, params, json.loads, what=WHAT)
+    return len(found["_embedded"]["recordings"])
+
+
+def fail(client: Client, kind: type[VbcError] = GatewayFault, path: str = LIST, **params: str) -> Any:
+    with pytest.raises(kind) as failed:
+        client.get(path, params, json.loads, what=WHAT)
+    return failed.value
+
+
+# Asking
+
+
+def test_a_page_is_read_with_one_login_and_one_request(connect: Connect, gateway: Gateway) -> None:
+    client = connect()
+
+    assert get_rows(client, page_size=20) == 20
+    assert [request.path for request in gateway.requests] == ["/token", LIST]
+    assert get_rows(client, page_size=20) == 20
+    assert client.requests_sent == gateway.count() == 3
+
+
+def test_constructing_a_client_sends_and_writes_nothing(
+    connect: Connect, gateway: Gateway, folder: Path
+) -> None:
+    assert connect().requests_sent == gateway.count() == 0
+    assert not folder.exists()
+
+
+def test_parameters_arrive_as_they_are(connect: Connect, gateway: Gateway) -> None:
+    params = {
+        "start:gte": "2025-01-01T00:00:00+0000",
+        "start:lte": "2025-06-01T00:00:00Z",
+        "cnam": "a&b=c d%",
+    }
+    get_rows(connect(), **params)
+
+    assert gateway.requests[-1].query == params
+
+
+def test_a_slash_behind_the_address_does_not_matter(connect: Connect, gateway: Gateway) -> None:
+    assert get_rows(connect(gateway.base_url + "/")) == 10
+    assert [request.path for request in gateway.requests] == ["/token", LIST]
+
+
+def test_the_client_says_who_it_is_and_what_it_takes(connect: Connect, gateway: Gateway) -> None:
+    get_rows(connect())
+
+    headers = gateway.requests[-1].headers
+    assert headers["user-agent"].startswith("vbc-source/")
+    assert headers["accept"] == "application/json"
+
+
+def test_logging_in_tells_the_gateway_and_happens_once(connect: Connect, gateway: Gateway) -> None:
+    client = connect()
+
+    assert client.log_in() == client.log_in() == gateway.base_url
+    assert gateway.count() == client.requests_sent == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["api.vonage.com", "//api.vonage.com", "ftp://api.vonage.com", "localhost:8080", ""]
+)
+def test_an_address_without_a_scheme_is_a_wrong_setting(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"base_url must begin with https://"):
+        Client(url, READY)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://", "http:///path", "http://[bad", "http://host:99999", "https://two words"]
+)
+def test_an_address_that_cannot_be_used_is_a_wrong_setting(connect: Connect, url: str) -> None:
+    client = connect(url, READY)
+
+    assert "base_url" in str(fail(client, SettingsError))
+
+
+# BUG: the error of urllib3 comes through as it is: requests does not translate this one.
+@pytest.mark.parametrize("url", ["http://a..b", "https://.vonage.com"])
+def test_an_address_with_an_empty_label_is_a_wrong_setting(connect: Connect, url: str) -> None:
+    client = connect(url, READY)
+
+    assert "base_url" in str(fail(client, SettingsError))
+
+
+# What is asked again
+
+BROKEN = ["truncated", "cut-json", "reset", "empty-body", "html", "not-json", "bad-gateway", "redirect"]
+CODED = ["suspended", "refused", "backend-timeout", "fault-200"]
+TRANSIENT = [*BROKEN, *(f"{name}:{form}" for name in CODED for form in FORMS)]
+
+
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_an_answer_that_failed_is_asked_for_again(
+    connect: Connect, gateway: Gateway, clock: Clock, fault: str
+) -> None:
+    client = connect()
+    gateway.fault(f"{fault}*3")
+
+    assert get_rows(client, page_size=50) == 50
+    assert gateway.count(LIST) == 4
+    assert client.requests_sent == gateway.count() == 5
+    assert len(clock.waits) == 3
+    assert 0 < clock.waits[0] <= clock.waits[1] <= clock.waits[2]  # longer each time
+
+
+@pytest.mark.parametrize("fault", ["login-down:xml", "login-down:wrapped", "login-down:flat", "login-html"])
+def test_a_login_that_failed_is_asked_for_again(
+    connect: Connect, gateway: Gateway, clock: Clock, fault: str
+) -> None:
+    gateway.fault(f"{fault}*2")
+
+    assert get_rows(connect()) == 10
+    assert gateway.count("/token") == 3
+    assert gateway.tokens.logins == 1
+    assert len(clock.waits) == 2
+
+
+def named(**values: bytes) -> Any:
+    return pytest.mark.parametrize("answer", values.values(), ids=values.keys())
+
+
+@named(
+    nothing=b"",
+    no_http=b"no http at all\r\n\r\n",
+    empty=write_answer("200 OK"),
+    text=write_answer("200 OK", b"plain text"),
+    fault=write_answer("200 OK", b'{"fault": {"code": 101504, "message": "Send timeout"}}'),
+    redirect=write_answer("302 Found", b"", "Location: /elsewhere"),
+    late=write_answer("408 Request Timeout"),
+    cut=write_login()[:-10],
+    no_gzip=write_answer("200 OK", b"not gzip", "Content-Encoding: gzip"),
+)
+def test_a_login_whose_answer_is_broken_is_asked_for_again(connect: Connect, answer: bytes) -> None:
+    with serve_bytes(lambda seen: answer if len(server.seen) < 3 else write_login()) as server:
+        client = connect(server.url)
+        client.log_in()
+
+    assert len(server.seen) == client.requests_sent == 3
+
+
+# BUG: half of a JSON answer counts as "a login without an access token", and so as a refusal for the
+# life of the process, though the gateway refused nothing.
+def test_a_login_whose_answer_is_half_is_asked_for_again(connect: Connect) -> None:
+    half = write_answer("200 OK", b'{"access_token": "raw-tok')
+    with serve_bytes(lambda seen: half if len(server.seen) == 1 else write_login()) as server:
+        connect(server.url).log_in()
+
+    assert len(server.seen) == 2
+
+
+@named(
+    nothing=b"",
+    no_http=b"no http at all\r\n\r\n",
+    no_gzip=write_answer("200 OK", b"not gzip", "Content-Encoding: gzip"),
+    half_a_chunk=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1, 2\r\n",
+    no_chunk=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[1]\r\n0\r\n\r\n",
+    no_text=write_answer("200 OK", b"\xff\xfe[]"),
+    accepted=write_answer("202 Accepted", b"[1]"),
+    of_a_cache=write_answer("203 Non-Authoritative", b"[1]"),
+    no_content=write_answer("204 No Content"),
+)
+def test_an_answer_that_is_no_answer_is_asked_for_again(connect: Connect, answer: bytes) -> None:
+    good = write_answer("200 OK", b"[1, 2]")
+    with serve_bytes(lambda seen: answer if len(server.seen) < 3 else good) as server:
+        assert connect(server.url, READY).get("/x", None, json.loads, what=WHAT) == [1, 2]
+
+    assert len(server.seen) == 3
+
+
+@pytest.mark.parametrize("broken", ["reset*2", "suspended*2", "throttled*2"])
+def test_a_failure_is_told_in_the_log_with_what_was_asked(
+    connect: Connect, gateway: Gateway, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    client = connect()
+    gateway.fault(broken)
+    get_rows(client)
+
+    told = [record.getMessage() for record in caplog.records if record.name == "vbc_source.client"]
+    assert len(told) == 2
+    assert all(text.startswith(f"{WHAT}: ") for text in told)
+
+
+@pytest.mark.parametrize("retry_seconds", [5.0, 60.0])
+def test_a_gateway_that_is_down_for_good_is_given_up_in_time(
+    connect: Connect, gateway: Gateway, clock: Clock, retry_seconds: float
+) -> None:
+    client = connect(retry_seconds=retry_seconds)
+    client.log_in()
+    gateway.fault("down")
+    fault = fail(client, Unavailable)
+
+    assert (fault.status, fault.code) == (503, 303001)
+    assert str(fault).startswith(f"{WHAT}: the VBC gateway did not answer properly")
+    assert retry_seconds / 3 < sum(clock.waits) <= retry_seconds
+
+
+def test_a_gateway_that_is_down_at_the_login_is_given_up_in_time(
+    connect: Connect, gateway: Gateway, clock: Clock
+) -> None:
+    gateway.fault("down")
+    client = connect()
+    fail(client, Unavailable)
+
+    assert sum(clock.waits) <= 60
+    assert gateway.count("/token") == gateway.count() == client.requests_sent
+    gateway.heal()
+    assert get_rows(client) == 10  # nothing was refused, so nothing is remembered
+
+
+def test_a_gateway_that_does_not_listen_is_given_up_in_time(connect: Connect, clock: Clock) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    fault = fail(connect(url, READY), Unavailable, caller_id=PHONE)
+
+    assert fault.status == 0
+    assert url in str(fault)
+    assert "caller_id" not in tell(fault)
+    assert 20 < sum(clock.waits) <= 60
+
+
+def test_time_to_give_up_counts_from_the_first_failure_of_a_request(
+    connect: Connect, gateway: Gateway, clock: Clock
+) -> None:
+    client = connect()
+    for _ in range(20):
+        gateway.fault("suspended*5")
+        assert get_rows(client) == 10
+
+    assert sum(clock.waits) > 60
+
+
+def test_time_spent_throttled_does_not_count_as_failing(connect: Connect, clock: Clock) -> None:
+    throttled, failed = (
+        write_answer("429 Too Many Requests", b"", "Retry-After: 600"),
+        write_answer("502 Bad"),
+    )
+    answers = [throttled, failed, failed, throttled, failed, write_answer("200 OK", b"[]")]
+    with serve_bytes(lambda seen: answers.pop(0)) as server:
+        assert connect(server.url, READY).get("/x", None, json.loads, what=WHAT) == []
+
+    assert sum(clock.waits) > 1200
+
+
+def test_what_the_reader_does_not_understand_is_asked_for_again_and_then_told(
+    connect: Connect, gateway: Gateway, clock: Clock
+) -> None:
+    def read(body: bytes) -> None:
+        raise ValueError("a recording bears no numeric id")
+
+    with pytest.raises(BrokenAnswer, match="a recording bears no numeric id"):
+        connect().get(LIST, None, read, what=WHAT)
+    assert gateway.count(LIST) > 3
+    assert sum(clock.waits) <= 60
+
+
+def test_other_errors_of_the_reader_are_not_hidden(connect: Connect, gateway: Gateway) -> None:
+    def read(body: bytes) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        connect().get(LIST, None, read, what=WHAT)
+    assert gateway.count(LIST) == 1
+
+
+# Throttling
+
+TIMED = ["throttled", "throttled-header-only", "throttled-body", "throttled-description", "hard-limit"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", TIMED)
+def test_a_throttled_request_waits_for_as_long_as_it_was_told(
+    connect: Connect, gateway: Gateway, name: str, form: str
+) -> None:
+    client = connect()
+    client.log_in()
+    gateway.clear()
+    gateway.fault(f"{name}:{form}*2")
+
+    assert get_rows(client) == 10
+    first, second, third = (request.time for request in gateway.requests)
+    assert NOON + 2 <= second <= first + 3  # allowed again at the next but one full second
+    assert second + 1 <= third <= second + 3
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_request_throttled_without_a_time_waits_longer_and_longer(
+    connect: Connect, gateway: Gateway, clock: Clock, form: str
+) -> None:
+    client = connect()
+    gateway.fault(f"throttled-silent:{form}*5")
+
+    assert get_rows(client) == 10
+    assert gateway.count(LIST) == 6
+    assert sorted(clock.waits) == clock.waits
+    assert clock.waits[0] < 2 < clock.waits[4]
+
+
+@pytest.mark.parametrize("skew", [-86_400, 86_400])
+def test_a_gateway_with_another_clock_is_waited_for_no_longer(
+    connect: Connect, stage: Stage, clock: Clock, skew: int
+) -> None:
+    gateway = stage.start(clock=lambda: clock() + skew, recordings=50)
+    client = connect()
+    for name in TIMED:
+        gateway.fault(name)
+        get_rows(client)
+
+    assert len(clock.waits) == 5
+    assert all(1 <= seconds <= 3 for seconds in clock.waits)
+
+
+def test_while_one_thread_is_throttled_the_others_wait_too(
+    connect: Connect, gateway: Gateway, clock: Clock
+) -> None:
+    waiting: queue.Queue[float] = queue.Queue()
+    go_on = threading.Event()
+
+    def wait(seconds: float) -> bool:
+        waiting.put(seconds)
+        assert go_on.wait(PATIENCE)
+        return clock.wait(seconds)
+
+    client = connect(throttle=Throttle(clock=clock, wait=wait))
+    client.log_in()
+    gateway.fault("throttled")
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(get_rows, client)
+        held = [waiting.get(timeout=PATIENCE)]
+        others = [pool.submit(get_rows, client) for _ in range(3)]
+        held += [waiting.get(timeout=PATIENCE) for _ in others]
+        sent_meanwhile = gateway.count(LIST)
+        go_on.set()
+        rows = [future.result(PATIENCE) for future in (first, *others)]
+
+    assert sent_meanwhile == 1
+    assert min(held) >= 1
+    assert rows == [10] * 4
+    assert gateway.count(LIST) == 5
+
+
+def test_a_login_waits_too_while_the_gateway_throttles(connect: Connect, clock: Clock) -> None:
+    throttled = write_answer("429 Too Many Requests", b"", "Retry-After: 30")
+    with serve_bytes(lambda seen: throttled if len(server.seen) == 1 else write_login()) as server:
+        connect(server.url).log_in()
+
+    assert 30 <= sum(clock.waits) < 31
+
+
+def test_a_gateway_that_throttles_for_good_is_given_up_after_an_hour(
+    connect: Connect, gateway: Gateway, clock: Clock
+) -> None:
+    client = connect()
+    client.log_in()
+    gateway.fault("throttled-silent*always")
+    fault = fail(client, Throttled)
+
+    assert (fault.status, fault.code) == (429, 900804)
+    assert 3500 < sum(clock.waits) <= 3600
+
+
+THROTTLED_FOR_HOURS = write_answer("429 Too Many Requests", b"", "Retry-After: 7200")
+
+
+def test_a_wait_of_hours_is_told_at_once(connect: Connect, clock: Clock) -> None:
+    with serve_bytes(lambda seen: THROTTLED_FOR_HOURS) as server:
+        fault = fail(connect(server.url, READY), Throttled)
+
+    assert fault.retry_after == 7200
+    assert clock.waits == []
+
+
+# BUG: the pause is set before it is found too long. So the thread that was throttled gives up, and
+# every other one, or the next request, waits the two hours without a word in the log.
+def test_a_wait_of_hours_is_no_more_waited_for_by_the_next_request(connect: Connect, clock: Clock) -> None:
+    with serve_bytes(lambda seen: THROTTLED_FOR_HOURS) as server:
+        client = connect(server.url, READY)
+        fail(client, Throttled)
+        fail(client, Throttled)
+
+    assert sum(clock.waits) < 3600
+
+
+def test_throttling_is_forgotten_once_a_request_gets_through(
+    connect: Connect, gateway: Gateway, clock: Clock
+) -> None:
+    client = connect()
+    for _ in range(3):
+        gateway.fault("throttled*2")
+        assert get_rows(client) == 10
+        clock.now += 3600
+
+
+# BUG: only a result counts as let through. Where every answer is "not found", say while missing
+# recordings are looked up one by one, a throttle of an hour ago still counts, and ends the run.
+def test_throttling_is_forgotten_once_a_request_was_answered_with_not_found(
+    connect: Connect, gateway: Gateway, clock: Clock
+) -> None:
+    client = connect()
+    gateway.fault("throttled")
+    fail(client, NotFound, f"{LIST}/404")
+    clock.now += 3600
+    gateway.fault("throttled")
+
+    assert get_rows(client) == 10
+
+
+def test_with_a_budget_nothing_is_throttled(connect: Connect, gateway: Gateway, clock: Clock) -> None:
+    client = connect(throttle=Throttle(10, clock=clock, wait=clock.wait))
+    gateway.fault("quota*10")
+    for _ in range(35):
+        get_rows(client)
+
+    assert {request.status for request in gateway.requests} == {200}
+    assert sum(clock.waits) >= 3 * 60
+
+
+def test_without_a_budget_a_small_quota_is_waited_for(
+    connect: Connect, gateway: Gateway, clock: Clock
+) -> None:
+    client = connect()
+    gateway.fault("quota*3")
+    for _ in range(7):
+        assert get_rows(client) == 10
+
+    assert [request.status for request in gateway.requests].count(429) == 2
+    assert 120 <= sum(clock.waits) <= 123
+
+
+def test_closing_the_client_ends_a_request_that_waits(
+    connect: Connect, gateway: Gateway, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Bell(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            rung.set()
+
+    rung, bell, log = threading.Event(), Bell(), logging.getLogger("vbc_source.client")
+    client = connect(throttle=Throttle(clock=clock))
+    client.log_in()
+    gateway.fault("throttled")
+    log.addHandler(bell)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(get_rows, client)
+            assert rung.wait(PATIENCE)  # the wait is told just before it begins
+            client.close()
+            error = waiting.exception(PATIENCE)
+    finally:
+        log.removeHandler(bell)
+
+    assert isinstance(error, Closed)
+    assert gateway.count(LIST) == 1
+
+
+# What is not asked again
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        *((f"unsubscribed:{form}", NotSubscribed) for form in FORMS),
+        *((f"scope:{form}", Forbidden) for form in FORMS),
+        ("no-rights", Forbidden),
+        ("not-found", NotFound),
+    ],
+)
+def test_what_will_not_change_is_asked_for_once(
+    connect: Connect, gateway: Gateway, clock: Clock, fault: str, kind: type[GatewayFault]
+) -> None:
+    client = connect()
+    gateway.fault(fault)
+    found = fail(client)
+
+    assert type(found) is kind
+    assert str(found).startswith(f"{WHAT}: ")
+    assert gateway.count(LIST) == 1
+    assert clock.waits == []
+
+
+def test_a_missing_subscription_says_what_to_do(connect: Connect, gateway: Gateway) -> None:
+    client = connect()
+    gateway.fault("unsubscribed")
+
+    assert "subscribe it in the developer portal" in str(fail(client, NotSubscribed))
+
+
+def test_a_refused_parameter_is_asked_for_once(connect: Connect, gateway: Gateway) -> None:
+    fail(connect(), BadRequest, **{"start:gte": "yesterday"})
+
+    assert gateway.count(LIST) == 1
+
+
+# BUG: where base_url is wrong, or a proxy answers for the gateway, nobody looked at the credentials:
+# yet they are blamed, and are not sent again until somebody removes the file.
+@named(
+    not_found=write_answer("404 Not Found", b"Not Found"),
+    blocked=write_answer("403 Forbidden", b"<html><body>Blocked by policy</body></html>"),
+)
+def test_an_answer_that_judged_no_credentials_does_not_blame_them(connect: Connect, answer: bytes) -> None:
+    with serve_bytes(lambda seen: answer if len(server.seen) == 1 else write_login()) as server:
+        with pytest.raises(VbcError) as failed:
+            connect(server.url).log_in()
+        assert "check username and password" not in str(failed.value)
+        connect(server.url).log_in()
+
+
+# Tokens
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["token-invalid", "token-missing", "token-expired"])
+def test_a_rejected_token_is_renewed_once_and_the_request_repeated(
+    connect: Connect, gateway: Gateway, clock: Clock, name: str, form: str
+) -> None:
+    client = connect()
+    gateway.fault(f"{name}:{form}")
+
+    assert get_rows(client) == 10
+    assert [request.path for request in gateway.requests] == ["/token", LIST, "/token", LIST]
+    assert clock.waits == []
+
+
+def test_a_token_that_is_rejected_twice_is_told(connect: Connect, gateway: Gateway) -> None:
+    client = connect()
+    gateway.fault("token-invalid*2")
+
+    assert str(fail(client, TokenRejected)).startswith(f"{WHAT}: the VBC gateway rejects the access token")
+    assert [request.path for request in gateway.requests] == ["/token", LIST, "/token", LIST]
+
+
+@pytest.mark.parametrize(("end", "sent"), [("expire_all", [200]), ("revoke_all", [400, 200])])
+def test_tokens_that_end_while_eight_threads_use_them_are_renewed_once(
+    connect: Connect, gateway: Gateway, end: str, sent: list[int]
+) -> None:
+    client, ready = connect(), threading.Barrier(8)
+    get_rows(client)
+    getattr(gateway.tokens, end)()
+    gateway.clear()
+
+    def work() -> int:
+        ready.wait(PATIENCE)
+        return get_rows(client)
+
+    with ThreadPoolExecutor(8) as pool:
+        rows = [future.result(PATIENCE) for future in [pool.submit(work) for _ in range(8)]]
+
+    assert rows == [10] * 8
+    assert [request.status for request in gateway.requests if request.path == "/token"] == sent
+
+
+def test_two_clients_share_one_login(connect: Connect, gateway: Gateway) -> None:
+    first, second = connect(), connect()
+    get_rows(first)
+    get_rows(second)
+
+    assert gateway.count("/token") == 1
+    gateway.tokens.expire_all()
+    get_rows(first)
+    get_rows(second)  # its token is rejected, the renewed one is at hand
+
+    assert gateway.count("/token") == 2
+
+
+def test_requests_of_many_threads_are_counted(connect: Connect, gateway: Gateway) -> None:
+    client = connect()
+    for fault in ("reset*3", "throttled*3", "suspended*3", "truncated*2"):
+        gateway.fault(fault)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda _: get_rows(client), range(40))) == [10] * 40
+
+    assert client.requests_sent == gateway.count() == 1 + 40 + 3 + 3 + 3 + 2
+
+
+def test_a_wrong_password_is_sent_once(connect: Connect, gateway: Gateway) -> None:
+    client = connect(credentials=make_credentials(password="mistyped"))
+    fail(client, LoginRefused)
+    fail(client, LoginRefused)
+
+    assert gateway.count() == gateway.tokens.logins == 1
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    "status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"]
+)
+def test_a_redirect_is_not_followed_and_the_token_stays(connect: Connect, status: str) -> None:
+    with serve_bytes(lambda seen: write_answer("200 OK", b"[]")) as other:
+        away = write_answer(status, b"", f"Location: {other.url}/elsewhere")
+        with serve_bytes(lambda seen: away) as server:
+            fault = fail(connect(server.url, READY), BrokenAnswer)
+
+    assert other.seen == []
+    assert len(server.seen) > 1
+    assert fault.status == int(status[:3])
+
+
+@pytest.mark.parametrize("status", ["302 Found", "307 Temporary"])
+def test_a_redirected_login_is_not_followed_and_the_password_stays(connect: Connect, status: str) -> None:
+    with serve_bytes(lambda seen: write_login()) as other:
+        away = write_answer(status, b"", f"Location: {other.url}/token")
+        with serve_bytes(lambda seen: away) as server:
+            fail(connect(server.url), Unavailable)
+
+    assert other.seen == []
+
+
+@pytest.fixture
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials for the same host that somebody keeps for another purpose."""
+    file = tmp_path / "netrc"
+    file.write_text("machine 127.0.0.1 login somebody password s3cret-netrc\n")
+    monkeypatch.setenv("NETRC", str(file))
+
+
+@pytest.mark.usefixtures("netrc")
+def test_a_netrc_does_not_replace_the_token(connect: Connect) -> None:
+    with serve_bytes(lambda seen: write_answer("200 OK", b"[]")) as server:
+        connect(server.url, READY).get("/x", None, json.loads, what=WHAT)
+
+    assert [seen.headers["authorization"] for seen in server.seen] == ["Bearer s3cret-ready"]
+
+
+# BUG: the login bears no auth object, so requests puts the .netrc's user on it. WSO2 takes the client
+# from the header before the form: the login is refused, and the refusal remembered.
+@pytest.mark.usefixtures("netrc")
+def test_a_netrc_does_not_replace_the_application(connect: Connect, gateway: Gateway) -> None:
+    connect().log_in()
+
+    assert "authorization" not in gateway.requests[0].headers
+
+
+def scream(gateway: Gateway, client: Client) -> list[str]:
+    """Let everything go wrong once; returns what is secret."""
+    private = {"caller_id": PHONE, "cnam": "Jane Doe"}
+    for fault in (
+        "reset*2",
+        "throttled",
+        "token-expired",
+        "suspended",
+        "html",
+        "not-json",
+        "truncated",
+        "redirect",
+    ):
+        gateway.fault(fault)
+    get_rows(client, **private)
+    gateway.tokens.revoke_all()
+    get_rows(client, **private)
+    for fault in ("unsubscribed", "no-rights", "not-found"):
+        gateway.fault(fault)
+        fail(client, **private)
+    gateway.fault("down")
+    fail(client, Unavailable, **private)
+    gateway.heal()
+    tokens = {request.headers.get("authorization", "Bearer -").split()[1] for request in gateway.requests}
+    words = [PASSWORD["client_secret"], PASSWORD["username"], PASSWORD["password"]]
+    return [*words, *(tokens - {"-"}), PHONE, PHONE[1:], "Jane", "caller_id", "?"]
+
+
+def read_log(caplog: pytest.LogCaptureFixture) -> str:
+    formatter = logging.Formatter("%(name)s %(message)s")
+    return "\n".join(formatter.format(record) for record in caplog.records)  # tracebacks as well
+
+
+def test_no_log_at_any_level_holds_secrets_or_queries(
+    connect: Connect, gateway: Gateway, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        secrets = scream(gateway, connect())
+    log = read_log(caplog)
+
+    (file,) = (folder / "vbc_tokens").glob("*.json")
+    secrets += [json.loads(file.read_text())[name] for name in ("access_token", "refresh_token")]
+    assert len(secrets) > 10
+    assert f'"GET {LIST} HTTP/1.1" 200' in log  # urllib3 did tell
+    assert [secret for secret in secrets if secret in log] == []
+
+
+def test_no_log_of_a_refused_login_holds_secrets(
+    connect: Connect, gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        fail(connect(credentials=make_credentials(password="s3cret-word")), LoginRefused)
+    log = read_log(caplog)
+
+    assert '"POST /token HTTP/1.1" 400' in log
+    assert not [secret for secret in ("s3cret-word", "demo@vbc", "demo-secret") if secret in log]
+
+
+# BUG: urllib3.connection, another logger than the one with the filter, warns of malformed headers
+# with the whole address, on stderr by default.
+def test_no_log_of_malformed_headers_holds_a_query(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        caplog.at_level(logging.DEBUG),
+        serve_bytes(lambda seen: write_answer("200 OK", b"[]", "no header at all")) as server,
+    ):
+        connect(server.url, READY).get("/x", {"caller_id": PHONE}, json.loads, what=WHAT)
+
+    assert PHONE[1:] not in read_log(caplog)
+
+
+def tell(error: BaseException) -> str:
+    return "\n".join([str(error), repr(error), *traceback.format_exception(error)])
+
+
+ANY_FAULT = [*(f"{name}*always" for name in BROKEN), *(f"{name}*always" for name in CODED)]
+ANY_FAULT += ["unsubscribed", "scope", "no-rights", "not-found", "token-invalid*2", "down"]
+
+
+@pytest.mark.parametrize("fault", ANY_FAULT)
+def test_no_error_holds_secrets_or_queries(connect: Connect, gateway: Gateway, fault: str) -> None:
+    client = connect()
+    client.log_in()
+    gateway.fault(fault)
+    told = tell(fail(client, caller_id=PHONE))
+
+    token = gateway.requests[-1].headers.get("authorization", "Bearer -").split()[1]
+    assert len(token) > 10
+    assert not [
+        secret for secret in (token, PHONE, PHONE[1:], *list(PASSWORD.values())[1:]) if secret in told
+    ]
+
+
+# BUG: a token that ends in a line break, as files and secret stores give it, is refused by http.client
+# with a ValueError that quotes the header. It is no VbcError either.
+def test_a_token_with_a_line_break_is_not_shown(connect: Connect, gateway: Gateway) -> None:
+    client = connect(credentials=VbcCredentials(access_token="s3cret-ready\n"))
+
+    assert "s3cret" not in tell(fail(client, VbcError))
+
+
+# BUG: the text of a reader's ValueError goes into the error and the log as it is, and Python's own
+# ones quote the value.
+def test_what_a_reader_stumbles_over_is_not_shown(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    def read(body: bytes) -> int:
+        return int(json.loads(body)["caller_id"])
+
+    body = write_answer("200 OK", json.dumps({"caller_id": f"x{PHONE}"}).encode())
+    with serve_bytes(lambda seen: body) as server, pytest.raises(BrokenAnswer) as broken:
+        connect(server.url, READY).get("/x", None, read, what=WHAT)
+
+    assert PHONE not in str(broken.value)
+    assert PHONE not in caplog.text
+
+
+# BUG: user and password before the host of base_url are shown in every error of a connection.
+def test_a_password_in_the_address_is_not_shown(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port, password = closed.getsockname()[1], "s3cret-word"
+    with pytest.raises(VbcError) as failed:  # it may as well be refused from the start
+        get_rows(connect(f"http://proxy-user:{password}@127.0.0.1:{port}", READY))
+
+    assert password not in tell(failed.value)
+    assert password not in caplog.text
+
+
+def test_the_token_is_sent_to_the_configured_gateway_alone(connect: Connect) -> None:
+    asked: list[Seen] = []
+
+    def answer(seen: Seen) -> bytes:
+        asked.append(seen)
+        return write_login() if seen.path == "/token" else write_answer("200 OK", b"[]")
+
+    with serve_bytes(answer) as server:
+        connect(server.url).get(f"{API}/x", {"page": 1}, json.loads, what=WHAT)
+
+    login, request = asked
+    assert (login.method, login.path) == ("POST", "/token")
+    assert b"demo-password" in login.body
+    assert (request.method, request.path) == ("GET", f"{API}/x?page=1")
+    assert request.headers["authorization"] == "Bearer raw-token"
+    assert request.headers["host"] == server.url.removeprefix("http://")

@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from email.utils import formatdate
+from xml.sax.saxutils import escape
+
+import pytest
+
+from vbc_source.faults import (
+    BadRequest,
+    BrokenAnswer,
+    Forbidden,
+    GatewayFault,
+    LoginRefused,
+    NotFound,
+    NotSubscribed,
+    ScanFailed,
+    SettingsError,
+    Throttled,
+    TokenRejected,
+    Unavailable,
+    VbcError,
+    read_fault,
+    redact,
+)
+
+NOON = 1_568_808_000.0  # Wednesday, 18 September 2019, 12:00 UTC
+PHONE = "+1 (555) 010-0199"
+MAIL = "jane.doe@example.com"
+HTML = b"<!DOCTYPE html><html><head><title>502</title></head><body><p>Please log in</p></body></html>"
+PLAIN = b"User is not authorized to search CCR recordings for this account"
+
+Write = Callable[..., bytes]
+
+
+def write_xml(code: int | None, message: str = "", **parts: str) -> bytes:
+    told = {"code": str(code), "message": message, **parts} if code else {"message": message, **parts}
+    inner = "".join(f"<ams:{name}>{escape(text)}</ams:{name}>" for name, text in told.items())
+    return f'<ams:fault xmlns:ams="http://wso2.org/apimanager/security">{inner}</ams:fault>'.encode()
+
+
+def write_wrapped(code: int | None, message: str = "", **parts: str) -> bytes:
+    return json.dumps({"fault": {"code": code, "message": message, **parts}}).encode()
+
+
+def write_flat(code: int | None, message: str = "", **parts: str) -> bytes:
+    return json.dumps({"code": str(code) if code else None, "message": message, **parts}).encode()
+
+
+every_format = pytest.mark.parametrize("write", [write_xml, write_wrapped, write_flat])
+
+THROTTLES = (900800, 900802, 900803, 900804, 900806, 900807)
+BACKENDS = (303001, 101503, 101504)
+TABLE = [
+    *((401, code, TokenRejected) for code in (900901, 900902, 900904)),
+    (403, 900908, NotSubscribed),
+    (403, 900910, Forbidden),
+    (403, None, Forbidden),
+    *((429, code, Throttled) for code in THROTTLES),
+    (503, 900801, Throttled),
+    *((status, code, Unavailable) for status in (500, 502, 503, 504) for code in BACKENDS),
+    (404, None, NotFound),
+    (400, None, BadRequest),
+]
+
+
+@every_format
+@pytest.mark.parametrize(("status", "code", "kind"), TABLE)
+def test_each_fault_of_the_gateway_is_told_in_every_format(
+    status: int, code: int | None, kind: type[GatewayFault], write: Write
+) -> None:
+    fault = read_fault(status, write(code, "Some message", description="Some description"), {}, NOON)
+
+    assert type(fault) is kind
+    assert (fault.status, fault.code) == (status, code)
+
+
+@pytest.mark.parametrize("prefix", ["am", "ams", "amt"])
+def test_the_prefix_of_the_xml_does_not_matter(prefix: str) -> None:
+    body = write_xml(900801, "API Limit Reached").replace(b"ams", prefix.encode())
+
+    assert type(read_fault(503, body, {}, NOON)) is Throttled
+
+
+def test_xml_is_read_behind_a_declaration_and_line_breaks() -> None:
+    body = b'\n<?xml version="1.0"?>\n' + write_xml(900908).replace(b"><", b">\n  <").replace(
+        b"900908", b"\n 900908 \n"
+    )
+
+    fault = read_fault(403, body, {}, NOON)
+
+    assert type(fault) is NotSubscribed
+    assert fault.code == 900908
+
+
+@every_format
+@pytest.mark.parametrize("code", THROTTLES)
+def test_a_throttling_code_counts_whatever_the_status_is(code: int, write: Write) -> None:
+    assert type(read_fault(403, write(code), {}, NOON)) is Throttled
+
+
+@pytest.mark.parametrize("body", [b"", b"  \r\n", HTML, PLAIN, b"\xff\xfe\x00", b'{"half": '])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (302, BrokenAnswer),
+        (400, BadRequest),
+        (401, TokenRejected),
+        (403, Forbidden),
+        (404, NotFound),
+        (408, Unavailable),
+        (422, BadRequest),
+        (429, Throttled),
+        (500, Unavailable),
+        (502, Unavailable),
+        (503, Unavailable),
+        (504, Unavailable),
+    ],
+)
+def test_the_status_decides_where_the_body_says_nothing(
+    status: int, kind: type[GatewayFault], body: bytes
+) -> None:
+    fault = read_fault(status, body, {}, NOON)
+
+    assert type(fault) is kind
+    assert (fault.status, fault.code) == (status, None)
+
+
+@every_format
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (101504, Unavailable),
+        (303001, Unavailable),
+        (900804, Throttled),
+        (900901, TokenRejected),
+        (900908, NotSubscribed),
+        (12345, BrokenAnswer),
+    ],
+)
+def test_a_fault_under_status_200_is_a_fault(code: int, kind: type[GatewayFault], write: Write) -> None:
+    assert type(read_fault(200, write(code, "Send timeout"), {}, NOON)) is kind
+
+
+@pytest.mark.parametrize("body", [b"", b" \n", HTML, b"  " + HTML])
+def test_nothing_and_html_under_status_200_are_broken_answers(body: bytes) -> None:
+    assert type(read_fault(200, body, {}, NOON)) is BrokenAnswer
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"[]",
+        b'{"_embedded": {"recordings": []}, "total_items": 0}',
+        b'{"_embedded": {"recordings": [{"id": 1, "code": 900901, "message": "new fields"}]}}',
+        b'{"code": 900901, "_embedded": {"recordings": []}}',
+        b'{"id": 1, "cnam": "\\"fault\\" \\"code\\""}',
+        b'"code"',
+        b"ID3\x03\x00 silence",
+    ],
+)
+def test_data_under_status_200_is_no_fault(body: bytes) -> None:
+    assert read_fault(200, body, {}, NOON) is None
+
+
+@pytest.mark.parametrize("status", [202, 204])
+def test_accepted_and_deleted_without_a_body_are_no_faults(status: int) -> None:
+    assert read_fault(status, b"", {}, NOON) is None
+
+
+# BUG: 900906 is WSO2's "No matching resource found in the API for the given request", sent with 403
+# (APISecurityConstants.API_AUTH_INCORRECT_API_RESOURCE): a wrong path costs a renewed token and is
+# then told as a rejected token.
+@every_format
+def test_a_path_the_gateway_does_not_know_is_no_reason_for_a_new_token(write: Write) -> None:
+    fault = read_fault(403, write(900906, "No matching resource found in the API"), {}, NOON)
+
+    assert not isinstance(fault, TokenRejected)
+
+
+def http_date(seconds: float) -> str:
+    return formatdate(NOON + seconds, usegmt=True)
+
+
+def access_time(minute: int, second: int = 0) -> str:
+    return f"2019-Sep-18 12:{minute:02d}:{second:02d}+0000 UTC"
+
+
+@every_format
+@pytest.mark.parametrize(
+    ("headers", "parts", "seconds"),
+    [
+        ({"Retry-After": http_date(90)}, {}, 90),
+        ({"Retry-After": "120"}, {}, 120),
+        ({"Retry-After": " 7 "}, {}, 7),
+        ({}, {"nextAccessTime": access_time(1, 30)}, 90),
+        ({}, {"description": f"Exceeded .You can access API after {access_time(2)}"}, 120),
+        ({"Retry-After": http_date(30)}, {"nextAccessTime": access_time(2)}, 120),
+        ({"Retry-After": http_date(180)}, {"nextAccessTime": access_time(2)}, 180),
+        ({"Retry-After": "soon"}, {"nextAccessTime": access_time(2)}, 120),
+        ({"Retry-After": "soon"}, {"nextAccessTime": "2019-Abc-99 00:00:00+0000 UTC"}, None),
+        ({}, {"nextAccessTime": "2019-Sep-31 12:00:00+0000 UTC"}, None),
+        ({}, {}, None),
+    ],
+)
+def test_the_time_to_wait_is_found_wherever_it_is_told(
+    headers: dict[str, str], parts: dict[str, str], seconds: float | None, write: Write
+) -> None:
+    fault = read_fault(429, write(900804, "Message throttled out", **parts), headers, NOON)
+
+    assert type(fault) is Throttled
+    assert fault.retry_after == seconds
+
+
+@every_format
+@pytest.mark.parametrize("skew", [-86_400, -90, 90, 86_400])
+def test_the_time_to_wait_is_measured_by_the_clock_of_the_gateway(skew: int, write: Write) -> None:
+    headers = {"Date": http_date(0), "Retry-After": http_date(60)}
+
+    by_header = read_fault(429, write(900804), headers, NOON + skew)
+    by_body = read_fault(
+        429, write(900804, nextAccessTime=access_time(1)), {"Date": http_date(0)}, NOON + skew
+    )
+
+    assert by_header is not None
+    assert by_body is not None
+    assert (by_header.retry_after, by_body.retry_after) == (60, 60)
+
+
+def test_seconds_to_wait_do_not_depend_on_any_clock() -> None:
+    fault = read_fault(429, b"", {"Date": http_date(-5000), "Retry-After": "60"}, NOON)
+
+    assert fault is not None
+    assert fault.retry_after == 60
+
+
+def test_an_unreadable_date_leaves_the_own_clock_to_measure_by() -> None:
+    fault = read_fault(429, b"", {"Date": "yesterday", "Retry-After": http_date(60)}, NOON)
+
+    assert fault is not None
+    assert fault.retry_after == 60
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (f"called {PHONE} twice", "called … twice"),
+        ("from +15550100199", "from …"),
+        ("from 15550100199, to 555-0100", "from …, to …"),
+        ("at 555.010.0199.", "at …."),
+        ("+44 20 7946 0958", "…"),
+        (f"Authentication failed for {MAIL}", "Authentication failed for …"),
+        (f"<{MAIL}> is locked", "… is locked"),
+        ("demo@vbc.prod and demo@vbc.prod", "… and …"),
+        ("page_size must be at most 100", "page_size must be at most 100"),
+        ("extension 1001 is unknown", "extension 1001 is unknown"),
+    ],
+)
+def test_phone_numbers_and_addresses_are_taken_out(text: str, left: str) -> None:
+    assert redact(text) == left
+
+
+# BUG: numbers spelled with a slash, a no-break space or a dash that is not ASCII come through, and
+# so does an address that is percent-encoded.
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("+49 30/901820", "901820"),
+        ("+1\u00a0555\u00a0010\u00a00199", "0199"),
+        ("555\u2013010\u20130199", "0199"),
+        ("555\u2011010\u20110199", "0199"),
+        ("jane.doe%40example.com", "jane.doe"),
+    ],
+)
+def test_phone_numbers_and_addresses_in_other_spellings_are_taken_out(text: str, secret: str) -> None:
+    assert secret not in redact(text)
+
+
+def test_a_long_text_is_cut() -> None:
+    assert len(redact("far too long " * 1000)) == 200
+
+
+@every_format
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 422, 429, 500, 503])
+@pytest.mark.parametrize("code", [None, 12345, 101503, 900804, 900901, 900908, 900910])
+def test_no_text_of_a_fault_holds_what_the_body_says_of_people(
+    status: int, code: int | None, write: Write
+) -> None:
+    body = write(code, f"No rights for {MAIL}, {PHONE}", description=f"Jane Doe at {PHONE} has none")
+
+    fault = read_fault(status, body, {}, NOON)
+
+    assert isinstance(fault, GatewayFault)
+    for told in (str(fault), repr(fault), str(vars(fault))):
+        assert "0199" not in told
+        assert "example.com" not in told
+        assert "Jane" not in told
+
+
+@pytest.mark.parametrize(
+    "body", [HTML, b"Please log in, Jane Doe", b'{"status": 1, "error": "Please log in"}']
+)
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 429, 500])
+def test_no_text_of_a_fault_holds_the_body(status: int, body: bytes) -> None:
+    told = str(read_fault(status, body, {}, NOON))
+
+    assert f"HTTP {status}" in told
+    assert "Please" not in told
+    assert "<" not in told
+
+
+@every_format
+@pytest.mark.parametrize("code", [12345, 101503, 900804, 900901, 900908, 900910])
+def test_what_the_gateway_says_is_told_for_refused_parameters_alone(code: int, write: Write) -> None:
+    body = write(code, "Not for Jane Doe", description="Not for Jane Doe")
+
+    assert [
+        status
+        for status in (200, 401, 403, 404, 429, 503)
+        if "Jane" in str(read_fault(status, body, {}, NOON))
+    ] == []
+
+
+@every_format
+def test_a_refused_request_says_what_was_wrong_with_it(write: Write) -> None:
+    fault = read_fault(400, write(4001, "start:gte is malformed at T25"), {}, NOON)
+
+    assert type(fault) is BadRequest
+    assert "start:gte is malformed at T25" in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Throttled(429, 900804), "the VBC gateway throttles this application (HTTP 429, code 900804)"),
+        (Unavailable(0), "the VBC gateway did not answer properly"),
+        (
+            BadRequest(400, hint="page is no number"),
+            "the VBC gateway refuses the request (HTTP 400, page is no number)",
+        ),
+    ],
+)
+def test_a_fault_tells_its_meaning_then_status_code_and_hint(fault: GatewayFault, told: str) -> None:
+    assert str(fault) == told
+
+
+def test_a_fault_that_needs_somebody_says_what_to_do() -> None:
+    assert "subscribe it in the developer portal" in str(NotSubscribed(403, 900908))
+    assert "give the user the right in the VBC admin portal" in str(Forbidden(403))
+
+
+def test_one_class_catches_all_and_the_others_say_what_to_do_next() -> None:
+    assert all(issubclass(kind, VbcError) for kind in (GatewayFault, SettingsError, LoginRefused, ScanFailed))
+    assert all(issubclass(kind, GatewayFault) for _, _, kind in TABLE)
+    assert issubclass(BrokenAnswer, Unavailable)
+    assert issubclass(NotSubscribed, Forbidden)
+    stops = (NotFound, BadRequest, Forbidden)
+    assert not any(issubclass(kind, (Unavailable, Throttled, TokenRejected)) for kind in stops)

@@ -1,0 +1,847 @@
+"""Bytes of a list page become Arrow tables, and no value gets lost on the way."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vbc_source.records import (
+    FIELDS,
+    INSTANT,
+    LISTS,
+    VARIANT,
+    build_recordings,
+    guess_type,
+    read_page,
+    split_lists,
+)
+from vbc_source.scan import Page
+
+CALLER = 12125550143
+KEY = ("account_id",)
+always_alike = settings(derandomize=True, deadline=None, database=None, max_examples=100)
+
+DOCUMENTED = {
+    "_links": {"self": {"href": "https://api.vonage.com/accounts/549825/company_call_recordings/193228"}},
+    "call_direction": "INBOUND",
+    "call_id": "c91150a6-8cc4-4e73-9fef-17fd925c6448",
+    "caller_id": CALLER,
+    "cnam": "JANE DOE",
+    "dnis": "13475550100",
+    "download_url": "https://api.vonage.com/t/vbc.prod/call_recording/api/audio/recording/193228",
+    "duration": 60000,
+    "end": "2019-01-01T00:01:00+0000",
+    "extensions": [999],
+    "file_name": "730048.1463122442148.mp3",
+    "file_size_in_bytes": 100000,
+    "id": 193228,
+    "rule_ids": [1989, 2012, 449],
+    "start": "2019-01-01T00:00:00+0000",
+}
+
+
+def body(*recordings: Any, **more: Any) -> bytes:
+    answer = {"total_items": len(recordings), "_embedded": {"recordings": recordings}, **more}
+    return json.dumps(answer).encode()
+
+
+def recording(id_: Any = 1, **fields: Any) -> dict[str, Any]:
+    return {"id": id_, **fields}
+
+
+def load(*pages: Sequence[Any], known: Mapping[str, pa.DataType | None] | None = None) -> pa.Table:
+    """What the pages of recordings become for account 549825."""
+    rows = [read_page(body(*page)).rows for page in pages]
+    return build_recordings(rows, {"account_id": "549825"}, (known or {}).get)
+
+
+def load_one(**fields: Any) -> dict[str, Any]:
+    (row,) = load([recording(**fields)]).to_pylist()
+    return row
+
+
+def split(*recordings: Any) -> dict[str, pa.Table]:
+    return split_lists(load(recordings), KEY)
+
+
+def utc(*parts: int) -> datetime:
+    year, month, day, *clock = parts
+    return datetime(year, month, day, *clock, tzinfo=timezone.utc)
+
+
+# A page
+
+
+def test_a_documented_recording_becomes_typed_columns() -> None:
+    (row,) = load([DOCUMENTED]).to_pylist()
+    assert row == {
+        **{name: value for name, value in DOCUMENTED.items() if name != "_links"},
+        "account_id": "549825",
+        "caller_id": "12125550143",
+        "start": utc(2019, 1, 1),
+        "end": utc(2019, 1, 1, 0, 1),
+        "extensions": ["999"],
+        "rule_ids": ["1989", "2012", "449"],
+    }
+
+
+def test_the_known_columns_have_their_types_whatever_they_hold() -> None:
+    kinds = {**FIELDS, "id": pa.int64(), "account_id": pa.string()}
+    for table in (
+        load([DOCUMENTED]),
+        load([recording()]),
+        load([]),
+        load([recording(duration="?", start=1)]),
+    ):
+        assert {name: table.schema.field(name).type for name in kinds} == kinds
+
+
+def test_a_page_says_how_many_rows_it_has_and_when_each_began() -> None:
+    page = read_page(
+        body(
+            recording(7, start="2019-01-01T00:00:01.999Z"),
+            recording(8, start="2019-01-01T05:30:01+05:30"),
+            recording(9, start=None),
+            recording(7, start="2019-01-01T00:00:01.999Z"),
+            total_items=40,
+            page_size=4,
+        )
+    )
+    assert (page.total_items, page.page_size, page.count) == (40, 4, 4)
+    assert page.seconds == {7: 1546300801, 8: 1546300801, 9: None}
+
+
+def test_a_page_gives_the_links_of_the_list_and_of_its_first_row() -> None:
+    links = {"self": {"href": "https://api.vonage.com/accounts/549825/company_call_recordings"}}
+    page = read_page(body(DOCUMENTED, recording(2), _links=links))
+    assert page.links == (links["self"]["href"], DOCUMENTED["_links"]["self"]["href"])
+    with_new_field = read_page(body({**DOCUMENTED, "new": 1}, _links=links))
+    assert with_new_field.links == page.links
+
+
+@pytest.mark.parametrize("links", [None, [], "self", {}, {"self": None}, {"self": {"href": 5}}, {"self": []}])
+def test_links_of_another_shape_are_no_links(links: Any) -> None:
+    assert read_page(body(recording(_links=links), _links=links)).links == ()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"_embedded": None},
+        {"_embedded": {}},
+        {"_embedded": {"recordings": None}},
+        {"_embedded": {"recordings": []}},
+        {"_embedded": {"recordings": []}, "total_pages": 0, "page": 1, "page_size": 10},
+        {"_links": {"self": {"href": "https://api.vonage.com/"}}},
+    ],
+)
+def test_an_empty_list_may_lack_its_rows_and_its_number_of_pages(answer: dict[str, Any]) -> None:
+    page = read_page(json.dumps({"total_items": 0, **answer}).encode())
+    assert (page.total_items, page.count, page.seconds) == (0, 0, {})
+    assert build_recordings([page.rows], {"account_id": "1"}, lambda _: None).num_rows == 0
+
+
+@pytest.mark.parametrize(("told", "read"), [(7, 7), ("7", 7), (7.0, 7), (0, 0)])
+def test_the_total_may_be_a_number_or_text(told: Any, read: int) -> None:
+    assert read_page(body(total_items=told)).total_items == read
+
+
+@pytest.mark.parametrize("told", [None, "100", 0, -1, 1.5, True, [], {}])
+def test_a_page_size_that_is_no_positive_number_is_not_believed(told: Any) -> None:
+    assert read_page(body(page_size=told)).page_size is None
+
+
+BROKEN = [
+    b"",
+    b"null",
+    b"[]",
+    b"{}",
+    b"<html>12125550143</html>",
+    b'{"total_items":1,"_embedded":{"recordings":[{"id":12125550143',
+    b'{"total_items":1} 12125550143',
+    b'{"total_items":null}',
+    b'{"total_items":true}',
+    b'{"total_items":"12125550143 or so"}',
+    b'{"total_items":12125550143.5}',
+    b'{"total_items":NaN}',
+    b'{"total_items":1,"_embedded":"12125550143"}',
+    b'{"total_items":1,"_embedded":["12125550143"]}',
+    b'{"total_items":1,"_embedded":{"recordings":"12125550143"}}',
+    b'{"total_items":1,"_embedded":{"recordings":{"12125550143":{}}}}',
+    b'{"total_items":1,"_embedded":{"recordings":[12125550143]}}',
+    b'{"total_items":1,"_embedded":{"recordings":[null]}}',
+    b'{"total_items":1,"_embedded":{"recordings":[{"id":1,"caller_id":NaN}]}}',
+    b'{"total_items":1,"_embedded":{"recordings":[{"id":1,"caller_id":-Infinity}]}}',
+    b'{"total_items":1,"_embedded":{"recordings":[{"id":1,"cnam":"12125550143\xff"}]}}',
+    b'{"total_items":1,"_embedded":{"recordings":[{"id":1,"12125550143":"\xff"}]}}',
+    b'\xff\xfe{"total_items":0}',
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_body_is_an_error_that_repeats_none_of_it(broken: bytes) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        read_page(broken)
+    assert "5550143" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "id_", [None, "", "12125550143x", "1.5", 1.5, True, [], {}, ["12125550143"], "9" * 19, 1e19, -1e30]
+)
+def test_a_recording_without_a_numeric_id_is_an_error_that_does_not_repeat_it(id_: Any) -> None:
+    with pytest.raises(ValueError, match=r"^a recording bears no numeric id$"):
+        read_page(body(recording(1), recording(id_)))
+
+
+def test_a_recording_that_lacks_its_id_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no numeric id"):
+        read_page(body(recording(1), {"duration": 5}))
+
+
+@pytest.mark.parametrize("id_", [2**63, -(2**63) - 1, 10**30])
+def test_an_id_beyond_64_bits_is_an_error_like_any_other_odd_id(id_: int) -> None:
+    # BUG: OverflowError, which the client does not take for a broken answer
+    with pytest.raises(ValueError, match="no numeric id"):
+        read_page(body(recording(id_)))
+
+
+def test_a_body_nested_too_deep_is_a_broken_body() -> None:
+    # BUG: RecursionError, which the client does not take for a broken answer
+    with pytest.raises(ValueError):  # noqa: PT011
+        read_page(b'{"total_items":1,"deep":' + b"[" * 100_000)
+
+
+@pytest.mark.parametrize("id_", [193228, "193228", " 193228 ", "+193228", 193228.0])
+def test_an_id_may_be_a_number_or_numeric_text(id_: Any) -> None:
+    assert read_page(body(recording(id_))).seconds.keys() == {193228}
+
+
+# Columns that are known
+
+
+@pytest.mark.parametrize(
+    ("caller", "text"),
+    [
+        (CALLER, "12125550143"),
+        (float(CALLER), "12125550143"),
+        ("12125550143", "12125550143"),
+        ("+1 212-555-0143", "+1 212-555-0143"),
+        ("Anonymous", "Anonymous"),
+        ("0012125550143", "0012125550143"),
+        ("", ""),
+        (None, None),
+        (0, "0"),
+        (0.5, "0.5"),
+        (10**30, "1" + "0" * 30),
+        (True, "true"),
+        ([CALLER], "[12125550143]"),
+        ({"number": "Anonymous"}, '{"number":"Anonymous"}'),
+    ],
+)
+@pytest.mark.parametrize("name", ["caller_id", "dnis", "cnam", "call_id"])
+def test_a_caller_is_text_whatever_the_api_gives(name: str, caller: Any, text: str | None) -> None:
+    row = load_one(**{name: caller})
+    assert row[name] == text
+    assert name + VARIANT not in row
+
+
+def test_numeric_and_textual_callers_stand_together_in_one_column() -> None:
+    table = load([recording(1, caller_id=CALLER), recording(2, caller_id="Anonymous"), recording(3)])
+    assert table["caller_id"].to_pylist() == ["12125550143", "Anonymous", None]
+
+
+INSTANTS = [
+    ("2019-01-01T00:00:00+0000", utc(2019, 1, 1)),
+    ("2019-01-01T00:00:00Z", utc(2019, 1, 1)),
+    ("2019-01-01T05:30:00+05:30", utc(2019, 1, 1)),
+    ("2018-12-31T16:00:00-0800", utc(2019, 1, 1)),
+    ("2019-01-01T00:00:00", utc(2019, 1, 1)),
+    ("2019-01-01 00:00:00", utc(2019, 1, 1)),
+    ("2019-01-01T00:00:00.1Z", utc(2019, 1, 1, 0, 0, 0, 100_000)),
+    ("2019-01-01T00:00:00.123Z", utc(2019, 1, 1, 0, 0, 0, 123_000)),
+    ("2019-01-01T00:00:00.123+0000", utc(2019, 1, 1, 0, 0, 0, 123_000)),
+    ("2019-01-01T00:00:00.123", utc(2019, 1, 1, 0, 0, 0, 123_000)),
+    ("2019-01-01T00:00:00.123456Z", utc(2019, 1, 1, 0, 0, 0, 123_456)),
+    ("2019-01-01T00:00:00.123456789Z", utc(2019, 1, 1, 0, 0, 0, 123_456)),
+    ("2019-01-01T05:30:00.123456789+05:30", utc(2019, 1, 1, 0, 0, 0, 123_456)),
+    ("2020-02-29T23:59:59Z", utc(2020, 2, 29, 23, 59, 59)),
+    ("1969-12-31T23:59:59Z", utc(1969, 12, 31, 23, 59, 59)),
+    (None, None),
+]
+
+
+@pytest.mark.parametrize("beside", ["2019-01-01T00:00:00Z", "yesterday"])
+@pytest.mark.parametrize(("told", "read"), INSTANTS)
+def test_instants_of_every_form_become_utc(told: Any, read: datetime | None, beside: str) -> None:
+    table = load([recording(1, start=told, end=told), recording(2, start=beside, end=beside)])
+    for name in ("start", "end"):
+        assert table.schema.field(name).type == INSTANT
+        assert table[name][0].as_py() == read
+        if name + VARIANT in table.column_names:
+            assert table[name + VARIANT][0].as_py() is None
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        ("yesterday", "yesterday"),
+        ("", ""),
+        ("2019-01-01", "2019-01-01"),
+        ("2019-13-01T00:00:00Z", "2019-13-01T00:00:00Z"),
+        ("2019-02-29T00:00:00Z", "2019-02-29T00:00:00Z"),
+        ("2019-01-01T00:00:60Z", "2019-01-01T00:00:60Z"),
+        ("2019-01-01T00:00:00+99:00", "2019-01-01T00:00:00+99:00"),
+        ("0000-00-00T00:00:00Z", "0000-00-00T00:00:00Z"),
+        (1546300800000, "1546300800000"),
+        ({"seconds": 1}, '{"seconds":1}'),
+        (True, "true"),
+    ],
+)
+def test_an_instant_that_cannot_be_read_is_kept_as_text(told: Any, text: str) -> None:
+    row = load_one(start=told, end="2019-01-01T00:00:00Z")
+    assert (row["start"], row["start" + VARIANT]) == (None, text)
+    assert row["end"] == utc(2019, 1, 1)
+    assert "end" + VARIANT not in row
+
+
+def test_a_call_that_has_no_end_has_none() -> None:
+    row = load_one(start="2019-01-01T00:00:00Z", end=None)
+    assert row["end"] is None
+    assert "end" + VARIANT not in row
+
+
+@pytest.mark.parametrize("name", ["duration", "file_size_in_bytes"])
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        (0, 0),
+        (9_000_000_000, 9_000_000_000),
+        ("9000000000", 9_000_000_000),
+        (60000.0, 60000),
+        (" 60000 ", 60000),
+        ("-1", -1),
+        (2**63 - 1, 2**63 - 1),
+        (-(2**63), -(2**63)),
+        (None, None),
+    ],
+)
+def test_whole_numbers_are_read_from_numbers_and_text(name: str, told: Any, read: int | None) -> None:
+    row = load_one(**{name: told})
+    assert row[name] == read
+    assert name + VARIANT not in row
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        (60000.5, "60000.5"),
+        ("60000.5", "60000.5"),
+        ("1:00", "1:00"),
+        ("NaN", "NaN"),
+        ("Infinity", "Infinity"),
+        ("", ""),
+        (2**63, str(2**63)),
+        (10**30, str(10**30)),
+        (str(10**30), str(10**30)),
+        (1e30, str(int(1e30))),
+        (False, "false"),
+        ({}, "{}"),
+        ([60000], "[60000]"),
+    ],
+)
+def test_a_duration_that_is_no_whole_number_is_kept_as_text(told: Any, text: str) -> None:
+    table = load([recording(1, duration=told), recording(2, duration=5)])
+    assert table["duration"].to_pylist() == [None, 5]
+    assert table["duration" + VARIANT].to_pylist() == [text, None]
+
+
+def test_a_missing_field_and_a_null_are_the_same() -> None:
+    nulls = dict.fromkeys([*FIELDS, *LISTS, "extension"])
+    assert load([recording(1, **nulls)]).equals(load([recording(1)]))
+
+
+# Lists
+
+
+@pytest.mark.parametrize(
+    ("told", "texts"),
+    [
+        ([999], ["999"]),
+        (["999"], ["999"]),
+        ([999, "1000"], ["999", "1000"]),
+        (["0999"], ["0999"]),
+        ([999, None], ["999", None]),
+        ([None, "999"], [None, "999"]),
+        (["999", None, 1000], ["999", None, "1000"]),
+        ([0], ["0"]),
+        ([0, "a"], ["0", "a"]),
+        (999, ["999"]),
+        ([9_000_000_000], ["9000000000"]),
+        ([{}], [None]),
+        ([{}, 999], [None, "999"]),
+        ([{"number": 999}], ['{"number":999}']),
+        ([[999]], ["[999]"]),
+        ([True, False, 1], ["true", "false", "1"]),
+        ({"number": 999}, ['{"number":999}']),
+    ],
+)
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_becomes_texts_in_their_places(name: str, told: Any, texts: list[str | None]) -> None:
+    for beside in ([7], ["x"], None):
+        table = load([recording(1, **{name: told}), recording(2, **{name: beside})])
+        assert table[name][0].as_py() == texts
+
+
+@pytest.mark.parametrize("beside", [["7"], [7], [7, "7"], None])
+@pytest.mark.parametrize("name", LISTS)
+def test_a_lone_text_counts_as_a_list_of_one(name: str, beside: Any) -> None:
+    # BUG: Arrow takes a text for a list of its characters: 1, 0, 1
+    table = load([recording(1, **{name: "101"}), recording(2, **{name: beside})])
+    assert table[name][0].as_py() == ["101"]
+
+
+@pytest.mark.parametrize("told", [[101.5], [101.5, 7], [101, 0.25], [1e-9]])
+@pytest.mark.parametrize("name", LISTS)
+def test_a_fraction_in_a_list_is_not_cut_off(name: str, told: list[Any]) -> None:
+    # BUG: Arrow cuts fractions off where they stand in lists: 101
+    values = load_one(**{name: told})[name]
+    assert [float(value) for value in values] == told
+
+
+@pytest.mark.parametrize("told", [[2**63], [10**30], [10**30, None], [1, -(10**30)]])
+@pytest.mark.parametrize("name", LISTS)
+def test_a_number_beyond_64_bits_in_a_list_is_kept(name: str, told: list[Any]) -> None:
+    # BUG: OverflowError, so that the whole page cannot be read
+    assert load_one(**{name: told})[name] == [None if item is None else str(item) for item in told]
+
+
+# Fields that are new
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "read"),
+    [
+        ([1, None, 2], pa.int64(), [1, None, 2]),
+        ([1.5, None, 2.25], pa.float64(), [1.5, None, 2.25]),
+        ([1, 2.5], pa.float64(), [1.0, 2.5]),
+        ([True, None, False], pa.bool_(), [True, None, False]),
+        (["a", None, ""], pa.string(), ["a", None, ""]),
+        (["2019-01-01T00:00:00Z"], pa.string(), ["2019-01-01T00:00:00Z"]),
+        ([1, "a", 2.5, True, None], pa.string(), ["1", "a", "2.5", "true", None]),
+        ([True, 1], pa.string(), ["true", "1"]),
+        ([{"a": [1, None]}, {}], pa.string(), ['{"a":[1,null]}', "{}"]),
+        ([[1, "a"], []], pa.string(), ['[1,"a"]', "[]"]),
+        ([{"a": 1}, 7, "x"], pa.string(), ['{"a":1}', "7", "x"]),
+    ],
+)
+def test_a_new_field_becomes_a_column_typed_by_its_values(
+    values: list[Any], kind: pa.DataType, read: list[Any]
+) -> None:
+    table = load([recording(id_, mood=value) for id_, value in enumerate(values)])
+    assert table.schema.field("mood").type == kind
+    assert table["mood"].to_pylist() == read
+    assert "mood" + VARIANT not in table.column_names
+    assert guess_type(values) == kind
+
+
+def test_a_new_field_that_is_always_null_becomes_no_column() -> None:
+    assert load([recording(1, mood=None, extension=None), recording(2)]).equals(
+        load([recording(1), recording(2)])
+    )
+
+
+def test_new_fields_change_nothing_of_the_known_ones() -> None:
+    odd = [
+        recording(
+            1, caller_id="Anonymous", duration="60000", extensions=[1, "2"], start="2019-01-01T00:00:00"
+        ),
+        recording("2", caller_id=CALLER, duration=1.5, extensions=None, end="soon"),
+    ]
+    plain = load([DOCUMENTED, *odd])
+    table = load([{**DOCUMENTED, "mood": "glad"}, *odd])
+    assert table.drop_columns("mood").equals(plain)
+
+
+def test_an_empty_extension_beside_extensions_is_nothing_and_a_filled_one_is_kept() -> None:
+    assert "extension" not in load_one(extension=None, extensions=[101])
+    row = load_one(extension=101, extensions=[102])
+    assert (row["extension"], row["extensions"]) == (101, ["102"])
+
+
+def test_a_field_may_be_new_in_the_midst_of_a_page() -> None:
+    table = load([recording(1), recording(2, mood="glad"), recording(3, weather={"rain": True})])
+    assert table["mood"].to_pylist() == [None, "glad", None]
+    assert table["weather"].to_pylist() == [None, None, '{"rain":true}']
+
+
+def test_a_field_on_some_pages_only_stands_in_its_own_rows() -> None:
+    pages = [[recording(1)], [recording(2, mood=1), recording(3)], [], [recording(4, weather="rain")]]
+    table = load(*pages)
+    assert table.select(["id", "mood", "weather"]).to_pylist() == [
+        {"id": 1, "mood": None, "weather": None},
+        {"id": 2, "mood": 1, "weather": None},
+        {"id": 3, "mood": None, "weather": None},
+        {"id": 4, "mood": None, "weather": "rain"},
+    ]
+
+
+def test_a_new_field_whose_type_differs_from_page_to_page_is_typed_by_all_of_them() -> None:
+    table = load([recording(1, mood=1)], [recording(2, mood="glad")])
+    assert table["mood"].to_pylist() == ["1", "glad"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "fitting", "others"),
+    [
+        (pa.int64(), [1, "glad", "7"], [1, None, 7], [None, "glad", None]),
+        (pa.int64(), [1.5, {"a": 1}, False], [None] * 3, ["1.5", '{"a":1}', "false"]),
+        (pa.int64(), [2**63, 1], [None, 1], [str(2**63), None]),
+        (pa.float64(), [1, 2.5, "3.5"], [1.0, 2.5, None], [None, None, "3.5"]),
+        (pa.bool_(), [True, 1, "true"], [True, None, None], [None, "1", "true"]),
+        (INSTANT, ["2019-01-01T00:00:00Z", "soon"], [utc(2019, 1, 1), None], [None, "soon"]),
+        (pa.string(), [1, "a", None], ["1", "a", None], None),
+    ],
+)
+def test_a_value_that_does_not_fit_what_was_loaded_before_goes_to_a_text_column_beside(
+    kind: pa.DataType, values: list[Any], fitting: list[Any], others: list[Any] | None
+) -> None:
+    rows = [recording(id_, mood=value) for id_, value in enumerate(values)]
+    table = load(rows, known={"mood": kind})
+    assert table.schema.field("mood").type == kind
+    assert table["mood"].to_pylist() == fitting
+    if others is None:
+        assert "mood" + VARIANT not in table.column_names
+    else:
+        assert table["mood" + VARIANT].to_pylist() == others
+
+
+@pytest.mark.parametrize("known", [None, pa.float64()])
+def test_a_whole_number_beside_fractions_keeps_all_its_digits(known: pa.DataType | None) -> None:
+    # BUG: it becomes a float, and ends in 992
+    rows = [recording(1, mood=2**53 + 1), recording(2, mood=0.5)]
+    table = load(rows, known={"mood": known})
+    assert is_kept(2**53 + 1, cells(table, 0, "mood"))
+
+
+def test_a_number_too_large_for_a_float_is_kept_beside_fractions() -> None:
+    # BUG: OverflowError, so that the whole window cannot be read
+    table = load([recording(1, mood=10**400), recording(2, mood=0.5)])
+    assert is_kept(10**400, cells(table, 0, "mood"))
+
+
+@pytest.mark.parametrize("told", [549825, "549825", None])
+def test_a_new_field_named_like_a_key_does_not_take_its_place(told: Any) -> None:
+    # BUG: the API's value replaces the key, with its type, and with nulls where a recording lacks it
+    table = load([recording(1, account_id=told), recording(2, account_id=7), recording(3)])
+    assert table["account_id"].to_pylist() == ["549825"] * 3
+    assert table.schema.field("account_id") == pa.field("account_id", pa.string(), nullable=False)
+
+
+# Several pages
+
+
+def test_pages_become_one_table_in_their_order_with_the_key_in_front() -> None:
+    pages = [read_page(body(recording(id_ * 2), recording(id_ * 2 + 1))).rows for id_ in range(3)]
+    table = build_recordings(pages, {"account_id": "549825", "user_id": "12"}, lambda _: None)
+    assert table.column_names[:3] == ["account_id", "user_id", "id"]
+    assert table.select(["account_id", "user_id", "id"]).to_pylist() == [
+        {"account_id": "549825", "user_id": "12", "id": id_} for id_ in range(6)
+    ]
+
+
+def test_only_key_columns_must_be_filled() -> None:
+    table = load([DOCUMENTED, recording(2, mood=1)])
+    assert {field.name for field in table.schema if not field.nullable} == {"account_id", "id"}
+
+
+def test_of_a_recording_that_is_on_two_pages_the_first_is_taken() -> None:
+    first = [recording(1, cnam="A"), recording(2, cnam="B", mood=1)]
+    table = load(
+        first, [recording(2, cnam="C", mood=2), recording(3), recording(1)], [recording(3, cnam="D")]
+    )
+    assert table.select(["id", "cnam", "mood"]).to_pylist() == [
+        {"id": 1, "cnam": "A", "mood": None},
+        {"id": 2, "cnam": "B", "mood": 1},
+        {"id": 3, "cnam": None, "mood": None},
+    ]
+
+
+def test_odd_values_on_one_page_leave_the_others_as_they_are() -> None:
+    table = load([recording(1, duration=5)], [recording(2, duration="?")], [recording(3, duration=7)])
+    assert table["duration"].to_pylist() == [5, None, 7]
+    assert table["duration" + VARIANT].to_pylist() == [None, "?", None]
+
+
+# Lists become tables
+
+
+def test_lists_become_tables_with_a_row_for_each_value() -> None:
+    tables = split(
+        recording(5, extensions=[101, "102"], rule_ids=[7]), recording(6, extensions=["x"], rule_ids=[8, 9])
+    )
+    assert tables.keys() == LISTS.keys()
+    assert tables["extensions"].to_pylist() == [
+        child(5, 0, extension="101"),
+        child(5, 1, extension="102"),
+        child(6, 0, extension="x"),
+    ]
+    assert tables["rule_ids"].to_pylist() == [
+        child(5, 0, rule_id=7),
+        child(6, 0, rule_id=8),
+        child(6, 1, rule_id=9),
+    ]
+
+
+def child(recording_id: int, position: int, *, is_empty: bool | None = None, **value: Any) -> dict[str, Any]:
+    key = {"account_id": "549825", "recording_id": recording_id, "position": position}
+    return {**key, **value, "is_empty": is_empty}
+
+
+@pytest.mark.parametrize("empty", [[], None, [{}], [None], [None, {}], [[]], {}])
+def test_a_recording_without_values_has_one_row_that_says_so(empty: Any) -> None:
+    table = split(recording(1, extensions=[101]), recording(2, extensions=empty), recording(3, extensions=[]))
+    rows = sorted(table["extensions"].to_pylist(), key=lambda row: row["recording_id"])
+    assert rows == [
+        child(1, 0, extension="101"),
+        child(2, 0, extension=None, is_empty=True),
+        child(3, 0, extension=None, is_empty=True),
+    ]
+
+
+def test_a_value_keeps_its_position_where_nulls_stand_before_it() -> None:
+    rows = split(recording(1, rule_ids=[None, 7, {}, 8]))["rule_ids"].to_pylist()
+    assert rows == [child(1, 1, rule_id=7), child(1, 3, rule_id=8)]
+
+
+def test_a_rule_that_is_no_number_is_kept_as_text() -> None:
+    rows = split(recording(1, rule_ids=[7, "ad hoc", "8", {"id": 9}, "9" * 25]))["rule_ids"].to_pylist()
+    assert [row["rule_id"] for row in rows] == [7, None, 8, None, None]
+    assert [row["rule_id" + VARIANT] for row in rows] == [None, "ad hoc", None, '{"id":9}', "9" * 25]
+
+
+def test_a_child_has_every_key_of_its_recording() -> None:
+    rows = [read_page(body(recording(1, extensions=[101]), recording(2))).rows]
+    recordings = build_recordings(rows, {"account_id": "549825", "user_id": "12"}, lambda _: None)
+    table = split_lists(recordings, ("account_id", "user_id"))["extensions"]
+    assert table.column_names == [
+        "account_id",
+        "user_id",
+        "recording_id",
+        "position",
+        "extension",
+        "is_empty",
+    ]
+    assert [row["user_id"] for row in table.to_pylist()] == ["12", "12"]
+
+
+def test_children_have_the_same_types_however_many_there_are() -> None:
+    full = split(recording(1, extensions=[101], rule_ids=[7]), recording(2))
+    for other in (split(), split(recording(1)), split(recording(1, extensions=["a"], rule_ids=["7"]))):
+        assert {name: table.schema for name, table in other.items()} == {
+            name: table.schema for name, table in full.items()
+        }
+    keys = {"account_id", "recording_id", "position"}
+    assert {field.name for field in full["extensions"].schema if not field.nullable} == keys
+
+
+MANY = [
+    recording(1, extensions=[101, 102], rule_ids=[1]),
+    recording(2, extensions=None),
+    recording(3, extensions=[103], rule_ids=[2, 3, 4]),
+    recording(4, extensions=[], rule_ids=[{}]),
+    recording(5, extensions=[104, None, 105], rule_ids=["5"]),
+]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda table: table.slice(1),
+        lambda table: table.slice(2, 2),
+        lambda table: table.slice(4),
+        lambda table: table.slice(5),
+        lambda table: table.slice(0, 0),
+        lambda table: table.filter(pa.array([False] * 5)),
+        lambda table: table.filter(pa.array([True, False, False, True, True])),
+        lambda table: table.take([4, 0, 3]),
+        lambda table: pa.concat_tables([table.slice(3), table.slice(0, 2)]),
+        lambda table: table.slice(1, 3).slice(1, 1),
+    ],
+)
+def test_a_part_of_a_table_has_the_children_of_its_own_recordings(
+    part: Callable[[pa.Table], pa.Table],
+) -> None:
+    whole, some = load(MANY), part(load(MANY))
+    ids = set(some["id"].to_pylist())
+    for name, table in split_lists(some, KEY).items():
+        wanted = [row for row in split_lists(whole, KEY)[name].to_pylist() if row["recording_id"] in ids]
+        order = ["recording_id", "position"]
+        assert sorted_rows(table, order) == sorted(wanted, key=lambda row: [row[key] for key in order])
+
+
+def sorted_rows(table: pa.Table, order: list[str]) -> list[dict[str, Any]]:
+    return sorted(table.to_pylist(), key=lambda row: [row[key] for key in order])
+
+
+def test_lists_that_are_not_there_have_no_tables() -> None:
+    assert split_lists(load([DOCUMENTED]).drop_columns("rule_ids"), KEY).keys() == {"extensions"}
+    assert split_lists(load([DOCUMENTED]).drop_columns(["rule_ids", "extensions"]), KEY) == {}
+
+
+# Nothing is silently dropped
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**25), 10**25),
+    st.integers(-1000, 1000),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=8),
+    st.integers(-(10**20), 10**20).map(str),
+    st.sampled_from(["Anonymous", "NaN", "2019-01-01T00:00:00+0000", "2019-01-01T00:00:00.123456789Z", "01"]),
+    st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).map(lambda moment: moment.isoformat() + "Z"),
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+new_names = st.sampled_from(["extension", "mood", "weather", "Mood", "call direction", "é"])
+
+
+@st.composite
+def recordings(
+    draw: st.DrawFn, fields: st.SearchStrategy[dict[str, Any]]
+) -> tuple[list[list[dict[str, Any]]], dict[int, dict[str, Any]]]:
+    """Pages of recordings, and the recordings by their id."""
+    rows = [recording(id_, **row) for id_, row in enumerate(draw(st.lists(fields, min_size=1, max_size=4)))]
+    cut = draw(st.integers(0, len(rows)))
+    return [rows[:cut], rows[cut:]], {row["id"]: row for row in rows}
+
+
+def cells(table: pa.Table, row: int, name: str) -> list[Any]:
+    """What stands in a column and in the variant column beside it."""
+    columns = [table[name] for name in (name, name + VARIANT) if name in table.column_names]
+    return [column[row].as_py() for column in columns if column[row].is_valid]
+
+
+def is_kept(value: Any, found: list[Any]) -> bool:
+    """Whether what was found is the value, in whatever type."""
+    return any(not forms(value).isdisjoint(forms(cell)) for cell in found)
+
+
+def forms(value: Any) -> set[tuple[str, Any]]:
+    """What a value may be recognized by: a text may be a number, an instant or JSON."""
+    if isinstance(value, bool):
+        return {("text", str(value).lower())}
+    if isinstance(value, (dict, list)):
+        return {("json", json.dumps(value, sort_keys=True))}
+    if isinstance(value, float) and value.is_integer():
+        return {("float", value), ("int", int(value))}
+    if not isinstance(value, str):
+        return {(type(value).__name__, value)}
+    found: set[tuple[str, Any]] = {("text", value)}
+    for kind, read in READINGS.items():
+        with suppress(ValueError):
+            found.add((kind, read(value)))
+    return found
+
+
+def read_utc(text: str) -> datetime:
+    found = re.fullmatch(r"(.{19})(?:\.(\d+))?(?:Z|\+0000)?", text)
+    if not found:
+        raise ValueError(text)
+    fraction = int((found[2] or "0")[:6].ljust(6, "0"))
+    return datetime.fromisoformat(found[1]).replace(microsecond=fraction, tzinfo=timezone.utc)
+
+
+READINGS: Mapping[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "datetime": read_utc,
+    "json": lambda text: json.dumps(json.loads(text), sort_keys=True),
+}
+
+
+known_fields = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, anything))
+new_fields = st.dictionaries(new_names, anything, max_size=3)
+
+
+@always_alike
+@given(recordings(st.builds(lambda known, new: {**known, **new}, known_fields, new_fields)))
+def test_every_value_of_a_recording_is_found_again_in_the_row_of_its_id(
+    case: tuple[list[list[dict[str, Any]]], dict[int, dict[str, Any]]],
+) -> None:
+    pages, by_id = case
+    table = load(*pages)
+    table.validate(full=True)
+    assert table["id"].to_pylist() == list(by_id)
+    assert table["account_id"].to_pylist() == ["549825"] * len(by_id)
+    for row, fields in enumerate(by_id.values()):
+        for name, value in fields.items():
+            assert value is None or is_kept(value, cells(table, row, name)), (name, value)
+
+
+large = st.integers(2**53, 2**65).map(lambda number: number | 1)  # odd: no float is the same
+numbers = large | st.floats(allow_nan=False, allow_infinity=False) | st.integers()
+columns = (
+    st.lists(numbers, min_size=2, max_size=5) | st.lists(scalars, max_size=5) | st.lists(anything, max_size=5)
+)
+
+
+@pytest.mark.parametrize("known", [None, pa.string(), pa.int64(), pa.float64(), pa.bool_(), INSTANT])
+def test_every_value_of_a_new_field_is_found_again_whatever_type_it_had(known: pa.DataType | None) -> None:
+    # BUG: None and float64 fail by whole numbers beside fractions, see above
+    @always_alike
+    @given(columns)
+    def found_again(values: list[Any]) -> None:
+        table = load([recording(id_, mood=value) for id_, value in enumerate(values)], known={"mood": known})
+        for row, value in enumerate(values):
+            assert value is None or is_kept(value, cells(table, row, "mood"))
+
+    found_again()
+
+
+@always_alike
+@given(recordings(st.fixed_dictionaries({}, optional=dict.fromkeys(LISTS, anything))))
+def test_every_value_of_a_list_is_found_again(
+    case: tuple[list[list[dict[str, Any]]], dict[int, dict[str, Any]]],
+) -> None:
+    # BUG: fails by lone texts, fractions and large numbers, see above
+    pages, by_id = case
+    tables = split_lists(load(*pages), KEY)
+    for name, (value_name, _) in LISTS.items():
+        table = tables[name]
+        rows = list(enumerate(table.to_pylist()))
+        for id_, fields in by_id.items():
+            told = fields.get(name)
+            items = told if isinstance(told, list) else [] if told is None else [told]
+            filled = {place: item for place, item in enumerate(items) if item not in (None, "", {}, [])}
+            mine = {row["position"]: number for number, row in rows if row["recording_id"] == id_}
+            for place, item in filled.items():
+                assert is_kept(item, cells(table, mine[place], value_name)), (name, item)
+            empty = [row["is_empty"] for _, row in rows if row["recording_id"] == id_]
+            assert empty == [True] or True not in empty
+            assert not (filled and True in empty)
+
+
+@always_alike
+@given(
+    st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | anything.map(json.dumps).map(str.encode)
+)
+def test_any_other_bytes_are_a_broken_body(bytes_: bytes) -> None:
+    try:
+        page: Page[Any] | None = read_page(bytes_)
+    except ValueError:
+        page = None
+    assert page is None

@@ -1,0 +1,211 @@
+"""Settings are checked before anything is sent, and each error names its setting."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from vbc_source.faults import SettingsError, VbcError
+from vbc_source.settings import HISTORY, Settings, check_settings, read_accounts, read_date
+
+NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
+DAY = datetime(2025, 1, 31, tzinfo=timezone.utc)
+INDIA = timezone(timedelta(hours=5, minutes=30))
+
+DEFAULTS: dict[str, Any] = {
+    "recording_api": "/t/vbc.prod/call_recording/api",
+    "account_id": "self",
+    "start_date": None,
+    "end_date": None,
+    "lookback_hours": 48,
+    "page_size": 1000,
+    "max_concurrency": 8,
+    "requests_per_minute": None,
+    "on_forbidden": "raise",
+    "rows_per_run": None,
+    "allow_external_schedulers": False,
+}
+
+
+def check(**changes: Any) -> Settings:
+    return check_settings(**{**DEFAULTS, **changes})
+
+
+def test_the_defaults_are_valid() -> None:
+    assert check() == Settings(
+        recording_api="/t/vbc.prod/call_recording/api",
+        accounts=("self",),
+        start=None,
+        end=None,
+        lookback=timedelta(hours=48),
+        page_size=1000,
+        max_concurrency=8,
+        skip_forbidden=False,
+        rows_per_run=None,
+        use_interval=False,
+    )
+
+
+def test_what_is_set_is_taken_over() -> None:
+    settings = check(
+        account_id=["549825", 549826],
+        start_date="2025-01-31",
+        end_date="2025-02-28T08:00:00+0000",
+        lookback_hours=0.5,
+        page_size=1,
+        max_concurrency=1,
+        requests_per_minute=1,
+        on_forbidden="skip",
+        rows_per_run=1,
+        allow_external_schedulers=True,
+    )
+    assert settings == Settings(
+        recording_api="/t/vbc.prod/call_recording/api",
+        accounts=("549825", "549826"),
+        start=DAY,
+        end=datetime(2025, 2, 28, 8, tzinfo=timezone.utc),
+        lookback=timedelta(minutes=30),
+        page_size=1,
+        max_concurrency=1,
+        skip_forbidden=True,
+        rows_per_run=1,
+        use_interval=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("start_date", "yesterday"),
+        ("start_date", "31.01.2025"),
+        ("start_date", "2025-02-29"),
+        ("start_date", 20250131),
+        ("start_date", "0001-01-01T00:00:00+05:30"),
+        ("end_date", "tomorrow"),
+        ("end_date", "2025-01-31T25:00:00Z"),
+        ("end_date", ["2025-01-31"]),
+        ("lookback_hours", -1),
+        ("lookback_hours", -0.001),
+        ("lookback_hours", float("-inf")),
+        ("page_size", 0),
+        ("page_size", -1000),
+        ("max_concurrency", 0),
+        ("requests_per_minute", 0),
+        ("requests_per_minute", -10),
+        ("rows_per_run", 0),
+        ("on_forbidden", "ignore"),
+        ("on_forbidden", ""),
+        ("on_forbidden", None),
+        ("on_forbidden", "SKIP"),
+        ("account_id", ""),
+        ("account_id", " "),
+        ("account_id", []),
+        ("account_id", ["549825", ""]),
+        ("account_id", "549825/users"),
+        ("account_id", "549825,549826"),
+        ("account_id", ["549825", "../549826"]),
+        ("account_id", -5),
+    ],
+)
+def test_a_malformed_value_is_an_error_that_names_its_setting(name: str, value: Any) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} must "):
+        check(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lookback_hours", float("nan")),  # ValueError: cannot convert float NaN to integer
+        ("lookback_hours", float("inf")),  # OverflowError: cannot convert float infinity to integer
+        ("lookback_hours", 1e12),  # OverflowError: days=41666666666; must have magnitude <= 999999999
+        ("lookback_hours", "48h"),  # TypeError, as all below
+        ("page_size", "many"),
+        ("max_concurrency", None),
+        ("account_id", None),
+        ("account_id", 549825.0),
+    ],
+)
+def test_a_value_of_no_use_is_an_error_that_names_its_setting(name: str, value: Any) -> None:
+    # BUG: an error of Python's own that says nothing of the setting; a None is let through unsaid
+    with pytest.raises(SettingsError, match=name):
+        check(**{name: value})
+
+
+def test_a_start_behind_the_end_is_an_error_that_names_both() -> None:
+    with pytest.raises(SettingsError, match=r"start_date 2025-02-01 is after end_date 2025-01-31"):
+        check(start_date="2025-02-01", end_date="2025-01-31")
+
+
+def test_bounds_are_compared_as_instants_not_as_text() -> None:
+    settings = check(start_date="2025-01-31T01:00:00+05:30", end_date="2025-01-30T20:00:00Z")
+    assert settings.start == datetime(2025, 1, 30, 19, 30, tzinfo=timezone.utc)
+    with pytest.raises(SettingsError, match="start_date"):
+        check(start_date="2025-01-30T20:00:00Z", end_date="2025-01-31T01:00:00+05:30")
+
+
+def test_start_and_end_may_be_the_same_instant() -> None:
+    settings = check(start_date="2025-01-31", end_date=date(2025, 1, 31))
+    assert settings.start == settings.end == DAY
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "2025-01-31",
+        " 2025-01-31T00:00:00Z",
+        date(2025, 1, 31),
+        DAY,
+        DAY.astimezone(INDIA),
+        datetime(2025, 1, 31),
+    ],
+)
+def test_dates_may_be_texts_dates_or_instants_and_become_utc(told: Any) -> None:
+    assert read_date("start_date", told) == DAY
+    found = read_date("end_date", told)
+    assert found is not None
+    assert found.tzinfo is timezone.utc
+
+
+@pytest.mark.parametrize("told", [None, ""])
+def test_a_date_left_empty_is_none(told: Any) -> None:
+    assert read_date("start_date", told) is None
+
+
+def test_the_history_begins_two_years_ago_unless_a_start_is_set() -> None:
+    assert check().first(NOW) == NOW - HISTORY == datetime(2023, 6, 2, 12, tzinfo=timezone.utc)
+    assert check(start_date="2025-01-31").first(NOW) == DAY
+
+
+@pytest.mark.parametrize(
+    ("told", "accounts"),
+    [
+        ("self", ("self",)),
+        (" 549825 ", ("549825",)),
+        (549825, ("549825",)),
+        (["549825", 549826, "self"], ("549825", "549826", "self")),
+        (("549825",), ("549825",)),
+        ([549825, "549825", " 549825"], ("549825",)),
+    ],
+)
+def test_accounts_are_one_or_several_each_once(told: Any, accounts: tuple[str, ...]) -> None:
+    assert read_accounts(told) == accounts
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "/t/vbc.prod/call_recording/v1/api",
+        "t/vbc.prod/call_recording/v1/api/",
+        "//t/vbc.prod/call_recording/v1/api//",
+    ],
+)
+def test_the_path_of_the_api_begins_with_one_slash_and_ends_with_none(told: str) -> None:
+    assert check(recording_api=told).recording_api == "/t/vbc.prod/call_recording/v1/api"
+
+
+def test_settings_cannot_be_changed_and_their_errors_are_the_packages_own() -> None:
+    with pytest.raises(AttributeError):
+        check().page_size = 5  # type: ignore[misc]
+    assert issubclass(SettingsError, VbcError)

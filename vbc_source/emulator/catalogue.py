@@ -1,0 +1,66 @@
+"""Every fault the emulator can be told to have, by name."""
+
+from __future__ import annotations
+
+ANSWERS = {
+    "throttled": "429, 900804, allowed again in 1-2 s: Retry-After and nextAccessTime",
+    "throttled-header-only": "429, 900804, with Retry-After alone",
+    "throttled-body": "429, 900804, with nextAccessTime alone",
+    "throttled-description": "429, 900804, the time at the end of the description alone",
+    "throttled-silent": "429, 900804, without any time",
+    "hard-limit": "503, 900801, allowed again in 1-2 s",
+    "token-invalid": "401, 900901",
+    "token-missing": "401, 900902",
+    "token-expired": "401, 900904",
+    "unsubscribed": "403, 900908: the application is not subscribed to the API",
+    "scope": "403, 900910: the token's scope is not allowed",
+    "no-rights": "403 without a code: the user may not search recordings",
+    "suspended": "503, 303001: the back end is suspended",
+    "refused": "500, 101503: the back end refused the connection",
+    "backend-timeout": "504, 101504: the back end timed out",
+    "bad-gateway": "502 with an HTML page",
+    "not-found": "404",
+    "empty-body": "200 without a body",
+    "html": "200 with an HTML page",
+    "not-json": "200 with plain text",
+    "fault-200": "200 with a fault as its body",
+    "redirect": "302 to another host",
+}
+BREAKS = {
+    "truncated": "200, the connection is closed after half of the body",
+    "cut-json": "200, a complete answer whose body is half of the real one",
+    "reset": "the connection is closed without an answer",
+}
+LOGINS = {
+    "login-down": "503 from /token",
+    "login-html": "200 with an HTML page from /token",
+}
+TOTALS = {
+    "wrong-totals": "one list page states total_items one too high",
+    "missing-totals": "one list page states no total_items",
+}
+HABITS = {
+    "quota": "quota*N: at most N API requests a minute (10 when not given), then 429, 900803",
+    "down": "503 from everything, /token too",
+    "latency-N": "N milliseconds before every answer, say latency-50",
+    "keep-old-tokens": "a new token does not revoke the previous one",
+    "page-base-0": "the first page is page 0",
+    "cap-7": "at most 7 rows a page, as the answer's page_size says; any number will do",
+    "cap-100": "at most 100 rows a page, as the answer's page_size says",
+    "cap-quiet-7": "at most 7 rows a page, but page_size repeats what was asked for; any number will do",
+    "refuse-page-size": "400 when more than 100 rows a page are asked for",
+    "ignore-order": "always newest first",
+    "random-order": "a new order for every request",
+    "no-embedded": "an empty list comes without _embedded",
+    "no-total-pages": "lists come without total_pages",
+    "empty-404": "a page beyond the end is 404, not an empty list",
+    "churn": "before every list page a recording goes, comes, or both",
+    "arrivals": "before every list page a new recording comes",
+    "ids-as-text": "ids are texts",
+    "new-field": "recordings have a new field, sentiment, of mixed types",
+    "odd-times": "times are written with Z, +05:30 and fractions",
+}
+
+ONE_OFFS = {**ANSWERS, **BREAKS, **LOGINS, **TOTALS}
+FAULTS: dict[str, str] = {**ONE_OFFS, **HABITS}
+"""What each fault does, by name, for ``Gateway.fault`` and the command line."""
