@@ -19,7 +19,7 @@ from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials, serve_gat
 from vbc_source.auth import Tokens, VbcCredentials
 from vbc_source.emulator import Gateway
 from vbc_source.faults import LoginRefused, SettingsError, TokenRejected, Unavailable, VbcError
-from vbc_source.token_cache import Login, TokenCache
+from vbc_source.token_cache import Login, Refusal, TokenCache
 
 DAY = 86_400
 MINUTE = 60
@@ -422,7 +422,7 @@ def test_a_file_with_values_of_other_types_is_as_none(
 
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     cache = TokenCache(tmp_path / "login.json")
-    login = Login("access", "refresh", 12.5, "fingerprint", "why: “ö”", 99.0)
+    login = Login("access", "refresh", 12.5, {"fingerprint": Refusal("why: “ö”", 99.0)})
     cache.write(login)
 
     assert cache.read() == login

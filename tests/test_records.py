@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vbc_source.proof import Page
 from vbc_source.records import (
     FIELDS,
     INSTANT,
@@ -24,7 +25,6 @@ from vbc_source.records import (
     read_page,
     split_lists,
 )
-from vbc_source.scan import Page
 
 CALLER = 12125550143
 KEY = ("account_id",)

@@ -15,16 +15,23 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from vbc_source.faults import BadRequest, NotFound, ScanFailed, Unavailable
-from vbc_source.scan import MOST_ATTEMPTS, WINDOW_ROWS, Page, Proof, Scan, read_ahead
+from vbc_source.proof import Page, Proof
+from vbc_source.scan import MOST_ATTEMPTS, WINDOW_ROWS, Scan, read_ahead
 from vbc_source.windows import Window
 
 DAY = 86_400
 PATIENCE = 20  # seconds until a test that hangs gives up
-always_alike = settings(derandomize=True, deadline=None, database=None, max_examples=150)
+always_alike = settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=150,
+    phases=[Phase.generate],  # without making a failing server smaller: that takes minutes
+)
 
 
 class Call(NamedTuple):
@@ -53,7 +60,8 @@ class Server:
     said: Callable[[int, int], int] = lambda _, total: total  # total_items, by number of the request
     change: Callable[[Server], None] | None = None  # what happens before each answer
     seed: int = 0
-    calls: list[Call] = field(default_factory=list)
+    most: int = 10_000  # requests after which a scan is taken for endless
+    calls: list[Call] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         self.starts = dict(self.rows)
@@ -75,6 +83,8 @@ class Server:
     def fetch(self, window: Window, number: int, size: int) -> Page[Any]:
         with self.lock:
             self.calls.append(Call(window, number, size, None))
+            if len(self.calls) > self.most:
+                pytest.fail(f"more than {self.most} requests")
             if self.change:
                 self.change(self)
             page = self._answer(window, number, size)
@@ -248,7 +258,7 @@ def test_a_list_in_a_new_order_each_time_is_read_whole(before: str, settled: flo
 
 @pytest.mark.parametrize("beyond", ["empty", "missing"])
 def test_a_list_in_a_new_order_each_time_is_read_whole_where_pages_count_from_0(beyond: str) -> None:
-    # BUG: page 0 overlaps by chance with what other pages gave, so 1 is taken for the first page for good
+    # page 0 overlaps by chance with what other pages gave
     for seed in range(40):
         server = Server(spread(60, DAY), order="random", seed=seed, base=0, beyond=beyond)
         for proof in read(server, span(0, DAY), 10):
@@ -324,8 +334,7 @@ def test_a_list_that_does_not_exist_is_said_so_after_two_requests() -> None:
 
 
 def test_a_base_is_not_settled_by_an_answer_that_says_nothing_of_it() -> None:
-    # BUG: an empty page 0 says "counts from 1" though the only row has vanished, and no window after it
-    # can be read
+    # page 0 is empty since the only row has vanished, not since pages count from 1
     server = Server([(1, 50), *((id_, id_) for id_ in range(5000, 5008))], base=0)
 
     def vanish(server: Server) -> None:
@@ -337,6 +346,21 @@ def test_a_base_is_not_settled_by_an_answer_that_says_nothing_of_it() -> None:
     proofs = [*scan.read(span(0, 100)), *scan.read(span(100, 6000))]
     check(server, span(0, 6000), proofs)
     assert [proof.total_items for proof in proofs] == [0, 8]
+
+
+@pytest.mark.parametrize("beyond", ["missing", "empty"])
+def test_a_base_that_proves_wrong_is_found_out_anew(beyond: str) -> None:
+    # rows vanish, so that page 0 repeats what page 1 gave, as if pages counted from 1
+    server = Server(spread(4, DAY), base=0, beyond=beyond)
+
+    def vanish(server: Server) -> None:
+        if server.calls[-1].number == 0 and len(server.starts) == 4:
+            server.delete(0)
+            server.delete(1)
+
+    server.change = vanish
+    proofs = read(server, span(0, DAY), 2)
+    assert sum(proof.total_items for proof in proofs) >= 2
 
 
 @pytest.mark.parametrize(
@@ -476,7 +500,7 @@ def test_a_delete_and_an_insert_that_cancel_out_in_recent_time_lose_nothing(wher
 @pytest.mark.parametrize("after", range(1, 12))
 @pytest.mark.parametrize("where", ["earlier gone, later come", "later gone, earlier come"])
 def test_rows_that_swap_in_recent_time_lose_nothing_where_pages_count_from_0(where: str, after: int) -> None:
-    # BUG: the page that tells the base is put together with page 0, two answers for one recent window
+    # the page that tells the base and page 0 are two answers: not to be put together in recent time
     for count in (15, 30):
         server = swap_rows_after(after, where, Server(spread(count, DAY), base=0))
         read(server, span(0, DAY), 10, settled=0)
@@ -485,7 +509,7 @@ def test_rows_that_swap_in_recent_time_lose_nothing_where_pages_count_from_0(whe
 @pytest.mark.parametrize("after", range(1, 12))
 @pytest.mark.parametrize("where", ["earlier gone, later come", "later gone, earlier come"])
 def test_rows_that_swap_in_recent_time_lose_nothing_where_a_cap_is_not_told(where: str, after: int) -> None:
-    # BUG: a page that is not full is taken for a last page, so a recent window is read in many answers
+    # a page that is not full looks like a last page of a server that counts from 0
     server = swap_rows_after(after, where, Server(spread(30, DAY), cap=10, tells=False))
     read(server, span(0, DAY), 20, settled=0)
 
@@ -505,7 +529,7 @@ def swap_rows_after(requests: int, where: str, server: Server) -> Server:
 
 
 def test_a_recording_that_comes_while_the_base_is_found_out_pushes_none_out() -> None:
-    # BUG: page 0 states another total than page 1 did; nobody looks, and the counts agree without row 9
+    # page 0 states another total than page 1 did; the distinct ids are as many as page 1 said, without row 9
     server = Server(spread(15, DAY), base=0)
 
     def arrive(server: Server) -> None:
@@ -518,7 +542,6 @@ def test_a_recording_that_comes_while_the_base_is_found_out_pushes_none_out() ->
 
 @pytest.mark.parametrize("request_", [1, 2, 3, 4, 5])
 def test_pages_that_state_different_totals_are_never_put_together(request_: int) -> None:
-    # BUG: the page that contradicts is taken in where it comes last of all
     server = Server(spread(48, DAY), said=lambda number, total: total + (number == request_))
     proofs = read(server, span(0, DAY), 10, base=1)
     assert all(page.total_items == proof.total_items for proof in proofs for page in proof.pages)
@@ -526,7 +549,7 @@ def test_pages_that_state_different_totals_are_never_put_together(request_: int)
 
 
 def test_a_recording_that_comes_between_two_pages_pushes_none_out() -> None:
-    # BUG: as above; page 2 comes last, tells of one more, and lacks the recording that went over to page 3
+    # page 2 comes last, tells of one more, and lacks the recording that went over to page 3
     rows, whole = spread(30, DAY), span(0, DAY)
     before, after = Server(rows), Server([*rows, (999, DAY // 2)])
 
@@ -555,20 +578,26 @@ def test_a_total_that_is_wrong_once_costs_a_second_reading(count: int, request_:
 def test_a_server_that_never_adds_up_ends_in_a_failure_that_names_the_window(
     count: int, wrong: int, base: int, settled: float
 ) -> None:
-    server = Server(spread(count, DAY), said=lambda _, total: total + wrong, base=base)
-    scan = make_scan(server, 10, settled)
+    most = 20 * MOST_ATTEMPTS + 3 * count // 10
+    server = Server(spread(count, DAY), said=lambda _, total: total + wrong, base=base, most=most)
     with pytest.raises(ScanFailed) as failure:
-        list(scan.read(span(0, DAY)))
+        list(make_scan(server, 10, settled).read(span(0, DAY)))
     assert str(server.calls[-1].window) in str(failure.value)
-    assert len(server.calls) <= 20 * MOST_ATTEMPTS + 3 * count / 10
 
 
 def test_a_total_that_ignores_the_dates_ends_in_a_failure_after_a_bounded_number_of_requests() -> None:
-    # BUG: a second with one recording is taken for a list of 2000 pages, and read twelve times
-    server = Server(spread(2000, 100 * DAY), said=lambda _, __: 2000)
+    # a second with one recording looks like a list of 2000 pages
+    server = Server(spread(2000, 100 * DAY), said=lambda _, __: 2000, most=200 * (MOST_ATTEMPTS + 2))
     with pytest.raises(ScanFailed):
         list(make_scan(server, 10).read(span(0, 100 * DAY)))
-    assert len(server.calls) <= 200 * (MOST_ATTEMPTS + 2)
+
+
+@pytest.mark.parametrize("base", [None, 1])
+@pytest.mark.parametrize("settled", [0, 10 * DAY])
+def test_an_empty_page_that_tells_of_recordings_is_read_again(settled: float, base: int | None) -> None:
+    server = Server([], said=lambda number, _: 3 if number == 1 else 0)
+    (proof,) = read(server, span(0, DAY), 10, settled, base=base)
+    assert (proof.total_items, proof.attempts) == (0, 2)
 
 
 def test_nothing_of_a_window_that_never_adds_up_is_given_out() -> None:
@@ -638,15 +667,35 @@ def test_equal_starts_in_any_order_are_read_whole() -> None:
             assert ids_of(proof) == server.inside(proof.window)
 
 
+def test_readings_of_a_crowded_second_are_not_put_together_while_recordings_come_and_go() -> None:
+    # BUG: what vanished since the first reading makes up for what no reading has given: 11 is lost
+    server = Server([(id_, 0) for id_ in range(12)])
+
+    def order(number: int, ids: list[int]) -> list[int]:
+        if number > 12:
+            return ids
+        if 999 not in server.starts:
+            return [*range(10), 8, 9]
+        return [0, 1, 2, 3, 4, 6, 7, 8, 999, 9, 10, 9]
+
+    def swap(server: Server) -> None:
+        if len(server.calls) == 3:
+            server.delete(5)
+            server.insert(999, 0)
+
+    server.order, server.change = order, swap
+    read(server, span(0, 1), 10, settled=0, base=1)
+
+
 def test_a_torn_second_is_read_where_pages_count_from_0() -> None:
-    # BUG: the base is not known yet, so page 1 of the one second is asked for; its 404 ends the scan
+    # a second by itself is one page, and a server that counts from 0 answers 404 to its page 1
     rows = [(id_, id_ * 60 if id_ != 20 else 19 * 60) for id_ in range(30)]
     server = Server(rows, order=swap_ties(19, 20, on=2), base=0, beyond="missing")
     read(server, span(0, DAY), 10)
 
 
 def test_a_torn_last_second_brings_in_no_row_from_behind_the_window() -> None:
-    # BUG: the second behind the window is read as well, and its row makes up for the count of the lost one
+    # a row of the second behind the window would make up for the count of the lost one
     def order(number: int, ids: list[int]) -> list[int]:
         return {1: [*range(9), 11, 9, 10], 2: [*range(9), 10, 11, 9]}.get(number, ids)  # 11 twice, 10 never
 
@@ -764,7 +813,9 @@ RANDOM = st.just("random")
 
 
 @pytest.mark.parametrize("order", [FIXED, RANDOM], ids=["fixed", "random"])
-@pytest.mark.parametrize("base", [1, 0])  # BUG: 0 fails, see the tests of page bases and torn seconds above
+@pytest.mark.parametrize(
+    "base", [1, 0]
+)  # BUG: 0 fails with a random order: a base of 1, found by chance, stays
 def test_any_server_that_stands_still_is_read_exactly(base: int, order: st.SearchStrategy[str]) -> None:
     @always_alike
     @given(servers(order, base, churn=0))
@@ -780,7 +831,7 @@ def test_any_server_that_stands_still_is_read_exactly(base: int, order: st.Searc
 
 @pytest.mark.parametrize("churn", [0.05, 0.3])
 @pytest.mark.parametrize("order", [FIXED, RANDOM], ids=["fixed", "random"])
-@pytest.mark.parametrize("base", [1, 0])  # BUG: 0 fails, see the tests of page bases and swapped rows above
+@pytest.mark.parametrize("base", [1, 0])  # BUG: as above
 def test_whatever_was_there_all_the_time_is_found(
     base: int, order: st.SearchStrategy[str], churn: float
 ) -> None:

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import dlt
@@ -16,7 +17,7 @@ from dlt.common.configuration.specs import CredentialsConfiguration
 from dlt.common.typing import TSecretStrValue
 
 from vbc_source.faults import LoginRefused, SettingsError, TokenRejected
-from vbc_source.token_cache import Login, TokenCache
+from vbc_source.token_cache import Login, Refusal, TokenCache
 
 Post = Callable[[Mapping[str, str]], tuple[int, bytes]]
 
@@ -51,6 +52,11 @@ class VbcCredentials(CredentialsConfiguration):
         if not self.refresh_token:
             needed += ["username", "password"]
         return [name for name in needed if not self.get(name)]
+
+    def full_username(self) -> str:
+        """The user as the gateway knows it; empty where none is set."""
+        name = self.username or ""
+        return name if not name or name.lower().endswith(REALM) else name + REALM
 
     def fingerprint(self) -> str:
         """Tells one set of credentials from another without giving any of them away."""
@@ -128,7 +134,7 @@ class Tokens:
         login = None
         for refresh_token in dict.fromkeys((shared.refresh_token, self._credentials.refresh_token)):
             login = login or (self._refresh(refresh_token) if refresh_token else None)
-        login = login or self._log_in(cache)
+        login = replace(login or self._log_in(cache, shared), refusals=shared.refusals)
         cache.write(login)
         return login
 
@@ -145,11 +151,14 @@ class Tokens:
             raise SettingsError(f"credentials are missing: set {missing} in {SETTINGS}")
 
     def _check_refusal(self, shared: Login) -> None:
-        if shared.refused != self._credentials.fingerprint():
-            return
-        if shared.retry_at is None or shared.retry_at > self._clock():
+        refusals = [shared.refusals.get(self._credentials.fingerprint()), *shared.refusals.values()]
+        for number, refusal in enumerate(refusals):
+            # what was refused for good concerns these credentials alone, a locked user all of them
+            lasts = refusal and (refusal.retry_at or 0) > self._clock()
+            if not refusal or not (lasts or (number == 0 and refusal.retry_at is None)):
+                continue
             raise LoginRefused(
-                f"{shared.reason} (said at an earlier try; not asked again with the same credentials. "
+                f"{refusal.reason} (said at an earlier try; not asked again with the same credentials. "
                 f"Where they have become right since, remove {self._path()})"
             )
 
@@ -158,25 +167,28 @@ class Tokens:
         status, body = self._post(self._form("refresh_token", refresh_token=refresh_token))
         return self._read_login(body, refresh_token) if status == 200 else None
 
-    def _log_in(self, cache: TokenCache) -> Login:
+    def _log_in(self, cache: TokenCache, shared: Login) -> Login:
         credentials = self._credentials
         if not (credentials.username and credentials.password):
             reason = (
                 f"VBC refused the refresh_token in {SETTINGS}; it lives 7 days and works once: set a new one"
             )
-            raise self._refused(cache, reason, None)
-        realm = "" if credentials.username.lower().endswith(REALM) else REALM
+            raise self._refused(cache, shared, Refusal(reason))
         form = self._form(
-            "password", username=credentials.username + realm, password=credentials.password, scope="openid"
+            "password",
+            username=credentials.full_username(),
+            password=credentials.password,
+            scope="openid",
         )
         status, body = self._post(form)
         if status == 200:
             return self._read_login(body, None)
-        raise self._refused(cache, *_explain_refusal(status, body, self._clock()))
+        raise self._refused(cache, shared, _explain_refusal(status, body, self._clock()))
 
-    def _refused(self, cache: TokenCache, reason: str, retry_at: float | None) -> LoginRefused:
-        cache.write(Login(refused=self._credentials.fingerprint(), reason=reason, retry_at=retry_at))
-        return LoginRefused(reason)
+    def _refused(self, cache: TokenCache, shared: Login, refusal: Refusal) -> LoginRefused:
+        refusals = {**shared.refusals, self._credentials.fingerprint(): refusal}
+        cache.write(replace(shared, refusals=refusals))
+        return LoginRefused(refusal.reason)
 
     def _form(self, grant: str, **fields: str) -> dict[str, str]:
         application = {
@@ -188,25 +200,25 @@ class Tokens:
     def _read_login(self, body: bytes, refresh_token: str | None) -> Login:
         try:
             answer = json.loads(body)
+            token, renewal = answer["access_token"], answer.get("refresh_token")
             lifetime = float(answer.get("expires_in") or 3600)
-            # renewed a little early: a token must not end while a request is on its way
-            expires_at = self._clock() + lifetime - min(60.0, lifetime / 10)
-            return Login(
-                str(answer["access_token"]), answer.get("refresh_token") or refresh_token, expires_at
-            )
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise LoginRefused("VBC answered the login without an access token") from None
+            token = None
+        if not (token and isinstance(token, str)):
+            raise LoginRefused("VBC answered the login without an access token")
+        # renewed a little early: a token must not end while a request is on its way
+        return Login(token, renewal or refresh_token, self._clock() + lifetime - min(60.0, lifetime / 10))
 
     def _path(self) -> Path:
         folder = self._folder or Path(dlt.current.run_context().data_dir) / "vbc_tokens"
         credentials = self._credentials
-        identity = [self._base_url, credentials.client_id, credentials.username]
+        identity = [self._base_url, credentials.client_id, credentials.full_username()]
         if not credentials.username:
             identity.append(credentials.refresh_token)
         return folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]}.json"
 
 
-def _explain_refusal(status: int, body: bytes, now: float) -> tuple[str, float | None]:
+def _explain_refusal(status: int, body: bytes, now: float) -> Refusal:
     """Say why a login was refused, and when the same credentials may be tried again."""
     text = body.decode("utf-8", "replace").lower()
     if "17003" in text or "locked" in text:
@@ -214,12 +226,12 @@ def _explain_refusal(status: int, body: bytes, now: float) -> tuple[str, float |
             f"VBC has locked the user in {SETTINGS} after failed logins; wait 30 minutes without any "
             "attempt, or have an administrator unlock the user"
         )
-        return reason, now + LOCKED_SECONDS
+        return Refusal(reason, now + LOCKED_SECONDS)
     if "invalid_client" in text:
-        return f"VBC refused the application: check client_id and client_secret in {SETTINGS}", None
+        return Refusal(f"VBC refused the application: check client_id and client_secret in {SETTINGS}")
     reason = (
         f"VBC refused the login (HTTP {status}): check username and password in {SETTINGS}. It was tried "
         "once and is not repeated, since a few failed logins lock the user for about 30 minutes; a locked "
         "user is unlocked by waiting that long or by an administrator. Single sign-on users cannot log in so"
     )
-    return reason, None
+    return Refusal(reason)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from vbc_source.auth import Tokens, VbcCredentials
 from vbc_source.faults import (
     BrokenAnswer,
+    Forbidden,
     GatewayFault,
+    NotFound,
     SettingsError,
     Throttled,
     TokenRejected,
     Unavailable,
     read_fault,
+    redact,
 )
 from vbc_source.throttle import Throttle
 
@@ -54,7 +60,15 @@ class Bearer(AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the header on."""
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        request.headers["Authorization"] = f"Bearer {self._token.strip()}"
+        return request
+
+
+class NoAuth(AuthBase):
+    """Leaves a request as it is, so that no .netrc adds to it."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Leave it."""
         return request
 
 
@@ -97,7 +111,9 @@ class Client:
         throttle: Throttle | None = None,
     ) -> None:
         if not base_url.startswith(("http://", "https://")):
-            raise SettingsError(f"base_url must begin with https://, not {base_url!r}")
+            raise SettingsError("base_url must begin with https://")
+        if "@" in base_url:
+            raise SettingsError("base_url must hold no user and no password")
         self.base_url = base_url.rstrip("/")
         self.throttle = throttle or Throttle(requests_per_minute)
         self.requests_sent = 0
@@ -127,15 +143,12 @@ class Client:
         def attempt() -> T:
             return self._read(self._send("GET", url, auth=Bearer(token)), read)
 
-        try:
+        with _named(what):
             try:
                 return self._repeat(attempt, what)
             except TokenRejected:
                 token = self._tokens.renew(token)
                 return self._repeat(attempt, what)
-        except GatewayFault as fault:
-            fault.args = (f"{what}: {fault}",)
-            raise
 
     def log_in(self) -> str:
         """Make sure that there is a token; returns the gateway it is for.
@@ -155,15 +168,16 @@ class Client:
         """Post to /token; only a gateway that fails is asked again, never one that refuses."""
 
         def attempt() -> tuple[int, bytes]:
-            answer = self._send("POST", f"{self.base_url}/token", data=dict(form))
-            if answer.status == 200 and not answer.body.lstrip().startswith(b"{"):
-                raise BrokenAnswer(200)
+            answer = self._send("POST", f"{self.base_url}/token", auth=NoAuth(), data=dict(form))
+            if answer.status == 200:
+                return 200, self._read(answer, _check_object)
             fault = read_fault(answer.status, answer.body, answer.headers, self._clock())
-            if isinstance(fault, (Unavailable, Throttled)):
-                raise fault
+            if isinstance(fault, (Unavailable, Throttled, NotFound, Forbidden)):
+                raise fault  # nobody has looked at the credentials
             return answer.status, answer.body
 
-        return self._repeat(attempt, "login")
+        with _named(f"login at {self.base_url}/token"):
+            return self._repeat(attempt, "login")
 
     def _send(self, method: str, url: str, **options: Any) -> Answer:
         self.throttle.pass_through()
@@ -176,7 +190,11 @@ class Client:
                 method, url, timeout=timeout, allow_redirects=False, stream=True, **options
             ) as answer:
                 return Answer(answer.status_code, answer.headers, b"".join(answer.iter_content(CHUNK)))
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
+        except (
+            requests.exceptions.InvalidURL,
+            requests.exceptions.InvalidSchema,
+            urllib3.exceptions.LocationValueError,
+        ):
             raise SettingsError(f"base_url is not a usable address: {self.base_url!r}") from None
         except requests.RequestException as error:
             # its text holds the address with the query, so only its kind is told
@@ -184,6 +202,8 @@ class Client:
 
     def _read(self, answer: Answer, read: Callable[[bytes], T]) -> T:
         fault = read_fault(answer.status, answer.body, answer.headers, self._clock())
+        if not isinstance(fault, Throttled):
+            self.throttle.succeeded()
         if fault:
             raise fault
         if answer.status != 200:
@@ -191,7 +211,7 @@ class Client:
         try:
             return read(answer.body)
         except ValueError as error:
-            raise BrokenAnswer(answer.status, hint=str(error)) from None
+            raise BrokenAnswer(answer.status, hint=redact(str(error))) from None
 
     def _repeat(self, attempt: Callable[[], T], what: str) -> T:
         failures = throttles = 0
@@ -211,14 +231,12 @@ class Client:
                 log.warning("%s: %s; trying again in %.1f s", what, fault, seconds)
                 self.throttle.sleep(seconds)
             else:
-                self.throttle.succeeded()
                 return result
 
     def _wait_for_all(self, fault: Throttled, throttles: int, what: str) -> None:
         told = fault.retry_after or 0.0
         seconds = told + random.uniform(0, 0.5) if told > 0 else _backoff(throttles)
-        throttled_for = self.throttle.pause(seconds)
-        if throttled_for + seconds > LONGEST_THROTTLE:
+        if self.throttle.pause(seconds, LONGEST_THROTTLE) + seconds > LONGEST_THROTTLE:
             raise fault
         log.warning("%s: throttled by the gateway; all threads wait %.0f s", what, seconds)
 
@@ -228,6 +246,22 @@ def _backoff(failures: int) -> float:
     return min(FIRST_BACKOFF * 2.0**failures, LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
 
 
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Have a fault say what was asked for."""
+    try:
+        yield
+    except GatewayFault as fault:
+        fault.args = (f"{what}: {fault}",)
+        raise
+
+
+def _check_object(body: bytes) -> bytes:
+    if not isinstance(json.loads(body), dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - what a reader says of a broken body
+    return body
+
+
 def _open_session(connections: int) -> requests.Session:
     session = requests.Session()
     adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
@@ -235,5 +269,6 @@ def _open_session(connections: int) -> requests.Session:
     session.mount("http://", adapter)
     session.headers["User-Agent"] = f"vbc-source/{version('vbc-source')}"
     session.headers["Accept"] = "application/json"
-    logging.getLogger("urllib3.connectionpool").addFilter(_drop_query)
+    for name in ("urllib3.connectionpool", "urllib3.connection"):
+        logging.getLogger(name).addFilter(_drop_query)
     return session

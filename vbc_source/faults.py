@@ -127,12 +127,12 @@ class _Told(NamedTuple):
     next_access: str
 
 
-_REJECTED = range(900900, 900908)
-_THROTTLED = range(900800, 900808)
+_REJECTED = range(900901, 900906)
+_THROTTLED = (900800, 900801, 900802, 900803, 900804, 900806, 900807)
 _BACKEND = (*range(101000, 102000), *range(303000, 304000))
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _ACCESS_TIME = re.compile(r"(\d{4})-([A-Z][a-z]{2})-(\d{2}) (\d{2}):(\d{2}):(\d{2})")
-_PRIVATE = re.compile(r"\S*@\S*|\+?\d[\d ().-]{5,}\d")
+_PRIVATE = re.compile(r"[^\s@%]{0,64}(?:@|%40)\S*|\+?\d[\d\s()./\u2010-\u2015-]{5,}\d")
 
 
 def read_fault(status: int, body: bytes, headers: Mapping[str, str], now: float) -> GatewayFault | None:
@@ -160,6 +160,9 @@ def read_fault(status: int, body: bytes, headers: Mapping[str, str], now: float)
 
 def _classify(status: int, code: int | None) -> type[GatewayFault]:
     by_code: dict[int | None, type[GatewayFault]] = {
+        900805: Forbidden,  # blocked by an administrator
+        900906: NotFound,  # the gateway has no such path
+        900907: NotSubscribed,  # the subscription is blocked
         900908: NotSubscribed,
         900909: NotSubscribed,
         900910: Forbidden,
@@ -248,4 +251,4 @@ def _read_date(value: str) -> datetime | None:
 
 def redact(text: str) -> str:
     """Take numbers that may be phone numbers, and addresses, out of a text from the gateway."""
-    return _PRIVATE.sub("…", text)[:200]
+    return _PRIVATE.sub("…", text[:1000])[:200]

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from vbc_source.client import Client
 from vbc_source.faults import SettingsError
+from vbc_source.proof import Page, Proof
 from vbc_source.records import INSTANT, Rows, build_recordings, read_page
-from vbc_source.scan import Page, Proof, Scan, read_ahead
+from vbc_source.scan import Scan, read_ahead
 from vbc_source.settings import SELF, Settings
 from vbc_source.throttle import Closed
 from vbc_source.windows import Window, format_instant

@@ -20,7 +20,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vbc_source.scan import Page
+from vbc_source.proof import Page
 
 INSTANT = pa.timestamp("us", "UTC")
 TEXTS = pa.list_(pa.string())

@@ -60,7 +60,7 @@ class Throttle:
         if self._budget is None:
             self._sent.clear()
             return paused
-        while self._sent and self._sent[0] <= now - MINUTE:
+        while self._sent and self._sent[0] + MINUTE - now <= 0:
             self._sent.popleft()
         full = len(self._sent) >= self._budget
         return max(paused, self._sent[0] + MINUTE - now if full else 0.0)
@@ -70,14 +70,24 @@ class Throttle:
         if self._wait(seconds) or self._closed.is_set():
             raise Closed
 
-    def pause(self, seconds: float) -> float:
-        """Hold back all threads; returns for how long the gateway has let nothing through."""
+    def pause(self, seconds: float, longest: float = float("inf")) -> float:
+        """Hold back all threads.
+
+        Args:
+            seconds: how long.
+            longest: seconds without a single request let through; a pause beyond is not begun.
+
+        Returns:
+            For how long the gateway has let nothing through, seconds.
+        """
         with self._lock:
             now = self._clock()
             if self._throttled_since is None:
                 self._throttled_since = now
-            self._paused_until = max(self._paused_until, now + seconds)
-            return now - self._throttled_since
+            throttled_for = now - self._throttled_since
+            if throttled_for + seconds <= longest:
+                self._paused_until = max(self._paused_until, now + seconds)
+            return throttled_for
 
     def succeeded(self) -> None:
         """Note that a request got through."""
