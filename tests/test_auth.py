@@ -318,8 +318,6 @@ def test_other_users_applications_and_gateways_have_tokens_of_their_own(clock: C
     assert log_in("https://one.test", "never asked for") == "a"
 
 
-# BUG: the file's name is made from the user as it is written, so that `demo` and `demo@vbc.prod`,
-# one user, have two tokens, each login of which may revoke the other's.
 def test_a_user_with_and_without_the_realm_is_one_user(begin: Begin) -> None:
     first, second = (
         begin(make_credentials(username="demo")),
@@ -407,8 +405,6 @@ def test_a_corrupt_file_is_as_none_and_is_mended(
     assert third.forms == []
 
 
-# BUG: TokenCache.read checks that the fields are there, not what they are: the TypeError comes where
-# they are compared, at every run until somebody removes the file.
 @pytest.mark.parametrize("changes", [{"expires_at": "soon"}, {"expires_at": None}])
 def test_a_file_with_values_of_other_types_is_as_none(
     gateway: Gateway, begin: Begin, tmp_path: Path, changes: dict[str, object]
@@ -433,7 +429,6 @@ def test_a_file_that_is_not_there_is_an_empty_login(tmp_path: Path) -> None:
     assert TokenCache(tmp_path / "nowhere" / "login.json").read() == Login()
 
 
-# BUG: "its folder is made when something is written", says the docstring; only `lock` makes it.
 def test_writing_makes_the_folder(tmp_path: Path) -> None:
     cache = TokenCache(tmp_path / "vbc_tokens" / "login.json")
     cache.write(Login("access"))
@@ -600,8 +595,6 @@ def test_a_good_token_of_another_process_serves_one_with_a_wrong_password(
     assert process.forms == []
 
 
-# BUG: the file remembers the last refusal only. Two jobs with two outdated passwords take turns in
-# forgetting each other's, try again at every run, and so lock the user.
 def test_a_refusal_is_not_forgotten_over_another_one(gateway: Gateway, begin: Begin) -> None:
     for _ in range(2):
         for password in ("outdated", "older still"):
@@ -688,7 +681,6 @@ def test_a_login_answered_without_a_token_is_refused_for_good(tmp_path: Path, bo
             tokens.current()
 
 
-# BUG: null becomes the token "None", and an empty one is asked for again at every request.
 @pytest.mark.parametrize("token", [None, ""])
 def test_a_login_answered_with_something_else_than_a_token_is_refused(tmp_path: Path, token: object) -> None:
     body = json.dumps({"access_token": token, "expires_in": 600}).encode()
@@ -749,7 +741,6 @@ def test_credentials_and_tokens_do_not_show_their_secrets(tmp_path: Path) -> Non
         assert "s3cret" not in told
 
 
-# BUG: Login is shown with its tokens, where a tool prints the local variables of a traceback.
 def test_a_login_does_not_show_its_tokens() -> None:
     told = repr(Login("s3cret-access", "s3cret-refresh", 1.0))
 

@@ -177,7 +177,6 @@ def test_an_address_that_cannot_be_used_is_a_wrong_setting(connect: Connect, url
     assert "base_url" in str(fail(client, SettingsError))
 
 
-# BUG: the error of urllib3 comes through as it is: requests does not translate this one.
 @pytest.mark.parametrize("url", ["http://a..b", "https://.vonage.com"])
 def test_an_address_with_an_empty_label_is_a_wrong_setting(connect: Connect, url: str) -> None:
     client = connect(url, READY)
@@ -241,8 +240,6 @@ def test_a_login_whose_answer_is_broken_is_asked_for_again(connect: Connect, ans
     assert len(server.seen) == client.requests_sent == 3
 
 
-# BUG: half of a JSON answer counts as "a login without an access token", and so as a refusal for the
-# life of the process, though the gateway refused nothing.
 def test_a_login_whose_answer_is_half_is_asked_for_again(connect: Connect) -> None:
     half = write_answer("200 OK", b'{"access_token": "raw-tok')
     with serve_bytes(lambda seen: half if len(server.seen) == 1 else write_login()) as server:
@@ -473,8 +470,6 @@ def test_a_wait_of_hours_is_told_at_once(connect: Connect, clock: Clock) -> None
     assert clock.waits == []
 
 
-# BUG: the pause is set before it is found too long. So the thread that was throttled gives up, and
-# every other one, or the next request, waits the two hours without a word in the log.
 def test_a_wait_of_hours_is_no_more_waited_for_by_the_next_request(connect: Connect, clock: Clock) -> None:
     with serve_bytes(lambda seen: THROTTLED_FOR_HOURS) as server:
         client = connect(server.url, READY)
@@ -494,8 +489,6 @@ def test_throttling_is_forgotten_once_a_request_gets_through(
         clock.now += 3600
 
 
-# BUG: only a result counts as let through. Where every answer is "not found", say while missing
-# recordings are looked up one by one, a throttle of an hour ago still counts, and ends the run.
 def test_throttling_is_forgotten_once_a_request_was_answered_with_not_found(
     connect: Connect, gateway: Gateway, clock: Clock
 ) -> None:
@@ -593,8 +586,6 @@ def test_a_refused_parameter_is_asked_for_once(connect: Connect, gateway: Gatewa
     assert gateway.count(LIST) == 1
 
 
-# BUG: where base_url is wrong, or a proxy answers for the gateway, nobody looked at the credentials:
-# yet they are blamed, and are not sent again until somebody removes the file.
 @named(
     not_found=write_answer("404 Not Found", b"Not Found"),
     blocked=write_answer("403 Forbidden", b"<html><body>Blocked by policy</body></html>"),
@@ -725,8 +716,6 @@ def test_a_netrc_does_not_replace_the_token(connect: Connect) -> None:
     assert [seen.headers["authorization"] for seen in server.seen] == ["Bearer s3cret-ready"]
 
 
-# BUG: the login bears no auth object, so requests puts the .netrc's user on it. WSO2 takes the client
-# from the header before the form: the login is refused, and the refusal remembered.
 @pytest.mark.usefixtures("netrc")
 def test_a_netrc_does_not_replace_the_application(connect: Connect, gateway: Gateway) -> None:
     connect().log_in()
@@ -792,8 +781,6 @@ def test_no_log_of_a_refused_login_holds_secrets(
     assert not [secret for secret in ("s3cret-word", "demo@vbc", "demo-secret") if secret in log]
 
 
-# BUG: urllib3.connection, another logger than the one with the filter, warns of malformed headers
-# with the whole address, on stderr by default.
 def test_no_log_of_malformed_headers_holds_a_query(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -828,16 +815,12 @@ def test_no_error_holds_secrets_or_queries(connect: Connect, gateway: Gateway, f
     ]
 
 
-# BUG: a token that ends in a line break, as files and secret stores give it, is refused by http.client
-# with a ValueError that quotes the header. It is no VbcError either.
 def test_a_token_with_a_line_break_is_not_shown(connect: Connect, gateway: Gateway) -> None:
     client = connect(credentials=VbcCredentials(access_token="s3cret-ready\n"))
 
     assert "s3cret" not in tell(fail(client, VbcError))
 
 
-# BUG: the text of a reader's ValueError goes into the error and the log as it is, and Python's own
-# ones quote the value.
 def test_what_a_reader_stumbles_over_is_not_shown(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
     def read(body: bytes) -> int:
         return int(json.loads(body)["caller_id"])
@@ -850,7 +833,6 @@ def test_what_a_reader_stumbles_over_is_not_shown(connect: Connect, caplog: pyte
     assert PHONE not in caplog.text
 
 
-# BUG: user and password before the host of base_url are shown in every error of a connection.
 def test_a_password_in_the_address_is_not_shown(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port, password = closed.getsockname()[1], "s3cret-word"

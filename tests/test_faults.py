@@ -170,9 +170,6 @@ def test_accepted_and_deleted_without_a_body_are_no_faults(status: int) -> None:
     assert read_fault(status, b"", {}, NOON) is None
 
 
-# BUG: 900906 is WSO2's "No matching resource found in the API for the given request", sent with 403
-# (APISecurityConstants.API_AUTH_INCORRECT_API_RESOURCE): a wrong path costs a renewed token and is
-# then told as a rejected token.
 @every_format
 def test_a_path_the_gateway_does_not_know_is_no_reason_for_a_new_token(write: Write) -> None:
     fault = read_fault(403, write(900906, "No matching resource found in the API"), {}, NOON)
@@ -262,8 +259,6 @@ def test_phone_numbers_and_addresses_are_taken_out(text: str, left: str) -> None
     assert redact(text) == left
 
 
-# BUG: numbers spelled with a slash, a no-break space or a dash that is not ASCII come through, and
-# so does an address that is percent-encoded.
 @pytest.mark.parametrize(
     ("text", "secret"),
     [

@@ -668,7 +668,7 @@ def test_equal_starts_in_any_order_are_read_whole() -> None:
 
 
 def test_readings_of_a_crowded_second_are_not_put_together_while_recordings_come_and_go() -> None:
-    # BUG: what vanished since the first reading makes up for what no reading has given: 11 is lost
+    # what vanished since the first reading would make up for what no reading has given
     server = Server([(id_, 0) for id_ in range(12)])
 
     def order(number: int, ids: list[int]) -> list[int]:
@@ -716,7 +716,7 @@ def test_recent_windows_are_cut_until_one_answer_holds_each() -> None:
 
 def test_settled_windows_are_read_in_many_pages() -> None:
     server = Server(spread(300, DAY))
-    (proof,) = read(server, span(0, DAY), 10, settled=DAY)
+    (proof,) = read(server, span(0, DAY), 10, settled=DAY + 1)
     assert len(proof.pages) == 30
 
 
@@ -732,7 +732,8 @@ def test_one_answer_holds_each_window_that_is_not_settled_to_its_end(settled: in
 def test_a_long_settled_part_is_read_in_many_pages_up_to_where_it_settles(settled: int) -> None:
     server = Server(spread(300, DAY))
     history, *recent = read(server, span(0, DAY), 10, settled)
-    assert history.window == span(0, settled)
+    assert history.window.start == at(0)
+    assert at(settled - 1) <= history.window.end <= at(settled)
     assert len(history.pages) == -(-history.total_items // 10)
     assert len(recent) >= (300 - history.total_items) / 10
 
@@ -750,10 +751,22 @@ def test_a_span_that_one_answer_holds_is_not_cut_where_it_settles() -> None:
     assert proof.requests == 1
 
 
+def test_the_second_in_which_time_settles_is_recent() -> None:
+    server = Server([(id_, id_ * 3) for id_ in range(30)])
+
+    def swap(server: Server) -> None:
+        if len(server.calls) == 3:
+            server.delete(0)
+            server.insert(999, 100)
+
+    server.change = swap
+    read(server, span(0, 150), 10, settled=100, base=1)
+
+
 def test_a_fraction_of_the_instant_of_settling_is_left_out() -> None:
     server = Server(spread(300, DAY))
     windows = [proof.window for proof in read(server, span(0, DAY), 10, settled=DAY - 600 + 0.9)]
-    assert span(0, DAY - 600) in windows
+    assert DAY - 601 <= windows[0].end.timestamp() <= DAY - 600
     assert all(moment.microsecond == 0 for window in windows for moment in (window.start, window.end))
 
 
@@ -767,9 +780,17 @@ def servers(
     """A server, the page size to ask for, and the second from which on recordings may arrive."""
     size, cap, tells, largest = draw(
         st.sampled_from(
-            [(2, None, True, None), (3, None, False, None), (10, None, True, None), (30, None, True, None)]
-            + [(30, 10, True, None), (1000, 30, True, None), (500, None, True, 10)]
-            + ([] if churn else [(30, 10, False, None), (7, 3, False, None)])
+            [
+                (2, None, True, None),
+                (3, None, False, None),
+                (10, None, True, None),
+                (30, None, True, None),
+                (30, 10, True, None),
+                (30, 10, False, None),
+                (7, 3, False, None),
+                (1000, 30, True, None),
+                (500, None, True, 10),
+            ]
         )
     )
     room = min(cap or size, largest or size) // 2  # two seconds are never more than an answer holds
@@ -813,9 +834,7 @@ RANDOM = st.just("random")
 
 
 @pytest.mark.parametrize("order", [FIXED, RANDOM], ids=["fixed", "random"])
-@pytest.mark.parametrize(
-    "base", [1, 0]
-)  # BUG: 0 fails with a random order: a base of 1, found by chance, stays
+@pytest.mark.parametrize("base", [1, 0])
 def test_any_server_that_stands_still_is_read_exactly(base: int, order: st.SearchStrategy[str]) -> None:
     @always_alike
     @given(servers(order, base, churn=0))
@@ -831,7 +850,7 @@ def test_any_server_that_stands_still_is_read_exactly(base: int, order: st.Searc
 
 @pytest.mark.parametrize("churn", [0.05, 0.3])
 @pytest.mark.parametrize("order", [FIXED, RANDOM], ids=["fixed", "random"])
-@pytest.mark.parametrize("base", [1, 0])  # BUG: as above
+@pytest.mark.parametrize("base", [1, 0])
 def test_whatever_was_there_all_the_time_is_found(
     base: int, order: st.SearchStrategy[str], churn: float
 ) -> None:
@@ -857,7 +876,7 @@ def test_pages_are_asked_for_by_many_threads_at_once() -> None:
         return server.fetch(window, number, size)
 
     with ThreadPoolExecutor(4) as pool:
-        (proof,) = Scan(fetch, 10, pool, at(DAY)).read(span(0, DAY))
+        (proof,) = Scan(fetch, 10, pool, at(2 * DAY)).read(span(0, DAY))
     assert ids_of(proof) == set(range(50))
     assert sorted(min(page.seconds) for page in proof.pages) == [0, 10, 20, 30, 40]
 
@@ -881,7 +900,7 @@ def test_a_fault_of_one_page_ends_the_scan_and_cancels_the_pages_that_wait() -> 
         return server.fetch(window, number, size)
 
     with ThreadPoolExecutor(1) as pool:
-        scan = Scan(fetch, 10, pool, at(DAY))
+        scan = Scan(fetch, 10, pool, at(2 * DAY))
         scan.page_base = 1
         with pytest.raises(Unavailable):
             list(scan.read(span(0, DAY)))
@@ -902,7 +921,7 @@ def test_a_window_that_moved_is_not_read_to_its_end() -> None:
         return server.fetch(window, number, size)
 
     with ThreadPoolExecutor(1) as pool:
-        scan = Scan(fetch, 10, pool, at(DAY))
+        scan = Scan(fetch, 10, pool, at(2 * DAY))
         scan.page_base = 1
         proofs = list(scan.read(whole))
     check(server, whole, proofs)

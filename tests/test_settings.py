@@ -117,10 +117,10 @@ def test_a_malformed_value_is_an_error_that_names_its_setting(name: str, value: 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("lookback_hours", float("nan")),  # ValueError: cannot convert float NaN to integer
-        ("lookback_hours", float("inf")),  # OverflowError: cannot convert float infinity to integer
-        ("lookback_hours", 1e12),  # OverflowError: days=41666666666; must have magnitude <= 999999999
-        ("lookback_hours", "48h"),  # TypeError, as all below
+        ("lookback_hours", float("nan")),
+        ("lookback_hours", float("inf")),
+        ("lookback_hours", 1e12),
+        ("lookback_hours", "48h"),
         ("page_size", "many"),
         ("max_concurrency", None),
         ("account_id", None),
@@ -128,7 +128,6 @@ def test_a_malformed_value_is_an_error_that_names_its_setting(name: str, value: 
     ],
 )
 def test_a_value_of_no_use_is_an_error_that_names_its_setting(name: str, value: Any) -> None:
-    # BUG: an error of Python's own that says nothing of the setting; a None is let through unsaid
     with pytest.raises(SettingsError, match=name):
         check(**{name: value})
 
@@ -207,5 +206,5 @@ def test_the_path_of_the_api_begins_with_one_slash_and_ends_with_none(told: str)
 
 def test_settings_cannot_be_changed_and_their_errors_are_the_packages_own() -> None:
     with pytest.raises(AttributeError):
-        check().page_size = 5  # type: ignore[misc]
+        check().page_size = 5
     assert issubclass(SettingsError, VbcError)

@@ -79,7 +79,7 @@ def test_windows_are_values_in_the_order_of_their_starts() -> None:
     assert sorted([late, early]) == [early, late]
     assert {early, Window(FIRST, FIRST + DAYS)} == {early}
     with pytest.raises(AttributeError):
-        early.start = late.start  # type: ignore[misc]
+        early.start = late.start
 
 
 # Planning
@@ -101,7 +101,6 @@ def test_a_lookback_does_not_reach_behind_the_beginning() -> None:
 
 
 def test_a_lookback_longer_than_the_calendar_reads_from_the_beginning() -> None:
-    # BUG: OverflowError: date value out of range
     assert plan_window(FIRST, NOW, FIRST + DAYS, timedelta(days=999_999)) == Window(FIRST, NOW_WHOLE)
 
 
@@ -243,7 +242,7 @@ def test_an_instant_without_a_zone_is_utc() -> None:
     ["", " ", "yesterday", "31.01.2025", "2025-13-01", "2025-02-29", "2025-01-31T25:00:00Z", "Z", "+0000"],
 )
 def test_a_text_that_is_no_iso_instant_is_an_error(written: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError, match=r"isoformat|must be in|out of range"):
         read_instant(written)
 
 

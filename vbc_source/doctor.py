@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import dlt
 from dlt.common.configuration.inject import with_config
@@ -15,7 +16,7 @@ from vbc_source.client import Client
 from vbc_source.faults import VbcError
 from vbc_source.records import read_page
 from vbc_source.settings import BASE_URL, RECORDING_API, SELF, read_accounts
-from vbc_source.sync import explain
+from vbc_source.sync import explaining
 
 PROVISIONING = "/t/vbc.prod/provisioning/api"
 RETRY_SECONDS = 5.0  # somebody is waiting for the answer
@@ -44,7 +45,7 @@ def examine(
     credentials: VbcCredentials = dlt.secrets.value,
     base_url: str = BASE_URL,
     recording_api: str = RECORDING_API,
-    account_id: str | int | list[str] = SELF,
+    account_id: Any = SELF,
 ) -> Iterator[Finding]:
     """Look at credentials, login, accounts, subscriptions and destination, one by one.
 
@@ -96,9 +97,6 @@ def _look_at_provisioning(client: Client, account: str) -> Finding:
 
 
 def _look_at_destination(pipeline: dlt.Pipeline) -> str:
-    try:
-        with pipeline.sql_client() as sql:
-            sql.execute_sql("SELECT 1")
-    except Exception as error:
-        raise explain(error) from error
+    with explaining(), pipeline.sql_client() as sql:
+        sql.execute_sql("SELECT 1")
     return f"{pipeline.destination.destination_name} answers; tables go to dataset {pipeline.dataset_name}"

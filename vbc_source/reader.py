@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vbc_source.client import Client
+from vbc_source.columns import INSTANT
 from vbc_source.faults import SettingsError
 from vbc_source.proof import Page, Proof
-from vbc_source.records import INSTANT, Rows, build_recordings, read_page
+from vbc_source.records import Rows, build_recordings, read_page
 from vbc_source.scan import Scan, read_ahead
 from vbc_source.settings import SELF, Settings
 from vbc_source.throttle import Closed
@@ -25,7 +26,20 @@ from vbc_source.windows import Window, format_instant
 
 log = logging.getLogger(__name__)
 
-KnownType = Callable[[str], pa.DataType | None]
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What the destination knows of further columns.
+
+    Attributes:
+        normalize: gives the name that a field of the API has as a column.
+        known_type: gives the type a column got when it was first loaded, or None.
+    """
+
+    normalize: Callable[[str], str]
+    known_type: Callable[[str], pa.DataType | None]
+
+
 _ACCOUNT_IN_LINK = re.compile(r"/accounts/([^/?]+)/")
 
 
@@ -51,7 +65,7 @@ class Batch:
 
 
 def read_company(
-    settings: Settings, client: Client, account: str, window: Window, now: datetime, known_type: KnownType
+    settings: Settings, client: Client, account: str, window: Window, now: datetime, naming: Naming
 ) -> Iterator[Batch]:
     """Read an account's company recordings, oldest first.
 
@@ -61,7 +75,7 @@ def read_company(
         account: an account id, or `self`.
         window: the span of `start`.
         now: when the run began; what is older than the lookback counts as settled.
-        known_type: gives the type of a further column that was loaded before.
+        naming: what the destination knows of further columns.
 
     Raises:
         VbcError: it could not be read, or not proven complete.
@@ -76,7 +90,8 @@ def read_company(
             if real is None:
                 log.warning("self has no recordings yet, and the gateway does not say which account it is")
                 return
-            table = build_recordings([page.rows for page in proof.pages], {"account_id": real}, known_type)
+            rows, key = [page.rows for page in proof.pages], {"account_id": real}
+            table = build_recordings(rows, key, naming.known_type, naming.normalize)
             # neighbours share a second: what the window before brought of it is not sent twice
             fresh = table.filter(pc.invert(pc.is_in(table["id"], seen)))
             seen = table["id"].filter(pc.greater_equal(table["start"], proof.window.end))

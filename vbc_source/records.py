@@ -8,11 +8,8 @@ variants (`duration__v_text`); a field that is not known becomes a column. Nothi
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from operator import attrgetter, methodcaller
 from typing import Any
 
@@ -20,10 +17,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vbc_source.columns import INSTANT, LARGEST, VARIANT, build_column, build_list, guess_type, to_integer
 from vbc_source.proof import Page
 
-INSTANT = pa.timestamp("us", "UTC")
-TEXTS = pa.list_(pa.string())
 FIELDS: Mapping[str, pa.DataType] = {
     "call_direction": pa.string(),
     "call_id": pa.string(),
@@ -44,11 +40,6 @@ LISTS: Mapping[str, tuple[str, pa.DataType]] = {
     "rule_ids": ("rule_id", pa.int64()),
 }
 """The lists of a recording: each becomes a table with one value column."""
-
-VARIANT = "__v_text"
-_INSTANT_TEXT = re.compile(
-    r"\s*(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.(\d+))?\s*(Z|UTC|[+-]\d{2}:?\d{2})?\s*"
-)
 
 _KNOWN = ("id", *FIELDS, *LISTS)
 # `extension` is seen beside `extensions`, empty: named here, it costs no second decoding
@@ -112,16 +103,16 @@ def read_page(body: bytes) -> Page[Rows]:
             answer: _Body | _AnyBody = _decoder.decode(body)
         except msgspec.ValidationError:  # new fields, or a shape that tells which value is wrong
             answer = _any_decoder.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"not a list answer: {error}") from None
     recordings: Sequence[Any] = (answer.embedded.recordings if answer.embedded else None) or ()
     columns = _take_columns(recordings)
     ids = _read_ids(columns.pop("id"))
     known = {"id": pa.array(ids, pa.int64())}
     for name, kind in FIELDS.items():
-        known |= _build(name, columns.pop(name), kind)
+        known |= build_column(name, columns.pop(name), kind)
     for name in LISTS:
-        known[name] = _build_list(columns.pop(name))
+        known[name] = build_list(columns.pop(name))
     size = answer.page_size
     return Page(
         total_items=answer.total_items,
@@ -148,7 +139,7 @@ def _take_columns(rows: Sequence[Any]) -> Columns:
 
 
 def _read_ids(values: list[Any]) -> list[int]:
-    read = [value if type(value) is int else _to_integer(value) for value in values]
+    read = [value if type(value) is int and abs(value) < LARGEST else to_integer(value) for value in values]
     ids = [value for value in read if value is not None]
     if len(ids) < len(values):
         raise ValueError("a recording bears no numeric id")
@@ -167,7 +158,10 @@ def _read_self_link(links: Any) -> str | None:
 
 
 def build_recordings(
-    pages: Sequence[Rows], key: Mapping[str, str], known: Callable[[str], pa.DataType | None]
+    pages: Sequence[Rows],
+    key: Mapping[str, str],
+    known: Callable[[str], pa.DataType | None],
+    normalize: Callable[[str], str] = str,
 ) -> pa.Table:
     """Make one Arrow table of pages that belong together; the lists are still in it, as lists.
 
@@ -176,6 +170,8 @@ def build_recordings(
         key: constant columns to put in front, such as the account id.
         known: gives the type of a further column that was loaded before; values that do not fit it
             go to a variant column.
+        normalize: gives the name a field has in the destination; one that is taken already, as by
+            the key, becomes a variant column too.
     """
     table = pa.concat_tables([page.table for page in pages], promote_options="default")
     columns: dict[str, Any] = {name: pa.repeat(pa.scalar(value), len(table)) for name, value in key.items()}
@@ -185,7 +181,10 @@ def build_recordings(
         nothing = [None]
         values = [value for page in pages for value in page.further.get(name) or nothing * len(page.table)]
         if any(value is not None for value in values):
-            columns |= _build(name, values, known(name) or guess_type(values))
+            column, kind = normalize(name or "unnamed"), None
+            while column in columns:  # several fields of one name, as `ID` and `id`
+                column, kind = column + VARIANT, pa.string()
+            columns |= build_column(column, values, kind or known(column) or guess_type(values))
     return _drop_repeated(_nullable(columns, required))
 
 
@@ -197,47 +196,6 @@ def _drop_repeated(table: pa.Table) -> pa.Table:
 def _nullable(columns: Mapping[str, Any], required: Sequence[str]) -> pa.Table:
     fields = [pa.field(name, column.type, name not in required) for name, column in columns.items()]
     return pa.table(list(columns.values()), pa.schema(fields))
-
-
-def guess_type(values: Iterable[Any]) -> pa.DataType:
-    """Type a column by its values: one scalar type where they agree, else text."""
-    kinds = set(map(type, values)) - {type(None)}
-    if kinds == {bool}:
-        return pa.bool_()
-    if kinds == {int}:
-        return pa.int64()
-    return pa.float64() if kinds and kinds <= {int, float} else pa.string()
-
-
-def _build(name: str, values: list[Any], kind: pa.DataType) -> dict[str, pa.Array]:
-    """Build a column, and a variant column for the values that do not fit, if any."""
-    try:
-        if kind == INSTANT:  # compiled code reads `…Z`, `+0000` and `+05:30`
-            return {name: pc.cast(pa.array(values, pa.string()), INSTANT)}
-        if pa.types.is_boolean(kind) or set(map(type, values)) <= {_NATIVE[kind], type(None)}:
-            return {name: pa.array(values, kind)}
-    except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, OverflowError):
-        pass
-    convert: Callable[[Any], Any] = _CONVERT.get(kind, _to_text)
-    fitting = [None if value is None else convert(value) for value in values]
-    others = [
-        None if value is None or fit is not None else _to_text(value)
-        for value, fit in zip(values, fitting, strict=True)
-    ]
-    columns = {name: pa.array(fitting, kind)}
-    if any(value is not None for value in others):
-        columns[name + VARIANT] = pa.array(others, pa.string())
-    return columns
-
-
-def _build_list(values: list[Any]) -> pa.Array:
-    """Build a column of lists of text; a lone value counts as a list of one."""
-    for kind in (pa.int64(), pa.string()):  # compiled, where all items are of one kind
-        with suppress(pa.ArrowInvalid, pa.ArrowTypeError):
-            return pa.array(values, pa.list_(kind)).cast(TEXTS)
-    lists = [value if isinstance(value, list) else [] if value is None else [value] for value in values]
-    texts = [[_to_text(item) if item or item == 0 else None for item in items] for items in lists]
-    return pa.array(texts, TEXTS)
 
 
 def split_lists(recordings: pa.Table, key: Sequence[str]) -> dict[str, pa.Table]:
@@ -274,7 +232,7 @@ def _split_list(recordings: pa.Table, name: str, key: Sequence[str]) -> pa.Table
     try:
         columns[value_name] = pc.cast(values, kind)
     except pa.ArrowInvalid:
-        columns |= _build(value_name, values.to_pylist(), kind)
+        columns |= build_column(value_name, values.to_pylist(), kind)
     columns["is_empty"] = pa.concat_arrays(
         [pa.nulls(len(positions), pa.bool_()), pa.repeat(pa.scalar(True), len(empty))]
     )
@@ -283,54 +241,3 @@ def _split_list(recordings: pa.Table, name: str, key: Sequence[str]) -> pa.Table
 
 def _count(rows: Any) -> pa.Array:
     return pa.array(range(len(rows)), pa.int64())
-
-
-def _to_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return msgspec.json.encode(value).decode() if isinstance(value, (bool, dict, list)) else str(value)
-
-
-def _to_integer(value: Any) -> int | None:
-    if isinstance(value, str):
-        text = value.strip()
-        if not re.fullmatch(r"[+-]?\d{1,19}", text):
-            return None
-        value = int(text)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
-        return None
-    return int(value) if -(2**63) <= value < 2**63 else None
-
-
-def _to_float(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _to_bool(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _to_instant(value: Any) -> datetime | None:
-    """Read what compiled code does not: long fractions, and a missing zone, which is UTC here."""
-    found = _INSTANT_TEXT.fullmatch(value) if isinstance(value, str) else None
-    if not found:
-        return None
-    day, clock, fraction, zone = found.groups()
-    offset = "+0000" if zone in (None, "Z", "UTC") else zone.replace(":", "")
-    try:
-        moment = datetime.strptime(f"{day}T{clock}{offset}", "%Y-%m-%dT%H:%M:%S%z")
-    except ValueError:
-        return None
-    return moment + timedelta(microseconds=int((fraction or "0")[:6].ljust(6, "0")))
-
-
-_NATIVE: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.float64(): float}
-_CONVERT: Mapping[pa.DataType, Callable[[Any], Any]] = {
-    pa.string(): _to_text,
-    pa.int64(): _to_integer,
-    pa.float64(): _to_float,
-    pa.bool_(): _to_bool,
-    INSTANT: _to_instant,
-}

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 SMALLER_PAGES = (100, 10)  # what to ask for when a page size is refused; 10 is the API's default
-WINDOW_ROWS, WINDOW_PAGES = 20_000, 100  # a settled window that holds more is cut
+WINDOW_ROWS, WINDOW_PAGES = 25_000, 100  # a settled window that holds more is cut
 FILL = 0.75  # how full the pieces are meant to be: calls are not spread evenly
 MOST_MENDED = 5  # seconds of a window that are read by themselves; with more, the window is cut
 MOST_ATTEMPTS = 12  # readings of one span, each of smaller size, before it is given up
@@ -65,7 +65,7 @@ class Scan(Generic[Rows]):
             GatewayFault: the gateway would not answer.
         """
         earlier: list[Page[Rows]] = []  # of an indivisible second: each reading finds others of its rows
-        todo = [(part, 1) for part in reversed(self._cut_settled(window))]
+        todo = [(window, 1)]
         while todo:
             part, attempt = todo.pop()
             first = self._first_page(part)
@@ -79,7 +79,7 @@ class Scan(Generic[Rows]):
                 self._requests = 0
                 continue
             self._check_attempts(part, attempt, reading)
-            if reading.agreed and not part.divisible and part.end <= self._settled_before:
+            if reading.agreed and not part.divisible and part.end < self._settled_before:
                 earlier = reading.pages
             todo += reversed([(piece, attempt + 1) for piece in self._smaller(part, attempt, reading)])
 
@@ -140,18 +140,14 @@ class Scan(Generic[Rows]):
         if first.total_items <= first.count or not first.count or not window.divisible:
             return []
         most = min(WINDOW_ROWS, WINDOW_PAGES * first.count)
-        if window.end > self._settled_before:
+        if window.end >= self._settled_before:
+            settled = self._settled_before - SECOND  # in the second itself something may still appear
+            if settled - window.start > window.end - settled > SECOND:
+                return [Window(window.start, settled), Window(settled, window.end)]
             if edge := _edge(window, first):
                 return [Window(window.start, edge), Window(edge, window.end)]
             most = first.count
         return window.split(ceil(first.total_items / (FILL * most))) if first.total_items > most else []
-
-    def _cut_settled(self, window: Window) -> list[Window]:
-        """Cut a long history where it settles, without asking first."""
-        settled = self._settled_before
-        if settled - window.start > window.end - settled > SECOND:
-            return [Window(window.start, settled), Window(settled, window.end)]
-        return [window]
 
     def _read_pages(self, window: Window, reading: Reading[Rows]) -> Reading[Rows]:
         first = reading.pages[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from typing import Any
 
 from vbc_source.faults import SettingsError
 from vbc_source.windows import read_instant
@@ -13,6 +14,8 @@ BASE_URL = "https://api.vonage.com"
 RECORDING_API = "/t/vbc.prod/call_recording/api"
 SELF = "self"
 HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `start_date` says otherwise
+
+LONGEST_LOOKBACK = timedelta(hours=876_000)
 
 Instant = str | date | datetime
 
@@ -72,17 +75,11 @@ def check_settings(
     start, end = read_date("start_date", start_date), read_date("end_date", end_date)
     if start and end and start > end:
         raise SettingsError(f"start_date {start_date} is after end_date {end_date}")
-    whole = {
-        "page_size": page_size,
-        "max_concurrency": max_concurrency,
-        "requests_per_minute": requests_per_minute,
-        "rows_per_run": rows_per_run,
-    }
-    for name, value in whole.items():
-        if value is not None and value < 1:
-            raise SettingsError(f"{name} must be at least 1, not {value}")
-    if lookback_hours < 0:
-        raise SettingsError(f"lookback_hours must not be negative, not {lookback_hours}")
+    _check_whole("page_size", page_size)
+    _check_whole("max_concurrency", max_concurrency)
+    for name, value in (("requests_per_minute", requests_per_minute), ("rows_per_run", rows_per_run)):
+        if value is not None:
+            _check_whole(name, value)
     if on_forbidden not in ("raise", "skip"):
         raise SettingsError(f"on_forbidden must be raise or skip, not {on_forbidden!r}")
     return Settings(
@@ -90,7 +87,7 @@ def check_settings(
         accounts=read_accounts(account_id),
         start=start,
         end=end,
-        lookback=timedelta(hours=lookback_hours),
+        lookback=_read_lookback(lookback_hours),
         page_size=page_size,
         max_concurrency=max_concurrency,
         skip_forbidden=on_forbidden == "skip",
@@ -99,13 +96,34 @@ def check_settings(
     )
 
 
+def _check_whole(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SettingsError(f"{name} must be a whole number of at least 1, not {value!r}")
+
+
+def _read_lookback(hours: Any) -> timedelta:
+    try:
+        lookback = timedelta(hours=hours)
+    except (TypeError, ValueError, OverflowError):
+        lookback = timedelta(-1)
+    if not timedelta() <= lookback <= LONGEST_LOOKBACK:
+        raise SettingsError(f"lookback_hours must be from 0 to 876000, a hundred years, not {hours!r}")
+    return lookback
+
+
 def read_accounts(account_id: str | int | Sequence[str | int]) -> tuple[str, ...]:
     """Read the account setting: one account or several.
 
     Raises:
         SettingsError: an account id is empty or holds other than letters and digits.
     """
-    listed = [account_id] if isinstance(account_id, (str, int)) else account_id
+    listed: Any = account_id
+    if isinstance(account_id, str):  # from the environment: 549825,549826 or ["549825", "549826"]
+        listed = account_id.strip(" []").replace('"', "").replace("'", "").split(",")
+    elif isinstance(account_id, int):
+        listed = [account_id]
+    if not isinstance(listed, Sequence) or not all(isinstance(account, (str, int)) for account in listed):
+        listed = ()
     accounts = tuple(dict.fromkeys(str(account).strip() for account in listed))
     if not accounts or not all(account.isalnum() for account in accounts):
         raise SettingsError("account_id must be self, an account id or a list of account ids")

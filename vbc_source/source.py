@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import dlt
 import pyarrow as pa
+from dlt.common.schema import Schema
 from dlt.extract import DltResource, DltSource
 from dlt.extract.items_transform import YieldMapItem
 
 from vbc_source.auth import VbcCredentials
 from vbc_source.client import Client
+from vbc_source.columns import INSTANT
 from vbc_source.duckdb_names import qualify_same_names
 from vbc_source.faults import Forbidden, SettingsError
-from vbc_source.reader import Batch, read_company
-from vbc_source.records import INSTANT, LISTS, split_lists
+from vbc_source.reader import Batch, Naming, read_company
+from vbc_source.records import LISTS, split_lists
 from vbc_source.settings import BASE_URL, RECORDING_API, SELF, Instant, Settings, check_settings
 from vbc_source.windows import Window, advance, format_instant, plan_window, read_instant
 
@@ -40,7 +43,7 @@ def vbc_source(
     credentials: VbcCredentials = dlt.secrets.value,
     base_url: str = BASE_URL,
     recording_api: str = RECORDING_API,
-    account_id: str | int | list[str] = SELF,
+    account_id: Any = SELF,  # str | int | list; dlt does not configure an argument of such a type
     start_date: Instant | None = None,
     end_date: Instant | None = None,
     lookback_hours: float = 48,
@@ -205,7 +208,9 @@ class _Run:
                 return
 
     def _read_window(self, account: str, window: Window) -> Iterator[Batch]:
-        return read_company(self._settings, self._client, account, window, self._now, _known_type)
+        schema = dlt.current.source_schema()
+        naming = Naming(schema.naming.normalize_identifier, partial(_known_type, schema))
+        return read_company(self._settings, self._client, account, window, self._now, naming)
 
     def _is_full(self) -> bool:
         """Whether this run has read as much as one run may; the next one goes on from here."""
@@ -225,11 +230,10 @@ def _items(batch: Batch) -> Iterator[Any]:
     _report(batch)
 
 
-def _known_type(name: str) -> pa.DataType | None:
+def _known_type(schema: Schema, column: str) -> pa.DataType | None:
     """The type that a further column got when it was first loaded."""
-    schema = dlt.current.source_schema()
-    columns = schema.tables.get(COMPANY, {}).get("columns", {})
-    known = columns.get(schema.naming.normalize_identifier(name), {}).get("data_type")
+    columns = schema.tables[COMPANY]["columns"] if COMPANY in schema.tables else {}
+    known = columns.get(column, {}).get("data_type")
     return _ARROW_TYPES.get(known, pa.string()) if known else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -51,10 +51,8 @@ def open_pipeline(name: str, destination: str, dataset: str) -> dlt.Pipeline:
         credentials = DuckDbCredentials(DATABASE)
         credentials.global_config = {"memory_limit": MEMORY_LIMIT}
         target = dlt.destinations.duckdb(credentials)
-    try:
+    with explaining():
         return dlt.pipeline(name, destination=target, dataset_name=dataset)
-    except Exception as error:
-        raise SettingsError(f"the destination {destination!r} cannot be used: {first_line(error)}") from error
 
 
 def open_source(
@@ -68,10 +66,8 @@ def open_source(
     given = {"start_date": start_date, "end_date": end_date}
     if not dlt.config.get("sources.vbc.rows_per_run"):
         given["rows_per_run"] = ROWS_PER_RUN
-    try:
+    with explaining():
         source = vbc_source(**{name: value for name, value in given.items() if value})
-    except Exception as error:
-        raise explain(error) from error
     unknown = [name for name in resources if name not in source.resources]
     if unknown:
         raise SettingsError(f"no such resource: {', '.join(unknown)}; there is {', '.join(source.resources)}")
@@ -91,7 +87,7 @@ def run_sync(pipeline: dlt.Pipeline, make_source: Callable[[], DltSource]) -> Ou
     began = time.monotonic()
     done = {"recordings": 0, "windows": 0, "requests": 0}
     _give_memory_back()
-    try:
+    with explaining():
         pipeline.sync_destination()
         pending = len(pipeline.list_extracted_load_packages()) + len(pipeline.list_normalized_load_packages())
         if pending:
@@ -102,8 +98,6 @@ def run_sync(pipeline: dlt.Pipeline, make_source: Callable[[], DltSource]) -> Ou
             metrics = list(_resource_metrics(pipeline))
             done = {name: done[name] + sum(found.get(name, 0) for found in metrics) for name in done}
             unfinished = any(found.get("unfinished") for found in metrics)
-    except Exception as error:
-        raise explain(error) from error
     return Outcome(**done, finished_earlier=pending, seconds=time.monotonic() - began)
 
 
@@ -123,22 +117,34 @@ def _resource_metrics(pipeline: dlt.Pipeline) -> Iterator[dict[str, int]]:
                 yield resource.custom_metrics or {}
 
 
-def explain(error: BaseException) -> VbcError:
-    """Find the reason in a chain of errors; dlt wraps it in what it was doing."""
-    chain = list(_causes(error))
-    for cause in chain:
-        if isinstance(cause, VbcError):
-            return cause
-    for cause in chain:
-        if isinstance(cause, ConfigurationException):
-            return SettingsError(first_line(cause))
-    doing = getattr(chain[0], "step", None)
-    where = f"{doing} failed: " if doing else ""
-    return VbcError(f"{where}{type(chain[-1]).__name__}: {first_line(chain[-1])}")
+@contextmanager
+def explaining() -> Iterator[None]:
+    """Have every error say its reason: dlt wraps it in what it was doing.
+
+    Raises:
+        VbcError: the reason, in words for the person who can act.
+    """
+    try:
+        yield
+    except VbcError:
+        raise
+    except Exception as error:
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, VbcError):
+                raise cause from None  # it stands in the chain: naming what wraps it would make a ring
+        for cause in causes:
+            if isinstance(cause, ConfigurationException):
+                raise SettingsError(first_line(cause)) from error
+        doing = getattr(error, "step", None)
+        where = f"{doing} failed: " if doing else ""
+        raise VbcError(f"{where}{type(causes[-1]).__name__}: {first_line(causes[-1])}") from error
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 

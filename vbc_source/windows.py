@@ -54,7 +54,10 @@ def plan_window(
     Returns:
         The window, or None where there is nothing to read yet.
     """
-    start = first if cursor is None else max(first, cursor - lookback)
+    try:
+        start = first if cursor is None else max(first, cursor - lookback)
+    except OverflowError:  # a lookback longer than the calendar
+        start = first
     start, end = floor_second(start), floor_second(now)
     return Window(start, end) if start <= end else None
 

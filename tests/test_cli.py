@@ -1,0 +1,243 @@
+"""The `vbc` command as a shell meets it: exit codes, one clear line, JSON, and nothing private."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from loading import LOGIN, environment, read_database, run_vbc, still_gateway, vbc
+
+from vbc_source.emulator import Gateway
+
+Serve = Callable[[Gateway], str]
+
+
+def test_sync_loads_and_says_what_it_did(serve: Serve, own_folder: Path) -> None:
+    gateway = still_gateway(recordings=300)
+    done = run_vbc(own_folder, serve(gateway), "sync", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["ok"]
+    assert result["recordings"] == len(gateway.company)
+    assert result["requests"] == gateway.count("company_call_recordings")
+    assert read_database(own_folder, "SELECT count(*) FROM vbc.vbc.company_recordings") == [
+        (len(gateway.company),)
+    ]
+
+
+def test_sync_runs_until_nothing_is_left(serve: Serve, own_folder: Path) -> None:
+    gateway = still_gateway(recordings=3000)
+    done = run_vbc(own_folder, serve(gateway), "sync", SOURCES__VBC__ROWS_PER_RUN="100")
+    assert done.returncode == 0, done.stderr
+    found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc.vbc.company_recordings")
+    assert found == [(len(gateway.company), len(gateway.company))]
+
+
+def test_sync_finishes_what_a_failed_run_left_and_then_reads(serve: Serve, own_folder: Path) -> None:
+    gateway = still_gateway(recordings=300)
+    url = serve(gateway)
+    # the database is a folder: extraction works, loading does not
+    (own_folder / "vbc.duckdb").mkdir()
+    failed = run_vbc(own_folder, url, "sync", RESTORE_FROM_DESTINATION="false")
+    assert failed.returncode == 1
+    (own_folder / "vbc.duckdb").rmdir()
+    done = run_vbc(own_folder, url, "sync")
+    assert done.returncode == 0, done.stderr
+    found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc.vbc.company_recordings")
+    assert found == [(len(gateway.company), len(gateway.company))]
+
+
+def test_a_wrong_password_is_one_login_and_one_clear_line(serve: Serve, own_folder: Path) -> None:
+    gateway = still_gateway(recordings=10)
+    url = serve(gateway)
+    for _ in range(2):  # cron comes again: the refusal is remembered
+        failed = run_vbc(own_folder, url, "sync", SOURCES__VBC__CREDENTIALS__PASSWORD="mistyped")
+        assert failed.returncode == 1
+        lines = [line for line in failed.stderr.splitlines() if line]
+        assert len(lines) == 1
+        assert "check username and password" in lines[0]
+        assert "30 minutes" in lines[0]
+        assert "mistyped" not in failed.stderr + failed.stdout
+    assert gateway.tokens.logins == 1
+    assert run_vbc(own_folder, url, "sync").returncode == 0
+
+
+def test_a_missing_subscription_is_one_request_and_names_the_api(serve: Serve, own_folder: Path) -> None:
+    gateway = still_gateway(recordings=10, faults=["unsubscribed*always"])
+    failed = run_vbc(own_folder, serve(gateway), "sync", "--json")
+    assert failed.returncode == 1
+    assert gateway.count("company_call_recordings") == 1
+    (line,) = [line for line in failed.stderr.splitlines() if line]
+    assert "Call Recording API" in line
+    assert "not subscribed" in line
+    assert json.loads(failed.stdout.splitlines()[-1]) == {
+        "ok": False,
+        "error": line.removeprefix("vbc sync: "),
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sync", "--start-date", "yesterday"),
+        ("sync", "--end-date", "2025-13-01"),
+        ("sync", "--unknown"),
+        ("emulator", "--fault", "no-such-fault"),
+    ],
+)
+def test_wrong_usage_is_exit_2_and_sends_nothing(own_folder: Path, arguments: tuple[str, ...]) -> None:
+    failed = run_vbc(own_folder, "http://127.0.0.1:9", *arguments)
+    assert failed.returncode == 2
+    assert "Error: Invalid value" in failed.stderr or "No such option" in failed.stderr
+
+
+def test_an_unknown_resource_is_told_with_those_there_are(own_folder: Path) -> None:
+    failed = run_vbc(own_folder, "http://127.0.0.1:9", "sync", "--resources", "company_recordings,faxes")
+    assert failed.returncode == 1
+    assert "no such resource: faxes; there is company_recordings" in failed.stderr
+
+
+def test_every_argument_of_the_source_is_configuration(own_folder: Path) -> None:
+    """Each is refused by its name when the environment holds nonsense for it."""
+    arguments = {"page_size", "max_concurrency", "requests_per_minute", "rows_per_run", "lookback_hours"}
+    arguments |= {"start_date", "end_date", "account_id", "on_forbidden", "base_url", "retry_seconds"}
+    arguments |= {"allow_external_schedulers"}
+    for name in arguments:
+        failed = run_vbc(own_folder, "http://127.0.0.1:9", "sync", **{f"SOURCES__VBC__{name.upper()}": "-?-"})
+        assert failed.returncode == 1, name
+        assert name in failed.stderr.splitlines()[-1]
+
+
+def test_several_accounts_can_come_from_the_environment(serve: Serve, own_folder: Path) -> None:
+    gateway = still_gateway(recordings=20)
+    changed = {"SOURCES__VBC__ACCOUNT_ID": '["549825", "999"]', "SOURCES__VBC__ON_FORBIDDEN": "skip"}
+    done = run_vbc(own_folder, serve(gateway), "sync", **changed)
+    assert done.returncode == 0, done.stderr
+    assert "left out, since on_forbidden = skip" in done.stderr
+    assert gateway.count("accounts/549825/") == gateway.count("accounts/999/") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("SOURCES__VBC__START_DATE", "last week", "start_date must be an ISO date"),
+        ("SOURCES__VBC__PAGE_SIZE", "0", "page_size must be a whole number"),
+        ("SOURCES__VBC__PAGE_SIZE", "many", "page_size"),
+        ("SOURCES__VBC__ON_FORBIDDEN", "ignore", "on_forbidden must be raise or skip"),
+        ("SOURCES__VBC__BASE_URL", "api.vonage.com", "base_url must begin with https://"),
+        ("SOURCES__VBC__CREDENTIALS__CLIENT_SECRET", "", "credentials are missing: set client_secret"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(
+    own_folder: Path, name: str, value: str, told: str
+) -> None:
+    failed = run_vbc(own_folder, "http://127.0.0.1:9", "sync", **{name: value})
+    assert failed.returncode == 1
+    (line,) = [line for line in failed.stderr.splitlines() if line]
+    assert told in line
+
+
+def test_a_full_or_forbidden_disk_is_one_clear_line_and_loses_nothing(serve: Serve, own_folder: Path) -> None:
+    gateway = still_gateway(recordings=50)
+    url = serve(gateway)
+    target = "DESTINATION__DUCKDB__CREDENTIALS"
+    failed = run_vbc(own_folder, url, "sync", **{target: "duckdb:////dev/full/vbc.duckdb"})
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert "/dev/full" in failed.stderr.splitlines()[-1]
+    done = run_vbc(own_folder, url, "sync")
+    assert done.returncode == 0, done.stderr
+    assert read_database(own_folder, "SELECT count(*) FROM vbc.vbc.company_recordings") == [
+        (len(gateway.company),)
+    ]
+
+
+def test_doctor_finds_all_well(serve: Serve, own_folder: Path) -> None:
+    done = run_vbc(own_folder, serve(still_gateway(recordings=50)), "doctor", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    findings = {found["subject"]: found for found in json.loads(done.stdout.splitlines()[-1])["findings"]}
+    assert findings["login"]["works"]
+    assert "account 549825: 50 company recordings" in findings["company recordings of self"]["text"]
+    assert findings["destination"]["works"]
+    assert not findings["Provisioning API"]["needed"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "faults", "told"),
+    [
+        ({"SOURCES__VBC__CREDENTIALS__PASSWORD": ""}, (), "FAIL  credentials: set password"),
+        ({"SOURCES__VBC__CREDENTIALS__PASSWORD": "mistyped"}, (), "FAIL  login: VBC refused the login"),
+        ({}, ("unsubscribed*always",), "FAIL  company recordings of self: Call Recording API"),
+        ({"SOURCES__VBC__ACCOUNT_ID": "999"}, (), "FAIL  company recordings of 999"),
+        ({}, ("down",), "FAIL  login: login at http"),
+        ({"DESTINATION__DUCKDB__CREDENTIALS": "duckdb:////dev/full/x.duckdb"}, (), "FAIL  destination:"),
+    ],
+)
+def test_doctor_says_what_does_not_work(
+    serve: Serve, own_folder: Path, changed: dict[str, str], faults: tuple[str, ...], told: str
+) -> None:
+    done = run_vbc(own_folder, serve(still_gateway(recordings=5, faults=faults)), "doctor", **changed)
+    assert done.returncode == 1
+    assert told in done.stdout
+    assert "mistyped" not in done.stdout + done.stderr
+
+
+def test_no_token_secret_number_or_name_is_in_the_output_at_level_debug(
+    serve: Serve, own_folder: Path
+) -> None:
+    gateway = still_gateway(
+        recordings=400, faults=["token-expired", "throttled:xml", "suspended", "cut-json"]
+    )
+    url = serve(gateway)
+    loud = "import logging; logging.basicConfig(level=logging.DEBUG)"
+    run = f"{loud}; from vbc_source.cli import main; main(['sync', '--debug'])"
+    done = subprocess.run(
+        [vbc()[0], "-c", run],
+        cwd=own_folder,
+        env=environment(url, own_folder, RUNTIME__LOG_LEVEL="DEBUG"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    output = done.stdout + done.stderr
+    assert output.count("\n") > 50
+    rows = gateway.company.all()
+    private = {str(row[name]) for row in rows for name in ("caller_id", "dnis", "cnam") if row.get(name)}
+    private -= {"Anonymous"}
+    private |= {LOGIN["client_secret"], LOGIN["password"]}
+    private |= {
+        request.headers["authorization"].removeprefix("Bearer ")
+        for request in gateway.requests
+        if "authorization" in request.headers
+    }
+    assert len(private) > 100
+    assert not [word for word in private if re.search(rf"(?<!\d){re.escape(word)}(?!\d)", output)]
+
+
+def test_the_demo_loads_and_a_second_one_loads_what_has_arrived(own_folder: Path) -> None:
+    results = []
+    for _ in range(2):
+        done = run_vbc(own_folder, "", "demo", "--recordings", "2000", "--json")
+        assert done.returncode == 0, done.stderr
+        assert "By direction" in done.stdout
+        assert "What to type next" in done.stdout
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+    assert results[0]["recordings"] > 1900
+    assert results[1]["requests"] == 1
+    assert "40 of them new" in done.stdout
+
+
+def test_every_command_has_help_and_a_line_in_the_readme(own_folder: Path) -> None:
+    listed = run_vbc(own_folder, "", "--help").stdout
+    commands = re.findall(r"^  (\w+)  +\S", listed.split("Commands:")[1], re.MULTILINE)
+    assert {"sync", "doctor", "demo", "emulator"} <= set(commands)
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for command in commands:
+        helped = run_vbc(own_folder, "", command, "--help")
+        assert helped.returncode == 0
+        assert len(helped.stdout.splitlines()) > 5
+        assert f"vbc {command}" in readme

@@ -1,0 +1,122 @@
+"""Python values become Arrow columns; what does not fit its column goes beside it, never away. Pure."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+INSTANT = pa.timestamp("us", "UTC")
+TEXTS = pa.list_(pa.string())
+VARIANT = "__v_text"
+LARGEST = 2**63  # what a bigint does not hold any more
+_INSTANT_TEXT = re.compile(
+    r"\s*(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.(\d+))?\s*(Z|UTC|[+-]\d{2}:?\d{2})?\s*"
+)
+
+
+def guess_type(values: Iterable[Any]) -> pa.DataType:
+    """Type a column by its values: one scalar type where they agree, else text."""
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds == {bool}:
+        return pa.bool_()
+    if kinds == {int}:
+        return pa.int64()
+    return pa.float64() if kinds and kinds <= {int, float} else pa.string()
+
+
+def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, pa.Array]:
+    """Build a column, and a variant column for the values that do not fit, if any."""
+    try:
+        if kind == INSTANT:  # compiled code reads `…Z`, `+0000` and `+05:30`
+            return {name: pc.cast(pa.array(values, pa.string()), INSTANT)}
+        if pa.types.is_boolean(kind) or set(map(type, values)) <= {_NATIVE[kind], type(None)}:
+            return {name: pa.array(values, kind)}
+    except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, OverflowError):
+        pass
+    convert: Callable[[Any], Any] = _CONVERT.get(kind, _to_text)
+    fitting = [None if value is None else convert(value) for value in values]
+    others = [
+        None if value is None or fit is not None else _to_text(value)
+        for value, fit in zip(values, fitting, strict=True)
+    ]
+    columns = {name: pa.array(fitting, kind)}
+    if any(value is not None for value in others):
+        columns[name + VARIANT] = pa.array(others, pa.string())
+    return columns
+
+
+def build_list(values: list[Any]) -> pa.Array:
+    """Build a column of lists of text; a lone value counts as a list of one."""
+    lists = values
+    if not set(map(type, values)) <= {list, type(None)}:
+        lists = [value if isinstance(value, list) or value is None else [value] for value in values]
+    kinds = set(map(type, chain.from_iterable(filter(None, lists)))) - {type(None)}
+    for native, kind in ((int, pa.int64()), (str, pa.string())):  # compiled, where all are of one kind
+        if kinds <= {native}:
+            with suppress(OverflowError):
+                return pa.array(lists, pa.list_(kind)).cast(TEXTS)
+    texts = [[_to_text(item) if item or item == 0 else None for item in items or ()] for items in lists]
+    return pa.array(texts, TEXTS)
+
+
+def _to_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return msgspec.json.encode(value).decode() if isinstance(value, (bool, dict, list)) else str(value)
+
+
+def to_integer(value: Any) -> int | None:
+    """Read a whole number, also as text; None where it is none, or a bigint does not hold it."""
+    if isinstance(value, str):
+        text = value.strip()
+        if not re.fullmatch(r"[+-]?\d{1,19}", text):
+            return None
+        value = int(text)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        return None
+    return int(value) if -LARGEST <= value < LARGEST else None
+
+
+def _to_float(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > sys.float_info.max:
+        return None
+    return float(value) if float(value) == value else None
+
+
+def _to_bool(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _to_instant(value: Any) -> datetime | None:
+    """Read what compiled code does not: long fractions, and a missing zone, which is UTC here."""
+    found = _INSTANT_TEXT.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        return None
+    day, clock, fraction, zone = found.groups()
+    offset = "+0000" if zone in (None, "Z", "UTC") else zone.replace(":", "")
+    try:
+        moment = datetime.strptime(f"{day}T{clock}{offset}", "%Y-%m-%dT%H:%M:%S%z")
+    except ValueError:
+        return None
+    return moment + timedelta(microseconds=int((fraction or "0")[:6].ljust(6, "0")))
+
+
+_NATIVE: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.float64(): float}
+_CONVERT: Mapping[pa.DataType, Callable[[Any], Any]] = {
+    pa.string(): _to_text,
+    pa.int64(): to_integer,
+    pa.float64(): _to_float,
+    pa.bool_(): _to_bool,
+    INSTANT: _to_instant,
+}
