@@ -101,17 +101,6 @@ def test_an_unknown_resource_is_told_with_those_there_are(own_folder: Path) -> N
     assert "no such resource: faxes; there is company_recordings" in failed.stderr
 
 
-def test_every_argument_of_the_source_is_configuration(own_folder: Path) -> None:
-    """Each is refused by its name when the environment holds nonsense for it."""
-    arguments = {"page_size", "max_concurrency", "requests_per_minute", "rows_per_run", "lookback_hours"}
-    arguments |= {"start_date", "end_date", "account_id", "on_forbidden", "base_url", "retry_seconds"}
-    arguments |= {"allow_external_schedulers"}
-    for name in arguments:
-        failed = run_vbc(own_folder, "http://127.0.0.1:9", "sync", **{f"SOURCES__VBC__{name.upper()}": "-?-"})
-        assert failed.returncode == 1, name
-        assert name in failed.stderr.splitlines()[-1]
-
-
 def test_several_accounts_can_come_from_the_environment(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=20)
     changed = {"SOURCES__VBC__ACCOUNT_ID": '["549825", "999"]', "SOURCES__VBC__ON_FORBIDDEN": "skip"}

@@ -172,7 +172,7 @@ def test_an_account_without_recordings_still_gets_its_tables(serve: Serve) -> No
     load(pipeline, serve(still_gateway()))
     for table in ("company_recordings", "company_recordings__extensions", "company_recordings__rule_ids"):
         assert query(pipeline, f"SELECT count(*) FROM {table}") == [(0,)]
-    assert query(pipeline, "SELECT total_items FROM scan_windows") == [(0,), (0,)]
+    assert query(pipeline, "SELECT total_items FROM scan_windows") == [(0,)]
 
 
 def test_what_was_proven_is_recorded_without_gaps(serve: Serve) -> None:
@@ -210,8 +210,9 @@ def test_with_resources_brings_the_child_tables(serve: Serve) -> None:
 
 def test_a_limit_takes_whole_windows_and_the_next_run_completes(serve: Serve) -> None:
     gateway = still_gateway(recordings=400)
+    gateway.company.add(start=ago(hours=1))
     url, pipeline = serve(gateway), open_pipeline()
-    pipeline.run(vbc_source(credentials=credentials(), base_url=url).add_limit(1))
+    pipeline.run(vbc_source(credentials=credentials(), base_url=url, page_size=100).add_limit(1))
     loaded = query(pipeline, "SELECT count(*) FROM company_recordings")[0][0]
     children = query(
         pipeline,
@@ -338,3 +339,18 @@ def test_database_and_dataset_may_have_the_same_name(serve: Serve) -> None:
     load(pipeline, url)
     assert_equal(pipeline, gateway)
     assert len(pipeline.dataset().company_recordings.fetchall()) == len(gateway.company)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("page_size", "max_concurrency", "requests_per_minute", "rows_per_run", "lookback_hours"),
+        *("start_date", "end_date", "account_id", "on_forbidden", "base_url", "retry_seconds"),
+        "allow_external_schedulers",
+    ],
+)
+def test_every_argument_is_configuration(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Each is refused by its name when the environment holds nonsense for it."""
+    monkeypatch.setenv(f"SOURCES__VBC__{name.upper()}", "-?-")
+    with pytest.raises(VbcError, match=name), explaining():
+        vbc_source()
