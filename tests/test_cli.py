@@ -51,6 +51,23 @@ def test_sync_finishes_what_a_failed_run_left_and_then_reads(serve: Serve, own_f
     assert found == [(len(gateway.company), len(gateway.company))]
 
 
+def test_the_database_is_the_one_in_this_folder_and_each_has_its_own_cursor(
+    serve: Serve, own_folder: Path
+) -> None:
+    """dlt keeps a pipeline's state by name: two folders must not share a cursor."""
+    gateway = still_gateway(recordings=300)
+    url = serve(gateway)
+    data = {"DLT_DATA_DIR": str(own_folder / "shared")}
+    for name in ("first", "second", "first", "second"):
+        folder = own_folder / name
+        folder.mkdir(exist_ok=True)
+        assert run_vbc(folder, url, "sync", **data).returncode == 0
+        gateway.company.add(start=gateway.company.all()[0]["start"])
+    for name, unseen in (("first", 2), ("second", 1)):
+        found = read_database(own_folder / name, "SELECT count(*) FROM vbc.vbc.company_recordings")
+        assert found == [(len(gateway.company) - unseen,)]
+
+
 def test_a_wrong_password_is_one_login_and_one_clear_line(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=10)
     url = serve(gateway)

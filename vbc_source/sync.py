@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -20,6 +21,7 @@ from vbc_source.faults import SettingsError, VbcError
 from vbc_source.source import vbc_source
 
 DATABASE = "vbc.duckdb"
+PLACE = "vbc_place"  # in dlt's local state: where this pipeline loaded last
 MEMORY_LIMIT = "80MB"  # DuckDB's own; what does not fit goes to disk. Its default is most of the machine
 M_MMAP_THRESHOLD = -3  # glibc's name for it; larger blocks are given back when they are freed
 ROWS_PER_RUN = 100_000  # recordings loaded at once, so that memory stays bounded whatever the backlog
@@ -45,14 +47,28 @@ class Outcome:
 
 
 def open_pipeline(name: str, destination: str, dataset: str) -> dlt.Pipeline:
-    """Open a pipeline; DuckDB without configured credentials is `vbc.duckdb` in this folder."""
+    """Open a pipeline; DuckDB without configured credentials is `vbc.duckdb` in this folder.
+
+    dlt keeps a pipeline's state by its name alone. Where the same name loaded elsewhere before, that
+    state is put aside, and what the destination itself holds counts.
+    """
     target: Any = destination
     if destination == "duckdb" and not dlt.secrets.get("destination.duckdb.credentials"):
-        credentials = DuckDbCredentials(DATABASE)
+        # a relative path would be one in the folder where the pipeline ran first
+        credentials = DuckDbCredentials(str(Path.cwd() / DATABASE))
         credentials.global_config = {"memory_limit": MEMORY_LIMIT}
         target = dlt.destinations.duckdb(credentials)
     with explaining():
-        return dlt.pipeline(name, destination=target, dataset_name=dataset)
+        pipeline = dlt.pipeline(name, destination=target, dataset_name=dataset)
+        place = f"{destination} {pipeline.destination_client().config} {dataset}"
+        try:
+            moved = pipeline.get_local_state_val(PLACE) != place
+        except KeyError:
+            moved = False
+        if moved:
+            pipeline = pipeline.drop()
+        pipeline.set_local_state_val(PLACE, place)
+        return pipeline
 
 
 def open_source(
