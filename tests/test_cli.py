@@ -247,3 +247,19 @@ def test_every_command_has_help_and_a_line_in_the_readme(own_folder: Path) -> No
         assert helped.returncode == 0
         assert len(helped.stdout.splitlines()) > 5
         assert f"vbc {command}" in readme
+
+
+def test_the_pipeline_script_loads_and_loads_again(serve: Serve, own_folder: Path) -> None:
+    gateway = still_gateway(recordings=100)
+    url = serve(gateway)
+    script = Path(__file__).parents[1] / "pipelines" / "vbc_pipeline.py"
+    for _ in range(2):
+        subprocess.run(
+            [vbc()[0], str(script)],
+            cwd=own_folder,
+            env=environment(url, own_folder),
+            capture_output=True,
+            check=True,
+        )
+    found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc.vbc.company_recordings")
+    assert found == [(len(gateway.company), len(gateway.company))]
