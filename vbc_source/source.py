@@ -57,32 +57,23 @@ def vbc_source(
 ) -> DltSource:
     """Call recordings of Vonage Business Communications.
 
-    Every argument is also configuration: `[sources.vbc]` in `.dlt/config.toml`,
-    `[sources.vbc.credentials]` in `.dlt/secrets.toml`, or `SOURCES__VBC__…` in the environment.
-    Constructing the source sends nothing.
+    Every argument is also dlt configuration, in section `sources.vbc`. Constructing sends nothing.
 
     Args:
-        credentials: `client_id`, `client_secret`, `username`, `password`; or `refresh_token`; or a
-            ready `access_token`.
+        credentials: client and user with their secrets; or `refresh_token`; or a ready `access_token`.
         base_url: the gateway; tokens at `/token`, APIs below `/t/vbc.prod/…`.
-        recording_api: path of the Call Recording API; `…/v1/api` and India's
-            `/t/vbc.prod/call_recording_india/api` answer alike.
-        account_id: an account id, several, or `self`, the account of the API user. Rows always
-            carry the real id.
+        recording_api: path of the Call Recording API; `…/v1/api` and India's answer alike.
+        account_id: an account, several, or `self`, the API user's. Rows always carry the real id.
         start_date: ISO; oldest `start` to read. Two years ago unless given.
-        end_date: ISO; newest `start` to read. With it the run is a backfill: a fixed span, and no
-            state is read or written.
-        lookback_hours: how far behind the newest loaded `start` every run reads again. A recording
-            appears only after its call has ended and was processed, behind later, shorter calls.
+        end_date: ISO; newest `start` to read. With it the run is a backfill: no state is read or written.
+        lookback_hours: how far behind the newest loaded `start` every run reads again.
         page_size: recordings to ask for at once; what the server really gives is honoured.
         max_concurrency: requests in flight.
         requests_per_minute: a budget for all requests together; none unless given.
         on_forbidden: `raise`, or `skip` to load what is allowed and warn of what is not.
         retry_seconds: how long to go on asking a gateway that fails, seconds.
-        rows_per_run: end an incremental run after about so many recordings, to bound memory; the next
-            one goes on there. `vbc sync` runs until nothing is left.
-        allow_external_schedulers: take both bounds from the scheduler's data interval (Airflow's, or
-            `DLT_INTERVAL_START` and `DLT_INTERVAL_END`), less the lookback; no state then either.
+        rows_per_run: end an incremental run after about so many recordings; the next one goes on there.
+        allow_external_schedulers: take the scheduler's data interval, less the lookback, without state.
 
     Raises:
         SettingsError: a setting is malformed; the message names it.
