@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,56 @@ def test_the_database_is_the_one_in_this_folder_and_each_has_its_own_cursor(
         assert found == [(len(gateway.company) - unseen,)]
 
 
+def test_runs_at_the_same_time_take_turns(serve: Serve, own_folder: Path) -> None:
+    """Two folders, two accounts, one data folder of dlt: each gets its own rows, all of them."""
+    gateways = {
+        "first": still_gateway(recordings=400),
+        "second": still_gateway(recordings=300, account_id="777"),
+    }
+    accounts = {"first": "549825", "second": "777"}
+    data = {"DLT_DATA_DIR": str(own_folder / "shared")}
+    running = []
+    for name, gateway in [*gateways.items(), *gateways.items()]:
+        folder = own_folder / name
+        folder.mkdir(exist_ok=True)
+        started = subprocess.Popen(
+            vbc("sync"),
+            cwd=folder,
+            env={**environment(serve(gateway), folder), **data},
+            stderr=subprocess.DEVNULL,
+        )
+        running.append(started)
+    assert [process.wait(timeout=120) for process in running] == [0, 0, 0, 0]
+    for name, gateway in gateways.items():
+        sql = "SELECT account_id, count(*) FROM vbc.vbc.company_recordings GROUP BY ALL"
+        assert read_database(own_folder / name, sql) == [(accounts[name], len(gateway.company))]
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_at_once_with_a_word_and_the_next_run_completes(
+    serve: Serve, own_folder: Path, stop: signal.Signals
+) -> None:
+    gateway = still_gateway(recordings=50, faults=["latency-20000"])
+    url = serve(gateway)
+    with subprocess.Popen(
+        vbc("sync", "--json"),
+        cwd=own_folder,
+        env=environment(url, own_folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not gateway.requests:  # until the login is under way
+            assert process.poll() is None
+        process.send_signal(stop)
+        output, errors = process.communicate(timeout=15)
+    assert process.returncode == 1
+    assert errors == "vbc sync: interrupted; the next run goes on where this one stopped\n"
+    assert json.loads(output)["error"] == "interrupted"
+    gateway.heal()
+    assert run_vbc(own_folder, url, "sync").returncode == 0
+
+
 def test_a_wrong_password_is_one_login_and_one_clear_line(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=10)
     url = serve(gateway)
@@ -114,7 +165,7 @@ def test_wrong_usage_is_exit_2_and_sends_nothing(own_folder: Path, arguments: tu
 
 def test_an_unknown_resource_is_told_with_those_there_are(own_folder: Path) -> None:
     failed = run_vbc(own_folder, "http://127.0.0.1:9", "sync", "--resources", "company_recordings,faxes")
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert "no such resource: faxes; there is company_recordings" in failed.stderr
 
 

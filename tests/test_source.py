@@ -121,6 +121,21 @@ def test_a_backfill_reads_its_span_and_leaves_state_alone(serve: Serve) -> None:
     assert_equal(pipeline, gateway)
 
 
+def test_an_earlier_start_date_reads_the_history_before_too(serve: Serve) -> None:
+    gateway = still_gateway()
+    url, pipeline = serve(gateway), open_pipeline()
+    gateway.company.add(id=1, start=ago(days=800))
+    gateway.company.add(id=2, start=ago(days=10))
+    load(pipeline, url)
+    assert query(pipeline, "SELECT id FROM company_recordings") == [(2,)]
+    load(pipeline, url, start_date="2020-01-01")
+    assert query(pipeline, "SELECT id FROM company_recordings ORDER BY id") == [(1,), (2,)]
+    gateway.clear()
+    load(pipeline, url, start_date="2020-01-01")
+    (request,) = gateway.requests
+    assert request.query["start:gte"] > ago(days=13)
+
+
 def test_a_changed_recording_is_as_the_gateway_has_it_after_the_next_run(serve: Serve) -> None:
     gateway = still_gateway()
     url, pipeline = serve(gateway), open_pipeline()

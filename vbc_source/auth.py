@@ -131,9 +131,9 @@ class Tokens:
         if shared.access_token not in (None, rejected) and shared.expires_at > self._clock():
             return shared
         self._check_refusal(shared)
-        login = None
-        for refresh_token in dict.fromkeys((shared.refresh_token, self._credentials.refresh_token)):
-            login = login or (self._refresh(refresh_token) if refresh_token else None)
+        # a configured refresh token works once; what it was exchanged for comes first, and instead
+        refresh_token = shared.refresh_token or self._credentials.refresh_token
+        login = self._refresh(refresh_token) if refresh_token else None
         login = replace(login or self._log_in(cache, shared), refusals=shared.refusals)
         cache.write(login)
         return login

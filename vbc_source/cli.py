@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -42,6 +43,8 @@ class Command(click.Command):
         """Run the command; its result is what --json prints, and a false `ok` in it is a failure."""
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
         start_logging()
+        wrong_usage = interrupted = False
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, with a word
         try:
             result: dict[str, Any] = super().invoke(ctx) or {}
         except VbcError as error:
@@ -49,13 +52,17 @@ class Command(click.Command):
                 raise
             click.echo(f"vbc {self.name}: {error}", err=True)
             result = {"ok": False, "error": str(error)}
+            wrong_usage = type(error).__name__ == "WrongUsage"
         except KeyboardInterrupt:
             click.echo(f"vbc {self.name}: interrupted; the next run goes on where this one stopped", err=True)
-            result = {"ok": False, "error": "interrupted"}
+            result, interrupted = {"ok": False, "error": "interrupted"}, True
         result = {"ok": True, **result}
         if as_json:
             click.echo(json.dumps(result, default=str))
-        ctx.exit(0 if result["ok"] else 1)
+        if interrupted:
+            sys.stdout.flush()
+            os._exit(1)  # a thread may still wait for a slow answer, which nothing can end
+        ctx.exit(0 if result["ok"] else 2 if wrong_usage else 1)
 
 
 def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,6 +86,8 @@ def main() -> None:
     """
     # dlt reports usage to the outside unless told otherwise; whoever wants that sets it
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+    # dlt logs every failure with its traceback before it raises it; one line is enough
+    os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
 
 
 @main.command(cls=Command)
@@ -99,12 +108,13 @@ def sync(
     resources: str | None,
 ) -> dict[str, Any]:
     """Load what is new, after finishing what a failed run left."""
-    from vbc_source.sync import open_pipeline, open_source, run_sync
+    from vbc_source.sync import hold_pipeline, open_source, run_sync
 
-    chosen = [name.strip() for name in resources.split(",")] if resources else []
-    outcome = run_sync(
-        open_pipeline(pipeline, destination, dataset), lambda: open_source(start_date, end_date, chosen)
-    )
+    if start_date and end_date and start_date > end_date:
+        raise click.UsageError("--start-date is after --end-date")
+    chosen = [name.strip() for name in (resources or "").split(",") if name.strip()]
+    with hold_pipeline(pipeline, destination, dataset) as held:
+        outcome = run_sync(held, lambda: open_source(start_date, end_date, chosen))
     if outcome.finished_earlier:
         click.echo(f"Loaded {outcome.finished_earlier} package(s) that an earlier run had left.")
     click.echo(

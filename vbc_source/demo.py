@@ -10,7 +10,7 @@ import dlt
 from vbc_source.auth import VbcCredentials
 from vbc_source.faults import SettingsError
 from vbc_source.source import vbc_source
-from vbc_source.sync import DATABASE, Outcome, open_pipeline, run_sync
+from vbc_source.sync import DATABASE, Outcome, hold_pipeline, run_sync
 
 PIPELINE = "vbc_demo"
 HELD_BACK = 40  # calls that the first run does not see: they are still being processed
@@ -63,7 +63,13 @@ def run_demo(recordings: int, seed: int, say: Callable[[str], None]) -> Outcome:
         say: prints a line.
     """
     emulator = import_emulator()
-    pipeline = open_pipeline(PIPELINE, "duckdb", "vbc")
+    with hold_pipeline(PIPELINE, "duckdb", "vbc") as pipeline:
+        return _load(emulator, pipeline, recordings, seed, say)
+
+
+def _load(
+    emulator: ModuleType, pipeline: dlt.Pipeline, recordings: int, seed: int, say: Callable[[str], None]
+) -> Outcome:
     pipeline.sync_destination()
     first = pipeline.first_run
     say(f"Inventing a year of a call centre, {recordings:,} recordings …")

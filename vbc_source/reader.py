@@ -83,9 +83,10 @@ def read_company(
     stopped = threading.Event()
     fetch = _make_fetch(settings, client, account, stopped)
     seen: pa.Array = pa.array([], pa.int64())
-    with ThreadPoolExecutor(settings.max_concurrency) as pool:
-        scan = Scan(fetch, settings.page_size, pool, now - settings.lookback)
-        for proof in read_ahead(scan.read(window), stopped.set):
+    pool = ThreadPoolExecutor(settings.max_concurrency)
+    scan = Scan(fetch, settings.page_size, pool, now - settings.lookback)
+    try:
+        for proof in read_ahead(scan.read(window), stopped.set, client.close):
             real = _real_account(account, proof)
             if real is None:
                 log.warning("self has no recordings yet, and the gateway does not say which account it is")
@@ -96,6 +97,8 @@ def read_company(
             fresh = table.filter(pc.invert(pc.is_in(table["id"], seen)))
             seen = table["id"].filter(pc.greater_equal(table["start"], proof.window.end))
             yield Batch(real, fresh, proof)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _make_fetch(

@@ -31,7 +31,8 @@ SMALLER_PAGES = (100, 10)  # what to ask for when a page size is refused; 10 is 
 WINDOW_ROWS, WINDOW_PAGES = 25_000, 100  # a settled window that holds more is cut
 FILL = 0.75  # how full the pieces are meant to be: calls are not spread evenly
 MOST_MENDED = 5  # seconds of a window that are read by themselves; with more, the window is cut
-MOST_ATTEMPTS = 12  # readings of one span, each of smaller size, before it is given up
+MOST_ATTEMPTS = 12  # readings of one span that cannot be cut any more, before it is given up
+FEW_ATTEMPTS = 3  # after so many, readings of a crowded second are put together even in recent time
 
 Fetch = Callable[[Window, int, int], Page[Rows]]
 
@@ -65,12 +66,12 @@ class Scan(Generic[Rows]):
             GatewayFault: the gateway would not answer.
         """
         earlier: list[Page[Rows]] = []  # of an indivisible second: each reading finds others of its rows
-        todo = [(window, 1)]
+        todo = [(window, 1, 1)]
         while todo:
-            part, attempt = todo.pop()
+            part, attempt, same = todo.pop()  # `same`: how often this very span was read
             first = self._first_page(part)
             if pieces := self._cut(part, first):
-                todo += reversed([(piece, attempt) for piece in pieces])
+                todo += reversed([(piece, attempt, 1) for piece in pieces])
                 continue
             reading = self._read_pages(part, Reading(first, earlier))
             earlier = []
@@ -78,10 +79,13 @@ class Scan(Generic[Rows]):
                 yield Proof(part, tuple(reading.pages), reading.total, self._requests, attempt)
                 self._requests = 0
                 continue
-            self._check_attempts(part, attempt, reading)
-            if reading.agreed and not part.divisible and part.end < self._settled_before:
+            pieces = self._smaller(part, attempt, reading)
+            same = same + 1 if pieces == [part] else 1
+            self._check_attempts(part, same - 1, reading)
+            settled = part.end < self._settled_before
+            if reading.agreed and not part.divisible and (settled or same > FEW_ATTEMPTS):
                 earlier = reading.pages
-            todo += reversed([(piece, attempt + 1) for piece in self._smaller(part, attempt, reading)])
+            todo += reversed([(piece, attempt + 1, same) for piece in pieces])
 
     def _first_page(self, window: Window) -> Page[Rows]:
         """Ask for a window's first page, finding out how the server counts and what it allows."""
@@ -210,12 +214,12 @@ class Scan(Generic[Rows]):
             return [window]
         return window.split(2 if attempt == 1 else max(2, ceil(reading.total / (FILL * max(size, 1)))))
 
-    def _check_attempts(self, window: Window, attempt: int, reading: Reading[Rows]) -> None:
+    def _check_attempts(self, window: Window, attempts: int, reading: Reading[Rows]) -> None:
         found = len(reading.ids)
         log.info("%s moved while it was read (%d of %d recordings)", window, found, reading.total)
-        if attempt >= MOST_ATTEMPTS:
+        if attempts >= MOST_ATTEMPTS:
             raise ScanFailed(
-                f"the window {window} was read {attempt} times and never added up: the API says "
+                f"the window {window} was read {attempts} times and never added up: the API says "
                 f"{reading.total} recordings, the last reading gave {found}. Nothing of it was taken for "
                 "complete; run again later, or report the window to Vonage if it stays so"
             )
@@ -230,19 +234,28 @@ def _edge(window: Window, first: Page[Rows]) -> datetime | None:
     return edge if window.start < edge < window.end else None
 
 
-def read_ahead(items: Iterator[Item], stop: Callable[[], None]) -> Iterator[Item]:
+def read_ahead(
+    items: Iterator[Item], stop: Callable[[], None], abort: Callable[[], None] | None = None
+) -> Iterator[Item]:
     """Prepare the next item in a thread while the caller works on this one.
 
     Args:
         items: made one by one, each in the thread.
-        stop: called when the caller goes away early, to end the item under way.
+        stop: called when the caller goes away early or fails; the item under way is waited for.
+        abort: called when the run is interrupted; nothing is waited for. `stop` unless given.
     """
-    with ThreadPoolExecutor(1) as ahead:
-        following: Future[Item | None] = ahead.submit(next, items, None)
-        try:
-            while (item := following.result()) is not None:
-                following = ahead.submit(next, items, None)
-                yield item
-        except BaseException:
-            stop()
-            raise
+    ahead, wait = ThreadPoolExecutor(1), True
+    following: Future[Item | None] = ahead.submit(next, items, None)
+    try:
+        while (item := following.result()) is not None:
+            following = ahead.submit(next, items, None)
+            yield item
+    except (GeneratorExit, Exception):
+        stop()
+        raise
+    except BaseException:
+        wait = abort is None
+        (abort or stop)()
+        raise
+    finally:
+        ahead.shutdown(wait=wait, cancel_futures=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -29,6 +29,8 @@ qualify_same_names()
 
 COMPANY = "company_recordings"
 KEY = ("account_id",)
+DAY = timedelta(days=1)
+NEVER = "9999"  # later than any instant, as text
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
     "bigint": pa.int64(),
@@ -181,8 +183,12 @@ class _Run:
         cursors: dict[str, str] = state.setdefault("cursors", {})
         # `self` is resolved by the first answer; until then it is taken for what it was last time
         expected = state.get(SELF, "") if account == SELF else account
-        settings, cursor = self._settings, _read_cursor(cursors.get(expected))
-        window = plan_window(settings.first(self._now), self._now, cursor, settings.lookback)
+        settings, since = self._settings, state.setdefault("since", {})
+        first = settings.first(self._now)
+        if expected in since and first < read_instant(since[expected]) - DAY:
+            log.warning("start_date is earlier than before: reading the history of %s anew", account)
+            cursors.pop(expected, None)
+        window = plan_window(first, self._now, _read_cursor(cursors.get(expected)), settings.lookback)
         for batch in self._read_window(account, window) if window else ():
             if account == SELF:
                 state[SELF] = batch.account
@@ -194,6 +200,7 @@ class _Run:
             expected = batch.account
             cursor = advance(_read_cursor(cursors.get(expected)), batch.newest(self._now), self._now)
             if cursor:
+                since[expected] = min(since.get(expected, NEVER), format_instant(first))
                 cursors[expected] = format_instant(cursor)
             if self._is_full():
                 return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,15 +18,23 @@ import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.extract import DltSource
+from filelock import FileLock, Timeout
 
 from vbc_source.faults import SettingsError, VbcError
 from vbc_source.source import vbc_source
 
+log = logging.getLogger(__name__)
+
 DATABASE = "vbc.duckdb"
+LOCK_SECONDS = 600
 PLACE = "vbc_place"  # in dlt's local state: where this pipeline loaded last
 MEMORY_LIMIT = "80MB"  # DuckDB's own; what does not fit goes to disk. Its default is most of the machine
 M_MMAP_THRESHOLD = -3  # glibc's name for it; larger blocks are given back when they are freed
 ROWS_PER_RUN = 100_000  # recordings loaded at once, so that memory stays bounded whatever the backlog
+
+
+class WrongUsage(VbcError):
+    """An argument of a command is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +57,7 @@ class Outcome:
 
 
 def open_pipeline(name: str, destination: str, dataset: str) -> dlt.Pipeline:
-    """Open a pipeline; DuckDB without configured credentials is `vbc.duckdb` in this folder.
-
-    dlt keeps a pipeline's state by its name alone. Where the same name loaded elsewhere before, that
-    state is put aside, and what the destination itself holds counts.
-    """
+    """Open a pipeline; DuckDB without configured credentials is `vbc.duckdb` in this folder."""
     target: Any = destination
     if destination == "duckdb" and not dlt.secrets.get("destination.duckdb.credentials"):
         # a relative path would be one in the folder where the pipeline ran first
@@ -59,16 +65,50 @@ def open_pipeline(name: str, destination: str, dataset: str) -> dlt.Pipeline:
         credentials.global_config = {"memory_limit": MEMORY_LIMIT}
         target = dlt.destinations.duckdb(credentials)
     with explaining():
-        pipeline = dlt.pipeline(name, destination=target, dataset_name=dataset)
-        place = f"{destination} {pipeline.destination_client().config} {dataset}"
+        return dlt.pipeline(name, destination=target, dataset_name=dataset)
+
+
+@contextmanager
+def hold_pipeline(name: str, destination: str, dataset: str) -> Iterator[dlt.Pipeline]:
+    """Open a pipeline for one process alone: two in one working folder destroy each other's packages.
+
+    dlt keeps a pipeline's state by its name alone. Where the same name loaded elsewhere before, that
+    state is put aside, and what the destination itself holds counts.
+
+    Raises:
+        VbcError: another process holds it for too long.
+    """
+    folder = Path(dlt.current.run_context().data_dir) / "vbc_locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning("another vbc process works on pipeline %s; waiting for it", name)
         try:
-            moved = pipeline.get_local_state_val(PLACE) != place
-        except KeyError:
-            moved = False
-        if moved:
-            pipeline = pipeline.drop()
-        pipeline.set_local_state_val(PLACE, place)
-        return pipeline
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            raise VbcError(
+                f"another vbc process has worked on pipeline {name} for {LOCK_SECONDS} s; let it end, or use "
+                "another --pipeline"
+            ) from None
+    try:
+        with explaining():
+            yield _settle(open_pipeline(name, destination, dataset), f"{destination} {dataset}")
+    finally:
+        lock.release()
+
+
+def _settle(pipeline: dlt.Pipeline, place: str) -> dlt.Pipeline:
+    place = f"{place} {pipeline.destination_client().config}"
+    try:
+        moved = pipeline.get_local_state_val(PLACE) != place
+    except KeyError:
+        moved = False
+    if moved:
+        pipeline = pipeline.drop()
+    pipeline.set_local_state_val(PLACE, place)
+    return pipeline
 
 
 def open_source(
@@ -86,7 +126,7 @@ def open_source(
         source = vbc_source(**{name: value for name, value in given.items() if value})
     unknown = [name for name in resources if name not in source.resources]
     if unknown:
-        raise SettingsError(f"no such resource: {', '.join(unknown)}; there is {', '.join(source.resources)}")
+        raise WrongUsage(f"no such resource: {', '.join(unknown)}; there is {', '.join(source.resources)}")
     return source.with_resources(*resources) if resources else source
 
 
@@ -146,6 +186,8 @@ def explaining() -> Iterator[None]:
         raise
     except Exception as error:
         causes = list(_causes(error))
+        if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
+            raise KeyboardInterrupt from None
         for cause in causes:
             if isinstance(cause, VbcError):
                 raise cause from None  # it stands in the chain: naming what wraps it would make a ring
