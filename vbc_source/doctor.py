@@ -62,7 +62,7 @@ def examine(
     yield Finding("credentials", not missing, f"set {missing} in {SETTINGS}" if missing else "are set")
     if not missing:
         with closing(Client(base_url, credentials, retry_seconds=RETRY_SECONDS)) as client:
-            login = _try("login", lambda: f"{client.log_in()} works; runs share its token")
+            login = _try("login", lambda: _look_at_login(client, credentials))
             yield login
             for account in read_accounts(account_id) if login.works else ():
                 yield _look_at_account(client, recording_api, account)
@@ -75,6 +75,12 @@ def _try(subject: str, look: Callable[[], str], needed: bool = True) -> Finding:
         return Finding(subject, True, look(), needed)
     except VbcError as error:
         return Finding(subject, False, str(error), needed)
+
+
+def _look_at_login(client: Client, credentials: VbcCredentials) -> str:
+    if credentials.access_token:
+        return "the ready access_token is used; whether it works shows below"
+    return f"{client.log_in()} works; runs share its token"
 
 
 def _look_at_account(client: Client, recording_api: str, account: str) -> Finding:
