@@ -151,14 +151,13 @@ class Tokens:
             raise SettingsError(f"credentials are missing: set {missing} in {SETTINGS}")
 
     def _check_refusal(self, shared: Login) -> None:
-        refusals = [shared.refusals.get(self._credentials.fingerprint()), *shared.refusals.values()]
-        for number, refusal in enumerate(refusals):
-            # what was refused for good concerns these credentials alone, a locked user all of them
-            lasts = refusal and (refusal.retry_at or 0) > self._clock()
-            if not refusal or not (lasts or (number == 0 and refusal.retry_at is None)):
-                continue
+        # what was refused for good concerns these credentials alone, a locked user all of them
+        own, now = shared.refusals.get(self._credentials.fingerprint()), self._clock()
+        standing = [own] if own and own.retry_at is None else []
+        standing += [refusal for refusal in shared.refusals.values() if (refusal.retry_at or 0) > now]
+        if standing:
             raise LoginRefused(
-                f"{refusal.reason} (said at an earlier try; not asked again with the same credentials. "
+                f"{standing[0].reason} (said at an earlier try; not asked again with the same credentials. "
                 f"Where they have become right since, remove {self._path()})"
             )
 

@@ -100,11 +100,9 @@ class Scan(Generic[Rows]):
 
     def _page_zero(self, window: Window) -> Page[Rows] | None:
         """Ask for page 0; where it has rows, the server counts from 0."""
-        page = self._page_or_nothing(window, 0)
-        self._requests += 1
-        if page is None or not page.count:
-            return None
-        self.page_base = 0
+        page = self._probe(window, 0)
+        if page:
+            self.page_base = 0
         return page
 
     def _page_as_allowed(self, window: Window) -> Page[Rows]:
@@ -135,9 +133,13 @@ class Scan(Generic[Rows]):
 
     def _is_beyond(self, window: Window, number: int) -> bool:
         """Whether a page is behind the last one."""
-        page = self._page_or_nothing(window, number)
+        return self._probe(window, number) is None
+
+    def _probe(self, window: Window, number: int) -> Page[Rows] | None:
+        """Ask for a page that may not be there; None where it is not, or has no rows."""
         self._requests += 1
-        return page is None or not page.count
+        page = self._page_or_nothing(window, number)
+        return page if page and page.count else None
 
     def _cut(self, window: Window, first: Page[Rows]) -> list[Window]:
         """Cut a window that is too large to be read at once; empty where it is not."""
