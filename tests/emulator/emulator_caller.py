@@ -11,7 +11,14 @@ from vbc_source.emulator import Gateway
 
 NOON = 1_750_248_000.0  # Wednesday, 18 June 2025, 12:00 UTC
 API = "/t/vbc.prod/call_recording/api"
+PROVISIONING = "/t/vbc.prod/provisioning/api"
+USERS = f"{PROVISIONING}/accounts/549825/users"
 LIST = f"{API}/accounts/self/company_call_recordings"
+
+
+def users_list(user: object = "self", account: object = "self", prefix: str = API) -> str:
+    """The path of a user's recordings."""
+    return f"{prefix}/accounts/{account}/users/{user}/call_recordings"
 
 
 class Clock:

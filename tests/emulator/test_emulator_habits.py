@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from emulator_caller import LIST, NOON, Caller
+from emulator_caller import LIST, NOON, PROVISIONING, USERS, Caller, users_list
 from emulator_checks import Checks, find_time, read_fault
 
 from vbc_source.emulator.catalogue import HABITS
@@ -145,6 +145,50 @@ def see_arrivals(caller: Caller) -> None:
     assert len(after) == len(before) + 1
     new = next(row for row in after if row["id"] not in before)
     assert NOON - 4 * 3600 < datetime.strptime(new["start"], "%Y-%m-%dT%H:%M:%S%z").timestamp() < NOON
+
+
+@CHECKS.see("churn-users")
+def see_churn_users(caller: Caller) -> None:
+    def read() -> set[int]:
+        return {row["id"] for row in caller.get_list(USERS, page_size=1000).json()["_embedded"]["data"]}
+
+    for _ in range(5):
+        caller.gateway.users.add()
+    seen = [read()]
+    caller.gateway.fault("churn-users")
+    seen += [read() for _ in range(20)]
+    changes = {(len(new - old), len(old - new)) for old, new in pairwise(seen)}
+    assert changes == {(0, 1), (1, 0), (1, 1)}
+    assert all(int(caller.gateway.users.api_user) in ids for ids in seen)
+
+
+@CHECKS.see("provisioning-no-self")
+def see_provisioning_no_self(caller: Caller) -> None:
+    paths = [f"{PROVISIONING}/accounts/{account}/users" for account in ("self", "549825")]
+    assert [caller.send("GET", path).status_code for path in paths] == [200, 200]
+    caller.gateway.fault("provisioning-no-self")
+    assert [caller.send("GET", path).status_code for path in paths] == [400, 200]
+
+
+@CHECKS.see("jobs-partly")
+def see_jobs_partly(caller: Caller) -> None:
+    caller.gateway.fault("jobs-partly")
+    caller.gateway.job_seconds = 0
+    key = caller.send("POST", f"{LIST}/export", json={}).json()["job_ids"][0]
+    job = caller.send("GET", f"{users_list()}/jobs/{key}").json()
+    assert job["status"] == "partially_complete"
+    assert job["files_completed"] == job["files_total"] - 1 == len(caller.gateway.company) - 1
+
+
+@CHECKS.see("expired-listed")
+def see_expired_listed(caller: Caller) -> None:
+    old = caller.gateway.jobs.add(status="complete", valid_until="2019-01-01T00:00:00+0000")
+    path = f"{users_list()}/jobs/{old['id']}"
+    assert caller.send("GET", path).status_code == 404
+    caller.gateway.fault("expired-listed")
+    assert caller.send("GET", path).json()["status"] == "expired"
+    listed = caller.get_list(f"{users_list()}/jobs", status="expired").json()["_embedded"]["jobs"]
+    assert [job["id"] for job in listed] == [old["id"]]
 
 
 @CHECKS.see("ids-as-text")

@@ -65,4 +65,6 @@ def test_dates_follow_the_gateways_clock() -> None:
 
 
 def test_what_is_public_is_named() -> None:
-    assert package.__all__ == ["FAULTS", "Emulator", "Gateway", "Recordings", "Request", "serve"]
+    assert package.__all__ == [
+        *("FAULTS", "Account", "Emulator", "Gateway", "Jobs", "Recordings", "Request", "Users", "serve")
+    ]

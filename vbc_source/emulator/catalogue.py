@@ -54,10 +54,14 @@ HABITS = {
     "no-embedded": "an empty list comes without _embedded",
     "no-total-pages": "lists come without total_pages",
     "empty-404": "a page beyond the end is 404, not an empty list",
-    "churn": "before every list page a recording goes, comes, or both",
-    "arrivals": "before every list page a new recording comes",
+    "churn": "before every page of recordings one of them goes, comes, or both",
+    "arrivals": "before every page of recordings a new one comes",
+    "churn-users": "before every Provisioning page a user leaves, comes, or both",
+    "provisioning-no-self": "400 from Provisioning when it is asked for the account self",
+    "jobs-partly": "export jobs end as partially_complete, with one file missing",
+    "expired-listed": "export jobs stay, as expired, when their archive is no longer there",
     "ids-as-text": "ids are texts",
-    "new-field": "recordings have a new field, sentiment, of mixed types",
+    "new-field": "rows have a new field, sentiment, of mixed types",
     "odd-times": "times are written with Z, +05:30 and fractions",
 }
 

@@ -1,4 +1,4 @@
-"""Recordings shown differently from how they are stored."""
+"""Rows shown differently from how they are stored."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ _SENTIMENTS: tuple[object, ...] = (0.75, "positive", {"score": -1, "words": ["la
 
 
 def _draw(fields: Mapping[str, Any], choices: int) -> int:
-    return zlib.crc32(str(fields.get("id")).encode()) % choices
+    return zlib.crc32(str(fields.get("id", fields.get("extension_number"))).encode()) % choices
 
 
 def _write_id_as_text(fields: Fields) -> Fields:
-    return {**fields, "id": str(fields["id"])}
+    changed = {**fields, "id": str(fields["id"])} if "id" in fields else fields
+    # An extension has no id of its own, but its user has.
+    user = fields.get("user")
+    return {**changed, "user": _write_id_as_text(user)} if isinstance(user, dict) else changed
 
 
 def _add_field(fields: Fields) -> Fields:
@@ -47,10 +50,10 @@ def _respell(value: object, way: int) -> object:
 
 def _respell_times(fields: Fields) -> Fields:
     way = _draw(fields, 5)
+    times = [name for name in ("start", "end", "valid_until") if name in fields]
     return {
         **fields,
-        "start": _respell(fields.get("start"), way),
-        "end": _respell(fields.get("end"), (way + 1) % 5),
+        **{name: _respell(fields[name], (way + place) % 5) for place, name in enumerate(times)},
     }
 
 
@@ -63,13 +66,14 @@ DISGUISES: dict[str, Callable[[Fields], Fields]] = {
 
 def encode_rows(rows: Iterable[Row], names: Iterable[str]) -> list[bytes]:
     """Encode recordings for an answer, changed by the disguises of these names."""
-    changes = [DISGUISES[name] for name in names]
+    changes = list(names)
     if not changes:
         return [row.body for row in rows]
-    encoded = []
-    for row in rows:
-        fields = row.decode()
-        for change in changes:
-            fields = change(fields)
-        encoded.append(json.dumps(fields).encode())
-    return encoded
+    return [encode_fields(row.decode(), changes) for row in rows]
+
+
+def encode_fields(fields: Fields, names: Iterable[str]) -> bytes:
+    """Encode a row for an answer, changed by the disguises of these names."""
+    for name in names:
+        fields = DISGUISES[name](fields)
+    return json.dumps(fields).encode()

@@ -66,13 +66,16 @@ class Frame:
         }
 
 
-def encode_page(rows: list[bytes], description: Mapping[str, Any], without: Iterable[str]) -> bytes:
+def encode_page(
+    rows: list[bytes], description: Mapping[str, Any], without: Iterable[str], name: str = "recordings"
+) -> bytes:
     """Put a page together.
 
     Args:
-        rows: Encoded recordings.
+        rows: Encoded recordings, or whatever is listed.
         description: Links and figures.
         without: Names of parts left out; ``_embedded`` is left out only when there are no rows.
+        name: What the rows are called.
     """
     leave = set(without)
     rest = json.dumps({name: value for name, value in description.items() if name not in leave}).encode()
@@ -80,6 +83,6 @@ def encode_page(rows: list[bytes], description: Mapping[str, Any], without: Iter
         return rest
     # The ends are glued to the outer rows, as joining twice would copy the whole page twice.
     outer = [*rows] or [b""]
-    outer[0] = b'{"_embedded":{"recordings":[' + outer[0]
+    outer[0] = b'{"_embedded":{"%s":[' % name.encode() + outer[0]
     outer[-1] += b"]}," + rest[1:]
     return b",".join(outer)

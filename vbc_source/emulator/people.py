@@ -42,6 +42,11 @@ def pick_name(rng: Random) -> str | None:
     return f"{_FIRST[int(rng.random() * len(_FIRST))]} {_LAST[int(rng.random() * len(_LAST))]}"
 
 
+def pick_person(rng: Random) -> tuple[str, str]:
+    """Draw a first and a last name as a person writes them."""
+    return rng.choice(_FIRST).title(), rng.choice(_LAST).title()
+
+
 def pick_caller(rng: Random, number: int) -> int | str:
     """Decide how the outside number of an inbound call is shown."""
     chance = rng.random()

@@ -21,6 +21,12 @@ _ORDERS = {"START:DESC": True, "START:ASC": False}
 class BadQueryError(ValueError):
     """A parameter cannot be read."""
 
+    def __init__(self, name: str, reason: str) -> None:
+        """Word the message; keep its parts for whoever words it otherwise."""
+        super().__init__(f"Parameter {name} {reason}")
+        self.name = name
+        self.reason = reason
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -81,11 +87,23 @@ def _read_number(params: Mapping[str, str], name: str, default: int) -> int:
     try:
         return int(text)
     except ValueError:
-        raise BadQueryError(f"Parameter {name} is not a number") from None
+        raise BadQueryError(name, "is not a number") from None
 
 
 def _read_date(params: Mapping[str, str], name: str, default: int) -> int:
     return parse_filter_date(params[name]) if name in params else default
+
+
+def parse_paging(params: Mapping[str, str]) -> tuple[int | None, int]:
+    """Read which page is asked for, None when not given, and how many rows a page.
+
+    Raises:
+        BadQueryError: A number cannot be read.
+    """
+    size = _read_number(params, "page_size", DEFAULT_PAGE_SIZE)
+    if size < 1:
+        raise BadQueryError("page_size", "must be positive")
+    return _read_number(params, "page", 0) if "page" in params else None, size
 
 
 def parse_query(params: Mapping[str, str]) -> Query:
@@ -97,12 +115,10 @@ def parse_query(params: Mapping[str, str]) -> Query:
     """
     order = params.get("order", "start:DESC").upper()
     if order not in _ORDERS:
-        raise BadQueryError("Parameter order must be start:ASC or start:DESC")
+        raise BadQueryError("order", "must be start:ASC or start:DESC")
     if params.get("call_direction", "INBOUND") not in DIRECTIONS:
-        raise BadQueryError(f"Parameter call_direction must be one of {', '.join(DIRECTIONS)}")
-    size = _read_number(params, "page_size", DEFAULT_PAGE_SIZE)
-    if size < 1:
-        raise BadQueryError("Parameter page_size must be positive")
+        raise BadQueryError("call_direction", f"must be one of {', '.join(DIRECTIONS)}")
+    page, size = parse_paging(params)
     return Query(
         equal=tuple((name, params[name]) for name in _EQUAL if name in params),
         duration_gte=_read_number(params, "duration:gte", 0),
@@ -110,6 +126,6 @@ def parse_query(params: Mapping[str, str]) -> Query:
         start_gte=_read_date(params, "start:gte", -FOREVER),
         start_lte=_read_date(params, "start:lte", FOREVER),
         newest_first=_ORDERS[order],
-        page=_read_number(params, "page", 0) if "page" in params else None,
+        page=page,
         page_size=size,
     )

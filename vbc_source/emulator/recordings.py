@@ -13,7 +13,7 @@ from typing import Any
 
 from vbc_source.emulator.calls import Call, draw_duration, make_fields
 from vbc_source.emulator.order import Cut, cut_page
-from vbc_source.emulator.queries import Query
+from vbc_source.emulator.queries import FOREVER, Query
 from vbc_source.emulator.rows import Row, Site, make_row
 from vbc_source.emulator.times import parse_moment
 
@@ -33,7 +33,7 @@ def _without_collection() -> Iterator[None]:
 
 
 class Recordings:
-    """Recordings of one account, sorted by start; safe to use from several threads.
+    """Recordings of one company or one user, sorted by start; safe to use from several threads.
 
     Ids are given as numbers or text alike.
     """
@@ -198,10 +198,19 @@ class Recordings:
                 return high, rows[cut.offset : cut.offset + cut.size]
             return high - low, cut_page(rows, low, high, cut, rng)
 
-    def move(self, site: Site) -> None:
+    def match(self, query: Query) -> list[Row]:
+        """Look up all visible recordings that a query's filters let through."""
+        return self.select(query, Cut(0, FOREVER), self._rng)[1]
+
+    def title(self, key: str) -> str:
+        """Name the audio of a recording."""
+        return self._site.title(key)
+
+    def move(self, base_url: str) -> None:
         """Let all links point to another place."""
         with self._lock, _without_collection():
-            old, self._site = self._site, site
+            old, self._site = self._site, replace(self._site, base_url=base_url)
+            site = self._site
             if old == site:
                 return
             self._rows = [row.move(old, site) for row in self._rows]

@@ -16,15 +16,19 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where the emulator answers, and for whom.
+    """Where a store's recordings are found.
 
     Attributes:
         base_url: Scheme, host and port.
-        account_id: The one account there is.
+        rows: Path of the list, behind the prefix.
+        audio: Path of the audio, behind the prefix.
+        owner: Said in the audio's title; nothing for the main account's company.
     """
 
     base_url: str
-    account_id: str
+    rows: str
+    audio: str
+    owner: str = ""
 
     @property
     def root(self) -> str:
@@ -34,11 +38,14 @@ class Site:
     def link(self, key: str) -> dict[str, str]:
         """Make the two links of a recording, each encoded as JSON."""
         root = self.base_url + DEFAULT_PREFIX
-        rows = f"{root}/accounts/{self.account_id}/company_call_recordings"
         return {
-            "_links": f'{{"self":{{"href":"{rows}/{key}"}}}}',
-            "download_url": f'"{root}/audio/recording/{key}"',
+            "_links": f'{{"self":{{"href":"{root}{self.rows}/{key}"}}}}',
+            "download_url": f'"{root}{self.audio}/{key}"',
         }
+
+    def title(self, key: str) -> str:
+        """Name the audio of a recording."""
+        return f"Recording {key} of {self.owner}" if self.owner else f"Recording {key}"
 
 
 @dataclass(frozen=True, slots=True)
