@@ -1,4 +1,4 @@
-"""Answers against the vendor's OpenAPI file."""
+"""Answers against the vendor's OpenAPI files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from emulator_caller import LIST, NOON, Caller, Clock, Serve
+from emulator_caller import LIST, NOON, PROVISIONING, USERS, Caller, Clock, Serve, users_list
 from jsonschema import Draft4Validator
 
-SPEC = Path(__file__).parents[3] / "shared/api/call-recording.yml"
+SPECS = Path(__file__).parents[3] / "shared/api"
 
-pytestmark = pytest.mark.skipif(not SPEC.exists(), reason=f"the vendor's OpenAPI file is not at {SPEC}")
+pytestmark = pytest.mark.skipif(not SPECS.exists(), reason=f"the vendor's OpenAPI files are not at {SPECS}")
 
 # Where the vendor's own examples and public clients' data contradict the vendor's schema.
 WIDER = {
@@ -27,18 +27,37 @@ WIDER = {
 
 @pytest.fixture(scope="module")
 def spec() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(SPEC.read_text(encoding="utf-8"))
-    fields = loaded["components"]["schemas"]["CompanyCallRecording"]["properties"]
-    for name, types in WIDER.items():
-        fields[name]["type"] = types
-    fields["extensions"]["items"]["type"] = ["string", "integer"]
+    loaded: dict[str, Any] = yaml.safe_load((SPECS / "call-recording.yml").read_text(encoding="utf-8"))
+    schemas = loaded["components"]["schemas"]
+    for schema in ("CompanyCallRecording", "OnDemandCallRecording"):
+        fields = schemas[schema]["properties"]
+        for name, types in WIDER.items():
+            fields[name]["type"] = types
+        fields["extensions"]["items"]["type"] = ["string", "integer"]
+    for name in ("download_url", "valid_until"):  # while a job is not complete
+        schemas["ExportJob"]["properties"][name]["type"] = ["string", "null"]
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def provisioning() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((SPECS / "provisioning.yml").read_text(encoding="utf-8"))
+    schemas = loaded["components"]["schemas"]
+    # A list, as the description of the endpoint and its paging say.
+    rows = {"type": "array", "items": {"$ref": "#/components/schemas/EndUserRoute"}}
+    schemas["EndUserRouteEmbeddedObject"]["properties"]["data"] = rows
+    schemas["DID"]["properties"]["custom_tag"]["type"] = ["string", "null"]
     return loaded
 
 
 @pytest.fixture(scope="module")
 def caller(serve_module: Serve) -> Caller:
     return serve_module(
-        Clock(NOON + 86_400), recordings=1000, until=datetime.fromtimestamp(NOON, timezone.utc)
+        Clock(NOON + 86_400),
+        recordings=1000,
+        users=50,
+        user_recordings=1000,
+        until=datetime.fromtimestamp(NOON, timezone.utc),
     )
 
 
@@ -92,3 +111,65 @@ def test_the_statuses_described_are_given(spec: dict[str, Any], caller: Caller) 
             caller.send(method.upper(), LIST.replace("self", "1") + "/1").status_code,
         }
         assert {str(status) for status in statuses} == set(operations[method]["responses"])
+
+
+def _properties(spec: dict[str, Any], name: str) -> set[str]:
+    return set(spec["components"]["schemas"][name]["properties"])
+
+
+def test_a_users_recordings_are_as_described(spec: dict[str, Any], caller: Caller) -> None:
+    users = caller.gateway.users
+    key = max((row["id"] for row in users.all()), key=lambda key: len(users.recordings(key)))
+    body = caller.get_list(users_list(key), page_size=100).json()
+    assert len(body["_embedded"]["recordings"]) == 100
+    _check(spec, "OnDemandCallRecordingsHalResponse", body)
+    assert set(body) == _properties(spec, "OnDemandCallRecordingsHalResponse")
+    row = caller.send("GET", body["_embedded"]["recordings"][0]["_links"]["self"]["href"]).json()
+    _check(spec, "OnDemandCallRecordingHalResponse", row)
+    assert set(row) - {"extension"} == _properties(spec, "OnDemandCallRecording")
+
+
+def test_an_export_is_as_described(spec: dict[str, Any], caller: Caller) -> None:
+    schema = spec["components"]["schemas"]["Filters"]["properties"]
+    filters = {name: field["example"] for name, field in schema.items()}
+    assert len(filters) == 10
+    for path in (LIST, users_list()):
+        operation = spec["paths"]["/api/accounts/{account_id}/company_call_recordings/export"]["post"]
+        answer = caller.send("POST", f"{path}/export", json=filters)
+        assert str(answer.status_code) in operation["responses"]
+        assert set(answer.json()) == _properties(spec, "CreateExportJobHalResponse")
+        _check(spec, "CreateExportJobHalResponse", answer.json())
+
+
+@pytest.mark.parametrize("status", ["pending", "in_progress", "complete"])
+def test_jobs_are_as_described(spec: dict[str, Any], caller: Caller, status: str) -> None:
+    job = caller.gateway.jobs.add(status=status)
+    body = caller.get_list(f"{users_list()}/jobs", status=status).json()
+    assert job in body["_embedded"]["jobs"]
+    _check(spec, "ExportJobsHalResponse", body)
+    assert set(body) == _properties(spec, "ExportJobsHalResponse")
+    shown = caller.send("GET", job["_links"]["self"]["href"]).json()
+    _check(spec, "ExportJobHalResponse", shown)
+    assert set(shown) == _properties(spec, "ExportJob")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "row"),
+    [("users", "UsersHalResponse", "User"), ("extensions", "EndUserRouteHalResponse", "EndUserRoute")],
+)
+def test_provisioning_is_as_described(
+    provisioning: dict[str, Any], caller: Caller, name: str, answer: str, row: str
+) -> None:
+    body = caller.get_list(f"{PROVISIONING}/accounts/549825/{name}", page_size=20, page=2).json()
+    assert len(body["_embedded"]["data"]) == 20
+    _check(provisioning, answer, body)
+    assert set(body) == _properties(provisioning, answer)
+    assert set(body["_links"]) == _properties(provisioning, "Links")
+    assert all(set(found) == _properties(provisioning, row) for found in body["_embedded"]["data"])
+
+
+def test_provisioning_refuses_as_described(provisioning: dict[str, Any], caller: Caller) -> None:
+    answer = caller.get_list(USERS, page="x")
+    assert answer.status_code == 400
+    _check(provisioning, "ValidationErrorsResponse", answer.json())
+    assert set(answer.json()) == _properties(provisioning, "ValidationErrorsResponse")

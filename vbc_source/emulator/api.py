@@ -11,6 +11,8 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 
 from vbc_source.emulator.accounts import Account
+from vbc_source.emulator.archives import MembersHook
+from vbc_source.emulator.bodies import ELSEWHERE
 from vbc_source.emulator.catalogue import TOTALS
 from vbc_source.emulator.disguises import DISGUISES, encode_fields
 from vbc_source.emulator.faults import Faults
@@ -70,6 +72,8 @@ class Api:
         main: The id of the account for which ``self`` stands.
         accounts: Those that the API user may see, by id.
         page_size_cap: The largest page there is.
+        zip_members: Changes what is in exports' archives.
+        storage_url: Where requests for audio are redirected to when that is to go wrong.
     """
 
     scene: Scene
@@ -79,6 +83,8 @@ class Api:
     main: str
     accounts: dict[str, Account]
     page_size_cap: int = PAGE_SIZE_CAP
+    zip_members: MembersHook | None = None
+    storage_url: str = ELSEWHERE
 
     def find_account(self, request: HttpRequest) -> Account | None:
         """Look up the account in a request's path; None when the API user may not see it."""

@@ -74,6 +74,7 @@ _COMPLAINTS = {
     "down": Complaint(503, 303001, "Runtime Error", "Currently , Address endpoint is suspended"),
     "login-down": Complaint(503, 101503, "Runtime Error", "Error connecting to the back end"),
     "fault-200": Complaint(200, 101504, "Runtime Error", "Send timeout"),
+    "audio-fault-200": Complaint(200, 101504, "Runtime Error", "Send timeout"),
 }  # fmt: skip
 # Which of the three places tell when requests are allowed again.
 _TIMED = {
@@ -86,6 +87,9 @@ _TIMED = {
 }
 _PLAIN: dict[str, tuple[type[Response], int, str]] = {
     "no-rights": (PlainTextResponse, 403, NO_RIGHTS),
+    "audio-forbidden": (PlainTextResponse, 403, NO_RIGHTS),
+    "audio-missing": (PlainTextResponse, 404, "Not Found"),
+    "audio-html": (HTMLResponse, 200, _PAGE.format("Please log in")),
     "bad-gateway": (HTMLResponse, 502, _PAGE.format("502 Bad Gateway")),
     "not-found": (PlainTextResponse, 404, "Not Found"),
     "empty-body": (Response, 200, ""),

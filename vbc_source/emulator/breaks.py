@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 TRANSPORT = "emulator.transport"
@@ -41,6 +42,19 @@ class HalfSender:
         more = message.get("more_body", False) if self._honest else True
         if body or not more:
             await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+class HalfResponse(Response):
+    """An answer whose connection is closed after half of its body."""
+
+    def __init__(self, whole: Response) -> None:
+        """Wrap an answer whose headers state its length."""
+        super().__init__()
+        self._whole = whole
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the first half."""
+        await self._whole(scope, receive, HalfSender(send, honest=False))
 
 
 async def hang_up(scope: Scope, receive: Receive) -> None:

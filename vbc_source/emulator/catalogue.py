@@ -39,6 +39,17 @@ TOTALS = {
     "wrong-totals": "one list page states total_items one too high",
     "missing-totals": "one list page states no total_items",
 }
+AUDIO = {
+    "audio-html": "audio: 200 with an HTML page",
+    "audio-fault-200": "audio: 200 with a fault as its body",
+    "audio-short": "audio: 200, fewer bytes than file_size_in_bytes, as content-length says",
+    "audio-cut": "audio: 200, the connection is closed after half of the bytes",
+    "audio-no-range": "audio: 200 and the whole, whatever range is asked for",
+    "audio-redirect": "audio: 302 to another host",
+    "audio-missing": "audio: 404",
+    "audio-forbidden": "audio: 403 without a code",
+    "audio-wav": "audio: a WAV of the same size, audio/wav",
+}
 HABITS = {
     "quota": "quota*N: at most N API requests a minute (10 when not given), then 429, 900803",
     "down": "503 from everything, /token too",
@@ -65,6 +76,6 @@ HABITS = {
     "odd-times": "times are written with Z, +05:30 and fractions",
 }
 
-ONE_OFFS = {**ANSWERS, **BREAKS, **LOGINS, **TOTALS}
+ONE_OFFS = {**ANSWERS, **BREAKS, **LOGINS, **TOTALS, **AUDIO}
 FAULTS: dict[str, str] = {**ONE_OFFS, **HABITS}
 """What each fault does, by name, for ``Gateway.fault`` and the command line."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from random import Random
@@ -15,14 +14,14 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from vbc_source.emulator.accounts import Account, Size, make_account
+from vbc_source.emulator.accounts import Size
 from vbc_source.emulator.api import Api
 from vbc_source.emulator.bodies import answer_fault
 from vbc_source.emulator.breaks import HalfSender, hang_up
 from vbc_source.emulator.catalogue import ANSWERS, BREAKS, LOGINS
 from vbc_source.emulator.endpoints import make_router
 from vbc_source.emulator.faults import Fault, Faults
-from vbc_source.emulator.jobs import Jobs
+from vbc_source.emulator.holdings import Holdings
 from vbc_source.emulator.journal import Journal, Request, read_request
 from vbc_source.emulator.recordings import Recordings
 from vbc_source.emulator.scene import Scene
@@ -39,7 +38,7 @@ _API_FAULTS = {**ANSWERS, **BREAKS}
 PageHook = Callable[["Gateway", Request], None]
 
 
-class Gateway:
+class Gateway(Holdings):
     """A gateway with one account or several, as an ASGI application.
 
     Everything may be used from any thread while it is served.
@@ -92,96 +91,17 @@ class Gateway:
         self._clock = clock
         self._faults = Faults(faults, clock, lock)
         self._journal = Journal(clock, lock)
-        self._scene = Scene(DEFAULT_BASE_URL, clock, lock)
         self.tokens = Tokens(
             Credentials(client_id, client_secret, username, password), expires_in, clock, lock
         )
         self.before_page: list[PageHook] = []
         rng = Random(f"{seed}/requests")
-        self._api = Api(self._scene, self._faults, rng, self._prepare_page, str(account_id), {})
+        scene = Scene(DEFAULT_BASE_URL, clock, lock)
+        super().__init__(Api(scene, self._faults, rng, self._prepare_page, str(account_id), {}))
         end = clock() if until is None else (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp()
         size = Size(recordings, held_back, users, user_recordings, days, end)
         self._open(str(account_id), seed, size, login_name=username.removesuffix(TENANT))
         self._router = make_router(self._api)
-
-    def add_account(
-        self,
-        account_id: str,
-        *,
-        seed: int | None = None,
-        recordings: int = 0,
-        users: int = 1,
-        user_recordings: int = 0,
-        days: int = 365,
-    ) -> Account:
-        """Invent another account that the API user may see.
-
-        Args:
-            account_id: Of the account.
-            seed: Equal seeds invent equal calls, of equal ids; follows from the account when not given.
-            recordings: How many the company has.
-            users: How many it has.
-            user_recordings: How many on-demand recordings they have, parted unevenly.
-            days: Over how many days recordings are spread, on average, until now.
-
-        Raises:
-            ValueError: There is an account of that id.
-        """
-        if str(account_id) in self.accounts:
-            raise ValueError(f"there is an account {account_id}")
-        seed = zlib.crc32(str(account_id).encode()) if seed is None else seed
-        size = Size(recordings, 0, users, user_recordings, days, self._clock())
-        return self._open(str(account_id), seed, size)
-
-    def _open(self, account_id: str, seed: int, size: Size, **first: str) -> Account:
-        main = account_id == self._api.main
-        account = make_account(self._scene, self._faults, account_id, seed, size, main=main, **first)
-        with self._scene.lock:
-            self.accounts[account_id] = account
-        return account
-
-    @property
-    def accounts(self) -> dict[str, Account]:
-        """The accounts that the API user may see, by id, the main one first."""
-        return self._api.accounts
-
-    @property
-    def main(self) -> Account:
-        """The account to which the API user belongs."""
-        return self._api.accounts[self._api.main]
-
-    @property
-    def company(self) -> Recordings:
-        """The recordings of the main account's company."""
-        return self.main.company
-
-    @property
-    def users(self) -> Users:
-        """The users of the main account."""
-        return self.main.users
-
-    @property
-    def jobs(self) -> Jobs:
-        """The export jobs of the main account."""
-        return self.main.jobs
-
-    @property
-    def page_size_cap(self) -> int:
-        """The largest page; asking for more gets this, and the answer says so."""
-        return self._api.page_size_cap
-
-    @page_size_cap.setter
-    def page_size_cap(self, rows: int) -> None:
-        self._api.page_size_cap = rows
-
-    @property
-    def job_seconds(self) -> float:
-        """How long an export job takes that is started from now on."""
-        return self._scene.job_seconds
-
-    @job_seconds.setter
-    def job_seconds(self, seconds: float) -> None:
-        self._scene.job_seconds = seconds
 
     @property
     def requests(self) -> list[Request]:
@@ -210,22 +130,6 @@ class Gateway:
     def heal(self) -> None:
         """Switch all faults off."""
         self._faults.heal()
-
-    def release(self) -> None:
-        """Let the recordings that were held back appear."""
-        self.company.release()
-
-    @property
-    def base_url(self) -> str:
-        """Where links point."""
-        return self._scene.base_url
-
-    def bind(self, base_url: str) -> None:
-        """Let links point to where the gateway is served."""
-        with self._scene.lock:
-            self._scene.base_url = base_url
-            for account in self.accounts.values():
-                account.move(base_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -19,7 +19,7 @@ Fields = dict[str, Any]
 
 PENDING, RUNNING, COMPLETE = "pending", "in_progress", "complete"
 PARTLY, EXPIRED = "partially_complete", "expired"
-FINISHED = (COMPLETE, PARTLY)
+_FINISHED = (COMPLETE, PARTLY)
 VALID_DAYS = 7
 _PENDING_SHARE = 0.2
 
@@ -61,20 +61,25 @@ class Job:
             return PARTLY if self.missing else COMPLETE
         return PENDING if now < self.created + self.seconds * _PENDING_SHARE else RUNNING
 
+    def is_finished(self, now: float) -> bool:
+        """Whether there is an archive, or was until it expired."""
+        return self.find_status(now).lower() in _FINISHED
+
     def count_files(self, now: float) -> int:
         """Count the files completed so far."""
         status = self.find_status(now)
-        if status in FINISHED or now >= self.created + self.seconds:
+        if self.is_finished(now) or now >= self.created + self.seconds:
             return self.total - (1 if status == PARTLY and self.total else self.missing)
-        done = (now - self.created) / self.seconds - _PENDING_SHARE
-        return 0 if status == PENDING else max(0, int(self.total * done / (1 - _PENDING_SHARE)))
+        waited = self.seconds * _PENDING_SHARE
+        done = self.total * (now - self.created - waited) / (self.seconds - waited)
+        return 0 if status == PENDING else max(0, int(done))
 
     def find_end(self, now: float) -> float | None:
         """Tell when its archive ceases to be there, in epoch seconds; None while there is none."""
         if "valid_until" in self.given:
             moment = parse_moment(self.given["valid_until"])
             return None if moment is None else moment / 1000
-        if self.find_status(now) not in FINISHED:
+        if not self.is_finished(now):
             return None
         return self.created + self.seconds + VALID_DAYS * DAY
 
@@ -90,7 +95,7 @@ class Job:
         url = f"{root}/bulkDownload/retrieve?jobId={self.id}"
         row = {
             "_links": {"self": {"href": href}},
-            "download_url": url if status in FINISHED else None,
+            "download_url": url if self.is_finished(now) else None,
             "files_completed": self.count_files(now),
             "files_total": self.total,
             "id": self.id,
