@@ -55,7 +55,13 @@ def open_pipeline(name: str = "test") -> dlt.Pipeline:
     return dlt.pipeline(name, destination=dlt.destinations.duckdb(f"{name}_db.duckdb"), dataset_name="vbc")
 
 
-def load(pipeline: dlt.Pipeline, url: str, **settings: Any) -> LoadInfo:
+def load(pipeline: dlt.Pipeline, url: str, *resources: str, **settings: Any) -> LoadInfo:
+    """Load company recordings, or other resources."""
+    source = vbc_source(credentials=credentials(), base_url=url, **settings)
+    return pipeline.run(source.with_resources(*resources or ("company_recordings",)))
+
+
+def load_all(pipeline: dlt.Pipeline, url: str, **settings: Any) -> LoadInfo:
     return pipeline.run(vbc_source(credentials=credentials(), base_url=url, **settings))
 
 

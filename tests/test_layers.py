@@ -12,21 +12,15 @@ import vbc_source
 PACKAGE = Path(vbc_source.__file__).parent
 # in the order of the flow: a module imports from those before it, and from nothing behind it
 LAYERS = [
-    *(
-        "faults",
-        "token_cache",
-        "auth",
-        "throttle",
-        "client",
-        "windows",
-        "proof",
-        "scan",
-        "columns",
-        "records",
-    ),
-    *("settings", "reader", "duckdb_names", "source", "sync", "doctor", "demo", "cli"),
+    *("faults", "token_cache", "auth", "throttle", "client"),
+    *("windows", "filters", "columns", "shapes", "privacy", "endpoints", "settings", "cursors"),
+    *("proof", "scan", "records", "children", "reader", "directory", "access", "ahead"),
+    *("tables", "histories", "listing", "duckdb_names", "source", "sync", "doctor", "demo", "cli"),
 ]
-PURE = {"faults", "windows", "proof", "columns", "records"}
+PURE = {
+    *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),
+    *("proof", "records", "children"),
+}
 
 
 def modules() -> list[Path]:

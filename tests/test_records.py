@@ -14,10 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vbc_source.children import split_lists
 from vbc_source.columns import INSTANT, VARIANT, guess_type
 from vbc_source.proof import Page
-from vbc_source.records import FIELDS, LISTS, build_recordings, read_page, split_lists
+from vbc_source.records import build_table, read_page
+from vbc_source.shapes import RECORDING
 
+FIELDS, LISTS = RECORDING.fields, RECORDING.lists
 CALLER = 12125550143
 KEY = ("account_id",)
 always_alike = settings(derandomize=True, deadline=None, database=None, max_examples=100)
@@ -53,7 +56,7 @@ def recording(id_: Any = 1, **fields: Any) -> dict[str, Any]:
 def load(*pages: Sequence[Any], known: Mapping[str, pa.DataType | None] | None = None) -> pa.Table:
     """What the pages of recordings become for account 549825."""
     rows = [read_page(body(*page)).rows for page in pages]
-    return build_recordings(rows, {"account_id": "549825"}, (known or {}).get)
+    return build_table(rows, {"account_id": "549825"}, (known or {}).get)
 
 
 def load_one(**fields: Any) -> dict[str, Any]:
@@ -140,7 +143,7 @@ def test_links_of_another_shape_are_no_links(links: Any) -> None:
 def test_an_empty_list_may_lack_its_rows_and_its_number_of_pages(answer: dict[str, Any]) -> None:
     page = read_page(json.dumps({"total_items": 0, **answer}).encode())
     assert (page.total_items, page.count, page.seconds) == (0, 0, {})
-    assert build_recordings([page.rows], {"account_id": "1"}, lambda _: None).num_rows == 0
+    assert build_table([page.rows], {"account_id": "1"}, lambda _: None).num_rows == 0
 
 
 @pytest.mark.parametrize(("told", "read"), [(7, 7), ("7", 7), (7.0, 7), (0, 0)])
@@ -536,14 +539,14 @@ def test_a_new_field_named_like_a_key_does_not_take_its_place(told: Any) -> None
 @pytest.mark.parametrize("name", ["account_id", "Account_ID", "duration", "Duration", "mood", "MOOD"])
 def test_a_new_field_whose_name_is_taken_is_kept_beside(name: str) -> None:
     row = {"duration": 5, "mood": 6, **recording(1), name: "mine"}
-    table = build_recordings([read_page(body(row)).rows], {"account_id": "549825"}, lambda _: None, str.lower)
+    table = build_table([read_page(body(row)).rows], {"account_id": "549825"}, lambda _: None, str.lower)
     assert is_kept("mine", cells(table, 0, name.lower()))
     assert len(set(table.column_names)) == len(table.column_names)
 
 
 def test_several_fields_of_one_name_are_all_kept() -> None:
     row = recording(1, duration="one", Duration="two", DURATION="three")
-    table = build_recordings([read_page(body(row)).rows], {"account_id": "549825"}, lambda _: None, str.lower)
+    table = build_table([read_page(body(row)).rows], {"account_id": "549825"}, lambda _: None, str.lower)
     texts = [str(value) for name in table.column_names for value in table[name].to_pylist()]
     assert all(any(value in text for text in texts) for value in ("one", "two", "three"))
 
@@ -553,7 +556,7 @@ def test_several_fields_of_one_name_are_all_kept() -> None:
 
 def test_pages_become_one_table_in_their_order_with_the_key_in_front() -> None:
     pages = [read_page(body(recording(id_ * 2), recording(id_ * 2 + 1))).rows for id_ in range(3)]
-    table = build_recordings(pages, {"account_id": "549825", "user_id": "12"}, lambda _: None)
+    table = build_table(pages, {"account_id": "549825", "user_id": "12"}, lambda _: None)
     assert table.column_names[:3] == ["account_id", "user_id", "id"]
     assert table.select(["account_id", "user_id", "id"]).to_pylist() == [
         {"account_id": "549825", "user_id": "12", "id": id_} for id_ in range(6)
@@ -632,7 +635,7 @@ def test_a_rule_that_is_no_number_is_kept_as_text() -> None:
 
 def test_a_child_has_every_key_of_its_recording() -> None:
     rows = [read_page(body(recording(1, extensions=[101]), recording(2))).rows]
-    recordings = build_recordings(rows, {"account_id": "549825", "user_id": "12"}, lambda _: None)
+    recordings = build_table(rows, {"account_id": "549825", "user_id": "12"}, lambda _: None)
     table = split_lists(recordings, ("account_id", "user_id"))["extensions"]
     assert table.column_names == [
         "account_id",
@@ -819,7 +822,8 @@ def test_every_value_of_a_list_is_found_again(
 ) -> None:
     pages, by_id = case
     tables = split_lists(load(*pages), KEY)
-    for name, (value_name, _) in LISTS.items():
+    for name, items in LISTS.items():
+        (value_name,) = items.columns
         table = tables[name]
         rows = list(enumerate(table.to_pylist()))
         for id_, fields in by_id.items():

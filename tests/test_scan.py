@@ -7,7 +7,7 @@ import random
 import threading
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from vbc_source.faults import BadRequest, NotFound, ScanFailed, Unavailable
 from vbc_source.proof import Page, Proof
-from vbc_source.scan import MOST_ATTEMPTS, WINDOW_ROWS, Scan, read_ahead
+from vbc_source.scan import MOST_ATTEMPTS, WINDOW_ROWS, Habits, Scan
 from vbc_source.windows import Window
 
 DAY = 86_400
@@ -178,8 +178,8 @@ def make_scan(
     base: int | None = None,
     pool: ThreadPoolExecutor | None = None,
 ) -> Scan[Any]:
-    scan = Scan(server.fetch, size, pool or AtOnce(), at(settled))
-    scan.page_base = base
+    scan = Scan(server.fetch, Habits(size), pool or AtOnce(), at(settled))
+    scan.habits.page_base = base
     return scan
 
 
@@ -307,9 +307,9 @@ def test_what_neighbours_share_is_their_boundary_second_alone() -> None:
 def test_the_number_of_the_first_page_is_found_out_once(base: int) -> None:
     server = Server(spread(100, DAY), base=base, beyond="missing")
     scan = make_scan(server, 10)
-    assert scan.page_base is None
+    assert scan.habits.page_base is None
     list(scan.read(span(0, DAY // 2)))
-    assert scan.page_base == base
+    assert scan.habits.page_base == base
     server.calls.clear()
     (proof,) = scan.read(span(DAY // 2 + 1, DAY // 2 + 3600))
     assert ids_of(proof) == server.inside(proof.window)
@@ -329,7 +329,7 @@ def test_a_list_that_does_not_exist_is_said_so_after_two_requests() -> None:
 
     asked: list[int] = []
     with pytest.raises(NotFound):
-        list(Scan(missing, 10, AtOnce(), at(0)).read(span(0, DAY)))
+        list(Scan(missing, Habits(10), AtOnce(), at(0)).read(span(0, DAY)))
     assert asked == [1, 0]
 
 
@@ -557,7 +557,7 @@ def test_a_recording_that_comes_between_two_pages_pushes_none_out() -> None:
         server = before if window == whole and number in (1, 3) else after
         return server.fetch(window, number, size)
 
-    check(before, whole, list(Scan(fetch, 10, AtOnce(), at(10 * DAY)).read(whole)))
+    check(before, whole, list(Scan(fetch, Habits(10), AtOnce(), at(10 * DAY)).read(whole)))
 
 
 @pytest.mark.parametrize("wrong", [-3, -1, 1, 3])
@@ -876,7 +876,7 @@ def test_pages_are_asked_for_by_many_threads_at_once() -> None:
         return server.fetch(window, number, size)
 
     with ThreadPoolExecutor(4) as pool:
-        (proof,) = Scan(fetch, 10, pool, at(2 * DAY)).read(span(0, DAY))
+        (proof,) = Scan(fetch, Habits(10), pool, at(2 * DAY)).read(span(0, DAY))
     assert ids_of(proof) == set(range(50))
     assert sorted(min(page.seconds) for page in proof.pages) == [0, 10, 20, 30, 40]
 
@@ -900,8 +900,8 @@ def test_a_fault_of_one_page_ends_the_scan_and_cancels_the_pages_that_wait() -> 
         return server.fetch(window, number, size)
 
     with ThreadPoolExecutor(1) as pool:
-        scan = Scan(fetch, 10, pool, at(2 * DAY))
-        scan.page_base = 1
+        scan = Scan(fetch, Habits(10), pool, at(2 * DAY))
+        scan.habits.page_base = 1
         with pytest.raises(Unavailable):
             list(scan.read(span(0, DAY)))
         gone_on.set()
@@ -921,8 +921,8 @@ def test_a_window_that_moved_is_not_read_to_its_end() -> None:
         return server.fetch(window, number, size)
 
     with ThreadPoolExecutor(1) as pool:
-        scan = Scan(fetch, 10, pool, at(2 * DAY))
-        scan.page_base = 1
+        scan = Scan(fetch, Habits(10), pool, at(2 * DAY))
+        scan.habits.page_base = 1
         proofs = list(scan.read(whole))
     check(server, whole, proofs)
     assert requests_by_window(server)[whole] <= 3
@@ -936,96 +936,5 @@ def test_a_fault_of_the_first_page_is_raised_as_it_is() -> None:
         raise fault
 
     with pytest.raises(Unavailable) as raised:
-        list(Scan(fetch, 10, AtOnce(), at(0)).read(span(0, DAY)))
+        list(Scan(fetch, Habits(10), AtOnce(), at(0)).read(span(0, DAY)))
     assert raised.value is fault
-
-
-# Reading ahead
-
-
-class Made:
-    """Items that note when they are made, and by which thread."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.made, self.threads = count, [], set[int]()
-        self.events = [threading.Event() for _ in range(count)]
-
-    def __iter__(self) -> Iterator[int]:
-        for item in range(self.count):
-            self.made.append(item)
-            self.threads.add(threading.get_ident())
-            self.events[item].set()
-            yield item
-
-    def wait_for(self, item: int) -> None:
-        assert self.events[item].wait(PATIENCE)
-
-
-def must_not_stop() -> None:
-    pytest.fail("stop was called")
-
-
-def test_exactly_one_item_is_made_ahead_of_the_caller() -> None:
-    made = Made(5)
-    ahead = read_ahead(iter(made), must_not_stop)
-    assert made.made == []
-    for item in range(4):
-        assert next(ahead) == item
-        made.wait_for(item + 1)
-        assert made.made == list(range(item + 2))
-    assert list(ahead) == [4]
-
-
-def test_items_come_in_their_order_made_by_one_other_thread() -> None:
-    made = Made(50)
-    assert list(read_ahead(iter(made), must_not_stop)) == list(range(50))
-    assert len(made.threads) == 1
-    assert threading.get_ident() not in made.threads
-
-
-def test_nothing_to_read_ahead_gives_nothing() -> None:
-    assert list(read_ahead(iter(()), must_not_stop)) == []
-
-
-def test_items_that_count_as_false_are_given_too() -> None:
-    assert list(read_ahead(iter([0, "", (), False]), must_not_stop)) == [0, "", (), False]
-
-
-def test_an_error_ahead_comes_behind_the_items_made_before_it() -> None:
-    def items() -> Iterator[int]:
-        yield 1
-        yield 2
-        raise Unavailable(503)
-
-    stops: list[bool] = []
-    ahead = read_ahead(items(), lambda: stops.append(True))
-    assert [next(ahead), next(ahead)] == [1, 2]
-    with pytest.raises(Unavailable):
-        next(ahead)
-    assert stops == [True]
-
-
-def test_a_caller_that_goes_away_stops_the_item_under_way() -> None:
-    stopped, under_way, ended = threading.Event(), threading.Event(), threading.Event()
-
-    def items() -> Iterator[int]:
-        yield 1
-        under_way.set()
-        assert stopped.wait(PATIENCE)
-        ended.set()
-        raise Unavailable(0)
-
-    ahead = read_ahead(items(), stopped.set)
-    assert next(ahead) == 1
-    assert under_way.wait(PATIENCE)
-    ahead.close()
-    assert ended.is_set()
-
-
-def test_an_error_of_the_caller_stops_the_items_and_stays_the_callers() -> None:
-    stops: list[bool] = []
-    ahead = read_ahead(iter(Made(3)), lambda: stops.append(True))
-    next(ahead)
-    with pytest.raises(ZeroDivisionError):
-        ahead.throw(ZeroDivisionError())
-    assert stops == [True]

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from vbc_source.faults import SettingsError, VbcError
-from vbc_source.settings import HISTORY, Settings, check_settings, read_accounts, read_date
+from vbc_source.filters import Filters, check_filters
+from vbc_source.privacy import Privacy
+from vbc_source.settings import HISTORY, Settings, check_settings, read_accounts, read_date, read_users
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
 DAY = datetime(2025, 1, 31, tzinfo=timezone.utc)
@@ -17,6 +19,7 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
 DEFAULTS: dict[str, Any] = {
     "recording_api": "/t/vbc.prod/call_recording/api",
     "account_id": "self",
+    "user_ids": "all",
     "start_date": None,
     "end_date": None,
     "lookback_hours": 48,
@@ -26,6 +29,9 @@ DEFAULTS: dict[str, Any] = {
     "on_forbidden": "raise",
     "rows_per_run": None,
     "allow_external_schedulers": False,
+    "filters": None,
+    "pii": "keep",
+    "pii_key": None,
 }
 
 
@@ -37,6 +43,7 @@ def test_the_defaults_are_valid() -> None:
     assert check() == Settings(
         recording_api="/t/vbc.prod/call_recording/api",
         accounts=("self",),
+        users=None,
         start=None,
         end=None,
         lookback=timedelta(hours=48),
@@ -45,12 +52,15 @@ def test_the_defaults_are_valid() -> None:
         skip_forbidden=False,
         rows_per_run=None,
         use_interval=False,
+        filters=Filters(),
+        privacy=Privacy(),
     )
 
 
 def test_what_is_set_is_taken_over() -> None:
     settings = check(
         account_id=["549825", 549826],
+        user_ids=[745249],
         start_date="2025-01-31",
         end_date="2025-02-28T08:00:00+0000",
         lookback_hours=0.5,
@@ -60,10 +70,14 @@ def test_what_is_set_is_taken_over() -> None:
         on_forbidden="skip",
         rows_per_run=1,
         allow_external_schedulers=True,
+        filters={"call_direction": "INBOUND"},
+        pii="hash",
+        pii_key="a key",
     )
     assert settings == Settings(
         recording_api="/t/vbc.prod/call_recording/api",
         accounts=("549825", "549826"),
+        users=("745249",),
         start=DAY,
         end=datetime(2025, 2, 28, 8, tzinfo=timezone.utc),
         lookback=timedelta(minutes=30),
@@ -72,6 +86,8 @@ def test_what_is_set_is_taken_over() -> None:
         skip_forbidden=True,
         rows_per_run=1,
         use_interval=True,
+        filters=check_filters({"call_direction": "INBOUND"}),
+        privacy=Privacy("hash", b"a key"),
     )
 
 
@@ -106,6 +122,14 @@ def test_what_is_set_is_taken_over() -> None:
         ("account_id", "549825/users"),
         ("account_id", ["549825", "../549826"]),
         ("account_id", -5),
+        ("user_ids", "745249/calls"),
+        ("user_ids", ["745249", "../1"]),
+        ("user_ids", ["all", "745249"]),
+        ("user_ids", 745249.0),
+        ("user_ids", True),
+        ("pii", "mask"),
+        ("pii", None),
+        ("pii", ""),
     ],
 )
 def test_a_malformed_value_is_an_error_that_names_its_setting(name: str, value: Any) -> None:
@@ -207,3 +231,34 @@ def test_settings_cannot_be_changed_and_their_errors_are_the_packages_own() -> N
     with pytest.raises(AttributeError):
         check().page_size = 5
     assert issubclass(SettingsError, VbcError)
+
+
+@pytest.mark.parametrize(
+    ("told", "users"),
+    [
+        ("all", None),
+        (" ALL ", None),
+        ("self", ("self",)),
+        ([], ()),
+        ("[]", ()),
+        ("", ()),
+        ("none", ()),
+        (None, ()),
+        (745249, ("745249",)),
+        ("745249,745250", ("745249", "745250")),
+        ('["745249", "self"]', ("745249", "self")),
+        ([745249, "745249"], ("745249",)),
+    ],
+)
+def test_users_are_all_some_self_or_none(told: Any, users: tuple[str, ...] | None) -> None:
+    assert read_users(told) == users
+
+
+def test_hashing_without_a_key_is_an_error_that_says_where_to_put_one() -> None:
+    for key in (None, ""):
+        with pytest.raises(SettingsError, match=r"pii_key .* \.dlt/secrets\.toml"):
+            check(pii="hash", pii_key=key)
+
+
+def test_a_key_is_never_shown() -> None:
+    assert "a key" not in repr(check(pii="hash", pii_key="a key"))

@@ -227,7 +227,8 @@ def test_a_limit_takes_whole_windows_and_the_next_run_completes(serve: Serve) ->
     gateway = still_gateway(recordings=400)
     gateway.company.add(start=ago(hours=1))
     url, pipeline = serve(gateway), open_pipeline()
-    pipeline.run(vbc_source(credentials=credentials(), base_url=url, page_size=100).add_limit(1))
+    source = vbc_source(credentials=credentials(), base_url=url, page_size=100)
+    pipeline.run(source.with_resources("company_recordings").add_limit(1))
     loaded = query(pipeline, "SELECT count(*) FROM company_recordings")[0][0]
     children = query(
         pipeline,
@@ -324,7 +325,9 @@ def test_a_missing_scheduler_is_told_with_what_to_do(serve: Serve) -> None:
 
 def test_constructing_the_source_sends_nothing_and_needs_no_credentials() -> None:
     source = vbc_source(base_url="http://127.0.0.1:9")
-    assert list(source.resources) == ["company_recordings"]
+    assert list(source.resources) == [
+        *("company_recordings", "users", "extensions", "user_recordings", "export_jobs"),
+    ]
 
 
 def test_a_forbidden_account_stops_the_run_or_is_skipped_as_set(serve: Serve) -> None:

@@ -58,6 +58,11 @@ class VbcCredentials(CredentialsConfiguration):
         name = self.username or ""
         return name if not name or name.lower().endswith(REALM) else name + REALM
 
+    def identity(self) -> str:
+        """Tells one user from another, whatever the password; empty where no user is named."""
+        told = json.dumps([self.client_id, self.full_username()])
+        return hashlib.sha256(told.encode()).hexdigest()[:16] if self.username else ""
+
     def fingerprint(self) -> str:
         """Tells one set of credentials from another without giving any of them away."""
         told = json.dumps([self.username, self.password, self.refresh_token])

@@ -114,13 +114,17 @@ def sync(
         raise click.UsageError("--start-date is after --end-date")
     chosen = [name.strip() for name in (resources or "").split(",") if name.strip()]
     with hold_pipeline(pipeline, destination, dataset) as held:
-        outcome = run_sync(held, lambda: open_source(start_date, end_date, chosen))
+        outcome = run_sync(held, open_source(start_date, end_date, chosen))
     if outcome.finished_earlier:
         click.echo(f"Loaded {outcome.finished_earlier} package(s) that an earlier run had left.")
     click.echo(
         f"{outcome.recordings:,} recordings read and proven complete in {outcome.windows} window(s), "
-        f"{outcome.requests} list request(s), {outcome.seconds:.1f} s."
+        f"{outcome.users} user(s)' own lists among them, {outcome.requests} list request(s), "
+        f"{outcome.seconds:.1f} s."
     )
+    for reason, titles in (("forbidden", outcome.forbidden), ("no longer known", outcome.not_found)):
+        if titles:
+            click.echo(f"Left out, {reason}: {', '.join(titles)}.")
     return asdict(outcome)
 
 

@@ -42,10 +42,10 @@ def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, p
             return {name: pa.array(values, kind)}
     except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, OverflowError):
         pass
-    convert: Callable[[Any], Any] = _CONVERT.get(kind, _to_text)
+    convert: Callable[[Any], Any] = _CONVERT.get(kind, to_text)
     fitting = [None if value is None else convert(value) for value in values]
     others = [
-        None if value is None or fit is not None else _to_text(value)
+        None if value is None or fit is not None else to_text(value)
         for value, fit in zip(values, fitting, strict=True)
     ]
     columns = {name: pa.array(fitting, kind)}
@@ -64,11 +64,12 @@ def build_list(values: list[Any]) -> pa.Array:
         if kinds <= {native}:
             with suppress(OverflowError):
                 return pa.array(lists, pa.list_(kind)).cast(TEXTS)
-    texts = [[_to_text(item) if item or item == 0 else None for item in items or ()] for items in lists]
+    texts = [[to_text(item) if item or item == 0 else None for item in items or ()] for items in lists]
     return pa.array(texts, TEXTS)
 
 
-def _to_text(value: Any) -> str:
+def to_text(value: Any) -> str:
+    """Write a value as text; an object or a list as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():
@@ -114,7 +115,7 @@ def _to_instant(value: Any) -> datetime | None:
 
 _NATIVE: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.float64(): float}
 _CONVERT: Mapping[pa.DataType, Callable[[Any], Any]] = {
-    pa.string(): _to_text,
+    pa.string(): to_text,
     pa.int64(): to_integer,
     pa.float64(): _to_float,
     pa.bool_(): _to_bool,

@@ -81,7 +81,7 @@ def _load(
             client_id="demo-client", client_secret="demo-secret", username="demo", password="demo-password"
         )
         before = 0 if first else _count(pipeline)
-        outcome = run_sync(pipeline, lambda: vbc_source(credentials=credentials, base_url=url))
+        outcome = run_sync(pipeline, vbc_source(credentials=credentials, base_url=url))
     say(
         f"\nRead and proven complete: {outcome.recordings:,} recordings in {outcome.windows} windows with "
         f"{outcome.requests} list requests, {outcome.seconds:.1f} s."

@@ -13,12 +13,12 @@ from dlt.common.configuration.inject import with_config
 
 from vbc_source.auth import SETTINGS, VbcCredentials
 from vbc_source.client import Client
+from vbc_source.endpoints import PROVISIONING_API, SELF
 from vbc_source.faults import VbcError
 from vbc_source.records import read_page
-from vbc_source.settings import BASE_URL, RECORDING_API, SELF, read_accounts
+from vbc_source.settings import BASE_URL, RECORDING_API, read_accounts
 from vbc_source.sync import explaining
 
-PROVISIONING = "/t/vbc.prod/provisioning/api"
 RETRY_SECONDS = 5.0  # somebody is waiting for the answer
 
 
@@ -95,7 +95,7 @@ def _look_at_account(client: Client, recording_api: str, account: str) -> Findin
 
 def _look_at_provisioning(client: Client, account: str) -> Finding:
     def look() -> str:
-        path = f"{PROVISIONING}/accounts/{account}/users"
+        path = f"{PROVISIONING_API}/accounts/{account}/users"
         client.get(path, {"page_size": 1}, len, what="Provisioning API")
         return "subscribed"
 

@@ -1,133 +1,170 @@
-"""Reads a span of an account's recordings: from the API's pages to proven batches of Arrow."""
+"""Reads lists over the client: from the API's pages to proven windows, and what they say of `self`."""
 
 from __future__ import annotations
 
-import logging
-import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from functools import partial
 
 from vbc_source.client import Client
-from vbc_source.columns import INSTANT
+from vbc_source.endpoints import SELF, Endpoint, read_place
 from vbc_source.faults import SettingsError
 from vbc_source.proof import Page, Proof
-from vbc_source.records import Rows, build_recordings, read_page
-from vbc_source.scan import Scan, read_ahead
-from vbc_source.settings import SELF, Settings
+from vbc_source.records import Rows, read_page
+from vbc_source.scan import Habits, Scan
+from vbc_source.settings import Settings
 from vbc_source.throttle import Closed
-from vbc_source.windows import Window, format_instant
-
-log = logging.getLogger(__name__)
+from vbc_source.windows import Window, floor_second, format_instant
 
 
 @dataclass(frozen=True, slots=True)
-class Naming:
-    """What the destination knows of further columns.
+class Place:
+    """Whose list it is.
 
     Attributes:
-        normalize: gives the name that a field of the API has as a column.
-        known_type: gives the type a column got when it was first loaded, or None.
-    """
-
-    normalize: Callable[[str], str]
-    known_type: Callable[[str], pa.DataType | None]
-
-
-_ACCOUNT_IN_LINK = re.compile(r"/accounts/([^/?]+)/")
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A window's recordings, proven complete.
-
-    Attributes:
-        account: the real account id.
-        recordings: as `build_recordings` makes them, less what the window before brought already.
-        proof: what was read, and how it was proven.
+        account: an account id, or `self`.
+        user: a user id, or `self`; None where the list is the account's.
     """
 
     account: str
-    recordings: pa.Table
-    proof: Proof[Rows]
+    user: str | None = None
 
-    def newest(self, now: datetime) -> list[datetime]:
-        """The newest `start` that is not in the future, if any."""
-        starts = self.recordings["start"]
-        newest = pc.max(starts.filter(pc.less_equal(starts, pa.scalar(now, INSTANT)))).as_py()
-        return [newest] if newest else []
+    @property
+    def is_self(self) -> bool:
+        """Whether the answer has to tell whose list it really is."""
+        return SELF in (self.account, self.user)
+
+    def __str__(self) -> str:
+        """The name under which state is kept: `549825`, `549825/745249`."""
+        return self.account if self.user is None else f"{self.account}/{self.user}"
 
 
-def read_company(
-    settings: Settings, client: Client, account: str, window: Window, now: datetime, naming: Naming
-) -> Iterator[Batch]:
-    """Read an account's company recordings, oldest first.
+@dataclass(frozen=True, slots=True)
+class History:
+    """A list to read.
+
+    Attributes:
+        place: whose.
+        title: how a person knows the user; empty where that is not known or not to be told.
+        expected: the name it had in state the last time; empty where `self` was never resolved.
+        window: the span to read; None for a list without windows.
+    """
+
+    place: Place
+    title: str = ""
+    expected: str = ""
+    window: Window | None = None
+
+    def __str__(self) -> str:
+        """For a report: by name, where there is one, and id."""
+        account, user = self.place.account, self.place.user
+        known = f"account {account}" if user is None else f"user {user} of account {account}"
+        return f"{self.title} ({known})" if self.title else known
+
+
+class Reader:
+    """Reads the lists of one gateway.
 
     Args:
         settings: how to read.
         client: what to read with.
-        account: an account id, or `self`.
-        window: the span of `start`.
-        now: when the run began; what is older than the lookback counts as settled.
-        naming: what the destination knows of further columns.
+    """
+
+    def __init__(self, settings: Settings, client: Client) -> None:
+        self.settings, self.client = settings, client
+        self._habits: dict[str, Habits] = {}
+        self._slots = threading.BoundedSemaphore(settings.max_concurrency)
+
+    def scan(
+        self, endpoint: Endpoint, history: History, now: datetime, session: Session
+    ) -> Iterator[Proof[Rows]]:
+        """Read a list, oldest first, and prove it complete.
+
+        Args:
+            endpoint: of which sort.
+            history: which list, and which span of it.
+            now: when the run began; what is older than the lookback counts as settled.
+            session: of the run.
+
+        Raises:
+            VbcError: it could not be read, or not proven complete.
+        """
+        habits = self._habits.setdefault(endpoint.name, Habits(self.settings.page_size))
+        fetch = partial(self._fetch, endpoint, history.place, session.stopped)
+        window, moment = history.window, floor_second(now)
+        scan = Scan(fetch, habits, session.pool, now - self.settings.lookback if window else now)
+        return scan.read(window or Window(moment, moment))
+
+    def read_whole(self, endpoint: Endpoint, place: Place, now: datetime) -> Proof[Rows]:
+        """Read a list that has no windows."""
+        with Session(self.settings.max_concurrency) as session:
+            return next(self.scan(endpoint, History(place), now, session))
+
+    def find_account(self, endpoint: Endpoint, place: Place) -> str | None:
+        """Ask which account `self` is; None where the answer does not say."""
+        what, path = endpoint.describe(place.account, place.user), self._locate(endpoint, place)
+        with self._slots:
+            page = self.client.get(path, {"page_size": 1}, read_page, what=what)
+        return read_place(page.links)[0]
+
+    def _locate(self, endpoint: Endpoint, place: Place) -> str:
+        return endpoint.locate(self.settings.recording_api, place.account, place.user)
+
+    def _fetch(
+        self,
+        endpoint: Endpoint,
+        place: Place,
+        stopped: Callable[[], bool],
+        window: Window,
+        number: int,
+        size: int,
+    ) -> Page[Rows]:
+        params: dict[str, str | int] = {"page": number, "page_size": size}
+        if endpoint.windowed:
+            span = {"start:gte": format_instant(window.start), "start:lte": format_instant(window.end)}
+            params = {**self.settings.filters.params, **span, "order": "start:ASC", **params}
+        read = partial(read_page, shape=endpoint.shape)
+        with self._slots:
+            if stopped():
+                raise Closed
+            what = endpoint.describe(place.account, place.user)
+            return self.client.get(self._locate(endpoint, place), params, read, what=what)
+
+
+class Session:
+    """The threads of one run that send requests, and the word for them to stop."""
+
+    def __init__(self, threads: int) -> None:
+        self.pool = ThreadPoolExecutor(threads)
+        self._stopped = threading.Event()
+        self.stopped, self.stop = self._stopped.is_set, self._stopped.set
+
+    def __enter__(self) -> Session:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let what waits go."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def resolve(place: Place, proof: Proof[Rows]) -> Place | None:
+    """Say whose rows an answer has; None where it is unknown and there are no rows.
 
     Raises:
-        VbcError: it could not be read, or not proven complete.
+        SettingsError: there are rows, and nothing says whose they are.
     """
-    stopped = threading.Event()
-    fetch = _make_fetch(settings, client, account, stopped)
-    seen: pa.Array = pa.array([], pa.int64())
-    pool = ThreadPoolExecutor(settings.max_concurrency)
-    scan = Scan(fetch, settings.page_size, pool, now - settings.lookback)
-    try:
-        for proof in read_ahead(scan.read(window), stopped.set, client.close):
-            real = _real_account(account, proof)
-            if real is None:
-                log.warning("self has no recordings yet, and the gateway does not say which account it is")
-                return
-            rows, key = [page.rows for page in proof.pages], {"account_id": real}
-            table = build_recordings(rows, key, naming.known_type, naming.normalize)
-            # neighbours share a second: what the window before brought of it is not sent twice
-            fresh = table.filter(pc.invert(pc.is_in(table["id"], seen)))
-            seen = table["id"].filter(pc.greater_equal(table["start"], proof.window.end))
-            yield Batch(real, fresh, proof)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _make_fetch(
-    settings: Settings, client: Client, account: str, stopped: threading.Event
-) -> Callable[[Window, int, int], Page[Rows]]:
-    path = f"{settings.recording_api}/accounts/{quote(account)}/company_call_recordings"
-    what = f"Call Recording API, company recordings of account {account}"
-
-    def fetch(window: Window, number: int, size: int) -> Page[Rows]:
-        if stopped.is_set():
-            raise Closed
-        params: dict[str, str | int] = {
-            "start:gte": format_instant(window.start),
-            "start:lte": format_instant(window.end),
-            "order": "start:ASC",
-            "page": number,
-            "page_size": size,
-        }
-        return client.get(path, params, read_page, what=what)
-
-    return fetch
-
-
-def _real_account(account: str, proof: Proof[Rows]) -> str | None:
-    """The account id that rows carry; None where it is unknown and there are no rows."""
-    if account != SELF:
-        return account
-    links = [link for page in proof.pages for link in page.links]
-    found = [id_ for link in links for id_ in _ACCOUNT_IN_LINK.findall(link) if id_ != SELF]
-    if not found and proof.total_items:
-        raise SettingsError("the gateway does not say which account self is: set account_id to its number")
-    return found[0] if found else None
+    if not place.is_self:
+        return place
+    account, user = read_place(tuple(link for page in proof.pages for link in page.links))
+    account = account if place.account == SELF else place.account
+    user = user if place.user == SELF else place.user
+    if account and (user or place.user is None):
+        return Place(account, user)
+    if proof.total_items:
+        who, name = ("user", "user_ids") if account else ("account", "account_id")
+        raise SettingsError(f"the gateway does not say which {who} self is: set {name} to its number")
+    return None

@@ -14,18 +14,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from math import ceil
-from typing import Generic, TypeVar
+from typing import Generic
 
 from vbc_source.faults import BadRequest, NotFound, ScanFailed
 from vbc_source.proof import Page, Proof, Reading, Rows
 from vbc_source.windows import SECOND, Window, floor_second
 
 log = logging.getLogger(__name__)
-
-Item = TypeVar("Item")
 
 SMALLER_PAGES = (100, 10)  # what to ask for when a page size is refused; 10 is the API's default
 WINDOW_ROWS, WINDOW_PAGES = 25_000, 100  # a settled window that holds more is cut
@@ -37,25 +36,36 @@ FEW_ATTEMPTS = 3  # after so many, readings of a crowded second are put together
 Fetch = Callable[[Window, int, int], Page[Rows]]
 
 
+@dataclass(slots=True)
+class Habits:
+    """What was found out about an API; the scans of all its lists share it.
+
+    Attributes:
+        page_size: what to ask for.
+        page_base: number of the first page, 1 as documented or 0; None until it is found out.
+        full: rows of the fullest page so far.
+    """
+
+    page_size: int
+    page_base: int | None = None
+    full: int = 0
+
+
 class Scan(Generic[Rows]):
     """Reads windows of one list.
 
-    What it finds out about the server (page base, page size) is kept for its life.
-
     Args:
         fetch: gets one page: window, page number, page size.
-        page_size: what to ask for.
+        habits: what is known of the API.
         pool: runs the requests.
         settled_before: nothing new is expected to appear before this instant.
     """
 
     def __init__(
-        self, fetch: Fetch[Rows], page_size: int, pool: ThreadPoolExecutor, settled_before: datetime
+        self, fetch: Fetch[Rows], habits: Habits, pool: ThreadPoolExecutor, settled_before: datetime
     ) -> None:
         self._fetch, self._pool, self._settled_before = fetch, pool, floor_second(settled_before)
-        self.page_size = page_size
-        self.page_base: int | None = None  # found out: 1 as documented, or 0
-        self._full = 0  # rows of the fullest page so far
+        self.habits = habits
         self._requests = 0
 
     def read(self, window: Window) -> Iterator[Proof[Rows]]:
@@ -90,11 +100,11 @@ class Scan(Generic[Rows]):
     def _first_page(self, window: Window) -> Page[Rows]:
         """Ask for a window's first page, finding out how the server counts and what it allows."""
         first = self._page_as_allowed(window)
-        self._full = max(self._full, first.count)
-        if self.page_base is not None or not self._is_short(first):
+        self.habits.full = max(self.habits.full, first.count)
+        if self.habits.page_base is not None or not self._is_short(first):
             return first
         if not self._is_beyond(window, 2):
-            self.page_size = max(1, first.count)  # capped, and not told
+            self.habits.page_size = max(1, first.count)  # capped, and not told
             return first
         return self._page_zero(window) or first
 
@@ -102,34 +112,36 @@ class Scan(Generic[Rows]):
         """Ask for page 0; where it has rows, the server counts from 0."""
         page = self._probe(window, 0)
         if page:
-            self.page_base = 0
+            self.habits.page_base = 0
         return page
 
     def _page_as_allowed(self, window: Window) -> Page[Rows]:
         while True:
             try:
-                return self._page(window, 1 if self.page_base is None else self.page_base)
+                return self._page(window, 1 if self.habits.page_base is None else self.habits.page_base)
             except BadRequest:
-                smaller = [size for size in SMALLER_PAGES if size < self.page_size]
+                smaller = [size for size in SMALLER_PAGES if size < self.habits.page_size]
                 if not smaller:
                     raise
-                log.warning("page_size %d was refused: set it to %d", self.page_size, smaller[0])
-                self.page_size, self._full = smaller[0], 0
+                log.warning("page_size %d was refused: set it to %d", self.habits.page_size, smaller[0])
+                self.habits.page_size, self.habits.full = smaller[0], 0
             except NotFound:
                 # a server that counts from 0 may say so of the page behind a single one
-                if self.page_base == 0:
+                if self.habits.page_base == 0:
                     raise
                 first = self._page(window, 0)
-                self.page_base = 0
+                self.habits.page_base = 0
                 return first
 
     def _page(self, window: Window, number: int) -> Page[Rows]:
         self._requests += 1
-        return self._fetch(window, number, self.page_size)
+        return self._fetch(window, number, self.habits.page_size)
 
     def _is_short(self, first: Page[Rows]) -> bool:
         """Whether a first page has fewer rows than it should: it is not the first, or it is capped."""
-        return first.count < min(first.total_items, first.page_size or self.page_size, self.page_size)
+        return first.count < min(
+            first.total_items, first.page_size or self.habits.page_size, self.habits.page_size
+        )
 
     def _is_beyond(self, window: Window, number: int) -> bool:
         """Whether a page is behind the last one."""
@@ -158,30 +170,30 @@ class Scan(Generic[Rows]):
     def _read_pages(self, window: Window, reading: Reading[Rows]) -> Reading[Rows]:
         first = reading.pages[0]
         if reading.complete:
-            if self.page_base is None and first.count:
-                self.page_base = 1
+            if self.habits.page_base is None and first.count:
+                self.habits.page_base = 1
             return reading
         if self._is_broken(first):
-            self.page_base = None  # it may not be the first page after all: find out anew
+            self.habits.page_base = None  # it may not be the first page after all: find out anew
             return reading
-        base = 1 if self.page_base is None else self.page_base
+        base = 1 if self.habits.page_base is None else self.habits.page_base
         numbers = range(base + 1, base + ceil(reading.total / first.count))
         if not self._read_rest(window, reading, numbers) or reading.complete:
             if reading.complete:
-                self.page_base = base
+                self.habits.page_base = base
             return reading
-        if self.page_base is None and numbers:
+        if self.habits.page_base is None and numbers:
             if self._is_beyond(window, numbers[-1]):
                 reading.add(self._page_zero(window))
             else:
-                self.page_base = 1
+                self.habits.page_base = 1
         if reading.agreed and not reading.complete:
             self._mend(window, reading)
         return reading
 
     def _is_broken(self, first: Page[Rows]) -> bool:
         """Whether a first page lacks rows: there are more, and pages of this server hold more."""
-        expected = min(first.total_items, self._full, first.page_size or self._full)
+        expected = min(first.total_items, self.habits.full, first.page_size or self.habits.full)
         return not first.count or first.count < expected
 
     def _read_rest(self, window: Window, reading: Reading[Rows], numbers: range) -> bool:
@@ -195,7 +207,7 @@ class Scan(Generic[Rows]):
 
     def _page_or_nothing(self, window: Window, number: int) -> Page[Rows] | None:
         try:
-            return self._fetch(window, number, self.page_size)
+            return self._fetch(window, number, self.habits.page_size)
         except (BadRequest, NotFound):  # some servers say so of a page behind the last one
             return None
 
@@ -204,7 +216,7 @@ class Scan(Generic[Rows]):
         torn = reading.torn_seconds() if window.divisible else []
         for second in torn if len(torn) <= MOST_MENDED else ():
             moment = datetime.fromtimestamp(second, timezone.utc)
-            base = 1 if self.page_base is None else self.page_base
+            base = 1 if self.habits.page_base is None else self.habits.page_base
             page = self._page(Window(moment, min(moment + SECOND, window.end)), base)
             if page.count == page.total_items:
                 reading.pages.append(page)
@@ -234,30 +246,3 @@ def _edge(window: Window, first: Page[Rows]) -> datetime | None:
         return None
     edge = datetime.fromtimestamp(seconds[-1] - 1, timezone.utc)
     return edge if window.start < edge < window.end else None
-
-
-def read_ahead(
-    items: Iterator[Item], stop: Callable[[], None], abort: Callable[[], None] | None = None
-) -> Iterator[Item]:
-    """Prepare the next item in a thread while the caller works on this one.
-
-    Args:
-        items: made one by one, each in the thread.
-        stop: called when the caller goes away early or fails; the item under way is waited for.
-        abort: called when the run is interrupted; nothing is waited for. `stop` unless given.
-    """
-    ahead, wait = ThreadPoolExecutor(1), True
-    following: Future[Item | None] = ahead.submit(next, items, None)
-    try:
-        while (item := following.result()) is not None:
-            following = ahead.submit(next, items, None)
-            yield item
-    except (GeneratorExit, Exception):
-        stop()
-        raise
-    except BaseException:
-        wait = abort is None
-        (abort or stop)()
-        raise
-    finally:
-        ahead.shutdown(wait=wait, cancel_futures=True)

@@ -6,7 +6,7 @@ import ctypes
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,14 +44,20 @@ class Outcome:
     Attributes:
         recordings: how many were read and proven complete; those of the lookback count again.
         windows: in how many windows.
+        users: how many users' own lists were read to their end.
         requests: how many list requests that took.
+        forbidden: accounts and users that may not be read and were left out.
+        not_found: users that the API does not know any more.
         finished_earlier: load packages of an earlier, failed run that were loaded first.
         seconds: how long it took.
     """
 
     recordings: int
     windows: int
+    users: int
     requests: int
+    forbidden: tuple[str, ...]
+    not_found: tuple[str, ...]
     finished_earlier: int
     seconds: float
 
@@ -130,18 +136,18 @@ def open_source(
     return source.with_resources(*resources) if resources else source
 
 
-def run_sync(pipeline: dlt.Pipeline, make_source: Callable[[], DltSource]) -> Outcome:
+def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
     """Load pending packages of an earlier run, then what is new, in runs of bounded size.
 
     Args:
         pipeline: where to load.
-        make_source: makes the source, once a run.
+        source: what to read; it knows between its runs which lists it has come to.
 
     Raises:
         VbcError: what stopped it, in words for the person who can act.
     """
     began = time.monotonic()
-    done = {"recordings": 0, "windows": 0, "requests": 0}
+    found: list[dict[str, Any]] = []  # what each resource of each run has counted
     _give_memory_back()
     with explaining():
         pipeline.sync_destination()
@@ -150,11 +156,28 @@ def run_sync(pipeline: dlt.Pipeline, make_source: Callable[[], DltSource]) -> Ou
             pipeline.run()
         unfinished = True
         while unfinished:
-            pipeline.run(make_source())
+            pipeline.run(source)
             metrics = list(_resource_metrics(pipeline))
-            done = {name: done[name] + sum(found.get(name, 0) for found in metrics) for name in done}
-            unfinished = any(found.get("unfinished") for found in metrics)
-    return Outcome(**done, finished_earlier=pending, seconds=time.monotonic() - began)
+            found += metrics
+            unfinished = any(counted.get("unfinished") for counted in metrics)
+    return Outcome(
+        recordings=_sum(found, "recordings"),
+        windows=_sum(found, "windows"),
+        users=_sum(found, "users"),
+        requests=_sum(found, "requests"),
+        forbidden=_unite(found, "forbidden"),
+        not_found=_unite(found, "not_found"),
+        finished_earlier=pending,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _sum(found: Sequence[dict[str, Any]], name: str) -> int:
+    return sum(counted.get(name, 0) for counted in found)
+
+
+def _unite(found: Sequence[dict[str, Any]], name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(title for counted in found for title in counted.get(name, ())))
 
 
 def _give_memory_back() -> None:
@@ -164,7 +187,7 @@ def _give_memory_back() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 256 * 1024)
 
 
-def _resource_metrics(pipeline: dlt.Pipeline) -> Iterator[dict[str, int]]:
+def _resource_metrics(pipeline: dlt.Pipeline) -> Iterator[dict[str, Any]]:
     trace = pipeline.last_trace
     info = trace.last_extract_info if trace else None
     for steps in info.metrics.values() if info else ():

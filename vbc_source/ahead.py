@@ -1,0 +1,85 @@
+"""Prepares items in threads while the caller works on those that are ready."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+Task = TypeVar("Task")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task has come to its end.
+
+    Attributes:
+        error: what ended it early, or None.
+    """
+
+    error: Exception | None = None
+
+
+class Ahead(Generic[Task, Item]):
+    """Works on tasks side by side, each in a thread, at most one item ahead of the caller a thread.
+
+    Args:
+        work: makes the items of a task one by one.
+        threads: how many tasks to work on at once.
+        stop: called when the caller goes away early or fails; what is under way is waited for.
+        abort: called when the run is interrupted; nothing is waited for. `stop` unless given.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Task], Iterator[Item]],
+        threads: int,
+        stop: Callable[[], None],
+        abort: Callable[[], None] | None = None,
+    ) -> None:
+        self._work, self._threads = work, threads
+        self._stop, self._abort = stop, abort
+        self._ready: SimpleQueue[tuple[Task, Item | Ended]] = SimpleQueue()
+        self._places = threading.Semaphore(threads)
+        self._stopped = False
+
+    def read(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Item | Ended]]:
+        """Yield the items of all tasks as they come, those of one task in order, then its `Ended`."""
+        todo = list(tasks)
+        pool, wait = ThreadPoolExecutor(max(1, min(self._threads, len(todo)))), True
+        for task in todo:
+            pool.submit(self._run, task)
+        open_tasks = len(todo)
+        try:
+            while open_tasks:
+                task, item = self._ready.get()
+                self._places.release()
+                open_tasks -= isinstance(item, Ended)
+                yield task, item
+        except (GeneratorExit, Exception):
+            self._stop()
+            raise
+        except BaseException:
+            wait = self._abort is None
+            (self._abort or self._stop)()
+            raise
+        finally:
+            self._stopped = True
+            self._places.release(len(todo) + 1)
+            pool.shutdown(wait=wait, cancel_futures=True)
+
+    def _run(self, task: Task) -> None:
+        try:
+            self._places.acquire()
+            items = self._work(task)
+            while not self._stopped and (item := next(items, None)) is not None:
+                self._ready.put((task, item))
+                self._places.acquire()
+            end = Ended()
+        except Exception as error:  # it is raised where the caller wants it
+            end = Ended(error)
+        self._ready.put((task, end))

@@ -1,0 +1,135 @@
+"""The API's own filters, checked before anything is sent. Pure.
+
+Source of names and types: the parameters of the list endpoints in the Call Recording API's OpenAPI file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from vbc_source.faults import SettingsError
+from vbc_source.windows import Window, floor_second, read_instant
+
+DIRECTIONS = ("INBOUND", "OUTBOUND", "INTRA_PBX")
+PAGING = {"page": "page_size", "page_size": "page_size", "order": "start_date"}  # what is a setting instead
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the server is asked to leave out.
+
+    Attributes:
+        params: filters to send as they are.
+        start: oldest `start`, or None.
+        end: newest `start`, or None.
+        label: tells one selection from another without giving values away; empty where there is none.
+    """
+
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    start: datetime | None = None
+    end: datetime | None = None
+    label: str = ""
+
+    def narrow(self, window: Window | None) -> Window | None:
+        """The part of a span that the filters on `start` leave; None where nothing is left."""
+        if window is None:
+            return None
+        start, end = max(window.start, self.start or window.start), min(window.end, self.end or window.end)
+        return Window(start, end) if start <= end else None
+
+
+def check_filters(filters: Any) -> Filters:
+    """Turn the `filters` setting into what is sent.
+
+    Raises:
+        SettingsError: a filter is unknown or its value malformed; the message names it.
+    """
+    if filters in (None, "", {}):
+        return Filters()
+    if isinstance(filters, str):  # from the environment
+        try:
+            filters = json.loads(filters)
+        except ValueError:
+            filters = None
+    if not isinstance(filters, Mapping):
+        raise SettingsError(
+            'filters must be a table of names and values, such as {"call_direction": "INBOUND"}'
+        )
+    read = {str(name): _read(str(name), value) for name, value in filters.items()}
+    start, end = read.pop("start:gte", None), read.pop("start:lte", None)
+    if start and end and start > end:
+        raise SettingsError("filters: start:gte is after start:lte")
+    shortest, longest = read.get("duration:gte"), read.get("duration:lte")
+    if shortest is not None and longest is not None and shortest > longest:
+        raise SettingsError("filters: duration:gte is greater than duration:lte")
+    return Filters(read, start, end, _label(filters))
+
+
+def _label(filters: Mapping[str, Any]) -> str:
+    told = json.dumps({name: str(value) for name, value in filters.items()}, sort_keys=True)
+    return f"{','.join(sorted(filters))}#{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+
+
+def _read(name: str, value: Any) -> Any:
+    if name in PAGING:
+        raise SettingsError(f"filters: {name} is no filter; there is a setting {PAGING[name]}")
+    if name not in _READERS:
+        raise SettingsError(f"filters: there is no filter {name}; there is {', '.join(_READERS)}")
+    what, read = _READERS[name]
+    try:
+        return read(value)
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        # the value may be a telephone number or a name, so only dates and directions are repeated
+        shown = f", not {value!r}" if name in ("start:gte", "start:lte", "call_direction") else ""
+        raise SettingsError(f"filters: {name} must be {what}{shown}") from None
+
+
+def _read_direction(value: Any) -> str:
+    if value not in DIRECTIONS:
+        raise ValueError(value)
+    return str(value)
+
+
+def _read_text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
+        raise ValueError(value)
+    return str(value)
+
+
+def _read_milliseconds(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or int(value) < 0:
+        raise ValueError(value)
+    return int(value)
+
+
+def _read_extension(value: Any) -> str:
+    text = _read_text(value)
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(value)
+    return text
+
+
+def _read_date(value: Any) -> datetime:
+    return floor_second(read_instant(value))
+
+
+_DATE = ("an ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z", _read_date)
+_NUMBER = ("a whole number of milliseconds", _read_milliseconds)
+_TEXT = ("a text", _read_text)
+_READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "call_direction": (f"one of {', '.join(DIRECTIONS)}", _read_direction),
+    "call_id": _TEXT,
+    "caller_id": _TEXT,
+    "cnam": _TEXT,
+    "dnis": _TEXT,
+    "duration:gte": _NUMBER,
+    "duration:lte": _NUMBER,
+    "extension": ("an extension number", _read_extension),
+    "start:gte": _DATE,
+    "start:lte": _DATE,
+}

@@ -1,0 +1,245 @@
+"""One run over the lists of an endpoint: what to read, in which order, and what goes to dlt.
+
+Every account's list, and every user's, has a cursor of its own in dlt's state. State moves behind the
+rows it speaks of, so it is loaded with them or not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+import dlt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vbc_source.access import Access
+from vbc_source.ahead import Ahead, Ended
+from vbc_source.columns import INSTANT
+from vbc_source.cursors import Cursors
+from vbc_source.endpoints import SELF, Endpoint
+from vbc_source.proof import Proof
+from vbc_source.reader import History, Place, Reader, Session, resolve
+from vbc_source.records import Rows
+from vbc_source.tables import TableMaker, write_access, write_proofs
+from vbc_source.windows import format_instant
+
+log = logging.getLogger(__name__)
+
+TABLE_ROWS = 20_000  # rows of several users that go to dlt together: few large tables are faster
+RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill costs no more than that
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A proven window's rows."""
+
+    place: Place
+    rows: pa.Table
+    proof: Proof[Rows]
+
+
+class Run:
+    """One run of a resource.
+
+    Args:
+        endpoint: of which lists.
+        reader: what to read with.
+        done: lists that earlier runs of the same round have read to their end; kept up here.
+        learn: told which account `self` is.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, reader: Reader, done: set[Place], learn: Callable[[str], None]
+    ) -> None:
+        self._endpoint, self._reader, self._done, self._learn = endpoint, reader, done, learn
+        self._settings = reader.settings
+        self._now, self._deadline = datetime.now(timezone.utc), time.monotonic() + RUN_SECONDS
+        self._span = self._settings.fixed_span(self._now, dlt.current.interval)
+        # a backfill neither reads nor writes state
+        state = dlt.current.resource_state() if self._span is None else {}
+        self._cursors = Cursors(state, self._settings.filters.label if endpoint.windowed else "")
+        self._metrics = dlt.current.resource_metrics()
+        self._access = Access(
+            endpoint,
+            skip_forbidden=self._settings.skip_forbidden,
+            cursors=self._cursors if self._span is None else None,
+            metrics=self._metrics,
+            now=self._now,
+        )
+        self._tables = TableMaker(endpoint, dlt.current.source_schema(), self._settings.privacy)
+        self._pending: list[_Batch] = []
+        self._edges: dict[Place, pa.Array] = {}
+        self._again: list[History] = []
+        self._known: set[Place] = set()  # what is asked for as `self` and was resolved
+        self._rows_name = "recordings" if endpoint.windowed else "jobs"
+        self._most = self._settings.rows_per_run if self._span is None else None
+        self._progressed = False
+
+    def read(self, histories: Sequence[History]) -> Iterator[Any]:
+        """Read lists side by side, and yield tables."""
+        todo = self._plan(histories)
+        while todo and not self._is_over():
+            yield from self._read_round(todo)
+            todo, self._again = self._again, []
+        yield from self._flush()
+        self._close(histories)
+
+    def _read_round(self, todo: list[History]) -> Iterator[Any]:
+        moved: set[Place] = set()
+        for history, item in self._read_ahead(todo):
+            if isinstance(item, Ended):
+                self._end(history, item.error)
+            elif history.place not in moved and not self._take(history, item):
+                moved.add(history.place)
+            if self._is_due():
+                yield from self._flush()
+            if self._is_over():
+                return
+
+    def _read_ahead(self, todo: list[History]) -> Iterator[tuple[History, Proof[Rows] | Ended]]:
+        threads = self._settings.max_concurrency
+        with Session(threads) as session:
+
+            def scan(history: History) -> Iterator[Proof[Rows]]:
+                return self._reader.scan(self._endpoint, history, self._now, session)
+
+            yield from Ahead(scan, threads, session.stop, self._reader.client.close).read(todo)
+
+    def _plan(self, histories: Sequence[History]) -> list[History]:
+        """Put lists without a cursor first, then those that the last round did not come to."""
+        planned = [self._plan_one(history) for history in histories if history.place not in self._done]
+        todo = [history for history in planned if history]
+        unread = set(self._cursors.unread)
+        todo.sort(key=lambda history: bool(unread) and str(history.place) not in unread)
+        if self._endpoint.windowed:
+            todo.sort(key=lambda history: self._cursors.find(history.expected) is not None)
+        return todo
+
+    def _plan_one(self, history: History) -> History | None:
+        place, settings = history.place, self._settings
+        expected = history.expected or self._cursors.expect(str(place), place.is_self)
+        if not self._endpoint.windowed:
+            return replace(history, expected=expected)
+        window = self._span or None
+        if self._span is None:
+            first = settings.first(self._now)
+            window = self._cursors.plan(expected, first, self._now, settings.lookback)
+        window = settings.filters.narrow(window)
+        return replace(history, expected=expected, window=window) if window else None
+
+    def _take(self, history: History, proof: Proof[Rows]) -> bool:
+        """Take a proven window in; False where `self` is another list than was planned for."""
+        place = resolve(history.place, proof)
+        if place is None:
+            log.warning("self has no %s yet, and the gateway does not say who it is", self._endpoint.name)
+            return True
+        if history.place.account == SELF:
+            self._learn(place.account)
+        if history.place.is_self and history.place not in self._known and self._span is None:
+            self._known.add(history.place)
+            self._cursors.remember(str(history.place), str(place))
+            if self._cursors.find(str(place)) != self._cursors.find(history.expected):
+                log.info("self is %s now: reading its own history", place)
+                moved = self._plan_one(replace(history, expected=str(place)))
+                self._again += [moved] if moved else []
+                return False
+        self._pending.append(_Batch(place, self._build(place, proof), proof))
+        if history.window and proof.window.end >= history.window.end:  # they come oldest first
+            self._done.add(history.place)
+        self._count(**{"windows": 1, "requests": proof.requests, self._rows_name: proof.total_items})
+        return True
+
+    def _count(self, **numbers: int) -> None:
+        for name, number in numbers.items():
+            self._metrics[name] = self._metrics.get(name, 0) + number
+
+    def _build(self, place: Place, proof: Proof[Rows]) -> pa.Table:
+        key = {"account_id": place.account, **({"user_id": place.user} if place.user else {})}
+        table = self._tables.build([page.rows for page in proof.pages], key)
+        if not self._endpoint.windowed:
+            return table
+        # neighbours share a second: what the window before brought of it is not sent twice
+        edge = self._edges.get(place, pa.array([], pa.int64()))
+        self._edges[place] = table["id"].filter(pc.greater_equal(table["start"], proof.window.end))
+        return table.filter(pc.invert(pc.is_in(table["id"], edge)))
+
+    def _end(self, history: History, error: Exception | None) -> None:
+        """Note that a list was read to its end, or why it was not."""
+        if any(again.place == history.place for again in self._again):
+            return
+        if error is None:
+            self._access.allow(history)
+            self._count(users=int(self._endpoint.windowed and self._endpoint.per_user))
+        if error is None or self._access.judge(history, error):
+            self._done.add(history.place)
+            self._progressed = True
+
+    def _is_due(self) -> bool:
+        """Whether what is there should go to dlt."""
+        most = TABLE_ROWS if self._endpoint.per_user else 0
+        return bool(self._pending) and sum(len(batch.rows) for batch in self._pending) >= most
+
+    def _is_over(self) -> bool:
+        """Whether this run has read as much as one run may, or will not get any further."""
+        if self._access.hopeless:
+            return True
+        full = self._metrics.get(self._rows_name, 0) >= (self._most or 0) or time.monotonic() > self._deadline
+        # what the lookback reads again is no progress: a run that ended there would end there for ever
+        return self._most is not None and full and self._progressed
+
+    def _flush(self) -> Iterator[Any]:
+        batches, self._pending = self._pending, []
+        if batches:
+            # in recent time most users have nothing new; one empty table still makes the table known
+            filled = [batch.rows for batch in batches if len(batch.rows)] or [batches[0].rows]
+            yield pa.concat_tables(filled, promote_options="default")
+            if self._endpoint.windowed:
+                proofs = [(batch.place, batch.proof) for batch in batches]
+                yield write_proofs(self._endpoint, proofs, self._settings.filters.label)
+                self._move_cursors(batches)
+            self._report(batches[-1])
+        if rows := self._access.take_rows():
+            yield write_access(rows)
+
+    def _move_cursors(self, batches: Sequence[_Batch]) -> None:
+        """Take over the newest `start` of each list that is not in the future."""
+        for batch in batches if self._span is None else ():
+            starts = batch.rows["start"]
+            newest = pc.max(starts.filter(pc.less_equal(starts, pa.scalar(self._now, INSTANT)))).as_py()
+            name, first = str(batch.place), self._settings.first(self._now)
+            before = self._cursors.find(name)
+            self._cursors.move(name, [newest] if newest else [], first, self._now)
+            self._progressed = self._progressed or before != self._cursors.find(name)
+
+    def _close(self, histories: Sequence[History]) -> None:
+        """End the run: the round is over, or it goes on in the next run, or something has failed.
+
+        Raises:
+            VbcError: a list could not be read, and there is nothing new to be loaded before that is said.
+        """
+        left = [history.place for history in histories if history.place not in self._done]
+        if self._access.failed and (self._most is None or not self._progressed):
+            self._done.clear()
+            self._access.check()
+        unfinished = self._access.failed or (bool(left) and self._is_over())
+        self._metrics["unfinished"] = int(unfinished)
+        if self._span is None:
+            self._cursors.leave_unread(map(str, left) if unfinished else ())
+        if not unfinished:
+            self._done.clear()
+
+    def _report(self, batch: _Batch) -> None:
+        log.info(
+            "%s: %s %s proven complete, %s up to %s, %s requests",
+            self._endpoint.name,
+            f"{self._metrics[self._rows_name]:,}",
+            self._rows_name,
+            f"user {batch.place.user}" if batch.place.user else f"account {batch.place.account}",
+            format_instant(batch.proof.window.end),
+            f"{self._metrics['requests']:,}",
+        )

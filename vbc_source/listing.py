@@ -1,0 +1,87 @@
+"""A list from the Provisioning API, refreshed whole: who has left it stays, marked as gone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import dlt
+import pyarrow as pa
+from dlt.common.schema import Schema
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+from vbc_source.columns import INSTANT
+from vbc_source.endpoints import Endpoint
+from vbc_source.privacy import Privacy
+from vbc_source.proof import Proof
+from vbc_source.records import Rows
+from vbc_source.tables import ARROW_TYPES, TableMaker
+
+log = logging.getLogger(__name__)
+
+GONE = "gone_at"  # when the list was first found without the row; null while it is in it
+
+
+class Listing:
+    """The rows of one account's list.
+
+    Args:
+        endpoint: users or extensions.
+        account: the real id.
+        privacy: what becomes of personal data.
+    """
+
+    def __init__(self, endpoint: Endpoint, account: str, privacy: Privacy) -> None:
+        self._endpoint, self._account, self._privacy = endpoint, account, privacy
+
+    def write(self, proof: Proof[Rows], now: datetime) -> Iterator[pa.Table]:
+        """Yield the rows of a list that was read whole, then those that have left it since.
+
+        Args:
+            proof: of the whole list.
+            now: when it was read.
+        """
+        schema = dlt.current.source_schema()
+        table = TableMaker(self._endpoint, schema, self._privacy).build(
+            [page.rows for page in proof.pages], {"account_id": self._account}
+        )
+        yield table.append_column(pa.field(GONE, INSTANT), pa.nulls(len(table), INSTANT))
+        log.info("%s of account %s: %s", self._endpoint.name, self._account, f"{len(table):,}")
+        if not len(table):
+            return  # an account without anybody has no API user either: rather nothing than all marked
+        gone = self._read_gone(schema, set(table[self._endpoint.shape.id_column].to_pylist()), now)
+        if gone is not None and len(gone):
+            log.info("%d of them have left", len(gone))
+            yield gone
+
+    def _read_gone(self, schema: Schema, present: set[str], now: datetime) -> pa.Table | None:
+        """Read back what was loaded of those who are not in the list any more."""
+        columns = {
+            name: ARROW_TYPES.get(str(column.get("data_type")), pa.string())
+            for name, column in schema.tables.get(self._endpoint.name, {}).get("columns", {}).items()
+            if column.get("data_type") and not name.startswith("_dlt")
+        }
+        key = self._endpoint.shape.id_column
+        if key not in columns or GONE not in columns:
+            return None  # nothing was loaded yet
+        try:
+            rows = [row for row in self._query(list(columns)) if row[key] not in present]
+        except DatabaseUndefinedRelation:
+            return None
+        except Exception as error:  # whatever a destination raises; the list itself is there
+            log.warning("cannot look up who has left: the destination answered %s", type(error).__name__)
+            return None
+        required = self._endpoint.primary_key
+        fields = [pa.field(name, kind, name not in required) for name, kind in columns.items()]
+        return pa.Table.from_pylist([{**row, GONE: now} for row in rows], pa.schema(fields))
+
+    def _query(self, names: list[str]) -> list[dict[str, Any]]:
+        with dlt.current.pipeline().sql_client() as client:
+            columns = ", ".join(map(client.escape_column_name, names))
+            table = client.make_qualified_table_name(self._endpoint.name)
+            account, gone = map(client.escape_column_name, ("account_id", GONE))
+            sql = f"SELECT {columns} FROM {table} WHERE {account} = %s AND {gone} IS NULL"  # noqa: S608 - names
+            rows = client.execute_sql(sql, self._account)
+        return [dict(zip(names, row, strict=True)) for row in rows or ()]
