@@ -1,0 +1,163 @@
+"""Who is measured: how each is started, and where its rows are afterwards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.environments import AIRBYTE, OWN, SCRIPT, SINGER, Environment
+
+SCRIPTS = Path(__file__).with_name("scripts")
+POSTGRES = "postgresql://postgres@127.0.0.1:5432/test"
+DATASET = "bench_vbc"
+TABLE = "company_recordings"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a contender has to do.
+
+    Attributes:
+        rows: how many recordings there are.
+        page_size: how many to ask for at once, and the most the server gives.
+        delay: seconds before a request is answered.
+        per_minute: requests a minute that the server allows, and that contenders are told to keep; 0 for any.
+        destination: `duckdb`, `postgres`, or `filesystem` for parquet files.
+    """
+
+    rows: int
+    page_size: int = 1000
+    delay: float = 0.0
+    per_minute: int = 0
+    destination: str = "duckdb"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a contender runs.
+
+    Attributes:
+        url: the fixture server.
+        folder: an empty folder.
+        start: oldest start to read, ISO.
+    """
+
+    url: str
+    folder: Path
+    start: str
+
+
+Command = Callable[[Work, Place], Sequence[str | Path]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One way to load the recordings.
+
+    Attributes:
+        name: as `--only` takes it.
+        label: as the results show it.
+        environment: where it is installed.
+        command: makes its command line.
+        table: the table that it loads into, in DuckDB.
+        page_size: what it asks for, whatever the work says; None where it follows the work.
+    """
+
+    name: str
+    label: str
+    environment: Environment
+    command: Command
+    table: str
+    page_size: int | None = None
+
+
+def make_environ(work: Work, place: Place) -> Mapping[str, str]:
+    """The environment variables of every contender."""
+    own = {
+        "SOURCES__VBC__BASE_URL": place.url,
+        "SOURCES__VBC__PAGE_SIZE": str(work.page_size),
+        **{f"SOURCES__VBC__CREDENTIALS__{name}": "bench" for name in _CREDENTIALS},
+        "DESTINATION__POSTGRES__CREDENTIALS": POSTGRES,
+        "DESTINATION__FILESYSTEM__BUCKET_URL": str(place.folder / "lake"),
+    }
+    if work.per_minute:
+        own["SOURCES__VBC__REQUESTS_PER_MINUTE"] = str(work.per_minute)
+    quiet = {"RUNTIME__DLTHUB_TELEMETRY": "false", "DO_NOT_TRACK": "1", "AIRBYTE_OFFLINE_MODE": "1"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+    return {**kept, **own, **quiet, "DLT_DATA_DIR": str(place.folder / "dlt"), "TMPDIR": str(place.folder)}
+
+
+_CREDENTIALS = ("CLIENT_ID", "CLIENT_SECRET", "USERNAME", "PASSWORD")
+_SETTINGS = ("SOURCES__", "DESTINATION__", "NORMALIZE__", "LOAD__", "EXTRACT__", "DATA_WRITER__")
+
+
+def _script(environment: Environment, name: str, variant: str = "", page_size: int | None = None) -> Command:
+    def command(work: Work, place: Place) -> Sequence[str | Path]:
+        given = {
+            "--url": place.url,
+            "--folder": place.folder,
+            "--page-size": str(page_size or work.page_size),
+            "--start": place.start,
+            "--per-minute": str(work.per_minute),
+            "--destination": work.destination,
+            "--variant": variant,
+        }
+        return [
+            environment.python,
+            SCRIPTS / f"{name}.py",
+            *(part for pair in given.items() for part in pair),
+        ]
+
+    return command
+
+
+def _sync(work: Work, place: Place) -> Sequence[str | Path]:
+    vbc = OWN.python.with_name("vbc")
+    options = ["--destination", work.destination, "--dataset", DATASET, "--start-date", place.start]
+    return [vbc, "sync", "--resources", TABLE, "--json", *options]
+
+
+_PEER_TABLE = f"peer.{TABLE}"
+
+CONTENDERS: Mapping[str, Contender] = {
+    contender.name: contender
+    for contender in (
+        Contender("sync", "`vbc sync`", OWN, _sync, f"vbc.{DATASET}.{TABLE}"),
+        Contender(
+            "connector",
+            "the connector, from Python",
+            OWN,
+            _script(OWN, "connector"),
+            f"vbc.{DATASET}.{TABLE}",
+        ),
+        Contender("floor", "floor: `http.client` + DuckDB's JSON reader", OWN, _script(OWN, "floor"), TABLE),
+        Contender("bare", "bare script: `requests` + pandas", SCRIPT, _script(SCRIPT, "bare"), TABLE),
+        Contender(
+            "tutorial",
+            "the same, ten a page: the vendor's tutorial",
+            SCRIPT,
+            _script(SCRIPT, "bare", page_size=10),
+            TABLE,
+            page_size=10,
+        ),
+        Contender("singer", "Singer tap and target", SINGER, _script(SINGER, "singer_pipe"), _PEER_TABLE),
+        Contender(
+            "rest_api", "dlt `rest_api` as it comes", OWN, _script(OWN, "rest_api_source"), _PEER_TABLE
+        ),
+        Contender(
+            "rest_api_parquet",
+            "dlt `rest_api`, tuned: parquet",
+            OWN,
+            _script(OWN, "rest_api_source", variant="parquet"),
+            _PEER_TABLE,
+        ),
+        Contender(
+            "airbyte", "Airbyte declarative source", AIRBYTE, _script(AIRBYTE, "airbyte_source"), _PEER_TABLE
+        ),
+    )
+}
+
+EMPTY_DLT = Contender("empty_dlt", "`import dlt` and an empty run", OWN, _script(OWN, "empty_dlt"), "")
+SYNC = CONTENDERS["sync"]

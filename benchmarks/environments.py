@@ -1,0 +1,95 @@
+"""The virtual environments that contenders run in, made when they are first needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / ".venv-bench"
+INSTALL_SECONDS = 900
+_VERSIONS = """
+import sys
+from importlib.metadata import PackageNotFoundError, version
+for name in sys.argv[1:]:
+    try:
+        print(f"{name} {version(name)}")
+    except PackageNotFoundError:
+        pass
+"""
+
+
+class NotInstalled(Exception):
+    """An environment could not be made; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A virtual environment.
+
+    Attributes:
+        name: its folder.
+        requirements: the file it is made from; None for the connector's own, which is there.
+        shown: packages whose versions the results name.
+    """
+
+    name: str
+    requirements: str | None
+    shown: tuple[str, ...]
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return Path(sys.executable) if self.requirements is None else FOLDER / self.name / "bin" / "python"
+
+    def prepare(self) -> None:
+        """Install what is pinned, unless that was done before.
+
+        Raises:
+            NotInstalled: it does not install.
+        """
+        reason = _install(self)
+        if reason:
+            raise NotInstalled(reason)
+
+    def read_versions(self) -> list[str]:
+        """Name and version of the packages that matter."""
+        command = [self.python, "-c", _VERSIONS, *self.shown]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
+
+
+OWN = Environment("connector", None, ("vbc-source", "dlt", "duckdb", "pyarrow", "msgspec", "requests"))
+SCRIPT = Environment("script", "requirements.txt", ("requests", "pandas", "duckdb"))
+SINGER = Environment(
+    "singer", "requirements-singer.txt", ("singer-sdk", "target-duckdb", "msgspec", "duckdb")
+)
+AIRBYTE = Environment("airbyte", "requirements-airbyte.txt", ("airbyte", "airbyte-cdk", "pandas", "duckdb"))
+ALL = (OWN, SCRIPT, SINGER, AIRBYTE)
+
+
+@cache
+def _install(environment: Environment) -> str:
+    if environment.requirements is None:
+        return ""
+    wanted = Path(__file__).with_name(environment.requirements)
+    mark = FOLDER / environment.name / ".installed"
+    if mark.exists() and mark.read_text() == wanted.read_text():
+        return ""
+    print(f"Installing {wanted.name} …", flush=True)
+    commands: list[Sequence[str | Path]] = [
+        [sys.executable, "-m", "venv", "--clear", FOLDER / environment.name],
+        [environment.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", wanted],
+    ]
+    try:
+        for command in commands:
+            subprocess.run(command, capture_output=True, text=True, check=True, timeout=INSTALL_SECONDS)
+    except subprocess.CalledProcessError as error:
+        return f"does not install: {(error.stderr.strip().splitlines() or ['no reason given'])[-1][:200]}"
+    except subprocess.TimeoutExpired:
+        return f"does not install within {INSTALL_SECONDS} s"
+    mark.write_text(wanted.read_text())
+    return ""

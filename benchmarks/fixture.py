@@ -1,0 +1,56 @@
+"""The fixture server as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+from benchmarks.environments import ROOT
+
+
+class Fixture:
+    """Serves so many recordings for as long as a `with` block lasts.
+
+    Args:
+        rows: how many.
+        quiet_hours: how long ago the newest one began.
+    """
+
+    def __init__(self, rows: int, quiet_hours: int = 0) -> None:
+        self._command = [sys.executable, "-m", "benchmarks.server", "--rows", str(rows)]
+        self._command += ["--quiet-hours", str(quiet_hours)]
+        self.rows = rows
+        self.url = ""
+
+    def __enter__(self) -> Fixture:
+        """Start it; ends when it answers."""
+        self._server = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self.url = self._server.stdout.readline().strip() if self._server.stdout else ""
+        if not self.url:
+            raise RuntimeError("the fixture server did not start")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+        self._server.terminate()
+        self._server.wait()
+
+    def set(self, cap: int, delay: float, per_minute: int) -> None:
+        """Set the largest page, the latency in seconds and the quota, and begin to count anew."""
+        self._ask("/control?" + urlencode({"cap": cap, "delay": delay, "per_minute": per_minute}))
+
+    def take_stats(self) -> dict[str, int]:
+        """What was asked since."""
+        stats: dict[str, int] = self._ask("/stats")
+        return stats
+
+    def _ask(self, path: str) -> Any:
+        with urlopen(self.url + path, timeout=30) as answer:
+            return json.load(answer)
