@@ -22,7 +22,7 @@ from vbc_source.reader import History
 
 log = logging.getLogger(__name__)
 
-MOST_FAILURES = 3  # lists in a row that cannot be read, after which the others are not tried
+MOST_FAILURES = 3  # lists in a row that the gateway fails at, after which the others are not tried
 MOST_NAMED = 10  # users that an error names
 MAY_BE_ALONE = (Forbidden, NotFound, Unavailable, ScanFailed)  # what may concern one list and no other
 NO_SUCH_PATH = 900906  # what the gateway says of a path it does not know, whoever's list it is
@@ -81,7 +81,8 @@ class Access:
             self._note(history, "not_found" if vanished else "forbidden", error)
             return True
         self._failures.append((history, error))
-        self._in_a_row += 1
+        # a refusal says nothing of the next list, and costs one request
+        self._in_a_row += not isinstance(error, Forbidden)
         return False
 
     def check(self) -> None:

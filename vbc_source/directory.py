@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -66,7 +67,7 @@ class Directory:
         return None
 
     def read_list(self, endpoint: Endpoint, account: str, run: str, now: datetime) -> Proof[Rows]:
-        """Read an account's list whole, once a run.
+        """Read an account's list whole, once a run; a list of several pages twice.
 
         Args:
             endpoint: users or extensions.
@@ -81,8 +82,17 @@ class Directory:
         if key not in self._lists:
             self._lists = {known: proof for known, proof in self._lists.items() if known[-1] == run}
             with advising():
-                self._lists[key] = self._reader.read_whole(endpoint, Place(account), now)
+                self._lists[key] = self._read_all(endpoint, Place(account), now)
         return self._lists[key]
+
+    def _read_all(self, endpoint: Endpoint, place: Place, now: datetime) -> Proof[Rows]:
+        proof = self._reader.read_whole(endpoint, place, now)
+        if len(proof.pages) == 1:
+            return proof
+        # where one leaves while another comes the counts agree, and a third who moved to the page
+        # before was not seen: whoever is in either of two readings is there
+        again = self._reader.read_whole(endpoint, place, now)
+        return replace(again, pages=(*again.pages, *proof.pages))
 
     def users(self, account: str, run: str, now: datetime) -> dict[str, str]:
         """Give the users of an account, by id, with their names."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -44,6 +44,7 @@ class Listing:
             now: when it was read.
         """
         schema = dlt.current.source_schema()
+        columns = self._find_columns(schema)  # before dlt adds those that come with this list
         table = TableMaker(self._endpoint, schema, self._privacy).build(
             [page.rows for page in proof.pages], {"account_id": self._account}
         )
@@ -51,18 +52,22 @@ class Listing:
         log.info("%s of account %s: %s", self._endpoint.name, self._account, f"{len(table):,}")
         if not len(table):
             return  # an account without anybody has no API user either: rather nothing than all marked
-        gone = self._read_gone(schema, set(table[self._endpoint.shape.id_column].to_pylist()), now)
+        gone = self._read_gone(columns, set(table[self._endpoint.shape.id_column].to_pylist()), now)
         if gone is not None and len(gone):
             log.info("%d of them have left", len(gone))
             yield gone
 
-    def _read_gone(self, schema: Schema, present: set[str], now: datetime) -> pa.Table | None:
-        """Read back what was loaded of those who are not in the list any more."""
-        columns = {
+    def _find_columns(self, schema: Schema) -> dict[str, pa.DataType]:
+        return {
             name: ARROW_TYPES.get(str(column.get("data_type")), pa.string())
             for name, column in schema.tables.get(self._endpoint.name, {}).get("columns", {}).items()
             if column.get("data_type") and not name.startswith("_dlt")
         }
+
+    def _read_gone(
+        self, columns: Mapping[str, pa.DataType], present: set[str], now: datetime
+    ) -> pa.Table | None:
+        """Read back what was loaded of those who are not in the list any more."""
         key = self._endpoint.shape.id_column
         if key not in columns or GONE not in columns:
             return None  # nothing was loaded yet

@@ -22,7 +22,7 @@ from vbc_source.listing import Listing
 from vbc_source.privacy import Privacy
 from vbc_source.reader import History, Place, Reader
 from vbc_source.settings import ALL, BASE_URL, RECORDING_API, Instant, Settings, check_settings
-from vbc_source.tables import split_children
+from vbc_source.tables import MERGE_DISTINCT, split_children
 
 log = logging.getLogger(__name__)
 qualify_same_names()
@@ -156,9 +156,13 @@ class Resources:
         else:
             yield from Listing(endpoint, account, self._settings.privacy).write(proof, now)
 
+    @property
+    def _stateless(self) -> bool:
+        """Whether the run is a backfill, which neither reads nor writes state: looking into it writes."""
+        return self._settings.end is not None or self._settings.use_interval
+
     def _find_accounts(self) -> list[str]:
-        stateless = self._settings.end or self._settings.use_interval
-        state = {} if stateless else dlt.current.source_state().setdefault("accounts", {})
+        state = {} if self._stateless else dlt.current.source_state().setdefault("accounts", {})
         found = [self._directory.find_account(asked, state) for asked in self._settings.accounts]
         return list(dict.fromkeys(found))
 
@@ -190,7 +194,7 @@ class Resources:
         owners = []
         for account in self._find_accounts():
             users = self._list_users_of(account)
-            known = dlt.current.resource_state().get(f"{account}/{SELF}", "").partition("/")[2]
+            known = "" if self._stateless else _find_own_user(account)
             own = Place(account, SELF)
             asked = {history.place.user for history in users}
             owners += users if asked & {known, SELF} else [*users, History(own)]
@@ -204,10 +208,15 @@ def _make_resource(
         read,
         name=endpoint.name,
         primary_key=endpoint.primary_key,
-        write_disposition="merge",
+        write_disposition=MERGE_DISTINCT if endpoint.windowed else "merge",
         selected=selected,
     )
     return resource.add_step(split_children(endpoint, privacy)) if endpoint.shape.lists else resource
+
+
+def _find_own_user(account: str) -> str:
+    """Say which user of an account `self` was the last time; empty where that is not known."""
+    return str(dlt.current.resource_state().get(f"{account}/{SELF}", "")).partition("/")[2]
 
 
 def _name_run() -> str:
