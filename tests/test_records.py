@@ -822,8 +822,8 @@ def test_every_value_of_a_list_is_found_again(
 ) -> None:
     pages, by_id = case
     tables = split_lists(load(*pages), KEY)
-    for name, items in LISTS.items():
-        (value_name,) = items.columns
+    for name, kinds in LISTS.items():
+        (value_name,) = kinds.columns
         table = tables[name]
         rows = list(enumerate(table.to_pylist()))
         for id_, fields in by_id.items():

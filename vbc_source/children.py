@@ -103,4 +103,4 @@ def _read_object(text: str | None, plain: str) -> dict[str, Any]:
 
 
 def _count(rows: Any) -> pa.Array:
-    return pa.array(range(len(rows)), pa.int64())
+    return pa.arange(0, len(rows))

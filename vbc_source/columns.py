@@ -40,6 +40,8 @@ def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, p
             return {name: pc.cast(pa.array(values, pa.string()), INSTANT)}
         if pa.types.is_boolean(kind) or set(map(type, values)) <= {_NATIVE[kind], type(None)}:
             return {name: pa.array(values, kind)}
+        if kind == pa.string() and set(map(type, values)) <= {str, int, type(None)}:
+            return {name: pa.array([str(value) if type(value) is int else value for value in values], kind)}
     except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, OverflowError):
         pass
     convert: Callable[[Any], Any] = _CONVERT.get(kind, to_text)

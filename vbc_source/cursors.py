@@ -3,6 +3,7 @@
     cursors   by list (`549825`, `549825/745249`), the newest `start` that was loaded
     since     by list, where its history begins
     self      the list that `self` stood for the last time; `self/self` for a user's
+    digests   by list, what the last run read where one answer held it: the same again is not loaded
     unread    lists that a round which ended early had not come to
     barred    lists of users that could not be read, with the reason
 
@@ -69,6 +70,17 @@ class Cursors:
             since = self._state.setdefault("since", {})
             since[self.key(name)] = min(since.get(self.key(name), NEVER), format_instant(first))
             self._state.setdefault("cursors", {})[self.key(name)] = format_instant(cursor)
+
+    def recall(self, name: str) -> str:
+        """What of a list was loaded last, as a digest; empty where that is not known."""
+        return str(self._state.get("digests", {}).get(self.key(name), ""))
+
+    def note(self, name: str, digest: str) -> None:
+        """Keep what of a list was loaded last; with an empty digest it is forgotten."""
+        if digest:
+            self._state.setdefault("digests", {})[self.key(name)] = digest
+        else:
+            self._state.get("digests", {}).pop(self.key(name), None)
 
     @property
     def unread(self) -> list[str]:

@@ -24,7 +24,7 @@ from vbc_source.cursors import Cursors
 from vbc_source.endpoints import SELF, Endpoint
 from vbc_source.proof import Proof
 from vbc_source.reader import History, Place, Reader, Session, resolve
-from vbc_source.records import Rows
+from vbc_source.records import Rows, digest
 from vbc_source.tables import TableMaker, write_access, write_proofs
 from vbc_source.windows import format_instant
 
@@ -36,11 +36,12 @@ RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """A proven window's rows."""
+    """A proven window's rows; `digest` tells them from others where they are all that was asked for."""
 
     place: Place
     rows: pa.Table
     proof: Proof[Rows]
+    digest: str
 
 
 class Run:
@@ -64,6 +65,7 @@ class Run:
         state = dlt.current.resource_state() if self._span is None else {}
         self._cursors = Cursors(state, self._settings.filters.label if endpoint.windowed else "")
         self._metrics = dlt.current.resource_metrics()
+        self._metrics.clear()  # a source that runs again keeps those of the run before
         self._access = Access(
             endpoint,
             skip_forbidden=self._settings.skip_forbidden,
@@ -73,7 +75,8 @@ class Run:
         )
         self._tables = TableMaker(endpoint, dlt.current.source_schema(), self._settings.privacy)
         self._pending: list[_Batch] = []
-        self._edges: dict[Place, pa.Array] = {}
+        self._owners: dict[Place, Place] = {}  # of the rows: as whom they were asked for
+        self._before: dict[Place, pa.Array] = {}  # ids of the window before
         self._again: list[History] = []
         self._known: set[Place] = set()  # what is asked for as `self` and was resolved
         self._rows_name = "recordings" if endpoint.windowed else "jobs"
@@ -138,6 +141,8 @@ class Run:
         if place is None:
             log.warning("self has no %s yet, and the gateway does not say who it is", self._endpoint.name)
             return True
+        if self._owners.setdefault(place, history.place) != history.place:
+            return True  # asked for by its number and as `self`: one of them brings it
         if history.place.account == SELF:
             self._learn(place.account)
         if history.place.is_self and history.place not in self._known and self._span is None:
@@ -148,7 +153,9 @@ class Run:
                 moved = self._plan_one(replace(history, expected=str(place)))
                 self._again += [moved] if moved else []
                 return False
-        self._pending.append(_Batch(place, self._build(place, proof), proof))
+        rows, whole = self._build(place, proof), history.window in (proof.window, None)
+        told = digest(rows, self._endpoint.shape.id_column) if whole and self._span is None else ""
+        self._pending.append(_Batch(place, rows, proof, told))
         if history.window and proof.window.end >= history.window.end:  # they come oldest first
             self._done.add(history.place)
         self._count(**{"windows": 1, "requests": proof.requests, self._rows_name: proof.total_items})
@@ -163,10 +170,10 @@ class Run:
         table = self._tables.build([page.rows for page in proof.pages], key)
         if not self._endpoint.windowed:
             return table
-        # neighbours share a second: what the window before brought of it is not sent twice
-        edge = self._edges.get(place, pa.array([], pa.int64()))
-        self._edges[place] = table["id"].filter(pc.greater_equal(table["start"], proof.window.end))
-        return table.filter(pc.invert(pc.is_in(table["id"], edge)))
+        # neighbours share a second: what the window before brought is not sent twice
+        before = self._before.get(place)
+        self._before[place] = table["id"].combine_chunks()
+        return table.filter(pc.invert(pc.is_in(table["id"], before))) if before is not None else table
 
     def _end(self, history: History, error: Exception | None) -> None:
         """Note that a list was read to its end, or why it was not."""
@@ -194,17 +201,23 @@ class Run:
 
     def _flush(self) -> Iterator[Any]:
         batches, self._pending = self._pending, []
+        # what a run finds as it was loaded already, as most do in the lookback, is not loaded again
+        news = [batch for batch in batches if not batch.digest or batch.digest != self._recall(batch)]
+        if news:
+            yield pa.concat_tables([batch.rows for batch in news], promote_options="default")
+        if batches and self._endpoint.windowed:
+            proofs = [(batch.place, batch.proof) for batch in batches]
+            yield write_proofs(self._endpoint, proofs, self._settings.filters.label)
+            self._move_cursors(batches)
+        for batch in news if self._span is None else ():
+            self._cursors.note(str(batch.place), batch.digest)
         if batches:
-            # in recent time most users have nothing new; one empty table still makes the table known
-            filled = [batch.rows for batch in batches if len(batch.rows)] or [batches[0].rows]
-            yield pa.concat_tables(filled, promote_options="default")
-            if self._endpoint.windowed:
-                proofs = [(batch.place, batch.proof) for batch in batches]
-                yield write_proofs(self._endpoint, proofs, self._settings.filters.label)
-                self._move_cursors(batches)
             self._report(batches[-1])
         if rows := self._access.take_rows():
             yield write_access(rows)
+
+    def _recall(self, batch: _Batch) -> str:
+        return self._cursors.recall(str(batch.place))
 
     def _move_cursors(self, batches: Sequence[_Batch]) -> None:
         """Take over the newest `start` of each list that is not in the future."""

@@ -16,7 +16,7 @@ from vbc_source.columns import INSTANT
 from vbc_source.endpoints import Endpoint
 from vbc_source.privacy import Privacy
 from vbc_source.proof import Proof
-from vbc_source.records import Rows
+from vbc_source.records import Rows, digest
 from vbc_source.tables import ARROW_TYPES, TableMaker
 
 log = logging.getLogger(__name__)
@@ -48,8 +48,13 @@ class Listing:
         table = TableMaker(self._endpoint, schema, self._privacy).build(
             [page.rows for page in proof.pages], {"account_id": self._account}
         )
-        yield table.append_column(pa.field(GONE, INSTANT), pa.nulls(len(table), INSTANT))
         log.info("%s of account %s: %s", self._endpoint.name, self._account, f"{len(table):,}")
+        loaded = dlt.current.resource_state().setdefault("digests", {})
+        told = digest(table, self._endpoint.shape.id_column)
+        if loaded.get(self._account) == told:
+            return  # as it was loaded last
+        yield table.append_column(pa.field(GONE, INSTANT), pa.nulls(len(table), INSTANT))
+        loaded[self._account] = told
         if not len(table):
             return  # an account without anybody has no API user either: rather nothing than all marked
         gone = self._read_gone(columns, set(table[self._endpoint.shape.id_column].to_pylist()), now)

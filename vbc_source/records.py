@@ -8,6 +8,7 @@ variants (`duration__v_text`); a field that is not known becomes a column. Nothi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -51,12 +52,10 @@ class Rows:
 @cache
 def _decoders(shape: Shape) -> tuple[Decoder, Decoder]:
     """A decoder of what is known, and one of any fields."""
-    known = msgspec.defstruct(
-        "Row",
-        [(name, Any, None) for name in (*_names(shape), *shape.nested, *shape.ignored, "_links")],
-        forbid_unknown_fields=True,
-        gc=False,
-    )
+    # a list is mostly the same as many others, and one link a page is enough: neither is decoded here
+    undecoded = (*shape.lists, "_links")
+    fields = [(name, msgspec.Raw if name in undecoded else Any, None) for name in _names(shape)]
+    known = msgspec.defstruct("Row", fields, forbid_unknown_fields=True, gc=False)
     return _decoder(shape, known), _decoder(shape, dict[str, Any])
 
 
@@ -79,7 +78,7 @@ def _decoder(shape: Shape, row: Any) -> Decoder:
 def _names(shape: Shape) -> list[str]:
     inside = tuple(f"{name}_" for name in shape.nested)
     own = [name for name in shape.fields if not name.startswith(inside)] if inside else shape.fields
-    return [shape.id, *own, *shape.lists]
+    return [shape.id, *own, *shape.lists, *shape.nested, *shape.ignored, "_links"]
 
 
 def read_page(body: bytes, shape: Shape = RECORDING) -> Page[Rows]:
@@ -107,7 +106,7 @@ def read_page(body: bytes, shape: Shape = RECORDING) -> Page[Rows]:
     for name, kind in shape.fields.items():
         table |= build_column(name, columns.pop(name, []) or [None] * len(rows), kind)
     for name in shape.lists:
-        table[name] = build_list(columns.pop(name))
+        table[name] = _read_lists(columns.pop(name))
     size = answer.page_size
     return Page(
         total_items=answer.total_items,
@@ -127,16 +126,26 @@ def _whole_seconds(instants: pa.Array | None, count: int) -> list[int | None]:
 
 
 def _take_columns(rows: Sequence[Any], shape: Shape) -> Columns:
-    names = [*_names(shape), *shape.nested, *shape.ignored]
+    names = _names(shape)
     if rows and isinstance(rows[0], dict):
-        seen = dict.fromkeys(name for row in rows for name in row if name != "_links")
-        names = list(dict.fromkeys([*names, *seen]))
+        names = list(dict.fromkeys([*names, *(name for row in rows for name in row)]))
         columns = {name: list(map(methodcaller("get", name), rows)) for name in names}
     else:
         columns = {name: list(map(attrgetter(name), rows)) for name in names}
+    columns.pop("_links")
     for name in shape.nested:
         columns |= _flatten(name, columns.pop(name))
     return columns
+
+
+def _read_lists(values: list[Any]) -> pa.Array:
+    """Build a column of lists; those that were not decoded are, each distinct one once."""
+    if not any(type(value) is msgspec.Raw for value in values):
+        return build_list(values)
+    coded = pa.array([b"null" if value is None else bytes(value) for value in values]).dictionary_encode()
+    return build_list([msgspec.json.decode(text) for text in coded.dictionary.to_pylist()]).take(
+        coded.indices
+    )
 
 
 def _flatten(name: str, values: list[Any]) -> Columns:
@@ -163,7 +172,8 @@ def _read_ids(values: list[Any], shape: Shape) -> list[Any]:
 
 def _links_of(rows: Sequence[Any]) -> Any:
     first = rows[0] if rows else None
-    return first.get("_links") if isinstance(first, dict) else getattr(first, "_links", None)
+    links = first.get("_links") if isinstance(first, dict) else getattr(first, "_links", None)
+    return msgspec.json.decode(links) if isinstance(links, msgspec.Raw) else links
 
 
 def _read_self_link(links: Any) -> str | None:
@@ -216,9 +226,20 @@ def _hide_personal(table: pa.Table, shape: Shape, privacy: Privacy) -> dict[str,
     return {name: privacy.hide_column(table[name]) for name in names}
 
 
+def digest(table: pa.Table, id_column: str) -> str:
+    """Tell tables apart by what they hold, whatever the order of their rows."""
+    sink = pa.BufferOutputStream()
+    ordered = table.sort_by(id_column).combine_chunks()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(ordered)
+    return hashlib.blake2b(sink.getvalue(), digest_size=8).hexdigest()
+
+
 def _drop_repeated(table: pa.Table, id_column: str) -> pa.Table:
+    if pc.count_distinct(table[id_column]).as_py() == len(table):
+        return table
     rows = {id_: row for row, id_ in reversed(list(enumerate(table[id_column].to_pylist())))}
-    return table if len(rows) == len(table) else table.take(sorted(rows.values()))
+    return table.take(sorted(rows.values()))
 
 
 def nullable(columns: Mapping[str, Any], required: Sequence[str]) -> pa.Table:

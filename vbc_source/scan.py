@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 from math import ceil
 from typing import Generic
 
@@ -27,10 +28,11 @@ from vbc_source.windows import SECOND, Window, floor_second
 log = logging.getLogger(__name__)
 
 SMALLER_PAGES = (100, 10)  # what to ask for when a page size is refused; 10 is the API's default
-WINDOW_ROWS, WINDOW_PAGES = 25_000, 100  # a settled window that holds more is cut
+WINDOW_ROWS, WINDOW_PAGES = 50_000, 100  # a settled window that holds more is cut
 FILL = 0.75  # how full the pieces are meant to be: calls are not spread evenly
 MOST_MENDED = 5  # seconds of a window that are read by themselves; with more, the window is cut
 MOST_ATTEMPTS = 12  # readings of one span that cannot be cut any more, before it is given up
+ASKED_EARLY = 4  # windows whose first page is asked for before their turn
 FEW_ATTEMPTS = 3  # after so many, readings of a crowded second are put together even in recent time
 
 Fetch = Callable[[Window, int, int], Page[Rows]]
@@ -67,6 +69,7 @@ class Scan(Generic[Rows]):
         self._fetch, self._pool, self._settled_before = fetch, pool, floor_second(settled_before)
         self.habits = habits
         self._requests = 0
+        self._early: dict[Window, Future[Page[Rows]]] = {}  # first pages that were asked for in advance
 
     def read(self, window: Window) -> Iterator[Proof[Rows]]:
         """Read a span and yield its proven windows, oldest first; too large ones are cut.
@@ -83,6 +86,7 @@ class Scan(Generic[Rows]):
             if pieces := self._cut(part, first):
                 todo += reversed([(piece, attempt, 1) for piece in pieces])
                 continue
+            self._ask_early(window for window, *_ in reversed(todo))
             reading = self._read_pages(part, Reading(first, earlier))
             earlier = []
             if reading.complete:
@@ -96,6 +100,13 @@ class Scan(Generic[Rows]):
             if reading.agreed and not part.divisible and (settled or same > FEW_ATTEMPTS):
                 earlier = reading.pages
             todo += reversed([(piece, attempt + 1, same) for piece in pieces])
+
+    def _ask_early(self, windows: Iterator[Window]) -> None:
+        """Ask for the first pages of the windows that come next, so that no thread waits for one alone."""
+        base, size = self.habits.page_base, self.habits.page_size
+        for window in islice(windows, ASKED_EARLY if base is not None else 0):
+            if window not in self._early:
+                self._early[window] = self._pool.submit(self._fetch, window, base or 0, size)
 
     def _first_page(self, window: Window) -> Page[Rows]:
         """Ask for a window's first page, finding out how the server counts and what it allows."""
@@ -118,6 +129,9 @@ class Scan(Generic[Rows]):
     def _page_as_allowed(self, window: Window) -> Page[Rows]:
         while True:
             try:
+                if early := self._early.pop(window, None):
+                    self._requests += 1
+                    return early.result()
                 return self._page(window, 1 if self.habits.page_base is None else self.habits.page_base)
             except BadRequest:
                 smaller = [size for size in SMALLER_PAGES if size < self.habits.page_size]

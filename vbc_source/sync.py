@@ -16,6 +16,7 @@ from typing import Any
 import dlt
 import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.pipeline import ExtractInfo
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.extract import DltSource
 from filelock import FileLock, Timeout
@@ -30,7 +31,7 @@ LOCK_SECONDS = 600
 PLACE = "vbc_place"  # in dlt's local state: where this pipeline loaded last
 MEMORY_LIMIT = "80MB"  # DuckDB's own; what does not fit goes to disk. Its default is most of the machine
 M_MMAP_THRESHOLD = -3  # glibc's name for it; larger blocks are given back when they are freed
-ROWS_PER_RUN = 100_000  # recordings loaded at once, so that memory stays bounded whatever the backlog
+ROWS_PER_RUN = 250_000  # recordings loaded at once, so that memory stays bounded whatever the backlog
 
 
 class WrongUsage(VbcError):
@@ -156,8 +157,10 @@ def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
             pipeline.run()
         unfinished = True
         while unfinished:
-            pipeline.run(source)
-            metrics = list(_resource_metrics(pipeline))
+            metrics = list(_count(pipeline.extract(source)))
+            pipeline.normalize()
+            with _hold_database(pipeline):
+                pipeline.load()
             found += metrics
             unfinished = any(counted.get("unfinished") for counted in metrics)
     return Outcome(
@@ -187,13 +190,21 @@ def _give_memory_back() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 256 * 1024)
 
 
-def _resource_metrics(pipeline: dlt.Pipeline) -> Iterator[dict[str, Any]]:
-    trace = pipeline.last_trace
-    info = trace.last_extract_info if trace else None
-    for steps in info.metrics.values() if info else ():
+@contextmanager
+def _hold_database(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Keep a DuckDB file open for a load: else each of dlt's clients writes all of it out at its end."""
+    if pipeline.destination.destination_name != "duckdb":
+        yield
+        return
+    with pipeline.sql_client():
+        yield
+
+
+def _count(info: ExtractInfo) -> Iterator[dict[str, Any]]:
+    for steps in info.metrics.values():
         for step in steps:
             for resource in step["resource_metrics"].values():
-                yield resource.custom_metrics or {}
+                yield dict(resource.custom_metrics or {})  # a copy: the next run counts in the same place
 
 
 @contextmanager
