@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.environments import AIRBYTE, OWN, SCRIPT, SINGER, Environment
 
 SCRIPTS = Path(__file__).with_name("scripts")
-POSTGRES = "postgresql://postgres@127.0.0.1:5432/test"
+POSTGRES = "postgresql://postgres:unused@127.0.0.1:5432/test"  # dlt wants a password, the server does not
 DATASET = "bench_vbc"
 TABLE = "company_recordings"
 

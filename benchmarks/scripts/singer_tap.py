@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator
+from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 
 import requests
@@ -10,6 +13,7 @@ from singer_sdk import RESTStream, Tap
 from singer_sdk import typing as th
 from singer_sdk.authenticators import BearerTokenAuthenticator
 from singer_sdk.contrib.msgspec import MsgSpecWriter
+from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.pagination import PageNumberPaginator
 
 
@@ -19,6 +23,11 @@ class Pages(PageNumberPaginator):
     def has_more(self, response: requests.Response) -> bool:
         """Whether there is a page behind this one."""
         return self.current_value < int(response.json()["total_pages"])
+
+
+def _read_wait(error: RetriableAPIError) -> float:
+    told = error.response.headers.get("Retry-After") if error.response is not None else None
+    return max(0.0, parsedate_to_datetime(told).timestamp() - time.time()) if told else 2.0
 
 
 class CompanyRecordings(RESTStream):
@@ -60,6 +69,10 @@ class CompanyRecordings(RESTStream):
     def get_new_paginator(self) -> Pages:
         """Count from 1."""
         return Pages(start_value=1)
+
+    def backoff_wait_generator(self) -> Generator[float, None, None]:
+        """Wait as long as the server says, as the code samples of singer-sdk show."""
+        return self.backoff_runtime(value=_read_wait)
 
     def get_url_params(self, context: Any, next_page_token: int | None) -> dict[str, Any]:
         """Ask for one page of what is new."""
