@@ -3,16 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-slow bench lint clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## load an invented call centre into vbc.duckdb; again: load what has arrived since
 	$(BIN)/vbc demo
 
-test: $(VENV)/.dev ## all tests
+test: $(VENV)/.dev ## the everyday tests
 	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.dev ## the tests that are large: hundreds of thousands of recordings, kills by the dozen
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.dev ## measure against other ways to load the same, and write benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
 
 lint: $(VENV)/.dev ## form, lint and types
 	$(BIN)/ruff format --check .

@@ -1,0 +1,85 @@
+"""Requests in flight: more while answers come quickly, fewer when the gateway complains, never too many."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from vbc_source.slots import FIRST, Slots
+
+PATIENCE = 20  # seconds until a test that hangs gives up
+
+
+def test_quick_answers_raise_the_number_to_the_limit_and_no_further() -> None:
+    slots = Slots(8)
+    seen = [slots.allowed]
+    for _ in range(200):
+        slots.answered(0.05)
+        seen.append(slots.allowed)
+    assert seen[0] == FIRST
+    assert sorted(seen) == seen
+    assert seen[-1] == 8
+    assert seen.index(8) < 40  # so soon
+
+
+def test_answers_that_become_slow_raise_nothing() -> None:
+    slots = Slots(8)
+    slots.answered(0.05)
+    before = slots.allowed
+    for _ in range(20):
+        slots.answered(5.0)
+    assert slots.allowed == before
+
+
+def test_trouble_halves_the_number_but_leaves_one() -> None:
+    slots = Slots(8)
+    for _ in range(200):
+        slots.answered(0.05)
+    seen = []
+    for _ in range(5):
+        slots.troubled()
+        seen.append(slots.allowed)
+    assert seen == [4, 2, 1, 1, 1]
+    slots.answered(0.05)
+    assert slots.allowed == 2
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_no_more_are_in_flight_than_allowed(most: int) -> None:
+    slots, lock = Slots(most), threading.Lock()
+    inside, highest = 0, 0
+
+    def work() -> None:
+        nonlocal inside, highest
+        for _ in range(50):
+            with slots.hold():
+                with lock:
+                    inside += 1
+                    highest = max(highest, inside)
+                slots.answered(0.001)
+                with lock:
+                    inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert highest <= most
+
+
+def test_closing_lets_everybody_pass_who_waits() -> None:
+    slots, passed = Slots(1), threading.Event()
+
+    def wait() -> None:
+        with slots.hold():
+            passed.set()
+
+    with slots.hold():
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert not passed.is_set()
+        slots.close()
+        assert passed.wait(PATIENCE)
+    thread.join(PATIENCE)
