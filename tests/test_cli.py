@@ -221,7 +221,20 @@ def test_doctor_finds_all_well(serve: Serve, own_folder: Path) -> None:
     assert findings["login"]["works"]
     assert "account 549825: 50 company recordings" in findings["company recordings of self"]["text"]
     assert findings["destination"]["works"]
-    assert not findings["Provisioning API"]["needed"]
+    assert findings["Provisioning API"]["text"] == "subscribed; 1 users"
+
+
+def test_doctor_needs_the_provisioning_api_only_where_all_users_are_read(
+    serve: Serve, own_folder: Path
+) -> None:
+    url = serve(still_gateway(recordings=5, faults=["unsubscribed*always@/provisioning/"]))
+    failed = run_vbc(own_folder, url, "doctor")
+    assert failed.returncode == 1
+    assert "FAIL  Provisioning API: " in failed.stdout
+    assert "set user_ids" in failed.stdout
+    done = run_vbc(own_folder, url, "doctor", SOURCES__VBC__USER_IDS="[]")
+    assert done.returncode == 0
+    assert "note  Provisioning API: " in done.stdout
 
 
 @pytest.mark.parametrize(

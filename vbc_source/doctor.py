@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dlt
@@ -13,10 +13,12 @@ from dlt.common.configuration.inject import with_config
 
 from vbc_source.auth import SETTINGS, VbcCredentials
 from vbc_source.client import Client
-from vbc_source.endpoints import PROVISIONING_API, SELF
+from vbc_source.directory import advising
+from vbc_source.endpoints import COMPANY, SELF, USERS, read_place
 from vbc_source.faults import VbcError
 from vbc_source.records import read_page
-from vbc_source.settings import BASE_URL, RECORDING_API, read_accounts
+from vbc_source.settings import ALL, BASE_URL, RECORDING_API, read_accounts, read_users
+from vbc_source.shapes import USER
 from vbc_source.sync import explaining
 
 RETRY_SECONDS = 5.0  # somebody is waiting for the answer
@@ -46,6 +48,7 @@ def examine(
     base_url: str = BASE_URL,
     recording_api: str = RECORDING_API,
     account_id: Any = SELF,
+    user_ids: Any = ALL,
 ) -> Iterator[Finding]:
     """Look at credentials, login, accounts, subscriptions and destination, one by one.
 
@@ -57,6 +60,7 @@ def examine(
         base_url: the gateway.
         recording_api: path of the Call Recording API.
         account_id: one account or several.
+        user_ids: unless it is `all`, nothing needs the Provisioning API.
     """
     missing = "" if credentials.access_token else ", ".join(credentials.missing())
     yield Finding("credentials", not missing, f"set {missing} in {SETTINGS}" if missing else "are set")
@@ -65,8 +69,7 @@ def examine(
             login = _try("login", lambda: _look_at_login(client, credentials))
             yield login
             for account in read_accounts(account_id) if login.works else ():
-                yield _look_at_account(client, recording_api, account)
-                yield _look_at_provisioning(client, account)
+                yield from _look_at_account(client, recording_api, account, read_users(user_ids) is None)
     yield _try("destination", lambda: _look_at_destination(pipeline))
 
 
@@ -83,23 +86,25 @@ def _look_at_login(client: Client, credentials: VbcCredentials) -> str:
     return f"{client.log_in()} works; runs share its token"
 
 
-def _look_at_account(client: Client, recording_api: str, account: str) -> Finding:
-    def look() -> str:
-        path = f"{recording_api}/accounts/{account}/company_call_recordings"
+def _look_at_account(
+    client: Client, recording_api: str, account: str, provisioned: bool
+) -> Iterator[Finding]:
+    real: list[str] = []  # the Provisioning API takes no `self`
+
+    def look_at_recordings() -> str:
+        path = COMPANY.locate(recording_api, account, None)
         page = client.get(path, {"page_size": 1}, read_page, what="Call Recording API")
-        real = [found for link in page.links for found in re.findall(r"/accounts/(\w+)/", link)]
-        return f"account {real[0] if real else account}: {page.total_items:,} company recordings"
+        real.append(read_place(page.links)[0] or account)
+        return f"account {real[0]}: {page.total_items:,} company recordings"
 
-    return _try(f"company recordings of {account}", look)
+    def look_at_users() -> str:
+        path = USERS.locate(recording_api, real[0] if real else account, None)
+        with advising():
+            page = client.get(path, {"page_size": 1}, partial(read_page, shape=USER), what="Provisioning API")
+        return f"subscribed; {page.total_items:,} users"
 
-
-def _look_at_provisioning(client: Client, account: str) -> Finding:
-    def look() -> str:
-        path = f"{PROVISIONING_API}/accounts/{account}/users"
-        client.get(path, {"page_size": 1}, len, what="Provisioning API")
-        return "subscribed"
-
-    return _try("Provisioning API", look, needed=False)
+    yield _try(f"company recordings of {account}", look_at_recordings)
+    yield _try("Provisioning API", look_at_users, needed=provisioned)
 
 
 def _look_at_destination(pipeline: dlt.Pipeline) -> str:
