@@ -13,7 +13,7 @@ PACKAGE = Path(vbc_source.__file__).parent
 # in the order of the flow: a module imports from those before it, and from nothing behind it
 LAYERS = [
     *("faults", "token_cache", "auth", "throttle", "client"),
-    *("windows", "filters", "columns", "shapes", "privacy", "endpoints", "settings", "cursors"),
+    *("windows", "privacy", "filters", "columns", "shapes", "endpoints", "settings", "cursors"),
     *("proof", "scan", "records", "children", "reader", "directory", "access", "ahead"),
     *("tables", "histories", "listing", "duckdb_names", "source", "sync", "doctor", "demo", "cli"),
 ]

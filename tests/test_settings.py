@@ -86,7 +86,7 @@ def test_what_is_set_is_taken_over() -> None:
         skip_forbidden=True,
         rows_per_run=1,
         use_interval=True,
-        filters=check_filters({"call_direction": "INBOUND"}),
+        filters=check_filters({"call_direction": "INBOUND"}, Privacy("hash", b"a key")),
         privacy=Privacy("hash", b"a key"),
     )
 

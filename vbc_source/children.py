@@ -64,11 +64,14 @@ def _take_items(values: pa.Array, items: Items, privacy: Privacy) -> dict[str, A
     if items.objects:
         return _take_objects(values.to_pylist(), items, privacy)
     ((name, kind),) = items.columns.items()
-    values = privacy.hide_long(values)
+    values = privacy.hide_long(values) if kind == pa.string() else values
     try:
         return {name: pc.cast(values, kind)}
     except pa.ArrowInvalid:
-        return build_column(name, values.to_pylist(), kind)
+        columns = build_column(name, values.to_pylist(), kind)
+        return {name: columns.pop(name)} | {
+            variant: privacy.hide_column(column) for variant, column in columns.items()
+        }
 
 
 def _take_objects(texts: list[str | None], items: Items, privacy: Privacy) -> dict[str, Any]:

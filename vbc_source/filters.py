@@ -6,6 +6,7 @@ Source of names and types: the parameters of the list endpoints in the Call Reco
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from vbc_source.faults import SettingsError
+from vbc_source.privacy import Privacy
 from vbc_source.windows import Window, floor_second, read_instant
 
 DIRECTIONS = ("INBOUND", "OUTBOUND", "INTRA_PBX")
@@ -43,13 +45,17 @@ class Filters:
         return Window(start, end) if start <= end else None
 
 
-def check_filters(filters: Any) -> Filters:
+def check_filters(filters: Any, privacy: Privacy = Privacy()) -> Filters:  # noqa: B008 - a frozen value
     """Turn the `filters` setting into what is sent.
+
+    Args:
+        filters: a table of names and values, or its JSON.
+        privacy: what becomes of personal data: the label is loaded, and must not tell a number.
 
     Raises:
         SettingsError: a filter is unknown or its value malformed; the message names it.
     """
-    if filters in (None, "", {}):
+    if filters in (None, ""):
         return Filters()
     if isinstance(filters, str):  # from the environment
         try:
@@ -60,6 +66,8 @@ def check_filters(filters: Any) -> Filters:
         raise SettingsError(
             'filters must be a table of names and values, such as {"call_direction": "INBOUND"}'
         )
+    if not filters:
+        return Filters()
     read = {str(name): _read(str(name), value) for name, value in filters.items()}
     start, end = read.pop("start:gte", None), read.pop("start:lte", None)
     if start and end and start > end:
@@ -67,12 +75,16 @@ def check_filters(filters: Any) -> Filters:
     shortest, longest = read.get("duration:gte"), read.get("duration:lte")
     if shortest is not None and longest is not None and shortest > longest:
         raise SettingsError("filters: duration:gte is greater than duration:lte")
-    return Filters(read, start, end, _label(filters))
+    return Filters(read, start, end, _label(filters, privacy))
 
 
-def _label(filters: Mapping[str, Any]) -> str:
-    told = json.dumps({name: str(value) for name, value in filters.items()}, sort_keys=True)
-    return f"{','.join(sorted(filters))}#{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+def _label(filters: Mapping[str, Any], privacy: Privacy) -> str:
+    told = json.dumps({name: str(value) for name, value in filters.items()}, sort_keys=True).encode()
+    if privacy.key:
+        told = hmac.digest(privacy.key, told, "sha256")
+    elif not privacy.keeps:  # all telephone numbers are soon tried, but not at a tenth of a second each
+        told = hashlib.scrypt(told, salt=b"vbc filters", n=2**15, r=8, p=1, maxmem=2**26)
+    return f"{','.join(sorted(filters))}#{hashlib.sha256(told).hexdigest()[:12]}"
 
 
 def _read(name: str, value: Any) -> Any:

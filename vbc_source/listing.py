@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import dlt
+import msgspec
 import pyarrow as pa
 from dlt.common.schema import Schema
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from vbc_source.columns import INSTANT
+from vbc_source.columns import INSTANT, to_text
 from vbc_source.endpoints import Endpoint
 from vbc_source.privacy import Privacy
 from vbc_source.proof import Proof
@@ -31,10 +33,13 @@ class Listing:
         endpoint: users or extensions.
         account: the real id.
         privacy: what becomes of personal data.
+        state: where it is remembered what was loaded last.
     """
 
-    def __init__(self, endpoint: Endpoint, account: str, privacy: Privacy) -> None:
-        self._endpoint, self._account, self._privacy = endpoint, account, privacy
+    def __init__(
+        self, endpoint: Endpoint, account: str, privacy: Privacy, state: MutableMapping[str, Any]
+    ) -> None:
+        self._endpoint, self._account, self._privacy, self._state = endpoint, account, privacy, state
 
     def write(self, proof: Proof[Rows], now: datetime) -> Iterator[pa.Table]:
         """Yield the rows of a list that was read whole, then those that have left it since.
@@ -49,18 +54,19 @@ class Listing:
             [page.rows for page in proof.pages], {"account_id": self._account}
         )
         log.info("%s of account %s: %s", self._endpoint.name, self._account, f"{len(table):,}")
-        loaded = dlt.current.resource_state().setdefault("digests", {})
+        loaded = self._state.setdefault("digests", {})
         told = digest(table, self._endpoint.shape.id_column)
         if loaded.get(self._account) == told:
             return  # as it was loaded last
         yield table.append_column(pa.field(GONE, INSTANT), pa.nulls(len(table), INSTANT))
-        loaded[self._account] = told
-        if not len(table):
-            return  # an account without anybody has no API user either: rather nothing than all marked
-        gone = self._read_gone(columns, set(table[self._endpoint.shape.id_column].to_pylist()), now)
+        gone = None
+        if len(table):  # an account without anybody has no API user either: rather nothing than all marked
+            gone = self._read_gone(columns, set(table[self._endpoint.shape.id_column].to_pylist()), now)
         if gone is not None and len(gone):
             log.info("%d of them have left", len(gone))
             yield gone
+        if gone is not None:  # else who has left is looked up again in the next run
+            loaded[self._account] = told
 
     def _find_columns(self, schema: Schema) -> dict[str, pa.DataType]:
         return {
@@ -74,18 +80,34 @@ class Listing:
     ) -> pa.Table | None:
         """Read back what was loaded of those who are not in the list any more."""
         key = self._endpoint.shape.id_column
-        if key not in columns or GONE not in columns:
-            return None  # nothing was loaded yet
+        rows: list[dict[str, Any]] = []
         try:
-            rows = [row for row in self._query(list(columns)) if row[key] not in present]
+            if key in columns and GONE in columns:  # else nothing was loaded yet
+                rows = [row for row in self._query(list(columns)) if row[key] not in present]
         except DatabaseUndefinedRelation:
-            return None
+            log.debug("%s was not loaded yet", self._endpoint.name)
         except Exception as error:  # whatever a destination raises; the list itself is there
             log.warning("cannot look up who has left: the destination answered %s", type(error).__name__)
             return None
         required = self._endpoint.primary_key
         fields = [pa.field(name, kind, name not in required) for name, kind in columns.items()]
-        return pa.Table.from_pylist([{**row, GONE: now} for row in rows], pa.schema(fields))
+        gone = [{name: self._hide(name, value) for name, value in row.items()} | {GONE: now} for row in rows]
+        return pa.Table.from_pylist(gone, pa.schema(fields))
+
+    def _hide(self, name: str, value: Any) -> Any:
+        """Hide what was loaded before it was to be hidden; what is hidden already stays as it is."""
+        shape = self._endpoint.shape
+        known = name in shape.fields or name in self._endpoint.primary_key
+        if self._privacy.keeps or (known and name not in shape.personal):
+            return value
+        if not isinstance(value, (str, int, float)):
+            return value
+        if not isinstance(value, str):
+            return value if self._privacy.hide_value(value) == value else None
+        with suppress(msgspec.DecodeError):
+            if isinstance(inner := msgspec.json.decode(value), (dict, list)):
+                return to_text(self._privacy.hide_value(inner))
+        return self._privacy.hide(value)
 
     def _query(self, names: list[str]) -> list[dict[str, Any]]:
         with dlt.current.pipeline().sql_client() as client:

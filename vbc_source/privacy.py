@@ -7,6 +7,7 @@ personal, and so does a number as long as a telephone number's.
 from __future__ import annotations
 
 import hmac
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 
 SHORT = 1_000_000  # numbers below are extensions, counts and scores; telephone numbers are longer
 EXTENSION = r"^\d{1,6}$"
+HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,14 @@ class Privacy:
         return self.mode == "keep"
 
     def hide(self, text: str) -> str | None:
-        """Hash or drop a text; the hash is 64 hexadecimal digits."""
+        """Hash or drop a text; the hash is 64 hexadecimal digits, and what is one already stays."""
         if self.mode == "drop":
             return None
-        return text if self.keeps else hmac.digest(self.key, text.encode(), "sha256").hex()
+        return (
+            text
+            if self.keeps or HASH.fullmatch(text)
+            else hmac.digest(self.key, text.encode(), "sha256").hex()
+        )
 
     def hide_column(self, column: Any) -> Any:
         """Hash or drop a column of text; each distinct value is hashed once."""

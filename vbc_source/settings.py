@@ -123,6 +123,7 @@ def check_settings(
             _check_whole(name, value)
     if on_forbidden not in ("raise", "skip"):
         raise SettingsError(f"on_forbidden must be raise or skip, not {on_forbidden!r}")
+    privacy = read_privacy(pii, pii_key)
     return Settings(
         recording_api="/" + recording_api.strip("/"),
         accounts=read_accounts(account_id),
@@ -135,8 +136,8 @@ def check_settings(
         skip_forbidden=on_forbidden == "skip",
         rows_per_run=rows_per_run,
         use_interval=allow_external_schedulers,
-        filters=check_filters(filters),
-        privacy=read_privacy(pii, pii_key),
+        filters=check_filters(filters, privacy),
+        privacy=privacy,
     )
 
 

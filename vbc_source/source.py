@@ -154,7 +154,8 @@ class Resources:
                 raise
             log.warning("left out, since on_forbidden = skip: %s", fault)
         else:
-            yield from Listing(endpoint, account, self._settings.privacy).write(proof, now)
+            state = {} if self._stateless else dlt.current.resource_state()
+            yield from Listing(endpoint, account, self._settings.privacy, state).write(proof, now)
 
     @property
     def _stateless(self) -> bool:

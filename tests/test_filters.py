@@ -1,0 +1,161 @@
+"""The API's own filters: checked before the first request; each selection has its own history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from holdings import ago, count, extract, held, loaded, state
+from loading import load, open_pipeline, query, still_gateway
+
+from vbc_source import vbc_source
+from vbc_source.emulator import Gateway
+from vbc_source.faults import SettingsError
+from vbc_source.filters import check_filters
+from vbc_source.privacy import Privacy
+from vbc_source.sync import explaining
+from vbc_source.windows import Window, read_instant
+
+Serve = Callable[[Gateway], str]
+
+
+@pytest.mark.parametrize(
+    ("filters", "named"),
+    [
+        ({"direction": "INBOUND"}, "there is no filter direction"),
+        ({"Call_Direction": "INBOUND"}, "there is no filter Call_Direction"),
+        ({"start": "2025-01-01"}, "there is no filter start"),
+        ({7: "x"}, "there is no filter 7"),
+        ({"page": 2}, "page is no filter"),
+        ({"page_size": 2}, "page_size is no filter"),
+        ({"order": "start:ASC"}, "order is no filter"),
+        ({"call_direction": "inbound"}, "call_direction must be one of"),
+        ({"call_direction": ["INBOUND"]}, "call_direction must be one of"),
+        ({"call_direction": None}, "call_direction must be one of"),
+        ({"caller_id": 12.5}, "caller_id must be a text"),
+        ({"caller_id": ["12025550100"]}, "caller_id must be a text"),
+        ({"cnam": " "}, "cnam must be a text"),
+        ({"dnis": True}, "dnis must be a text"),
+        ({"call_id": {}}, "call_id must be a text"),
+        ({"duration:gte": "a minute"}, "duration:gte must be a whole number of milliseconds"),
+        ({"duration:gte": 1.5}, "duration:gte must be a whole number of milliseconds"),
+        ({"duration:lte": -1}, "duration:lte must be a whole number of milliseconds"),
+        ({"duration:lte": False}, "duration:lte must be a whole number of milliseconds"),
+        ({"duration:gte": 5, "duration:lte": 4}, "duration:gte is greater than duration:lte"),
+        ({"extension": "10x"}, "extension must be an extension number"),
+        ({"start:gte": "yesterday"}, "start:gte must be an ISO date .* not 'yesterday'"),
+        ({"start:gte": "2025-02-30"}, "start:gte must be an ISO date"),
+        ({"start:lte": 20250101}, "start:lte must be an ISO date"),
+        ({"start:gte": "2025-02-01", "start:lte": "2025-01-01"}, "start:gte is after start:lte"),
+        ("call_direction=INBOUND", "filters must be a table"),
+        (["call_direction"], "filters must be a table"),
+        ("[1]", "filters must be a table"),
+    ],
+    ids=str,
+)
+def test_a_wrong_filter_is_named_before_anything_is_sent(filters: Any, named: str) -> None:
+    with pytest.raises(SettingsError, match=named), explaining():
+        vbc_source(base_url="http://127.0.0.1:9", filters=filters)
+
+
+@pytest.mark.parametrize("name", ["caller_id", "dnis", "cnam", "call_id", "extension"])
+def test_an_error_repeats_no_number_and_no_name(name: str) -> None:
+    with pytest.raises(SettingsError) as failure:
+        check_filters({name: ["12025550100"]})
+    assert "12025550100" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [None, "", {}, "{}"],
+)
+def test_no_filters_are_no_selection(filters: Any) -> None:
+    assert check_filters(filters).label == ""
+
+
+def test_dates_narrow_the_span_and_are_compared_as_instants() -> None:
+    told = check_filters({"start:gte": date(2025, 1, 31), "start:lte": "2025-02-01T05:30:00+05:30"})
+    year = Window(read_instant("2025-01-01"), read_instant("2026-01-01"))
+    assert told.narrow(year) == Window(read_instant("2025-01-31"), read_instant("2025-02-01"))
+    assert told.narrow(Window(read_instant("2025-03-01"), read_instant("2025-04-01"))) is None
+    assert told.params == {}
+
+
+@pytest.mark.parametrize(
+    "privacy", [Privacy(), Privacy("hash", b"key"), Privacy("drop")], ids=lambda told: told.mode
+)
+def test_a_label_tells_selections_apart_and_gives_nothing_away(privacy: Privacy) -> None:
+    one, other = (
+        {"caller_id": number, "call_direction": "INBOUND"} for number in ("12025550100", "12025550101")
+    )
+    label = check_filters(one, privacy).label
+    assert label == check_filters(dict(reversed(one.items())), privacy).label
+    assert label == check_filters(json.dumps(one), privacy).label
+    assert label != check_filters(other, privacy).label
+    assert "2025550" not in label
+
+
+def test_a_label_cannot_be_found_by_trying_numbers_where_they_are_hidden() -> None:
+    filters = {"caller_id": "12025550100"}
+    told = {check_filters(filters, privacy).label for privacy in (Privacy(), Privacy("drop"))}
+    told |= {check_filters(filters, Privacy("hash", key)).label for key in (b"one", b"other")}
+    assert len(told) == 4
+
+
+def test_filters_reach_the_server_and_a_new_selection_gets_its_own_history(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = still_gateway(recordings=60, users=2, user_recordings=60)
+    url, pipeline = serve(gateway), open_pipeline()
+    monkeypatch.setenv(
+        "SOURCES__VBC__FILTERS", json.dumps({"call_direction": "OUTBOUND", "duration:gte": 60_000})
+    )
+    load(pipeline, url, "company_recordings", "user_recordings")
+    for request in gateway.requests:
+        if request.path.endswith("call_recordings") and "start:gte" in request.query:
+            assert (request.query["call_direction"], request.query["duration:gte"]) == ("OUTBOUND", "60000")
+    ways = "SELECT DISTINCT call_direction, duration >= 60000 FROM {}"
+    for table in ("company_recordings", "user_recordings"):
+        assert query(pipeline, ways.format(table)) == [("OUTBOUND", True)]
+    before = dict(state(pipeline)["cursors"])
+    monkeypatch.setenv("SOURCES__VBC__FILTERS", json.dumps({"call_direction": "INBOUND"}))
+    load(pipeline, url, "company_recordings", "user_recordings")
+    assert before.items() <= state(pipeline)["cursors"].items()
+    assert count(pipeline, "user_recordings", "call_direction = 'INBOUND'") == sum(
+        row["call_direction"] == "INBOUND"
+        for user in gateway.users.all()
+        for row in gateway.users.recordings(user["id"]).all()
+    )
+    monkeypatch.delenv("SOURCES__VBC__FILTERS")
+    load(pipeline, url, "company_recordings", "user_recordings")
+    assert loaded(pipeline) == held(gateway)
+    assert count(pipeline, "company_recordings") == len(gateway.company)
+    labels = query(pipeline, "SELECT DISTINCT filters FROM scan_windows ORDER BY 1 NULLS FIRST")
+    assert [label and label.split("#")[0] for (label,) in labels] == [
+        None,
+        "call_direction",
+        "call_direction,duration:gte",
+    ]
+
+
+def test_filters_come_from_the_configuration_file(serve: Serve, own_folder: Path) -> None:
+    folder = own_folder / ".dlt"
+    folder.mkdir()
+    (folder / "config.toml").write_text(
+        '[sources.vbc.filters]\ncall_direction = "INBOUND"\n"start:gte" = 2025-01-31\n'
+        '"duration:lte" = 60000\n'
+    )
+    from dlt.common.configuration.container import Container
+    from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+
+    Container()[PluggableRunContext].reload(str(own_folder))
+    gateway = still_gateway(recordings=10)
+    extract(open_pipeline(), serve(gateway), "company_recordings", start_date=ago(days=2000))
+    (request,) = [request for request in gateway.requests if request.path != "/token"]
+    assert request.query["call_direction"] == "INBOUND"
+    assert request.query["duration:lte"] == "60000"
+    assert request.query["start:gte"] == "2025-01-31T00:00:00Z"
