@@ -1,0 +1,281 @@
+"""Names and numbers: hashed or dropped wherever they would go, and joins still work."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from holdings import ago, only, users_of
+from loading import load, open_pipeline, query, run_vbc, still_gateway
+
+from vbc_source.children import split_lists
+from vbc_source.emulator import Gateway
+from vbc_source.privacy import Privacy
+from vbc_source.records import build_table, read_page
+from vbc_source.shapes import RECORDING
+
+Serve = Callable[[Gateway], str]
+
+KEY = "a-long-random-text-for-tests"
+MOBILE, DIRECT = "12025550177", "13035550188"
+SETTINGS = {
+    "hash": {"pii": "hash", "pii_key": KEY},
+    "drop": {"pii": "drop"},
+}
+
+
+def hashed(text: str) -> str:
+    return hmac.new(KEY.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def person(number: int) -> dict[str, Any]:
+    return {
+        "first_name": f"Zebulonia{number}",
+        "last_name": f"Quaxworth{number}",
+        "email": f"zq{number}@quaxworth.example",
+        "login_name": f"zquax{number}",
+        "contact_numbers": [{"type": "Mobile", "value": MOBILE, "note": "Zebulonia at home"}],
+        "extensions": [
+            {
+                "extension_number": str(2000 + number),
+                "dids": [{"phone_number": DIRECT, "custom_tag": "Quaxworth"}],
+            }
+        ],
+        "manager": {"name": "Quaxworth Senior", "phone": int(DIRECT), "level": 3},
+    }
+
+
+def private_gateway(**options: Any) -> Gateway:
+    gateway = still_gateway(users=0, recordings=30, **options)
+    for number in range(1, 5):
+        gateway.users.add(id=number, recordings=8, **person(number))
+        gateway.users.recordings(number).add(
+            start=ago(hours=5),
+            caller_id=int(MOBILE),
+            dnis=DIRECT,
+            cnam="ZEBULONIA QUAXWORTH",
+            extensions=[2001, MOBILE],
+        )
+    gateway.company.add(
+        start=ago(hours=2),
+        caller_id=MOBILE,
+        dnis=int(DIRECT),
+        cnam="ZEBULONIA QUAXWORTH",
+        duration="Quaxworth hung up",
+        extensions=[2001, int(DIRECT)],
+        rule_ids=[12345678, "Quaxworth"],
+        agentName="Zebulonia Quaxworth",
+        callback=int(MOBILE),
+        notes=["ring +1 202 555 0177", {"by": "Zebulonia", "score": 4}],
+        score=7,
+    )
+    gateway.jobs.add(1, status="complete")
+    gateway.users.forbid(3)
+    gateway.users.vanish(4)
+    return gateway
+
+
+def secrets(gateway: Gateway) -> set[str]:
+    rows = gateway.company.all() + [
+        row for user in range(1, 5) for row in gateway.users.recordings(user).all()
+    ]
+    told = {
+        str(row[name]) for row in rows for name in ("caller_id", "dnis", "cnam", "file_name") if row[name]
+    }
+    known = {
+        "Zebulonia",
+        "Quaxworth",
+        "ZEBULONIA",
+        "QUAXWORTH",
+        "quaxworth",
+        "zquax",
+        "555 0177",
+        MOBILE,
+        DIRECT,
+    }
+    return known | {text for text in told if len(text) > 8}
+
+
+def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """What is in all files, as it is and as it reads when it is unpacked."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            yield str(path), data
+            with suppress(OSError):
+                yield f"{path} unpacked", gzip.decompress(data)
+            if path.suffix == ".parquet":
+                yield f"{path} as rows", repr(pq.read_table(path).to_pylist()).encode()
+
+
+def found_in(folder: Path, words: set[str]) -> list[tuple[str, bytes]]:
+    sought = re.compile(b"|".join(re.escape(word.encode()) for word in words))
+    return [(place, found[0]) for place, data in contents(folder) if (found := sought.search(data))]
+
+
+@pytest.mark.parametrize("mode", ["hash", "drop"])
+def test_no_name_and_no_number_is_in_any_working_file_in_the_database_or_in_the_log(
+    serve: Serve, own_folder: Path, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    gateway = private_gateway()
+    pipeline = open_pipeline()
+    source = only(serve(gateway), on_forbidden="skip", **SETTINGS[mode])
+    with caplog.at_level("DEBUG", "vbc_source"):
+        pipeline.extract(source)
+        pipeline.normalize()
+    assert any(path.suffix == ".parquet" for path in own_folder.rglob("*"))
+    words = secrets(gateway) | {KEY}
+    assert found_in(own_folder, words) == []
+    assert not [word for word in words if word in caplog.text]
+    pipeline.load()
+    assert found_in(own_folder, words) == []
+    rows = [
+        repr(query(pipeline, f'SELECT * FROM "{table}"'))
+        for table in pipeline.default_schema.tables
+        if not table.startswith("_dlt") or table in ("_dlt_pipeline_state", "_dlt_version")
+    ]
+    assert not [word for word in words if any(word in row for row in rows)]
+    assert query(pipeline, "SELECT count(*), count(user_name) FROM user_access") == [(4, 0)]
+    keys = "SELECT count(*), count(DISTINCT (account_id, user_id, id)) FROM user_recordings"
+    expected = len([row for user in (1, 2) for row in gateway.users.recordings(user).all()])
+    assert query(pipeline, keys) == [(expected, expected)]
+
+
+def test_the_log_and_the_files_of_a_command_hold_no_name_no_number_and_no_key(
+    serve: Serve, own_folder: Path
+) -> None:
+    gateway = private_gateway()
+    url = serve(gateway)
+    finished = run_vbc(
+        own_folder,
+        url,
+        "sync",
+        SOURCES__VBC__PII="hash",
+        SOURCES__VBC__PII_KEY=KEY,
+        SOURCES__VBC__FILTERS=json.dumps({"caller_id": MOBILE}),
+    )
+    assert finished.returncode == 1  # a user is forbidden
+    assert "user 3 of account" in finished.stderr
+    words = secrets(gateway) | {KEY}
+    assert not [word for word in words if word in finished.stderr + finished.stdout]
+    assert found_in(own_folder, words) == []
+
+
+def test_equal_input_has_an_equal_hash_in_every_table(serve: Serve) -> None:
+    gateway = private_gateway()
+    pipeline = open_pipeline()
+    tables = ("company_recordings", "user_recordings", "users")
+    load(pipeline, serve(gateway), *tables, on_forbidden="skip", **SETTINGS["hash"])
+    joined = query(
+        pipeline,
+        "SELECT count(*) FROM user_recordings JOIN company_recordings USING (caller_id) "
+        "JOIN users__contact_numbers ON value = caller_id WHERE company_recordings.agent_name IS NOT NULL",
+    )
+    assert joined == [(2 * 4,)]
+    (dids,) = query(pipeline, "SELECT DISTINCT dids FROM users__extensions")
+    assert json.loads(dids[0])[0]["phone_number"] == hashed(DIRECT)
+    told = query(
+        pipeline,
+        "SELECT caller_id, dnis, cnam, agent_name, callback, duration__v_text, score, notes "
+        "FROM company_recordings WHERE agent_name IS NOT NULL",
+    )
+    assert told[0][:7] == (
+        hashed(MOBILE),
+        hashed(DIRECT),
+        hashed("ZEBULONIA QUAXWORTH"),
+        hashed("Zebulonia Quaxworth"),
+        hashed(MOBILE),
+        hashed("Quaxworth hung up"),
+        7,
+    )
+    assert json.loads(told[0][7]) == [hashed("ring +1 202 555 0177"), {"by": hashed("Zebulonia"), "score": 4}]
+    extensions = query(
+        pipeline,
+        "SELECT extension FROM company_recordings__extensions JOIN company_recordings "
+        "ON id = recording_id WHERE agent_name IS NOT NULL ORDER BY position",
+    )
+    assert extensions == [("2001",), (hashed(DIRECT),)]
+    users = query(pipeline, "SELECT email, login_name, first_name, last_name FROM users WHERE id = '1'")
+    assert users == [
+        tuple(hashed(person(1)[name]) for name in ("email", "login_name", "first_name", "last_name"))
+    ]
+
+
+def test_who_left_is_hidden_too_once_names_are_to_be_hidden(serve: Serve, own_folder: Path) -> None:
+    gateway = private_gateway()
+    url, pipeline = serve(gateway), open_pipeline()
+    load(pipeline, url, "users")
+    gateway.users.remove(2)
+    load(pipeline, url, "users", **SETTINGS["hash"])
+    columns = "first_name, last_name, email, login_name"
+    gone = query(pipeline, f"SELECT {columns}, manager FROM users WHERE gone_at IS NOT NULL")
+    assert gone[0][:4] == tuple(hashed(person(2)[name]) for name in columns.split(", "))
+    assert json.loads(gone[0][4]) == {"name": hashed("Quaxworth Senior"), "phone": hashed(DIRECT), "level": 3}
+    gateway.users.remove(1)
+    load(pipeline, url, "users", **SETTINGS["hash"])
+    again = query(pipeline, f"SELECT {columns} FROM users WHERE id = '1' AND gone_at IS NOT NULL")
+    assert again == [tuple(hashed(person(1)[name]) for name in columns.split(", "))]
+
+
+def test_ids_and_extensions_stay_so_that_tables_join(serve: Serve) -> None:
+    gateway = private_gateway()
+    pipeline = open_pipeline()
+    load(pipeline, serve(gateway), "users", "extensions", **SETTINGS["drop"])
+    joined = (
+        "SELECT users.id, extension, first_name FROM users JOIN extensions ON user_id = users.id ORDER BY 1"
+    )
+    assert query(pipeline, joined) == [(str(number), str(2000 + number), None) for number in range(1, 5)]
+    assert users_of(gateway) == ["1", "2", "3", "4"]
+
+
+def page(**fields: Any) -> pa.Table:
+    row = {"id": 1, "start": "2025-01-01T00:00:00Z", **fields}
+    body = json.dumps({"total_items": 1, "_embedded": {"recordings": [row]}}).encode()
+    return read_page(body, RECORDING).rows
+
+
+@pytest.mark.parametrize("privacy", [Privacy("hash", b"key"), Privacy("drop")], ids=lambda told: told.mode)
+def test_rule_ids_are_no_numbers_of_persons(privacy: Privacy) -> None:
+    table = build_table([page(rule_ids=[12345678, 7])], {"account_id": "1"}, lambda _: None, privacy=privacy)
+    rules = split_lists(table, ["account_id"], RECORDING, privacy)["rule_ids"]
+    assert rules["rule_id"].to_pylist() == [12345678, 7]
+    assert rules.column_names.count("rule_id__v_text") == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "+1 202 555 0177",
+        12025550177,
+        -12025550177,
+        12025550177.0,
+        ["12025550177"],
+        {"a": {"b": ["12025550177"]}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["somethingNew", "caller_id", "duration", "start", "call_direction_note"])
+@pytest.mark.parametrize("privacy", [Privacy("hash", b"key"), Privacy("drop")], ids=lambda told: told.mode)
+def test_a_number_is_hidden_wherever_it_stands(privacy: Privacy, name: str, value: Any) -> None:
+    if name == "duration" and isinstance(value, (int, float)):
+        pytest.skip("a number of milliseconds")
+    table = build_table([page(**{name: value})], {"account_id": "1"}, lambda _: None, privacy=privacy)
+    assert "2025550177" not in repr(table.to_pylist())
+    assert "555 0177" not in repr(table.to_pylist())
+
+
+def test_another_key_gives_another_hash_and_the_same_key_the_same() -> None:
+    one, other = Privacy("hash", b"one"), Privacy("hash", b"other")
+    assert one.hide(MOBILE) == Privacy("hash", b"one").hide(MOBILE) != other.hide(MOBILE)
+    assert one.hide(one.hide(MOBILE) or "") == one.hide(MOBILE)
+    assert one.hide_value(int(MOBILE)) == one.hide(MOBILE)
