@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+import random
+import signal
+import subprocess
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import dlt
 import pytest
-from holdings import MAIN, ago, asked, extract, held, loaded, only, state, users_of
-from loading import instant, load, open_pipeline, still_gateway
+from gateway_fixtures import Clock
+from holdings import MAIN, ago, asked, extract, held, held_extensions, loaded, only, state, users_of
+from loading import (
+    credentials,
+    environment,
+    instant,
+    load,
+    open_pipeline,
+    query,
+    read_database,
+    run_vbc,
+    still_gateway,
+    vbc,
+)
+from test_settings import DEFAULTS
 
-from vbc_source.emulator import Gateway
-from vbc_source.faults import Forbidden, VbcError
+from vbc_source.client import Client
+from vbc_source.emulator import Emulator, Gateway
+from vbc_source.faults import Forbidden, ScanFailed, VbcError
+from vbc_source.settings import check_settings
+from vbc_source.source import Resources
 from vbc_source.sync import run_sync
+from vbc_source.throttle import Throttle
 
 Serve = Callable[[Gateway], str]
+
+PASSING = (
+    "throttled",
+    "throttled-body",
+    "token-expired",
+    "suspended",
+    "bad-gateway",
+    "truncated",
+    "reset",
+    "wrong-totals",
+)
+CHILDREN = "SELECT account_id, user_id, recording_id, position, extension FROM user_recordings__extensions"
 
 
 @pytest.mark.parametrize("account", ["self", MAIN])
@@ -131,3 +168,138 @@ def test_a_backfill_with_users_leaves_state_alone(serve: Serve) -> None:
     before = pipeline.state["sources"]
     extract(pipeline, url, **span)
     assert pipeline.state["sources"] == before
+
+
+@pytest.mark.parametrize("most", [1, 100])
+def test_bounded_runs_come_to_an_end(serve: Serve, most: int) -> None:
+    """Two accounts, users and jobs, each with more in the lookback than a run may read."""
+    gateway = still_gateway(users=3)
+    gateway.add_account("777", users=2)
+    recent = 3 if most == 1 else 40
+    for account in gateway.accounts.values():
+        for hours in range(recent):
+            account.company.add(start=ago(hours=1 + hours))
+            for user in account.users.all():
+                account.users.recordings(user["id"]).add(start=ago(hours=1 + hours))
+        for user in account.users.all():
+            account.jobs.add(user["id"], status="complete")
+    url, pipeline = serve(gateway), open_pipeline()
+
+    def give_up(endless: Gateway, _: Any) -> None:
+        if len(endless.requests) > 250:
+            endless.fault("scope*always")
+
+    gateway.before_page.append(give_up)
+    for _ in range(2):
+        gateway.clear()
+        run_sync(pipeline, only(url, rows_per_run=most, account_id=["self", "777"]))
+    for account in (MAIN, "777"):
+        assert loaded(pipeline, account) == held(gateway, account)
+
+
+def test_a_window_that_never_adds_up_fails_after_the_others_are_loaded(serve: Serve) -> None:
+    gateway = still_gateway(users=3, user_recordings=30)
+    gateway.users.add(id=5, recordings=20)
+    gateway.fault("wrong-totals*always@/users/5/")
+    url, pipeline = serve(gateway), open_pipeline()
+    with pytest.raises(ScanFailed, match=r"never added up.*user 5 of account"):
+        run_sync(pipeline, only(url, "user_recordings", rows_per_run=1))
+    assert loaded(pipeline) == held(gateway, users=[user for user in users_of(gateway) if user != "5"])
+
+
+def test_new_users_come_first_and_then_those_that_were_not_come_to(serve: Serve) -> None:
+    gateway = still_gateway(users=0)
+    for user in range(1, 7):
+        gateway.users.add(id=user)
+        gateway.users.recordings(user).add(start=ago(hours=user))
+    url, pipeline = serve(gateway), open_pipeline()
+    listed = {"user_ids": [1, 2, 3, 4, 5, 6], "account_id": MAIN, "max_concurrency": 1}
+    load(pipeline, url, "user_recordings", **listed)
+    gateway.clear()
+    extract(pipeline, url, "user_recordings", **listed, rows_per_run=2)
+    left = state(pipeline)["unread"]
+    assert left
+    assert set(left).isdisjoint(f"{MAIN}/{path.split('/')[-2]}" for path in asked(gateway)[:2])
+    gateway.users.add(id=9)
+    gateway.users.recordings(9).add(start=ago(days=300))
+    gateway.clear()
+    extract(pipeline, url, "user_recordings", **{**listed, "user_ids": [*range(1, 7), 9]})
+    order = [f"{MAIN}/{path.split('/')[-2]}" for path in asked(gateway)]
+    assert order[0] == f"{MAIN}/9"
+    assert set(order[1 : 1 + len(left)]) == set(left)
+
+
+def test_a_budget_holds_for_all_users_in_any_minute() -> None:
+    """On a clock that moves only while somebody waits; the journal is the gateway's own."""
+    clock = Clock(time.time())
+    gateway = Gateway(clock=clock, users=150, user_recordings=400)
+    with Emulator(gateway) as url:
+        client = Client(url, credentials(), throttle=Throttle(60, clock, clock.wait), clock=clock)
+        settings = check_settings(**{**DEFAULTS, "account_id": MAIN})
+
+        @dlt.source(name="vbc", section="vbc")
+        def budgeted() -> Any:
+            return Resources(settings, client, "me").make()
+
+        open_pipeline().extract(budgeted().with_resources("users", "user_recordings"))
+    moments = [request.time for request in gateway.requests]
+    assert len(moments) >= 151
+    assert max(sum(start <= moment < start + 60 for moment in moments) for start in moments) <= 60
+    assert moments[-1] - moments[0] >= 120
+
+
+@pytest.mark.slow
+def test_two_hundred_users_land_whole_twice_whatever_goes_wrong(serve: Serve) -> None:
+    gateway = still_gateway(users=0, faults=("no-embedded",))
+    rng = random.Random(7)
+    sizes = [5000] * 6 + [rng.choice((0, 0, 1, 20, 150, 300)) for _ in range(194)]
+    for number, size in enumerate(sizes, 1000):
+        gateway.users.add(id=number, recordings=size, days=600)
+    url, pipeline = serve(gateway), open_pipeline()
+    faults = [name for name in PASSING for _ in range(3)]
+    rng.shuffle(faults)
+
+    def strike(struck: Gateway, _: Any) -> None:
+        if faults and rng.random() < 0.3:
+            struck.fault(faults.pop())
+
+    gateway.before_page.append(strike)
+    for _ in range(2):
+        run_sync(
+            pipeline, only(url, "users", "user_recordings", start_date=ago(days=2000), rows_per_run=20_000)
+        )
+        assert loaded(pipeline) == held(gateway)
+        assert sorted(query(pipeline, CHILDREN)) == held_extensions(gateway)
+        for number in rng.sample(range(1000, 1200), 30):
+            gateway.users.recordings(number).add(start=ago(hours=rng.uniform(0, 40)))
+    gateway.before_page.clear()
+    gateway.heal()
+    load(pipeline, url, "users", "user_recordings", start_date=ago(days=2000))
+    assert loaded(pipeline) == held(gateway)
+    gateway.clear()
+    extract(pipeline, url, "users", "user_recordings", start_date=ago(days=2000))
+    assert len(asked(gateway)) == 201
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", range(5))
+def test_a_kill_at_a_random_moment_costs_no_user_anything(serve: Serve, own_folder: Path, trial: int) -> None:
+    gateway = still_gateway(users=40, user_recordings=6000, faults=("latency-5",))
+    url = serve(gateway)
+    options = {"SOURCES__VBC__ROWS_PER_RUN": "700", "SOURCES__VBC__START_DATE": ago(days=2000)}
+    command = vbc("sync", "--resources", "users,user_recordings")
+    with subprocess.Popen(
+        command, cwd=own_folder, env=environment(url, own_folder, **options), stderr=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None and gateway.count("/call_recordings") < 4 + 9 * trial:
+            time.sleep(0.01)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=random.Random(trial).uniform(0, 1.5))
+        process.send_signal(signal.SIGKILL)
+    gateway.clear()
+    finished = run_vbc(own_folder, url, *command[3:], **options)
+    assert finished.returncode == 0, finished.stderr
+    rows = read_database(own_folder, "SELECT account_id, user_id, id FROM vbc.vbc.user_recordings")
+    assert sorted(rows) == [row[:3] for row in held(gateway)]
+    children = read_database(own_folder, CHILDREN.replace("FROM ", "FROM vbc.vbc."))
+    assert sorted(children) == held_extensions(gateway)
