@@ -1,0 +1,229 @@
+"""What holds of every resource: schema, keys, repetition, failures, cursors, and earlier versions' state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+from holdings import MAIN, asked, extract, held, held_extensions, loaded, state, users_of
+from loading import assert_equal, credentials, load, open_pipeline, query, still_gateway
+
+from vbc_source.emulator import Gateway
+
+Serve = Callable[[Gateway], str]
+
+FIXTURES = Path(__file__).parent / "fixtures"
+PATHS = {
+    "company_recordings": "/company_call_recordings",
+    "users": f"/{MAIN}/users",
+    "extensions": f"/{MAIN}/extensions",
+    "user_recordings": "/call_recordings",
+    "export_jobs": "/call_recordings/jobs",
+}
+WINDOWED = ("company_recordings", "user_recordings")
+OWN = {  # columns that are not the API's
+    "users": {"account_id", "gone_at"},
+    "extensions": {"account_id", "gone_at", "extension"},
+    "export_jobs": {"account_id", "user_id"},
+    "company_recordings": {"account_id"},
+    "user_recordings": {"account_id", "user_id"},
+}
+LEFT_OUT = {"_links", "extension"}  # the latter stands beside `extensions`, empty
+DUCKDB_TYPES = {
+    "text": "VARCHAR",
+    "bigint": "BIGINT",
+    "bool": "BOOLEAN",
+    "double": "DOUBLE",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+}
+
+
+def full_gateway() -> Gateway:
+    gateway = still_gateway(
+        recordings=80, users=3, user_recordings=40, faults=("cap-20", "cap-2@/provisioning/", "new-field")
+    )
+    for user in users_of(gateway):
+        for _ in range(22):
+            gateway.jobs.add(user, status="complete", files_total=2)
+    return gateway
+
+
+def api_rows(gateway: Gateway, resource: str) -> list[dict[str, Any]]:
+    users = users_of(gateway)
+    return {
+        "company_recordings": gateway.company.all,
+        "users": gateway.users.all,
+        "extensions": gateway.users.extensions,
+        "user_recordings": lambda: [row for user in users for row in gateway.users.recordings(user).all()],
+        "export_jobs": gateway.jobs.all,
+    }[resource]()
+
+
+def dump(pipeline: dlt.Pipeline) -> dict[str, list[str]]:
+    """All rows of all tables, but of the ledger, which grows."""
+    tables = [
+        name for name in pipeline.default_schema.tables if name[:4] != "_dlt" and name != "scan_windows"
+    ]
+    return {table: sorted(map(repr, query(pipeline, f'SELECT * FROM "{table}"'))) for table in tables}
+
+
+@pytest.mark.parametrize("resource", PATHS)
+def test_schema_and_rows_agree_keys_hold_and_a_second_run_changes_nothing(
+    serve: Serve, resource: str
+) -> None:
+    gateway = full_gateway()
+    url, pipeline = serve(gateway), open_pipeline()
+    load(pipeline, url, resource)
+    rows = api_rows(gateway, resource)
+    assert query(pipeline, f"SELECT count(*) FROM {resource}") == [(len(rows),)]
+    tables = {
+        name: table for name, table in pipeline.default_schema.tables.items() if name.startswith(resource)
+    }
+    for name, table in tables.items():
+        columns = {
+            column: DUCKDB_TYPES[str(hints["data_type"])]
+            for column, hints in table["columns"].items()
+            if hints.get("data_type")
+        }
+        found = query(
+            pipeline,
+            f"SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{name}' "
+            "AND table_schema = 'vbc'",
+        )
+        assert dict(found) == columns
+        key = [column for column, hints in table["columns"].items() if hints.get("primary_key")]
+        assert key[0] == "account_id"
+        listed, nulls = ", ".join(key), " OR ".join(f"{column} IS NULL" for column in key)
+        assert query(
+            pipeline,
+            f"SELECT count(*) = count(DISTINCT ({listed})), count(*) FILTER ({nulls}) FROM {name}",
+        ) == [(True, 0)]
+    children = {name.removeprefix(f"{resource}__") for name in tables}
+    sent = {field for row in rows for field in row} - LEFT_OUT - children
+    flat = {"extension_number": "extension"}
+    names = {flat.get(field, field) for field in sent - {"user"}}
+    if "user" in sent:
+        names |= {f"user_{field}" for field in rows[0]["user"]}
+    own = {name for name in tables[resource]["columns"] if not name.endswith("__v_text")} - {"sentiment"}
+    assert own == names | OWN[resource]
+    before, known = dump(pipeline), pipeline.state["sources"]
+    load(pipeline, url, resource)
+    assert dump(pipeline) == before
+    for name in WINDOWED:
+        if resource == name:
+            assert state(pipeline, name)["cursors"] == known["vbc"]["resources"][name]["cursors"]
+
+
+@pytest.mark.parametrize("resource", PATHS)
+def test_after_a_failure_at_each_page_the_next_run_has_everything(serve: Serve, resource: str) -> None:
+    gateway = full_gateway()
+    url, pipeline = serve(gateway), open_pipeline()
+    asked_for = 0
+
+    def fail(failing: Gateway, request: Any) -> None:
+        nonlocal asked_for
+        if request.path.endswith(PATHS[resource]):
+            asked_for += 1
+            if asked_for == page:
+                failing.fault(f"scope*1@{PATHS[resource]}")
+
+    gateway.before_page.append(fail)
+    failures = 0
+    for page in range(0, 40):
+        asked_for = 0
+        if page == 0:
+            gateway.fault(f"scope*1@{PATHS[resource]}")
+        try:
+            extract(pipeline, url, resource, max_concurrency=1)
+        except PipelineStepFailed:
+            failures += 1
+            assert not any(pipeline.list_extracted_load_packages())
+        else:
+            break
+    assert failures >= 2
+    gateway.before_page.clear()
+    gateway.heal()
+    pipeline.normalize()
+    pipeline.load()
+    assert query(pipeline, f"SELECT count(*) FROM {resource}") == [(len(api_rows(gateway, resource)),)]
+    if resource == "company_recordings":
+        assert_equal(pipeline, gateway)
+    if resource == "user_recordings":
+        assert loaded(pipeline) == held(gateway)
+        children = query(
+            pipeline,
+            "SELECT account_id, user_id, recording_id, position, extension FROM user_recordings__extensions",
+        )
+        assert sorted(children) == held_extensions(gateway)
+
+
+def put_state(pipeline: dlt.Pipeline, found: dict[str, Any]) -> None:
+    """Have a pipeline go on from a state, as if it had been restored."""
+    with pipeline.managed_state() as kept:
+        kept["sources"] = {"vbc": found}
+
+
+@pytest.mark.parametrize("resource", WINDOWED)
+def test_a_cursor_in_the_far_future_yields_nothing(serve: Serve, resource: str) -> None:
+    gateway = full_gateway()
+    url, pipeline = serve(gateway), open_pipeline()
+    names = [MAIN, *(f"{MAIN}/{user}" for user in users_of(gateway))]
+    future = dict.fromkeys(names, "2099-01-01T00:00:00Z")
+    resources = {
+        resource: {"self": MAIN, "cursors": future, "since": dict.fromkeys(names, "2024-11-25T12:00:00Z")}
+    }
+    put_state(pipeline, {"resources": resources})
+    extract(pipeline, url, resource, account_id=MAIN)
+    assert [path for path in asked(gateway) if path.endswith(PATHS[resource])] == []
+    assert state(pipeline, resource)["cursors"] == future
+
+
+def test_the_state_of_the_first_version_is_gone_on_from(serve: Serve) -> None:
+    gateway = still_gateway()
+    gateway.company.add(id=1, start="2026-02-20T00:00:00Z")
+    gateway.company.add(id=2, start="2026-03-01T11:00:00Z")
+    url, pipeline = serve(gateway), open_pipeline()
+    kept = json.loads((FIXTURES / "state_company_only.json").read_text())
+    put_state(pipeline, {"resources": {"company_recordings": kept}})
+    load(pipeline, url)
+    (request,) = [request for request in gateway.requests if request.path != "/token"]
+    assert request.query["start:gte"] == "2026-02-27T10:00:00Z"
+    assert query(pipeline, "SELECT id FROM company_recordings") == [(2,)]
+    assert state(pipeline, "company_recordings")["cursors"] == {MAIN: "2026-03-01T11:00:00Z"}
+
+
+def test_the_state_of_the_version_with_users_is_gone_on_from(serve: Serve) -> None:
+    gateway = still_gateway(users=1)
+    for user in (17, 18, 20):
+        gateway.users.add(id=user)
+        gateway.users.recordings(user).add(id=user, start="2026-02-01T00:00:00Z")
+        gateway.users.recordings(user).add(id=user + 100, start="2026-03-03T11:00:00Z")
+    url, pipeline = serve(gateway), open_pipeline()
+    text = (FIXTURES / "state_users.json").read_text()
+    put_state(pipeline, json.loads(text.replace("IDENTITY", credentials().identity())))
+    load(pipeline, url, "users", "user_recordings", "export_jobs", start_date="2024-11-25T12:00:00Z")
+    begins = {
+        request.path.split("/")[-2]: request.query["start:gte"]
+        for request in gateway.requests
+        if request.path.endswith("/call_recordings")
+    }
+    first = "2024-11-25T12:00:00Z"
+    assert begins == {
+        "745249": "2026-02-28T10:00:00Z",
+        "17": "2026-03-01T10:00:00Z",
+        "18": first,
+        "20": first,
+    }
+    assert len([path for path in asked(gateway) if path.endswith("/jobs")]) == 4
+    assert not [path for path in asked(gateway) if "/accounts/self/" in path]
+    recordings = query(pipeline, "SELECT user_id, id FROM user_recordings ORDER BY id")
+    assert recordings == [("18", 18), ("20", 20), ("17", 117), ("18", 118), ("20", 120)]
+    assert query(pipeline, "SELECT user_id, access FROM user_access") == [("18", "allowed")]
+    gateway.clear()
+    extract(pipeline, url, "company_recordings", filters={"call_direction": "INBOUND"})
+    assert [request.query["start:gte"] for request in gateway.requests] == ["2026-01-13T10:00:00Z"]
