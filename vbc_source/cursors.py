@@ -5,6 +5,7 @@
     self      the list that `self` stood for the last time; `self/self` for a user's
     digests   by list, what the last run read where one answer held it: the same again is not loaded
     unread    lists that a round which ended early had not come to
+    round     the mark of that round
     barred    lists of users that could not be read, with the reason
 
 With filters, a list is kept apart for each selection: `549825?call_direction#5d41402abc4b`.
@@ -87,12 +88,18 @@ class Cursors:
         """The lists that a round which ended early had not come to."""
         return list(self._state.get("unread", ()))
 
-    def leave_unread(self, names: Iterable[str]) -> None:
+    @property
+    def round(self) -> str:
+        """The mark of the round that is under way; empty where none is."""
+        return str(self._state.get("round", ""))
+
+    def leave(self, names: Iterable[str], mark: str) -> None:
         """Keep which lists this round has not come to, so that the next one begins with them."""
-        if left := sorted(names):
-            self._state["unread"] = left
-        else:
-            self._state.pop("unread", None)
+        for name, value in (("unread", sorted(names)), ("round", mark)):
+            if value:
+                self._state[name] = value
+            else:
+                self._state.pop(name, None)
 
     def bar(self, name: str, reason: str) -> bool:
         """Note that a list cannot be read, or with an empty reason that it can; says whether that is new."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -26,7 +26,7 @@ from vbc_source.proof import Proof
 from vbc_source.reader import History, Place, Reader, Session, resolve
 from vbc_source.records import Rows, digest
 from vbc_source.tables import TableMaker, write_access, write_proofs
-from vbc_source.windows import format_instant
+from vbc_source.windows import Window, format_instant
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,32 @@ TABLE_ROWS = 20_000  # rows of several users that go to dlt together: few large 
 RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill costs no more than that
 
 
+@dataclass(slots=True)
+class Round:
+    """How far the runs have come that together read all lists once.
+
+    It counts only where the state that was saved bears its mark: a run that failed saved none.
+
+    Attributes:
+        done: lists that were read to their end.
+        reached: up to where the others were read and proven.
+        mark: of the last run that left something for the next.
+    """
+
+    done: set[Place] = field(default_factory=set)
+    reached: dict[Place, datetime] = field(default_factory=dict)
+    mark: str = ""
+
+    def recall(self, saved: str) -> tuple[set[Place], dict[Place, datetime]]:
+        """Give copies of both, empty where state does not bear the mark."""
+        return (set(self.done), dict(self.reached)) if saved and saved == self.mark else (set(), {})
+
+
 @dataclass(frozen=True, slots=True)
 class _Batch:
     """A proven window's rows; `digest` tells them from others where they are all that was asked for."""
 
+    asked: Place
     place: Place
     rows: pa.Table
     proof: Proof[Rows]
@@ -50,20 +72,22 @@ class Run:
     Args:
         endpoint: of which lists.
         reader: what to read with.
-        done: lists that earlier runs of the same round have read to their end; kept up here.
+        progress: of the round that this run belongs to; kept up here.
         learn: told which account `self` is.
     """
 
     def __init__(
-        self, endpoint: Endpoint, reader: Reader, done: set[Place], learn: Callable[[str], None]
+        self, endpoint: Endpoint, reader: Reader, progress: Round, learn: Callable[[str], None]
     ) -> None:
-        self._endpoint, self._reader, self._done, self._learn = endpoint, reader, done, learn
+        self._endpoint, self._reader, self._learn = endpoint, reader, learn
+        self._round = progress
         self._settings = reader.settings
         self._now, self._deadline = datetime.now(timezone.utc), time.monotonic() + RUN_SECONDS
         self._span = self._settings.fixed_span(self._now, dlt.current.interval)
         # a backfill neither reads nor writes state
         state = dlt.current.resource_state() if self._span is None else {}
         self._cursors = Cursors(state, self._settings.filters.label if endpoint.windowed else "")
+        self._done, self._reached = progress.recall(self._cursors.round)
         self._metrics = dlt.current.resource_metrics()
         self._metrics.clear()  # a source that runs again keeps those of the run before
         self._access = Access(
@@ -132,6 +156,8 @@ class Run:
         if self._span is None:
             first = settings.first(self._now)
             window = self._cursors.plan(expected, first, self._now, settings.lookback)
+            if window and place in self._reached:
+                window = Window(max(window.start, self._reached[place]), window.end)
         window = settings.filters.narrow(window)
         return replace(history, expected=expected, window=window) if window else None
 
@@ -155,7 +181,7 @@ class Run:
                 return False
         rows, whole = self._build(place, proof), history.window in (proof.window, None)
         told = digest(rows, self._endpoint.shape.id_column) if whole and self._span is None else ""
-        self._pending.append(_Batch(place, rows, proof, told))
+        self._pending.append(_Batch(history.place, place, rows, proof, told))
         if history.window and proof.window.end >= history.window.end:  # they come oldest first
             self._done.add(history.place)
         self._count(**{"windows": 1, "requests": proof.requests, self._rows_name: proof.total_items})
@@ -209,6 +235,7 @@ class Run:
             proofs = [(batch.place, batch.proof) for batch in batches]
             yield write_proofs(self._endpoint, proofs, self._settings.filters.label)
             self._move_cursors(batches)
+            self._reached |= {batch.asked: batch.proof.window.end for batch in batches}
         for batch in news if self._span is None else ():
             self._cursors.note(str(batch.place), batch.digest)
         if batches:
@@ -237,14 +264,13 @@ class Run:
         """
         left = [history.place for history in histories if history.place not in self._done]
         if self._access.failed and (self._most is None or not self._progressed):
-            self._done.clear()
             self._access.check()
         unfinished = self._access.failed or (bool(left) and self._is_over())
         self._metrics["unfinished"] = int(unfinished)
         if self._span is None:
-            self._cursors.leave_unread(map(str, left) if unfinished else ())
-        if not unfinished:
-            self._done.clear()
+            mark = self._now.isoformat() if unfinished else ""
+            self._round.done, self._round.reached, self._round.mark = self._done, self._reached, mark
+            self._cursors.leave(map(str, left) if unfinished else (), mark)
 
     def _report(self, batch: _Batch) -> None:
         log.info(

@@ -17,7 +17,7 @@ from vbc_source.directory import Directory
 from vbc_source.duckdb_names import qualify_same_names
 from vbc_source.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, SELF, USERS, Endpoint
 from vbc_source.faults import Forbidden
-from vbc_source.histories import Run
+from vbc_source.histories import Round, Run
 from vbc_source.listing import Listing
 from vbc_source.privacy import Privacy
 from vbc_source.reader import History, Place, Reader
@@ -129,10 +129,10 @@ class Resources:
         ]
 
     def _make_histories(self, endpoint: Endpoint, find: Callable[[], list[History]]) -> DltResource:
-        done: set[Place] = set()
+        progress = Round()
 
         def read() -> Iterator[Any]:
-            yield from Run(endpoint, self._reader, done, self._directory.learn).read(find())
+            yield from Run(endpoint, self._reader, progress, self._directory.learn).read(find())
 
         return _make_resource(endpoint, read, self._settings.privacy)
 

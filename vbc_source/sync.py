@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import hashlib
 import logging
 import time
@@ -29,8 +30,9 @@ log = logging.getLogger(__name__)
 DATABASE = "vbc.duckdb"
 LOCK_SECONDS = 600
 PLACE = "vbc_place"  # in dlt's local state: where this pipeline loaded last
-MEMORY_LIMIT = "80MB"  # DuckDB's own; what does not fit goes to disk. Its default is most of the machine
+MEMORY_LIMIT = "100MB"  # DuckDB's own; what does not fit goes to disk. Its default is most of the machine
 M_MMAP_THRESHOLD = -3  # glibc's name for it; larger blocks are given back when they are freed
+M_ARENA_MAX = -8  # likewise; else each thread has a heap of its own, and keeps what it freed
 ROWS_PER_RUN = 250_000  # recordings loaded at once, so that memory stays bounded whatever the backlog
 
 
@@ -158,9 +160,11 @@ def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
         unfinished = True
         while unfinished:
             metrics = list(_count(pipeline.extract(source)))
+            _trim()
             pipeline.normalize()
             with _hold_database(pipeline):
                 pipeline.load()
+            _trim()
             found += metrics
             unfinished = any(counted.get("unfinished") for counted in metrics)
     return Outcome(
@@ -188,6 +192,7 @@ def _give_memory_back() -> None:
     pa.set_memory_pool(pa.system_memory_pool())
     with suppress(OSError, AttributeError):  # elsewhere than on glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 256 * 1024)
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 @contextmanager
@@ -198,6 +203,13 @@ def _hold_database(pipeline: dlt.Pipeline) -> Iterator[None]:
         return
     with pipeline.sql_client():
         yield
+
+
+def _trim() -> None:
+    """Give back what the step before has left: dlt leaves rings of objects that hold tables."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # elsewhere than on glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _count(info: ExtractInfo) -> Iterator[dict[str, Any]]:
