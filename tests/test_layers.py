@@ -17,6 +17,8 @@ LAYERS = [
         "token_cache",
         "auth",
         "throttle",
+        "retries",
+        "session",
         "client",
         "windows",
         "proof",
