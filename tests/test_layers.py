@@ -12,23 +12,24 @@ import vbc_source
 PACKAGE = Path(vbc_source.__file__).parent
 # in the order of the flow: a module imports from those before it, and from nothing behind it
 LAYERS = [
+    *("faults", "token_cache", "auth", "throttle", "retries", "session", "client"),
     *(
-        "faults",
-        "token_cache",
-        "auth",
-        "throttle",
-        "retries",
-        "session",
-        "client",
         "windows",
         "proof",
         "scan",
         "columns",
         "records",
+        "settings",
+        "reader",
+        "duckdb_names",
+        "source",
+        "sync",
     ),
-    *("settings", "reader", "duckdb_names", "source", "sync", "doctor", "demo", "cli"),
+    *("recording", "sound", "ledger", "journal", "bucket", "archive", "download"),
+    *("ledger_tables", "loaded", "backlog", "connection", "progress", "audio_run", "audio"),
+    *("doctor", "demo", "options", "archive_commands", "cli"),
 ]
-PURE = {"faults", "windows", "proof", "columns", "records"}
+PURE = {"faults", "windows", "proof", "columns", "records", "recording", "sound", "ledger"}
 
 
 def modules() -> list[Path]:
