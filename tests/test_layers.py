@@ -27,9 +27,21 @@ LAYERS = [
     ),
     *("recording", "sound", "ledger", "journal", "bucket", "archive", "download"),
     *("ledger_tables", "loaded", "backlog", "connection", "progress", "audio_run", "audio"),
+    *("deletions", "candidates", "hold", "recording_api", "retention"),
     *("doctor", "demo", "options", "archive_commands", "cli"),
 ]
-PURE = {"faults", "windows", "proof", "columns", "records", "recording", "sound", "ledger"}
+PURE = {
+    "faults",
+    "windows",
+    "proof",
+    "columns",
+    "records",
+    "recording",
+    "sound",
+    "ledger",
+    "hold",
+    "deletions",
+}
 
 
 def modules() -> list[Path]:

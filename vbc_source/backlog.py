@@ -142,8 +142,8 @@ def _write_table(loaded: Loaded, kind: str, table: str) -> str:
         users = "OVER (PARTITION BY account_id, id)"
         user, shared = "user_id", f"CASE WHEN min(user_id) {users} <> max(user_id) {users} THEN 1 ELSE 0 END"
     return f"""
-        SELECT account_id, '{kind}' AS recording_type, {user} AS user_id, id AS recording_id, {began} AS began,
-            {column("download_url", "VARCHAR")} AS download_url, {shared} AS shared_id,
+        SELECT account_id, '{kind}' AS recording_type, {user} AS user_id, id AS recording_id,
+            {began} AS began, {column("download_url", "VARCHAR")} AS download_url, {shared} AS shared_id,
             {column("file_size_in_bytes", "BIGINT")} AS size_bytes,
             {column("duration", "BIGINT")} AS duration, {column("call_id", "VARCHAR")} AS call_id
         FROM {table}"""

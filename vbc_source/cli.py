@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vbc_source.archive_commands import audio
+from vbc_source.archive_commands import audio, recordings, retention
 from vbc_source.options import INSTANT_HELP, Command, pipeline_options, read_date
 
 
@@ -114,5 +114,5 @@ def emulator(port: int, seed: int, recordings: int, faults: tuple[str, ...]) -> 
     emulated.serve(gateway, port=port)
 
 
-for command in (audio,):
+for command in (audio, recordings, retention):
     main.add_command(command)

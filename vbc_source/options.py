@@ -49,11 +49,13 @@ class Command(click.Command):
         except VbcError as error:
             if debug:
                 raise
-            click.echo(f"vbc {self.name}: {error}", err=True)
+            click.echo(f"{_full_name(ctx)}: {error}", err=True)
             result = {"ok": False, "error": str(error)}
             wrong_usage = type(error).__name__ == "WrongUsage"
         except KeyboardInterrupt:
-            click.echo(f"vbc {self.name}: interrupted; the next run goes on where this one stopped", err=True)
+            click.echo(
+                f"{_full_name(ctx)}: interrupted; the next run goes on where this one stopped", err=True
+            )
             result, interrupted = {"ok": False, "error": "interrupted"}, True
         result = {"ok": True, **result}
         if as_json:
@@ -62,6 +64,15 @@ class Command(click.Command):
             sys.stdout.flush()
             os._exit(1)  # a thread may still wait for a slow answer, which nothing can end
         ctx.exit(0 if result["ok"] else 2 if wrong_usage else 1)
+
+
+def _full_name(ctx: click.Context | None) -> str:
+    """The command with the groups before it, such as `vbc recordings list`."""
+    names: list[str] = []
+    while ctx is not None and ctx.parent is not None:
+        names.insert(0, str(ctx.info_name))
+        ctx = ctx.parent
+    return " ".join(["vbc", *names])
 
 
 def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
