@@ -39,13 +39,18 @@ class AudioSettings:
     max_attempts: int
 
 
-@with_config(sections=SECTION)
-def read_settings(bucket_url: str | None = None, max_attempts: int = 5) -> AudioSettings:
-    """Read the settings of the archive; arguments override configuration.
+def read_settings(bucket_url: str | None = None) -> AudioSettings:
+    """Read the settings of the archive; a given bucket overrides the configured one.
 
     Raises:
         SettingsError: no bucket is set, or a setting is malformed.
     """
+    # dlt takes a None that is passed for a value that is meant
+    return _read_settings(bucket_url) if bucket_url else _read_settings()
+
+
+@with_config(sections=SECTION)
+def _read_settings(bucket_url: str | None = None, max_attempts: int = 5) -> AudioSettings:
     if not bucket_url:
         raise SettingsError(
             "where should the files go? give --bucket-url, or set bucket_url in [sources.vbc.audio]"

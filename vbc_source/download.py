@@ -53,6 +53,8 @@ class Download:
                 yield from self._transfer()
                 broken: Unavailable | None = None
             except Unavailable as fault:
+                if not self._received:
+                    raise  # the client has asked often enough already
                 broken = fault
             if self._is_complete(broken):
                 return
