@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.faults import SettingsError
+from vbc_source.faults import SettingsError, VbcError
 from vbc_source.options import INSTANT_HELP, Command, pipeline_options, read_date
 
 if TYPE_CHECKING:
@@ -200,9 +200,14 @@ def delete_recording(
 ) -> dict[str, Any]:
     """Delete a recording at VBC, for good, archived or not. For whole ages, see vbc retention."""
     if not yes:
-        click.confirm(
-            f"Delete {recording_type} recording {recording_id} at VBC for good?", abort=True, err=True
-        )
+        _confirm(f"Delete {recording_type} recording {recording_id} at VBC for good?")
     open_api(recording_type, user, account).delete(recording_id)
     click.echo(f"{recording_type} recording {recording_id} is deleted at VBC.")
     return {"deleted": recording_id}
+
+
+def _confirm(question: str) -> None:
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort:
+        raise VbcError("nothing is deleted: the question was not answered with yes (or use --yes)") from None

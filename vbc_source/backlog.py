@@ -46,10 +46,13 @@ class Backlog:
         selection: which recordings are meant.
         max_attempts: how often a file is asked for before it is given up.
         began: when this run began; what it tried itself is not tried again by it.
+        page: how many to ask for at once.
     """
 
-    def __init__(self, loaded: Loaded, selection: Selection, max_attempts: int, began: datetime) -> None:
-        self._loaded, self._selection = loaded, selection
+    def __init__(
+        self, loaded: Loaded, selection: Selection, max_attempts: int, began: datetime, page: int = PAGE
+    ) -> None:
+        self._loaded, self._selection, self._page = loaded, selection, page
         self._values: dict[str, str | int | datetime] = {
             **selection.bounds,
             "most": max_attempts,
@@ -88,10 +91,10 @@ class Backlog:
 
         def write(loaded: Loaded) -> str:
             behind = f"WHERE {_write_behind()}" if last is not None else ""
-            return (
-                f"SELECT {', '.join(_ORDER)}, download_url, size_bytes, shared_id "
-                f"FROM ({self._write(loaded)}) AS missing {behind} ORDER BY {', '.join(_ORDER)} LIMIT {PAGE}"
-            )
+            order = ", ".join(_ORDER)
+            return f"""
+                SELECT {order}, download_url, size_bytes, shared_id FROM ({self._write(loaded)}) AS missing
+                {behind} ORDER BY {order} LIMIT {self._page}"""
 
         return self._loaded.query(write, **values)
 

@@ -38,7 +38,7 @@ Params = Mapping[str, str | int]
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 CHUNK = 1 << 20  # bytes to read at once; requests' own 10 KB doubles the time of a page
-PIECE = 1 << 18  # bytes of a stream to hold at once
+PIECE = 1 << 16  # bytes of a stream to hold at once; so many are lost where it breaks off
 HEAD = 4096  # bytes by which a fault is told from what was asked for
 REDIRECTS = 3
 STORAGE = "the storage it redirects to"

@@ -49,7 +49,8 @@ class Loaded:
             VbcError: it could not be asked.
         """
         with self.take_turn(), explaining():
-            self._schemas = [self._open(name).schema for name in (SOURCE_SCHEMA, SCHEMA)]
+            if not self._schemas or not self._schemas[-1].data_table_names():  # no ledger so far
+                self._schemas = [self._open(name).schema for name in (SOURCE_SCHEMA, SCHEMA)]
             query = sqlglot.exp.replace_placeholders(
                 sqlglot.parse_one(write(self), read="duckdb"),
                 **{name: _plain(value) for name, value in values.items()},
