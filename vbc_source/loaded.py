@@ -55,8 +55,11 @@ class Loaded:
                 sqlglot.parse_one(write(self), read="duckdb"),
                 **{name: _plain(value) for name, value in values.items()},
             )
-            rows = self._open(self._schemas).query(query, query_dialect="duckdb").fetchall()
-        return list(rows)
+            dataset = self._open(self._schemas)
+            # run as text: a relation would work out the types of its columns, which takes as long again
+            text = dataset.query(query, query_dialect="duckdb").to_sql()
+            with dataset.sql_client as client:
+                return [tuple(row) for row in client.execute_sql(text) or ()]
 
     def has(self, table: str, column: str | None = None) -> bool:
         """Whether a table, or a column of it, is there; to be asked while a query is written."""
