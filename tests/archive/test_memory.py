@@ -14,11 +14,13 @@ from loading import environment
 from vbc_source.emulator import Gateway
 
 SIZE, FILES = 200_000_000, 8
+# ru_maxrss would count the process that starts this one; VmHWM does not
 MEASURED = """
-import json, resource, sys
+import json, re, sys
 from vbc_source.audio import archive_audio
 outcome = archive_audio(bucket_url=sys.argv[1])
-print(json.dumps([outcome.stored, outcome.bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]))
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())
+print(json.dumps([outcome.stored, outcome.bytes, int(peak[1]) // 1024]))
 """
 
 
@@ -27,12 +29,16 @@ print(json.dumps([outcome.stored, outcome.bytes, resource.getrusage(resource.RUS
 def test_eight_files_of_200_mb_at_once_take_less_than_400_mb(
     prepare: Prepare, s3: S3Bucket, own_folder: Path, where: str
 ) -> None:
+    if not Path("/proc/self/status").exists():
+        pytest.skip("needs /proc to tell the peak")
     if free_disk(own_folder) < 3 * FILES * SIZE:
         pytest.skip("needs 5 GB of disk")
     gateway: Gateway = make_gateway(FILES, size=SIZE)
     site = prepare(gateway, bucket=s3.url if where == "s3" else None)
     site.load()
-    settings = {**s3.settings(), **configure(site.url)}
+    # the emulated S3 shares this process and its time with the gateway
+    patience = {"DESTINATION__FILESYSTEM__CONFIG_KWARGS": '{"read_timeout": 300}'}
+    settings = {**s3.settings(), **patience, **configure(site.url)}
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, site.bucket],
         cwd=own_folder,
@@ -41,7 +47,7 @@ def test_eight_files_of_200_mb_at_once_take_less_than_400_mb(
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr[-2000:]
     stored, size, peak = json.loads(done.stdout.splitlines()[-1])
     assert (stored, size) == (FILES, sum(r["file_size_in_bytes"] for r in gateway.company.all()))
     print(f"peak memory: {peak} MB")
