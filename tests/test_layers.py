@@ -12,14 +12,18 @@ import vbc_source
 PACKAGE = Path(vbc_source.__file__).parent
 # in the order of the flow: a module imports from those before it, and from nothing behind it
 LAYERS = [
-    *("faults", "token_cache", "auth", "throttle", "client"),
+    *("faults", "token_cache", "auth", "throttle", "slots", "retries", "session", "client"),
     *("windows", "privacy", "filters", "columns", "shapes", "endpoints", "settings", "cursors"),
     *("proof", "scan", "records", "children", "reader", "directory", "access", "ahead"),
-    *("tables", "histories", "listing", "duckdb_names", "source", "sync", "doctor", "demo", "cli"),
+    *("tables", "histories", "listing", "duckdb_names", "source", "sync"),
+    *("recording", "sound", "ledger", "journal", "bucket", "archive", "download"),
+    *("ledger_tables", "loaded", "backlog", "connection", "progress", "audio_run", "audio"),
+    *("deletions", "candidates", "hold", "recording_api", "retention"),
+    *("doctor", "demo", "options", "archive_commands", "cli"),
 ]
 PURE = {
     *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),
-    *("proof", "records", "children"),
+    *("proof", "records", "children", "recording", "sound", "ledger", "hold", "deletions"),
 }
 
 

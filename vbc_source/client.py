@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from vbc_source.auth import Tokens, VbcCredentials
 from vbc_source.faults import (
     BrokenAnswer,
     Forbidden,
+    ForeignAddress,
     GatewayFault,
     NotFound,
     SettingsError,
@@ -31,17 +29,19 @@ from vbc_source.faults import (
     read_fault,
     redact,
 )
+from vbc_source.retries import Retries
+from vbc_source.session import Bearer, NoAuth, Stream, find_own, follow, open_session
 from vbc_source.throttle import Throttle
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Params = Mapping[str, str | int]
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 CHUNK = 1 << 20  # bytes to read at once; requests' own 10 KB doubles the time of a page
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 20.0  # seconds
-LONGEST_THROTTLE = 3600.0  # seconds without a single request let through
+PIECE = 1 << 16  # bytes of a stream to hold at once; so many are lost where it breaks off
+HEAD = 4096  # bytes by which a fault is told from what was asked for
+REDIRECTS = 3
+STORAGE = "the storage it redirects to"
 
 
 class Answer(NamedTuple):
@@ -50,38 +50,6 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-class Bearer(AuthBase):
-    """Sets the token on one request; as an auth object, so that no .netrc replaces it."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Put the header on."""
-        request.headers["Authorization"] = f"Bearer {self._token.strip()}"
-        return request
-
-
-class NoAuth(AuthBase):
-    """Leaves a request as it is, so that no .netrc adds to it."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Leave it."""
-        return request
-
-
-class _DropQuery(logging.Filter):
-    """Keeps query strings, which may hold phone numbers, out of urllib3's debug log."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(arg.split("?", 1)[0] if isinstance(arg, str) else arg for arg in record.args)
-        return True
-
-
-_drop_query = _DropQuery()
 
 
 class Client:
@@ -118,9 +86,10 @@ class Client:
         self.throttle = throttle or Throttle(requests_per_minute)
         self.requests_sent = 0
         self._count = threading.Lock()
-        self._retry_seconds = retry_seconds
         self._clock = clock
-        self._session = _open_session(connections)
+        self._retries = Retries(self.throttle, retry_seconds, clock)
+        self._session = open_session(connections)
+        self._storage = open_session(connections, cookies=False)  # for where redirects lead
         self._tokens = Tokens(credentials, self.base_url, self._post_login, clock=clock)
 
     def get(self, path: str, params: Params | None, read: Callable[[bytes], T], *, what: str) -> T:
@@ -138,17 +107,47 @@ class Client:
         """
         # dates hold "+" and ":"; a bare "+" would read as a space
         url = f"{self.base_url}{path}" + (f"?{urlencode(params)}" if params else "")
-        token = self._tokens.current()
+        return self._authorized(lambda auth: self._read(self._send("GET", url, auth=auth), read), what)
 
-        def attempt() -> T:
-            return self._read(self._send("GET", url, auth=Bearer(token)), read)
+    def delete(self, path: str, *, what: str) -> None:
+        """Delete a resource; repeats what may be repeated.
 
-        with _named(what):
-            try:
-                return self._repeat(attempt, what)
-            except TokenRejected:
-                token = self._tokens.renew(token)
-                return self._repeat(attempt, what)
+        Raises:
+            NotFound: it was gone already.
+            GatewayFault: the gateway's last word; its class says what kind.
+            LoginRefused: the credentials were refused.
+        """
+
+        def attempt(auth: AuthBase) -> None:
+            answer = self._send("DELETE", f"{self.base_url}{path}", auth=auth)
+            self._judge(answer.status, answer.body, answer.headers, (202, 204))
+
+        self._authorized(attempt, what)
+
+    @contextmanager
+    def stream(self, link: str, headers: Mapping[str, str], *, what: str) -> Iterator[Stream]:
+        """Get what a link of the gateway leads to, while it comes; repeats until the body begins.
+
+        The token goes to the gateway alone: a redirect to another host is followed without it.
+
+        Args:
+            link: a whole address.
+            headers: to send along, such as a range.
+            what: names the request in errors and logs, without personal data.
+
+        Raises:
+            ForeignAddress: the link does not lead to the gateway.
+            GatewayFault: the gateway's last word; its class says what kind.
+            LoginRefused: the credentials were refused.
+        """
+        url = find_own(self.base_url, link)
+        if url is None:
+            raise ForeignAddress(f"{what}: its address leads to another host than {self.base_url}")
+        answer = self._authorized(lambda auth: self._open(str(url), headers, auth), what)
+        try:
+            yield answer
+        finally:
+            answer.close()
 
     def log_in(self) -> str:
         """Make sure that there is a token; returns the gateway it is for.
@@ -163,6 +162,17 @@ class Client:
         """Wake waiting threads and drop the connections."""
         self.throttle.close()
         self._session.close()
+        self._storage.close()
+
+    def _authorized(self, send: Callable[[AuthBase], T], what: str) -> T:
+        """Send with the token, and once more with a new one where it is rejected."""
+        token = self._tokens.current()
+        with _named(what):
+            try:
+                return self._retries.repeat(lambda: send(Bearer(token)), what)
+            except TokenRejected:
+                renewed = self._tokens.renew(token)
+                return self._retries.repeat(lambda: send(Bearer(renewed)), what)
 
     def _post_login(self, form: Mapping[str, str]) -> tuple[int, bytes]:
         """Post to /token; only a gateway that fails is asked again, never one that refuses."""
@@ -177,73 +187,91 @@ class Client:
             return answer.status, answer.body
 
         with _named(f"login at {self.base_url}/token"):
-            return self._repeat(attempt, "login")
+            return self._retries.repeat(attempt, "login")
 
     def _send(self, method: str, url: str, **options: Any) -> Answer:
-        self.throttle.pass_through()
-        with self._count:
-            self.requests_sent += 1
+        with self._explaining(self.base_url), self._request(self._session, method, url, **options) as answer:
+            return Answer(answer.status_code, answer.headers, b"".join(answer.iter_content(CHUNK)))
+
+    def _request(self, session: requests.Session, method: str, url: str, **options: Any) -> requests.Response:
+        if session is self._session:
+            self.throttle.pass_through()
+            with self._count:
+                self.requests_sent += 1
+        # redirects are answers here: a token never follows one
+        timeout = (CONNECT_SECONDS, READ_SECONDS)
+        return session.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options)
+
+    def _open(self, url: str, headers: Mapping[str, str], auth: AuthBase) -> Stream:
+        session = self._session
+        for _ in range(REDIRECTS + 1):
+            with self._explaining(self._place(session)):
+                response = self._request(session, "GET", url, headers=headers, auth=auth)
+            if not response.is_redirect:
+                return self._begin(response, self._place(session))
+            response.close()
+            url = follow(self.base_url, url, response.headers["Location"])
+            if find_own(self.base_url, url) is None:
+                session, auth = self._storage, NoAuth()
+        raise BrokenAnswer(response.status_code, hint="too many redirects")
+
+    def _place(self, session: requests.Session) -> str:
+        return self.base_url if session is self._session else STORAGE
+
+    def _begin(self, response: requests.Response, place: str) -> Stream:
+        """Read as much of a body as tells a fault from what was asked for."""
         try:
-            # redirects are answers here: a token never follows one
-            timeout = (CONNECT_SECONDS, READ_SECONDS)
-            with self._session.request(
-                method, url, timeout=timeout, allow_redirects=False, stream=True, **options
-            ) as answer:
-                return Answer(answer.status_code, answer.headers, b"".join(answer.iter_content(CHUNK)))
+            status, headers = response.status_code, response.headers
+            with self._explaining(place):
+                pieces, head = response.iter_content(PIECE), b""
+                while len(head) < HEAD and (piece := next(pieces, b"")):
+                    head += piece
+            if place == STORAGE and status not in (200, 206):
+                raise Unavailable(status, hint=f"at {STORAGE}")  # noqa: TRY301
+            if status != 206:  # the middle of a file may begin like a fault
+                self._judge(status, head, headers, (200,))
+            return Stream(response, self._pass_on(chain([head], pieces), place))
+        except BaseException:
+            response.close()
+            raise
+
+    def _pass_on(self, pieces: Iterator[bytes], place: str) -> Iterator[bytes]:
+        with self._explaining(place):
+            for piece in pieces:
+                self.throttle.check_open()
+                yield piece
+
+    @contextmanager
+    def _explaining(self, place: str) -> Iterator[None]:
+        try:
+            yield
         except (
             requests.exceptions.InvalidURL,
             requests.exceptions.InvalidSchema,
             urllib3.exceptions.LocationValueError,
         ):
+            if place == STORAGE:
+                raise Unavailable(0, hint=f"no usable address of {STORAGE}") from None
             raise SettingsError(f"base_url is not a usable address: {self.base_url!r}") from None
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             # its text holds the address with the query, so only its kind is told
-            raise Unavailable(0, hint=f"{type(error).__name__} at {self.base_url}") from None
+            raise Unavailable(0, hint=f"{type(error).__name__} at {place}") from None
 
     def _read(self, answer: Answer, read: Callable[[bytes], T]) -> T:
-        fault = read_fault(answer.status, answer.body, answer.headers, self._clock())
-        if not isinstance(fault, Throttled):
-            self.throttle.succeeded()
-        if fault:
-            raise fault
-        if answer.status != 200:
-            raise BrokenAnswer(answer.status)
+        self._judge(answer.status, answer.body, answer.headers, (200,))
         try:
             return read(answer.body)
         except ValueError as error:
             raise BrokenAnswer(answer.status, hint=redact(str(error))) from None
 
-    def _repeat(self, attempt: Callable[[], T], what: str) -> T:
-        failures = throttles = 0
-        failing_since = self._clock()
-        while True:
-            try:
-                result = attempt()
-            except Throttled as fault:
-                throttles, failures = throttles + 1, 0
-                self._wait_for_all(fault, throttles, what)
-            except Unavailable as fault:
-                seconds, now = _backoff(failures), self._clock()
-                failing_since = failing_since if failures else now
-                failures += 1
-                if now + seconds - failing_since > self._retry_seconds:
-                    raise
-                log.warning("%s: %s; trying again in %.1f s", what, fault, seconds)
-                self.throttle.sleep(seconds)
-            else:
-                return result
-
-    def _wait_for_all(self, fault: Throttled, throttles: int, what: str) -> None:
-        told = fault.retry_after or 0.0
-        seconds = told + random.uniform(0, 0.5) if told > 0 else _backoff(throttles)
-        if self.throttle.pause(seconds, LONGEST_THROTTLE) + seconds > LONGEST_THROTTLE:
+    def _judge(self, status: int, body: bytes, headers: Mapping[str, str], expected: tuple[int, ...]) -> None:
+        fault = read_fault(status, body, headers, self._clock())
+        if not isinstance(fault, Throttled):
+            self.throttle.succeeded()
+        if fault:
             raise fault
-        log.warning("%s: throttled by the gateway; all threads wait %.0f s", what, seconds)
-
-
-def _backoff(failures: int) -> float:
-    """Exponential, with jitter; seconds."""
-    return min(FIRST_BACKOFF * 2.0**failures, LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
+        if status not in expected:
+            raise BrokenAnswer(status)
 
 
 @contextmanager
@@ -260,15 +288,3 @@ def _check_object(body: bytes) -> bytes:
     if not isinstance(json.loads(body), dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - what a reader says of a broken body
     return body
-
-
-def _open_session(connections: int) -> requests.Session:
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    session.headers["User-Agent"] = f"vbc-source/{version('vbc-source')}"
-    session.headers["Accept"] = "application/json"
-    for name in ("urllib3.connectionpool", "urllib3.connection"):
-        logging.getLogger(name).addFilter(_drop_query)
-    return session

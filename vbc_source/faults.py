@@ -4,6 +4,8 @@
     ├── SettingsError            stop: a setting is missing or malformed; the message names it
     ├── LoginRefused             stop: the credentials were refused; never tried again
     ├── ScanFailed               stop: a window could not be proven complete
+    ├── ForeignAddress           skip: a link leads to another host, which must not see the token
+    ├── NotStored                skip: bytes that came are not the recording they should be
     └── GatewayFault             the gateway answered with a fault, or not at all
         ├── Unavailable          retry: back end down, suspended or slow; connection broken
         │   └── BrokenAnswer     retry: status 200, but the body is not what was asked for
@@ -42,6 +44,14 @@ class LoginRefused(VbcError):
 
 class ScanFailed(VbcError):
     """A window of recordings kept changing, or never added up, while it was read."""
+
+
+class ForeignAddress(VbcError):
+    """A link of the gateway leads to another host, which must not see the token."""
+
+
+class NotStored(VbcError):
+    """The bytes that came are not the recording they should be."""
 
 
 class GatewayFault(VbcError):

@@ -87,6 +87,17 @@ def hold_pipeline(name: str, destination: str, dataset: str) -> Iterator[dlt.Pip
     Raises:
         VbcError: another process holds it for too long.
     """
+    with take_turns(name), explaining():
+        yield _settle(open_pipeline(name, destination, dataset), f"{destination} {dataset}")
+
+
+@contextmanager
+def take_turns(name: str) -> Iterator[None]:
+    """Keep the other processes that work on a pipeline out.
+
+    Raises:
+        VbcError: another process holds it for too long.
+    """
     folder = Path(dlt.current.run_context().data_dir) / "vbc_locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock")
@@ -102,8 +113,7 @@ def hold_pipeline(name: str, destination: str, dataset: str) -> Iterator[dlt.Pip
                 "another --pipeline"
             ) from None
     try:
-        with explaining():
-            yield _settle(open_pipeline(name, destination, dataset), f"{destination} {dataset}")
+        yield
     finally:
         lock.release()
 

@@ -54,8 +54,7 @@ class Throttle:
             self.sleep(seconds)
 
     def _seconds_to_wait(self, now: float) -> float:
-        if self._closed.is_set():
-            raise Closed
+        self.check_open()
         paused = self._paused_until - now
         if self._budget is None:
             self._sent.clear()
@@ -64,6 +63,15 @@ class Throttle:
             self._sent.popleft()
         full = len(self._sent) >= self._budget
         return max(paused, self._sent[0] + MINUTE - now if full else 0.0)
+
+    def check_open(self) -> None:
+        """Stop a thread that is busy when the client is closed.
+
+        Raises:
+            Closed: it was.
+        """
+        if self._closed.is_set():
+            raise Closed
 
     def sleep(self, seconds: float) -> None:
         """Wait, unless and until the client is closed."""

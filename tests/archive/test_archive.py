@@ -1,0 +1,139 @@
+"""Bytes from wherever become a file in a bucket, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from archiving import S3Bucket
+from test_recording import make
+
+from vbc_source.archive import Archive
+from vbc_source.bucket import INCOMING, Bucket, BucketFailed
+from vbc_source.faults import NotStored, SettingsError
+from vbc_source.journal import Journal
+
+MP3 = b"\xff\xfb\x14\xc4" + bytes(92)
+
+
+class Bytes:
+    """Bytes in pieces, and what is said of them."""
+
+    def __init__(self, *pieces: bytes, content_type: str | None = None, size: int | None = None) -> None:
+        self.pieces, self.content_type, self.size = pieces, content_type, size
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.pieces
+
+
+@pytest.fixture
+def journal(own_folder: Path) -> Iterator[Journal]:
+    journal = Journal(own_folder / "journal")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def archive(own_folder: Path, journal: Journal) -> Archive:
+    return Archive(Bucket(str(own_folder / "my files")), own_folder / "spool", journal)
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in (folder / "my files").rglob("*") if path.is_file()]
+
+
+def test_a_member_of_a_zip_goes_the_same_way(archive: Archive, journal: Journal, own_folder: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as target:
+        target.writestr("../../evil.mp3", MP3 * 10_000)
+    with zipfile.ZipFile(packed) as source, source.open("../../evil.mp3") as member:
+        stream = Bytes(*iter(lambda: member.read(65_536), b""), size=source.infolist()[0].file_size)
+    row = archive.store(make(size_bytes=960_000), stream)
+    assert (row.status, row.size_bytes, row.attempts) == ("stored", 960_000, 1)
+    assert row.sha256 == hashlib.sha256(MP3 * 10_000).hexdigest()
+    (path,) = files(own_folder)
+    assert path.read_bytes() == MP3 * 10_000
+    assert journal.rows == [row]
+    assert not list((own_folder / "spool").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said", "listed"),
+    [
+        ((MP3,), 97, None),
+        ((MP3,), None, 97),
+        ((MP3,), 96, 95),
+        ((MP3, MP3), None, 96),
+        ((b"<html>",), 6, 6),
+        ((), 0, None),
+        ((), None, None),
+    ],
+)
+def test_what_does_not_agree_is_not_stored(
+    archive: Archive,
+    journal: Journal,
+    own_folder: Path,
+    pieces: tuple[bytes, ...],
+    said: int | None,
+    listed: int | None,
+) -> None:
+    with pytest.raises(NotStored):
+        archive.store(make(size_bytes=listed), Bytes(*pieces, size=said))
+    assert (files(own_folder), journal.rows, journal.intents) == ([], [], [])
+    assert not list((own_folder / "spool").iterdir())
+
+
+def test_after_a_kill_what_was_stored_is_told_from_what_was_not(
+    archive: Archive, journal: Journal, own_folder: Path
+) -> None:
+    rows = [archive.store(make(recording_id=number), Bytes(MP3)) for number in (1, 2, 3)]
+    journal.forget(rows)
+    for row in rows:
+        journal.intend(row)  # as if killed right before the second word
+    stored = sorted(files(own_folder))
+    stored[1].write_bytes(MP3[:-1] + b"x")
+    stored[2].unlink()
+    (own_folder / "spool" / "left").write_bytes(b"half")
+    Archive(archive.bucket, own_folder / "spool", journal).recover()
+    assert (journal.rows, journal.intents) == (rows[:1], [])
+    assert not list((own_folder / "spool").iterdir())
+
+
+def test_a_bucket_that_is_not_there_is_one_clear_line(
+    s3: S3Bucket, journal: Journal, own_folder: Path
+) -> None:
+    archive = Archive(Bucket("s3://no-such-bucket/x"), own_folder / "spool", journal)
+    with pytest.raises(BucketFailed, match="s3://no-such-bucket/x cannot be written"):
+        archive.store(make(), Bytes(MP3))
+    assert journal.rows == []
+
+
+@pytest.mark.parametrize("url", ["", "  ", "nonsense://x", "s3://"])
+def test_an_address_that_is_none_is_a_setting_to_change(url: str) -> None:
+    with pytest.raises(SettingsError):
+        Bucket(url)
+
+
+def test_what_a_killed_run_left_half_written_goes_after_a_day(own_folder: Path) -> None:
+    bucket = Bucket((own_folder / "b").as_uri())
+    for name, age in (("old", 90_000), ("new", 60)):
+        draft = own_folder / "b" / INCOMING / name
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(b"half")
+        moment = draft.stat().st_mtime - age
+        os.utime(draft, (moment, moment))
+    bucket.sweep()
+    assert [path.name for path in (own_folder / "b" / INCOMING).iterdir()] == ["new"]
+
+
+def test_an_address_outside_has_no_key(s3: S3Bucket) -> None:
+    bucket = Bucket("s3://bucket/prefix/")
+    assert bucket.key_of(bucket.uri("a/b.mp3")) == "a/b.mp3"
+    for outside in ("prefix2/a", "prefix/../a", "prefix//a", "prefix/", ""):
+        assert bucket.key_of(f"s3://bucket/{outside}") in (None, "")
+    assert bucket.key_of("s3://other/prefix/a") is None

@@ -1,0 +1,348 @@
+"""The archive, from what is loaded to files in a bucket and rows in the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from archiving import AUDIO, Prepare, S3Bucket, key_of, make_gateway, sound_of
+from loading import query, read_database, run_vbc
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from vbc_source import VbcError
+from vbc_source.audio import archive_audio
+from vbc_source.backlog import Selection
+from vbc_source.emulator import Emulator, Gateway
+from vbc_source.faults import SettingsError
+from vbc_source.windows import read_instant
+
+LEDGER = "SELECT status, count(*) FROM recording_audio GROUP BY ALL ORDER BY ALL"
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_recordings_are_archived_on_s3_byte_by_byte_and_none_is_fetched_twice(
+    prepare: Prepare, s3: S3Bucket, count: int
+) -> None:
+    site = prepare(make_gateway(count, size=300), bucket=s3.url)
+    pipeline = site.load()
+    outcome = site.archive()
+    assert (outcome.stored, outcome.failed, outcome.ok) == (count, 0, True)
+    recordings = site.gateway.company.all()
+    keys = {f"recordings/{key_of(recording)}": recording for recording in recordings}
+    assert set(s3.sizes()) == set(keys)
+    for key, recording in keys.items():
+        assert s3.read(key) == sound_of(site.gateway, recording)
+    rows = query(pipeline, "SELECT recording_id, uri, size_bytes, sha256, content_type FROM recording_audio")
+    assert {row[0]: row[1:] for row in rows} == {
+        recording["id"]: (
+            f"s3://{s3.name}/{key}",
+            recording["file_size_in_bytes"],
+            hashlib.sha256(sound_of(site.gateway, recording)).hexdigest(),
+            "audio/mpeg",
+        )
+        for key, recording in keys.items()
+    }
+    assert site.archive().stored == 0
+    assert len(site.fetches()) == len(set(site.fetches())) == count
+
+
+def test_oldest_come_first_and_a_limit_is_kept(prepare: Prepare) -> None:
+    site = prepare(make_gateway(12), SOURCES__VBC__MAX_CONCURRENCY="1")
+    site.load()
+    assert site.archive(limit=5).stored == 5
+    oldest = sorted(site.gateway.company.all(), key=lambda recording: recording["start"])
+    assert site.fetches() == [str(recording["id"]) for recording in oldest[:5]]
+    assert site.archive().stored == 7
+
+
+def test_since_until_and_the_type_choose(prepare: Prepare) -> None:
+    site = prepare(make_gateway(12))
+    site.load()
+    days = {"since": read_instant("2025-03-03"), "until": read_instant("2025-03-05T23:00:00Z")}
+    assert site.archive(selection=Selection(**days)).stored == 3
+    with pytest.raises(VbcError, match="no table user_recordings"):
+        site.archive(selection=Selection(("user",)))
+
+
+class Spoiled(Gateway):
+    """A gateway that answers with the wrong thing for some recordings."""
+
+    answers: dict[str, tuple[int, bytes, str]]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        spoiled = self.answers.get(scope["path"].rsplit("/", 1)[1]) if AUDIO in scope["path"] else None
+        if spoiled:
+            status, body, kind = spoiled
+            await Response(body, status, media_type=kind)(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+FAULT = b'{"fault":{"code":101504,"message":"Runtime Error","description":"Send timeout"}}'
+FLAT = b'{"code":"101504","message":"Runtime Error","description":"Send timeout"}'
+XML = b'<am:fault xmlns:am="http://wso2.org/apimanager"><am:code>101504</am:code></am:fault>'
+HTML = b"<!DOCTYPE html><html><body>Please log in</body></html>"
+MP3 = b"\xff\xfb\x14\xc4" + bytes(92)
+WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(80)
+BAD = {
+    **{f"{name} as {kind}": (200, body, kind)
+       for name, body in (("wrapped", FAULT), ("flat", FLAT), ("xml", XML), ("html", HTML), ("nothing", b""),
+                          ("text", b"The service is starting."), ("object", b'{"status": 404}'))
+       for kind in ("audio/mpeg", "text/plain")},
+    "gateway down": (502, HTML, "text/html"),
+    "padded html": (200, HTML.ljust(96), "audio/mpeg"),
+    "padded text": (200, b"x" * 96, "audio/mpeg"),
+    "aac": (200, b"\xff\xf1" + bytes(94), "audio/mpeg"),
+    "utf-16": (200, b"\xff\xfe" + bytes(94), "audio/mpeg"),
+    "short": (200, MP3[:-1], "audio/mpeg"),
+    "long": (200, MP3 + b"\0", "audio/mpeg"),
+    "mp3 as html": (200, MP3, "text/html"),
+    "mp3 as wav": (200, MP3, "audio/wav"),
+    "wav as mp3": (200, WAV, "audio/mpeg"),
+}  # fmt: skip
+GOOD = {
+    "mp3": (200, MP3, "audio/mpeg"),
+    "mp3 untold": (200, MP3, "application/octet-stream"),
+    "wav": (200, WAV, "audio/x-wav"),
+}
+
+
+def test_no_bad_body_is_stored(prepare: Prepare) -> None:
+    """Whatever is wrong with it: the size, the content type, the first bytes, or all of them."""
+    gateway = Spoiled()
+    gateway.answers = {
+        str(number): answer for number, answer in enumerate([*GOOD.values(), *BAD.values()], 1)
+    }
+    gateway.answers["98"], gateway.answers["99"] = (404, b"gone", "text/plain"), (403, b"no", "text/plain")
+    for number in gateway.answers:
+        gateway.company.add(id=int(number), start="2025-03-01T10:00:00+0000", file_size_in_bytes=96)
+    site = prepare(gateway, SOURCES__VBC__RETRY_SECONDS="0")
+    pipeline = site.load()
+    for _ in range(2):
+        with suppress(VbcError):  # 25 failures in a row end a run
+            site.archive()
+    assert query(pipeline, LEDGER) == [("failed", len(BAD)), ("forbidden", 1), ("missing", 1), ("stored", 3)]
+    folder = "account_id=549825/recording_type=company/date=2025-03-01"
+    assert site.files() == {f"{folder}/1.mp3": MP3, f"{folder}/2.mp3": MP3, f"{folder}/3.wav": WAV}
+    gateway.answers = dict.fromkeys(gateway.answers, GOOD["mp3"])
+    assert site.archive().stored == len(BAD) + 1  # what was missing stays so
+
+
+def test_a_passing_fault_costs_no_file(prepare: Prepare) -> None:
+    site = prepare(make_gateway(40, size=40_000), SOURCES__VBC__RETRY_SECONDS="20")
+    site.load()
+    for fault in ("truncated*2", "cut-json*2", "reset*2", "suspended", "token-expired", "fault-200", "html"):
+        site.gateway.fault(fault)
+    assert site.archive().stored == 40
+    assert site.files() == {
+        key_of(recording): sound_of(site.gateway, recording) for recording in site.gateway.company.all()
+    }
+
+
+def test_a_file_that_fails_is_tried_again_next_time_and_given_up_in_the_end(prepare: Prepare) -> None:
+    site = prepare(make_gateway(1), SOURCES__VBC__AUDIO__MAX_ATTEMPTS="2")
+    pipeline = site.load()
+    site.gateway.company.change(1000, file_size_in_bytes=500)  # the list said 2000
+    for attempts in (1, 2):
+        assert site.archive().failed == 1
+        assert query(pipeline, "SELECT attempts FROM recording_audio") == [(attempts,)]
+    assert site.archive().failed == 0
+    ((error,),) = query(pipeline, "SELECT error FROM recording_audio")
+    assert "500 bytes came" in error
+
+
+def test_many_failures_in_a_row_end_the_run_and_the_next_one_begins_with_others(prepare: Prepare) -> None:
+    site = prepare(make_gateway(60), SOURCES__VBC__RETRY_SECONDS="0")
+    site.load()
+    site.gateway.fault("html*always")
+    with pytest.raises(VbcError, match="25 files in a row"):
+        site.archive()
+    tried = set(site.fetches())
+    assert len(tried) < 60
+    site.gateway.clear()
+    with pytest.raises(VbcError, match="25 files in a row"):
+        site.archive()
+    assert not tried & set(site.fetches()[:20])
+
+
+def test_a_missing_subscription_ends_the_run_at_once(prepare: Prepare) -> None:
+    site = prepare(make_gateway(60))
+    site.load()
+    site.gateway.fault("unsubscribed*always")
+    with pytest.raises(VbcError, match="not subscribed"):
+        site.archive()
+    assert len(site.fetches()) <= 16
+
+
+def test_an_object_that_is_there_already_is_not_fetched_when_the_ledger_is_lost(
+    prepare: Prepare, own_folder: Path
+) -> None:
+    site = prepare(make_gateway(6))
+    site.load()
+    assert site.archive().stored == 6
+    changed = own_folder / "files" / key_of(site.gateway.company.all()[0])
+    changed.write_bytes(b"short")  # no longer what the API tells of
+    (own_folder / "vbc.duckdb").unlink()
+    shutil.rmtree(own_folder / "dlt")
+    pipeline = site.load()
+    site.gateway.clear()
+    outcome = site.archive()
+    assert (outcome.stored, outcome.found) == (1, 5)
+    assert len(site.fetches()) == 1
+    assert query(pipeline, "SELECT attempts, count(*) FROM recording_audio GROUP BY 1 ORDER BY 1") == [
+        (0, 5),
+        (1, 1),
+    ]
+
+
+def test_the_source_does_not_notice_the_ledger(prepare: Prepare) -> None:
+    """Its state and schema stay, and it goes on where it was."""
+    site = prepare(make_gateway(5))
+    pipeline = site.load()
+    state = "SELECT * FROM _dlt_pipeline_state WHERE pipeline_name = 'vbc' ORDER BY ALL"
+    version = "SELECT * FROM _dlt_version WHERE schema_name = 'vbc' ORDER BY ALL"
+    before = query(pipeline, state), query(pipeline, version)
+    site.archive()
+    assert (query(pipeline, state), query(pipeline, version)) == before
+    site.gateway.clear()
+    site.load()
+    assert site.gateway.count("company_call_recordings") == 1
+    assert query(pipeline, "SELECT count(*) FROM recording_audio") == [(5,)]
+
+
+class Elsewhere:
+    """Another host: it serves files, and keeps what it was told."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.seen: list[dict[str, str]] = []
+
+    def bind(self, base_url: str) -> None:
+        self.base_url = base_url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.seen.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        await Response(self.body, media_type="audio/mpeg")(scope, receive, send)
+
+
+class Redirecting(Gateway):
+    """A gateway that keeps its audio elsewhere."""
+
+    storage = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "/audio/" in scope["path"]:
+            answer = Response(status_code=302, headers={"location": f"{self.storage}?signature=abc"})
+            answer.set_cookie("session", "private")
+            await answer(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def test_a_redirect_is_followed_without_the_token(prepare: Prepare) -> None:
+    gateway = Redirecting()
+    gateway.company.add(id=1000, start="2025-03-01T10:00:00+0000", file_size_in_bytes=2000)
+    elsewhere = Elsewhere(sound_of(gateway, gateway.company.all()[0]))
+    with Emulator(elsewhere) as storage:  # type: ignore[arg-type]
+        gateway.storage = storage.replace("127.0.0.1", "localhost") + "/file"
+        site = prepare(gateway)
+        site.load()
+        assert site.archive().stored == 1
+    assert elsewhere.seen
+    for headers in elsewhere.seen:
+        assert not {"authorization", "cookie"} & set(headers)
+
+
+def test_a_foreign_address_is_never_asked_and_the_rest_goes_on(prepare: Prepare) -> None:
+    gateway, elsewhere = make_gateway(3), Elsewhere(b"")
+    with Emulator(elsewhere) as foreign:  # type: ignore[arg-type]
+        site = prepare(gateway)
+        host = site.url.removeprefix("http://")
+        for number, link in enumerate(
+            (
+                f"{foreign}/a.mp3",
+                f"{foreign.replace('127.0.0.1', 'localhost')}/a.mp3",
+                f"http://{host}@{foreign.removeprefix('http://')}/a.mp3",
+                f"//{foreign.removeprefix('http://')}/a.mp3",
+                f"https://{host}/a.mp3",
+                "file:///etc/passwd",
+                None,
+            )
+        ):
+            gateway.company.add(id=1, download_url=link) if number == 0 else gateway.company.add(
+                id=1 + number, download_url=link
+            )
+        pipeline = site.load()
+        outcome = site.archive()
+    assert (outcome.stored, outcome.failed, outcome.ok) == (3, 7, False)
+    assert elsewhere.seen == []
+    errors = query(
+        pipeline, "SELECT error FROM recording_audio WHERE error IS NOT NULL ORDER BY recording_id"
+    )
+    assert all("another host" in error for (error,) in errors[:6])
+    assert "no download_url" in errors[6][0]
+
+
+def test_names_from_the_api_reach_no_path(prepare: Prepare, own_folder: Path) -> None:
+    gateway = make_gateway(1, account_id="549825")
+    gateway.company.change(1000, file_name="../../../etc/evil\n;rm -rf.mp3")
+    site = prepare(gateway)
+    pipeline = site.load()
+    evil = "../../../x/" + "y" * 300
+    with pipeline.sql_client() as sql:
+        for number, account in enumerate((evil, "..", "a/b\\c", "a'; DROP TABLE recording_audio; --")):
+            sql.execute_sql(
+                "INSERT INTO company_recordings (account_id, id, download_url, file_size_in_bytes, start) "
+                "SELECT %s, id, download_url, file_size_in_bytes, start FROM company_recordings "
+                "WHERE account_id = '549825'",
+                account,
+            )
+            assert number < 4
+    assert site.archive().stored == 5
+    outside = [path for path in own_folder.rglob("*.mp3") if own_folder / "files" not in path.parents]
+    assert outside == []
+    names = sorted(site.files())
+    assert len(names) == 5
+    assert all(name.split("/", 1)[1] == "recording_type=company/date=2025-03-01/1000.mp3" for name in names)
+    assert not any("evil" in name for name in names)
+
+
+def test_without_a_bucket_or_a_table_it_says_what_to_do(prepare: Prepare) -> None:
+    prepare()
+    with pytest.raises(SettingsError, match="--bucket-url"):
+        archive_audio()
+    with pytest.raises(VbcError, match="run vbc sync first"):
+        archive_audio(bucket_url="files")
+
+
+def test_the_command_archives_and_says_so(prepare: Prepare, own_folder: Path) -> None:
+    site = prepare(make_gateway(3))
+    site.load()
+    settings = {"SOURCES__VBC__AUDIO__BUCKET_URL": site.bucket}
+    done = run_vbc(own_folder, site.url, "audio", "--json", "--since", "2025-03-02", **settings)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["stored"] == 2
+    site.gateway.fault("html*always")
+    failed = run_vbc(own_folder, site.url, "audio", SOURCES__VBC__RETRY_SECONDS="0", **settings)
+    assert failed.returncode == 1
+    assert "failed and are tried again" in failed.stdout
+    assert read_database(own_folder, "SELECT count(*) FROM vbc.vbc.recording_audio") == [(3,)]
+    assert run_vbc(own_folder, site.url, "audio", "--limit", "0").returncode == 2
+    assert len(os.listdir(own_folder / "dlt" / "vbc_audio")) == 1
+
+
+def test_the_pipeline_script_archives(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    import runpy
+
+    site = prepare(make_gateway(3))
+    site.load()
+    monkeypatch.setenv("SOURCES__VBC__AUDIO__BUCKET_URL", site.bucket)
+    script = Path(__file__).parents[2] / "pipelines" / "vbc_audio_pipeline.py"
+    assert runpy.run_path(str(script))["archive"]()
+    assert len(site.files()) == 3

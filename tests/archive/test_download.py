@@ -1,0 +1,216 @@
+"""One stream of bytes out of transfers that break, ranges that are given or not, files that change."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import pytest
+from gateway_fixtures import Clock, Seen, make_credentials, serve_bytes, write_answer, write_login
+
+from vbc_source.client import Client
+from vbc_source.download import Download
+from vbc_source.faults import ForeignAddress, NotFound, NotStored, TokenRejected, Unavailable
+from vbc_source.throttle import Throttle
+
+BODY = bytes(range(256)) * 4000  # a million bytes that never repeat at the wrong place
+KIND = "Content-Type: audio/mpeg"
+
+
+@dataclass
+class Server:
+    """Serves BODY in the way a test wants.
+
+    Attributes:
+        steps: for each request, how many bytes come before the connection breaks; None for all.
+        ranges: whether ranges are given.
+        etags: for each request, the file's version.
+    """
+
+    steps: list[int | None]
+    ranges: bool = True
+    etags: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    body: Callable[[int], bytes] = lambda number: BODY
+
+    def __call__(self, seen: Seen) -> bytes:
+        if seen.path == "/token":
+            return write_login()
+        number = len(self.asked)
+        self.asked.append(seen.headers.get("range", ""))
+        body, step = self.body(number), self.steps[min(number, len(self.steps) - 1)]
+        found = re.fullmatch(r"bytes=(\d+)-", seen.headers.get("range", "")) if self.ranges else None
+        start = int(found[1]) if found else 0
+        if found and start >= len(body):
+            return write_answer("416 Range Not Satisfiable", b"")
+        status = "206 Partial Content" if found else "200 OK"
+        headers = [KIND]
+        if found:
+            headers.append(f"Content-Range: bytes {start}-{len(body) - 1}/{len(body)}")
+        if self.etags:
+            headers.append(f'ETag: "{self.etags[min(number, len(self.etags) - 1)]}"')
+        whole = write_answer(status, body[start:], *headers)
+        head = len(whole) - len(body[start:])
+        return whole if step is None else whole[: head + step]
+
+
+def fetch(server: Callable[[Seen], bytes], expected: int | None = len(BODY)) -> tuple[bytes, Download, Clock]:
+    clock = Clock()
+    with serve_bytes(server) as raw:
+        throttle = Throttle(clock=clock, wait=clock.wait)
+        with closing(
+            Client(raw.url, make_credentials(), throttle=throttle, clock=clock, retry_seconds=1)
+        ) as client:
+            download = Download(client, f"{raw.url}/audio/1", expected, "audio of company recording 1")
+            return b"".join(download), download, clock
+
+
+def test_a_broken_transfer_is_taken_up_where_it_broke() -> None:
+    server = Server([300_000, 200_000, 1, None], etags=["a"])
+    body, download, _ = fetch(server)
+    assert body == BODY
+    assert (download.size, download.content_type) == (len(BODY), "audio/mpeg")
+    places = [int(asked.removeprefix("bytes=").removesuffix("-") or 0) for asked in server.asked]
+    assert places == sorted(places)
+    assert len(set(places)) == 3  # each began where the one before had come to
+
+
+def test_without_ranges_it_begins_again_and_what_has_come_must_come_again() -> None:
+    server = Server([300_000, 700_000, None], ranges=False)
+    assert fetch(server)[0] == BODY
+    assert len(server.asked) == 3
+
+
+def test_a_file_that_became_another_one_is_refused() -> None:
+    server = Server([600_000, None], ranges=False, body=lambda number: BODY if not number else BODY[::-1])
+    with pytest.raises(NotStored, match="became another one"):
+        fetch(server)
+
+
+def test_an_answer_that_is_shorter_than_the_file_is_gone_on_with() -> None:
+    """As of a gateway that cuts a body and states the shorter length."""
+    server = Server([None], body=lambda number: BODY if number else BODY[:1000])
+    assert fetch(server)[0] == BODY
+    assert server.asked == ["", "bytes=1000-"]
+
+
+def test_where_nothing_more_comes_the_stream_ends_short() -> None:
+    server = Server([None], body=lambda number: BODY[:1000])
+    body, download, _ = fetch(server)
+    assert (len(body), download.size) == (1000, 1000)
+    assert len(server.asked) == 2
+
+
+def test_it_gives_up_where_no_new_byte_comes() -> None:
+    server = Server([500_000, 0], ranges=False)
+    with pytest.raises(Unavailable):
+        fetch(server)
+    assert 4 <= len(server.asked) <= 16
+
+
+def test_an_answer_for_another_range_is_not_taken() -> None:
+    def answer(seen: Seen) -> bytes:
+        if seen.path == "/token":
+            return write_login()
+        if "range" not in seen.headers:
+            return write_answer("200 OK", BODY, KIND)[:-600_000]
+        return write_answer("206 Partial Content", b"x" * 99, KIND, "Content-Range: bytes 1-99/1024000")
+
+    with pytest.raises(Unavailable, match="another range"):
+        fetch(answer)
+
+
+def test_a_compressed_answer_is_not_taken() -> None:
+    def answer(seen: Seen) -> bytes:
+        if seen.path == "/token":
+            return write_login()
+        assert seen.headers["accept-encoding"] == "identity"
+        return write_answer("200 OK", BODY, KIND, "Content-Encoding: br")
+
+    with pytest.raises(Unavailable, match="compressed"):
+        fetch(answer)
+
+
+def test_a_token_that_ends_in_the_middle_is_renewed() -> None:
+    logins: list[str] = []
+
+    def answer(seen: Seen) -> bytes:
+        if seen.path == "/token":
+            logins.append(seen.path)
+            return write_login(f"token-{len(logins)}")
+        if "range" not in seen.headers:
+            return write_answer("200 OK", BODY, KIND)[:-400_000]
+        if seen.headers["authorization"] == "Bearer token-1":
+            return write_answer("401 Unauthorized", b'{"fault":{"code":900904,"message":"Inactive"}}')
+        return server(seen)
+
+    server = Server([None])
+    assert fetch(answer)[0] == BODY
+    assert len(logins) == 2
+
+
+def test_a_fault_is_told_from_audio_whatever_its_status_and_length() -> None:
+    fault = json.dumps({"fault": {"code": 900803, "message": "Message throttled out"}}).encode()
+    answers = [write_answer("200 OK", fault, KIND), write_answer("200 OK", b"<html>", KIND)]
+
+    def answer(seen: Seen) -> bytes:
+        if seen.path == "/token":
+            return write_login()
+        return answers.pop(0) if answers else write_answer("200 OK", BODY, KIND)
+
+    body, _, clock = fetch(answer)
+    assert body == BODY
+    assert len(clock.waits) >= 2
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [("404 Not Found", NotFound), ("401 Unauthorized", TokenRejected), ("500 Oops", Unavailable)],
+)
+def test_the_gateways_last_word_is_passed_on_with_what_was_asked(status: str, error: type[Exception]) -> None:
+    def answer(seen: Seen) -> bytes:
+        return write_login() if seen.path == "/token" else write_answer(status, b"private text")
+
+    with pytest.raises(error, match="audio of company recording 1") as raised:
+        fetch(answer)
+    assert "private" not in str(raised.value)
+
+
+@pytest.mark.parametrize("location", ["{own}/audio/1", "", "http://127.0.0.1:0/x", "ftp://elsewhere/x"])
+def test_a_redirect_that_leads_nowhere_ends(location: str) -> None:
+    def answer(seen: Seen) -> bytes:
+        if seen.path == "/token":
+            return write_login()
+        return write_answer("302 Found", b"", f"Location: {location.format(own='/')}")
+
+    with pytest.raises((Unavailable, ForeignAddress)):
+        fetch(answer)
+
+
+def test_storage_that_fails_is_no_fault_of_the_gateway() -> None:
+    """Its 404 or 401 says nothing of the recording or of our token."""
+    for status in ("404 Not Found", "401 Unauthorized", "403 Forbidden"):
+        asked: list[dict[str, str]] = []
+
+        def store(seen: Seen, status: str = status, asked: list[dict[str, str]] = asked) -> bytes:
+            asked.append(seen.headers)
+            return write_answer(status, b"<Error>AccessDenied</Error>")
+
+        with serve_bytes(store) as storage:
+            link = storage.url.replace("127.0.0.1", "localhost") + "/a?signature=secret"
+
+            def answer(seen: Seen, link: str = link) -> bytes:
+                return (
+                    write_login()
+                    if seen.path == "/token"
+                    else write_answer("302 Found", b"", f"Location: {link}")
+                )
+
+            with pytest.raises(Unavailable) as raised:
+                fetch(answer)
+        assert "secret" not in str(raised.value)
+        assert all("authorization" not in headers for headers in asked)
+        assert asked

@@ -1,0 +1,63 @@
+"""What a kill at any moment leaves behind, and what the next run makes of it."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import pytest
+from archiving import Prepare, S3Bucket, configure, key_of, make_gateway, sound_of
+from loading import environment, read_database, run_vbc, vbc
+
+WORKERS = 4
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("kills", "where"),
+    [(2, "folder"), pytest.param(20, "folder", marks=SLOW), pytest.param(20, "s3", marks=SLOW)],
+)
+def test_a_kill_leaves_no_partial_file_and_costs_no_more_than_the_files_in_flight(
+    prepare: Prepare, s3: S3Bucket, own_folder: Path, kills: int, where: str
+) -> None:
+    count = 40 * kills
+    gateway = make_gateway(count, size=30_000)
+    site = prepare(gateway, bucket=s3.url if where == "s3" else None)
+    site.load()
+    settings = {**s3.settings(), **configure(site.url), "SOURCES__VBC__MAX_CONCURRENCY": str(WORKERS)}
+    expected = {key_of(recording): sound_of(gateway, recording) for recording in gateway.company.all()}
+    command = vbc("audio", "--bucket-url", site.bucket)
+    random = Random(kills)
+    for _ in range(kills):
+        before, patience = len(site.fetches()), 1 + random.randrange(40)
+        with subprocess.Popen(
+            command, cwd=own_folder, env=environment(site.url, own_folder, **settings), stderr=subprocess.PIPE
+        ) as process:
+            # at a moment that chance has chosen: so many files after the first
+            while len(site.fetches()) < before + patience and process.returncode is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.01)
+            process.kill()
+        assert process.returncode in (0, -9), process.stderr
+        found = (
+            s3_files(s3)
+            if where == "s3"
+            else {name: body for name, body in site.files().items() if not name.startswith(".incoming/")}
+        )
+        assert all(expected[name] == body for name, body in found.items())
+    done = run_vbc(own_folder, site.url, "audio", "--bucket-url", site.bucket, **settings)
+    assert done.returncode == 0, done.stderr
+    assert len(site.fetches()) <= count + kills * WORKERS
+    rows = read_database(
+        own_folder,
+        "SELECT status, count(*), count(DISTINCT recording_id) FROM vbc.vbc.recording_audio GROUP BY 1",
+    )
+    assert rows == [("stored", count, count)]
+
+
+def s3_files(s3: S3Bucket) -> dict[str, bytes]:
+    return {key.removeprefix("recordings/"): s3.read(key) for key in s3.sizes()}

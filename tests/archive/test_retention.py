@@ -1,0 +1,146 @@
+"""Deletion at VBC: only on proof, only with --apply, and always written down before and after."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from archiving import Prepare, S3Bucket, Site, key_of, make_gateway
+from loading import query, run_vbc
+
+from vbc_source import VbcError
+from vbc_source.emulator import Gateway
+from vbc_source.hold import HoldList, read_hold
+from vbc_source.retention import RetentionOutcome, retain
+
+DELETIONS = "SELECT recording_id, status FROM recording_deletions ORDER BY recording_id, noted_at"
+
+
+def keep(site: Site, days: int = 1, **options: object) -> RetentionOutcome:
+    return retain(older_than=timedelta(days=days), bucket_url=site.bucket, **options)  # type: ignore[arg-type]
+
+
+def deletions(gateway: Gateway) -> list[str]:
+    return [request.path for request in gateway.requests if request.method == "DELETE"]
+
+
+def test_only_what_is_proven_and_not_held_is_deleted_and_it_is_written_down(
+    prepare: Prepare, s3: S3Bucket
+) -> None:
+    site = prepare(make_gateway(9), bucket=s3.url)
+    pipeline = site.load()
+    site.archive(limit=8)  # 1008 is not archived
+    keys = {r["id"]: f"recordings/{key_of(r)}" for r in site.gateway.company.all()}
+    tampered = bytearray(s3.read(keys[1001]))
+    tampered[-1] ^= 1  # the same size
+    s3.client.put_object(Bucket=s3.name, Key=keys[1001], Body=bytes(tampered))
+    s3.client.put_object(Bucket=s3.name, Key=keys[1002], Body=b"cut")
+    s3.client.delete_object(Bucket=s3.name, Key=keys[1003])
+    hold = read_hold("1004 # by id\ncall-1005\n")
+
+    dry = keep(site, hold=hold)
+    assert (dry.proven, dry.unproven, dry.held, dry.deleted, dry.ok) == (3, 3, 2, 0, False)
+    assert deletions(site.gateway) == []
+
+    done = keep(site, hold=hold, apply=True)
+    assert (done.deleted, done.unproven, done.held, done.failed) == (3, 3, 2, 0)
+    left = {recording["id"] for recording in site.gateway.company.all()}
+    assert left == {1001, 1002, 1003, 1004, 1005, 1008}
+    assert query(pipeline, DELETIONS) == [
+        (number, status) for number in (1000, 1006, 1007) for status in ("requested", "deleted")
+    ]
+    proof = (
+        "SELECT count(*) FROM recording_deletions d JOIN recording_audio a USING (recording_id, sha256, uri)"
+    )
+    assert query(pipeline, proof) == [(6,)]
+    again = keep(site, hold=hold, apply=True)
+    assert (again.proven, again.deleted) == (0, 0)  # what is deleted is not asked for again
+    assert len(deletions(site.gateway)) == 3
+
+
+def test_age_and_length_of_the_call_choose(prepare: Prepare) -> None:
+    site = prepare(make_gateway(3))
+    site.gateway.company.change(1001, duration=5_000)
+    site.gateway.company.add(id=2000, start=None, file_size_in_bytes=2000)  # of unknown age
+    site.load()
+    site.archive()
+    assert keep(site).proven == 3
+    assert keep(site, days=20_000).proven == 0
+    assert keep(site, shorter_than=timedelta(seconds=6)).proven == 1
+
+
+def test_a_file_elsewhere_or_never_compared_is_no_proof(prepare: Prepare, own_folder: Path) -> None:
+    site = prepare(make_gateway(2))
+    pipeline = site.load()
+    site.archive()
+    here, site.bucket = site.bucket, str(own_folder / "other")
+    assert keep(site, apply=True).unproven == 2
+    site.bucket = here
+    with pipeline.sql_client() as sql:
+        sql.execute_sql("UPDATE recording_audio SET attempts = 0 WHERE recording_id = 1000")
+        sql.execute_sql(
+            "UPDATE recording_audio SET uri = replace(uri, '/files/', '/files/../files/') "
+            "WHERE recording_id = 1001"
+        )
+    assert keep(site, apply=True).unproven == 2
+    assert deletions(site.gateway) == []
+
+
+def test_what_fails_or_is_gone_is_written_down_too(prepare: Prepare) -> None:
+    site = prepare(make_gateway(3), SOURCES__VBC__MAX_CONCURRENCY="1", SOURCES__VBC__RETRY_SECONDS="0")
+    pipeline = site.load()
+    site.archive()
+    site.gateway.company.delete(1002)
+    site.gateway.fault("no-rights")
+    site.gateway.fault("html")
+    done = keep(site, apply=True)
+    assert (done.failed, done.gone, done.ok) == (2, 1, False)
+    assert [status for _, status in query(pipeline, DELETIONS)].count("requested") == 3
+    assert keep(site, apply=True).deleted == 2  # what failed is tried again
+
+
+def test_without_a_ledger_there_is_nothing_to_prove_by(prepare: Prepare) -> None:
+    site = prepare(make_gateway(1))
+    site.load()
+    with pytest.raises(VbcError, match="run vbc audio first"):
+        keep(site, apply=True)
+
+
+def test_the_commands_list_show_delete_and_retain(prepare: Prepare, own_folder: Path) -> None:
+    site = prepare(make_gateway(4))
+    site.load()
+    site.archive()
+
+    def run(*arguments: str) -> tuple[int, dict[str, object], str]:
+        done = run_vbc(own_folder, site.url, *arguments, "--json")
+        return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+    code, listed, _ = run("recordings", "list", "--limit", "3")
+    assert code == 0
+    assert [row["id"] for row in listed["recordings"]] == [1003, 1002, 1001]  # type: ignore[attr-defined]
+    code, shown, _ = run("recordings", "show", "1002")
+    assert (code, shown["recording"]["call_id"]) == (0, "call-1002")  # type: ignore[index]
+    assert run("recordings", "delete", "1002")[0] == 1  # nobody there to confirm it
+    assert run("recordings", "delete", "1002", "--yes")[0] == 0
+    code, _, errors = run("recordings", "show", "1002")
+    assert code == 1
+    assert errors.startswith("vbc recordings show: company recording 1002: ")
+    (own_folder / "hold.txt").write_text("# kept\n1003\n")
+    arguments = ("retention", "--older-than", "30", "--bucket-url", site.bucket, "--hold", "hold.txt")
+    code, result, _ = run(*arguments)
+    assert (code, result["proven"], result["held"], result["deleted"]) == (0, 3, 1, 0)
+    code, result, _ = run(*arguments, "--apply")
+    assert (code, result["deleted"], result["gone"]) == (0, 2, 1)
+    assert run_vbc(own_folder, site.url, "retention", "--older-than", "30", "--hold", "none").returncode == 2
+
+
+def test_a_hold_list_is_ids_of_recordings_and_calls() -> None:
+    hold = read_hold("\ufeff# why\n 12, CALL-A\n\n34;call-b # and why\r\n")
+    assert hold.names == {"12", "call-a", "34", "call-b"}
+    assert hold.holds(12, "x")
+    assert hold.holds(1, "Call-A ")
+    assert not hold.holds(1, "x")
+    assert hold.holds(1, None)  # whose call it is cannot be told
+    assert not HoldList().holds(1, None)

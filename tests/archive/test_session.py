@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from vbc_source.faults import ForeignAddress
+from vbc_source.session import find_own, follow
+
+BASE = "https://api.vonage.com"
+
+
+@pytest.mark.parametrize(
+    ("link", "own"),
+    [
+        (f"{BASE}/a/b?c=d", f"{BASE}/a/b?c=d"),
+        ("https://API.VONAGE.COM/a", f"{BASE}/a"),
+        (f"{BASE}:443/a", f"{BASE}/a"),
+        (f"{BASE}", f"{BASE}/"),
+        (f"{BASE}//evil.example/a", f"{BASE}/evil.example/a"),
+        (f"{BASE}/a#fragment", f"{BASE}/a"),
+    ],
+)
+def test_a_link_of_the_gateway_becomes_an_address_of_it(link: str, own: str) -> None:
+    assert find_own(BASE, link) == own
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://api.vonage.com/a",
+        "https://api.vonage.com:444/a",
+        "https://api.vonage.com:0/a",
+        "https://api.vonage.com:x/a",
+        "https://api.vonage.com.evil.example/a",
+        "https://api.vonage.com@evil.example/a",
+        "https://evil.example@api.vonage.com/a",
+        "https://evil.example\\@api.vonage.com/a",
+        "https://api.vonage.com\\.evil.example/a",
+        "https://evil.example/https://api.vonage.com/a",
+        "https://[::1/a",
+        "//api.vonage.com/a",
+        "/a",
+        "",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+    ],
+)
+def test_every_other_link_is_foreign(link: str) -> None:
+    assert find_own(BASE, link) is None
+
+
+def test_a_redirect_may_lead_to_https_only() -> None:
+    assert follow(BASE, f"{BASE}/a/b", "c?d=e") == f"{BASE}/a/c?d=e"
+    assert follow(BASE, f"{BASE}/a/b", "https://storage.example/c") == "https://storage.example/c"
+    for location in (
+        "http://storage.example/c",
+        "ftp://storage.example/c",
+        "https://me@storage.example/c",
+        "file:///c",
+    ):
+        with pytest.raises(ForeignAddress):
+            follow(BASE, f"{BASE}/a/b", location)
+    assert follow("http://localhost:1", "http://localhost:1/a", "http://other/c") == "http://other/c"

@@ -1,0 +1,128 @@
+"""Archives the audio of recordings that are loaded and not archived yet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.configuration.inject import with_config
+
+from vbc_source.archive import Archive
+from vbc_source.audio_run import AudioOutcome, AudioRun
+from vbc_source.backlog import Backlog, Selection
+from vbc_source.bucket import Bucket
+from vbc_source.connection import SECTION, connect
+from vbc_source.faults import SettingsError
+from vbc_source.journal import Journal
+from vbc_source.ledger_tables import Ledger
+from vbc_source.loaded import Loaded
+from vbc_source.progress import write_size
+from vbc_source.sync import explaining, hold_pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSettings:
+    """Settings of the archive, from `[sources.vbc.audio]`.
+
+    Attributes:
+        bucket_url: where files go.
+        max_attempts: how often a file is asked for, in as many runs, before it is given up.
+    """
+
+    bucket_url: str
+    max_attempts: int
+
+
+def read_settings(bucket_url: str | None = None) -> AudioSettings:
+    """Read the settings of the archive; a given bucket overrides the configured one.
+
+    Raises:
+        SettingsError: no bucket is set, or a setting is malformed.
+    """
+    # dlt takes a None that is passed for a value that is meant
+    return _read_settings(bucket_url) if bucket_url else _read_settings()
+
+
+@with_config(sections=SECTION)
+def _read_settings(bucket_url: str | None = None, max_attempts: int = 5) -> AudioSettings:
+    if not bucket_url:
+        raise SettingsError(
+            "where should the files go? give --bucket-url, or set bucket_url in [sources.vbc.audio]"
+        )
+    if max_attempts < 1:
+        raise SettingsError("max_attempts must be at least 1")
+    return AudioSettings(bucket_url, max_attempts)
+
+
+def archive_audio(
+    pipeline: str = "vbc",
+    destination: str = "duckdb",
+    dataset: str = "vbc",
+    *,
+    bucket_url: str | None = None,
+    selection: Selection | None = None,
+    limit: int | None = None,
+) -> AudioOutcome:
+    """Archive what is loaded and not archived yet; each file is stored whole and proven, or not at all.
+
+    Args:
+        pipeline: name of the pipeline that loads the recordings. The ledger is loaded by another one,
+            `<pipeline>_audio`, so that the source's state and schema stay as they are, and `vbc sync`
+            need not wait until all files are there.
+        destination: where the recordings are loaded.
+        dataset: in which dataset.
+        bucket_url: where files go; from `[sources.vbc.audio]` unless given.
+        selection: which recordings; all unless given.
+        limit: how many files at most.
+
+    Raises:
+        VbcError: what stopped it, in words for the person who can act.
+    """
+    with explaining():
+        settings = read_settings(bucket_url)
+        bucket, connection = Bucket(settings.bucket_url), connect()
+    began = datetime.now(timezone.utc)
+    with hold_pipeline(f"{pipeline}_audio", destination, dataset) as held, closing(connection.client):
+        loaded = Loaded(held, pipeline)
+        with open_archive(held, bucket, loaded) as (archive, ledger):
+            backlog = Backlog(loaded, selection or Selection(), settings.max_attempts, began)
+            return AudioRun(connection, archive, ledger, backlog, limit).run()
+
+
+@contextmanager
+def open_archive(held: dlt.Pipeline, bucket: Bucket, loaded: Loaded) -> Iterator[tuple[Archive, Ledger]]:
+    """Open the archive and its ledger, after finishing what a killed run has left."""
+    place = f"{held.pipeline_name} {held.dataset_name} {held.destination_client().config}"
+    name = hashlib.sha256(place.encode()).hexdigest()[:16]
+    folder = Path(dlt.current.run_context().data_dir) / "vbc_audio" / name
+    with closing(Journal(folder / "journal.jsonl")) as journal:
+        archive = Archive(bucket, folder / "spool", journal)
+        bucket.sweep()
+        archive.recover()
+        ledger = Ledger(held, journal, loaded.take_turn)
+        ledger.load()
+        yield archive, ledger
+
+
+def summarize(outcome: AudioOutcome) -> Iterator[str]:
+    """Say what a run did, in a line or two."""
+    yield (
+        f"{outcome.stored:,} files stored ({write_size(outcome.bytes)}), {outcome.requests:,} requests, "
+        f"{outcome.seconds:.1f} s."
+    )
+    others: dict[str, Any] = asdict(outcome)
+    words = {
+        "found": "were in the bucket already",
+        "missing": "are gone at VBC",
+        "forbidden": "may not be read",
+        "failed": "failed and are tried again next time",
+    }
+    told = [f"{others[name]:,} {text}" for name, text in words.items() if others[name]]
+    if told:
+        yield f"{', '.join(told)}."

@@ -1,0 +1,78 @@
+"""What a destination holds, asked in SQL that every destination of dlt understands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timezone
+from typing import Any
+
+import dlt
+import sqlglot
+from dlt.common.schema import Schema
+
+from vbc_source.ledger_tables import SCHEMA
+from vbc_source.sync import explaining, take_turns
+
+SOURCE_SCHEMA = "vbc"
+ONE_PROCESS = ("duckdb",)  # destinations that one process at a time may open
+
+Row = tuple[Any, ...]
+
+
+class Loaded:
+    """The tables of the source and the ledgers, in one dataset.
+
+    Args:
+        pipeline: has the destination and the dataset.
+        source_pipeline: name of the pipeline that loads the source there; the two take turns where
+            the destination lets in one process only.
+    """
+
+    def __init__(self, pipeline: dlt.Pipeline, source_pipeline: str) -> None:
+        self._pipeline, self._source_pipeline = pipeline, source_pipeline
+        self._schemas: list[Schema] = []
+
+    def take_turn(self) -> AbstractContextManager[Any]:
+        """Keep the source's pipeline away for a moment."""
+        one = self._pipeline.destination.destination_type.rsplit(".", 1)[-1] in ONE_PROCESS
+        return take_turns(self._source_pipeline) if one else nullcontext()
+
+    def query(self, write: Callable[[Loaded], str], **values: str | int | datetime) -> list[Row]:
+        """Ask the destination.
+
+        Args:
+            write: writes the query, in DuckDB's dialect, when it is known which tables there are.
+            values: what its placeholders (`:name`) stand for; instants as text to be cast.
+
+        Raises:
+            VbcError: it could not be asked.
+        """
+        with self.take_turn(), explaining():
+            if not self._schemas or not self._schemas[-1].data_table_names():  # no ledger so far
+                self._schemas = [self._open(name).schema for name in (SOURCE_SCHEMA, SCHEMA)]
+            query = sqlglot.exp.replace_placeholders(
+                sqlglot.parse_one(write(self), read="duckdb"),
+                **{name: _plain(value) for name, value in values.items()},
+            )
+            dataset = self._open(self._schemas)
+            # run as text: a relation would work out the types of its columns, which takes as long again
+            text = dataset.query(query, query_dialect="duckdb").to_sql()
+            with dataset.sql_client as client:
+                return [tuple(row) for row in client.execute_sql(text) or ()]
+
+    def has(self, table: str, column: str | None = None) -> bool:
+        """Whether a table, or a column of it, is there; to be asked while a query is written."""
+        for schema in self._schemas:
+            if table in schema.tables:
+                return column is None or column in schema.tables[table]["columns"]
+        return False
+
+    def _open(self, schema: Any) -> dlt.Dataset:
+        return dlt.dataset(self._pipeline.destination, self._pipeline.dataset_name, schema)
+
+
+def _plain(value: str | int | datetime) -> str | int:
+    if isinstance(value, datetime):
+        return value.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00:00")
+    return value
