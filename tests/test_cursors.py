@@ -120,7 +120,7 @@ def test_users_who_are_forbidden_are_all_named_and_the_others_loaded_first(serve
         gateway.users.add(id=number, recordings=30)
     url, pipeline = serve(gateway), open_pipeline()
     with pytest.raises(Forbidden) as failure:
-        run_sync(pipeline, only(url, "user_recordings", rows_per_run=100, max_concurrency=2))
+        run_sync(pipeline, only(url, "user_recordings", rows_per_run=400, max_concurrency=2))
     for number in range(1, 5):
         assert f"Ida Oak{number} (user {number} of account {MAIN})" in str(failure.value)
     assert loaded(pipeline) == held(gateway, users=[str(number) for number in range(5, 20)])
@@ -135,18 +135,17 @@ def test_a_gateway_that_fails_for_everybody_is_given_up_soon(serve: Serve) -> No
     assert gateway.count("/call_recordings") < 30
 
 
-@pytest.mark.parametrize("account", ["self", MAIN])
-def test_self_is_loaded_under_its_real_id(serve: Serve, account: str) -> None:
+def test_self_is_loaded_under_its_real_id(serve: Serve) -> None:
     gateway = still_gateway(users=3)
     own = gateway.users.api_user
     gateway.users.recordings(own).add(id=1, start=ago(days=300))
     url, pipeline = serve(gateway), open_pipeline()
-    load(pipeline, url, "user_recordings", user_ids="self", account_id=account)
+    load(pipeline, url, "user_recordings", user_ids="self")
     assert loaded(pipeline) == held(gateway, users=[own])
     assert state(pipeline)["cursors"].keys() == {f"{MAIN}/{own}"}
     gateway.clear()
     gateway.users.recordings(own).add(id=2, start=ago(hours=1))
-    load(pipeline, url, "user_recordings", user_ids="self", account_id=account)
+    load(pipeline, url, "user_recordings", user_ids="self", account_id=MAIN)
     assert loaded(pipeline) == held(gateway, users=[own])
     (request,) = gateway.requests
     assert request.query["start:gte"] > ago(days=303)
@@ -170,9 +169,12 @@ def test_a_backfill_with_users_leaves_state_alone(serve: Serve) -> None:
     assert pipeline.state["sources"] == before
 
 
-@pytest.mark.parametrize("most", [1, 100])
+@pytest.mark.parametrize("most", [1, pytest.param(100, marks=pytest.mark.slow)])
 def test_bounded_runs_come_to_an_end(serve: Serve, most: int) -> None:
-    """Two accounts, users and jobs, each with more in the lookback than a run may read."""
+    """Two accounts, users and jobs, each with more in the lookback than a run may read.
+
+    Rounds of unequal lengths must not wait for a run in which all of them happen to end.
+    """
     gateway = still_gateway(users=3)
     gateway.add_account("777", users=2)
     recent = 3 if most == 1 else 40
@@ -256,7 +258,8 @@ def test_two_hundred_users_land_whole_twice_whatever_goes_wrong(serve: Serve) ->
     for number, size in enumerate(sizes, 1000):
         gateway.users.add(id=number, recordings=size, days=600)
     url, pipeline = serve(gateway), open_pipeline()
-    faults = [name for name in PASSING for _ in range(3)]
+    # a second token that is refused while others renew theirs would be the last word on its request
+    faults = [name for name in PASSING for _ in range(1 if name.startswith("token") else 3)]
     rng.shuffle(faults)
 
     def strike(struck: Gateway, _: Any) -> None:
@@ -266,7 +269,7 @@ def test_two_hundred_users_land_whole_twice_whatever_goes_wrong(serve: Serve) ->
     gateway.before_page.append(strike)
     for _ in range(2):
         run_sync(
-            pipeline, only(url, "users", "user_recordings", start_date=ago(days=2000), rows_per_run=20_000)
+            pipeline, only(url, "users", "user_recordings", start_date="2000-01-01", rows_per_run=20_000)
         )
         assert loaded(pipeline) == held(gateway)
         assert sorted(query(pipeline, CHILDREN)) == held_extensions(gateway)
@@ -274,10 +277,10 @@ def test_two_hundred_users_land_whole_twice_whatever_goes_wrong(serve: Serve) ->
             gateway.users.recordings(number).add(start=ago(hours=rng.uniform(0, 40)))
     gateway.before_page.clear()
     gateway.heal()
-    load(pipeline, url, "users", "user_recordings", start_date=ago(days=2000))
+    load(pipeline, url, "users", "user_recordings", start_date="2000-01-01")
     assert loaded(pipeline) == held(gateway)
     gateway.clear()
-    extract(pipeline, url, "users", "user_recordings", start_date=ago(days=2000))
+    extract(pipeline, url, "users", "user_recordings", start_date="2000-01-01")
     assert len(asked(gateway)) == 201
 
 
@@ -286,7 +289,7 @@ def test_two_hundred_users_land_whole_twice_whatever_goes_wrong(serve: Serve) ->
 def test_a_kill_at_a_random_moment_costs_no_user_anything(serve: Serve, own_folder: Path, trial: int) -> None:
     gateway = still_gateway(users=40, user_recordings=6000, faults=("latency-5",))
     url = serve(gateway)
-    options = {"SOURCES__VBC__ROWS_PER_RUN": "700", "SOURCES__VBC__START_DATE": ago(days=2000)}
+    options = {"SOURCES__VBC__ROWS_PER_RUN": "700", "SOURCES__VBC__START_DATE": "2000-01-01"}
     command = vbc("sync", "--resources", "users,user_recordings")
     with subprocess.Popen(
         command, cwd=own_folder, env=environment(url, own_folder, **options), stderr=subprocess.DEVNULL

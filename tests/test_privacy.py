@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from holdings import ago, only, users_of
+from holdings import ago, only
 from loading import load, open_pipeline, query, run_vbc, still_gateway
 
 from vbc_source.children import split_lists
@@ -146,6 +146,8 @@ def test_no_name_and_no_number_is_in_any_working_file_in_the_database_or_in_the_
     ]
     assert not [word for word in words if any(word in row for row in rows)]
     assert query(pipeline, "SELECT count(*), count(user_name) FROM user_access") == [(4, 0)]
+    joined = "SELECT id, extension FROM users JOIN extensions ON user_id = id ORDER BY 1"
+    assert query(pipeline, joined) == [(str(number), str(2000 + number)) for number in range(1, 5)]
     keys = "SELECT count(*), count(DISTINCT (account_id, user_id, id)) FROM user_recordings"
     expected = len([row for user in (1, 2) for row in gateway.users.recordings(user).all()])
     assert query(pipeline, keys) == [(expected, expected)]
@@ -225,17 +227,6 @@ def test_who_left_is_hidden_too_once_names_are_to_be_hidden(serve: Serve, own_fo
     load(pipeline, url, "users", **SETTINGS["hash"])
     again = query(pipeline, f"SELECT {columns} FROM users WHERE id = '1' AND gone_at IS NOT NULL")
     assert again == [tuple(hashed(person(1)[name]) for name in columns.split(", "))]
-
-
-def test_ids_and_extensions_stay_so_that_tables_join(serve: Serve) -> None:
-    gateway = private_gateway()
-    pipeline = open_pipeline()
-    load(pipeline, serve(gateway), "users", "extensions", **SETTINGS["drop"])
-    joined = (
-        "SELECT users.id, extension, first_name FROM users JOIN extensions ON user_id = users.id ORDER BY 1"
-    )
-    assert query(pipeline, joined) == [(str(number), str(2000 + number), None) for number in range(1, 5)]
-    assert users_of(gateway) == ["1", "2", "3", "4"]
 
 
 def page(**fields: Any) -> pa.Table:
