@@ -22,7 +22,6 @@ from vbc_source.reader import History
 
 log = logging.getLogger(__name__)
 
-MOST_FAILURES = 3  # lists in a row that the gateway fails at, after which the others are not tried
 MOST_NAMED = 10  # users that an error names
 MAY_BE_ALONE = (Forbidden, NotFound, Unavailable, ScanFailed)  # what may concern one list and no other
 NO_SUCH_PATH = 900906  # what the gateway says of a path it does not know, whoever's list it is
@@ -34,6 +33,7 @@ class Access:
     Args:
         endpoint: whose lists.
         skip_forbidden: whether to go on without what may not be read, as `on_forbidden` says.
+        most_failures: lists in a row that the gateway fails at, after which the others are not tried.
         cursors: where it is remembered, or None.
         metrics: where it is counted.
         now: when the run began.
@@ -44,12 +44,13 @@ class Access:
         endpoint: Endpoint,
         *,
         skip_forbidden: bool,
+        most_failures: int,
         cursors: Cursors | None,
         metrics: MutableMapping[str, Any],
         now: datetime,
     ) -> None:
         self._endpoint, self._skip, self._cursors = endpoint, skip_forbidden, cursors
-        self._metrics, self._now = metrics, now
+        self._metrics, self._now, self._most = metrics, now, most_failures
         self._failures: list[tuple[History, VbcError]] = []
         self._in_a_row = 0
         self._rows: list[dict[str, Any]] = []
@@ -57,7 +58,7 @@ class Access:
     @property
     def hopeless(self) -> bool:
         """Whether so many lists in a row failed that the others will."""
-        return self._in_a_row >= MOST_FAILURES
+        return self._in_a_row >= self._most
 
     def allow(self, history: History) -> None:
         """Note that a list was read to its end."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,6 @@ from vbc_source.faults import (
     BrokenAnswer,
     Forbidden,
     ForeignAddress,
-    GatewayFault,
     NotFound,
     SettingsError,
     Throttled,
@@ -29,15 +27,15 @@ from vbc_source.faults import (
     read_fault,
     redact,
 )
-from vbc_source.retries import Retries
-from vbc_source.session import Bearer, NoAuth, Stream, find_own, follow, open_session
-from vbc_source.throttle import Throttle
+from vbc_source.retries import Retries, named
+from vbc_source.session import Bearer, NoAuth, Stream, check_object, find_own, follow, open_session
+from vbc_source.slots import Slots
+from vbc_source.throttle import Closed, Throttle
 
 T = TypeVar("T")
 Params = Mapping[str, str | int]
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
-CHUNK = 1 << 20  # bytes to read at once; requests' own 10 KB doubles the time of a page
 PIECE = 1 << 16  # bytes of a stream to hold at once; so many are lost where it breaks off
 HEAD = 4096  # bytes by which a fault is told from what was asked for
 REDIRECTS = 3
@@ -62,7 +60,7 @@ class Client:
         credentials: how to log in.
         requests_per_minute: a budget for all requests of all threads; None for none.
         retry_seconds: how long to go on asking a gateway that fails, seconds.
-        connections: how many connections to keep open.
+        connections: how many requests may be in flight.
         clock: wall clock, seconds since 1970.
         throttle: the gate all threads pass; made from `requests_per_minute` unless given.
     """
@@ -84,6 +82,7 @@ class Client:
             raise SettingsError("base_url must hold no user and no password")
         self.base_url = base_url.rstrip("/")
         self.throttle = throttle or Throttle(requests_per_minute)
+        self.slots = Slots(connections)
         self.requests_sent = 0
         self._count = threading.Lock()
         self._clock = clock
@@ -92,7 +91,15 @@ class Client:
         self._storage = open_session(connections, cookies=False)  # for where redirects lead
         self._tokens = Tokens(credentials, self.base_url, self._post_login, clock=clock)
 
-    def get(self, path: str, params: Params | None, read: Callable[[bytes], T], *, what: str) -> T:
+    def get(
+        self,
+        path: str,
+        params: Params | None,
+        read: Callable[[bytes], T],
+        *,
+        what: str,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> T:
         """Get a resource and read it; repeats what may be repeated.
 
         Args:
@@ -100,14 +107,22 @@ class Client:
             params: the query.
             read: turns the body into the result; a ValueError from it means the body is broken.
             what: names the request in errors and logs, without personal data.
+            stopped: whether nobody waits for the result any more; asked before each try.
 
         Raises:
+            Closed: it was stopped.
             GatewayFault: the gateway's last word; its class says what kind.
             LoginRefused: the credentials were refused.
         """
+
+        def attempt(auth: AuthBase) -> T:
+            if stopped():
+                raise Closed
+            return self._read(self._send("GET", url, auth=auth), read)
+
         # dates hold "+" and ":"; a bare "+" would read as a space
         url = f"{self.base_url}{path}" + (f"?{urlencode(params)}" if params else "")
-        return self._authorized(lambda auth: self._read(self._send("GET", url, auth=auth), read), what)
+        return self._authorized(attempt, what)
 
     def delete(self, path: str, *, what: str) -> None:
         """Delete a resource; repeats what may be repeated.
@@ -161,13 +176,14 @@ class Client:
     def close(self) -> None:
         """Wake waiting threads and drop the connections."""
         self.throttle.close()
+        self.slots.close()
         self._session.close()
         self._storage.close()
 
     def _authorized(self, send: Callable[[AuthBase], T], what: str) -> T:
         """Send with the token, and once more with a new one where it is rejected."""
         token = self._tokens.current()
-        with _named(what):
+        with named(what):
             try:
                 return self._retries.repeat(lambda: send(Bearer(token)), what)
             except TokenRejected:
@@ -180,18 +196,25 @@ class Client:
         def attempt() -> tuple[int, bytes]:
             answer = self._send("POST", f"{self.base_url}/token", auth=NoAuth(), data=dict(form))
             if answer.status == 200:
-                return 200, self._read(answer, _check_object)
+                return 200, self._read(answer, check_object)
             fault = read_fault(answer.status, answer.body, answer.headers, self._clock())
             if isinstance(fault, (Unavailable, Throttled, NotFound, Forbidden)):
                 raise fault  # nobody has looked at the credentials
             return answer.status, answer.body
 
-        with _named(f"login at {self.base_url}/token"):
+        with named(f"login at {self.base_url}/token"):
             return self._retries.repeat(attempt, "login")
 
     def _send(self, method: str, url: str, **options: Any) -> Answer:
-        with self._explaining(self.base_url), self._request(self._session, method, url, **options) as answer:
-            return Answer(answer.status_code, answer.headers, b"".join(answer.iter_content(CHUNK)))
+        with (
+            self.slots.hold(),
+            self._explaining(self.base_url),
+            self._request(self._session, method, url, **options) as answer,
+        ):
+            # at once: requests' own way of reading takes twice the time of a page
+            body = answer.raw.read(decode_content=True) or b""
+        self.slots.judge(answer.status_code, answer.elapsed.total_seconds())
+        return Answer(answer.status_code, answer.headers, body)
 
     def _request(self, session: requests.Session, method: str, url: str, **options: Any) -> requests.Response:
         if session is self._session:
@@ -254,6 +277,7 @@ class Client:
                 raise Unavailable(0, hint=f"no usable address of {STORAGE}") from None
             raise SettingsError(f"base_url is not a usable address: {self.base_url!r}") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            self.slots.troubled()
             # its text holds the address with the query, so only its kind is told
             raise Unavailable(0, hint=f"{type(error).__name__} at {place}") from None
 
@@ -272,19 +296,3 @@ class Client:
             raise fault
         if status not in expected:
             raise BrokenAnswer(status)
-
-
-@contextmanager
-def _named(what: str) -> Iterator[None]:
-    """Have a fault say what was asked for."""
-    try:
-        yield
-    except GatewayFault as fault:
-        fault.args = (f"{what}: {fault}",)
-        raise
-
-
-def _check_object(body: bytes) -> bytes:
-    if not isinstance(json.loads(body), dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - what a reader says of a broken body
-    return body

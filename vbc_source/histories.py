@@ -93,6 +93,8 @@ class Run:
         self._access = Access(
             endpoint,
             skip_forbidden=self._settings.skip_forbidden,
+            # as many as may fail side by side, twice: a few broken lists do not hold back the rest
+            most_failures=2 * self._settings.max_concurrency + 1,
             cursors=self._cursors if self._span is None else None,
             metrics=self._metrics,
             now=self._now,
@@ -167,18 +169,16 @@ class Run:
         if place is None:
             log.warning("self has no %s yet, and the gateway does not say who it is", self._endpoint.name)
             return True
-        if self._owners.setdefault(place, history.place) != history.place:
-            return True  # asked for by its number and as `self`: one of them brings it
         if history.place.account == SELF:
             self._learn(place.account)
-        if history.place.is_self and history.place not in self._known and self._span is None:
-            self._known.add(history.place)
-            self._cursors.remember(str(history.place), str(place))
-            if self._cursors.find(str(place)) != self._cursors.find(history.expected):
-                log.info("self is %s now: reading its own history", place)
-                moved = self._plan_one(replace(history, expected=str(place)))
-                self._again += [moved] if moved else []
-                return False
+        if self._owners.setdefault(place, history.place) != history.place:
+            self._remember(history, place)
+            return True  # asked for by its number and as `self`: one of them brings it
+        if self._remember(history, place) and not self._is_expected(history, place):
+            log.info("self is %s now: reading its own history", place)
+            moved = self._plan_one(replace(history, expected=str(place)))
+            self._again += [moved] if moved else []
+            return False
         rows, whole = self._build(place, proof), history.window in (proof.window, None)
         told = digest(rows, self._endpoint.shape.id_column) if whole and self._span is None else ""
         self._pending.append(_Batch(history.place, place, rows, proof, told))
@@ -186,6 +186,17 @@ class Run:
             self._done.add(history.place)
         self._count(**{"windows": 1, "requests": proof.requests, self._rows_name: proof.total_items})
         return True
+
+    def _remember(self, history: History, place: Place) -> bool:
+        """Keep which list `self` is; says whether it is found out just now."""
+        if not history.place.is_self or history.place in self._known or self._span is not None:
+            return False
+        self._known.add(history.place)
+        self._cursors.remember(str(history.place), str(place))
+        return True
+
+    def _is_expected(self, history: History, place: Place) -> bool:
+        return self._cursors.find(str(place)) == self._cursors.find(history.expected)
 
     def _count(self, **numbers: int) -> None:
         for name, number in numbers.items():

@@ -16,7 +16,6 @@ from vbc_source.proof import Page, Proof
 from vbc_source.records import Rows, read_page
 from vbc_source.scan import Habits, Scan
 from vbc_source.settings import Settings
-from vbc_source.throttle import Closed
 from vbc_source.windows import Window, floor_second, format_instant
 
 
@@ -76,7 +75,6 @@ class Reader:
     def __init__(self, settings: Settings, client: Client) -> None:
         self.settings, self.client = settings, client
         self._habits: dict[str, Habits] = {}
-        self._slots = threading.BoundedSemaphore(settings.max_concurrency)
         self._decoding = threading.Lock()  # one at a time: Python does no two at once, and loses by trying
 
     def scan(
@@ -107,8 +105,7 @@ class Reader:
     def find_account(self, endpoint: Endpoint, place: Place) -> str | None:
         """Ask which account `self` is; None where the answer does not say."""
         what, path = endpoint.describe(place.account, place.user), self._locate(endpoint, place)
-        with self._slots:
-            page = self.client.get(path, {"page_size": 1}, read_page, what=what)
+        page = self.client.get(path, {"page_size": 1}, read_page, what=what)
         return read_place(page.links)[0]
 
     def _locate(self, endpoint: Endpoint, place: Place) -> str:
@@ -132,11 +129,8 @@ class Reader:
             with self._decoding:
                 return read_page(body, endpoint.shape)
 
-        with self._slots:
-            if stopped():
-                raise Closed
-            what = endpoint.describe(place.account, place.user)
-            return self.client.get(self._locate(endpoint, place), params, read, what=what)
+        what = endpoint.describe(place.account, place.user)
+        return self.client.get(self._locate(endpoint, place), params, read, what=what, stopped=stopped)
 
 
 class Session:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from vbc_source.faults import Throttled, Unavailable
+from vbc_source.faults import GatewayFault, Throttled, Unavailable
 from vbc_source.throttle import Throttle
 
 log = logging.getLogger("vbc_source.client")  # the one that sends is who tells
@@ -70,3 +71,13 @@ class Retries:
 def backoff(failures: int) -> float:
     """How long to wait after so many failures: exponential, with jitter; seconds."""
     return min(FIRST_BACKOFF * 2.0**failures, LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
+
+
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """Have a fault say what was asked for."""
+    try:
+        yield
+    except GatewayFault as fault:
+        fault.args = (f"{what}: {fault}",)
+        raise

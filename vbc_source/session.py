@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
@@ -122,3 +123,14 @@ def _split(link: str) -> SplitResult | None:
 
 def _origin(there: SplitResult) -> tuple[str, str | None, int | None]:
     return there.scheme, there.hostname, there.port or _PORTS.get(there.scheme)
+
+
+def check_object(body: bytes) -> bytes:
+    """Have a body be a JSON object.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(json.loads(body), dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - what a reader says of a broken body
+    return body

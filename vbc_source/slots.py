@@ -46,6 +46,13 @@ class Slots:
                 self._taken -= 1
                 self._changed.notify()
 
+    def judge(self, status: int, seconds: float) -> None:
+        """Take an answer for what it is, by its HTTP status."""
+        if status == 200:
+            self.answered(seconds)
+        elif status == 429 or status >= 500:
+            self.troubled()
+
     def answered(self, seconds: float) -> None:
         """Note a good answer, and how long the gateway took to begin it."""
         with self._changed:

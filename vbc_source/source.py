@@ -16,7 +16,7 @@ from vbc_source.client import Client
 from vbc_source.directory import Directory
 from vbc_source.duckdb_names import qualify_same_names
 from vbc_source.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, SELF, USERS, Endpoint
-from vbc_source.faults import Forbidden
+from vbc_source.faults import Forbidden, SettingsError
 from vbc_source.histories import Round, Run
 from vbc_source.listing import Listing
 from vbc_source.privacy import Privacy
@@ -163,9 +163,15 @@ class Resources:
         return self._settings.end is not None or self._settings.use_interval
 
     def _find_accounts(self) -> list[str]:
-        state = {} if self._stateless else dlt.current.source_state().setdefault("accounts", {})
+        state = self._remembered()
         found = [self._directory.find_account(asked, state) for asked in self._settings.accounts]
         return list(dict.fromkeys(found))
+
+    def _remembered(self) -> dict[str, Any]:
+        """Which account `self` was the last time, by API user."""
+        state: dict[str, Any] = {} if self._stateless else dlt.current.source_state()
+        accounts: dict[str, Any] = state.setdefault("accounts", {})
+        return accounts
 
     def _list_accounts(self) -> list[History]:
         return [History(Place(account)) for account in self._settings.accounts]
@@ -190,15 +196,23 @@ class Resources:
         titles = users if self._settings.privacy.keeps else dict.fromkeys(users, "")
         return [History(Place(account, user), title) for user, title in titles.items()]
 
+    def _is_own(self, account: str) -> bool:
+        """Whether the API user belongs to an account; of a single one that is taken for granted."""
+        if len(self._settings.accounts) == 1:
+            return True
+        try:
+            return account == self._directory.find_account(SELF, self._remembered())
+        except SettingsError:
+            return False
+
     def _list_job_owners(self) -> list[History]:
         """Users, and `self`: a company's export is listed under the user who started it."""
         owners = []
         for account in self._find_accounts():
             users = self._list_users_of(account)
             known = "" if self._stateless else _find_own_user(account)
-            own = Place(account, SELF)
-            asked = {history.place.user for history in users}
-            owners += users if asked & {known, SELF} else [*users, History(own)]
+            asked = {history.place.user for history in users} & {known, SELF}
+            owners += users if asked or not self._is_own(account) else [*users, History(Place(account, SELF))]
         return owners
 
 

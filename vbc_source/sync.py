@@ -167,16 +167,16 @@ def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
         pending = len(pipeline.list_extracted_load_packages()) + len(pipeline.list_normalized_load_packages())
         if pending:
             pipeline.run()
-        unfinished = True
+        unfinished = list(source.selected_resources)
         while unfinished:
-            metrics = list(_count(pipeline.extract(source)))
+            counts = _count(pipeline.extract(source.with_resources(*unfinished)))
             _trim()
             pipeline.normalize()
             with _hold_database(pipeline):
                 pipeline.load()
             _trim()
-            found += metrics
-            unfinished = any(counted.get("unfinished") for counted in metrics)
+            found += counts.values()
+            unfinished = [name for name, counted in counts.items() if counted.get("unfinished")]
     return Outcome(
         recordings=_sum(found, "recordings"),
         windows=_sum(found, "windows"),
@@ -222,11 +222,14 @@ def _trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _count(info: ExtractInfo) -> Iterator[dict[str, Any]]:
-    for steps in info.metrics.values():
-        for step in steps:
-            for resource in step["resource_metrics"].values():
-                yield dict(resource.custom_metrics or {})  # a copy: the next run counts in the same place
+def _count(info: ExtractInfo) -> dict[str, dict[str, Any]]:
+    """What each resource has counted; a copy, since its next run counts in the same place."""
+    return {
+        name: dict(metrics.custom_metrics or {})
+        for steps in info.metrics.values()
+        for step in steps
+        for name, metrics in step["resource_metrics"].items()
+    }
 
 
 @contextmanager
