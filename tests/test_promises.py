@@ -79,9 +79,13 @@ class Churn:
     ("behaviours", "every"),
     [
         ((), 3),
-        (("ignore-order", "page-base-0", "odd-times"), 7),
-        (("random-order", "cap-100", "ids-as-text", "no-embedded", "no-total-pages"), 100),
-        (("cap-7", "page-base-0", "empty-404"), 500),
+        pytest.param(("ignore-order", "page-base-0", "odd-times"), 7, marks=pytest.mark.slow),
+        pytest.param(
+            ("random-order", "cap-100", "ids-as-text", "no-embedded", "no-total-pages"),
+            100,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(("cap-7", "page-base-0", "empty-404"), 500, marks=pytest.mark.slow),
     ],
     ids=lambda value: "+".join(value) or "quiet" if isinstance(value, tuple) else f"every{value}",
 )
@@ -149,6 +153,7 @@ def duration(tmp_path_factory: pytest.TempPathFactory) -> float:
         return time.monotonic() - began
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trial", range(20))
 def test_a_kill_at_a_random_moment_costs_nothing(
     serve: Serve, own_folder: Path, duration: float, trial: int
@@ -175,6 +180,7 @@ def test_a_kill_at_a_random_moment_costs_nothing(
         assert sorted(read_database(own_folder, f"SELECT {key} FROM vbc.vbc.{table}")) == expected
 
 
+@pytest.mark.slow
 def test_half_a_million_recordings_stay_under_400_megabytes(serve: Serve, own_folder: Path) -> None:
     url = serve(still_gateway(recordings=500_000))
     told = "import atexit; atexit.register(lambda: print(open('/proc/self/status').read()))"

@@ -28,8 +28,8 @@ from vbc_source.windows import SECOND, Window, floor_second
 log = logging.getLogger(__name__)
 
 SMALLER_PAGES = (100, 10)  # what to ask for when a page size is refused; 10 is the API's default
-WINDOW_ROWS, WINDOW_PAGES = 50_000, 100  # a settled window that holds more is cut
-FILL = 0.75  # how full the pieces are meant to be: calls are not spread evenly
+WINDOW_ROWS, WINDOW_PAGES = 60_000, 100  # a settled window that holds more is cut
+FILL = 0.6  # how full the pieces are meant to be: calls are not spread evenly
 MOST_MENDED = 5  # seconds of a window that are read by themselves; with more, the window is cut
 MOST_ATTEMPTS = 12  # readings of one span that cannot be cut any more, before it is given up
 ASKED_EARLY = 4  # windows whose first page is asked for before their turn
