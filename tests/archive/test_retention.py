@@ -112,7 +112,7 @@ def test_without_a_ledger_there_is_nothing_to_prove_by(prepare: Prepare) -> None
         keep(site, apply=True)
 
 
-def test_the_commands_list_show_delete_and_retain(prepare: Prepare, own_folder: Path) -> None:
+def test_the_commands_show_delete_and_retain(prepare: Prepare, own_folder: Path) -> None:
     site = prepare(make_gateway(4))
     site.load()
     site.archive()
@@ -121,9 +121,6 @@ def test_the_commands_list_show_delete_and_retain(prepare: Prepare, own_folder: 
         done = run_vbc(own_folder, site.url, *arguments, "--json")
         return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
 
-    code, listed, _ = run("recordings", "list", "--limit", "3")
-    assert code == 0
-    assert [row["id"] for row in listed["recordings"]] == [1003, 1002, 1001]  # type: ignore[attr-defined]
     code, _, errors = run("recordings", "delete", "1002")  # nobody is there to confirm it
     assert (code, "nothing is deleted" in errors) == (1, True)
     assert run("recordings", "delete", "1002", "--yes")[0] == 0
@@ -138,12 +135,13 @@ def test_the_commands_list_show_delete_and_retain(prepare: Prepare, own_folder: 
 
 
 def test_a_users_own_recording_is_shown_and_deleted_at_the_user(prepare: Prepare) -> None:
-    site = prepare(make_gateway(0, user_recordings=1))
+    site = prepare(make_gateway(0))
     users = site.gateway.users
     own = users.recordings(users.api_user)
     added = own.add(id=77, start="2025-03-01T10:00:00+0000", file_size_in_bytes=2000)
     with closing(connect().client) as client:
         api = RecordingApi(client, connect().recording_api, "self", "user", "self")
+        assert [row["id"] for row in api.list({"start:gte": "2025-01-01T00:00:00Z"}, 1)] == [77]
         assert api.show(77)["call_id"] == added["call_id"]
         api.delete(77)
         with pytest.raises(NotFound, match="user recording 77"):
