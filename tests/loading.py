@@ -52,7 +52,9 @@ def credentials(**changed: str) -> VbcCredentials:
 
 
 def open_pipeline(name: str = "test") -> dlt.Pipeline:
-    return dlt.pipeline(name, destination=dlt.destinations.duckdb(f"{name}_db.duckdb"), dataset_name="vbc")
+    # by its whole path: DuckDB takes two files of one relative name for one, where the first is still open
+    database = dlt.destinations.duckdb(str(Path.cwd() / f"{name}_db.duckdb"))
+    return dlt.pipeline(name, destination=database, dataset_name="vbc")
 
 
 def load(pipeline: dlt.Pipeline, url: str, *resources: str, **settings: Any) -> LoadInfo:

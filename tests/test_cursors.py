@@ -199,6 +199,7 @@ def test_bounded_runs_come_to_an_end(serve: Serve, most: int) -> None:
         assert loaded(pipeline, account) == held(gateway, account)
 
 
+@pytest.mark.slow
 def test_a_window_that_never_adds_up_fails_after_the_others_are_loaded(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=30)
     gateway.users.add(id=5, recordings=20)

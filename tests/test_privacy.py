@@ -123,7 +123,7 @@ def found_in(folder: Path, words: set[str]) -> list[tuple[str, bytes]]:
     return [(place, found[0]) for place, data in contents(folder) if (found := sought.search(data))]
 
 
-@pytest.mark.parametrize("mode", ["hash", "drop"])
+@pytest.mark.parametrize("mode", ["hash", pytest.param("drop", marks=pytest.mark.slow)])
 def test_no_name_and_no_number_is_in_any_working_file_in_the_database_or_in_the_log(
     serve: Serve, own_folder: Path, caplog: pytest.LogCaptureFixture, mode: str
 ) -> None:

@@ -114,7 +114,11 @@ def test_twenty_thousand_land_exactly_once_whatever_moves(
 
 @pytest.mark.parametrize(
     ("fault", "form"),
-    [(fault, form) for fault in TRANSIENT for form in (["wrapped"] if fault in FORMLESS else FORMS)],
+    [
+        pytest.param(fault, form, marks=[pytest.mark.slow] if form != "wrapped" else [])
+        for fault in TRANSIENT
+        for form in (["wrapped"] if fault in FORMLESS else FORMS)
+    ],
 )
 def test_each_passing_fault_leaves_no_trace_in_the_rows(serve: Serve, fault: str, form: str) -> None:
     gateway = still_gateway(recordings=120)

@@ -25,6 +25,8 @@ def main() -> None:
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     # dlt logs every failure with its traceback before it raises it; one line is enough
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
+    # files that go from here into a database once are not worth the time of packing them
+    os.environ.setdefault("NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION", "true")
 
 
 @main.command(cls=Command)

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import hashlib
 import logging
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -161,6 +162,7 @@ def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
     """
     began = time.monotonic()
     found: list[dict[str, Any]] = []  # what each resource of each run has counted
+    _keep_pandas_out()
     _give_memory_back()
     with explaining():
         pipeline.sync_destination()
@@ -195,6 +197,14 @@ def _sum(found: Sequence[dict[str, Any]], name: str) -> int:
 
 def _unite(found: Sequence[dict[str, Any]], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(title for counted in found for title in counted.get(name, ())))
+
+
+def _keep_pandas_out() -> None:
+    """Arrow imports pandas, where that is installed, for the first array it makes; nothing here needs it."""
+    if "pandas" not in sys.modules:
+        sys.modules["pandas"] = None  # type: ignore[assignment]
+        pa.array([0])
+        del sys.modules["pandas"]
 
 
 def _give_memory_back() -> None:
