@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.faults import SettingsError, VbcError
+from vbc_source.faults import VbcError
 from vbc_source.options import INSTANT_HELP, Command, pipeline_options, read_date
 
 if TYPE_CHECKING:
@@ -133,18 +133,16 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def open_api(recording_type: str, user: str, account: str | None) -> RecordingApi:
     """Connect to the API from configuration."""
-    from vbc_source.connection import connect
+    from vbc_source.connection import choose_account, connect
     from vbc_source.recording_api import RecordingApi
     from vbc_source.sync import explaining
 
     with explaining():
         found = connect()
-    if account is None and len(found.accounts) > 1:
-        raise SettingsError("account_id in the settings names several accounts: say which with --account")
     return RecordingApi(
         found.client,
         found.recording_api,
-        account or found.accounts[0],
+        choose_account(found, account),
         "user" if recording_type == "user" else "company",
         user,
     )

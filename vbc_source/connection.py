@@ -8,7 +8,7 @@ from typing import Any
 import dlt
 from dlt.common.configuration.inject import with_config
 
-from vbc_source.auth import VbcCredentials
+from vbc_source.auth import REALM, VbcCredentials
 from vbc_source.client import Client
 from vbc_source.endpoints import SELF
 from vbc_source.faults import SettingsError
@@ -27,6 +27,7 @@ class Connection:
         accounts: account ids, or `self`.
         workers: requests in flight.
         skip_forbidden: whether what may not be read is no failure.
+        login_name: of the API user, or None where it logs in without.
     """
 
     client: Client
@@ -34,6 +35,7 @@ class Connection:
     accounts: tuple[str, ...]
     workers: int
     skip_forbidden: bool
+    login_name: str | None = None
 
 
 @with_config(sections=SECTION)
@@ -63,4 +65,18 @@ def connect(
         connections=max_concurrency,
     )
     api = "/" + recording_api.strip("/")
-    return Connection(client, api, read_accounts(account_id), max_concurrency, on_forbidden == "skip")
+    login_name = (credentials.username or "").removesuffix(REALM) or None
+    return Connection(
+        client, api, read_accounts(account_id), max_concurrency, on_forbidden == "skip", login_name
+    )
+
+
+def choose_account(connection: Connection, account: str | None) -> str:
+    """Say which account is meant where one is needed.
+
+    Raises:
+        SettingsError: the settings name several.
+    """
+    if account is None and len(connection.accounts) > 1:
+        raise SettingsError("account_id in the settings names several accounts: say which with --account")
+    return account or connection.accounts[0]
