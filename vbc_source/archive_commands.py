@@ -11,17 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vbc_source.faults import VbcError
-from vbc_source.options import INSTANT_HELP, Command, pipeline_options, read_date
+from vbc_source.options import INSTANT_HELP, Command, bucket_option, pipeline_options, read_date
 
 if TYPE_CHECKING:
     from vbc_source.recording_api import RecordingApi
-
-
-def bucket_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The option that says where files are."""
-    return click.option(
-        "--bucket-url", metavar="URL", help=f"{text}; default: [sources.vbc.audio] bucket_url."
-    )
 
 
 @click.command(cls=Command)

@@ -33,10 +33,12 @@ class AudioSettings:
     Attributes:
         bucket_url: where files go.
         max_attempts: how often a file is asked for, in as many runs, before it is given up.
+        max_zip_bytes: how large the zip of an export may be.
     """
 
     bucket_url: str
     max_attempts: int
+    max_zip_bytes: int
 
 
 def read_settings(bucket_url: str | None = None) -> AudioSettings:
@@ -50,14 +52,18 @@ def read_settings(bucket_url: str | None = None) -> AudioSettings:
 
 
 @with_config(sections=SECTION)
-def _read_settings(bucket_url: str | None = None, max_attempts: int = 5) -> AudioSettings:
+def _read_settings(
+    bucket_url: str | None = None, max_attempts: int = 5, max_zip_bytes: int = 50_000_000_000
+) -> AudioSettings:
     if not bucket_url:
         raise SettingsError(
             "where should the files go? give --bucket-url, or set bucket_url in [sources.vbc.audio]"
         )
     if max_attempts < 1:
         raise SettingsError("max_attempts must be at least 1")
-    return AudioSettings(bucket_url, max_attempts)
+    if max_zip_bytes < 1:
+        raise SettingsError("max_zip_bytes must be at least 1")
+    return AudioSettings(bucket_url, max_attempts, max_zip_bytes)
 
 
 def archive_audio(

@@ -7,12 +7,14 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration.inject import with_config
+from dlt.common.typing import TSecretStrValue
 
 from vbc_source.auth import REALM, VbcCredentials
 from vbc_source.client import Client
 from vbc_source.endpoints import SELF
 from vbc_source.faults import SettingsError
-from vbc_source.settings import BASE_URL, RECORDING_API, read_accounts
+from vbc_source.privacy import Privacy
+from vbc_source.settings import BASE_URL, RECORDING_API, read_accounts, read_privacy
 
 SECTION = ("sources", "vbc", "audio")  # what is not set there is taken from [sources.vbc]
 
@@ -28,6 +30,7 @@ class Connection:
         workers: requests in flight.
         skip_forbidden: whether what may not be read is no failure.
         login_name: of the API user, or None where it logs in without.
+        privacy: how names and numbers are loaded.
     """
 
     client: Client
@@ -35,7 +38,8 @@ class Connection:
     accounts: tuple[str, ...]
     workers: int
     skip_forbidden: bool
-    login_name: str | None = None
+    login_name: str | None
+    privacy: Privacy
 
 
 @with_config(sections=SECTION)
@@ -48,6 +52,8 @@ def connect(
     requests_per_minute: int | None = None,
     retry_seconds: float = 60,
     on_forbidden: str = "raise",
+    pii: str = "keep",
+    pii_key: TSecretStrValue | None = None,
 ) -> Connection:
     """Make a connection; nothing is sent. The arguments are those of `vbc_source`.
 
@@ -64,10 +70,14 @@ def connect(
         retry_seconds=retry_seconds,
         connections=max_concurrency,
     )
-    api = "/" + recording_api.strip("/")
-    login_name = (credentials.username or "").removesuffix(REALM) or None
     return Connection(
-        client, api, read_accounts(account_id), max_concurrency, on_forbidden == "skip", login_name
+        client,
+        "/" + recording_api.strip("/"),
+        read_accounts(account_id),
+        max_concurrency,
+        on_forbidden == "skip",
+        (credentials.username or "").removesuffix(REALM) or None,
+        read_privacy(pii, pii_key),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.options import INSTANT_HELP, Command, read_date
+from vbc_source.options import INSTANT_HELP, Command, bucket_option, pipeline_options, read_date
 
 if TYPE_CHECKING:
     from vbc_source.export_job import Job
@@ -108,3 +108,30 @@ def _tell(jobs: Iterable[Job]) -> Iterable[dict[str, Any]]:
         click.echo(f"{job.id}  {job.progress}{until}")
         fields = asdict(job)
         yield {name: fields[name] for name in ("id", "status", "completed", "total", "valid_until")}
+
+
+@export.command("download", cls=Command)
+@pipeline_options
+@bucket_option("Where files go: a folder, s3://…, gs://… or az://…")
+@place_options
+@jobs_argument
+def download(
+    pipeline: str,
+    dataset: str,
+    destination: str,
+    bucket_url: str | None,
+    user: str | None,
+    account: str | None,
+    jobs: tuple[str, ...],
+) -> dict[str, Any]:
+    """Archive what complete jobs have packed, each file as the recording that it is."""
+    from vbc_source.export_audio import download_exports, summarize
+
+    outcome = download_exports(
+        jobs, pipeline, destination, dataset, bucket_url=bucket_url, user=user, account=account
+    )
+    for line in summarize(outcome):
+        click.echo(line)
+    for error in outcome.errors:
+        click.echo(f"vbc export download: {error}", err=True)
+    return asdict(outcome)
