@@ -15,6 +15,7 @@ from vbc_source.options import INSTANT_HELP, Command, bucket_option, pipeline_op
 
 if TYPE_CHECKING:
     from vbc_source.recording_api import RecordingApi
+    from vbc_source.via import Via
 
 
 @click.command(cls=Command)
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 @click.option(
     "--recording-type", type=click.Choice(["company", "user", "all"]), default="all", show_default=True
 )
+@click.option(
+    "--via",
+    type=click.Choice(["files", "export", "auto"]),
+    default="files",
+    show_default=True,
+    help="One by one, packed by VBC into zips, or whichever takes fewer requests.",
+)
 def audio(
     pipeline: str,
     dataset: str,
@@ -35,6 +43,7 @@ def audio(
     until: datetime | None,
     limit: int | None,
     recording_type: str,
+    via: Via,
 ) -> dict[str, Any]:
     """Archive the audio of recordings that are loaded and not archived yet, oldest first."""
     from vbc_source.audio import archive_audio, summarize
@@ -43,6 +52,8 @@ def audio(
 
     if since and until and since > until:
         raise click.UsageError("--since is after --until")
+    if limit and via == "export":
+        raise click.UsageError("--limit goes with --via files: an export brings all of a span")
     types = tuple(kind for kind in TYPES if recording_type in (kind, "all"))
     outcome = archive_audio(
         pipeline,
@@ -51,6 +62,7 @@ def audio(
         bucket_url=bucket_url,
         selection=Selection(types, since, until),
         limit=limit,
+        via=via,
     )
     for line in summarize(outcome):
         click.echo(line)

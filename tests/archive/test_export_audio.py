@@ -13,13 +13,14 @@ from zipfile import ZIP_DEFLATED, ZipInfo
 
 import pytest
 from archiving import Prepare, S3Bucket, Site, key_of, make_gateway, sound_of
-from loading import query, run_vbc
+from loading import load, query, run_vbc
 
 from vbc_source.connection import connect
 from vbc_source.emulator import Gateway
 from vbc_source.export_audio import download_exports
 from vbc_source.export_run import ExportOutcome
 from vbc_source.exports import ExportApi
+from vbc_source.sync import open_pipeline
 
 RETRIEVE = "bulkDownload"
 Members = list[tuple[str, bytes]]
@@ -88,6 +89,7 @@ def test_few_requests_and_a_second_download_sends_none(prepare: Prepare) -> None
     assert {row[1] for row in ledger(pipeline)} == {"stored"}
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_not_stored_again_by_another_export(prepare: Prepare) -> None:
     site = prepare(make_gateway(9))
     site.load()
@@ -104,8 +106,14 @@ def test_on_demand_recordings_go_to_their_users(prepare: Prepare) -> None:
         gateway.users.recordings(user).add(
             id=10 + number, start="2025-03-01T10:00:00Z", file_size_in_bytes=500 + number
         )
-    site = prepare(gateway, SOURCES__VBC__USER_IDS=f'["{user}"]')
-    assert run_vbc(site.folder, site.url, "sync", "--resources", "user_recordings").returncode == 0
+    site = prepare(gateway)
+    load(
+        open_pipeline("vbc", "duckdb", "vbc"),
+        site.url,
+        "user_recordings",
+        user_ids=[user],
+        start_date="2020-01-01",
+    )
     assert counts(fetch(site, start(site, user=user), user=user)) == {"stored": 3, "ok": True}
     folder = "account_id=549825/recording_type=user/date=2025-03-01"
     assert sorted(site.files()) == [f"{folder}/{number}.mp3" for number in (10, 11, 12)]
@@ -113,7 +121,12 @@ def test_on_demand_recordings_go_to_their_users(prepare: Prepare) -> None:
 
 @pytest.mark.parametrize(
     ("pii", "changes"),
-    [("hash", {}), ("drop", {}), ("keep", {"file_name": None}), ("keep", {"file_name": ""})],
+    [
+        ("hash", {}),
+        ("drop", {}),
+        pytest.param("keep", {"file_name": None}, marks=pytest.mark.slow),
+        pytest.param("keep", {"file_name": ""}, marks=pytest.mark.slow),
+    ],
 )
 def test_names_may_be_hidden_or_absent(prepare: Prepare, pii: str, changes: dict[str, Any]) -> None:
     settings = {"SOURCES__VBC__PII": pii, "SOURCES__VBC__PII_KEY": "a-long-random-text"}
@@ -142,6 +155,7 @@ def test_what_is_not_loaded_goes_under_unmatched_until_it_is(prepare: Prepare) -
     assert fetch(site, job).requests == 0
 
 
+@pytest.mark.slow
 def test_recordings_of_one_name_are_told_by_their_size(prepare: Prepare) -> None:
     site = prepare(make_gateway(5))
     for number, size in ((1000, 600), (1001, 700), (1002, 800), (1003, 800)):
@@ -273,7 +287,16 @@ def test_other_spellings_and_hosts_of_the_zips_address(prepare: Prepare, caplog:
     assert "demo" not in caplog.text
 
 
-@pytest.mark.parametrize("fault", ["truncated", "reset", "suspended", "throttled-silent"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "truncated",
+        *(
+            pytest.param(fault, marks=pytest.mark.slow)
+            for fault in ("reset", "suspended", "throttled-silent")
+        ),
+    ],
+)
 def test_a_transfer_that_breaks_is_taken_up(prepare: Prepare, fault: str) -> None:
     site = prepare(make_gateway(4, size=60_000), SOURCES__VBC__RETRY_SECONDS="5")
     site.load()
@@ -309,6 +332,7 @@ def test_a_full_disk_is_one_clear_line(prepare: Prepare) -> None:
     found.client.close()
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_line_for_each_error(prepare: Prepare) -> None:
     site = prepare(make_gateway(2))
     site.load()
