@@ -85,6 +85,7 @@ def test_auto_brings_many_by_an_export_and_few_one_by_one(prepare: Prepare, capl
     assert "one by one, about 1 requests" in caplog.text
 
 
+@pytest.mark.slow
 def test_auto_goes_on_one_by_one_where_an_export_comes_to_nothing(prepare: Prepare, caplog: Any) -> None:
     site = prepare(make_gateway(20))
     site.gateway.job_seconds = 0
@@ -99,6 +100,7 @@ def test_auto_goes_on_one_by_one_where_an_export_comes_to_nothing(prepare: Prepa
     assert site.files() == expected_files(site.gateway)
 
 
+@pytest.mark.slow
 def test_what_an_export_lacks_comes_one_by_one_with_auto_and_is_told_with_export(prepare: Prepare) -> None:
     site = prepare(make_gateway(20))
     site.gateway.job_seconds = 0
