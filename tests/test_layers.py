@@ -17,13 +17,17 @@ LAYERS = [
     *("proof", "scan", "records", "children", "reader", "directory", "access", "ahead"),
     *("tables", "histories", "listing", "duckdb_names", "source", "sync"),
     *("recording", "sound", "ledger", "journal", "bucket", "archive", "download"),
-    *("ledger_tables", "loaded", "backlog", "connection", "progress", "audio_run", "audio"),
+    *("ledger_tables", "loaded", "backlog", "connection", "progress"),
+    *("zip_file", "matching", "catalog", "folders", "receipts"),
+    *("export_job", "export_filters", "exports", "zip_download", "export_run", "via", "export_batches"),
+    *("audio_run", "audio", "export_audio"),
     *("deletions", "candidates", "hold", "recording_api", "retention"),
-    *("doctor", "demo", "options", "archive_commands", "cli"),
+    *("doctor", "demo", "options", "archive_commands", "export_commands", "cli"),
 ]
 PURE = {
     *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),
     *("proof", "records", "children", "recording", "sound", "ledger", "hold", "deletions"),
+    *("export_job", "export_filters", "zip_file", "matching", "via"),
 }
 
 

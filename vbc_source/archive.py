@@ -61,7 +61,7 @@ class Archive:
         journal: Journal,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
-        self.bucket, self.journal, self._spool, self._now = bucket, journal, spool, now
+        self.bucket, self.journal, self.spool, self._now = bucket, journal, spool, now
         spool.mkdir(parents=True, exist_ok=True)
         for left in spool.iterdir():
             left.unlink()
@@ -80,7 +80,7 @@ class Archive:
             NotStored: the bytes are not this recording's file; nothing is stored.
             BucketFailed: the bucket does not take it.
         """
-        with self._receive(recording, stream) as file:
+        with self._receive(stream, recording.size_bytes) as file:
             sound = recognize(file.head, stream.content_type)
             _check_sizes(file.size, stream.size, recording.size_bytes)
             row = describe(
@@ -97,11 +97,32 @@ class Archive:
         self.journal.settle(row)
         return row
 
+    def keep(self, name: str, stream: ByteStream) -> tuple[str, int]:
+        """Store sound that belongs to no recording known here; it is in no ledger.
+
+        Args:
+            name: its key without the extension.
+            stream: its bytes.
+
+        Returns:
+            Its key and its size in bytes.
+
+        Raises:
+            NotStored: it is no sound, or not as long as it is said to be.
+            BucketFailed: the bucket does not take it.
+        """
+        with self._receive(stream, stream.size) as file:
+            sound = recognize(file.head, stream.content_type)
+            _check_sizes(file.size, stream.size, None)
+            key = f"{name}.{sound.extension}"
+            self.bucket.put(file.path, key, sound.content_type)
+        return key, file.size
+
     @contextmanager
-    def _receive(self, recording: Recording, stream: ByteStream) -> Iterator[_Spooled]:
-        """Write the bytes to a file of their own, as long as they may be this recording's."""
+    def _receive(self, stream: ByteStream, most: int | None) -> Iterator[_Spooled]:
+        """Write the bytes to a file of their own, as long as they may be what they should."""
         digest, size, head = hashlib.sha256(), 0, b""
-        path = self._spool / uuid.uuid4().hex
+        path = self.spool / uuid.uuid4().hex
         try:
             with path.open("wb") as file:
                 for piece in stream:
@@ -109,8 +130,8 @@ class Archive:
                         head = piece[:HEAD]
                         recognize(head, stream.content_type)
                     size += len(piece)
-                    if recording.size_bytes is not None and size > recording.size_bytes:
-                        raise NotStored(f"more came than the {recording.size_bytes:,} bytes the API tells of")
+                    if most is not None and size > most:
+                        raise NotStored(f"more came than the {most:,} bytes the API tells of")
                     digest.update(piece)
                     file.write(piece)
             yield _Spooled(path, size, digest.hexdigest(), head)

@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.faults import SettingsError, VbcError
-from vbc_source.options import INSTANT_HELP, Command, pipeline_options, read_date
+from vbc_source.faults import VbcError
+from vbc_source.options import INSTANT_HELP, Command, bucket_option, pipeline_options, read_date
 
 if TYPE_CHECKING:
     from vbc_source.recording_api import RecordingApi
-
-
-def bucket_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The option that says where files are."""
-    return click.option(
-        "--bucket-url", metavar="URL", help=f"{text}; default: [sources.vbc.audio] bucket_url."
-    )
+    from vbc_source.via import Via
 
 
 @click.command(cls=Command)
@@ -33,6 +27,13 @@ def bucket_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 @click.option(
     "--recording-type", type=click.Choice(["company", "user", "all"]), default="all", show_default=True
 )
+@click.option(
+    "--via",
+    type=click.Choice(["files", "export", "auto"]),
+    default="files",
+    show_default=True,
+    help="One by one, packed by VBC into zips, or whichever takes fewer requests.",
+)
 def audio(
     pipeline: str,
     dataset: str,
@@ -42,6 +43,7 @@ def audio(
     until: datetime | None,
     limit: int | None,
     recording_type: str,
+    via: Via,
 ) -> dict[str, Any]:
     """Archive the audio of recordings that are loaded and not archived yet, oldest first."""
     from vbc_source.audio import archive_audio, summarize
@@ -50,6 +52,8 @@ def audio(
 
     if since and until and since > until:
         raise click.UsageError("--since is after --until")
+    if limit and via == "export":
+        raise click.UsageError("--limit goes with --via files: an export brings all of a span")
     types = tuple(kind for kind in TYPES if recording_type in (kind, "all"))
     outcome = archive_audio(
         pipeline,
@@ -58,6 +62,7 @@ def audio(
         bucket_url=bucket_url,
         selection=Selection(types, since, until),
         limit=limit,
+        via=via,
     )
     for line in summarize(outcome):
         click.echo(line)
@@ -133,18 +138,16 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def open_api(recording_type: str, user: str, account: str | None) -> RecordingApi:
     """Connect to the API from configuration."""
-    from vbc_source.connection import connect
+    from vbc_source.connection import choose_account, connect
     from vbc_source.recording_api import RecordingApi
     from vbc_source.sync import explaining
 
     with explaining():
         found = connect()
-    if account is None and len(found.accounts) > 1:
-        raise SettingsError("account_id in the settings names several accounts: say which with --account")
     return RecordingApi(
         found.client,
         found.recording_api,
-        account or found.accounts[0],
+        choose_account(found, account),
         "user" if recording_type == "user" else "company",
         user,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from vbc_source.audio_run import AudioOutcome, AudioRun
 from vbc_source.backlog import Backlog, Selection
 from vbc_source.bucket import Bucket
 from vbc_source.connection import SECTION, connect
+from vbc_source.export_batches import ExportBatches
+from vbc_source.export_run import ExportOutcome
 from vbc_source.faults import SettingsError
 from vbc_source.journal import Journal
 from vbc_source.ledger_tables import Ledger
 from vbc_source.loaded import Loaded
 from vbc_source.progress import write_size
 from vbc_source.sync import explaining, hold_pipeline
+from vbc_source.via import Via
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,12 @@ class AudioSettings:
     Attributes:
         bucket_url: where files go.
         max_attempts: how often a file is asked for, in as many runs, before it is given up.
+        max_zip_bytes: how large the zip of an export may be.
     """
 
     bucket_url: str
     max_attempts: int
+    max_zip_bytes: int
 
 
 def read_settings(bucket_url: str | None = None) -> AudioSettings:
@@ -50,14 +55,18 @@ def read_settings(bucket_url: str | None = None) -> AudioSettings:
 
 
 @with_config(sections=SECTION)
-def _read_settings(bucket_url: str | None = None, max_attempts: int = 5) -> AudioSettings:
+def _read_settings(
+    bucket_url: str | None = None, max_attempts: int = 5, max_zip_bytes: int = 50_000_000_000
+) -> AudioSettings:
     if not bucket_url:
         raise SettingsError(
             "where should the files go? give --bucket-url, or set bucket_url in [sources.vbc.audio]"
         )
     if max_attempts < 1:
         raise SettingsError("max_attempts must be at least 1")
-    return AudioSettings(bucket_url, max_attempts)
+    if max_zip_bytes < 1:
+        raise SettingsError("max_zip_bytes must be at least 1")
+    return AudioSettings(bucket_url, max_attempts, max_zip_bytes)
 
 
 def archive_audio(
@@ -68,6 +77,7 @@ def archive_audio(
     bucket_url: str | None = None,
     selection: Selection | None = None,
     limit: int | None = None,
+    via: Via = "files",
 ) -> AudioOutcome:
     """Archive what is loaded and not archived yet; each file is stored whole and proven, or not at all.
 
@@ -79,7 +89,9 @@ def archive_audio(
         dataset: in which dataset.
         bucket_url: where files go; from `[sources.vbc.audio]` unless given.
         selection: which recordings; all unless given.
-        limit: how many files at most.
+        limit: how many files at most; with it, files come one by one.
+        via: `files` fetches one by one, `export` has VBC pack them into zips, `auto` does whichever takes
+            fewer requests.
 
     Raises:
         VbcError: what stopped it, in words for the person who can act.
@@ -92,7 +104,24 @@ def archive_audio(
         loaded = Loaded(held, pipeline)
         with open_archive(held, bucket, loaded) as (archive, ledger):
             backlog = Backlog(loaded, selection or Selection(), settings.max_attempts, began)
-            return AudioRun(connection, archive, ledger, backlog, limit).run()
+            batches = ExportBatches(connection, archive, ledger, loaded, settings.max_zip_bytes)
+            brought = ExportOutcome() if via == "files" or limit else batches.run(backlog, via)
+            run = AudioRun(connection, archive, ledger, backlog, 0 if via == "export" else limit)
+            return _add(run.run(), brought, via)
+
+
+def _add(outcome: AudioOutcome, brought: ExportOutcome, via: Via) -> AudioOutcome:
+    """Add to what came one by one what came by exports."""
+    return replace(
+        outcome,
+        stored=outcome.stored + brought.stored,
+        bytes=outcome.bytes + brought.bytes,
+        failed=outcome.failed + brought.failed,
+        exported=brought.stored,
+        exports=brought.jobs,
+        # what VBC did not pack is left, unless it came one by one
+        ok=outcome.ok and not brought.failed and not (via == "export" and brought.lacking),
+    )
 
 
 @contextmanager
@@ -117,6 +146,8 @@ def summarize(outcome: AudioOutcome) -> Iterator[str]:
         f"{outcome.seconds:.1f} s."
     )
     others: dict[str, Any] = asdict(outcome)
+    if outcome.exports:
+        yield f"{outcome.exported:,} of them came by {outcome.exports:,} exports."
     words = {
         "found": "were in the bucket already",
         "missing": "are gone at VBC",

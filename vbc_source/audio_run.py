@@ -42,6 +42,8 @@ class AudioOutcome:
 
     Attributes:
         stored: files fetched and stored.
+        exported: those of them that came by exports.
+        exports: how many exports that took.
         found: files that were in the bucket already, without a row in the ledger.
         bytes: of the files stored.
         missing: recordings whose audio is gone.
@@ -53,6 +55,8 @@ class AudioOutcome:
     """
 
     stored: int = 0
+    exported: int = 0
+    exports: int = 0
     found: int = 0
     bytes: int = 0
     missing: int = 0

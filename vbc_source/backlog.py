@@ -148,7 +148,8 @@ def _write_table(loaded: Loaded, kind: str, table: str) -> str:
         SELECT account_id, '{kind}' AS recording_type, {user} AS user_id, id AS recording_id,
             {began} AS began, {column("download_url", "VARCHAR")} AS download_url, {shared} AS shared_id,
             {column("file_size_in_bytes", "BIGINT")} AS size_bytes,
-            {column("duration", "BIGINT")} AS duration, {column("call_id", "VARCHAR")} AS call_id
+            {column("duration", "BIGINT")} AS duration, {column("call_id", "VARCHAR")} AS call_id,
+            {column("file_name", "VARCHAR")} AS file_name, {column("end", "TIMESTAMPTZ")} AS ended
         FROM {table}"""
 
 

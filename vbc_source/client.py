@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import requests
 import urllib3
 from requests.auth import AuthBase
+from urllib3.exceptions import LocationValueError
 
 from vbc_source.auth import Tokens, VbcCredentials
 from vbc_source.faults import (
@@ -27,8 +28,8 @@ from vbc_source.faults import (
     read_fault,
     redact,
 )
-from vbc_source.retries import Retries, named
-from vbc_source.session import Bearer, NoAuth, Stream, check_object, find_own, follow, open_session
+from vbc_source.retries import Retries, certain, named
+from vbc_source.session import Answer, Bearer, NoAuth, Stream, check_object, find_own, follow, open_session
 from vbc_source.slots import Slots
 from vbc_source.throttle import Closed, Throttle
 
@@ -40,14 +41,7 @@ PIECE = 1 << 16  # bytes of a stream to hold at once; so many are lost where it 
 HEAD = 4096  # bytes by which a fault is told from what was asked for
 REDIRECTS = 3
 STORAGE = "the storage it redirects to"
-
-
-class Answer(NamedTuple):
-    """What the gateway answered, read to its end."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+_NO_ADDRESS = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, LocationValueError)
 
 
 class Client:
@@ -132,12 +126,24 @@ class Client:
             GatewayFault: the gateway's last word; its class says what kind.
             LoginRefused: the credentials were refused.
         """
+        url = f"{self.base_url}{path}"
+        self._authorized(lambda auth: self._read(self._send("DELETE", url, auth=auth), len, (202, 204)), what)
 
-        def attempt(auth: AuthBase) -> None:
-            answer = self._send("DELETE", f"{self.base_url}{path}", auth=auth)
-            self._judge(answer.status, answer.body, answer.headers, (202, 204))
+    def post(self, path: str, body: Mapping[str, Any], read: Callable[[bytes], T], *, what: str) -> T:
+        """Start something and read the answer; repeats only what the back end has not seen.
 
-        self._authorized(attempt, what)
+        Raises:
+            Uncertain: it may have been started all the same.
+            GatewayFault: the gateway's last word; its class says what kind.
+            LoginRefused: the credentials were refused.
+        """
+
+        def attempt(auth: AuthBase) -> T:
+            with certain():
+                answer = self._send("POST", f"{self.base_url}{path}", auth=auth, json=dict(body))
+                return self._read(answer, read, (200, 201, 202))
+
+        return self._authorized(attempt, what)
 
     @contextmanager
     def stream(self, link: str, headers: Mapping[str, str], *, what: str) -> Iterator[Stream]:
@@ -268,11 +274,7 @@ class Client:
     def _explaining(self, place: str) -> Iterator[None]:
         try:
             yield
-        except (
-            requests.exceptions.InvalidURL,
-            requests.exceptions.InvalidSchema,
-            urllib3.exceptions.LocationValueError,
-        ):
+        except _NO_ADDRESS:
             if place == STORAGE:
                 raise Unavailable(0, hint=f"no usable address of {STORAGE}") from None
             raise SettingsError(f"base_url is not a usable address: {self.base_url!r}") from None
@@ -281,8 +283,8 @@ class Client:
             # its text holds the address with the query, so only its kind is told
             raise Unavailable(0, hint=f"{type(error).__name__} at {place}") from None
 
-    def _read(self, answer: Answer, read: Callable[[bytes], T]) -> T:
-        self._judge(answer.status, answer.body, answer.headers, (200,))
+    def _read(self, answer: Answer, read: Callable[[bytes], T], expected: tuple[int, ...] = (200,)) -> T:
+        self._judge(answer.status, answer.body, answer.headers, expected)
         try:
             return read(answer.body)
         except ValueError as error:

@@ -7,12 +7,14 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration.inject import with_config
+from dlt.common.typing import TSecretStrValue
 
-from vbc_source.auth import VbcCredentials
+from vbc_source.auth import REALM, VbcCredentials
 from vbc_source.client import Client
 from vbc_source.endpoints import SELF
 from vbc_source.faults import SettingsError
-from vbc_source.settings import BASE_URL, RECORDING_API, read_accounts
+from vbc_source.privacy import Privacy
+from vbc_source.settings import BASE_URL, RECORDING_API, read_accounts, read_privacy
 
 SECTION = ("sources", "vbc", "audio")  # what is not set there is taken from [sources.vbc]
 
@@ -27,6 +29,8 @@ class Connection:
         accounts: account ids, or `self`.
         workers: requests in flight.
         skip_forbidden: whether what may not be read is no failure.
+        login_name: of the API user, or None where it logs in without.
+        privacy: how names and numbers are loaded.
     """
 
     client: Client
@@ -34,6 +38,8 @@ class Connection:
     accounts: tuple[str, ...]
     workers: int
     skip_forbidden: bool
+    login_name: str | None
+    privacy: Privacy
 
 
 @with_config(sections=SECTION)
@@ -46,6 +52,8 @@ def connect(
     requests_per_minute: int | None = None,
     retry_seconds: float = 60,
     on_forbidden: str = "raise",
+    pii: str = "keep",
+    pii_key: TSecretStrValue | None = None,
 ) -> Connection:
     """Make a connection; nothing is sent. The arguments are those of `vbc_source`.
 
@@ -62,5 +70,23 @@ def connect(
         retry_seconds=retry_seconds,
         connections=max_concurrency,
     )
-    api = "/" + recording_api.strip("/")
-    return Connection(client, api, read_accounts(account_id), max_concurrency, on_forbidden == "skip")
+    return Connection(
+        client,
+        "/" + recording_api.strip("/"),
+        read_accounts(account_id),
+        max_concurrency,
+        on_forbidden == "skip",
+        (credentials.username or "").removesuffix(REALM) or None,
+        read_privacy(pii, pii_key),
+    )
+
+
+def choose_account(connection: Connection, account: str | None) -> str:
+    """Say which account is meant where one is needed.
+
+    Raises:
+        SettingsError: the settings name several.
+    """
+    if account is None and len(connection.accounts) > 1:
+        raise SettingsError("account_id in the settings names several accounts: say which with --account")
+    return account or connection.accounts[0]

@@ -13,6 +13,7 @@
         ├── TokenRejected        renew the token once, then repeat
         ├── NotFound             skip: no such resource, or it is gone
         ├── BadRequest           stop: a parameter was refused
+        ├── Uncertain            stop: no answer, and asking again could do it twice
         └── Forbidden            stop: the API user lacks a right
             └── NotSubscribed    stop: the application lacks a subscription
 
@@ -111,6 +112,12 @@ class BadRequest(GatewayFault):
     """A parameter was refused."""
 
     meaning = "the VBC gateway refuses the request"
+
+
+class Uncertain(GatewayFault):
+    """What was asked for may have been begun; asking again could begin it twice."""
+
+    meaning = "the VBC gateway did not say whether it has begun what it was asked for"
 
 
 class Forbidden(GatewayFault):

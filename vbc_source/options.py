@@ -86,6 +86,13 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def bucket_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that says where files are."""
+    return click.option(
+        "--bucket-url", metavar="URL", help=f"{text}; default: [sources.vbc.audio] bucket_url."
+    )
+
+
 class ProgressHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Shows progress on one line of a terminal, warnings on lines of their own."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from vbc_source.faults import GatewayFault, Throttled, Unavailable
+from vbc_source.faults import GatewayFault, Throttled, Unavailable, Uncertain
 from vbc_source.throttle import Throttle
 
 log = logging.getLogger("vbc_source.client")  # the one that sends is who tells
@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 20.0  # seconds
 LONGEST_THROTTLE = 3600.0  # seconds without a single request let through
+_NOT_PASSED_ON = (303001, 101503)  # back end suspended, or it refused the connection
 
 
 class Retries:
@@ -81,3 +82,18 @@ def named(what: str) -> Iterator[None]:
     except GatewayFault as fault:
         fault.args = (f"{what}: {fault}",)
         raise
+
+
+@contextmanager
+def certain() -> Iterator[None]:
+    """Have a fault that leaves open whether something was begun not be repeated.
+
+    Raises:
+        Uncertain: that is open.
+    """
+    try:
+        yield
+    except Unavailable as fault:
+        if fault.code in _NOT_PASSED_ON:
+            raise
+        raise Uncertain(fault.status, fault.code) from None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
+from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
@@ -16,6 +17,14 @@ from requests.auth import AuthBase
 from vbc_source.faults import ForeignAddress
 
 _PORTS = {"http": 80, "https": 443}
+
+
+class Answer(NamedTuple):
+    """What the gateway answered, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class Bearer(AuthBase):

@@ -1,0 +1,350 @@
+"""From an export's zip to the archive: the same files, checks and ledger as one by one."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipInfo
+
+import pytest
+from archiving import Prepare, S3Bucket, Site, key_of, make_gateway, sound_of
+from click.testing import CliRunner
+from loading import load, query, run_vbc
+
+from vbc_source.cli import main
+from vbc_source.connection import connect
+from vbc_source.emulator import Gateway
+from vbc_source.export_audio import download_exports
+from vbc_source.export_run import ExportOutcome
+from vbc_source.exports import ExportApi
+from vbc_source.sync import open_pipeline
+
+RETRIEVE = "bulkDownload"
+Members = list[tuple[str, bytes]]
+
+
+def start(site: Site, *, user: str | None = None, **filters: str) -> str:
+    """Start an export whose zip is there at once."""
+    site.gateway.job_seconds = 0
+    found = connect()
+    api = ExportApi(found.client, found.recording_api, "self", user or "self")
+    (id_,) = api.create({name.replace("_", ":"): value for name, value in filters.items()}, company=not user)
+    found.client.close()
+    return id_
+
+
+def fetch(site: Site, *jobs: str, **options: Any) -> ExportOutcome:
+    site.gateway.clear()
+    return download_exports(jobs, bucket_url=site.bucket, **options)
+
+
+def counts(outcome: ExportOutcome) -> dict[str, Any]:
+    """What is not nothing."""
+    left_out = ("jobs", "bytes", "requests", "seconds")
+    return {name: value for name, value in asdict(outcome).items() if value and name not in left_out}
+
+
+def ledger(pipeline: Any) -> list[tuple[Any, ...]]:
+    return query(pipeline, "SELECT recording_id, status, attempts FROM recording_audio ORDER BY 1")
+
+
+def expected(site: Site) -> dict[str, bytes]:
+    return {key_of(one): sound_of(site.gateway, one) for one in site.gateway.company.all()}
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(3000, marks=pytest.mark.slow)])
+def test_an_export_becomes_the_same_files_and_ledger_as_one_by_one(
+    prepare: Prepare, s3: S3Bucket, count: int
+) -> None:
+    site = prepare(make_gateway(count, size=300), bucket=s3.url)
+    pipeline = site.load()
+    outcome = fetch(site, start(site))
+    assert counts(outcome) == {"stored": count, "ok": True}
+    assert {key.removeprefix("recordings/"): s3.read(key) for key in s3.sizes()} == expected(site)
+    one_by_one = Site(site.gateway, site.url, str(site.folder / "one"), site.folder)
+    sql = "SELECT * EXCLUDE (uri, fetched_at) FROM recording_audio ORDER BY ALL"
+    rows = query(pipeline, sql)
+    with pipeline.sql_client() as client:
+        client.execute_sql("DELETE FROM recording_audio")
+    assert one_by_one.archive().stored == count
+    assert rows == query(pipeline, sql)
+
+
+def test_few_requests_and_a_second_download_sends_none(prepare: Prepare) -> None:
+    site = prepare(make_gateway(12))
+    pipeline = site.load()
+    job = start(site)
+    assert counts(fetch(site, job)) == {"stored": 12, "ok": True}
+    assert [request.path.rsplit("/", 1)[-1] for request in site.gateway.requests] == [job, "retrieve"]
+    assert site.files() == expected(site)
+    again = fetch(site, job)
+    assert (counts(again), again.requests) == ({"found": 12, "ok": True}, 0)
+    assert site.archive().stored == 0
+    Path(site.bucket, key_of(site.gateway.company.all()[0])).unlink()
+    assert counts(fetch(site, job)) == {"stored": 1, "found": 11, "ok": True}
+    assert site.files() == expected(site)
+    assert {row[1] for row in ledger(pipeline)} == {"stored"}
+
+
+@pytest.mark.slow
+def test_what_is_stored_is_not_stored_again_by_another_export(prepare: Prepare) -> None:
+    site = prepare(make_gateway(9))
+    site.load()
+    site.archive(limit=4)
+    jobs = [start(site, start_gte="2025-03-04T00:00:00Z"), start(site)]
+    assert counts(fetch(site, *jobs)) == {"stored": 5, "found": 10, "ok": True}
+    assert site.files() == expected(site)
+
+
+@pytest.mark.slow
+def test_on_demand_recordings_go_to_their_users(prepare: Prepare) -> None:
+    gateway = Gateway(users=2)
+    user = str(gateway.users.all()[1]["id"])
+    for number in range(3):
+        gateway.users.recordings(user).add(
+            id=10 + number, start="2025-03-01T10:00:00Z", file_size_in_bytes=500 + number
+        )
+    site = prepare(gateway)
+    load(
+        open_pipeline("vbc", "duckdb", "vbc"),
+        site.url,
+        "user_recordings",
+        user_ids=[user],
+        start_date="2020-01-01",
+    )
+    assert counts(fetch(site, start(site, user=user), user=user)) == {"stored": 3, "ok": True}
+    folder = "account_id=549825/recording_type=user/date=2025-03-01"
+    assert sorted(site.files()) == [f"{folder}/{number}.mp3" for number in (10, 11, 12)]
+
+
+@pytest.mark.parametrize(
+    ("pii", "changes"),
+    [
+        ("hash", {}),
+        pytest.param("drop", {}, marks=pytest.mark.slow),
+        pytest.param("keep", {"file_name": None}, marks=pytest.mark.slow),
+        pytest.param("keep", {"file_name": ""}, marks=pytest.mark.slow),
+    ],
+)
+def test_names_may_be_hidden_or_absent(prepare: Prepare, pii: str, changes: dict[str, Any]) -> None:
+    settings = {"SOURCES__VBC__PII": pii, "SOURCES__VBC__PII_KEY": "a-long-random-text"}
+    site = prepare(make_gateway(6), **settings)
+    for one in site.gateway.company.all():
+        site.gateway.company.change(one["id"], **changes)
+    site.load(pii=pii, pii_key="a-long-random-text")
+    assert counts(fetch(site, start(site))) == {"stored": 6, "ok": True}
+    assert site.files() == expected(site)
+
+
+def test_what_is_not_loaded_goes_under_unmatched_until_it_is(prepare: Prepare) -> None:
+    site = prepare(make_gateway(3))
+    site.load()
+    new = site.gateway.company.add(id=7000, start="2025-03-09T10:00:00+0000", file_size_in_bytes=777)
+    job = start(site)
+    assert counts(fetch(site, job)) == {"stored": 3, "unmatched": 1, "ok": True}
+    (extra,) = set(site.files()) - set(expected(site))
+    assert extra.startswith(f"unmatched/{job}/")
+    assert site.files()[extra] == sound_of(site.gateway, new)
+    assert not set(new["file_name"].split(".")) & set(extra.replace("/", ".").split(".")) - {"mp3"}
+    assert counts(fetch(site, job)) == {"found": 3, "unmatched": 1, "ok": True}
+    assert len(site.files()) == 4
+    site.load()
+    assert counts(fetch(site, job)) == {"stored": 1, "found": 3, "ok": True}
+    assert fetch(site, job).requests == 0
+
+
+@pytest.mark.slow
+def test_recordings_of_one_name_are_told_by_their_size(prepare: Prepare) -> None:
+    site = prepare(make_gateway(5))
+    for number, size in ((1000, 600), (1001, 700), (1002, 800), (1003, 800)):
+        site.gateway.company.change(number, file_name="same.mp3", file_size_in_bytes=size)
+    site.load()
+    assert counts(fetch(site, start(site))) == {"stored": 3, "unmatched": 2, "ok": True}
+    files = site.files()
+    assert len([key for key in files if key.startswith("unmatched/")]) == 2
+    assert {key: files[key] for key in expected(site) if key in files} == {
+        key: body for key, body in expected(site).items() if len(body) != 800
+    }
+
+
+def hostile(members: Members) -> Iterable[tuple[str | ZipInfo, bytes]]:
+    """Every harm there is, between two good files."""
+    (first, body), *_, (last, end) = members
+    link = ZipInfo("link.mp3")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    bomb = ZipInfo("bomb.mp3")
+    bomb.compress_type = ZIP_DEFLATED
+    yield first, body
+    yield from ((name, body) for name in ("../evil.mp3", "/tmp/evil.mp3", "..\\evil.mp3", "C:\\evil.mp3"))
+    yield link, b"/etc/passwd"
+    yield bomb, b"ID3" + bytes(9_000_000)
+    yield first, body  # twice
+    yield "page.mp3", b"<html>Please log in</html>"
+    yield "manifest.csv", b"15551234567;John Smith"
+    yield "folder/", b""
+    yield f"folder/{last}", end
+
+
+def test_no_harm_leaves_the_zip_and_what_is_good_is_stored(prepare: Prepare, caplog: Any) -> None:
+    site = prepare(make_gateway(2))
+    pipeline = site.load()
+    site.gateway.zip_members = hostile
+    before = set(site.folder.parent.iterdir())
+    outcome = fetch(site, start(site))
+    assert counts(outcome) == {"stored": 2, "failed": 7, "unmatched": 1, "left_out": 1}
+    assert not outcome.ok
+    files = site.files()
+    assert {key: files[key] for key in expected(site)} == expected(site)
+    assert len(files) == 3
+    assert set(site.folder.parent.iterdir()) == before
+    assert not list(site.folder.rglob("*evil*")) + list(site.folder.rglob("*.zip"))
+    assert [row[1] for row in ledger(pipeline)] == ["stored", "stored"]
+    for private in ("evil", "manifest", "15551234567", "page.mp3"):
+        assert private not in caplog.text
+    assert "leaves its folder" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_damaged_member_fails_and_is_fetched_alone_later(prepare: Prepare) -> None:
+    site = prepare(make_gateway(3))
+    pipeline = site.load()
+    site.gateway.zip_members = lambda members: [
+        (name, b"<html>".ljust(len(body)) if number == 1 else body)
+        for number, (name, body) in enumerate(members)
+    ]
+    job = start(site)
+    assert counts(fetch(site, job)) == {"stored": 2, "failed": 1}
+    assert sorted(row[1:] for row in ledger(pipeline)) == [("failed", 1), ("stored", 1), ("stored", 1)]
+    assert site.archive().stored == 1
+    site.gateway.zip_members = None
+    assert counts(fetch(site, job)) == {"found": 3, "ok": True}
+
+
+def test_a_partly_complete_export_gives_what_it_has_and_says_what_it_lacks(prepare: Prepare) -> None:
+    site = prepare(make_gateway(6))
+    site.load()
+    site.gateway.fault("jobs-partly")
+    job = start(site)
+    done = CliRunner().invoke(main, ["export", "download", job, "--bucket-url", site.bucket, "--json"])
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (done.exit_code, result["stored"], result["lacking"]) == (1, 5, 1)
+    assert "1 were not in the zip" in done.stdout
+
+
+def error_of(site: Site, job: str, **options: Any) -> str:
+    outcome = fetch(site, job, **options)
+    assert not outcome.ok
+    (error,) = outcome.errors
+    assert "\n" not in error
+    assert not [path for path in (site.folder / "dlt").rglob("*.zip") if "site-packages" not in str(path)]
+    return error
+
+
+def test_every_export_that_leads_to_nothing_says_why(prepare: Prepare) -> None:
+    site = prepare(make_gateway(2))
+    site.load()
+    jobs = site.gateway.jobs
+    assert "is none of the API user's, or has expired" in error_of(site, "no-such")
+    assert "not complete (in_the_oven, 0 of 2 files): wait with" in error_of(
+        site, jobs.add(status="in_the_oven", files_total=2)["id"]
+    )
+    assert "has failed at VBC (failed" in error_of(site, jobs.add(status="failed")["id"])
+    site.gateway.fault("expired-listed")
+    gone = jobs.add(status="complete", valid_until="2025-01-01T00:00:00+0000")["id"]
+    assert "has expired since 2025-01-01 00:00 UTC" in error_of(site, gone)
+    assert site.gateway.count(RETRIEVE) == 0
+    job = start(site)
+    for fault, why in (
+        ("not-found*3", "it has expired, or was never complete"),
+        ("html*always", "not the data asked for"),
+        ("audio-html", ""),
+    ):
+        site.gateway.heal()
+        if why:
+            site.gateway.fault(f"{fault}@{RETRIEVE}")
+            assert why in error_of(site, job)
+    site.gateway.heal()
+    assert counts(fetch(site, "no-such", job))["stored"] == 2
+
+
+def test_other_spellings_and_hosts_of_the_zips_address(prepare: Prepare, caplog: Any) -> None:
+    site = prepare(make_gateway(2))
+    site.load()
+    job = start(site)
+    site.gateway.fault(f"not-found@{RETRIEVE}")
+    assert counts(fetch(site, job))["stored"] == 2
+    asked = [request for request in site.gateway.requests if RETRIEVE in request.path]
+    assert [dict(request.query) for request in asked[1:]] == [
+        {"job_id": job, "login_name": "demo"} if "/v1/bulk" in request.path else {"jobId": job}
+        for request in asked[1:]
+    ]
+    foreign = start(site)
+    site.gateway.jobs.change(foreign, download_url="https://evil.example/zip")
+    assert counts(fetch(site, foreign)) == {"found": 2, "ok": True}
+    assert "leads to another host" in caplog.text
+    assert "demo" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "truncated",
+        *(
+            pytest.param(fault, marks=pytest.mark.slow)
+            for fault in ("reset", "suspended", "throttled-silent")
+        ),
+    ],
+)
+def test_a_transfer_that_breaks_is_taken_up(prepare: Prepare, fault: str) -> None:
+    site = prepare(make_gateway(4, size=60_000), SOURCES__VBC__RETRY_SECONDS="5")
+    site.load()
+    job = start(site)
+    site.gateway.fault(f"{fault}@{RETRIEVE}")
+    assert counts(fetch(site, job)) == {"stored": 4, "ok": True}
+    assert site.files() == expected(site)
+
+
+@pytest.mark.slow
+def test_a_zip_that_is_too_large_is_not_begun(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = prepare(make_gateway(4, size=60_000), SOURCES__VBC__AUDIO__MAX_ZIP_BYTES="100000")
+    site.load()
+    job = start(site)
+    assert "its zip has 241 KB or more, the limit is 100 KB" in error_of(site, job)
+    monkeypatch.setenv("SOURCES__VBC__AUDIO__MAX_ZIP_BYTES", "300000")
+    assert counts(fetch(site, job))["stored"] == 4
+
+
+def test_a_full_disk_is_one_clear_line(prepare: Prepare) -> None:
+    """`/dev/full` takes no byte, as a disk that is full."""
+    from vbc_source.exports import ExportFailed
+    from vbc_source.zip_download import fetch_zip
+
+    site = prepare(make_gateway(2))
+    start(site)
+    link = site.gateway.jobs.all()[0]["download_url"]
+    found = connect()
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    with pytest.raises(ExportFailed, match=r"no room for its zip of .* in /dev: make room"):
+        fetch_zip(found.client, [link], Path("/dev/full"), 10**9, "export job 1")
+    found.client.close()
+
+
+@pytest.mark.slow
+def test_the_command_prints_one_line_for_each_error(prepare: Prepare) -> None:
+    site = prepare(make_gateway(2))
+    site.load()
+    job = start(site)
+    done = run_vbc(
+        site.folder, site.url, "export", "download", job, "nope", "--bucket-url", site.bucket, "--json"
+    )
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, result["ok"], result["stored"]) == (1, False, 2)
+    told = [line for line in done.stderr.splitlines() if line.startswith("vbc export download: ")]
+    assert told == [f"vbc export download: {error}" for error in result["errors"]]
+    assert len(told) == 1

@@ -1,0 +1,219 @@
+"""Export jobs: started, listed, waited for, and what is said of those that lead to nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from archiving import Prepare, make_gateway
+from click.testing import CliRunner
+from gateway_fixtures import Seen, make_credentials, serve_bytes, write_answer, write_login
+from loading import run_vbc
+
+from vbc_source.cli import main
+from vbc_source.client import Client
+from vbc_source.emulator import Gateway
+from vbc_source.export_job import read_job
+from vbc_source.exports import ExportApi, ExportFailed
+from vbc_source.faults import BadRequest, Uncertain
+
+Serve = Callable[[Gateway], str]
+ROOT = "/t/vbc.prod/call_recording/api"
+
+
+class Passing:
+    """Time that passes only while somebody waits; the emulator's too."""
+
+    def __init__(self) -> None:
+        self.began, self.passed = time.time(), 0.0
+        self.slept: list[float] = []
+
+    def wall(self) -> float:
+        return self.began + self.passed
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.wall(), timezone.utc)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.passed += seconds
+
+
+@pytest.fixture
+def passing() -> Passing:
+    return Passing()
+
+
+@pytest.fixture
+def gateway(passing: Passing) -> Gateway:
+    gateway = Gateway(clock=passing.wall)
+    for number in range(5):
+        gateway.company.add(id=1000 + number, start=f"2025-03-0{1 + number}T10:00:00+0000", duration=60_000)
+    return gateway
+
+
+@pytest.fixture
+def api(serve: Serve, gateway: Gateway, passing: Passing) -> Iterator[ExportApi]:
+    client = Client(serve(gateway), make_credentials(), retry_seconds=1)
+    with closing(client):
+        yield ExportApi(
+            client, ROOT, "self", clock=passing.wall, now=passing.now, sleep=passing.sleep, login_name="demo"
+        )
+
+
+def test_a_job_is_waited_for_less_and_less_often(api: ExportApi, gateway: Gateway, passing: Passing) -> None:
+    gateway.job_seconds = 300
+    (id_,) = api.create({"start:gte": "2025-03-02T00:00:00Z"}, company=True)
+    (job,) = api.wait([id_])
+    assert (job.id, job.status, job.completed, job.total, job.account) == (id_, "complete", 4, 4, "549825")
+    assert passing.slept == sorted(passing.slept)
+    assert 300 <= passing.passed < 360
+    assert gateway.count("/jobs/") == len(passing.slept) + 1 < 15
+
+
+def test_a_timeout_says_which_job_and_how_far_it_is(
+    api: ExportApi, gateway: Gateway, passing: Passing
+) -> None:
+    gateway.jobs.add(id="j-1", status="REINDEXING", files_completed=2, files_total=9)
+    with pytest.raises(ExportFailed, match=r"not complete after 50 s: j-1 is REINDEXING, 2 of 9 files"):
+        api.wait(["j-1"], 50)
+    assert passing.passed == 50
+
+
+@pytest.mark.parametrize("fault", ["", "page-base-0", "empty-404", "cap-7", "cap-quiet-7"])
+def test_all_jobs_are_listed_once_however_the_pages_go(api: ExportApi, gateway: Gateway, fault: str) -> None:
+    ids = [gateway.jobs.add(status="complete")["id"] for _ in range(25)]
+    if fault:
+        gateway.fault(fault)
+    assert sorted(job.id for job in api.list_jobs()) == sorted(ids)
+
+
+def test_an_on_demand_export_is_listed_under_its_user(serve: Serve) -> None:
+    gateway = Gateway(users=3, user_recordings=30)
+    gateway.job_seconds = 0
+    user = str(gateway.users.all()[1]["id"])
+    with closing(Client(serve(gateway), make_credentials())) as client:
+        api = ExportApi(client, ROOT, "549825", user)
+        (id_,) = api.create({}, company=False)
+        assert [job.id for job in api.list_jobs()] == [id_]
+        assert api.wait([id_])[0].total == len(gateway.users.recordings(user))
+        with pytest.raises(ExportFailed, match="none of the API user's"):
+            ExportApi(client, ROOT, "549825").show(id_)
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({"status": "complete"}, "ready"),
+        ({"status": "COMPLETE", "valid_until": "2025-01-02T00:00:00+0000"}, "expired"),
+        ({"status": "expired"}, "expired"),
+        ({"status": "partially_complete", "download_url": "x"}, "ready"),
+        ({"status": "partially_complete"}, "waiting"),
+        ({"status": "FAILED"}, "failed"),
+        ({"status": "bottled", "files_completed": 9, "files_total": 9, "download_url": "x"}, "ready"),
+        ({"status": "bottled", "files_completed": 9, "files_total": 9}, "waiting"),
+        ({"status": "bottled", "files_completed": 0, "files_total": 0, "download_url": "x"}, "waiting"),
+        ({"status": None}, "waiting"),
+        ({"status": 7, "valid_until": "soon", "files_total": "9"}, "waiting"),
+    ],
+)
+def test_a_status_nobody_documents_is_read_by_its_meaning(fields: dict[str, Any], state: str) -> None:
+    job = read_job({"id": "1", "valid_until": None, **fields})
+    assert job.judge(datetime(2025, 6, 1, tzinfo=timezone.utc)) == state
+
+
+def test_a_start_that_may_have_happened_is_not_repeated() -> None:
+    def hang_up(seen: Seen) -> bytes:
+        return write_login() if seen.path == "/token" else b""
+
+    with serve_bytes(hang_up) as raw, closing(Client(raw.url, make_credentials())) as client:
+        with pytest.raises(Uncertain, match="see vbc export list before starting another"):
+            ExportApi(client, ROOT, "self").create({}, company=True)
+        assert len([seen for seen in raw.seen if seen.path != "/token"]) == 1
+
+
+@pytest.mark.parametrize("fault", ["suspended", "refused", "throttled-silent", "token-expired"])
+def test_a_start_that_cannot_have_happened_is_repeated(api: ExportApi, gateway: Gateway, fault: str) -> None:
+    gateway.fault(fault)
+    assert len(api.create({}, company=True)) == 1
+    assert len(gateway.jobs.all()) == 1
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"job_ids": []}', b'{"job_ids": null}', b"[]"])
+def test_an_answer_without_a_job_is_no_success(body: bytes) -> None:
+    def answer(seen: Seen) -> bytes:
+        return write_login() if seen.path == "/token" else write_answer("202 Accepted", body)
+
+    with (
+        serve_bytes(answer) as raw,
+        closing(Client(raw.url, make_credentials())) as client,
+        pytest.raises(Uncertain),
+    ):
+        ExportApi(client, ROOT, "self").create({}, company=True)
+
+
+def test_both_spellings_of_a_zips_address_are_known(api: ExportApi, gateway: Gateway) -> None:
+    job = read_job(gateway.jobs.add(status="complete", id="a b"))
+    own, spelled, old = api.find_links(job)
+    assert own == job.link
+    assert spelled.endswith("/call_recording/api/bulkDownload/retrieve?jobId=a+b")
+    assert old.endswith("/t/vbc.prod/call_recording/v1/bulkDownload/retrieve?job_id=a+b&login_name=demo")
+
+
+def test_the_api_refuses_what_it_refuses(api: ExportApi) -> None:
+    with pytest.raises(BadRequest):
+        api.create({"duration:gte": "x"}, company=True)
+
+
+def run(*arguments: str) -> tuple[int, dict[str, Any], str]:
+    """A command in this process: its exit status, its JSON, and what it says of errors."""
+    done = CliRunner().invoke(main, ["export", *arguments, "--json"])
+    lines = done.stdout.splitlines()
+    return done.exit_code, json.loads(lines[-1]) if lines else {}, done.stderr
+
+
+def test_commands_start_list_and_wait(prepare: Prepare) -> None:
+    site = prepare(make_gateway(9))
+    site.gateway.job_seconds = 0
+    code, created, _ = run(
+        "create", "--start", "2025-03-02", "--end", "2025-03-06T23:00:00Z", "--min-duration", "30.5"
+    )
+    assert (code, list(created)) == (0, ["ok", "job_ids"])
+    code, listed, _ = run("list")
+    assert (code, [(job["id"], job["status"], job["total"]) for job in listed["jobs"]]) == (
+        0,
+        [(created["job_ids"][0], "complete", 5)],
+    )
+    code, waited, _ = run("wait", *created["job_ids"], "--timeout", "5")
+    assert (code, waited["jobs"]) == (0, listed["jobs"])
+    for filters in (("--max-duration", "59"), ("--extension", "000"), ("--direction", "intra_pbx")):
+        code, created, _ = run("create", *filters)
+        assert (code, run("wait", *created["job_ids"])[1]["jobs"][0]["total"] < 9) == (0, True)
+
+
+def test_commands_say_in_one_line_what_is_wrong(prepare: Prepare) -> None:
+    site = prepare(make_gateway(1), SOURCES__VBC__ACCOUNT_ID='["549825", "777"]')
+    done = run_vbc(site.folder, site.url, "export", "wait", "no such\njob")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "--account" in done.stderr
+    done = run_vbc(site.folder, site.url, "export", "wait", "no such\njob", "--account", "549825")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "export job nosuchjob is none of the API user's, or has expired" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("wait",),
+        ("create", "--start", "x"),
+        ("create", "--direction", "UP"),
+        ("create", "--min-duration", "-1"),
+    ],
+)
+def test_wrong_usage_is_exit_2(own_folder: object, arguments: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(main, ["export", *arguments]).exit_code == 2

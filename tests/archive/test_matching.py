@@ -1,0 +1,77 @@
+"""Whose file a member is."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from test_recording import make
+
+from vbc_source.matching import Candidate, Matching
+from vbc_source.privacy import Privacy
+
+START = datetime(2025, 3, 1, 10, tzinfo=timezone.utc)
+END = START + timedelta(minutes=2)
+NAME = f"730048.15551234567.95a7584b.{int(END.timestamp() * 1000)}.mp3"
+HASHING = Privacy("hash", b"a-long-random-text")
+
+
+def one(number: int = 1, name: str | None = NAME, size: int | None = 100, **changes: Any) -> Candidate:
+    end = changes.pop("end", END)
+    return Candidate(make(recording_id=number, size_bytes=size, **{"start": START, **changes}), name, end)
+
+
+def find(
+    *candidates: Candidate,
+    name: str = NAME,
+    size: int = 100,
+    modified: datetime | None = None,
+    privacy: Privacy = Privacy(),  # noqa: B008
+) -> int | None:
+    found = Matching(candidates, privacy).find(name, size, modified)
+    return found.recording.recording_id if found else None
+
+
+def test_a_name_and_a_size_that_agree_are_a_recording() -> None:
+    assert find(one(1), one(2, "other.mp3")) == 1
+    assert find(one(1, size=None)) == 1
+    assert find(one(1), size=99) is None
+    assert find(one(1), name=NAME.upper()) is None
+    assert find() is None
+
+
+def test_two_of_one_name_are_told_by_their_size_or_not_at_all() -> None:
+    assert find(one(1), one(2, size=101)) == 1
+    assert find(one(1), one(2, size=101), size=101) == 2
+    assert find(one(1), one(2, size=None)) == 1
+    assert find(one(1), one(2)) is None
+    assert find(one(1, size=None), one(2, size=None)) is None
+    assert find(one(1), one(2, size=101), size=102) is None
+
+
+def test_a_file_older_than_its_call_is_another_ones() -> None:
+    for days, expected in ((-400, None), (-2, None), (-0.5, 1), (0, 1), (30, 1)):
+        assert find(one(1), modified=datetime(2025, 3, 1, 10) + timedelta(days=days)) == expected
+
+
+def test_hashed_names_match_as_well_and_plain_ones_from_before_do() -> None:
+    hidden = HASHING.hide(NAME)
+    assert find(one(1, hidden), one(2, HASHING.hide("other.mp3")), privacy=HASHING) == 1
+    assert find(one(1), privacy=HASHING) == 1
+    assert find(one(1, hidden), privacy=Privacy("hash", b"another")) is None
+    assert find(one(1, hidden)) is None
+
+
+@pytest.mark.parametrize("privacy", [Privacy("drop"), Privacy(), HASHING])
+def test_without_a_name_size_and_time_or_id_must_tell(privacy: Privacy) -> None:
+    assert find(one(1, None), one(2, None, 101), privacy=privacy) == 1
+    assert find(one(1, None), one(2, None), privacy=privacy) is None
+    later = START + timedelta(days=1)
+    assert find(one(1, None), one(2, None, start=later, end=later), privacy=privacy) == 1
+    assert find(one(1, None, end=None), privacy=privacy) is None
+    assert find(one(1, None), name="a.mp3", privacy=privacy) is None
+    assert find(one(7, None, end=None), name="7.mp3", privacy=privacy) == 7
+    assert find(one(7, None), name="7.mp3", size=99, privacy=privacy) is None
+    assert find(one(7, None, size=None), name="7.mp3", privacy=privacy) is None
+    assert find(one(7, None), name="0.9999999999999.mp3", privacy=privacy) is None

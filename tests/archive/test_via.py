@@ -1,0 +1,139 @@
+"""One by one or by exports: whatever takes fewer requests, and the archive is the same."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from archiving import Prepare, key_of, make_gateway, sound_of
+from click.testing import CliRunner
+from loading import run_vbc
+from test_recording import make
+
+from vbc_source.audio import summarize
+from vbc_source.cli import main
+from vbc_source.emulator import Gateway
+from vbc_source.recording import EPOCH, Recording
+from vbc_source.via import EXPORT_REQUESTS, Span, plan_spans, saves
+
+MARCH = datetime(2025, 3, 1, 9, tzinfo=timezone.utc)
+
+
+def days(*counts: int, **changes: Any) -> list[Recording]:
+    return [
+        make(start=MARCH + timedelta(days=day, minutes=number), size_bytes=10, **changes)
+        for day, count in enumerate(counts)
+        for number in range(count)
+    ]
+
+
+def test_days_are_joined_to_spans_that_fit_and_never_cut() -> None:
+    spans = plan_spans([*days(3, 0, 4, 5), *days(2, user_id="7", recording_type="user")], 1000, 8)
+    assert [(span.user_id, span.start.day, span.end.day, span.files, span.size) for span in spans] == [
+        ("", 1, 3, 7, 70),
+        ("", 4, 4, 5, 50),
+        ("7", 1, 1, 2, 20),
+    ]
+    assert [span.files for span in plan_spans(days(3, 4, 5), 60)] == [3, 4, 5]
+    assert [span.files for span in plan_spans(days(30), 60, 8)] == [30]
+    assert plan_spans([make(start=EPOCH)], 1000) == []
+
+
+def test_a_span_holds_fractions_of_its_last_second() -> None:
+    (span,) = plan_spans([make(start=MARCH + timedelta(seconds=0.5))], 100)
+    assert (span.start, span.end) == (MARCH, MARCH + timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "size", "expected"),
+    [
+        (EXPORT_REQUESTS, EXPORT_REQUESTS, 100, False),
+        (EXPORT_REQUESTS + 1, EXPORT_REQUESTS + 1, 100, True),
+        (20, 40, 200, True),
+        (20, 41, 100, False),
+        (20, 20, 201, False),
+    ],
+)
+def test_an_export_is_chosen_by_its_requests(wanted: int, there: int, size: int, expected: bool) -> None:
+    assert saves(Span("1", "company", "", MARCH, MARCH, wanted, 100), there, size) is expected
+
+
+def expected_files(gateway: Gateway) -> dict[str, bytes]:
+    return {key_of(one): sound_of(gateway, one) for one in gateway.company.all()}
+
+
+def test_auto_brings_many_by_an_export_and_few_one_by_one(prepare: Prepare, caplog: Any) -> None:
+    caplog.set_level("INFO", "vbc_source")
+    site = prepare(make_gateway(40))
+    site.gateway.job_seconds = 0
+    site.load()
+    site.gateway.clear()
+    outcome = site.archive(via="auto")
+    assert (outcome.stored, outcome.exported, outcome.exports, outcome.ok) == (40, 40, 1, True)
+    assert outcome.requests <= 5  # a login may be among them
+    assert site.fetches() == []
+    assert site.files() == expected_files(site.gateway)
+    assert "by export, about 12 requests instead of 40" in caplog.text
+    assert "40 of them came by 1 exports." in list(summarize(outcome))
+    site.gateway.company.add(id=9000, start="2025-03-28T23:00:00+0000", file_size_in_bytes=900)
+    site.load()
+    again = site.archive(via="auto")
+    assert (again.stored, again.exports, site.fetches()) == (1, 0, ["9000"])
+    assert site.files() == expected_files(site.gateway)
+    assert "one by one, about 1 requests" in caplog.text
+
+
+@pytest.mark.slow
+def test_auto_goes_on_one_by_one_where_an_export_comes_to_nothing(prepare: Prepare, caplog: Any) -> None:
+    site = prepare(make_gateway(20))
+    site.gateway.job_seconds = 0
+    site.gateway.zip_members = lambda members: members[:15]
+    site.gateway.fault("no-rights*always@/export")
+    site.load()
+    outcome = site.archive(via="auto", limit=3)
+    assert (outcome.stored, outcome.exports, site.gateway.count("/export")) == (3, 0, 0)
+    outcome = site.archive(via="auto")
+    assert (outcome.stored, outcome.exports, outcome.ok) == (17, 0, True)
+    assert "they are fetched one by one" in caplog.text
+    assert site.files() == expected_files(site.gateway)
+
+
+@pytest.mark.slow
+def test_what_an_export_lacks_comes_one_by_one_with_auto_and_is_told_with_export(prepare: Prepare) -> None:
+    site = prepare(make_gateway(20))
+    site.gateway.job_seconds = 0
+    site.gateway.fault("jobs-partly")
+    site.load()
+    outcome = site.archive(via="export")
+    assert (outcome.stored, outcome.exported, outcome.ok, site.fetches()) == (19, 19, False, [])
+    outcome = site.archive(via="auto")
+    assert (outcome.stored, outcome.exported, outcome.ok, len(site.fetches())) == (1, 0, True, 1)
+    site.gateway.company.add(id=9000, start="2025-03-20T10:00:00+0000")
+    site.load()
+    site.gateway.fault("no-rights*always@/export")
+    with pytest.raises(Exception, match="not authorized"):
+        site.archive(via="export")
+
+
+@pytest.mark.slow
+def test_users_recordings_come_by_exports_of_their_users(prepare: Prepare) -> None:
+    gateway = Gateway(users=2)
+    gateway.job_seconds = 0
+    user = str(gateway.users.all()[1]["id"])
+    for number in range(15):
+        gateway.users.recordings(user).add(
+            id=10 + number, start=f"2025-03-01T10:00:{number:02}Z", file_size_in_bytes=500
+        )
+    site = prepare(gateway, SOURCES__VBC__USER_IDS=f'["{user}"]')
+    assert run_vbc(site.folder, site.url, "sync", "--resources", "user_recordings").returncode == 0
+    done = run_vbc(site.folder, site.url, "audio", "--bucket-url", site.bucket, "--via", "auto", "--json")
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, result["stored"], result["exported"]) == (0, 15, 15)
+    assert len(site.files()) == 15
+
+
+def test_a_limit_and_an_export_contradict_each_other() -> None:
+    done = CliRunner().invoke(main, ["audio", "--via", "export", "--limit", "3"])
+    assert (done.exit_code, "--limit goes with --via files" in done.stderr) == (2, True)
