@@ -199,12 +199,26 @@ def _unite(found: Sequence[dict[str, Any]], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(title for counted in found for title in counted.get(name, ())))
 
 
+class _Without:
+    """Has one module count as not installed."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Refuse that module, and leave the others to the finders behind."""
+        if name == self._name:
+            raise ImportError(name)
+
+
 def _keep_pandas_out() -> None:
     """Arrow imports pandas, where that is installed, for the first array it makes; nothing here needs it."""
-    if "pandas" not in sys.modules:
-        sys.modules["pandas"] = None  # type: ignore[assignment]
+    without: Any = _Without("pandas")
+    sys.meta_path.insert(0, without)
+    try:
         pa.array([0])
-        del sys.modules["pandas"]
+    finally:
+        sys.meta_path.remove(without)
 
 
 def _give_memory_back() -> None:
