@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from holdings import ago, count, extract, held, loaded, state
-from loading import load, open_pipeline, query, still_gateway
+from holdings import count, held, loaded, state
+from loading import load, open_pipeline, query, run_vbc, still_gateway
 
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
@@ -149,12 +149,10 @@ def test_filters_come_from_the_configuration_file(serve: Serve, own_folder: Path
         '[sources.vbc.filters]\ncall_direction = "INBOUND"\n"start:gte" = 2025-01-31\n'
         '"duration:lte" = 60000\n'
     )
-    from dlt.common.configuration.container import Container
-    from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
-
-    Container()[PluggableRunContext].reload(str(own_folder))
     gateway = still_gateway(recordings=10)
-    extract(open_pipeline(), serve(gateway), "company_recordings", start_date=ago(days=2000))
+    arguments = ("sync", "--resources", "company_recordings", "--start-date", "2020-01-01")
+    done = run_vbc(own_folder, serve(gateway), *arguments)
+    assert done.returncode == 0, done.stderr
     (request,) = [request for request in gateway.requests if request.path != "/token"]
     assert request.query["call_direction"] == "INBOUND"
     assert request.query["duration:lte"] == "60000"
