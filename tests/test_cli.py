@@ -97,7 +97,8 @@ def test_runs_at_the_same_time_take_turns(serve: Serve, own_folder: Path) -> Non
         assert read_database(own_folder / name, sql) == [(accounts[name], len(gateway.company))]
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_at_once_with_a_word_and_the_next_run_completes(
     serve: Serve, own_folder: Path, stop: signal.Signals
 ) -> None:

@@ -169,7 +169,8 @@ def test_a_backfill_with_users_leaves_state_alone(serve: Serve) -> None:
     assert pipeline.state["sources"] == before
 
 
-@pytest.mark.parametrize("most", [1, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("most", [1, 100])
 def test_bounded_runs_come_to_an_end(serve: Serve, most: int) -> None:
     """Two accounts, users and jobs, each with more in the lookback than a run may read.
 

@@ -115,7 +115,10 @@ def test_twenty_thousand_land_exactly_once_whatever_moves(
 @pytest.mark.parametrize(
     ("fault", "form"),
     [
-        pytest.param(fault, form, marks=[pytest.mark.slow] if form != "wrapped" else [])
+        # those that wait take seconds each: one of them every day is enough
+        pytest.param(
+            fault, form, marks=[pytest.mark.slow] if form != "wrapped" or "throttled-" in fault else []
+        )
         for fault in TRANSIENT
         for form in (["wrapped"] if fault in FORMLESS else FORMS)
     ],

@@ -173,6 +173,7 @@ class Run:
             self._learn(place.account)
         if self._owners.setdefault(place, history.place) != history.place:
             self._remember(history, place)
+            self._count(requests=proof.requests)
             return True  # asked for by its number and as `self`: one of them brings it
         if self._remember(history, place) and not self._is_expected(history, place):
             log.info("self is %s now: reading its own history", place)

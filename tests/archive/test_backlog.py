@@ -34,7 +34,9 @@ def has_postgres() -> bool:
     return True
 
 
-@pytest.fixture(params=["duckdb", "postgres", "filesystem"])
+@pytest.fixture(
+    params=["duckdb", *(pytest.param(name, marks=pytest.mark.slow) for name in ("postgres", "filesystem"))]
+)
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
     """A destination, and a dataset of its own there."""
     name, dataset = request.param, f"vbc_{uuid.uuid4().hex[:8]}"

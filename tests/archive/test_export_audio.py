@@ -75,6 +75,7 @@ def test_an_export_becomes_the_same_files_and_ledger_as_one_by_one(
     assert rows == query(pipeline, sql)
 
 
+@pytest.mark.slow
 def test_few_requests_and_a_second_download_sends_none(prepare: Prepare) -> None:
     site = prepare(make_gateway(12))
     pipeline = site.load()
@@ -225,6 +226,7 @@ def test_a_damaged_member_fails_and_is_fetched_alone_later(prepare: Prepare) -> 
     assert counts(fetch(site, job)) == {"found": 3, "ok": True}
 
 
+@pytest.mark.slow
 def test_a_partly_complete_export_gives_what_it_has_and_says_what_it_lacks(prepare: Prepare) -> None:
     site = prepare(make_gateway(6))
     site.load()
@@ -245,6 +247,7 @@ def error_of(site: Site, job: str, **options: Any) -> str:
     return error
 
 
+@pytest.mark.slow
 def test_every_export_that_leads_to_nothing_says_why(prepare: Prepare) -> None:
     site = prepare(make_gateway(2))
     site.load()
@@ -272,6 +275,7 @@ def test_every_export_that_leads_to_nothing_says_why(prepare: Prepare) -> None:
     assert counts(fetch(site, "no-such", job))["stored"] == 2
 
 
+@pytest.mark.slow
 def test_other_spellings_and_hosts_of_the_zips_address(prepare: Prepare, caplog: Any) -> None:
     site = prepare(make_gateway(2))
     site.load()

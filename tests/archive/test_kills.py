@@ -14,13 +14,8 @@ from loading import environment, read_database, run_vbc, vbc
 WORKERS = 4
 
 
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    ("kills", "where"),
-    [(2, "folder"), pytest.param(20, "folder", marks=SLOW), pytest.param(20, "s3", marks=SLOW)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kills", "where"), [(20, "folder"), (20, "s3")])
 def test_a_kill_leaves_no_partial_file_and_costs_no_more_than_the_files_in_flight(
     prepare: Prepare, s3: S3Bucket, own_folder: Path, kills: int, where: str
 ) -> None:
