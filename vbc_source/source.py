@@ -22,7 +22,7 @@ from vbc_source.listing import Listing
 from vbc_source.privacy import Privacy
 from vbc_source.reader import History, Place, Reader
 from vbc_source.settings import ALL, BASE_URL, RECORDING_API, Instant, Settings, check_settings
-from vbc_source.tables import MERGE_DISTINCT, split_children
+from vbc_source.tables import split_children
 
 log = logging.getLogger(__name__)
 qualify_same_names()
@@ -223,7 +223,9 @@ def _make_resource(
         read,
         name=endpoint.name,
         primary_key=endpoint.primary_key,
-        write_disposition=MERGE_DISTINCT if endpoint.windowed else "merge",
+        # not declared `deduplicated`, though a run sends no row twice: a load that is killed between copying
+        # into the staging table and writing that down copies once more
+        write_disposition="merge",
         selected=selected,
     )
     return resource.add_step(split_children(endpoint, privacy)) if endpoint.shape.lists else resource

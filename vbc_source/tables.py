@@ -28,10 +28,6 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
 }
 
 
-# a run sends no row twice, so that destinations need not look for repetitions
-MERGE_DISTINCT: Any = {"disposition": "merge", "deduplicated": True}
-
-
 class ChildTables(YieldMapItem):
     """Sends the lists of rows to tables of their own, behind whatever a user adds to the pipe.
 
@@ -58,7 +54,7 @@ def _split(rows: pa.Table, endpoint: Endpoint, privacy: Privacy) -> Iterator[Any
     for name, table in split_lists(rows, endpoint.key, shape, privacy).items():
         hints = dlt.mark.make_hints(
             table_name=f"{endpoint.name}__{name}",
-            write_disposition=MERGE_DISTINCT,
+            write_disposition="merge",
             primary_key=(*key, "position"),
             merge_key=key,
             columns={"is_empty": {"hard_delete": True}},
