@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from vbc_source.faults import VbcError
 from vbc_source.ledger import LEDGER
-from vbc_source.loaded import Loaded, Row
+from vbc_source.loaded import Loaded, Row, page_through
 from vbc_source.recording import EPOCH, TYPES, Recording, RecordingType
 
 TABLES: dict[RecordingType, str] = {"company": "company_recordings", "user": "user_recordings"}
@@ -75,14 +75,7 @@ class Backlog:
         Each page is a query of its own, behind the last row of the page before, so that nothing is
         held open for the hours that the files take.
         """
-        last: Row | None = None
-        while page := self._read_page(last):
-            seen = last
-            for row in page:
-                if seen is None or row[:6] != seen[:6]:  # where a destination only appends, rows repeat
-                    yield _read_recording(row)
-                seen = row
-            last = page[-1]
+        yield from map(_read_recording, page_through(self._read_page, 6))
 
     def _read_page(self, last: Row | None) -> list[Row]:
         values = dict(self._values)

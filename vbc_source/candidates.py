@@ -10,7 +10,7 @@ from vbc_source.backlog import Selection, write_recordings
 from vbc_source.deletions import DELETIONS
 from vbc_source.faults import VbcError
 from vbc_source.ledger import LEDGER
-from vbc_source.loaded import Loaded, Row
+from vbc_source.loaded import Loaded, Row, page_through
 from vbc_source.recording import RecordingType
 
 PAGE = 1000
@@ -79,14 +79,7 @@ class Candidates:
         Raises:
             VbcError: there is no ledger, or it could not be asked.
         """
-        last: Row | None = None
-        while page := self._read_page(last):
-            seen = last
-            for row in page:
-                if seen is None or row[:5] != seen[:5]:
-                    yield _read_candidate(row)
-                seen = row
-            last = page[-1]
+        yield from map(_read_candidate, page_through(self._read_page, 5))
 
     def _read_page(self, last: Row | None) -> list[Row]:
         values = dict(self._values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from typing import Any
@@ -76,3 +76,20 @@ def _plain(value: str | int | datetime) -> str | int:
     if isinstance(value, datetime):
         return value.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00:00")
     return value
+
+
+def page_through(read_page: Callable[[Row | None], list[Row]], key: int) -> Iterator[Row]:
+    """Yield the rows of all pages, each once: where a destination only appends, rows repeat.
+
+    Args:
+        read_page: gives the page behind a row, or the first one; empty behind the last.
+        key: by how many columns, the first ones, rows are ordered and told apart.
+    """
+    last: Row | None = None
+    while page := read_page(last):
+        seen = last
+        for row in page:
+            if seen is None or row[:key] != seen[:key]:
+                yield row
+            seen = row
+        last = page[-1]
