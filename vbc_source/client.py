@@ -219,7 +219,7 @@ class Client:
         ):
             # at once: requests' own way of reading takes twice the time of a page
             body = answer.raw.read(decode_content=True) or b""
-        self.slots.judge(answer.status_code, answer.elapsed.total_seconds())
+        self.slots.judge(answer.status_code, answer.elapsed.total_seconds(), url)
         return Answer(answer.status_code, answer.headers, body)
 
     def _request(self, session: requests.Session, method: str, url: str, **options: Any) -> requests.Response:

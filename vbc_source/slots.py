@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-FIRST = 2.0  # in flight at the start, where so many are allowed
+FIRST = 2.0  # in flight at the start, where so many are allowed; doubles with each round until trouble
 SLOW = 3.0  # times the quickest answer: slower ones are no reason to ask for more at once
 JITTER = 0.02  # seconds by which answers differ whatever the gateway does
 FORGET = 1.01  # by so much the quickest answer is forgotten with each one: what was quick may be so no more
@@ -15,8 +15,8 @@ FORGET = 1.01  # by so much the quickest answer is forgotten with each one: what
 class Slots:
     """Lets requests pass, as many at once as pay, up to a limit.
 
-    The number grows by one with each round of quick answers, and halves when a request is throttled or
-    fails, as TCP does with packets.
+    As TCP does with packets: the number doubles with each round of quick answers, and halves when a
+    request is throttled or fails; from then on it grows by one a round.
 
     Args:
         most: at most so many.
@@ -25,7 +25,8 @@ class Slots:
     def __init__(self, most: int) -> None:
         self._most, self._allowed = most, min(FIRST, most)
         self._taken, self._closed = 0, False
-        self._quickest = float("inf")
+        self._steady = False  # whether there was trouble
+        self._quickest: dict[str, float] = {}  # by kind of request: a login says nothing of lists
         self._changed = threading.Condition()
 
     @property
@@ -46,26 +47,26 @@ class Slots:
                 self._taken -= 1
                 self._changed.notify()
 
-    def judge(self, status: int, seconds: float) -> None:
-        """Take an answer for what it is, by its HTTP status."""
+    def judge(self, status: int, seconds: float, url: str) -> None:
+        """Take an answer for what it is, by its HTTP status; its kind is how the path ends."""
         if status == 200:
-            self.answered(seconds)
+            self.answered(seconds, url.partition("?")[0].rpartition("/")[2])
         elif status == 429 or status >= 500:
             self.troubled()
 
-    def answered(self, seconds: float) -> None:
-        """Note a good answer, and how long the gateway took to begin it."""
+    def answered(self, seconds: float, kind: str = "") -> None:
+        """Note a good answer, how long the gateway took to begin it, and to what kind of request."""
         with self._changed:
-            quick = seconds <= SLOW * self._quickest + JITTER
-            self._quickest = min(self._quickest * FORGET, seconds)
-            if quick and self._allowed < self._most:
-                self._allowed = min(self._most, self._allowed + 1 / self._allowed)
-                self._changed.notify()
+            quickest = self._quickest.get(kind, seconds)
+            self._quickest[kind] = min(quickest * FORGET, seconds)
+            if seconds <= SLOW * quickest + JITTER and self._allowed < self._most:
+                self._allowed = min(self._most, self._allowed + (1 / self._allowed if self._steady else 1))
+                self._changed.notify_all()
 
     def troubled(self) -> None:
         """Note that the gateway throttles or fails."""
         with self._changed:
-            self._allowed = max(1.0, self._allowed / 2)
+            self._allowed, self._steady = max(1.0, self._allowed / 2), True
 
     def close(self) -> None:
         """Let everybody pass who waits: they will find the gate closed."""

@@ -23,6 +23,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.extract import DltSource
 from filelock import FileLock, Timeout
 
+from vbc_source.duckdb_load import loading_fast
 from vbc_source.faults import SettingsError, VbcError
 from vbc_source.source import vbc_source
 
@@ -174,7 +175,7 @@ def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
             counts = _count(pipeline.extract(source.with_resources(*unfinished)))
             _trim()
             pipeline.normalize()
-            with _hold_database(pipeline):
+            with loading_fast(pipeline):
                 pipeline.load()
             _trim()
             found += counts.values()
@@ -228,16 +229,6 @@ def _give_memory_back() -> None:
     with suppress(OSError, AttributeError):  # elsewhere than on glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 256 * 1024)
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
-
-
-@contextmanager
-def _hold_database(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """Keep a DuckDB file open for a load: else each of dlt's clients writes all of it out at its end."""
-    if pipeline.destination.destination_name != "duckdb":
-        yield
-        return
-    with pipeline.sql_client():
-        yield
 
 
 def _trim() -> None:
