@@ -13,7 +13,7 @@ which `total_items` shows.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -52,6 +52,11 @@ class Habits:
     page_base: int | None = None
     full: int = 0
 
+    @property
+    def first(self) -> int:
+        """Number of the first page, as far as is known."""
+        return 1 if self.page_base is None else self.page_base
+
 
 class Scan(Generic[Rows]):
     """Reads windows of one list.
@@ -69,7 +74,8 @@ class Scan(Generic[Rows]):
         self._fetch, self._pool, self._settled_before = fetch, pool, floor_second(settled_before)
         self.habits = habits
         self._requests = 0
-        self._early: dict[Window, Future[Page[Rows]]] = {}  # first pages that were asked for in advance
+        # first pages that were asked for in advance, and by which number and page size
+        self._early: dict[Window, tuple[tuple[int, int], Future[Page[Rows]]]] = {}
 
     def read(self, window: Window) -> Iterator[Proof[Rows]]:
         """Read a span and yield its proven windows, oldest first; too large ones are cut.
@@ -85,8 +91,9 @@ class Scan(Generic[Rows]):
             first = self._first_page(part)
             if pieces := self._cut(part, first):
                 todo += reversed([(piece, attempt, 1) for piece in pieces])
-                continue
             self._ask_early(window for window, *_ in reversed(todo))
+            if pieces:
+                continue
             reading = self._read_pages(part, Reading(first, earlier))
             earlier = []
             if reading.complete:
@@ -103,10 +110,10 @@ class Scan(Generic[Rows]):
 
     def _ask_early(self, windows: Iterator[Window]) -> None:
         """Ask for the first pages of the windows that come next, so that no thread waits for one alone."""
-        base, size = self.habits.page_base, self.habits.page_size
-        for window in islice(windows, ASKED_EARLY if base is not None else 0):
+        for window in islice(windows, ASKED_EARLY):
+            asked = (self.habits.first, self.habits.page_size)
             if window not in self._early:
-                self._early[window] = self._pool.submit(self._fetch, window, base or 0, size)
+                self._early[window] = asked, self._pool.submit(self._fetch, window, *asked)
 
     def _first_page(self, window: Window) -> Page[Rows]:
         """Ask for a window's first page, finding out how the server counts and what it allows."""
@@ -131,8 +138,10 @@ class Scan(Generic[Rows]):
             try:
                 if early := self._early.pop(window, None):
                     self._requests += 1
-                    return early.result()
-                return self._page(window, 1 if self.habits.page_base is None else self.habits.page_base)
+                    asked, page = early
+                    if asked == (self.habits.first, self.habits.page_size):
+                        return page.result()
+                return self._page(window, self.habits.first)
             except BadRequest:
                 smaller = [size for size in SMALLER_PAGES if size < self.habits.page_size]
                 if not smaller:
@@ -167,7 +176,7 @@ class Scan(Generic[Rows]):
         page = self._page_or_nothing(window, number)
         return page if page and page.count else None
 
-    def _cut(self, window: Window, first: Page[Rows]) -> list[Window]:
+    def _cut(self, window: Window, first: Page[Rows]) -> Sequence[Window]:
         """Cut a window that is too large to be read at once; empty where it is not."""
         if first.total_items <= first.count or not first.count or not window.divisible:
             return []
@@ -175,11 +184,11 @@ class Scan(Generic[Rows]):
         if window.end >= self._settled_before:
             settled = self._settled_before - SECOND  # in the second itself something may still appear
             if settled - window.start > window.end - settled > SECOND:
-                return [Window(window.start, settled), Window(settled, window.end)]
+                return [*_split(Window(window.start, settled), first, most), Window(settled, window.end)]
             if edge := _edge(window, first):
                 return [Window(window.start, edge), Window(edge, window.end)]
             most = first.count
-        return window.split(ceil(first.total_items / (FILL * most))) if first.total_items > most else []
+        return _split(window, first, most) if first.total_items > most else []
 
     def _read_pages(self, window: Window, reading: Reading[Rows]) -> Reading[Rows]:
         first = reading.pages[0]
@@ -190,7 +199,7 @@ class Scan(Generic[Rows]):
         if self._is_broken(first):
             self.habits.page_base = None  # it may not be the first page after all: find out anew
             return reading
-        base = 1 if self.habits.page_base is None else self.habits.page_base
+        base = self.habits.first
         numbers = range(base + 1, base + ceil(reading.total / first.count))
         if not self._read_rest(window, reading, numbers) or reading.complete:
             if reading.complete:
@@ -230,8 +239,7 @@ class Scan(Generic[Rows]):
         torn = reading.torn_seconds() if window.divisible else []
         for second in torn if len(torn) <= MOST_MENDED else ():
             moment = datetime.fromtimestamp(second, timezone.utc)
-            base = 1 if self.habits.page_base is None else self.habits.page_base
-            page = self._page(Window(moment, min(moment + SECOND, window.end)), base)
+            page = self._page(Window(moment, min(moment + SECOND, window.end)), self.habits.first)
             if page.count == page.total_items:
                 reading.pages.append(page)
 
@@ -251,6 +259,11 @@ class Scan(Generic[Rows]):
                 f"{reading.total} recordings, the last reading gave {found}. Nothing of it was taken for "
                 "complete; run again later, or report the window to Vonage if it stays so"
             )
+
+
+def _split(window: Window, first: Page[Rows], most: int) -> Sequence[Window]:
+    """Split a window for as many rows as a first page tells of; whole where they are few enough."""
+    return window.split(ceil(first.total_items / (FILL * most))) if first.total_items > most else [window]
 
 
 def _edge(window: Window, first: Page[Rows]) -> datetime | None:
