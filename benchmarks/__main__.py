@@ -10,8 +10,9 @@ from datetime import datetime, timezone
 from itertools import groupby
 from pathlib import Path
 
+from benchmarks.audio import measure_audio
 from benchmarks.contenders import CONTENDERS, Work
-from benchmarks.environments import ALL, OWN, NotInstalled
+from benchmarks.environments import ALL, OWN, SCRIPT, NotInstalled
 from benchmarks.fixture import Fixture
 from benchmarks.goals import judge
 from benchmarks.machine import describe_machine
@@ -33,14 +34,16 @@ def read_arguments() -> argparse.Namespace:
     scenarios = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("--quick", action="store_true", help="the small scenarios alone, once")
     parser.add_argument("--only", type=_split, default=[], help=f"contenders: {', '.join(CONTENDERS)}")
-    parser.add_argument("--scenarios", type=_split, default=[], help=f"{', '.join(scenarios)}, startup")
+    parser.add_argument(
+        "--scenarios", type=_split, default=[], help=f"{', '.join(scenarios)}, startup, audio"
+    )
     parser.add_argument("--sizes", type=_split, default=[], help="numbers of recordings")
     parser.add_argument("--repetitions", type=int, help="instead of each scenario's own")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where to write (default: %(default)s)")
     options = parser.parse_args()
     options.sizes = [int(size) for size in options.sizes]
     _check(parser, options.only, CONTENDERS)
-    _check(parser, options.scenarios, [*scenarios, "startup"])
+    _check(parser, options.scenarios, [*scenarios, "startup", "audio"])
     return options
 
 
@@ -111,8 +114,13 @@ def main() -> int:
         print(f"{name} is left out: {reason}", flush=True)
     results = list(measure(scenarios, list(left_out)))
     startup: Startup | None = None
-    if "startup" in options.scenarios or not (options.scenarios or options.only or options.sizes):
+    everything = not (options.scenarios or options.only or options.sizes)
+    if "startup" in options.scenarios or everything:
         startup = measure_startup(3 if options.quick else 7)
+    audio = []
+    if "audio" in options.scenarios or everything:
+        SCRIPT.prepare()
+        audio = list(measure_audio(1 if options.quick else 3))
     used = {CONTENDERS[name].environment for name in names if name not in left_out} | {OWN}
     report = Report(
         began=began,
@@ -122,6 +130,7 @@ def main() -> int:
         scenarios=scenarios,
         results=results,
         startup=startup,
+        audio=audio,
         left_out=left_out,
     )
     options.output.write_text(report.write())

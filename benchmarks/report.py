@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
+from benchmarks.audio import HEADS, Fetched, summarize_audio
 from benchmarks.contenders import CONTENDERS
 from benchmarks.goals import judge
 from benchmarks.plan import Scenario
@@ -57,6 +58,7 @@ class Report:
         scenarios: what was measured.
         results: what came of it.
         startup: how long starting takes, if that was measured.
+        audio: how long files take, if that was measured.
         left_out: contenders that were left out, and why.
     """
 
@@ -67,6 +69,7 @@ class Report:
     scenarios: Sequence[Scenario]
     results: Sequence[Result]
     startup: Startup | None
+    audio: Sequence[Fetched]
     left_out: Mapping[str, str]
 
     def write(self) -> str:
@@ -94,6 +97,8 @@ class Report:
             yield from (f"\n{label}: {summary.fault}." for label, summary in _faulty(found))
         if self.startup:
             yield from _startup_lines(self.startup)
+        if self.audio:
+            yield from _audio_lines(self.audio)
         if self.left_out:
             yield "\n## Left out\n"
             yield from (f"- {CONTENDERS[name].label}: {reason}" for name, reason in self.left_out.items())
@@ -151,6 +156,17 @@ def _startup_lines(startup: Startup) -> Iterator[str]:
             ("`import dlt` and an empty run", _spread(startup.empty)),
         ],
     )
+
+
+def _audio_lines(fetched: Sequence[Fetched]) -> Iterator[str]:
+    mean = fetched[0].size_bytes / max(fetched[0].files, 1) / 1e6
+    yield "\n## The audio\n"
+    yield (
+        f"{fetched[0].files:,} files of {mean:.1f} MB on average into a folder, as whole processes. "
+        "What to fetch is known before: `vbc audio` finds it in the warehouse, the others in a list. "
+        "`vbc audio` has a file on the disk before it calls it stored; the others leave that to the system.\n"
+    )
+    yield from _table(HEADS, [summary.cells for summary in summarize_audio(fetched)])
 
 
 def _spread(seconds: Sequence[float]) -> str:

@@ -92,6 +92,13 @@ class Gateway:
             return 200, [_EMPTY_LIST], ""
         return 404, [b"{}"], ""
 
+    def send_audio(self, target: str) -> tuple[int, Body, str]:
+        """Answer with a file."""
+        number = target.partition("?")[0].rpartition("/")[2]
+        audio = self.recordings.read_audio(int(number)) if number.isdigit() else None
+        self.stats.other += 1
+        return (404, [b"{}"], "") if audio is None else (200, [audio], "")
+
     def list_page(self, target: str) -> tuple[int, Body, str]:
         """Answer a list request, unless the quota is used up."""
         began, count = self.window
@@ -187,24 +194,30 @@ class Connection(asyncio.Protocol):
 
     def _handle(self, path: str, target: str, headers: dict[str, str]) -> None:
         gateway, authorized = self._gateway, headers.get("authorization", "").startswith("Bearer ")
-        if not (path.endswith("/company_call_recordings") and authorized):
+        listed = path.endswith("/company_call_recordings")
+        if not (authorized and (listed or "/audio/recording/" in path)):
             self._send(*gateway.answer(target, authorized))
             return
-        gateway.stats.in_flight += 1
-        gateway.stats.most_in_flight = max(gateway.stats.most_in_flight, gateway.stats.in_flight)
+        if listed:
+            gateway.stats.in_flight += 1
+            gateway.stats.most_in_flight = max(gateway.stats.most_in_flight, gateway.stats.in_flight)
+        send = self._send_page if listed else self._send_audio
         if gateway.delay:
-            asyncio.get_running_loop().call_later(gateway.delay, self._send_page, target)
+            asyncio.get_running_loop().call_later(gateway.delay, send, target)
         else:
-            self._send_page(target)
+            send(target)
 
     def _send_page(self, target: str) -> None:
         self._send(*self._gateway.list_page(target))
         self._gateway.stats.in_flight -= 1
 
-    def _send(self, status: int, body: Body, further: str) -> None:
+    def _send_audio(self, target: str) -> None:
+        self._send(*self._gateway.send_audio(target), kind="audio/mpeg")
+
+    def _send(self, status: int, body: Body, further: str, kind: str = "application/json") -> None:
         size = sum(map(len, body))
         head = (
-            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\n"
             f"Content-Length: {size}\r\n{further}\r\n"
         )
         with suppress(OSError):  # the client went away

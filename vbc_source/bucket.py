@@ -78,7 +78,7 @@ class Bucket:
         return None if ".." in PurePosixPath(key).parts or key.startswith("/") else key
 
     def put(self, path: Path, key: str, content_type: str) -> None:
-        """Store a file under a key.
+        """Store a file under a key; into a folder it is moved where it can be.
 
         Raises:
             BucketFailed: it could not be.
@@ -91,14 +91,17 @@ class Bucket:
                 self._fs.put_file(str(path), f"{self._root}/{key}", **options)
 
     def _put_locally(self, path: Path, target: Path) -> None:
+        """Move a file in; from another file system by way of a copy, since a name must mean a whole file."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.stat().st_dev == target.parent.stat().st_dev:
+            _flush(path)
+            path.replace(target)
+            return
         draft = Path(self._root) / INCOMING / uuid.uuid4().hex
         draft.parent.mkdir(parents=True, exist_ok=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with path.open("rb") as source, draft.open("wb") as copy:
-                shutil.copyfileobj(source, copy, READ)
-                copy.flush()
-                os.fsync(copy.fileno())
+            shutil.copyfile(path, draft)
+            _flush(draft)
             draft.replace(target)
         except BaseException:
             with suppress(OSError):
@@ -151,6 +154,12 @@ class Bucket:
         except Exception as error:
             reason = (str(error).strip().splitlines() or [""])[0][:200]
             raise BucketFailed(f"{self.url} cannot be {doing}: {type(error).__name__}: {reason}") from error
+
+
+def _flush(path: Path) -> None:
+    """Have a file on the disk, whatever happens to the machine."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _open(url: str) -> tuple[Any, str]:
