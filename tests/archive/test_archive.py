@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,3 +138,14 @@ def test_an_address_outside_has_no_key(s3: S3Bucket) -> None:
     for outside in ("prefix2/a", "prefix/../a", "prefix//a", "prefix/", ""):
         assert bucket.key_of(f"s3://bucket/{outside}") in (None, "")
     assert bucket.key_of("s3://other/prefix/a") is None
+
+
+def test_a_file_from_another_file_system_is_whole_under_its_name_too(own_folder: Path) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == own_folder.stat().st_dev:
+        pytest.skip("needs a second file system at /dev/shm")
+    with tempfile.NamedTemporaryFile(dir=memory) as elsewhere:
+        elsewhere.write(MP3 * 1000)
+        elsewhere.flush()
+        Bucket(str(own_folder / "my files")).put(Path(elsewhere.name), "a/1.mp3", "audio/mpeg")
+    assert [path.read_bytes() for path in files(own_folder)] == [MP3 * 1000]
