@@ -66,6 +66,21 @@ def test_items_come_in_their_order_made_by_one_other_thread() -> None:
     assert threading.get_ident() not in made.threads
 
 
+def test_what_is_made_ahead_when_the_caller_has_enough_is_given_still() -> None:
+    made = Made(5)
+    ahead = Ahead(lambda _: iter(made), 1, must_not_stop)
+    reading = ahead.read(["task", "task behind"])
+    assert next(reading) == ("task", 0)
+    made.wait_for(1)
+    ahead.finish()
+    assert list(reading) == [
+        ("task", 1),
+        ("task", Ended(complete=False)),
+        ("task behind", Ended(complete=False)),
+    ]
+    assert made.made == [0, 1]
+
+
 def test_nothing_to_read_ahead_gives_nothing() -> None:
     assert list(read_ahead(iter(()), must_not_stop)) == []
 

@@ -19,9 +19,11 @@ class Ended:
 
     Attributes:
         error: what ended it early, or None.
+        complete: whether all of its items were made.
     """
 
     error: Exception | None = None
+    complete: bool = True
 
 
 class Ahead(Generic[Task, Item]):
@@ -45,7 +47,11 @@ class Ahead(Generic[Task, Item]):
         self._stop, self._abort = stop, abort
         self._ready: SimpleQueue[tuple[Task, Item | Ended]] = SimpleQueue()
         self._places = threading.Semaphore(threads)
-        self._stopped = False
+        self._stopped = self._finishing = False
+
+    def finish(self) -> None:
+        """Have no further items made; those that are being made are given still, so that no work is lost."""
+        self._finishing = True
 
     def read(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Item | Ended]]:
         """Yield the items of all tasks as they come, those of one task in order, then its `Ended`."""
@@ -75,11 +81,14 @@ class Ahead(Generic[Task, Item]):
     def _run(self, task: Task) -> None:
         try:
             self._places.acquire()
-            items = self._work(task)
-            while not self._stopped and (item := next(items, None)) is not None:
-                self._ready.put((task, item))
-                self._places.acquire()
-            end = Ended()
+            items, complete = self._work(task), False
+            while not (complete or self._stopped or self._finishing):
+                item = next(items, None)
+                complete = item is None
+                if item is not None:
+                    self._ready.put((task, item))
+                    self._places.acquire()
+            end = Ended(complete=complete)
         except Exception as error:  # it is raised where the caller wants it
             end = Ended(error)
         self._ready.put((task, end))

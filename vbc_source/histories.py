@@ -122,13 +122,16 @@ class Run:
         moved: set[Place] = set()
         for history, item in self._read_ahead(todo):
             if isinstance(item, Ended):
-                self._end(history, item.error)
+                if item.complete or history.place in self._done:
+                    self._end(history, item.error)
             elif history.place not in moved and not self._take(history, item):
                 moved.add(history.place)
             if self._is_due():
                 yield from self._flush()
-            if self._is_over():
+            if self._access.hopeless:
                 return
+            if self._is_over():
+                self._ahead.finish()
 
     def _read_ahead(self, todo: list[History]) -> Iterator[tuple[History, Proof[Rows] | Ended]]:
         threads = self._settings.max_concurrency
@@ -137,7 +140,8 @@ class Run:
             def scan(history: History) -> Iterator[Proof[Rows]]:
                 return self._reader.scan(self._endpoint, history, self._now, session)
 
-            yield from Ahead(scan, threads, session.stop, self._reader.client.close).read(todo)
+            self._ahead = Ahead(scan, threads, session.stop, self._reader.client.close)
+            yield from self._ahead.read(todo)
 
     def _plan(self, histories: Sequence[History]) -> list[History]:
         """Put lists without a cursor first, then those that the last round did not come to."""
@@ -183,7 +187,7 @@ class Run:
         rows, whole = self._build(place, proof), history.window in (proof.window, None)
         told = digest(rows, self._endpoint.shape.id_column) if whole and self._span is None else ""
         self._pending.append(_Batch(history.place, place, rows, proof, told))
-        if history.window and proof.window.end >= history.window.end:  # they come oldest first
+        if history.window is None or proof.window.end >= history.window.end:  # they come oldest first
             self._done.add(history.place)
         self._count(**{"windows": 1, "requests": proof.requests, self._rows_name: proof.total_items})
         return True
