@@ -15,7 +15,7 @@ LAYERS = [
     *("faults", "token_cache", "auth", "throttle", "slots", "retries", "session", "client"),
     *("windows", "privacy", "filters", "columns", "shapes", "endpoints", "settings", "cursors"),
     *("proof", "scan", "records", "children", "reader", "directory", "access", "ahead"),
-    *("tables", "histories", "listing", "duckdb_names", "source", "sync"),
+    *("lake", "tables", "histories", "listing", "duckdb_names", "source", "sync"),
     *("recording", "sound", "ledger", "journal", "bucket", "archive", "download"),
     *("ledger_tables", "loaded", "backlog", "connection", "progress"),
     *("zip_file", "matching", "catalog", "folders", "receipts"),

@@ -24,6 +24,7 @@ from dlt.extract import DltSource
 from filelock import FileLock, Timeout
 
 from vbc_source.faults import SettingsError, VbcError
+from vbc_source.lake import FILESYSTEM, open_lake
 from vbc_source.source import vbc_source
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,8 @@ def open_pipeline(name: str, destination: str, dataset: str) -> dlt.Pipeline:
         credentials = DuckDbCredentials(str(Path.cwd() / DATABASE))
         credentials.global_config = {"memory_limit": MEMORY_LIMIT}
         target = dlt.destinations.duckdb(credentials)
+    if destination == FILESYSTEM:
+        target = open_lake()
     with explaining():
         return dlt.pipeline(name, destination=target, dataset_name=dataset)
 
