@@ -25,3 +25,12 @@ def serve() -> Iterator[Callable[[Gateway], str]]:
     """Serve a gateway until the test ends; gives its address."""
     with ExitStack() as stack:
         yield lambda gateway: stack.enter_context(Emulator(gateway))
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """A server that speaks S3; gives its address."""
+    from archiving import serve_s3  # takes a second to import, which few tests need
+
+    with serve_s3() as address:
+        yield address

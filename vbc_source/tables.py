@@ -65,8 +65,8 @@ def _split(rows: pa.Table, endpoint: Endpoint, privacy: Privacy, *, in_lake: boo
             # where no statement clears the rest of a list, the row that says so is needed
             columns={} if in_lake else {"is_empty": {"hard_delete": True}},
         )
-        table = add_load_id(table) if in_lake else table
-        yield dlt.mark.with_hints(table, hints, create_table_variant=True)
+        marked = add_load_id(table) if in_lake else table
+        yield dlt.mark.with_hints(marked, hints, create_table_variant=True)
 
 
 class TableMaker:

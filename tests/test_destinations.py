@@ -1,0 +1,159 @@
+"""The same in every destination: one story, of a gateway whose clock stands still, is loaded into each."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway_fixtures import Stage, serve_gateways
+from loading import credentials
+from warehouses import NAMES, Tables, Warehouse, describe, digest, set_up
+
+from vbc_source import vbc_source
+from vbc_source.emulator import Gateway
+from vbc_source.sync import run_sync
+
+NOW = 1_750_248_000.0  # Wednesday, 18 June 2025, 12:00 UTC: the same recordings in each run
+QUICK = ("duckdb", "parquet")
+destinations = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.destinations)
+    for name in NAMES
+    if name != "duckdb"
+]
+
+ODD: list[dict[str, Any]] = [
+    {"cnam": "nul \0 in it", "call_id": "\0"},
+    {"cnam": "half \ud83d a character", "dnis": "\\ud83d"},
+    {"cnam": "quotes \" and '", "dnis": "a,b\tc\r\nd\\N\\.", "file_name": "NULL"},
+    {"cnam": "é😀\u2028\x01\x7f", "caller_id": "Anonymous"},
+    {"cnam": "", "caller_id": 2**70, "file_size_in_bytes": 2**70},
+    {"duration": "an hour", "end": "0000-01-01T00:00:00Z", "rule_ids": [{}, 5, "none", None]},
+    {"end": None, "extensions": None, "rule_ids": None, "file_size_in_bytes": -(2**63)},
+    {"end": "9999-12-31T23:59:59.999999Z", "file_size_in_bytes": 2**63 - 1, "extensions": ["", "x\0y", 7]},
+    {"end": "infinity", "extensions": [[1, [2]], {"a": None}], "caller_id": 1.5},
+    {"cnam": "x" * 100_000, "download_url": "https://elsewhere.example/?a=1&b=%00"},
+]
+
+
+def make_gateway(recordings: int, users: int = 3, user_recordings: int = 30) -> Gateway:
+    gateway = Gateway(
+        clock=lambda: NOW, recordings=recordings, users=users, user_recordings=user_recordings, held_back=5
+    )
+    for number, fields in enumerate(ODD):
+        gateway.company.add(id=9_000_000 + number, start=f"2025-06-17T20:00:{number:02}+0000", **fields)
+    for number, extensions in enumerate(([1, 2, 3], [4, 5], [], [6])):
+        gateway.company.add(id=9_100_000 + number, start="2025-06-18T01:00:00+0000", extensions=extensions)
+    gateway.users.add(id=77, first_name="Off", last_name="Soon")
+    return gateway
+
+
+def go_on(gateway: Gateway) -> None:
+    """Late recordings, changes, lists that shrink and grow, somebody who leaves, new fields."""
+    gateway.release()
+    gateway.company.add(id=9_200_000, start="2025-06-17T02:00:00+0000", mood="good", score=0.5, vip=True)
+    for number, extensions in enumerate(([9], [], [7, 8], [6])):
+        gateway.company.change(9_100_000 + number, extensions=extensions, cnam=f"changed {number}", mood=3)
+    gateway.users.remove(77)
+
+
+class Story:
+    """Loads of one gateway into one destination."""
+
+    def __init__(self, warehouse: Warehouse, url: str) -> None:
+        self.warehouse, self.url = warehouse, url
+
+    def load(self) -> Tables:
+        outcome = run_sync(self.warehouse.open(), self.source())
+        assert outcome.finished_earlier == 0
+        return self.warehouse.read()
+
+    def source(self) -> Any:
+        # of a small gateway, the five newest recordings are spread over weeks
+        return vbc_source(
+            credentials=credentials(), base_url=self.url, start_date="2020-01-01", lookback_hours=24 * 60
+        )
+
+    def load_and_forget(self) -> None:
+        """Load, and be killed before that is written down: as after `kill -9` in the last moment."""
+        pipeline = self.warehouse.open()
+        folder, kept = Path(pipeline.working_dir), Path("kept")
+        pipeline.extract(self.source())
+        pipeline.normalize()
+        shutil.copytree(folder, kept)
+        pipeline.load()
+        shutil.rmtree(folder)
+        kept.rename(folder)
+
+    def finish(self) -> Tables:
+        outcome = run_sync(self.warehouse.open(), self.source())
+        assert outcome.finished_earlier == 1
+        return self.warehouse.read()
+
+
+def tell(stage: Stage, warehouse: Warehouse, recordings: int) -> Iterator[Tables]:
+    """Yield what a destination holds after each chapter."""
+    gateway = stage.show(make_gateway(recordings))
+    story = Story(warehouse, stage.base_url)
+    yield story.load()
+    yield story.load()
+    go_on(gateway)
+    yield story.load()
+    gateway.company.change(9_100_002, extensions=[8], cnam="changed again", mood=None)
+    gateway.company.add(id=9_300_000, start="2025-06-18T11:00:00+0000", extensions=[1, 2])
+    story.load_and_forget()
+    told = story.finish()
+    held = {int(recording["id"]) for recording in gateway.company.all()}
+    assert {row["id"] for row in told["company_recordings"]} == held
+    yield told
+
+
+@pytest.fixture
+def s3_settings(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Callable[[], dict[str, str]]:
+    def make() -> dict[str, str]:
+        from archiving import S3Bucket  # moto takes a second to import
+
+        bucket = S3Bucket(request.getfixturevalue("s3_server"))
+        return {**bucket.settings(), "DESTINATION__FILESYSTEM__BUCKET_URL": bucket.url}
+
+    return make
+
+
+@pytest.mark.parametrize("name", destinations)
+def test_every_destination_holds_the_same_after_each_chapter_of_one_story(
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    s3_settings: Callable[[], dict[str, str]],
+    own_folder: Path,
+) -> None:
+    """Odd values, late arrivals, changes, lists that shrink, new columns, a load that is killed at its end."""
+    compare(name, 60, monkeypatch, s3_settings)
+
+
+@pytest.mark.slow
+@pytest.mark.destinations
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "duckdb"])
+def test_fifty_thousand_recordings_are_the_same_in_every_destination(
+    name: str, monkeypatch: pytest.MonkeyPatch, s3_settings: Callable[[], dict[str, str]]
+) -> None:
+    assert compare(name, 50_000, monkeypatch, s3_settings) >= 50_000
+
+
+def compare(
+    name: str, recordings: int, monkeypatch: pytest.MonkeyPatch, s3_settings: Callable[[], dict[str, str]]
+) -> int:
+    """Tell the story to DuckDB, and again to another destination."""
+    with serve_gateways() as stage:  # one address: it is part of what is told
+        monkeypatch.setenv("DLT_DATA_DIR", str(Path("reference").resolve()))
+        with set_up("duckdb", monkeypatch, s3_settings) as warehouse:
+            expected = list(tell(stage, warehouse, recordings))
+        monkeypatch.setenv("DLT_DATA_DIR", str(Path("compared").resolve()))
+        with set_up(name, monkeypatch, s3_settings) as warehouse:
+            chapters = zip(tell(stage, warehouse, recordings), expected, strict=True)
+            for chapter, (found, told) in enumerate(chapters):
+                assert digest(found) == digest(told), (chapter, describe(found, told))
+    return len(expected[-1]["company_recordings"])
