@@ -34,3 +34,16 @@ def s3_server() -> Iterator[str]:
 
     with serve_s3() as address:
         yield address
+
+
+@pytest.fixture
+def s3_settings(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Callable[[], dict[str, str]]:
+    def make() -> dict[str, str]:
+        from archiving import S3Bucket  # moto takes a second to import
+
+        bucket = S3Bucket(request.getfixturevalue("s3_server"))
+        return {**bucket.settings(), "DESTINATION__FILESYSTEM__BUCKET_URL": bucket.url}
+
+    return make

@@ -12,17 +12,20 @@ from typing import Any
 import dlt
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from vbc_source.faults import SettingsError
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 FILESYSTEM = "filesystem"
 LOAD_ID = "_dlt_load_id"  # dlt's own name for it
-TABLE_FORMATS = ("delta", "iceberg")
 
 
 def is_lake() -> bool:
     """Whether the pipeline that runs just now loads files."""
-    destination = dlt.current.pipeline().destination
+    return is_lake_of(dlt.current.pipeline())
+
+
+def is_lake_of(pipeline: Any) -> bool:
+    """Whether a pipeline loads files."""
+    destination = pipeline.destination
     return destination is not None and destination.destination_type.endswith(f".{FILESYSTEM}")
 
 
@@ -32,43 +35,26 @@ def add_load_id(rows: pa.Table) -> pa.Table:
     return rows.append_column(LOAD_ID, pa.repeat(pa.scalar(load_id), len(rows)))
 
 
-def read_table(client: Any, table: str) -> pa.Table:
+def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.Table:
     """Read all rows of a table, of each load; DuckDB would need extensions for it, which it downloads.
 
     Args:
         client: dlt's, of the destination.
         table: its name.
+        columns: which ones; all unless given.
 
     Raises:
         DestinationUndefinedEntity: there is no such table yet.
     """
-    table_format = client.prepare_load_table(table).get("table_format")
+    if table not in client.schema.tables:
+        raise DestinationUndefinedEntity(table)
+    table_format: str | None = client.prepare_load_table(table).get("table_format")
     if table_format == "delta":
-        return pa.table(client.load_open_table("delta", table).to_pyarrow_table())
+        return pa.table(client.load_open_table("delta", table).to_pyarrow_table(columns=columns))
     if table_format == "iceberg":
-        return client.load_open_table("iceberg", table).scan().to_arrow()
+        return client.load_open_table("iceberg", table).scan(selected_fields=tuple(columns or "*")).to_arrow()
     parts = []
     for path in client.list_table_files(table):
         with client.fs_client.open(path, "rb") as file:
-            parts.append(pq.read_table(file))
+            parts.append(pq.read_table(file, columns=columns))
     return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})
-
-
-def open_lake() -> Any:
-    """Make the destination of files, of the format in `[destination.filesystem] table_format`.
-
-    Raises:
-        SettingsError: there is no such format.
-    """
-    table_format = dlt.config.get(f"destination.{FILESYSTEM}.table_format")
-    if not table_format:
-        return FILESYSTEM
-    if table_format not in TABLE_FORMATS:
-        raise SettingsError(
-            f"[destination.filesystem] table_format must be delta or iceberg, or left out for plain "
-            f"parquet files, not {table_format!r}"
-        )
-    options: dict[str, Any] = {"preferred_table_format": table_format}
-    if table_format == "iceberg":  # pyiceberg's upsert takes minutes where appending takes seconds
-        options["supported_merge_strategies"] = []
-    return dlt.destinations.filesystem(**options)

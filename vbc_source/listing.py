@@ -114,8 +114,8 @@ class Listing:
     def _query(self, names: list[str], key: str) -> list[dict[str, Any]]:
         """Read those who had not left so far."""
         if is_lake():  # there, a row stands beside those before it
-            client = dlt.current.pipeline().destination_client()
-            table = read_table(client, self._endpoint.name).sort_by(LOAD_ID)
+            files = dlt.current.pipeline().destination_client()
+            table = read_table(files, self._endpoint.name).sort_by(LOAD_ID)
             mine = table.filter(pc.equal(table["account_id"], self._account))
             return [row for row in {row[key]: row for row in mine.to_pylist()}.values() if not row.get(GONE)]
         with dlt.current.pipeline().sql_client() as client:

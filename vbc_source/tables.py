@@ -42,19 +42,16 @@ def split_children(endpoint: Endpoint, privacy: Privacy) -> ChildTables:
     """Make the step that takes an endpoint's lists out of its rows."""
 
     def split(rows: pa.Table) -> Iterator[Any]:  # dlt would fill a second argument
-        return (
-            _split(add_load_id(rows), endpoint, privacy, in_lake=True)
-            if is_lake()
-            else _split(rows, endpoint, privacy)
-        )
+        return _split(rows, endpoint, privacy, in_lake=is_lake())
 
     return ChildTables(split)
 
 
-def _split(rows: pa.Table, endpoint: Endpoint, privacy: Privacy, *, in_lake: bool = False) -> Iterator[Any]:
+def _split(rows: pa.Table, endpoint: Endpoint, privacy: Privacy, *, in_lake: bool) -> Iterator[Any]:
     shape = endpoint.shape
+    mark = add_load_id if in_lake else lambda table: table
     present = [name for name in shape.lists if name in rows.column_names]
-    yield rows.drop_columns(present)
+    yield mark(rows.drop_columns(present))
     key = (*endpoint.key, shape.child_key)
     for name, table in split_lists(rows, endpoint.key, shape, privacy).items():
         hints = dlt.mark.make_hints(
@@ -65,8 +62,7 @@ def _split(rows: pa.Table, endpoint: Endpoint, privacy: Privacy, *, in_lake: boo
             # where no statement clears the rest of a list, the row that says so is needed
             columns={} if in_lake else {"is_empty": {"hard_delete": True}},
         )
-        marked = add_load_id(table) if in_lake else table
-        yield dlt.mark.with_hints(marked, hints, create_table_variant=True)
+        yield dlt.mark.with_hints(mark(table), hints, create_table_variant=True)
 
 
 class TableMaker:
