@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gateway_fixtures import Stage, serve_gateways
-from loading import credentials
-from warehouses import NAMES, Tables, Warehouse, describe, digest, set_up
+from loading import credentials, environment, run_vbc, still_gateway, vbc
+from warehouses import NAMES, Tables, Warehouse, describe, digest, drop, set_up
 
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
 from vbc_source.sync import run_sync
+
+Serve = Callable[[Gateway], str]
 
 NOW = 1_750_248_000.0  # Wednesday, 18 June 2025, 12:00 UTC: the same recordings in each run
 QUICK = ("duckdb", "parquet")
@@ -150,3 +157,60 @@ def compare(
                     found, told = warehouse.read(), expected[chapter]
                     assert digest(found) == digest(told), (chapter, describe(found, told))
     return len(expected[compared[-1]]["company_recordings"])
+
+
+def test_the_command_loads_files_and_its_status_reads_them(serve: Serve, own_folder: Path) -> None:
+    gateway = still_gateway(recordings=30)
+    url, lake = serve(gateway), {"DESTINATION__FILESYSTEM__BUCKET_URL": str(own_folder / "lake")}
+    synced = run_vbc(own_folder, url, "sync", "--destination", "filesystem", **lake)
+    assert (synced.returncode, synced.stderr.count("Falling back")) == (0, 0), synced.stderr
+    assert list((own_folder / "lake" / "vbc" / "company_recordings").glob("*.parquet"))
+    told = run_vbc(own_folder, url, "status", "--destination", "filesystem", **lake)
+    assert told.returncode == 0
+    assert "company_recordings of account 549825: 30 recordings" in told.stdout
+
+
+def test_a_format_that_there_is_not_is_refused_by_its_name(serve: Serve, own_folder: Path) -> None:
+    lake = {"BUCKET_URL": str(own_folder / "lake"), "TABLE_FORMAT": "hudi"}
+    settings = {f"DESTINATION__FILESYSTEM__{name}": value for name, value in lake.items()}
+    url = serve(still_gateway(recordings=1))
+    refused = run_vbc(own_folder, url, "sync", "--destination", "filesystem", **settings)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()[-1:]
+    assert line.startswith("vbc sync: [destination.filesystem] table_format must be delta or iceberg")
+    assert "'hudi'" in line
+
+
+@pytest.mark.slow
+@pytest.mark.destinations
+@pytest.mark.parametrize("trial", range(6))
+@pytest.mark.parametrize("name", ["postgres", "parquet"])
+def test_a_kill_at_a_random_moment_costs_nothing_elsewhere_either(
+    name: str,
+    trial: int,
+    serve: Serve,
+    own_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    s3_settings: Callable[[], dict[str, str]],
+) -> None:
+    gateway = still_gateway(recordings=3000)
+    url = serve(gateway)
+    with set_up(name, monkeypatch, s3_settings) as warehouse:
+        command = ("sync", "--destination", warehouse.destination, "--dataset", warehouse.dataset)
+        began = time.monotonic()
+        whole = run_vbc(own_folder, url, *command[:-1], f"{warehouse.dataset}_whole", "--pipeline", "whole")
+        assert whole.returncode == 0, whole.stderr
+        moment = (time.monotonic() - began) * random.Random(trial).uniform(0.4, 1.0)
+        killed = subprocess.Popen(
+            vbc(*command), cwd=own_folder, env=environment(url, own_folder), stderr=subprocess.DEVNULL
+        )
+        with killed:
+            with suppress(subprocess.TimeoutExpired):
+                killed.wait(timeout=moment)
+            killed.kill()
+        finished = run_vbc(own_folder, url, *command)
+        assert finished.returncode == 0, finished.stderr
+        found = warehouse.read()["company_recordings"]
+        drop(replace(warehouse, dataset=f"{warehouse.dataset}_whole"))
+    expected = sorted(int(recording["id"]) for recording in gateway.company.all())
+    assert sorted(row["id"] for row in found) == expected

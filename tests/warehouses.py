@@ -137,7 +137,11 @@ def set_up(
         if not has_postgres():
             pytest.skip("no PostgreSQL at 127.0.0.1:5432")
         monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", POSTGRES)
-        yield from _drop_afterwards(Warehouse(name, "postgres"))
+        warehouse = Warehouse(name, "postgres")
+        try:
+            yield warehouse
+        finally:
+            drop(warehouse)
     else:
         settings = s3() if name == "s3" else {"DESTINATION__FILESYSTEM__BUCKET_URL": os.path.abspath("lake")}
         for setting, value in settings.items():
@@ -148,12 +152,12 @@ def set_up(
         yield Warehouse(name, "filesystem", table_format)
 
 
-def _drop_afterwards(warehouse: Warehouse) -> Iterator[Warehouse]:
-    try:
-        yield warehouse
-    finally:
-        with warehouse.open().sql_client() as client:
-            for dataset in (client.dataset_name, client.staging_dataset_name):
-                with client.with_alternative_dataset_name(dataset):
-                    if client.has_dataset():
-                        client.drop_dataset()
+def drop(warehouse: Warehouse) -> None:
+    """Remove what a database holds; files go with the test's folder."""
+    if warehouse.destination == "filesystem":
+        return
+    with warehouse.open().sql_client() as client:
+        for dataset in (client.dataset_name, client.staging_dataset_name):
+            with client.with_alternative_dataset_name(dataset):
+                if client.has_dataset():
+                    client.drop_dataset()
