@@ -1,4 +1,4 @@
--- The rows that count, where tables are files (parquet, Delta, Iceberg): a view `…_now` for each table.
+-- The rows that count, where tables are files (parquet, Delta, Iceberg): a view `…_now` for each of the API's lists.
 -- Written for DuckDB; BigQuery, Snowflake, Databricks, Trino's `row_number()` in a subquery, … differ in a word.
 --
 -- Plain files and Iceberg tables are only appended to: a recording that was read again has a row for each
@@ -8,8 +8,8 @@
 -- First give the files names, for each table, such as:
 --   CREATE VIEW company_recordings AS
 --       FROM read_parquet('lake/vbc/company_recordings/*.parquet', union_by_name = true);
---   … FROM delta_scan('lake/vbc/company_recordings');
---   … FROM iceberg_scan('lake/vbc/company_recordings', allow_moved_paths = true);
+-- For Delta and Iceberg DuckDB has the extensions `delta` and `iceberg` (delta_scan, iceberg_scan). The tests read
+-- these tables by deltalake and pyiceberg instead, and then run what follows.
 
 CREATE VIEW company_recordings_now AS FROM company_recordings
 QUALIFY row_number() OVER (PARTITION BY account_id, id ORDER BY _dlt_load_id DESC) = 1;
@@ -49,3 +49,6 @@ QUALIFY _dlt_load_id = max(_dlt_load_id) OVER (PARTITION BY account_id, user_id)
 
 CREATE VIEW extensions_now AS FROM extensions
 QUALIFY row_number() OVER (PARTITION BY account_id, extension ORDER BY _dlt_load_id DESC) = 1;
+
+-- The ledgers likewise: user_access by account_id, resource, user_id; recording_audio by account_id, recording_type,
+-- user_id, recording_id, where the newest fetched_at counts. scan_windows and recording_deletions are only appended to.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -12,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from gateway_fixtures import Stage, serve_gateways
 from loading import credentials, environment, run_vbc, still_gateway, vbc
-from warehouses import NAMES, Tables, Warehouse, describe, digest, drop, set_up
+from warehouses import CURRENT_ROWS, NAMES, Tables, Warehouse, describe, digest, drop, set_up
 
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
@@ -159,12 +161,20 @@ def compare(
     return len(expected[compared[-1]]["company_recordings"])
 
 
+def documented_query() -> str:
+    text = (CURRENT_ROWS.parent / "destinations.md").read_text()
+    (query,) = re.findall(r"```sql\n(.+?)```", text, re.DOTALL)
+    return str(query)
+
+
 def test_the_command_loads_files_and_its_status_reads_them(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=30)
     url, lake = serve(gateway), {"DESTINATION__FILESYSTEM__BUCKET_URL": str(own_folder / "lake")}
     synced = run_vbc(own_folder, url, "sync", "--destination", "filesystem", **lake)
     assert (synced.returncode, synced.stderr.count("Falling back")) == (0, 0), synced.stderr
     assert list((own_folder / "lake" / "vbc" / "company_recordings").glob("*.parquet"))
+    with duckdb.connect() as connection:  # the documented query, as it stands there
+        assert len(connection.execute(documented_query()).fetchall()) == 30
     told = run_vbc(own_folder, url, "status", "--destination", "filesystem", **lake)
     assert told.returncode == 0
     assert "company_recordings of account 549825: 30 recordings" in told.stdout

@@ -70,8 +70,11 @@ class Warehouse:
             with pipeline.sql_client() as client:
                 return {table: _select(client, table) for table in KEYS}
         with duckdb.connect() as connection:
-            for table in KEYS:
-                connection.register(table, read_table(pipeline.destination_client(), table))
+            for table, key in KEYS.items():
+                rows = read_table(pipeline.destination_client(), table)
+                if self.table_format == "delta" and "position" not in key:  # replaced, as the docs say
+                    assert rows.select(key).group_by(key).aggregate([]).num_rows == len(rows)
+                connection.register(table, rows)
             connection.execute(CURRENT_ROWS.read_text())
             return {table: connection.sql(f"FROM {table}_now").to_arrow_table().to_pylist() for table in KEYS}
 
