@@ -21,7 +21,8 @@ from warehouses import CURRENT_ROWS, NAMES, Tables, Warehouse, describe, digest,
 
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
-from vbc_source.sync import run_sync
+from vbc_source.faults import SettingsError
+from vbc_source.sync import hold_pipeline, run_sync
 
 Serve = Callable[[Gateway], str]
 
@@ -189,6 +190,22 @@ def test_a_format_that_there_is_not_is_refused_by_its_name(serve: Serve, own_fol
     (line,) = refused.stderr.splitlines()[-1:]
     assert line.startswith("vbc sync: [destination.filesystem] table_format must be delta or iceberg")
     assert "'hudi'" in line
+
+
+def test_a_dataset_keeps_the_format_that_it_began_with(
+    serve: Serve, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(own_folder / "lake"))
+    with hold_pipeline("vbc", "filesystem", "vbc"):
+        pass
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__TABLE_FORMAT", "delta")
+    begun = (
+        "this dataset was begun with table_format none, not delta: set it back, or choose another --dataset"
+    )
+    with pytest.raises(SettingsError, match=begun), hold_pipeline("vbc", "filesystem", "vbc"):
+        pytest.fail("it was opened")
+    with hold_pipeline("vbc", "filesystem", "another") as pipeline:
+        assert pipeline.dataset_name == "another"
 
 
 @pytest.mark.slow

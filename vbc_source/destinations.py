@@ -47,3 +47,8 @@ def _open_lake() -> Any:
     if table_format == "iceberg":  # pyiceberg's upsert takes minutes where appending takes seconds
         options["supported_merge_strategies"] = []
     return dlt.destinations.filesystem(**options)
+
+
+def describe_format(pipeline: dlt.Pipeline) -> str:
+    """Name the format of the tables: `delta`, `iceberg`, or `none` where the destination has but one."""
+    return str(pipeline.destination.capabilities().preferred_table_format or "none")

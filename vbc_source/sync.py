@@ -19,7 +19,7 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.pipeline import ExtractInfo
 from dlt.extract import DltSource
 
-from vbc_source.destinations import choose_destination
+from vbc_source.destinations import choose_destination, describe_format
 from vbc_source.faults import SettingsError, VbcError
 from vbc_source.source import vbc_source
 from vbc_source.turns import take_turns
@@ -27,6 +27,7 @@ from vbc_source.turns import take_turns
 log = logging.getLogger(__name__)
 
 PLACE = "vbc_place"  # in dlt's local state: where this pipeline loaded last
+FORMAT = "vbc_table_format"  # and as what
 M_MMAP_THRESHOLD = -3  # glibc's name for it; larger blocks are given back when they are freed
 M_ARENA_MAX = -8  # likewise; else each thread has a heap of its own, and keeps what it freed
 ROWS_PER_RUN = 250_000  # recordings loaded at once, so that memory stays bounded whatever the backlog
@@ -82,15 +83,24 @@ def hold_pipeline(name: str, destination: str, dataset: str) -> Iterator[dlt.Pip
 
 
 def _settle(pipeline: dlt.Pipeline, place: str) -> dlt.Pipeline:
-    place = f"{place} {pipeline.destination_client().config}"
-    try:
-        moved = pipeline.get_local_state_val(PLACE) != place
-    except KeyError:
-        moved = False
-    if moved:
+    place, table_format = f"{place} {pipeline.destination_client().config}", describe_format(pipeline)
+    if _recall(pipeline, PLACE, place) != place:
         pipeline = pipeline.drop()
+    elif (before := _recall(pipeline, FORMAT, table_format)) != table_format:
+        raise SettingsError(
+            f"this dataset was begun with table_format {before}, not {table_format}: set it back, or choose "
+            "another --dataset"
+        )
     pipeline.set_local_state_val(PLACE, place)
+    pipeline.set_local_state_val(FORMAT, table_format)
     return pipeline
+
+
+def _recall(pipeline: dlt.Pipeline, name: str, otherwise: str) -> Any:
+    try:
+        return pipeline.get_local_state_val(name)
+    except KeyError:
+        return otherwise
 
 
 def open_source(
