@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench lint clean
+.PHONY: help demo test test-slow test-all bench lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ test: $(VENV)/.dev ## the everyday tests
 
 test-slow: $(VENV)/.dev ## the tests that are large: hundreds of thousands of recordings, kills by the dozen
 	$(BIN)/python -m pytest -m slow
+
+test-all: $(VENV)/.dev ## all tests, in every destination; wants PostgreSQL, as .ci/services starts it
+	$(BIN)/python -m pytest -m ""
 
 bench: $(VENV)/.dev ## measure against other ways to load the same, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks

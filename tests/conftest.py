@@ -25,3 +25,25 @@ def serve() -> Iterator[Callable[[Gateway], str]]:
     """Serve a gateway until the test ends; gives its address."""
     with ExitStack() as stack:
         yield lambda gateway: stack.enter_context(Emulator(gateway))
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """A server that speaks S3; gives its address."""
+    from archiving import serve_s3  # takes a second to import, which few tests need
+
+    with serve_s3() as address:
+        yield address
+
+
+@pytest.fixture
+def s3_settings(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Callable[[], dict[str, str]]:
+    def make() -> dict[str, str]:
+        from archiving import S3Bucket  # moto takes a second to import
+
+        bucket = S3Bucket(request.getfixturevalue("s3_server"))
+        return {**bucket.settings(), "DESTINATION__FILESYSTEM__BUCKET_URL": bucket.url}
+
+    return make

@@ -56,9 +56,12 @@ class Stage(Gateway):
     current: Gateway
 
     def start(self, **options: Any) -> Gateway:
-        self.current = Gateway(**options)
-        self.current.bind(self.base_url)
-        return self.current
+        return self.show(Gateway(**options))
+
+    def show(self, gateway: Gateway) -> Gateway:
+        self.current = gateway
+        gateway.bind(self.base_url)
+        return gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.current(scope, receive, send)

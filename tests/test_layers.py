@@ -15,14 +15,16 @@ LAYERS = [
     *("faults", "token_cache", "auth", "throttle", "slots", "retries", "session", "client"),
     *("windows", "privacy", "filters", "columns", "shapes", "endpoints", "settings", "cursors"),
     *("proof", "scan", "records", "children", "reader", "directory", "access", "ahead"),
-    *("tables", "histories", "listing", "duckdb_names", "source", "duckdb_load", "sync"),
+    *("lake", "tables", "histories", "listing", "duckdb_names", "source"),
+    *("duckdb_load", "destinations", "turns", "sync"),
     *("recording", "sound", "ledger", "journal", "bucket", "archive", "download"),
     *("ledger_tables", "loaded", "backlog", "connection", "progress"),
     *("zip_file", "matching", "catalog", "folders", "receipts"),
     *("export_job", "export_filters", "exports", "zip_download", "export_run", "via", "export_batches"),
     *("audio_run", "audio", "export_audio"),
     *("deletions", "candidates", "hold", "recording_api", "retention"),
-    *("doctor", "demo", "options", "archive_commands", "export_commands", "cli"),
+    *("runs", "status", "prometheus"),
+    *("doctor", "demo", "options", "archive_commands", "export_commands", "status_commands", "cli"),
 ]
 PURE = {
     *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),

@@ -12,6 +12,7 @@ import click
 from vbc_source.archive_commands import audio, recordings, retention
 from vbc_source.export_commands import export
 from vbc_source.options import INSTANT_HELP, Command, pipeline_options, read_date
+from vbc_source.status_commands import status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -48,12 +49,13 @@ def sync(
     resources: str | None,
 ) -> dict[str, Any]:
     """Load what is new, after finishing what a failed run left."""
+    from vbc_source.runs import record_run
     from vbc_source.sync import hold_pipeline, open_source, run_sync
 
     if start_date and end_date and start_date > end_date:
         raise click.UsageError("--start-date is after --end-date")
     chosen = [name.strip() for name in (resources or "").split(",") if name.strip()]
-    with hold_pipeline(pipeline, destination, dataset) as held:
+    with record_run(pipeline), hold_pipeline(pipeline, destination, dataset) as held:
         outcome = run_sync(held, open_source(start_date, end_date, chosen))
     if outcome.finished_earlier:
         click.echo(f"Loaded {outcome.finished_earlier} package(s) that an earlier run had left.")
@@ -121,5 +123,5 @@ def emulator(port: int, seed: int, recordings: int, faults: tuple[str, ...]) -> 
     emulated.serve(gateway, port=port)
 
 
-for command in (audio, export, recordings, retention):
+for command in (audio, export, recordings, retention, status):
     main.add_command(command)

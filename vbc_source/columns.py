@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import Any
 
@@ -18,6 +18,8 @@ INSTANT = pa.timestamp("us", "UTC")
 TEXTS = pa.list_(pa.string())
 VARIANT = "__v_text"
 LARGEST = 2**63  # what a bigint does not hold any more
+_FIRST = pa.scalar(datetime.min.replace(tzinfo=timezone.utc), INSTANT).value  # in microseconds
+_LAST = pa.scalar(datetime.max.replace(tzinfo=timezone.utc), INSTANT).value
 _INSTANT_TEXT = re.compile(
     r"\s*(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.(\d+))?\s*(Z|UTC|[+-]\d{2}:?\d{2})?\s*"
 )
@@ -37,7 +39,7 @@ def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, p
     """Build a column, and a variant column for the values that do not fit, if any."""
     try:
         if kind == INSTANT:  # compiled code reads `…Z`, `+0000` and `+05:30`
-            return {name: pc.cast(pa.array(values, pa.string()), INSTANT)}
+            return {name: _check_years(pc.cast(pa.array(values, pa.string()), INSTANT))}
         if pa.types.is_boolean(kind) or set(map(type, values)) <= {_NATIVE[kind], type(None)}:
             return {name: pa.array(values, kind)}
         if kind == pa.string() and set(map(type, values)) <= {str, int, type(None)}:
@@ -54,6 +56,15 @@ def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, p
     if any(value is not None for value in others):
         columns[name + VARIANT] = pa.array(others, pa.string())
     return columns
+
+
+def _check_years(instants: pa.Array) -> pa.Array:
+    """Refuse instants that no Python and no Postgres holds."""
+    if len(instants) > instants.null_count:
+        bounds = pc.min_max(instants)
+        if bounds["min"].value < _FIRST or bounds["max"].value > _LAST:
+            raise pa.ArrowInvalid("out of the years 1 to 9999")
+    return instants
 
 
 def build_list(values: list[Any]) -> pa.Array:
@@ -109,8 +120,8 @@ def _to_instant(value: Any) -> datetime | None:
     day, clock, fraction, zone = found.groups()
     offset = "+0000" if zone in (None, "Z", "UTC") else zone.replace(":", "")
     try:
-        moment = datetime.strptime(f"{day}T{clock}{offset}", "%Y-%m-%dT%H:%M:%S%z")
-    except ValueError:
+        moment = datetime.strptime(f"{day}T{clock}{offset}", "%Y-%m-%dT%H:%M:%S%z").astimezone(timezone.utc)
+    except (ValueError, OverflowError):
         return None
     return moment + timedelta(microseconds=int((fraction or "0")[:6].ljust(6, "0")))
 

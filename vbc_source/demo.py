@@ -8,9 +8,10 @@ from types import ModuleType
 import dlt
 
 from vbc_source.auth import VbcCredentials
+from vbc_source.destinations import DATABASE
 from vbc_source.faults import SettingsError
 from vbc_source.source import vbc_source
-from vbc_source.sync import DATABASE, Outcome, hold_pipeline, run_sync
+from vbc_source.sync import Outcome, hold_pipeline, run_sync
 
 PIPELINE = "vbc_demo"
 HELD_BACK = 40  # calls that the first run does not see: they are still being processed

@@ -11,11 +11,13 @@ from typing import Any
 import dlt
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema import Schema
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from vbc_source.columns import INSTANT, to_text
 from vbc_source.endpoints import Endpoint
+from vbc_source.lake import LOAD_ID, is_lake, read_table
 from vbc_source.privacy import Privacy
 from vbc_source.proof import Proof
 from vbc_source.records import Rows, digest
@@ -83,15 +85,15 @@ class Listing:
         rows: list[dict[str, Any]] = []
         try:
             if key in columns and GONE in columns:  # else nothing was loaded yet
-                rows = [row for row in self._query(list(columns)) if row[key] not in present]
-        except DatabaseUndefinedRelation:
+                rows = [row for row in self._query(list(columns), key) if row[key] not in present]
+        except DestinationUndefinedEntity:
             log.debug("%s was not loaded yet", self._endpoint.name)
         except Exception as error:  # whatever a destination raises; the list itself is there
             log.warning("cannot look up who has left: the destination answered %s", type(error).__name__)
             return None
         required = self._endpoint.primary_key
         fields = [pa.field(name, kind, name not in required) for name, kind in columns.items()]
-        gone = [{name: self._hide(name, value) for name, value in row.items()} | {GONE: now} for row in rows]
+        gone = [{name: self._hide(name, row.get(name)) for name in columns} | {GONE: now} for row in rows]
         return pa.Table.from_pylist(gone, pa.schema(fields))
 
     def _hide(self, name: str, value: Any) -> Any:
@@ -109,11 +111,17 @@ class Listing:
                 return to_text(self._privacy.hide_value(inner))
         return self._privacy.hide(value)
 
-    def _query(self, names: list[str]) -> list[dict[str, Any]]:
+    def _query(self, names: list[str], key: str) -> list[dict[str, Any]]:
+        """Read those who had not left so far."""
+        if is_lake():  # there, a row stands beside those before it
+            files = dlt.current.pipeline().destination_client()
+            table = read_table(files, self._endpoint.name).sort_by(LOAD_ID)
+            mine = table.filter(pc.equal(table["account_id"], self._account))
+            return [row for row in {row[key]: row for row in mine.to_pylist()}.values() if not row.get(GONE)]
         with dlt.current.pipeline().sql_client() as client:
             columns = ", ".join(map(client.escape_column_name, names))
-            table = client.make_qualified_table_name(self._endpoint.name)
+            name = client.make_qualified_table_name(self._endpoint.name)
             account, gone = map(client.escape_column_name, ("account_id", GONE))
-            sql = f"SELECT {columns} FROM {table} WHERE {account} = %s AND {gone} IS NULL"  # noqa: S608 - names
+            sql = f"SELECT {columns} FROM {name} WHERE {account} = %s AND {gone} IS NULL"  # noqa: S608 - names
             rows = client.execute_sql(sql, self._account)
         return [dict(zip(names, row, strict=True)) for row in rows or ()]

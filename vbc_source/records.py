@@ -3,12 +3,15 @@
 The body is decoded in compiled code into slotted structs, whose fields are then taken column by
 column. A value that does not fit its column goes, as text, to a column beside it named as dlt names
 variants (`duration__v_text`); a field that is not known becomes a column. Nothing is dropped but
-`_links`, which repeats the address of the request.
+`_links`, which repeats the address of the request. Postgres holds no NUL in a text, and no encoding
+holds half a character: `␀` and `�` stand for them, in every destination.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +37,14 @@ from vbc_source.shapes import RECORDING, Shape
 
 Columns = dict[str, list[Any]]
 Decoder = msgspec.json.Decoder[Any]
+
+NUL = b"\\u0000"  # as JSON writes it
+# an escaped backslash and a pair of surrogates pass; a lone surrogate and NUL do not
+_ESCAPES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|(?P<nul>\\u0000)"
+)
+_REPLACED = {"lone": b"\\ufffd", "nul": b"\\u2400", None: b""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,15 @@ def _decoder(shape: Shape, row: Any) -> Decoder:
         ],
         rename={"embedded": "_embedded", "links": "_links"},
     )
-    return msgspec.json.Decoder(body, strict=False)
+    return msgspec.json.Decoder(body, strict=False, float_hook=_read_number)
+
+
+def _read_number(text: str) -> float | str:
+    """Read a number with a fraction; one that no double holds stays text."""
+    return text if math.isinf(number := float(text)) else number
+
+
+_LIST: Decoder = msgspec.json.Decoder(float_hook=_read_number)
 
 
 def _names(shape: Shape) -> list[str]:
@@ -91,14 +110,7 @@ def read_page(body: bytes, shape: Shape = RECORDING) -> Page[Rows]:
     Raises:
         ValueError: the body is not a list answer; the text holds none of its values.
     """
-    known, anything = _decoders(shape)
-    try:
-        try:
-            answer = known.decode(body)
-        except msgspec.ValidationError:  # new fields, or a shape that tells which value is wrong
-            answer = anything.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(f"not a list answer: {error}") from None
+    answer = _decode(body, shape)
     rows: Sequence[Any] = (getattr(answer.embedded, shape.collection) if answer.embedded else None) or ()
     columns = _take_columns(rows, shape)
     ids = _read_ids(columns.pop(shape.id), shape)
@@ -116,6 +128,33 @@ def read_page(body: bytes, shape: Shape = RECORDING) -> Page[Rows]:
         rows=Rows(pa.table(table), columns),
         links=tuple(filter(None, map(_read_self_link, (answer.links, _links_of(rows))))),
     )
+
+
+def _decode(body: bytes, shape: Shape) -> Any:
+    known, anything = _decoders(shape)
+    body = _repair(body) if NUL in body or not _is_text(body) else body
+    try:
+        try:
+            return known.decode(body)
+        except msgspec.ValidationError:  # new fields, or a shape that tells which value is wrong
+            return anything.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        if body != (repaired := _repair(body)):  # half a character
+            return _decode(repaired, shape)
+        raise ValueError(f"not a list answer: {error}") from None
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        return body.isascii() or bool(body.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _repair(body: bytes) -> bytes:
+    """Write what is no character, and what a destination cannot hold in a text, as a sign for it."""
+    text = body.decode("utf-8", "replace").encode()
+    return _ESCAPES.sub(lambda found: _REPLACED[found.lastgroup] or found[0], text)
 
 
 def _whole_seconds(instants: pa.Array | None, count: int) -> list[int | None]:
@@ -143,9 +182,7 @@ def _read_lists(values: list[Any]) -> pa.Array:
     if not any(type(value) is msgspec.Raw for value in values):
         return build_list(values)
     coded = pa.array([b"null" if value is None else bytes(value) for value in values]).dictionary_encode()
-    return build_list([msgspec.json.decode(text) for text in coded.dictionary.to_pylist()]).take(
-        coded.indices
-    )
+    return build_list([_LIST.decode(text) for text in coded.dictionary.to_pylist()]).take(coded.indices)
 
 
 def _flatten(name: str, values: list[Any]) -> Columns:

@@ -228,7 +228,7 @@ def _make_resource(
         write_disposition="merge",
         selected=selected,
     )
-    return resource.add_step(split_children(endpoint, privacy)) if endpoint.shape.lists else resource
+    return resource.add_step(split_children(endpoint, privacy))
 
 
 def _find_own_user(account: str) -> str:

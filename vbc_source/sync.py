@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import hashlib
 import logging
 import sys
 import time
@@ -12,27 +11,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import dlt
 import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.pipeline import ExtractInfo
-from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.extract import DltSource
-from filelock import FileLock, Timeout
 
+from vbc_source.destinations import choose_destination, describe_format
 from vbc_source.duckdb_load import loading_fast
 from vbc_source.faults import SettingsError, VbcError
 from vbc_source.source import vbc_source
+from vbc_source.turns import take_turns
 
 log = logging.getLogger(__name__)
 
-DATABASE = "vbc.duckdb"
-LOCK_SECONDS = 600
 PLACE = "vbc_place"  # in dlt's local state: where this pipeline loaded last
-MEMORY_LIMIT = "100MB"  # DuckDB's own; what does not fit goes to disk. Its default is most of the machine
+FORMAT = "vbc_table_format"  # and as what
 M_MMAP_THRESHOLD = -3  # glibc's name for it; larger blocks are given back when they are freed
 M_ARENA_MAX = -8  # likewise; else each thread has a heap of its own, and keeps what it freed
 ROWS_PER_RUN = 250_000  # recordings loaded at once, so that memory stays bounded whatever the backlog
@@ -69,14 +65,8 @@ class Outcome:
 
 def open_pipeline(name: str, destination: str, dataset: str) -> dlt.Pipeline:
     """Open a pipeline; DuckDB without configured credentials is `vbc.duckdb` in this folder."""
-    target: Any = destination
-    if destination == "duckdb" and not dlt.secrets.get("destination.duckdb.credentials"):
-        # a relative path would be one in the folder where the pipeline ran first
-        credentials = DuckDbCredentials(str(Path.cwd() / DATABASE))
-        credentials.global_config = {"memory_limit": MEMORY_LIMIT}
-        target = dlt.destinations.duckdb(credentials)
     with explaining():
-        return dlt.pipeline(name, destination=target, dataset_name=dataset)
+        return dlt.pipeline(name, destination=choose_destination(destination), dataset_name=dataset)
 
 
 @contextmanager
@@ -93,43 +83,25 @@ def hold_pipeline(name: str, destination: str, dataset: str) -> Iterator[dlt.Pip
         yield _settle(open_pipeline(name, destination, dataset), f"{destination} {dataset}")
 
 
-@contextmanager
-def take_turns(name: str) -> Iterator[None]:
-    """Keep the other processes that work on a pipeline out.
-
-    Raises:
-        VbcError: another process holds it for too long.
-    """
-    folder = Path(dlt.current.run_context().data_dir) / "vbc_locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("another vbc process works on pipeline %s; waiting for it", name)
-        try:
-            lock.acquire(timeout=LOCK_SECONDS)
-        except Timeout:
-            raise VbcError(
-                f"another vbc process has worked on pipeline {name} for {LOCK_SECONDS} s; let it end, or use "
-                "another --pipeline"
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _settle(pipeline: dlt.Pipeline, place: str) -> dlt.Pipeline:
-    place = f"{place} {pipeline.destination_client().config}"
-    try:
-        moved = pipeline.get_local_state_val(PLACE) != place
-    except KeyError:
-        moved = False
-    if moved:
+    place, table_format = f"{place} {pipeline.destination_client().config}", describe_format(pipeline)
+    if _recall(pipeline, PLACE, place) != place:
         pipeline = pipeline.drop()
+    elif (before := _recall(pipeline, FORMAT, table_format)) != table_format:
+        raise SettingsError(
+            f"this dataset was begun with table_format {before}, not {table_format}: set it back, or choose "
+            "another --dataset"
+        )
     pipeline.set_local_state_val(PLACE, place)
+    pipeline.set_local_state_val(FORMAT, table_format)
     return pipeline
+
+
+def _recall(pipeline: dlt.Pipeline, name: str, otherwise: str) -> Any:
+    try:
+        return pipeline.get_local_state_val(name)
+    except KeyError:
+        return otherwise
 
 
 def open_source(

@@ -14,6 +14,7 @@ from dlt.extract.items_transform import YieldMapItem
 from vbc_source.children import split_lists
 from vbc_source.columns import INSTANT
 from vbc_source.endpoints import Endpoint
+from vbc_source.lake import add_load_id, is_lake
 from vbc_source.privacy import Privacy
 from vbc_source.proof import Proof
 from vbc_source.reader import Place
@@ -29,7 +30,7 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
 
 
 class ChildTables(YieldMapItem):
-    """Sends the lists of rows to tables of their own, behind whatever a user adds to the pipe.
+    """Sends rows on, and their lists to tables of their own, behind whatever a user adds to the pipe.
 
     So they come with `with_resources`, and a limit counts tables of rows, not child tables.
     """
@@ -41,15 +42,16 @@ def split_children(endpoint: Endpoint, privacy: Privacy) -> ChildTables:
     """Make the step that takes an endpoint's lists out of its rows."""
 
     def split(rows: pa.Table) -> Iterator[Any]:  # dlt would fill a second argument
-        return _split(rows, endpoint, privacy)
+        return _split(rows, endpoint, privacy, in_lake=is_lake())
 
     return ChildTables(split)
 
 
-def _split(rows: pa.Table, endpoint: Endpoint, privacy: Privacy) -> Iterator[Any]:
+def _split(rows: pa.Table, endpoint: Endpoint, privacy: Privacy, *, in_lake: bool) -> Iterator[Any]:
     shape = endpoint.shape
+    mark = add_load_id if in_lake else lambda table: table
     present = [name for name in shape.lists if name in rows.column_names]
-    yield rows.drop_columns(present)
+    yield mark(rows.drop_columns(present))
     key = (*endpoint.key, shape.child_key)
     for name, table in split_lists(rows, endpoint.key, shape, privacy).items():
         hints = dlt.mark.make_hints(
@@ -57,9 +59,10 @@ def _split(rows: pa.Table, endpoint: Endpoint, privacy: Privacy) -> Iterator[Any
             write_disposition="merge",
             primary_key=(*key, "position"),
             merge_key=key,
-            columns={"is_empty": {"hard_delete": True}},
+            # where no statement clears the rest of a list, the row that says so is needed
+            columns={} if in_lake else {"is_empty": {"hard_delete": True}},
         )
-        yield dlt.mark.with_hints(table, hints, create_table_variant=True)
+        yield dlt.mark.with_hints(mark(table), hints, create_table_variant=True)
 
 
 class TableMaker:

@@ -1,18 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from archiving import Prepare, S3Bucket, Site, configure, make_gateway, serve_s3
+from archiving import Prepare, S3Bucket, Site, configure, make_gateway
 
 from vbc_source.emulator import Gateway
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    with serve_s3() as address:
-        yield address
 
 
 @pytest.fixture

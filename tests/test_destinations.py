@@ -1,0 +1,243 @@
+"""The same in every destination: one story, of a gateway whose clock stands still, is loaded into each."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from gateway_fixtures import Stage, serve_gateways
+from loading import credentials, environment, run_vbc, still_gateway, vbc
+from warehouses import CURRENT_ROWS, NAMES, Tables, Warehouse, describe, digest, drop, set_up
+
+from vbc_source import vbc_source
+from vbc_source.emulator import Gateway
+from vbc_source.faults import SettingsError
+from vbc_source.sync import hold_pipeline, run_sync
+
+Serve = Callable[[Gateway], str]
+
+NOW = 1_750_248_000.0  # Wednesday, 18 June 2025, 12:00 UTC: the same recordings in each run
+QUICK = ("duckdb", "parquet")
+destinations = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.destinations)
+    for name in NAMES
+    if name != "duckdb"
+]
+
+ODD: list[dict[str, Any]] = [
+    {"cnam": "nul \0 in it", "call_id": "\0"},
+    {"cnam": "half \ud83d a character", "dnis": "\\ud83d"},
+    {"cnam": "quotes \" and '", "dnis": "a,b\tc\r\nd\\N\\.", "file_name": "NULL"},
+    {"cnam": "é😀\u2028\x01\x7f", "caller_id": "Anonymous"},
+    {"cnam": "", "caller_id": 2**70, "file_size_in_bytes": 2**70},
+    {"duration": "an hour", "end": "0000-01-01T00:00:00Z", "rule_ids": [{}, 5, "none", None]},
+    {"end": None, "extensions": None, "rule_ids": None, "file_size_in_bytes": -(2**63)},
+    {"end": "9999-12-31T23:59:59.999999Z", "file_size_in_bytes": 2**63 - 1, "extensions": ["", "x\0y", 7]},
+    {"end": "infinity", "extensions": [[1, [2]], {"a": None}], "caller_id": 1.5},
+    {"cnam": "x" * 100_000, "download_url": "https://elsewhere.example/?a=1&b=%00"},
+]
+
+
+def make_gateway(recordings: int, users: int = 3, user_recordings: int = 30) -> Gateway:
+    gateway = Gateway(
+        clock=lambda: NOW, recordings=recordings, users=users, user_recordings=user_recordings, held_back=5
+    )
+    for number, fields in enumerate(ODD):
+        gateway.company.add(id=9_000_000 + number, start=f"2025-06-17T20:00:{number:02}+0000", **fields)
+    for number, extensions in enumerate(([1, 2, 3], [4, 5], [], [6])):
+        gateway.company.add(id=9_100_000 + number, start="2025-06-18T01:00:00+0000", extensions=extensions)
+    gateway.users.add(id=77, first_name="Off", last_name="Soon")
+    return gateway
+
+
+def go_on(gateway: Gateway) -> None:
+    """Late recordings, changes, lists that shrink and grow, somebody who leaves, new fields."""
+    gateway.release()
+    gateway.company.add(id=9_200_000, start="2025-06-17T02:00:00+0000", mood="good", score=0.5, vip=True)
+    for number, extensions in enumerate(([9], [], [7, 8], [6])):
+        gateway.company.change(9_100_000 + number, extensions=extensions, cnam=f"changed {number}", mood=3)
+    gateway.users.remove(77)
+
+
+class Story:
+    """Loads of one gateway into one destination."""
+
+    def __init__(self, warehouse: Warehouse, url: str) -> None:
+        self.warehouse, self.url = warehouse, url
+
+    def load(self, earlier: int = 0) -> None:
+        """Load; `earlier` packages of a run before are finished first."""
+        assert run_sync(self.warehouse.open(), self.source()).finished_earlier == earlier
+
+    def source(self) -> Any:
+        # of a small gateway, the five newest recordings are spread over weeks
+        return vbc_source(
+            credentials=credentials(), base_url=self.url, start_date="2020-01-01", lookback_hours=24 * 60
+        )
+
+    def load_and_forget(self) -> None:
+        """Load, and be killed before that is written down: as after `kill -9` in the last moment."""
+        pipeline = self.warehouse.open()
+        folder, kept = Path(pipeline.working_dir), Path("kept")
+        pipeline.extract(self.source())
+        pipeline.normalize()
+        shutil.copytree(folder, kept)
+        pipeline.load()
+        shutil.rmtree(folder)
+        kept.rename(folder)
+
+
+def tell(stage: Stage, warehouse: Warehouse, recordings: int) -> Iterator[str]:
+    """Yield the name of each chapter, when it is told."""
+    gateway = stage.show(make_gateway(recordings))
+    story = Story(warehouse, stage.base_url)
+    story.load()
+    yield "loaded"
+    story.load()
+    yield "loaded again"
+    go_on(gateway)
+    story.load()
+    yield "changed"
+    gateway.company.change(9_100_002, extensions=[8], cnam="changed again", mood=None)
+    gateway.company.add(id=9_300_000, start="2025-06-18T11:00:00+0000", extensions=[1, 2])
+    story.load_and_forget()
+    story.load(earlier=1)
+    yield "killed"
+    held = {int(recording["id"]) for recording in gateway.company.all()}
+    assert {row["id"] for row in warehouse.read()["company_recordings"]} == held
+
+
+@pytest.mark.parametrize("name", destinations)
+def test_every_destination_holds_the_same_after_each_chapter_of_one_story(
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    s3_settings: Callable[[], dict[str, str]],
+    own_folder: Path,
+) -> None:
+    """Odd values, late arrivals, changes, lists that shrink, new columns, a load killed at its end."""
+    compare(name, 60, ("loaded", "loaded again", "changed", "killed"), monkeypatch, s3_settings)
+
+
+@pytest.mark.slow
+@pytest.mark.destinations
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "duckdb"])
+def test_fifty_thousand_recordings_are_the_same_in_every_destination(
+    name: str, monkeypatch: pytest.MonkeyPatch, s3_settings: Callable[[], dict[str, str]]
+) -> None:
+    rows = compare(name, 50_000, ("loaded", "killed"), monkeypatch, s3_settings)
+    assert rows >= 50_000
+
+
+def compare(
+    name: str,
+    recordings: int,
+    compared: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    s3_settings: Callable[[], dict[str, str]],
+) -> int:
+    """Tell the story to DuckDB, and again to another destination; both hold the same after these chapters."""
+    with serve_gateways() as stage:  # one address: it is part of what is told
+        expected: dict[str, Tables] = {}
+        monkeypatch.setenv("DLT_DATA_DIR", str(Path("reference").resolve()))
+        with set_up("duckdb", monkeypatch, s3_settings) as warehouse:
+            for chapter in tell(stage, warehouse, recordings):
+                if chapter in compared:
+                    expected[chapter] = warehouse.read()
+        monkeypatch.setenv("DLT_DATA_DIR", str(Path("compared").resolve()))
+        with set_up(name, monkeypatch, s3_settings) as warehouse:
+            for chapter in tell(stage, warehouse, recordings):
+                if chapter in compared:
+                    found, told = warehouse.read(), expected[chapter]
+                    assert digest(found) == digest(told), (chapter, describe(found, told))
+    return len(expected[compared[-1]]["company_recordings"])
+
+
+def documented_query() -> str:
+    text = (CURRENT_ROWS.parent / "destinations.md").read_text()
+    (query,) = re.findall(r"```sql\n(.+?)```", text, re.DOTALL)
+    return str(query)
+
+
+def test_the_command_loads_files_and_its_status_reads_them(serve: Serve, own_folder: Path) -> None:
+    gateway = still_gateway(recordings=30)
+    url, lake = serve(gateway), {"DESTINATION__FILESYSTEM__BUCKET_URL": str(own_folder / "lake")}
+    synced = run_vbc(own_folder, url, "sync", "--destination", "filesystem", **lake)
+    assert (synced.returncode, synced.stderr.count("Falling back")) == (0, 0), synced.stderr
+    assert list((own_folder / "lake" / "vbc" / "company_recordings").glob("*.parquet"))
+    with duckdb.connect() as connection:  # the documented query, as it stands there
+        assert len(connection.execute(documented_query()).fetchall()) == 30
+    told = run_vbc(own_folder, url, "status", "--destination", "filesystem", **lake)
+    assert told.returncode == 0
+    assert "company_recordings of account 549825: 30 recordings" in told.stdout
+
+
+def test_a_format_that_there_is_not_is_refused_by_its_name(serve: Serve, own_folder: Path) -> None:
+    lake = {"BUCKET_URL": str(own_folder / "lake"), "TABLE_FORMAT": "hudi"}
+    settings = {f"DESTINATION__FILESYSTEM__{name}": value for name, value in lake.items()}
+    url = serve(still_gateway(recordings=1))
+    refused = run_vbc(own_folder, url, "sync", "--destination", "filesystem", **settings)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()[-1:]
+    assert line.startswith("vbc sync: [destination.filesystem] table_format must be delta or iceberg")
+    assert "'hudi'" in line
+
+
+def test_a_dataset_keeps_the_format_that_it_began_with(
+    serve: Serve, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(own_folder / "lake"))
+    with hold_pipeline("vbc", "filesystem", "vbc"):
+        pass
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__TABLE_FORMAT", "delta")
+    begun = (
+        "this dataset was begun with table_format none, not delta: set it back, or choose another --dataset"
+    )
+    with pytest.raises(SettingsError, match=begun), hold_pipeline("vbc", "filesystem", "vbc"):
+        pytest.fail("it was opened")
+    with hold_pipeline("vbc", "filesystem", "another") as pipeline:
+        assert pipeline.dataset_name == "another"
+
+
+@pytest.mark.slow
+@pytest.mark.destinations
+@pytest.mark.parametrize("trial", range(6))
+@pytest.mark.parametrize("name", ["postgres", "parquet"])
+def test_a_kill_at_a_random_moment_costs_nothing_elsewhere_either(
+    name: str,
+    trial: int,
+    serve: Serve,
+    own_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    s3_settings: Callable[[], dict[str, str]],
+) -> None:
+    gateway = still_gateway(recordings=3000)
+    url = serve(gateway)
+    with set_up(name, monkeypatch, s3_settings) as warehouse:
+        command = ("sync", "--destination", warehouse.destination, "--dataset", warehouse.dataset)
+        began = time.monotonic()
+        whole = run_vbc(own_folder, url, *command[:-1], f"{warehouse.dataset}_whole", "--pipeline", "whole")
+        assert whole.returncode == 0, whole.stderr
+        moment = (time.monotonic() - began) * random.Random(trial).uniform(0.4, 1.0)
+        killed = subprocess.Popen(
+            vbc(*command), cwd=own_folder, env=environment(url, own_folder), stderr=subprocess.DEVNULL
+        )
+        with killed:
+            with suppress(subprocess.TimeoutExpired):
+                killed.wait(timeout=moment)
+            killed.kill()
+        finished = run_vbc(own_folder, url, *command)
+        assert finished.returncode == 0, finished.stderr
+        found = warehouse.read()["company_recordings"]
+        drop(replace(warehouse, dataset=f"{warehouse.dataset}_whole"))
+    expected = sorted(int(recording["id"]) for recording in gateway.company.all())
+    assert sorted(row["id"] for row in found) == expected

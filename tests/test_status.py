@@ -1,0 +1,260 @@
+"""What `vbc status` says, by what was loaded, by how runs went, and in three formats."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from holdings import only
+from ledgers import archive
+from loading import run_vbc, still_gateway
+from prometheus_client.parser import text_string_to_metric_families
+from warehouses import NAMES, set_up
+
+from vbc_source.emulator import Gateway
+from vbc_source.faults import VbcError
+from vbc_source.prometheus import write_prometheus
+from vbc_source.runs import KILLED, Runs, read_runs, record_run
+from vbc_source.status import ListStatus, Status, read_status
+from vbc_source.sync import open_pipeline
+from vbc_source.turns import take_turns
+
+Serve = Callable[[Gateway], str]
+
+MAIN = "549825"
+NOW = datetime(2025, 6, 18, 12, tzinfo=timezone.utc)
+
+
+def company(**changed: Any) -> ListStatus:
+    fields: dict[str, Any] = {
+        "account_id": MAIN,
+        "resource": "company_recordings",
+        "lists": 1,
+        "unreadable": 0,
+        "last_success": NOW - timedelta(minutes=5),
+        "proven_until": NOW - timedelta(minutes=6),
+        "lag_seconds": 360.0,
+        "rows": 80,
+        "rows_read": 90,
+        "requests": 7,
+        "windows": 3,
+    }
+    return ListStatus(**{**fields, **changed})
+
+
+def told(**changed: Any) -> Status:
+    fields: dict[str, Any] = {
+        "pipeline": "vbc",
+        "dataset": "vbc",
+        "busy": False,
+        "lists": (company(),),
+        "runs": Runs(succeeded=2, failed=1, last_success=1.5),
+        "pending_packages": 1,
+        "audio": {"stored": 5, "failed": 1},
+        "lag_seconds": 360.0,
+    }
+    return Status(**{**fields, **changed})
+
+
+def parse(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
+    """All samples, by name and the labels behind the first two, as Prometheus' own parser reads them."""
+    return {(name, tuple(labels.values())[2:]): value for name, labels, value in samples_of(text)}
+
+
+def samples_of(text: str) -> list[tuple[str, dict[str, str], float]]:
+    families = text_string_to_metric_families(text)
+    return [(told.name, told.labels, told.value) for family in families for told in family.samples]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("duckdb", "parquet") else pytest.mark.destinations)
+        for name in NAMES
+    ],
+)
+def test_every_destination_says_the_same_of_what_was_loaded(
+    name: str, serve: Serve, monkeypatch: pytest.MonkeyPatch, s3_settings: Callable[[], dict[str, str]]
+) -> None:
+    gateway = still_gateway(recordings=80, users=3, user_recordings=20)
+    users = gateway.users.all()
+    gateway.users.forbid(users[1]["id"])
+    url, now = serve(gateway), datetime.now(timezone.utc)
+    with set_up(name, monkeypatch, s3_settings) as warehouse:
+        pipeline = warehouse.open()
+        assert read_status(pipeline, now).lists == ()
+        for _ in range(2):
+            pipeline.run(only(url, lookback_hours=24 * 60, on_forbidden="skip"))
+            gateway.company.change(gateway.company.all()[0]["id"], cnam="CHANGED")
+        gateway.clear()
+        archive(pipeline, stored=2, failed=1)
+        found = read_status(pipeline, now + timedelta(hours=1))
+    assert gateway.requests == []
+    first, second = found.lists
+    assert (first.resource, first.account_id, first.rows, first.lists) == ("company_recordings", MAIN, 80, 1)
+    readable = [user for user in users if user != users[1]]
+    held = sum(len(gateway.users.recordings(user["id"])) for user in readable)
+    assert (second.resource, second.rows, second.lists, second.unreadable) == ("user_recordings", held, 2, 1)
+    assert first.rows_read > 80
+    assert (first.requests, first.windows) >= (2, 2)
+    # windows end with a whole second
+    assert now - timedelta(seconds=1) <= first.proven_until <= first.last_success
+    assert found.lag_seconds == pytest.approx(3600, abs=60)
+    assert found.audio == {"stored": 2, "failed": 1}
+    assert found.pending_packages == 0
+
+
+def test_who_has_left_or_may_not_be_read_holds_nothing_up(serve: Serve) -> None:
+    gateway = still_gateway(recordings=5, users=3, user_recordings=6)
+    url, pipeline = serve(gateway), open_pipeline("vbc", "duckdb", "vbc")
+    pipeline.run(only(url))
+    leaving, barred = gateway.users.all()[1:3]
+    gateway.users.remove(leaving["id"])
+    gateway.users.forbid(barred["id"])
+    began = datetime.now(timezone.utc)
+    pipeline.run(only(url, on_forbidden="skip"))
+    (users,) = [told for told in read_status(pipeline, began).lists if told.resource == "user_recordings"]
+    assert (users.lists, users.unreadable) == (1, 1)
+    assert users.proven_until >= began - timedelta(seconds=1)
+
+
+def test_a_command_that_fails_is_counted_until_one_ends_well(serve: Serve, own_folder: Path) -> None:
+    gateway = still_gateway(recordings=5)
+    url = serve(gateway)
+    unloaded = run_vbc(own_folder, url, "status")
+    assert unloaded.returncode == 1
+    assert unloaded.stderr.splitlines()[-1] == "vbc status: nothing was ever loaded there: run vbc sync"
+    gateway.fault("down")
+    for _ in range(2):
+        assert run_vbc(own_folder, url, "sync", SOURCES__VBC__RETRY_SECONDS="0.2").returncode == 1
+    failed = json.loads(run_vbc(own_folder, url, "status", "--format", "json").stdout)
+    assert (failed["ok"], failed["lists"], failed["runs"]["failed_in_a_row"]) == (False, [], 2)
+    assert "did not answer properly" in failed["runs"]["last_error"]
+    gateway.heal()
+    assert run_vbc(own_folder, url, "sync", "--resources", "company_recordings").returncode == 0
+    gateway.clear()
+    good = run_vbc(own_folder, url, "status", "--json", "--max-lag", "60")
+    assert good.returncode == 0
+    assert "company_recordings of account 549825: 5 recordings; last success " in good.stdout
+    runs = json.loads(good.stdout.splitlines()[-1])["runs"]
+    assert (runs["succeeded"], runs["failed"], runs["failed_in_a_row"], runs["running"]) == (1, 2, 0, 0)
+    late = run_vbc(own_folder, url, "status", "--max-lag", "0")
+    assert late.returncode == 1
+    assert late.stderr.startswith("vbc status: the lag is ")
+    samples = parse(run_vbc(own_folder, url, "status", "--format", "prometheus").stdout)
+    assert samples["vbc_list_rows", (MAIN, "company_recordings")] == 5
+    assert samples["vbc_runs_total", ("failed",)] == 2
+    assert samples["vbc_ok", ()] == 1
+    assert gateway.requests == []
+
+
+def test_a_run_that_was_killed_counts_as_failed(own_folder: Path) -> None:
+    killed = (
+        "import os, signal\nfrom vbc_source.runs import record_run\n"
+        "with record_run('vbc'): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    for number in (1, 2):
+        subprocess.run([sys.executable, "-c", killed], check=False)
+        runs = read_runs("vbc")
+        assert (runs.failed, runs.failed_in_a_row, runs.last_error, runs.running) == (
+            number,
+            number,
+            KILLED,
+            0,
+        )
+    with record_run("vbc"):
+        assert read_runs("vbc").running == os.getpid()
+    assert (read_runs("vbc").failed, read_runs("vbc").failed_in_a_row) == (2, 0)
+    assert read_runs("another") == Runs()
+
+
+def test_what_a_run_raises_is_raised_on_and_told_in_one_line() -> None:
+    def fail() -> None:
+        with record_run("vbc"):
+            raise VbcError("the gateway is down\nand more")
+
+    with pytest.raises(VbcError):
+        fail()
+    assert read_runs("vbc").last_error == "VbcError: the gateway is down"
+
+
+def test_a_file_of_runs_that_is_broken_counts_as_none(own_folder: Path) -> None:
+    with record_run("vbc"):
+        pass
+    (path,) = (own_folder / "dlt" / "vbc_runs").glob("*.json")
+    path.write_text("{")
+    assert read_runs("vbc") == Runs()
+
+
+def test_while_another_process_holds_the_database_the_runs_are_told(serve: Serve) -> None:
+    gateway = still_gateway(recordings=5)
+    pipeline = open_pipeline("vbc", "duckdb", "vbc")
+    with record_run("vbc"):
+        pipeline.run(only(serve(gateway), "company_recordings"))
+    success = datetime.fromtimestamp(read_runs("vbc").last_success, timezone.utc)
+    with take_turns("vbc"):
+        found = read_status(pipeline, success + timedelta(minutes=1))
+    assert (found.busy, found.lists, found.lag_seconds) == (True, (), pytest.approx(60))
+
+
+def test_what_a_failed_run_left_is_counted(serve: Serve) -> None:
+    gateway = still_gateway(recordings=5)
+    pipeline = open_pipeline("vbc", "duckdb", "vbc")
+    pipeline.extract(only(serve(gateway), "company_recordings"))
+    assert read_status(pipeline, NOW).pending_packages == 1
+
+
+def test_prometheus_reads_what_is_written() -> None:
+    users = company(resource="user_recordings", lists=4, unreadable=2, rows=7)
+    text = write_prometheus(told(lists=(company(), users)), ok=True)
+    samples = parse(text)
+    assert samples["vbc_list_lag_seconds", (MAIN, "company_recordings")] == 360
+    assert (
+        samples["vbc_list_last_success_timestamp_seconds", (MAIN, "company_recordings")]
+        == (NOW - timedelta(minutes=5)).timestamp()
+    )
+    assert samples["vbc_lists", (MAIN, "user_recordings")] == 4
+    assert samples["vbc_list_unreadable", (MAIN, "user_recordings")] == 2
+    assert samples["vbc_list_requests_total", (MAIN, "company_recordings")] == 7
+    assert samples["vbc_runs_total", ("ok",)] == 2
+    assert samples["vbc_audio_files", ("stored",)] == 5
+    assert samples["vbc_pending_packages", ()] == 1
+    kinds = {family.name: family.type for family in text_string_to_metric_families(text)}
+    assert kinds["vbc_list_requests"] == kinds["vbc_runs"] == "counter"  # the parser takes _total off
+    assert set(kinds.values()) == {"counter", "gauge"}
+    assert all(family.documentation for family in text_string_to_metric_families(text))
+    assert text.endswith("\n")
+
+
+def test_each_metric_is_announced_once_before_its_samples() -> None:
+    lines = write_prometheus(told(), ok=False).splitlines()
+    heads = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(set(heads)) == len(heads)
+    helped = [line.split()[2] for line in lines if line.startswith("# HELP")]
+    assert helped == heads
+    known = ""
+    for line in lines:
+        if line.startswith("# TYPE"):
+            known = line.split()[2]
+        elif not line.startswith("#"):
+            assert line.split("{")[0] == known
+
+
+def test_odd_labels_come_through_prometheus_own_parser() -> None:
+    odd = 'a"b\\c\nd'
+    text = write_prometheus(told(pipeline=odd), ok=True)
+    assert {labels["pipeline"] for _, labels, _ in samples_of(text)} == {odd}
+
+
+def test_where_nothing_was_loaded_there_is_no_lag_to_tell() -> None:
+    text = write_prometheus(told(lists=(), lag_seconds=None, runs=Runs(), audio={}), ok=False)
+    samples = parse(text)
+    assert samples["vbc_ok", ()] == 0
+    assert not [name for name, _ in samples if "lag" in name or "timestamp" in name or "audio" in name]

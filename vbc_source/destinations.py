@@ -1,0 +1,54 @@
+"""Where the commands load to: dlt's destinations, with what they need to be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+
+from vbc_source.faults import SettingsError
+from vbc_source.lake import FILESYSTEM
+
+DATABASE = "vbc.duckdb"
+MEMORY_LIMIT = "100MB"  # DuckDB's own; what does not fit goes to disk. Its default is most of the machine
+TABLE_FORMATS = ("delta", "iceberg")
+
+
+def choose_destination(name: str) -> Any:
+    """Choose a destination by its name in dlt's configuration.
+
+    Raises:
+        SettingsError: a setting of it is malformed; the message names it.
+    """
+    if name == "duckdb" and not dlt.secrets.get("destination.duckdb.credentials"):
+        # a relative path would be one in the folder where the pipeline ran first
+        credentials = DuckDbCredentials(str(Path.cwd() / DATABASE))
+        credentials.global_config = {"memory_limit": MEMORY_LIMIT}
+        return dlt.destinations.duckdb(credentials)
+    if name == "postgres" and dlt.config.get("destination.postgres.create_indexes") is None:
+        # a load that is killed at its end writes dlt's own rows again, which a unique index refuses for ever
+        return dlt.destinations.postgres(create_indexes=False)
+    return _open_lake() if name == FILESYSTEM else name
+
+
+def _open_lake() -> Any:
+    """Make the destination of files, of the format in `[destination.filesystem] table_format`."""
+    table_format: Any = dlt.config.get(f"destination.{FILESYSTEM}.table_format")
+    if not table_format:
+        return FILESYSTEM
+    if table_format not in TABLE_FORMATS:
+        raise SettingsError(
+            "[destination.filesystem] table_format must be delta or iceberg, or left out for plain parquet "
+            f"files, not {table_format!r}"
+        )
+    options: dict[str, Any] = {"preferred_table_format": table_format}
+    if table_format == "iceberg":  # pyiceberg's upsert takes minutes where appending takes seconds
+        options["supported_merge_strategies"] = []
+    return dlt.destinations.filesystem(**options)
+
+
+def describe_format(pipeline: dlt.Pipeline) -> str:
+    """Name the format of the tables: `delta`, `iceberg`, or `none` where the destination has but one."""
+    return str(pipeline.destination.capabilities().preferred_table_format or "none")

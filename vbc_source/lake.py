@@ -1,0 +1,60 @@
+"""Tables that are files: no statement clears there what was loaded before.
+
+Plain files and Iceberg tables are appended to; Delta tables replace a row by its key, but leave the rest
+of a list that became shorter. So each row bears the load that brought it, and a query tells what counts:
+the newest load of a recording (docs/destinations.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dlt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+FILESYSTEM = "filesystem"
+LOAD_ID = "_dlt_load_id"  # dlt's own name for it
+
+
+def is_lake() -> bool:
+    """Whether the pipeline that runs just now loads files."""
+    return is_lake_of(dlt.current.pipeline())
+
+
+def is_lake_of(pipeline: Any) -> bool:
+    """Whether a pipeline loads files."""
+    destination = pipeline.destination
+    return destination is not None and destination.destination_type.endswith(f".{FILESYSTEM}")
+
+
+def add_load_id(rows: pa.Table) -> pa.Table:
+    """Have rows bear the load that they come with."""
+    load_id = str(dlt.current.load_package_state()["load_id"])
+    return rows.append_column(LOAD_ID, pa.repeat(pa.scalar(load_id), len(rows)))
+
+
+def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.Table:
+    """Read all rows of a table, of each load; DuckDB would need extensions for it, which it downloads.
+
+    Args:
+        client: dlt's, of the destination.
+        table: its name.
+        columns: which ones; all unless given.
+
+    Raises:
+        DestinationUndefinedEntity: there is no such table yet.
+    """
+    if table not in client.schema.tables:
+        raise DestinationUndefinedEntity(table)
+    table_format: str | None = client.prepare_load_table(table).get("table_format")
+    if table_format == "delta":
+        return pa.table(client.load_open_table("delta", table).to_pyarrow_table(columns=columns))
+    if table_format == "iceberg":
+        return client.load_open_table("iceberg", table).scan(selected_fields=tuple(columns or "*")).to_arrow()
+    parts = []
+    for path in client.list_table_files(table):
+        with client.fs_client.open(path, "rb") as file:
+            parts.append(pq.read_table(file, columns=columns))
+    return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})
