@@ -22,12 +22,15 @@ LAYERS = [
     *("export_job", "export_filters", "exports", "zip_download", "export_run", "via", "export_batches"),
     *("audio_run", "audio", "export_audio"),
     *("deletions", "candidates", "hold", "recording_api", "retention"),
-    *("doctor", "demo", "options", "archive_commands", "export_commands", "cli"),
+    *("reading", "tombstones", "filtered", "inventory", "comparison", "confirmation", "repair"),
+    *("findings", "survey", "gaps", "current", "verify", "verify_report"),
+    *("doctor", "demo", "options", "archive_commands", "export_commands", "verify_commands", "cli"),
 ]
 PURE = {
     *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),
     *("proof", "records", "children", "recording", "sound", "ledger", "hold", "deletions"),
     *("export_job", "export_filters", "zip_file", "matching", "via"),
+    *("tombstones", "findings"),
 }
 
 

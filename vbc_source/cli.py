@@ -12,6 +12,7 @@ import click
 from vbc_source.archive_commands import audio, recordings, retention
 from vbc_source.export_commands import export
 from vbc_source.options import INSTANT_HELP, Command, pipeline_options, read_date
+from vbc_source.verify_commands import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -121,5 +122,5 @@ def emulator(port: int, seed: int, recordings: int, faults: tuple[str, ...]) -> 
     emulated.serve(gateway, port=port)
 
 
-for command in (audio, export, recordings, retention):
+for command in (audio, export, recordings, retention, verify):
     main.add_command(command)

@@ -134,7 +134,7 @@ class Resources:
         def read() -> Iterator[Any]:
             yield from Run(endpoint, self._reader, progress, self._directory.learn).read(find())
 
-        return _make_resource(endpoint, read, self._settings.privacy)
+        return make_resource(endpoint, read, self._settings.privacy)
 
     def _make_listing(self, endpoint: Endpoint) -> DltResource:
         def read() -> Iterator[Any]:
@@ -143,7 +143,7 @@ class Resources:
 
         # whoever names the users need not be subscribed to the Provisioning API
         selected = self._settings.users is None
-        return _make_resource(endpoint, read, self._settings.privacy, selected=selected)
+        return make_resource(endpoint, read, self._settings.privacy, selected=selected)
 
     def _read_listing(self, endpoint: Endpoint, account: str) -> Iterator[Any]:
         run, now = _name_run(), datetime.now(timezone.utc)
@@ -216,9 +216,10 @@ class Resources:
         return owners
 
 
-def _make_resource(
+def make_resource(
     endpoint: Endpoint, read: Callable[[], Iterator[Any]], privacy: Privacy, *, selected: bool = True
 ) -> DltResource:
+    """Make a resource of an endpoint: whatever `read` yields, with the keys and child tables that it has."""
     resource: DltResource = dlt.resource(
         read,
         name=endpoint.name,
