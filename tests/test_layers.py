@@ -15,7 +15,7 @@ LAYERS = [
     *("faults", "token_cache", "auth", "throttle", "slots", "retries", "session", "client"),
     *("windows", "privacy", "filters", "columns", "shapes", "endpoints", "settings", "cursors"),
     *("proof", "scan", "records", "children", "reader", "directory", "access", "ahead"),
-    *("tables", "histories", "listing", "duckdb_names", "source", "sync"),
+    *("tables", "arrivals", "histories", "listing", "duckdb_names", "source", "sync"),
     *("recording", "sound", "ledger", "journal", "bucket", "archive", "download"),
     *("ledger_tables", "loaded", "backlog", "connection", "progress"),
     *("zip_file", "matching", "catalog", "folders", "receipts"),
@@ -23,7 +23,7 @@ LAYERS = [
     *("audio_run", "audio", "export_audio"),
     *("deletions", "candidates", "hold", "recording_api", "retention"),
     *("reading", "tombstones", "filtered", "inventory", "comparison", "confirmation", "repair"),
-    *("findings", "survey", "gaps", "current", "verify", "verify_report"),
+    *("findings", "survey", "gaps", "lateness", "current", "verify", "verify_report"),
     *("doctor", "demo", "options", "archive_commands", "export_commands", "verify_commands", "cli"),
 ]
 PURE = {

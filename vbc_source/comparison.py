@@ -130,8 +130,8 @@ class Comparison:
 
     def measure(self, place: Place, window: Window) -> Piece:
         """Count a span on both sides, the destination first: what is loaded meanwhile is no deletion."""
-        (tally,) = self._inventory.tally([window]).get(place, [Tally()])
-        return Piece(window, self.count(place, window).total_items, tally.expected)
+        expected = self._tally(place, window).expected
+        return Piece(window, self.count(place, window).total_items, expected)
 
     def search(self, root: Piece, place: Place) -> tuple[list[Difference], bool]:
         """Find out where a span differs.
@@ -224,8 +224,11 @@ class Comparison:
                 yield found
 
     def _count_only(self, place: Place, window: Window) -> Difference:
-        (tally,) = self._inventory.tally([window]).get(place, [Tally()])
+        tally = self._tally(place, window)
         return Difference(place, window, self.count(place, window).total_items, tally)
+
+    def _tally(self, place: Place, window: Window) -> Tally:
+        return self._inventory.tally([window]).get(place, [Tally()])[0]
 
     def _compare(self, place: Place, window: Window) -> Difference:
         loaded = self._inventory.ids(place, window)
@@ -237,8 +240,8 @@ class Comparison:
         loaded |= {id_: gone for id_, gone in self._inventory.find(place, unknown).items() if gone}
         returned = frozenset(id_ for id_, gone in loaded.items() if gone and id_ in listed)
         vanished = frozenset(id_ for id_, gone in loaded.items() if not gone and id_ not in listed)
-        (tally,) = self._inventory.tally([window]).get(place, [Tally()])
         missing = frozenset(unknown - returned)
+        tally = self._tally(place, window) if missing or vanished or returned else Tally()
         return Difference(place, window, len(listed), tally, missing, vanished, returned, proofs)
 
 

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from vbc_source.access import Access
 from vbc_source.ahead import Ahead, Ended
+from vbc_source.arrivals import Arrivals
 from vbc_source.columns import INSTANT
 from vbc_source.cursors import Cursors
 from vbc_source.endpoints import SELF, Endpoint
@@ -99,6 +100,7 @@ class Run:
             metrics=self._metrics,
             now=self._now,
         )
+        self._arrivals = Arrivals(endpoint, self._cursors, self._now, self._settings.lookback, self._reached)
         self._tables = TableMaker(endpoint, dlt.current.source_schema(), self._settings.privacy)
         self._pending: list[_Batch] = []
         self._owners: dict[Place, Place] = {}  # of the rows: as whom they were asked for
@@ -244,6 +246,8 @@ class Run:
         if news:
             yield pa.concat_tables([batch.rows for batch in news], promote_options="default")
         if batches and self._endpoint.windowed:
+            if self._span is None:
+                yield from self._arrivals.write((batch.asked, batch.place, batch.rows) for batch in news)
             proofs = [(batch.place, batch.proof) for batch in batches]
             yield write_proofs(self._endpoint, proofs, self._settings.filters.label)
             self._move_cursors(batches)

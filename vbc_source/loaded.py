@@ -28,12 +28,19 @@ class Loaded:
         source_pipeline: name of the pipeline that loads the source there; the two take turns where
             the destination lets in one process only.
         ledgers: names of the ledgers' schemas.
+        watches: whether to look again for a ledger that is not there; else that takes a `look`.
     """
 
     def __init__(
-        self, pipeline: dlt.Pipeline, source_pipeline: str, ledgers: Sequence[str] = (SCHEMA,)
+        self,
+        pipeline: dlt.Pipeline,
+        source_pipeline: str,
+        ledgers: Sequence[str] = (SCHEMA,),
+        *,
+        watches: bool = True,
     ) -> None:
-        self._pipeline, self._source_pipeline, self._ledgers = pipeline, source_pipeline, ledgers
+        self._pipeline, self._source_pipeline = pipeline, source_pipeline
+        self._ledgers, self._watches = ledgers, watches
         self._schemas: list[Schema] = []
 
     def take_turn(self) -> AbstractContextManager[Any]:
@@ -52,7 +59,8 @@ class Loaded:
             VbcError: it could not be asked.
         """
         with self.take_turn(), explaining():
-            self._look()
+            if self._lacks_ledger():
+                self._read_schemas()
             query = sqlglot.exp.replace_placeholders(
                 sqlglot.parse_one(write(self), read="duckdb"),
                 **{name: _plain(value) for name, value in values.items()},
@@ -69,8 +77,8 @@ class Loaded:
         Raises:
             VbcError: the destination could not be asked.
         """
-        with self.take_turn(), explaining():
-            self._look()
+        if not self._schemas:
+            self.look()
         return [table for table in tables if self.has(table)]
 
     def has(self, table: str, column: str | None = None) -> bool:
@@ -85,10 +93,22 @@ class Loaded:
         found = next(schema.tables[table]["columns"] for schema in self._schemas if table in schema.tables)
         return [name for name, column in found.items() if column.get("data_type")]
 
-    def _look(self) -> None:
-        """Find out which tables there are, again where a ledger was lacking."""
-        if not self._schemas or not all(ledger.data_table_names() for ledger in self._schemas[1:]):
-            self._schemas = [self._open(name).schema for name in (SOURCE_SCHEMA, *self._ledgers)]
+    def look(self) -> None:
+        """Find out which tables there are.
+
+        Raises:
+            VbcError: the destination could not be asked.
+        """
+        with self.take_turn(), explaining():
+            self._read_schemas()
+
+    def _lacks_ledger(self) -> bool:
+        if not self._schemas or not self._watches:
+            return not self._schemas
+        return not all(ledger.data_table_names() for ledger in self._schemas[1:])
+
+    def _read_schemas(self) -> None:
+        self._schemas = [self._open(name).schema for name in (SOURCE_SCHEMA, *self._ledgers)]
 
     def _open(self, schema: Any) -> dlt.Dataset:
         return dlt.dataset(self._pipeline.destination, self._pipeline.dataset_name, schema)

@@ -81,6 +81,5 @@ def load_tombstones(place: Destination, loaded: Loaded, rows: list[Tombstone]) -
     Raises:
         VbcError: they could not be loaded.
     """
-    if rows:
-        with hold_pipeline(place.own_pipeline, place.destination, place.dataset) as held, loaded.take_turn():
-            load_rows(held, TOMBSTONES, make_table(rows), "merge", KEY, SCHEMA)
+    with hold_pipeline(place.own_pipeline, place.destination, place.dataset) as held, loaded.take_turn():
+        load_rows(held, TOMBSTONES, make_table(rows), "merge", KEY, SCHEMA)

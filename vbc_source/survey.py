@@ -98,7 +98,7 @@ class Survey:
         self._inventory = Inventory(loaded, kind, settings.filters, settings.privacy)
         self.findings = Findings()
 
-    def run(self, places: Sequence[Place], accounts: Sequence[str]) -> Findings:
+    def run(self, places: Sequence[Place], accounts: Sequence[str] = ()) -> Findings:
         """Compare lists.
 
         Args:
@@ -146,7 +146,7 @@ class Survey:
                 known = tallies.get(place)
                 if not pages or place.is_self or (known and known[number].loaded):
                     pages.append(self._comparison.count(place, window))
-                    place = resolve_user(place, pages[0])
+                    place = resolve(place, pages[0])
             return Answer(place, pages)
         except VbcError as error:
             return error
@@ -157,7 +157,7 @@ class Survey:
         for window, page, tally in zip(self._plan.windows, answer.pages, counted, strict=False):
             root = Piece(window, page.total_items, tally.expected)
             agrees = self._settle(place, root, tally, next(iter(page.seconds), None)) and agrees
-        if place.user != SELF:
+        if not place.is_self:
             if self._plan.repair and len(self.findings.spans) > before:
                 counted = self._inventory.tally(self._plan.windows).get(place) or counted
             self._note_total(place, answer.pages[0].total_items, counted[0], agrees)
@@ -165,13 +165,16 @@ class Survey:
     def _settle(self, place: Place, root: Piece, tally: Tally, present: int | None) -> bool:
         """Find what differs in a span, and put it right if asked to; says whether both sides agree then."""
         recent = root.window == self._plan.recent
+        repair = self._plan.repair
         if self._plan.deep:
             found, whole = self._comparison.search_deep(root, place), True
         else:
             found, whole = self._comparison.search(root, place)
         if not found and whole:
             return True
-        if self._plan.repair:
+        if recent and not any(one.excess or one.returned for one in found):
+            repair = False  # the next sync brings it
+        if repair:
             left = self._repair(place, found, root.window, present)
             self._note_spans(found, recent, left)
             after = self._comparison.measure(place, root.window).surplus
@@ -198,7 +201,9 @@ class Survey:
         for id_, evidence in confirmed.items():
             told = evidence + tell_history(history.get(id_))
             rows.append(Tombstone(place.account, self._kind, place.user or "", id_, now, told))
-        load_tombstones(self._destination, self._loaded, rows)
+        if rows:
+            load_tombstones(self._destination, self._loaded, rows)
+            self._loaded.look()
         self.findings.loaded += len(missing)
         self.findings.returned += len(returned)
         self.findings.tombstoned += len(confirmed)
@@ -270,6 +275,10 @@ class Survey:
         )
 
 
-def resolve_user(place: Place, page: Page[Rows]) -> Place:
+def resolve(place: Place, page: Page[Rows]) -> Place:
     """Say whose list `self` is, where an answer tells."""
-    return Place(place.account, read_place(page.links)[1] or SELF) if place.user == SELF else place
+    account, user = read_place(page.links)
+    return Place(
+        (account or SELF) if place.account == SELF else place.account,
+        (user or SELF) if place.user == SELF else place.user,
+    )

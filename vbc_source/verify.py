@@ -7,15 +7,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from vbc_source.backlog import TABLES
 from vbc_source.current import write_view
 from vbc_source.directory import Directory
-from vbc_source.endpoints import COMPANY, ON_DEMAND, Endpoint
+from vbc_source.endpoints import COMPANY, ON_DEMAND, SELF, Endpoint
 from vbc_source.faults import Forbidden, VbcError
 from vbc_source.findings import Findings, Span, Total
 from vbc_source.gaps import Gap, find_gaps
+from vbc_source.lateness import Lateness, measure_lateness
 from vbc_source.ledger import LEDGER
 from vbc_source.ledger_tables import SCHEMA as AUDIO_SCHEMA
 from vbc_source.loaded import Loaded
@@ -54,6 +55,8 @@ class VerifyOutcome:
         left_out: types of recordings that were never loaded, and are not compared.
         without_audio: recordings whose audio is not archived; None where nothing is archived.
         gaps: spans that no run has read and proven complete.
+        lateness: how late recordings arrive; None while that is not known.
+        lookback_hours: the source's setting, to compare that with.
         requests: sent to the gateway, logins not counted.
         seconds: how long it took.
     """
@@ -74,6 +77,8 @@ class VerifyOutcome:
     left_out: list[str] = field(default_factory=list)
     without_audio: int | None = None
     gaps: list[Gap] = field(default_factory=list)
+    lateness: Lateness | None = None
+    lookback_hours: float = 0.0
     requests: int = 0
     seconds: float = 0.0
 
@@ -109,7 +114,7 @@ def verify(
         reader, directory = open_reader()
     place = Destination(pipeline, destination, dataset)
     held = open_pipeline(place.own_pipeline, destination, dataset)
-    loaded = Loaded(held, pipeline, (AUDIO_SCHEMA, SCHEMA))
+    loaded = Loaded(held, pipeline, (AUDIO_SCHEMA, SCHEMA), watches=False)
     with closing(reader.client), explaining():
         plan = make_plan(reader.settings, now, since, until, deep=deep, repair=repair)
         verification = _Verification(place, loaded, reader, directory, plan)
@@ -155,11 +160,6 @@ class _Verification:
         self.outcome = VerifyOutcome(True, whole[0].start, whole[0].end)
 
     def run(self, types: Sequence[RecordingType]) -> VerifyOutcome:
-        settings = self._reader.settings
-        state: dict[str, str] = {}
-        accounts = list(
-            dict.fromkeys(self._directory.find_account(asked, state) for asked in settings.accounts)
-        )
         there = [kind for kind in TYPES if self._loaded.find(TABLES[kind])]
         if not there:
             raise VbcError("nothing is loaded yet, so nothing can be compared: run vbc sync first")
@@ -168,25 +168,32 @@ class _Verification:
             raise VbcError(f"there is no table {TABLES[missing[0]]} in the destination: run vbc sync first")
         self.outcome.left_out = [] if types else [TABLES[kind] for kind in TYPES if kind not in there]
         for kind in wanted:
-            places = list(self._list_places(kind, accounts))
             survey = Survey(kind, ENDPOINTS[kind], self._reader, self._loaded, self._place, self._plan)
-            known = accounts if kind == "company" or settings.users is None else []
-            self._add(survey.run(places, known))
-            self._add_gaps(ENDPOINTS[kind], survey.findings)
+            findings = self._compare_users(survey) if kind == "user" else self._compare_companies(survey)
+            self._add(findings)
+            self._add_gaps(ENDPOINTS[kind], findings)
+        self.outcome.lateness = measure_lateness(self._loaded, self._plan.now)
+        self.outcome.lookback_hours = self._reader.settings.lookback / timedelta(hours=1)
         if self._loaded.find(LEDGER):
             self.outcome.without_audio = sum(total.without_audio for total in self.outcome.totals)
         return self.outcome
 
-    def _list_places(self, kind: RecordingType, accounts: Sequence[str]) -> Iterator[Place]:
-        if kind == "company":
-            yield from map(Place, accounts)
-            return
-        settings = self._reader.settings
-        for account in accounts:
-            users: Sequence[str] = settings.users or ()
-            if settings.users is None:
-                users = list(self._list_users(account))
-            yield from (Place(account, user) for user in users)
+    def _compare_companies(self, survey: Survey) -> Findings:
+        accounts = self._reader.settings.accounts
+        findings = survey.run([Place(account) for account in accounts])
+        (told,) = findings.totals if len(findings.totals) == 1 else [None]
+        if told and accounts == (SELF,) and told.account_id != SELF:
+            self._directory.learn(told.account_id)  # which saves a request
+        return findings
+
+    def _compare_users(self, survey: Survey) -> Findings:
+        settings, state = self._reader.settings, dict[str, str]()
+        found = [self._directory.find_account(asked, state) for asked in settings.accounts]
+        accounts = list(dict.fromkeys(found))
+        if settings.users is not None:
+            return survey.run([Place(account, user) for account in accounts for user in settings.users])
+        listed = [Place(account, user) for account in accounts for user in self._list_users(account)]
+        return survey.run(listed, accounts)
 
     def _list_users(self, account: str) -> Iterator[str]:
         try:

@@ -7,6 +7,7 @@ from itertools import islice
 
 from vbc_source.findings import Span, Total
 from vbc_source.gaps import Gap
+from vbc_source.lateness import Lateness
 from vbc_source.verify import VerifyOutcome
 from vbc_source.windows import format_instant
 
@@ -97,9 +98,37 @@ def _tell_rest(outcome: VerifyOutcome) -> Iterator[str]:
         yield f"{table} was never loaded, and is not compared."
     if outcome.without_audio:
         yield f"{outcome.without_audio:,} recordings have no archived audio: run vbc audio."
+    if outcome.lateness:
+        yield _tell_lateness(outcome.lateness, outcome.lookback_hours)
+    if outcome.missing:
+        yield (
+            f"What was missing, lookback_hours = {outcome.lookback_hours:g} did not bring. If it goes on so, "
+            "raise it."
+        )
     if outcome.gaps:
         yield f"Never read and proven complete ({len(outcome.gaps):,} gaps in scan_windows):"
         yield from _table(("account", "user", "resource", "from", "to"), map(_tell_gap, outcome.gaps))
+
+
+def _tell_lateness(late: Lateness, lookback_hours: float) -> str:
+    half, most, longest = (_write_time(t) for t in (late.p50_seconds, late.p99_seconds, late.max_seconds))
+    text = (
+        f"From a call's end until it is loaded: {half} (half of {late.recordings:,}), {most} (99 of 100), "
+        f"{longest} (all). {late.behind:,} arrived behind later ones"
+    )
+    if not late.behind:
+        return f"{text}."
+    enough = "is enough" if late.lookback_hours <= lookback_hours else "is TOO LITTLE"
+    return (
+        f"{text}, by {_write_time(late.max_behind_seconds)} at most, which asks for lookback_hours of "
+        f"{late.lookback_hours} or more: {lookback_hours:g} {enough}."
+    )
+
+
+def _write_time(seconds: float) -> str:
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 72 * 3600 else f"{seconds / 86400:.1f} days"
 
 
 def _tell_gap(gap: Gap) -> Sequence[str]:
