@@ -25,7 +25,7 @@ class Span:
         missing: at VBC, and not loaded.
         gone: loaded, and not at VBC.
         returned: tombstoned, and at VBC again.
-        waiting: whether all of it is so recent that the next sync reads it anyway.
+        recent: whether every sync reads it again, so that what is missing only waits for the next one.
         repaired: whether this run put it right.
     """
 
@@ -41,7 +41,7 @@ class Span:
     missing: int
     gone: int
     returned: int
-    waiting: bool
+    recent: bool
     repaired: bool = False
 
 

@@ -239,7 +239,7 @@ class Survey:
                     one.lacking - len(one.returned),
                     one.excess,
                     len(one.returned),
-                    recent and not one.excess and not one.returned,
+                    recent,
                     left is not None and not one.gone & left,
                 )
             )

@@ -209,8 +209,8 @@ class _Verification:
         outcome.totals += findings.totals
         outcome.compared += sum(total.api or 0 for total in findings.totals)
         for span in findings.spans:
-            outcome.missing += 0 if span.waiting else span.missing
-            outcome.waiting += span.missing if span.waiting else 0
+            outcome.missing += 0 if span.recent else span.missing
+            outcome.waiting += span.missing if span.recent else 0
             outcome.gone += span.gone
             outcome.returned += span.returned
         outcome.loaded += findings.loaded

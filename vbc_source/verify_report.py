@@ -31,7 +31,7 @@ def _answer(outcome: VerifyOutcome) -> str:
     span = f"from {format_instant(outcome.since)} to {format_instant(outcome.until)}"
     lists = f"{len(outcome.totals):,} list(s), {outcome.requests:,} requests, {outcome.seconds:.1f} s"
     if outcome.ok:
-        now = " now" if outcome.spans and not all(span.waiting for span in outcome.spans) else ""
+        now = " now" if outcome.spans and any(not span.recent or span.gone for span in outcome.spans) else ""
         return (
             f"Nothing is missing{now}: {outcome.compared:,} recordings at VBC {span}, all loaded ({lists})."
         )
@@ -56,10 +56,9 @@ _SPAN = ("account", "user", "type", "from", "to", "VBC", "loaded", "archived", "
 
 
 def _tell_span(span: Span) -> Sequence[str]:
-    counts = {"missing": span.missing, "gone": span.gone, "back": span.returned}
+    missing = "waiting for the next sync" if span.recent else "missing"
+    counts = {missing: span.missing, "gone": span.gone, "back": span.returned}
     told = ", ".join(f"{number:,} {what}" for what, number in counts.items() if number)
-    if span.waiting:
-        told += ": too recent to count, the next sync reads it"
     return (
         span.account_id,
         span.user_id or "-",
