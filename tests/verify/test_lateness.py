@@ -30,7 +30,7 @@ def test_runs_note_what_they_find_for_the_first_time_and_how_far_behind(prepare:
     assert stand.query(ARRIVALS) == [(3, True), (4, False), (5, False)]
     lateness = stand.verify().lateness
     assert lateness
-    assert (lateness.recordings, lateness.behind, lateness.lookback_hours) == (3, 1, 13)
+    assert (lateness.recordings, lateness.behind, lateness.lookback_hours) == (3, 1, 12)
     assert lateness.max_behind_seconds == pytest.approx(12 * 3600, abs=60)
     seconds = [timedelta(days=days).total_seconds() for days in (0.125, 1.25, 1.25)]
     assert [lateness.p50_seconds, lateness.p99_seconds, lateness.max_seconds] == pytest.approx(

@@ -78,7 +78,11 @@ def test_late_and_deleted_ones_are_found_and_repaired(prepare: Prepare) -> None:
     assert path in evidence[0]
 
 
-@pytest.mark.parametrize("habits", HABITS, ids="+".join)
+@pytest.mark.parametrize(
+    "habits",
+    [pytest.param(habits, marks=pytest.mark.slow if number else []) for number, habits in enumerate(HABITS)],
+    ids="+".join,
+)
 def test_whatever_the_gateways_habits(prepare: Prepare, habits: tuple[str, ...]) -> None:
     stand = prepare(still_gateway(recordings=300, faults=habits))
     _, gone = spoil(stand)
@@ -178,6 +182,7 @@ def test_nothing_loaded_is_said(prepare: Prepare) -> None:
         stand.verify()
 
 
+@pytest.mark.slow
 def test_a_user_who_left_is_told_and_no_failure_and_keeps_the_recordings(prepare: Prepare) -> None:
     gateway = still_gateway(users=3, user_recordings=30)
     leaver = str(gateway.users.all()[-1]["id"])
@@ -189,6 +194,7 @@ def test_a_user_who_left_is_told_and_no_failure_and_keeps_the_recordings(prepare
     assert stand.tombstones() == []
 
 
+@pytest.mark.slow
 def test_what_may_not_be_read_stops_or_is_left_out_as_the_source_is_told(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +213,7 @@ def test_what_may_not_be_read_stops_or_is_left_out_as_the_source_is_told(
     assert stand.tombstones() == []
 
 
+@pytest.mark.slow
 def test_several_accounts_each_by_itself(prepare: Prepare) -> None:
     gateway = still_gateway(recordings=40)
     other = gateway.add_account("600001", recordings=40)
@@ -222,6 +229,7 @@ def test_several_accounts_each_by_itself(prepare: Prepare) -> None:
     assert stand.query("SELECT account_id, recording_id FROM recording_tombstones") == [("600001", gone)]
 
 
+@pytest.mark.slow
 def test_only_what_the_filters_leave_is_compared_and_numbers_are_hashed(prepare: Prepare) -> None:
     gateway = still_gateway(recordings=200)
     number = str(gateway.company.all()[-10]["caller_id"])
@@ -242,6 +250,7 @@ def test_only_what_the_filters_leave_is_compared_and_numbers_are_hashed(prepare:
     assert stand.query(hashes) == [(64,)]
 
 
+@pytest.mark.slow
 def test_filters_on_what_was_hashed_extended_or_dropped(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +267,7 @@ def test_filters_on_what_was_hashed_extended_or_dropped(
         stand.verify()
 
 
+@pytest.mark.slow
 def test_gaps_between_proven_windows_are_told(prepare: Prepare) -> None:
     stand = prepare(
         still_gateway(recordings=300), "company_recordings", SOURCES__VBC__START_DATE="2025-01-01"
@@ -278,6 +288,7 @@ def test_gaps_between_proven_windows_are_told(prepare: Prepare) -> None:
     assert (outcome.ok, told) == (True, [(10, 2, 1, 3)])
 
 
+@pytest.mark.slow
 def test_a_span_that_was_never_loaded_is_found_as_a_whole_and_filled(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +306,7 @@ def test_a_span_that_was_never_loaded_is_found_as_a_whole_and_filled(
     assert stand.verify().gaps == []
 
 
+@pytest.mark.slow
 def test_since_and_until_bound_what_is_compared(prepare: Prepare) -> None:
     stand = prepare()
     stand.add_late(1, 100)
@@ -306,6 +318,7 @@ def test_since_and_until_bound_what_is_compared(prepare: Prepare) -> None:
         stand.verify(since=now + timedelta(days=1))
 
 
+@pytest.mark.slow
 def test_a_wrong_path_marks_nothing(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     stand = prepare()
     monkeypatch.setenv("SOURCES__VBC__RECORDING_API", "/t/vbc.prod/elsewhere/api")
