@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 import dlt
+from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.sql_client import SqlClientBase
 
 from vbc_source.backlog import TABLES
@@ -35,9 +36,12 @@ def write_view(pipeline: dlt.Pipeline, loaded: Loaded) -> bool:
                 client.execute_sql(f"USE {client.fully_qualified_dataset_name()}")
                 name = client.escape_column_name
             select = _write_select(client, name, tables, loaded.has(TOMBSTONES))
-            with client.begin_transaction():
-                client.execute_sql(f"DROP VIEW IF EXISTS {name(VIEW)}")
-                client.execute_sql(f"CREATE VIEW {name(VIEW)} AS {select}")
+            try:
+                client.execute_sql(f"CREATE OR REPLACE VIEW {name(VIEW)} AS {select}")
+            except DatabaseException:  # Postgres lets columns be added at the end alone
+                with client.begin_transaction():
+                    client.execute_sql(f"DROP VIEW IF EXISTS {name(VIEW)}")
+                    client.execute_sql(f"CREATE VIEW {name(VIEW)} AS {select}")
     except Exception as error:  # whatever a destination raises
         log.warning("the view %s could not be made: %s", VIEW, type(error).__name__)
         return False

@@ -66,6 +66,21 @@ def find_gaps(
                 yield Gap(place.account, endpoint.name, place.user or "", start, end)
 
 
+def find_first(loaded: Loaded) -> datetime | None:
+    """Where the history that was read begins; None where that is not known.
+
+    Raises:
+        VbcError: the destination could not be asked.
+    """
+    if not loaded.find(PROOFS):
+        return None
+    names = "'company_recordings', 'user_recordings'"
+    ((first,),) = loaded.query(
+        lambda _: f"SELECT min(window_start) AS first FROM {PROOFS} WHERE resource IN ({names})"
+    )
+    return first.astimezone(timezone.utc) if first else None
+
+
 def _read(
     loaded: Loaded, write: Write, endpoint: Endpoint, label: str, window: Window
 ) -> dict[Place, list[tuple[datetime, datetime]]]:

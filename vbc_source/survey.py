@@ -132,6 +132,8 @@ class Survey:
                     self._judge(answer, tallies)
                 done.add(answer.place)
                 failures = 0
+            except NotSubscribed:
+                raise
             except MAY_BE_ALONE as fault:
                 failures = 0 if self._is_left_out(fault) else failures + 1
                 if failures >= MOST_FAILURES or (failures and len(places) == 1):
@@ -247,8 +249,7 @@ class Survey:
     def _is_left_out(self, fault: VbcError) -> bool:
         """Whether the source, too, goes on without a list for that reason."""
         vanished = isinstance(fault, NotFound) and fault.code is None and self._endpoint.per_user
-        refused = isinstance(fault, Forbidden) and not isinstance(fault, NotSubscribed)
-        return vanished or (refused and self._reader.settings.skip_forbidden)
+        return vanished or (isinstance(fault, Forbidden) and self._reader.settings.skip_forbidden)
 
     def _note_unread(self, place: Place, fault: VbcError, tallies: Tallies) -> None:
         log.warning("%s of %s could not be compared: %s", self._endpoint.name, place, fault)

@@ -15,7 +15,7 @@ from vbc_source.directory import Directory
 from vbc_source.endpoints import COMPANY, ON_DEMAND, SELF, Endpoint
 from vbc_source.faults import Forbidden, VbcError
 from vbc_source.findings import Findings, Span, Total
-from vbc_source.gaps import Gap, find_gaps
+from vbc_source.gaps import Gap, find_first, find_gaps
 from vbc_source.lateness import Lateness, measure_lateness
 from vbc_source.ledger import LEDGER
 from vbc_source.ledger_tables import SCHEMA as AUDIO_SCHEMA
@@ -100,7 +100,7 @@ def verify(
         pipeline: name of the pipeline that loads the recordings.
         destination: where they are loaded.
         dataset: in which dataset.
-        since: oldest `start`; the source's `start_date` unless given.
+        since: oldest `start`; unless given, the source's `start_date`, or where what was read begins.
         until: newest `start`; now unless given.
         types: which recordings; those that were ever loaded unless given.
         deep: compare ids everywhere, not only where counts differ.
@@ -116,7 +116,8 @@ def verify(
     held = open_pipeline(place.own_pipeline, destination, dataset)
     loaded = Loaded(held, pipeline, (AUDIO_SCHEMA, SCHEMA), watches=False)
     with closing(reader.client), explaining():
-        plan = make_plan(reader.settings, now, since, until, deep=deep, repair=repair)
+        first = since or reader.settings.start or find_first(loaded)
+        plan = make_plan(reader.settings, now, first, until, deep=deep, repair=repair)
         verification = _Verification(place, loaded, reader, directory, plan)
         outcome = verification.run(types)
         write_view(held, loaded)
@@ -160,13 +161,14 @@ class _Verification:
         self.outcome = VerifyOutcome(True, whole[0].start, whole[0].end)
 
     def run(self, types: Sequence[RecordingType]) -> VerifyOutcome:
-        there = [kind for kind in TYPES if self._loaded.find(TABLES[kind])]
+        known = TYPES if self._reader.settings.has_user_recordings else TYPES[:1]
+        there = [kind for kind in known if self._loaded.find(TABLES[kind])]
         if not there:
             raise VbcError("nothing is loaded yet, so nothing can be compared: run vbc sync first")
         wanted = [kind for kind in TYPES if kind in (types or there)]
         if missing := [kind for kind in wanted if kind not in there]:
             raise VbcError(f"there is no table {TABLES[missing[0]]} in the destination: run vbc sync first")
-        self.outcome.left_out = [] if types else [TABLES[kind] for kind in TYPES if kind not in there]
+        self.outcome.left_out = [] if types else [TABLES[kind] for kind in known if kind not in there]
         for kind in wanted:
             survey = Survey(kind, ENDPOINTS[kind], self._reader, self._loaded, self._place, self._plan)
             findings = self._compare_users(survey) if kind == "user" else self._compare_companies(survey)

@@ -295,6 +295,8 @@ def test_a_span_that_was_never_loaded_is_found_as_a_whole_and_filled(
     gateway = still_gateway(recordings=600)
     stand = prepare(gateway, "company_recordings", SOURCES__VBC__START_DATE=ago(100)[:10])
     monkeypatch.delenv("SOURCES__VBC__START_DATE")
+    assert stand.verify().ok  # without a date of its own it begins where the load did
+    monkeypatch.setenv("SOURCES__VBC__START_DATE", ago(700)[:10])
     held = len(stand.gateway.company)
     found = stand.verify()
     assert not found.ok

@@ -23,7 +23,7 @@ TOMBSTONES = (
 def configure(url: str, **settings: str) -> dict[str, str]:
     """The environment for a gateway that is not asked again and again where it fails."""
     login = {f"SOURCES__VBC__CREDENTIALS__{name.upper()}": value for name, value in LOGIN.items()}
-    return {**login, "SOURCES__VBC__BASE_URL": url, "SOURCES__VBC__RETRY_SECONDS": "0", **settings}
+    return {**login, "SOURCES__VBC__BASE_URL": url, "SOURCES__VBC__RETRY_SECONDS": "1", **settings}
 
 
 @dataclass
