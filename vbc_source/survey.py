@@ -167,24 +167,22 @@ class Survey:
     def _settle(self, place: Place, root: Piece, tally: Tally, present: int | None) -> bool:
         """Find what differs in a span, and put it right if asked to; says whether both sides agree then."""
         recent = root.window == self._plan.recent
-        repair = self._plan.repair
         if self._plan.deep:
             found, whole = self._comparison.search_deep(root, place), True
         else:
             found, whole = self._comparison.search(root, place)
-        if not found and whole:
-            return True
-        if recent and not any(one.excess or one.returned for one in found):
-            repair = False  # the next sync brings it
-        if repair:
-            left = self._repair(place, found, root.window, present)
-            self._note_spans(found, recent, left)
-            after = self._comparison.measure(place, root.window).surplus
-            return not left and (after >= 0 if recent else after == 0)
-        self._note_spans(found, recent, None)
-        if not whole and not found:
-            self._note_spans([Difference(place, root.window, root.api, tally)], recent, None)
-        return recent and not any(one.excess or one.returned for one in found)
+        if not found:
+            if whole:
+                return True
+            found = [Difference(place, root.window, root.api, tally)]  # the counts alone are known
+        waits = recent and not any(one.excess or one.returned for one in found)
+        if waits or not self._plan.repair:
+            self._note_spans(found, recent, None)
+            return waits
+        left = self._repair(place, found, root.window, present)
+        self._note_spans(found, recent, left)
+        after = self._comparison.measure(place, root.window).surplus
+        return not left and (after >= 0 if recent else after == 0)
 
     def _repair(
         self, place: Place, found: Sequence[Difference], window: Window, present: int | None
@@ -242,7 +240,7 @@ class Survey:
                     one.excess,
                     len(one.returned),
                     recent,
-                    left is not None and not one.gone & left,
+                    bool(one.proofs) and left is not None and not one.gone & left,
                 )
             )
 

@@ -101,8 +101,8 @@ def _tell_rest(outcome: VerifyOutcome) -> Iterator[str]:
         yield _tell_lateness(outcome.lateness, outcome.lookback_hours)
     if outcome.missing:
         yield (
-            f"What was missing, lookback_hours = {outcome.lookback_hours:g} did not bring. If it goes on so, "
-            "raise it."
+            f"With lookback_hours = {outcome.lookback_hours:g} no sync brought what was missing: if there is "
+            "more every day, raise it."
         )
     if outcome.gaps:
         yield f"Never read and proven complete ({len(outcome.gaps):,} gaps in scan_windows):"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from gateway_fixtures import API, Stage, make_credentials, serve_gateways
+from loading import still_gateway
 from verifying import Prepare, oldest
 
 from vbc_source import VbcError
@@ -156,6 +157,23 @@ def test_a_list_that_lies_is_no_reason_to_mark_what_is_there(prepare: Prepare) -
     outcome = stand.verify(repair=True)
     assert (outcome.ok, outcome.gone, outcome.tombstoned, outcome.unconfirmed) == (False, 1, 0, 1)
     assert stand.tombstones() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("habit", ["arrivals", "churn"])
+def test_while_recordings_come_and_go_only_what_is_gone_is_marked(prepare: Prepare, habit: str) -> None:
+    stand = prepare(still_gateway(recordings=1000), "company_recordings", SOURCES__VBC__PAGE_SIZE="20")
+    stand.gateway.company.delete(oldest(stand.gateway, 50))
+    stand.gateway.fault(habit)
+    outcome = attempt(stand.verify)
+    stand.gateway.heal()
+    held = {int(row["id"]) for row in stand.gateway.company.all()}
+    marked = {id_ for _, _, id_ in stand.tombstones()}
+    assert not marked & held
+    if habit == "arrivals":
+        assert outcome
+        assert (outcome.ok, len(marked)) == (True, 1)
+    assert stand.verify(repair=True).ok
 
 
 @pytest.mark.slow
