@@ -15,7 +15,7 @@ LAYERS = [
     *("faults", "token_cache", "auth", "throttle", "slots", "retries", "session", "client"),
     *("windows", "privacy", "filters", "columns", "shapes", "endpoints", "settings", "cursors"),
     *("proof", "scan", "records", "children", "reader", "directory", "access", "ahead"),
-    *("lake", "tables", "histories", "listing", "duckdb_names", "source"),
+    *("lake", "tables", "arrivals", "rounds", "histories", "listing", "duckdb_names", "source"),
     *("duckdb_load", "destinations", "turns", "sync"),
     *("recording", "sound", "ledger", "journal", "bucket", "archive", "download"),
     *("ledger_tables", "loaded", "backlog", "connection", "progress"),
@@ -23,13 +23,17 @@ LAYERS = [
     *("export_job", "export_filters", "exports", "zip_download", "export_run", "via", "export_batches"),
     *("audio_run", "audio", "export_audio"),
     *("deletions", "candidates", "hold", "recording_api", "retention"),
+    *("reading", "tombstones", "filtered", "inventory", "comparison", "confirmation", "repair"),
+    *("findings", "survey", "gaps", "lateness", "current", "verify", "verify_report"),
     *("runs", "status", "prometheus"),
-    *("doctor", "demo", "options", "archive_commands", "export_commands", "status_commands", "cli"),
+    *("doctor", "demo", "options", "archive_commands", "export_commands", "status_commands"),
+    *("verify_commands", "cli"),
 ]
 PURE = {
     *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),
     *("proof", "records", "children", "recording", "sound", "ledger", "hold", "deletions"),
     *("export_job", "export_filters", "zip_file", "matching", "via"),
+    *("tombstones", "findings"),
 }
 
 

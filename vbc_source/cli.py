@@ -13,6 +13,7 @@ from vbc_source.archive_commands import audio, recordings, retention
 from vbc_source.export_commands import export
 from vbc_source.options import INSTANT_HELP, Command, pipeline_options, read_date
 from vbc_source.status_commands import status
+from vbc_source.verify_commands import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -123,5 +124,5 @@ def emulator(port: int, seed: int, recordings: int, faults: tuple[str, ...]) -> 
     emulated.serve(gateway, port=port)
 
 
-for command in (audio, export, recordings, retention, status):
+for command in (audio, export, recordings, retention, status, verify):
     main.add_command(command)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,12 +19,14 @@ import pyarrow.compute as pc
 
 from vbc_source.access import Access
 from vbc_source.ahead import Ahead, Ended
+from vbc_source.arrivals import Arrivals
 from vbc_source.columns import INSTANT
 from vbc_source.cursors import Cursors
 from vbc_source.endpoints import SELF, Endpoint
 from vbc_source.proof import Proof
 from vbc_source.reader import History, Place, Reader, Session, resolve
 from vbc_source.records import Rows, digest
+from vbc_source.rounds import Round
 from vbc_source.tables import TableMaker, write_access, write_proofs
 from vbc_source.windows import Window, format_instant
 
@@ -32,27 +34,6 @@ log = logging.getLogger(__name__)
 
 TABLE_ROWS = 20_000  # rows of several users that go to dlt together: few large tables are faster
 RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill costs no more than that
-
-
-@dataclass(slots=True)
-class Round:
-    """How far the runs have come that together read all lists once.
-
-    It counts only where the state that was saved bears its mark: a run that failed saved none.
-
-    Attributes:
-        done: lists that were read to their end.
-        reached: up to where the others were read and proven.
-        mark: of the last run that left something for the next.
-    """
-
-    done: set[Place] = field(default_factory=set)
-    reached: dict[Place, datetime] = field(default_factory=dict)
-    mark: str = ""
-
-    def recall(self, saved: str) -> tuple[set[Place], dict[Place, datetime]]:
-        """Give copies of both, empty where state does not bear the mark."""
-        return (set(self.done), dict(self.reached)) if saved and saved == self.mark else (set(), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +80,7 @@ class Run:
             metrics=self._metrics,
             now=self._now,
         )
+        self._arrivals = Arrivals(endpoint, self._cursors, self._now, self._settings.lookback, self._reached)
         self._tables = TableMaker(endpoint, dlt.current.source_schema(), self._settings.privacy)
         self._pending: list[_Batch] = []
         self._owners: dict[Place, Place] = {}  # of the rows: as whom they were asked for
@@ -248,6 +230,8 @@ class Run:
         if news:
             yield pa.concat_tables([batch.rows for batch in news], promote_options="default")
         if batches and self._endpoint.windowed:
+            if self._span is None:
+                yield from self._arrivals.write((batch.asked, batch.place, batch.rows) for batch in news)
             proofs = [(batch.place, batch.proof) for batch in batches]
             yield write_proofs(self._endpoint, proofs, self._settings.filters.label)
             self._move_cursors(batches)

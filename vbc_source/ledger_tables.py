@@ -86,14 +86,19 @@ def make_schema(columns: dict[str, pa.DataType], required: Sequence[str]) -> pa.
 
 
 def load_rows(
-    pipeline: dlt.Pipeline, name: str, table: pa.Table, disposition: Disposition, key: Sequence[str] = ()
+    pipeline: dlt.Pipeline,
+    name: str,
+    table: pa.Table,
+    disposition: Disposition,
+    key: Sequence[str] = (),
+    schema: str = SCHEMA,
 ) -> None:
     """Load rows of a ledger, after what an earlier load left pending.
 
     They have a dlt schema of their own, so that neither the source's schema nor its state is touched.
     """
 
-    @dlt.source(name=SCHEMA)
+    @dlt.source(name=schema)
     def ledgers() -> Any:
         return dlt.resource([table], name=name, primary_key=tuple(key), write_disposition=disposition)
 

@@ -122,6 +122,6 @@ class Listing:
             columns = ", ".join(map(client.escape_column_name, names))
             name = client.make_qualified_table_name(self._endpoint.name)
             account, gone = map(client.escape_column_name, ("account_id", GONE))
-            sql = f"SELECT {columns} FROM {name} WHERE {account} = %s AND {gone} IS NULL"  # noqa: S608 - names
+            sql = f"SELECT {columns} FROM {name} WHERE {account} = %s AND {gone} IS NULL"
             rows = client.execute_sql(sql, self._account)
         return [dict(zip(names, row, strict=True)) for row in rows or ()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from typing import Any
@@ -28,10 +28,20 @@ class Loaded:
         pipeline: has the destination and the dataset.
         source_pipeline: name of the pipeline that loads the source there; the two take turns where
             the destination lets in one process only.
+        ledgers: names of the ledgers' schemas.
+        watches: whether to look again for a ledger that is not there; else that takes a `look`.
     """
 
-    def __init__(self, pipeline: dlt.Pipeline, source_pipeline: str) -> None:
+    def __init__(
+        self,
+        pipeline: dlt.Pipeline,
+        source_pipeline: str,
+        ledgers: Sequence[str] = (SCHEMA,),
+        *,
+        watches: bool = True,
+    ) -> None:
         self._pipeline, self._source_pipeline = pipeline, source_pipeline
+        self._ledgers, self._watches = ledgers, watches
         self._schemas: list[Schema] = []
 
     def take_turn(self) -> AbstractContextManager[Any]:
@@ -50,8 +60,8 @@ class Loaded:
             VbcError: it could not be asked.
         """
         with self.take_turn(), explaining():
-            if not self._schemas or not self._schemas[-1].data_table_names():  # no ledger so far
-                self._schemas = [self._open(name).schema for name in (SOURCE_SCHEMA, SCHEMA)]
+            if self._lacks_ledger():
+                self._read_schemas()
             query = sqlglot.exp.replace_placeholders(
                 sqlglot.parse_one(write(self), read="duckdb"),
                 **{name: _plain(value) for name, value in values.items()},
@@ -62,12 +72,44 @@ class Loaded:
             with dataset.sql_client as client:
                 return [tuple(row) for row in client.execute_sql(text) or ()]
 
+    def find(self, *tables: str) -> list[str]:
+        """Those of some tables that are there.
+
+        Raises:
+            VbcError: the destination could not be asked.
+        """
+        if not self._schemas:
+            self.look()
+        return [table for table in tables if self.has(table)]
+
     def has(self, table: str, column: str | None = None) -> bool:
         """Whether a table, or a column of it, is there; to be asked while a query is written."""
         for schema in self._schemas:
             if table in schema.tables:
                 return column is None or column in schema.tables[table]["columns"]
         return False
+
+    def columns(self, table: str) -> list[str]:
+        """The columns of a table that is there."""
+        found = next(schema.tables[table]["columns"] for schema in self._schemas if table in schema.tables)
+        return [name for name, column in found.items() if column.get("data_type")]
+
+    def look(self) -> None:
+        """Find out which tables there are.
+
+        Raises:
+            VbcError: the destination could not be asked.
+        """
+        with self.take_turn(), explaining():
+            self._read_schemas()
+
+    def _lacks_ledger(self) -> bool:
+        if not self._schemas or not self._watches:
+            return not self._schemas
+        return not all(ledger.data_table_names() for ledger in self._schemas[1:])
+
+    def _read_schemas(self) -> None:
+        self._schemas = [self._open(name).schema for name in (SOURCE_SCHEMA, *self._ledgers)]
 
     def _open(self, schema: Any) -> dlt.Dataset:
         return dlt.dataset(self._pipeline.destination, self._pipeline.dataset_name, schema)

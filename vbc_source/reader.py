@@ -108,6 +108,20 @@ class Reader:
         page = self.client.get(path, {"page_size": 1}, read_page, what=what)
         return read_place(page.links)[0]
 
+    def count(
+        self, endpoint: Endpoint, place: Place, window: Window, stopped: Callable[[], bool]
+    ) -> Page[Rows]:
+        """Ask how many rows a span of a list has; the answer holds one of them, where there are any.
+
+        Raises:
+            GatewayFault: the gateway's last word.
+        """
+        return self._fetch(endpoint, place, stopped, window, None, 1)
+
+    def page_rows(self, endpoint: Endpoint) -> int:
+        """How many rows one answer may hold, as far as that is known."""
+        return self._habits.get(endpoint.name, Habits(self.settings.page_size)).page_size
+
     def _locate(self, endpoint: Endpoint, place: Place) -> str:
         return endpoint.locate(self.settings.recording_api, place.account, place.user)
 
@@ -117,10 +131,11 @@ class Reader:
         place: Place,
         stopped: Callable[[], bool],
         window: Window,
-        number: int,
+        number: int | None,
         size: int,
     ) -> Page[Rows]:
-        params: dict[str, str | int] = {"page": number, "page_size": size}
+        # without a number it is the first page, wherever the server begins to count
+        params: dict[str, str | int] = {**({} if number is None else {"page": number}), "page_size": size}
         if endpoint.windowed:
             span = {"start:gte": format_instant(window.start), "start:lte": format_instant(window.end)}
             params = {**self.settings.filters.params, **span, "order": "start:ASC", **params}

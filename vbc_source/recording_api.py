@@ -59,8 +59,12 @@ class RecordingApi:
             GatewayFault: the gateway's last word.
         """
         return self._client.get(
-            f"{self._path}/{recording_id}", None, _read_object, what=f"{self._title} {recording_id}"
+            self.locate(recording_id), None, _read_object, what=f"{self._title} {recording_id}"
         )
+
+    def locate(self, recording_id: int) -> str:
+        """Give the path of one recording."""
+        return f"{self._path}/{recording_id}"
 
     def delete(self, recording_id: int) -> None:
         """Delete a recording, for good.
@@ -69,7 +73,7 @@ class RecordingApi:
             NotFound: there is none of that id.
             GatewayFault: the gateway's last word.
         """
-        self._client.delete(f"{self._path}/{recording_id}", what=f"deletion of {self._title} {recording_id}")
+        self._client.delete(self.locate(recording_id), what=f"deletion of {self._title} {recording_id}")
 
 
 def _read_object(body: bytes) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from vbc_source.directory import Directory
 from vbc_source.duckdb_names import qualify_same_names
 from vbc_source.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, SELF, USERS, Endpoint
 from vbc_source.faults import Forbidden, SettingsError
-from vbc_source.histories import Round, Run
+from vbc_source.histories import Run
 from vbc_source.listing import Listing
 from vbc_source.privacy import Privacy
 from vbc_source.reader import History, Place, Reader
+from vbc_source.rounds import Round
 from vbc_source.settings import ALL, BASE_URL, RECORDING_API, Instant, Settings, check_settings
 from vbc_source.tables import split_children
 
@@ -134,7 +135,7 @@ class Resources:
         def read() -> Iterator[Any]:
             yield from Run(endpoint, self._reader, progress, self._directory.learn).read(find())
 
-        return _make_resource(endpoint, read, self._settings.privacy)
+        return make_resource(endpoint, read, self._settings.privacy)
 
     def _make_listing(self, endpoint: Endpoint) -> DltResource:
         def read() -> Iterator[Any]:
@@ -143,7 +144,7 @@ class Resources:
 
         # whoever names the users need not be subscribed to the Provisioning API
         selected = self._settings.users is None
-        return _make_resource(endpoint, read, self._settings.privacy, selected=selected)
+        return make_resource(endpoint, read, self._settings.privacy, selected=selected)
 
     def _read_listing(self, endpoint: Endpoint, account: str) -> Iterator[Any]:
         run, now = _name_run(), datetime.now(timezone.utc)
@@ -216,9 +217,10 @@ class Resources:
         return owners
 
 
-def _make_resource(
+def make_resource(
     endpoint: Endpoint, read: Callable[[], Iterator[Any]], privacy: Privacy, *, selected: bool = True
 ) -> DltResource:
+    """Make a resource of an endpoint: whatever `read` yields, with the keys and child tables that it has."""
     resource: DltResource = dlt.resource(
         read,
         name=endpoint.name,

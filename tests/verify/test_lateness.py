@@ -1,0 +1,51 @@
+"""How late recordings arrive is noted by the runs that find them, and asks for a lookback."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+from verifying import Prepare, ago
+
+from vbc_source.emulator import Gateway
+
+ARRIVALS = "SELECT recording_id, start < cursor_at FROM recording_arrivals ORDER BY 1"
+
+
+def test_runs_note_what_they_find_for_the_first_time_and_how_far_behind(prepare: Prepare) -> None:
+    until = time.time()
+    gateway = Gateway(clock=lambda: until, recordings=0)
+    gateway.company.add(id=1, start=ago(3), duration=60_000)
+    gateway.company.add(id=2, start=ago(1), duration=60_000)
+    stand = prepare(gateway, "company_recordings")
+    assert stand.verify().lateness is None  # a history that is read for the first time tells nothing
+    gateway.company.add(id=3, start=ago(1.5), end=ago(1.25))  # a long call: it ended behind others
+    gateway.company.add(id=4, start=ago(0.25), end=ago(0.125))
+    stand.sync("company_recordings")
+    gateway.company.change(2, duration=61_000)
+    gateway.company.add(id=5, start=ago(0.125), end=ago(0.0625))
+    stand.sync("company_recordings")
+    stand.sync("company_recordings")
+    assert stand.query(ARRIVALS) == [(3, True), (4, False), (5, False)]
+    lateness = stand.verify().lateness
+    assert lateness
+    assert (lateness.recordings, lateness.behind, lateness.lookback_hours) == (3, 1, 12)
+    assert lateness.max_behind_seconds == pytest.approx(12 * 3600, abs=60)
+    seconds = [timedelta(days=days).total_seconds() for days in (0.125, 1.25, 1.25)]
+    assert [lateness.p50_seconds, lateness.p99_seconds, lateness.max_seconds] == pytest.approx(
+        seconds, abs=120
+    )
+
+
+@pytest.mark.slow
+def test_users_arrivals_are_theirs_and_a_backfill_notes_none(prepare: Prepare) -> None:
+    gateway = Gateway(clock=time.time, users=2)
+    names = [str(user["id"]) for user in gateway.users.all()]
+    for name in names:
+        gateway.users.recordings(name).add(id=1, start=ago(1), duration=1000)
+    stand = prepare(gateway)
+    gateway.users.recordings(names[0]).add(id=2, start=ago(1.25), duration=1000)
+    stand.sync()
+    found = "SELECT resource, user_id, recording_id FROM recording_arrivals"
+    assert stand.query(found) == [("user_recordings", names[0], 2)]

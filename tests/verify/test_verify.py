@@ -1,0 +1,413 @@
+"""Are we missing any? Counts, ids, repairs and tombstones, against a gateway that holds, loses and gains."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from loading import environment, expected_recordings, run_vbc, still_gateway
+from verifying import Prepare, Stand, ago, oldest, script
+
+from vbc_source import VbcError
+from vbc_source.faults import Forbidden, NotFound, SettingsError
+from vbc_source.settings import Settings, check_settings
+from vbc_source.verify import make_plan
+
+HABITS = [
+    ("page-base-0", "empty-404"),
+    ("cap-7", "ignore-order"),
+    ("cap-quiet-7",),
+    ("refuse-page-size", "random-order"),
+    ("ids-as-text", "odd-times", "new-field", "no-embedded", "no-total-pages"),
+]
+
+
+def spoil(stand: Stand) -> tuple[set[int], set[int]]:
+    """Have three late recordings come and two others go."""
+    gone = {oldest(stand.gateway, 10), oldest(stand.gateway, 200)}
+    for id_ in gone:
+        stand.gateway.company.delete(id_)
+    late = {1, 2, 3}
+    for id_ in late:
+        stand.add_late(id_, 60 * id_, extensions=[700 + id_])
+    return late, gone
+
+
+def test_what_is_clean_takes_a_request_a_list_and_says_so(prepare: Prepare) -> None:
+    stand = prepare(still_gateway(recordings=300, users=3, user_recordings=30))
+    outcome = stand.verify()
+    assert (outcome.ok, outcome.spans, outcome.gaps, outcome.left_out) == (True, [], [], [])
+    assert (
+        outcome.requests == stand.requests() <= 1 + 1 + 1 + 3 * 2
+    )  # company, its last days, users, each user
+    assert {(total.recording_type, total.agrees) for total in outcome.totals} == {
+        ("company", True),
+        ("user", True),
+    }
+    assert len(outcome.totals) == 4
+
+
+def test_late_and_deleted_ones_are_found_and_repaired(prepare: Prepare) -> None:
+    stand = prepare()
+    late, gone = spoil(stand)
+    found = stand.verify()
+    assert (found.ok, found.missing, found.gone, found.loaded, found.tombstoned) == (False, 3, 2, 0, 0)
+    assert stand.tombstones() == []
+    assert not late & {row[0] for row in stand.query("SELECT id FROM company_recordings")}
+
+    done = stand.verify(repair=True)
+    assert (done.ok, done.missing, done.gone, done.loaded, done.tombstoned) == (True, 3, 2, 3, 2)
+    assert all(span.repaired for span in done.spans)
+    assert stand.tombstones() == sorted(("company", "", id_) for id_ in gone)
+    held = {row[1] for row in expected_recordings(stand.gateway)}
+    assert stand.current() == held
+    raw = stand.query("SELECT id FROM company_recordings")
+    assert {row[0] for row in raw} == held | gone  # what is gone stays in the raw tables
+    assert len(raw) == len(held | gone)
+    extensions = "SELECT extension FROM company_recordings__extensions WHERE recording_id IN (1, 2, 3)"
+    assert sorted(stand.query(extensions)) == [("701",), ("702",), ("703",)]
+    stand.gateway.clear()
+    after = stand.verify(deep=True)
+    assert (after.ok, after.spans) == (True, [])
+    (evidence,) = stand.query(f"SELECT evidence FROM recording_tombstones WHERE recording_id = {min(gone)}")
+    path = f"/accounts/549825/company_call_recordings/{min(gone)} answered HTTP 404"
+    assert path in evidence[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("habits", HABITS, ids="+".join)
+def test_whatever_the_gateways_habits(prepare: Prepare, habits: tuple[str, ...]) -> None:
+    stand = prepare(still_gateway(recordings=300, faults=habits))
+    _, gone = spoil(stand)
+    done = stand.verify(repair=True)
+    assert (done.ok, done.loaded, done.tombstoned) == (True, 3, 2)
+    assert stand.tombstones() == sorted(("company", "", id_) for id_ in gone)
+    assert stand.verify().ok
+
+
+def test_what_cancels_out_shows_to_deep_alone(prepare: Prepare) -> None:
+    stand = prepare()
+    gone = oldest(stand.gateway, 50)
+    stand.gateway.company.delete(gone)
+    stand.add_late(1)
+    assert stand.verify().ok
+    deep = stand.verify(deep=True)
+    assert (deep.ok, deep.missing, deep.gone) == (False, 1, 1)
+    done = stand.verify(deep=True, repair=True)
+    assert (done.ok, done.loaded, done.tombstoned) == (True, 1, 1)
+    assert stand.tombstones() == [("company", "", gone)]
+
+
+def test_who_comes_back_loses_the_tombstone_and_may_get_another(prepare: Prepare) -> None:
+    stand = prepare()
+    recording = next(row for row in stand.gateway.company.all() if row["id"] == oldest(stand.gateway, 50))
+    id_ = recording["id"]
+    stand.gateway.company.delete(id_)
+    assert stand.verify(repair=True).tombstoned == 1
+    assert id_ not in stand.current()
+    stand.gateway.company.add(**recording)
+    found = stand.verify()
+    assert (found.ok, found.returned) == (False, 1)
+    back = stand.verify(repair=True)
+    assert (back.ok, back.returned, back.loaded) == (True, 1, 0)
+    assert stand.tombstones() == []
+    assert id_ in stand.current()
+    history = "SELECT returned_at IS NULL, evidence LIKE '%, back at 2%' FROM recording_tombstones"
+    assert stand.query(history) == [(False, False)]
+    stand.gateway.company.delete(id_)
+    assert stand.verify(repair=True).tombstoned == 1
+    assert stand.query(history) == [(True, True)]
+    assert id_ not in stand.current()
+
+
+def test_recent_ones_wait_for_the_next_sync_but_recent_deletions_count(prepare: Prepare) -> None:
+    gateway = still_gateway(recordings=300)
+    for id_ in (1, 2, 3):
+        gateway.company.add(id=id_, start=ago(1), duration=60_000)
+    stand = prepare(gateway)
+    gateway.company.add(id=4, start=ago(0.5), duration=60_000)
+    waiting = stand.verify(repair=True)
+    assert (waiting.ok, waiting.waiting, waiting.missing, waiting.loaded) == (True, 1, 0, 0)
+    gateway.company.delete(2)
+    gateway.company.delete(3)
+    found = stand.verify()
+    assert (found.ok, found.gone, found.missing) == (False, 2, 0)
+    done = stand.verify(repair=True)
+    assert (done.ok, done.tombstoned, done.loaded) == (True, 2, 1)
+    assert stand.current() >= {1, 4}
+
+
+def test_each_users_list_is_compared_and_ids_of_two_users_may_coincide(prepare: Prepare) -> None:
+    gateway = still_gateway(users=2)
+    one, two = (gateway.users.recordings(str(user["id"])) for user in gateway.users.all())
+    names = [str(user["id"]) for user in gateway.users.all()]
+    for number in range(5):
+        for shelf in (one, two):
+            shelf.add(id=100 + number, start=ago(200 + number), duration=60_000)
+    stand = prepare(gateway)
+    one.delete(100)
+    two.add(id=900, start=ago(90), duration=60_000)
+    found = stand.verify()
+    assert {(span.user_id, span.missing, span.gone) for span in found.spans} == {
+        (names[0], 0, 1),
+        (names[1], 1, 0),
+    }
+    done = stand.verify(repair=True)
+    assert (done.ok, done.loaded, done.tombstoned) == (True, 1, 1)
+    assert stand.tombstones() == [("user", names[0], 100)]
+    current = stand.query("SELECT user_id, count(*) FROM current_recordings GROUP BY 1 ORDER BY 1")
+    assert sorted(current) == sorted([(names[0], 4), (names[1], 6)])
+
+
+def test_company_recordings_alone_are_enough(prepare: Prepare) -> None:
+    stand = prepare(still_gateway(recordings=50, users=2, user_recordings=20), "company_recordings")
+    outcome = stand.verify()
+    assert (outcome.ok, outcome.left_out) == (True, ["user_recordings"])
+    assert not [request for request in stand.gateway.requests if "/users" in request.path]
+    assert len(stand.current()) == 50
+    with pytest.raises(VbcError, match="no table user_recordings"):
+        stand.verify(types=["user"])
+
+
+def test_nothing_loaded_is_said(prepare: Prepare) -> None:
+    stand = prepare(still_gateway(), load=False)
+    with pytest.raises(VbcError, match="run vbc sync first"):
+        stand.verify()
+
+
+@pytest.mark.slow
+def test_a_user_who_left_is_told_and_no_failure_and_keeps_the_recordings(prepare: Prepare) -> None:
+    gateway = still_gateway(users=3, user_recordings=30)
+    leaver = str(gateway.users.all()[-1]["id"])
+    stand = prepare(gateway)
+    gateway.users.remove(leaver)
+    outcome = stand.verify(repair=True)
+    (left,) = [total for total in outcome.totals if total.unread]
+    assert (outcome.ok, left.user_id, left.unread, left.api) == (True, leaver, "HTTP 404", None)
+    assert stand.tombstones() == []
+
+
+@pytest.mark.slow
+def test_what_may_not_be_read_stops_or_is_left_out_as_the_source_is_told(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = still_gateway(recordings=20, users=3, user_recordings=30)
+    user = str(gateway.users.all()[-1]["id"])
+    stand = prepare(gateway)
+    gateway.users.forbid(user)
+    outcome = stand.verify(repair=True)
+    assert (outcome.ok, outcome.tombstoned) == (False, 0)
+    monkeypatch.setenv("SOURCES__VBC__ON_FORBIDDEN", "skip")
+    assert stand.verify(repair=True).ok
+    gateway.fault("no-rights*always@/company_call_recordings")
+    monkeypatch.setenv("SOURCES__VBC__ON_FORBIDDEN", "raise")
+    with pytest.raises(Forbidden):
+        stand.verify(repair=True)
+    assert stand.tombstones() == []
+
+
+@pytest.mark.slow
+def test_several_accounts_each_by_itself(prepare: Prepare) -> None:
+    gateway = still_gateway(recordings=40)
+    other = gateway.add_account("600001", recordings=40)
+    stand = prepare(gateway, SOURCES__VBC__ACCOUNT_ID='["self", "600001"]')
+    gone = int(other.company.all()[-5]["id"])
+    other.company.delete(gone)
+    done = stand.verify(repair=True)
+    assert (done.ok, done.tombstoned) == (True, 1)
+    assert [(total.account_id, total.api) for total in done.totals if total.recording_type == "company"] == [
+        ("549825", 40),
+        ("600001", 39),
+    ]
+    assert stand.query("SELECT account_id, recording_id FROM recording_tombstones") == [("600001", gone)]
+
+
+@pytest.mark.slow
+def test_only_what_the_filters_leave_is_compared_and_numbers_are_hashed(prepare: Prepare) -> None:
+    gateway = still_gateway(recordings=200)
+    number = str(gateway.company.all()[-10]["caller_id"])
+    filters = {"call_direction": "INBOUND", "duration:gte": 1000}
+    stand = prepare(
+        gateway,
+        SOURCES__VBC__FILTERS=json.dumps(filters),
+        SOURCES__VBC__PII="hash",
+        SOURCES__VBC__PII_KEY="a long text of the tests",
+    )
+    assert stand.verify(deep=True).ok
+    stand.add_late(1, call_direction="OUTBOUND")
+    assert stand.verify().ok
+    stand.add_late(2, call_direction="INBOUND", caller_id=number)
+    done = stand.verify(repair=True)
+    assert (done.ok, done.missing, done.loaded) == (True, 1, 1)
+    hashes = "SELECT DISTINCT length(caller_id) FROM company_recordings WHERE id = 2"
+    assert stand.query(hashes) == [(64,)]
+
+
+@pytest.mark.slow
+def test_filters_on_what_was_hashed_extended_or_dropped(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = still_gateway(recordings=100)
+    row = next(row for row in gateway.company.all() if row["extensions"] and row["caller_id"])
+    filters = {"caller_id": str(row["caller_id"]), "extension": str(row["extensions"][0])}
+    stand = prepare(gateway, SOURCES__VBC__PII="hash", SOURCES__VBC__PII_KEY="a long text of the tests")
+    monkeypatch.setenv("SOURCES__VBC__FILTERS", json.dumps(filters))
+    outcome = stand.verify(deep=True)
+    assert outcome.ok
+    assert outcome.compared >= 1
+    monkeypatch.setenv("SOURCES__VBC__PII", "drop")
+    with pytest.raises(SettingsError, match="caller_id was dropped"):
+        stand.verify()
+
+
+@pytest.mark.slow
+def test_gaps_between_proven_windows_are_told(prepare: Prepare) -> None:
+    stand = prepare(
+        still_gateway(recordings=300), "company_recordings", SOURCES__VBC__START_DATE="2025-01-01"
+    )
+    assert stand.verify().gaps == []
+    with stand.pipeline.sql_client() as client:
+        client.execute_sql(
+            "UPDATE scan_windows SET window_start = TIMESTAMPTZ '2025-03-01 00:00:00+00' "
+            "WHERE window_start = TIMESTAMPTZ '2025-01-01 00:00:00+00'"
+        )
+        client.execute_sql(
+            "INSERT INTO scan_windows (account_id, resource, window_start, window_end, scanned_at) VALUES "
+            "('549825', 'company_recordings', '2025-01-01', '2025-01-31 23:59:59+00', now()), "
+            "('549825', 'company_recordings', '2025-02-01', '2025-02-10', now())"
+        )
+    outcome = stand.verify()
+    told = [(gap.start.day, gap.start.month, gap.end.day, gap.end.month) for gap in outcome.gaps]
+    assert (outcome.ok, told) == (True, [(10, 2, 1, 3)])
+
+
+@pytest.mark.slow
+def test_a_span_that_was_never_loaded_is_found_as_a_whole_and_filled(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = still_gateway(recordings=600)
+    stand = prepare(gateway, "company_recordings", SOURCES__VBC__START_DATE=ago(100)[:10])
+    monkeypatch.delenv("SOURCES__VBC__START_DATE")
+    assert stand.verify().ok  # without a date of its own it begins where the load did
+    monkeypatch.setenv("SOURCES__VBC__START_DATE", ago(700)[:10])
+    held = len(stand.gateway.company)
+    found = stand.verify()
+    assert not found.ok
+    assert found.missing == held - stand.query("SELECT count(*) FROM company_recordings")[0][0]
+    assert found.gaps
+    done = stand.verify(repair=True)
+    assert (done.ok, done.loaded) == (True, found.missing)
+    assert stand.query("SELECT count(*), count(DISTINCT id) FROM company_recordings") == [(held, held)]
+    assert stand.verify().gaps == []
+
+
+@pytest.mark.slow
+def test_since_and_until_bound_what_is_compared(prepare: Prepare) -> None:
+    stand = prepare()
+    stand.add_late(1, 100)
+    now = datetime.now(timezone.utc)
+    assert stand.verify(since=now - timedelta(days=90)).ok
+    assert stand.verify(until=now - timedelta(days=110)).ok
+    assert stand.verify(since=now - timedelta(days=110), until=now - timedelta(days=90)).missing == 1
+    with pytest.raises(VbcError, match="nothing to compare"):
+        stand.verify(since=now + timedelta(days=1))
+
+
+@pytest.mark.slow
+def test_a_wrong_path_marks_nothing(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = prepare()
+    monkeypatch.setenv("SOURCES__VBC__RECORDING_API", "/t/vbc.prod/elsewhere/api")
+    with pytest.raises(NotFound):
+        stand.verify(repair=True)
+    assert stand.tombstones() == []
+
+
+def make_settings() -> Settings:
+    return check_settings(
+        recording_api="/api",
+        account_id="self",
+        user_ids="all",
+        start_date="2025-01-01",
+        end_date=None,
+        lookback_hours=48,
+        page_size=1000,
+        max_concurrency=8,
+        requests_per_minute=None,
+        on_forbidden="raise",
+        rows_per_run=None,
+        allow_external_schedulers=False,
+        filters={"start:gte": "2025-02-01"},
+        pii="keep",
+        pii_key=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "expected"),
+    [
+        (None, None, ["2025-02-01/2025-05-30", "2025-05-30/2025-06-01"]),
+        ("2025-05-31", None, ["2025-05-31/2025-06-01"]),
+        ("2025-03-01", "2025-04-01", ["2025-03-01/2025-04-01"]),
+    ],
+)
+def test_what_every_sync_reads_again_is_compared_apart(
+    since: str | None, until: str | None, expected: list[str]
+) -> None:
+    now = datetime(2025, 6, 1, tzinfo=timezone.utc)
+    bounds = [
+        datetime.fromisoformat(text).replace(tzinfo=timezone.utc) if text else None for text in (since, until)
+    ]
+    plan = make_plan(make_settings(), now, *bounds)
+    told = [f"{window.start:%Y-%m-%d}/{window.end:%Y-%m-%d}" for window in plan.windows]
+    assert told == expected
+    assert (plan.recent is None) == (until is not None)
+
+
+@pytest.mark.slow
+def test_a_new_column_of_the_tables_comes_to_the_view(prepare: Prepare) -> None:
+    stand = prepare(still_gateway(recordings=20), "company_recordings")
+    assert stand.verify().ok
+    stand.gateway.company.add(id=7, start=ago(0.5), duration=1000, sentiment="good")
+    stand.sync("company_recordings")  # the view is no obstacle
+    assert stand.verify().ok
+    assert stand.query("SELECT id FROM current_recordings WHERE sentiment = 'good'") == [(7,)]
+
+
+@pytest.mark.slow
+def test_bounds_in_the_wrong_order_are_wrong_usage(own_folder: Path) -> None:
+    done = run_vbc(own_folder, "", "verify", "--since", "2026-01-01", "--until", "2025-01-01")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--since is after --until" in done.stderr
+
+
+def test_the_command_and_the_script_tell_by_their_exit_status(prepare: Prepare, own_folder: Path) -> None:
+    stand = prepare(still_gateway(recordings=50))
+    gone = oldest(stand.gateway, 5)
+    stand.gateway.company.delete(gone)
+
+    def run(*options: str) -> tuple[int, dict[str, object], str]:
+        done = run_vbc(own_folder, stand.url, "verify", *options, "--json")
+        return done.returncode, json.loads((done.stdout or "{}").splitlines()[-1]), done.stdout
+
+    code, result, text = run()
+    assert (code, result["ok"], result["gone"]) == (1, False, 1)
+    assert text.startswith("DIFFERS: 1 gone at VBC; 49 at VBC from ")
+    repaired = subprocess.run(
+        [sys.executable, script("vbc_verify_pipeline.py")],
+        cwd=own_folder,
+        env=environment(
+            stand.url, own_folder, DESTINATION__DUCKDB__CREDENTIALS=str(own_folder / "vbc.duckdb")
+        ),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert repaired.stdout.startswith("Nothing is missing now: 49 recordings at VBC from ")
+    code, result, text = run("--recording-type", "company", "--deep")
+    assert (code, result["ok"], result["spans"]) == (0, True, [])
+    assert "549825   -     company   49      50         0           1  equal" in text
