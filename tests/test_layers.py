@@ -13,21 +13,22 @@ PACKAGE = Path(vbc_source.__file__).parent
 # in the order of the flow: a module imports from those before it, and from nothing behind it
 LAYERS = [
     *("faults", "token_cache", "auth", "throttle", "slots", "retries", "session", "client"),
-    *("windows", "privacy", "filters", "columns", "shapes", "endpoints", "settings", "cursors"),
+    *("windows", "privacy", "filters", "columns", "shapes", "endpoints", "settings", "cursors", "coverage"),
     *("proof", "scan", "records", "children", "reader", "directory", "access", "ahead"),
-    *("tables", "histories", "listing", "duckdb_names", "source", "sync"),
+    *("tables", "histories", "listing", "duckdb_names", "source", "database", "sync"),
     *("recording", "sound", "ledger", "journal", "bucket", "archive", "download"),
     *("ledger_tables", "loaded", "backlog", "connection", "progress"),
+    *("proven", "window_load", "window_workers", "backfill"),
     *("zip_file", "matching", "catalog", "folders", "receipts"),
     *("export_job", "export_filters", "exports", "zip_download", "export_run", "via", "export_batches"),
     *("audio_run", "audio", "export_audio"),
     *("deletions", "candidates", "hold", "recording_api", "retention"),
-    *("doctor", "demo", "options", "archive_commands", "export_commands", "cli"),
+    *("doctor", "demo", "options", "archive_commands", "backfill_commands", "export_commands", "cli"),
 ]
 PURE = {
     *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),
     *("proof", "records", "children", "recording", "sound", "ledger", "hold", "deletions"),
-    *("export_job", "export_filters", "zip_file", "matching", "via"),
+    *("export_job", "export_filters", "zip_file", "matching", "via", "coverage"),
 }
 
 

@@ -23,6 +23,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.extract import DltSource
 from filelock import FileLock, Timeout
 
+from vbc_source.database import hold_database
 from vbc_source.faults import SettingsError, VbcError
 from vbc_source.source import vbc_source
 
@@ -132,14 +133,14 @@ def _settle(pipeline: dlt.Pipeline, place: str) -> dlt.Pipeline:
 
 
 def open_source(
-    start_date: datetime | None, end_date: datetime | None, resources: Sequence[str] = ()
+    start_date: datetime | None, end_date: datetime | None, resources: Sequence[str] = (), **settings: Any
 ) -> DltSource:
     """Make the source from configuration; the arguments override it where given.
 
     Raises:
         VbcError: a setting is missing or malformed; the message names it.
     """
-    given = {"start_date": start_date, "end_date": end_date}
+    given = {"start_date": start_date, "end_date": end_date, **settings}
     if not dlt.config.get("sources.vbc.rows_per_run"):
         given["rows_per_run"] = ROWS_PER_RUN
     with explaining():
@@ -150,12 +151,13 @@ def open_source(
     return source.with_resources(*resources) if resources else source
 
 
-def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
+def run_sync(pipeline: dlt.Pipeline, source: DltSource, window: str = "") -> Outcome:
     """Load pending packages of an earlier run, then what is new, in runs of bounded size.
 
     Args:
         pipeline: where to load.
         source: what to read; it knows between its runs which lists it has come to.
+        window: which window of a backfill this is; empty for a run of another kind.
 
     Raises:
         VbcError: what stopped it, in words for the person who can act.
@@ -166,15 +168,18 @@ def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
     _give_memory_back()
     with explaining():
         pipeline.sync_destination()
+        if not pipeline.default_schema_name:
+            _continue_schema(pipeline, source)
         pending = len(pipeline.list_extracted_load_packages()) + len(pipeline.list_normalized_load_packages())
         if pending:
-            pipeline.run()
+            with hold_database(pipeline, window):
+                pipeline.run()
         unfinished = list(source.selected_resources)
         while unfinished:
             counts = _count(pipeline.extract(source.with_resources(*unfinished)))
             _trim()
             pipeline.normalize()
-            with _hold_database(pipeline):
+            with hold_database(pipeline, window):
                 pipeline.load()
             _trim()
             found += counts.values()
@@ -189,6 +194,13 @@ def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
         finished_earlier=pending,
         seconds=time.monotonic() - began,
     )
+
+
+def _continue_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
+    """Have a source know the columns that others, such as windows of a backfill, have loaded."""
+    stored = dlt.dataset(pipeline.destination, pipeline.dataset_name, source.schema.name).schema
+    if stored.data_table_names():
+        source.schema = stored
 
 
 def _sum(found: Sequence[dict[str, Any]], name: str) -> int:
@@ -228,16 +240,6 @@ def _give_memory_back() -> None:
     with suppress(OSError, AttributeError):  # elsewhere than on glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 256 * 1024)
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
-
-
-@contextmanager
-def _hold_database(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """Keep a DuckDB file open for a load: else each of dlt's clients writes all of it out at its end."""
-    if pipeline.destination.destination_name != "duckdb":
-        yield
-        return
-    with pipeline.sql_client():
-        yield
 
 
 def _trim() -> None:
