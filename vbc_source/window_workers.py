@@ -108,10 +108,10 @@ def _work_off(todo: deque[tuple[Task, int]], crew: Sequence[_Worker]) -> Iterato
             if not isinstance(answer, Exception):
                 yield answer
             elif task is not None:
-                todo.append(_try_again(task, attempt, answer))
+                todo.append(try_again(task, attempt, answer))
 
 
-def _try_again(task: Task, attempt: int, error: Exception) -> tuple[Task, int]:
+def try_again(task: Task, attempt: int, error: Exception) -> tuple[Task, int]:
     """Put a window back.
 
     Raises:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 PIPELINE = os.environ.get("VBC_PIPELINE", "vbc")
 DESTINATION = os.environ.get("VBC_DESTINATION", "postgres")
 DATASET = os.environ.get("VBC_DATASET", "vbc")
-WORKERS = int(os.environ.get("VBC_BACKFILL_WORKERS", "8"))  # windows at once; they share the budget of requests
+WORKERS = int(
+    os.environ.get("VBC_BACKFILL_WORKERS", "8")
+)  # windows at once; they share the budget of requests
 
 EXTRA = ("client_id", "client_secret", "refresh_token", "access_token")
 
@@ -57,7 +59,9 @@ def read_connections() -> dict[str, str]:
         pass
     try:
         address = Connection.get("vbc_destination").get_uri()
-        found[f"DESTINATION__{DESTINATION.upper()}__CREDENTIALS"] = address.replace("postgres:", "postgresql:", 1)
+        found[f"DESTINATION__{DESTINATION.upper()}__CREDENTIALS"] = address.replace(
+            "postgres:", "postgresql:", 1
+        )
     except AirflowNotFoundException:
         pass
     return {name: value for name, value in found.items() if value}

@@ -31,8 +31,8 @@ def checksum(warehouse: str, dataset: str) -> dict[str, tuple[Any, ...]]:
             )
         ]
         (found[table],) = execute(
-            f"SELECT count(*), md5(string_agg(row({', '.join(columns)})::text, ';' ORDER BY {', '.join(key)})) "
-            f'FROM "{dataset}"."{table}"',
+            f"SELECT count(*), md5(string_agg(row({', '.join(columns)})::text, ';' "
+            f'ORDER BY {", ".join(key)})) FROM "{dataset}"."{table}"',
             warehouse,
         )
     return found

@@ -1,4 +1,4 @@
-"""An Airflow home and database of this run's own, and an emulated gateway that stays while tests change it."""
+"""An Airflow home and database of this run's own, and an emulated gateway that tests exchange."""
 
 from __future__ import annotations
 

@@ -54,13 +54,26 @@ class Components:
         return process
 
     def stop(self) -> None:
-        """Ask each group to end, the youngest first, and then insist."""
+        """Ask each to end, the youngest first, and then insist, with all of its session."""
         for process in reversed(self._processes):
             for sign, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, sign)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(seconds)
+            for pid in _session(process.pid):  # tasks at work are groups of their own
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rsplit(")", 1)[1].split()[3]) == leader:
+                found.append(int(stat.parent.name))
+    return found
 
 
 class Stack:
