@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -146,6 +147,18 @@ def run_stack(
         yield stack
     finally:
         components.stop()
+
+
+def dlt_settings(environment: dict[str, str]) -> dict[str, str]:
+    """What the connections say, as dlt's own settings."""
+    vbc = json.loads(environment["AIRFLOW_CONN_VBC"])
+    login = {**vbc["extra"], "username": vbc["login"], "password": vbc["password"]}
+    url = login.pop("base_url")
+    return {
+        **{f"SOURCES__VBC__CREDENTIALS__{name.upper()}": value for name, value in login.items()},
+        "SOURCES__VBC__BASE_URL": url,
+        "DESTINATION__POSTGRES__CREDENTIALS": environment["AIRFLOW_CONN_VBC_DESTINATION"],
+    }
 
 
 def redis_server() -> str | None:

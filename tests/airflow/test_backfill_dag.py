@@ -14,7 +14,7 @@ import pytest
 from checksums import checksum
 from conftest import execute
 from gateway_fixtures import Stage
-from stack import BIN, Stack, wait_until
+from stack import BIN, Stack, dlt_settings, wait_until
 
 START, END, DAYS = "2024-06-01", "2026-05-31", 92  # two years in eight windows
 SPAN = {"start_date": START, "end_date": END, "window_days": DAYS}
@@ -39,25 +39,10 @@ def two_years(stage: Stage, recordings: int, seed: int = 1) -> Any:
 
 def load_in_sequence(environment: dict[str, str], dataset: str, folder: Path) -> None:
     """Load the same span at once, by one process, as `vbc sync` does."""
-    connection = environment["AIRFLOW_CONN_VBC_DESTINATION"]
-    import json
-
-    vbc = json.loads(environment["AIRFLOW_CONN_VBC"])
-    login = {**vbc["extra"], "username": vbc["login"], "password": vbc["password"]}
-    given = {
-        f"SOURCES__VBC__CREDENTIALS__{name.upper()}": value
-        for name, value in login.items()
-        if name != "base_url"
-    }
     arguments = ("--start-date", START, "--end-date", END, "--destination", "postgres", "--dataset", dataset)
     subprocess.run(
         [BIN / "vbc", "sync", *arguments, "--pipeline", "sequential"],
-        env={
-            **environment,
-            **given,
-            "SOURCES__VBC__BASE_URL": login["base_url"],
-            "DESTINATION__POSTGRES__CREDENTIALS": connection,
-        },
+        env={**environment, **dlt_settings(environment)},
         cwd=folder,
         check=True,
         timeout=240,
