@@ -25,7 +25,7 @@ from vbc_source.backfill import Done, Target, Task, backfill, finish, plan
 from vbc_source.database import find_kind, hold_database
 from vbc_source.emulator import Gateway
 from vbc_source.faults import SettingsError, VbcError
-from vbc_source.sync import open_pipeline
+from vbc_source.sync import hold_pipeline, open_pipeline, open_source, run_sync
 from vbc_source.window_load import divide, limit
 from vbc_source.window_workers import load_windows, try_again
 from vbc_source.windows import read_instant
@@ -33,6 +33,7 @@ from vbc_source.windows import read_instant
 POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/test"
 UNTIL = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SPAN = ("--start-date", "2025-01-01", "--end-date", "2025-12-31T23:59:59")
+DAYS = (read_instant(SPAN[1]), read_instant(SPAN[3]))
 
 Serve = Callable[[Gateway], str]
 
@@ -94,14 +95,20 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
         monkeypatch.setenv("SOURCES__VBC__BASE_URL", url)
         target = Target("vbc", "postgres", dataset) if dataset else Target()
         said: list[str] = []
-        first, last = map(read_instant, (SPAN[1], SPAN[3]))
-        tally = backfill(target, first, last, days, workers=workers, resources=resources, tell=said.append)
+        tally = backfill(target, *DAYS, days, workers=workers, resources=resources, tell=said.append)
         return Ran(tally["windows"], tally["rows"], said)
 
     return run
 
 
 Run = Callable[..., Ran]
+
+
+def load_at_once(dataset: str, *span: datetime) -> str:
+    """Load a span as `vbc sync` does, with the settings of this process."""
+    with hold_pipeline(dataset, "postgres", dataset) as pipeline:
+        run_sync(pipeline, open_source(*(*span, None)[:2]))
+    return dataset
 
 
 def lists_asked(gateway: Gateway) -> int:
@@ -157,8 +164,7 @@ def test_duckdb_gets_one_loader_and_a_second_run_loads_only_what_is_left(
     second = run(url, 183)
     assert (second.windows, lists_asked(there)) == (1, before + 1)
     # cut in another way, proven all the same
-    first_day, last_day = map(read_instant, (SPAN[1], SPAN[3]))
-    assert plan(Target(), first_day, last_day, 90, list(first.rows)) == []
+    assert plan(Target(), *DAYS, 90, list(first.rows)) == []
     with duckdb.connect(str(own_folder / "vbc.duckdb")) as database:
         rows = database.execute("SELECT id FROM vbc.vbc.company_recordings ORDER BY id").fetchall()
         assert [id_ for (id_,) in rows] == expected
@@ -168,7 +174,7 @@ def test_duckdb_gets_one_loader_and_a_second_run_loads_only_what_is_left(
 
 @needs_postgres
 def test_postgres_takes_windows_side_by_side_and_they_equal_one_load(
-    serve: Serve, own_folder: Path, dataset: str
+    serve: Serve, own_folder: Path, run: Run, dataset: str
 ) -> None:
     url = serve(gateway(recordings=600, users=2, user_recordings=60))
     given = {"DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}
@@ -177,10 +183,8 @@ def test_postgres_takes_windows_side_by_side_and_they_equal_one_load(
     assert process.returncode == 0, process.stderr
     assert "2 at once" in process.stdout
     assert json.loads(process.stdout.splitlines()[-1])["windows"] == 4
-    whole = f"{dataset}_whole"
-    process = run_vbc(own_folder, url, "sync", *SPAN, *into(whole), "--pipeline", "whole", **given)
-    assert process.returncode == 0, process.stderr
-    assert checksum(dataset) == checksum(whole)
+    assert run(url, 100, dataset).windows == 0  # all of it is proven
+    assert checksum(dataset) == checksum(load_at_once(f"{dataset}_whole", *DAYS))
     left = ask(f"SELECT count(*) FROM pg_namespace WHERE nspname LIKE '{dataset}_stg%'")
     assert left == [(0,)]
 
@@ -192,11 +196,9 @@ def test_a_sync_goes_on_from_the_tables_of_a_backfill(
     """It knows the columns that the backfill brought, those among them that the API has added."""
     there = gateway(recordings=50)
     there.company.add(id=7, start="2025-03-01T00:00:00+0000", mood="calm")
-    url, given = serve(there), {"DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}
-    run(url, 200, dataset)
+    run(serve(there), 200, dataset)
     there.company.add(id=8, start="2025-07-03T00:00:00+0000", mood=5)
-    process = run_vbc(own_folder, url, "sync", *into(dataset), "--start-date", "2025-01-01", **given)
-    assert process.returncode == 0, process.stderr
+    load_at_once(dataset, DAYS[0])
     assert ask(f"SELECT id, mood FROM {dataset}.company_recordings WHERE id IN (7, 8) ORDER BY 1") == [
         (7, "calm"),
         (8, "5"),
