@@ -16,12 +16,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import dlt
 import duckdb
 import psycopg2
 import pytest
 from loading import LOGIN, environment, expected_recordings, run_vbc, vbc
 
-from vbc_source.backfill import Done, Target, Task, backfill, finish, plan
+from vbc_source.backfill import Done, Target, Task, backfill, finish, load_window, plan, prepare
 from vbc_source.database import find_kind, hold_database
 from vbc_source.emulator import Gateway
 from vbc_source.faults import SettingsError, VbcError
@@ -203,6 +204,44 @@ def test_a_sync_goes_on_from_the_tables_of_a_backfill(
         (7, "calm"),
         (8, "5"),
     ]
+
+
+def test_a_window_is_left_for_a_user_who_is_new_but_not_for_one_who_may_not_be_read(
+    serve: Serve, own_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__VBC__ON_FORBIDDEN", "skip")
+    there = gateway(recordings=20, users=2, user_recordings=20)
+    there.users.add(id=5, recordings=20, days=300)
+    there.users.forbid(5)
+    url = serve(there)
+    assert run(url, 400).windows == 1
+    assert run(url, 400).windows == 0
+    there.users.add(id=6, recordings=20, days=300)
+    prepare(Target(), DAYS[1])
+    (task,) = plan(Target(), *DAYS, 400, ["company_recordings", "user_recordings"])
+    assert task["resources"] == ["user_recordings"]
+    assert load_window(Target(), task)["rows"]["user_recordings"] > 0
+    assert run(url, 400).windows == 0
+
+
+@pytest.mark.slow
+def test_a_lake_takes_windows_side_by_side_and_none_twice(
+    serve: Serve, own_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(own_folder / "lake"))
+    there = gateway(recordings=300)
+    url, lake = serve(there), Target("vbc", "filesystem", "vbc")
+    expected = [row[1] for row in expected_recordings(there) if row[9].year == 2025]
+    run(url, 400)  # has the settings set
+    left = plan(lake, *DAYS, 100, prepare(lake, DAYS[1]))
+    done = list(load_windows(lake, left, 2))
+    assert len(done) == 4
+    assert finish(lake, done)["rows"]["company_recordings"] == len(expected)
+    # a task that is cleared appends nothing again
+    assert [load_window(lake, task)["requests"] for task in left] == [0, 0, 0, 0]
+    files = dlt.dataset(dlt.destinations.filesystem(str(own_folder / "lake")), "vbc", "vbc")
+    rows = files.query("SELECT id FROM company_recordings ORDER BY id").fetchall()
+    assert [id_ for (id_,) in rows] == expected
 
 
 @needs_postgres

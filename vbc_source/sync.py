@@ -235,7 +235,8 @@ def _keep_pandas_out() -> None:
 
 def _give_memory_back() -> None:
     """Have freed pages returned to the system: the allocators' defaults keep a third more."""
-    gc.freeze()  # what was imported stays: looking through it again and again takes time
+    if not gc.get_freeze_count():
+        gc.freeze()  # what was imported stays: looking through it again and again takes time
     pa.set_memory_pool(pa.system_memory_pool())
     with suppress(OSError, AttributeError):  # elsewhere than on glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 256 * 1024)
