@@ -80,8 +80,8 @@ def test_the_backfill_maps_windows_between_a_plan_and_a_count() -> None:
 
 def test_airflow_finds_every_dag_and_no_error(environment: dict[str, str]) -> None:
     script = (
-        "import json; from airflow.dag_processing.dagbag import DagBag; "
-        f"bag = DagBag({str(DAGS)!r}); "
+        "import json, pathlib; from airflow.dag_processing.dagbag import BundleDagBag; "
+        f"bag = BundleDagBag({str(DAGS)!r}, bundle_path=pathlib.Path({str(DAGS)!r}), bundle_name='dags'); "
         "print(json.dumps([sorted(bag.dags), bag.import_errors]))"
     )
     process = subprocess.run(

@@ -72,7 +72,7 @@ def test_the_dag_runs_by_itself(
     assert execute("SELECT count(*) FROM vbc._dlt_loads WHERE status = 0", warehouse) == [(1,)]
 
 
-def test_audio_is_archived_and_verified_once_it_is_loaded(
+def test_audio_is_archived_once_it_is_loaded(
     environment: dict[str, str], stage: Stage, warehouse: str, dataset: str, tmp_path: Path
 ) -> None:
     gateway = stage.start(recordings=20)
@@ -81,9 +81,25 @@ def test_audio_is_archived_and_verified_once_it_is_loaded(
     run_dag(environment, "vbc_audio")
     files = [path for path in (tmp_path / "bucket").rglob("*") if path.suffix in (".mp3", ".wav")]
     assert len(files) == len(gateway.company)
+
+
+def test_a_command_that_fails_fails_its_task(environment: dict[str, str], dataset: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        run_dag(environment, "vbc_audio")  # nothing says where the files should go
+
+
+def test_verification_fails_while_something_differs(
+    environment: dict[str, str], stage: Stage, warehouse: str, dataset: str
+) -> None:
     if subprocess.run([BIN / "vbc", "verify", "--help"], capture_output=True, check=False).returncode:
         pytest.skip("vbc verify is not there yet")
+    gateway = stage.start(recordings=20, days=200)
+    run_dag(environment, "vbc_incremental")
     run_dag(environment, "vbc_verify")
+    start = datetime.now(timezone.utc) - timedelta(days=100)
+    gateway.company.add(start=start.strftime("%Y-%m-%dT%H:%M:%S+0000"))
+    with pytest.raises(subprocess.CalledProcessError):
+        run_dag(environment, "vbc_verify")
 
 
 def test_twenty_runs_while_recordings_arrive_late_lose_and_double_nothing(
