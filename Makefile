@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+AIRFLOW := .venv-airflow
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all bench lint clean
+.PHONY: help demo test test-slow test-all test-airflow bench lint clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## load an invented call centre into vbc.duckdb; again: load what has arrived since
 	$(BIN)/vbc demo
@@ -20,6 +21,9 @@ test-slow: $(VENV)/.dev ## the tests that are large: hundreds of thousands of re
 test-all: $(VENV)/.dev ## all tests, in every destination; wants PostgreSQL, as .ci/services starts it
 	$(BIN)/python -m pytest -m ""
 
+test-airflow: $(AIRFLOW)/.ready ## the DAGs in a real Airflow with PostgreSQL and Redis, in an environment of its own
+	$(AIRFLOW)/bin/python -m pytest -c tests/airflow/pytest.ini tests/airflow
+
 bench: $(VENV)/.dev ## measure against other ways to load the same, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
 
@@ -29,7 +33,7 @@ lint: $(VENV)/.dev ## form, lint and types
 	$(BIN)/mypy
 
 clean: ## remove what was set up and loaded here
-	rm -rf $(VENV) vbc.duckdb vbc.duckdb.wal
+	rm -rf $(VENV) $(AIRFLOW) vbc.duckdb vbc.duckdb.wal
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.11")'
@@ -43,3 +47,9 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]' --group dev
 	touch $@ $(VENV)/.demo
+
+$(AIRFLOW)/.ready: pipelines/airflow/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(AIRFLOW)
+	$(AIRFLOW)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	$(AIRFLOW)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@

@@ -13,12 +13,13 @@ PACKAGE = Path(vbc_source.__file__).parent
 # in the order of the flow: a module imports from those before it, and from nothing behind it
 LAYERS = [
     *("faults", "token_cache", "auth", "throttle", "slots", "retries", "session", "client"),
-    *("windows", "privacy", "filters", "columns", "shapes", "endpoints", "settings", "cursors"),
+    *("windows", "privacy", "filters", "columns", "shapes", "endpoints", "settings", "cursors", "coverage"),
     *("proof", "scan", "records", "children", "reader", "directory", "access", "ahead"),
     *("lake", "tables", "arrivals", "rounds", "histories", "listing", "duckdb_names", "source"),
-    *("duckdb_load", "destinations", "turns", "sync"),
+    *("database", "duckdb_load", "destinations", "turns", "sync"),
     *("recording", "sound", "ledger", "journal", "bucket", "archive", "download"),
     *("ledger_tables", "loaded", "backlog", "connection", "progress"),
+    *("proven", "window_load", "window_workers", "backfill"),
     *("zip_file", "matching", "catalog", "folders", "receipts"),
     *("export_job", "export_filters", "exports", "zip_download", "export_run", "via", "export_batches"),
     *("audio_run", "audio", "export_audio"),
@@ -26,13 +27,13 @@ LAYERS = [
     *("reading", "tombstones", "filtered", "inventory", "comparison", "confirmation", "repair"),
     *("findings", "survey", "gaps", "lateness", "current", "verify", "verify_report"),
     *("runs", "status", "prometheus"),
-    *("doctor", "demo", "options", "archive_commands", "export_commands", "status_commands"),
-    *("verify_commands", "cli"),
+    *("doctor", "demo", "options", "archive_commands", "backfill_commands", "export_commands"),
+    *("status_commands", "verify_commands", "cli"),
 ]
 PURE = {
     *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),
     *("proof", "records", "children", "recording", "sound", "ledger", "hold", "deletions"),
-    *("export_job", "export_filters", "zip_file", "matching", "via"),
+    *("export_job", "export_filters", "zip_file", "matching", "via", "coverage"),
     *("tombstones", "findings"),
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from vbc_source.archive_commands import audio, recordings, retention
+from vbc_source.backfill_commands import backfill
 from vbc_source.export_commands import export
 from vbc_source.options import INSTANT_HELP, Command, pipeline_options, read_date
 from vbc_source.status_commands import status
@@ -124,5 +125,5 @@ def emulator(port: int, seed: int, recordings: int, faults: tuple[str, ...]) -> 
     emulated.serve(gateway, port=port)
 
 
-for command in (audio, export, recordings, retention, status, verify):
+for command in (audio, backfill, export, recordings, retention, status, verify):
     main.add_command(command)

@@ -19,6 +19,8 @@ from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
+from vbc_source.database import find_kind
+
 
 @contextmanager
 def loading_fast(pipeline: dlt.Pipeline) -> Iterator[None]:
@@ -26,7 +28,7 @@ def loading_fast(pipeline: dlt.Pipeline) -> Iterator[None]:
 
     Without an open connection each of dlt's clients writes all of the database out at its end.
     """
-    if pipeline.destination.destination_name != "duckdb":
+    if find_kind(pipeline) != "duckdb":
         yield
         return
     usual: Any = DuckDbClient.create_load_job

@@ -11,6 +11,7 @@ import dlt
 import sqlglot
 from dlt.common.schema import Schema
 
+from vbc_source.database import find_kind
 from vbc_source.ledger_tables import SCHEMA
 from vbc_source.sync import explaining
 from vbc_source.turns import take_turns
@@ -27,7 +28,7 @@ class Loaded:
     Args:
         pipeline: has the destination and the dataset.
         source_pipeline: name of the pipeline that loads the source there; the two take turns where
-            the destination lets in one process only.
+            the destination lets in one process only. Empty where its turn is taken already.
         ledgers: names of the ledgers' schemas.
         watches: whether to look again for a ledger that is not there; else that takes a `look`.
     """
@@ -46,8 +47,8 @@ class Loaded:
 
     def take_turn(self) -> AbstractContextManager[Any]:
         """Keep the source's pipeline away for a moment."""
-        one = self._pipeline.destination.destination_type.rsplit(".", 1)[-1] in ONE_PROCESS
-        return take_turns(self._source_pipeline) if one else nullcontext()
+        one = find_kind(self._pipeline) in ONE_PROCESS
+        return take_turns(self._source_pipeline) if one and self._source_pipeline else nullcontext()
 
     def query(self, write: Callable[[Loaded], str], **values: str | int | datetime) -> list[Row]:
         """Ask the destination.

@@ -39,7 +39,32 @@ class Progress:
         left = max(self._all_files - self.files, 0) * seconds / max(self.files, 1)
         return (
             f"audio: {self.files:,} of {self._all_files:,} files, {write_size(self.bytes)} of "
-            f"{write_size(self._all_bytes)}, {write_size(self.bytes / seconds)}/s, {_write_time(left)} left"
+            f"{write_size(self._all_bytes)}, {write_size(self.bytes / seconds)}/s, {write_time(left)} left"
+        )
+
+
+class WindowProgress:
+    """Says after each window how far a backfill has come.
+
+    Args:
+        windows: how many there are to load.
+        clock: seconds that never run backwards.
+    """
+
+    def __init__(self, windows: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._all, self._clock, self._began = windows, clock, clock()
+        self._windows = self._rows = 0
+
+    def count(self, rows: int) -> None:
+        """Count a window that is loaded, with so many recordings."""
+        self._windows, self._rows = self._windows + 1, self._rows + rows
+        left = (self._all - self._windows) * (self._clock() - self._began) / self._windows
+        log.info(
+            "backfill: %s of %s windows, %s recordings, %s left",
+            f"{self._windows:,}",
+            f"{self._all:,}",
+            f"{self._rows:,}",
+            write_time(left),
         )
 
 
@@ -52,7 +77,8 @@ def write_size(size: float) -> str:
     return f"{size:.3g} TB"
 
 
-def _write_time(seconds: float) -> str:
+def write_time(seconds: float) -> str:
+    """Write a number of seconds for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -130,7 +130,7 @@ def check_settings(
         users=read_users(user_ids),
         start=start,
         end=end,
-        lookback=_read_lookback(lookback_hours),
+        lookback=read_lookback(lookback_hours),
         page_size=page_size,
         max_concurrency=max_concurrency,
         skip_forbidden=on_forbidden == "skip",
@@ -146,7 +146,12 @@ def _check_whole(name: str, value: Any) -> None:
         raise SettingsError(f"{name} must be a whole number of at least 1, not {value!r}")
 
 
-def _read_lookback(hours: Any) -> timedelta:
+def read_lookback(hours: Any) -> timedelta:
+    """Read the lookback.
+
+    Raises:
+        SettingsError: it is no number of hours, or out of bounds.
+    """
     try:
         lookback = timedelta(hours=hours)
     except (TypeError, ValueError, OverflowError):

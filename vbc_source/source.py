@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -23,7 +23,7 @@ from vbc_source.privacy import Privacy
 from vbc_source.reader import History, Place, Reader
 from vbc_source.rounds import Round
 from vbc_source.settings import ALL, BASE_URL, RECORDING_API, Instant, Settings, check_settings
-from vbc_source.tables import split_children
+from vbc_source.tables import make_empty, split_children
 
 log = logging.getLogger(__name__)
 qualify_same_names()
@@ -103,6 +103,24 @@ def vbc_source(
         connections=settings.max_concurrency,
     )
     return Resources(settings, client, credentials.identity()).make()  # type: ignore[return-value]
+
+
+@dlt.source(name="vbc", section="vbc")
+def empty_tables(names: Sequence[str]) -> list[DltResource]:
+    """The tables of lists of recordings without a row, so that loads side by side need not create them.
+
+    Args:
+        names: of the resources.
+    """
+    privacy = Privacy()
+
+    def make(endpoint: Endpoint) -> DltResource:
+        def read() -> Iterator[Any]:
+            yield from make_empty(endpoint, dlt.current.source_schema())
+
+        return make_resource(endpoint, read, privacy)
+
+    return [make(endpoint) for endpoint in (COMPANY, ON_DEMAND) if endpoint.name in names]
 
 
 class Resources:

@@ -19,6 +19,7 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.pipeline import ExtractInfo
 from dlt.extract import DltSource
 
+from vbc_source.database import hold_database
 from vbc_source.destinations import choose_destination, describe_format
 from vbc_source.duckdb_load import loading_fast
 from vbc_source.faults import SettingsError, VbcError
@@ -105,14 +106,14 @@ def _recall(pipeline: dlt.Pipeline, name: str, otherwise: str) -> Any:
 
 
 def open_source(
-    start_date: datetime | None, end_date: datetime | None, resources: Sequence[str] = ()
+    start_date: datetime | None, end_date: datetime | None, resources: Sequence[str] = (), **settings: Any
 ) -> DltSource:
     """Make the source from configuration; the arguments override it where given.
 
     Raises:
         VbcError: a setting is missing or malformed; the message names it.
     """
-    given = {"start_date": start_date, "end_date": end_date}
+    given = {"start_date": start_date, "end_date": end_date, **settings}
     if not dlt.config.get("sources.vbc.rows_per_run"):
         given["rows_per_run"] = ROWS_PER_RUN
     with explaining():
@@ -123,12 +124,13 @@ def open_source(
     return source.with_resources(*resources) if resources else source
 
 
-def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
+def run_sync(pipeline: dlt.Pipeline, source: DltSource, window: str = "") -> Outcome:
     """Load pending packages of an earlier run, then what is new, in runs of bounded size.
 
     Args:
         pipeline: where to load.
         source: what to read; it knows between its runs which lists it has come to.
+        window: which window of a backfill this is; empty for a run of another kind.
 
     Raises:
         VbcError: what stopped it, in words for the person who can act.
@@ -139,15 +141,18 @@ def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
     _give_memory_back()
     with explaining():
         pipeline.sync_destination()
+        if not pipeline.default_schema_name:
+            _continue_schema(pipeline, source)
         pending = len(pipeline.list_extracted_load_packages()) + len(pipeline.list_normalized_load_packages())
         if pending:
-            pipeline.run()
+            with hold_database(pipeline, window):
+                pipeline.run()
         unfinished = list(source.selected_resources)
         while unfinished:
             counts = _count(pipeline.extract(source.with_resources(*unfinished)))
             _trim()
             pipeline.normalize()
-            with loading_fast(pipeline):
+            with hold_database(pipeline, window), loading_fast(pipeline):
                 pipeline.load()
             _trim()
             found += counts.values()
@@ -162,6 +167,13 @@ def run_sync(pipeline: dlt.Pipeline, source: DltSource) -> Outcome:
         finished_earlier=pending,
         seconds=time.monotonic() - began,
     )
+
+
+def _continue_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
+    """Have a source know the columns that others, such as windows of a backfill, have loaded."""
+    stored = dlt.dataset(pipeline.destination, pipeline.dataset_name, source.schema.name).schema
+    if stored.data_table_names():
+        source.schema = stored
 
 
 def _sum(found: Sequence[dict[str, Any]], name: str) -> int:
@@ -196,7 +208,8 @@ def _keep_pandas_out() -> None:
 
 def _give_memory_back() -> None:
     """Have freed pages returned to the system: the allocators' defaults keep a third more."""
-    gc.freeze()  # what was imported stays: looking through it again and again takes time
+    if not gc.get_freeze_count():
+        gc.freeze()  # what was imported stays: looking through it again and again takes time
     pa.set_memory_pool(pa.system_memory_pool())
     with suppress(OSError, AttributeError):  # elsewhere than on glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 256 * 1024)

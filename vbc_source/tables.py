@@ -18,7 +18,7 @@ from vbc_source.lake import add_load_id, is_lake
 from vbc_source.privacy import Privacy
 from vbc_source.proof import Proof
 from vbc_source.reader import Place
-from vbc_source.records import Rows, build_table
+from vbc_source.records import Rows, build_table, read_page
 
 ARROW_TYPES: Mapping[str, pa.DataType] = {
     "text": pa.string(),
@@ -95,9 +95,21 @@ class TableMaker:
         return ARROW_TYPES.get(known, pa.string()) if known else self._types.get(column)
 
 
+def make_empty(endpoint: Endpoint, schema: Schema) -> Iterator[Any]:
+    """Make what a load of a list brings, without a row."""
+    page = read_page(b'{"total_items": 0}', endpoint.shape)
+    yield TableMaker(endpoint, schema, Privacy()).build([page.rows], dict.fromkeys(endpoint.key, ""))
+    yield write_proofs(endpoint, [], "")
+    yield write_access([])
+
+
 def write_proofs(endpoint: Endpoint, proofs: Sequence[tuple[Place, Proof[Any]]], filters: str) -> Any:
-    """What was proven complete, and when: rows of `scan_windows`."""
-    now = datetime.now(timezone.utc)
+    """What was proven complete, and when: rows of `scan_windows`.
+
+    They name the load that brings them: the proof counts when `_dlt_loads` says that it is complete. A
+    load that was killed may have left its proofs without the rows.
+    """
+    now, load = datetime.now(timezone.utc), dlt.current.load_package_state()["load_id"]
     rows = [
         {
             "account_id": place.account,
@@ -111,6 +123,7 @@ def write_proofs(endpoint: Endpoint, proofs: Sequence[tuple[Place, Proof[Any]]],
             "attempts": proof.attempts,
             "scanned_at": now,
             "filters": filters or None,
+            "_dlt_load_id": load,
         }
         for place, proof in proofs
     ]
@@ -144,6 +157,7 @@ _PROOFS = pa.schema(
         "attempts": pa.int64(),
         "scanned_at": INSTANT,
         "filters": pa.string(),
+        "_dlt_load_id": pa.string(),
     }
 )
 _ACCESS = pa.schema(

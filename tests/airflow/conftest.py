@@ -1,0 +1,110 @@
+"""An Airflow home and database of this run's own, and an emulated gateway that tests exchange."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from gateway_fixtures import Stage, serve_gateways
+from loading import LOGIN
+from stack import BIN, DAGS, Stack, run_stack
+
+DATABASE = "postgresql://postgres:x@127.0.0.1:5432"  # trusted: any password
+SUFFIX = uuid.uuid4().hex[:8]
+
+
+def execute(sql: str, database: str = "postgres") -> list[tuple[object, ...]]:
+    """Run a statement in PostgreSQL by itself."""
+    connection = psycopg2.connect(f"{DATABASE}/{database}")
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall()) if cursor.description else []
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    with serve_gateways() as stage:
+        yield stage
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("airflow")
+
+
+@pytest.fixture(scope="session")
+def warehouse() -> Iterator[str]:
+    """A database that the DAGs load into."""
+    name = f"airflow_test_vbc_{SUFFIX}"
+    execute(f"CREATE DATABASE {name}")
+    yield name
+    execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def environment(home: Path, stage: Stage, warehouse: str) -> Iterator[dict[str, str]]:
+    """The environment of every component; its metadata are in a database of their own."""
+    name = f"airflow_test_{SUFFIX}"
+    execute(f"CREATE DATABASE {name}")
+    login = {**LOGIN, "base_url": stage.base_url}
+    connection = {
+        "conn_type": "http",
+        "login": login.pop("username"),
+        "password": login.pop("password"),
+        "extra": login,
+    }
+    airflow = {
+        "CORE__DAGS_FOLDER": str(DAGS),
+        "CORE__LOAD_EXAMPLES": "False",
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": "16",
+        "CORE__DEFAULT_TASK_RETRY_DELAY": "1",
+        "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "CORE__FERNET_KEY": "",
+        "API_AUTH__JWT_SECRET": uuid.uuid4().hex * 2,
+        "API__SECRET_KEY": uuid.uuid4().hex,
+        "DATABASE__SQL_ALCHEMY_CONN": f"{DATABASE.replace('postgresql', 'postgresql+psycopg2')}/{name}",
+        "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    }
+    environment = {
+        **os.environ,
+        **{f"AIRFLOW__{key}": value for key, value in airflow.items()},
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_CONN_VBC": json.dumps(connection),
+        "AIRFLOW_CONN_VBC_DESTINATION": f"{DATABASE}/{warehouse}",
+        "DLT_DATA_DIR": str(home / "dlt"),
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+    try:
+        subprocess.run([BIN / "airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
+        yield environment
+    finally:
+        execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def local(home: Path, environment: dict[str, str]) -> Iterator[Stack]:
+    """Airflow with the LocalExecutor."""
+    with run_stack(home, environment) as stack:
+        yield stack
+
+
+@pytest.fixture
+def dataset(warehouse: str) -> Iterator[str]:
+    """The dataset of the DAGs, empty."""
+    yield "vbc"
+    for (schema,) in execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'vbc%'", warehouse):
+        execute(f'DROP SCHEMA "{schema}" CASCADE', warehouse)

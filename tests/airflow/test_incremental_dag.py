@@ -1,0 +1,152 @@
+"""The incremental DAG, run after run, over a gateway where recordings arrive late."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from checksums import held, ids
+from conftest import execute
+from gateway_fixtures import Stage
+from stack import BIN, Stack, dlt_settings
+
+from vbc_source.emulator import Gateway
+
+
+@contextmanager
+def arriving(gateway: Gateway, seconds: float) -> Iterator[None]:
+    """Have recordings appear all the time that began up to two days before, in no order."""
+    chance, stopped = random.Random(1), threading.Event()
+
+    def arrive() -> None:
+        while not stopped.wait(seconds * chance.random() * 2):
+            start = datetime.now(timezone.utc) - timedelta(hours=chance.uniform(0, 47))
+            gateway.company.add(start=start.strftime("%Y-%m-%dT%H:%M:%S+0000"))
+
+    thread = threading.Thread(target=arrive)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def start_gateway(stage: Stage) -> Gateway:
+    """A gateway with ten recordings that are not processed yet, though later ones are."""
+    gateway = stage.start(recordings=3_000, users=3, user_recordings=100)
+    for hours in range(1, 41, 4):
+        start = datetime.now(timezone.utc) - timedelta(hours=hours)
+        late = gateway.company.add(start=start.strftime("%Y-%m-%dT%H:%M:%S+0000"))
+        gateway.company.hold(late["id"], float("inf"))
+    return gateway
+
+
+def assert_nothing_lost_or_doubled(gateway: Gateway, warehouse: str, dataset: str) -> None:
+    assert ids(warehouse, dataset) == held(gateway)
+
+
+def run_dag(environment: dict[str, str], dag: str) -> None:
+    """Run a DAG without a scheduler."""
+    subprocess.run([BIN / "airflow", "dags", "test", dag], env=environment, check=True, timeout=240)
+
+
+@pytest.mark.parametrize("told_by", ["connections", "environment"])
+def test_the_dag_runs_by_itself(
+    environment: dict[str, str], stage: Stage, warehouse: str, dataset: str, told_by: str
+) -> None:
+    gateway = start_gateway(stage)
+    if told_by == "environment":
+        environment = {**environment, **dlt_settings(environment)}
+        del environment["AIRFLOW_CONN_VBC"], environment["AIRFLOW_CONN_VBC_DESTINATION"]
+    run_dag(environment, "vbc_incremental")
+    assert_nothing_lost_or_doubled(gateway, warehouse, dataset)
+    # a run that did no task would be a success too
+    assert execute("SELECT count(*) FROM vbc._dlt_loads WHERE status = 0", warehouse) == [(1,)]
+
+
+def test_audio_is_archived_once_it_is_loaded(
+    environment: dict[str, str], stage: Stage, warehouse: str, dataset: str, tmp_path: Path
+) -> None:
+    gateway = stage.start(recordings=20)
+    environment = {**environment, "SOURCES__VBC__AUDIO__BUCKET_URL": str(tmp_path / "bucket")}
+    run_dag(environment, "vbc_incremental")
+    run_dag(environment, "vbc_audio")
+    files = [path for path in (tmp_path / "bucket").rglob("*") if path.suffix in (".mp3", ".wav")]
+    assert len(files) == len(gateway.company)
+
+
+def test_a_command_that_fails_fails_its_task(environment: dict[str, str], dataset: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        run_dag(environment, "vbc_audio")  # nothing says where the files should go
+
+
+def test_verification_fails_while_something_differs(
+    environment: dict[str, str], stage: Stage, warehouse: str, dataset: str
+) -> None:
+    if subprocess.run([BIN / "vbc", "verify", "--help"], capture_output=True, check=False).returncode:
+        pytest.skip("vbc verify is not there yet")
+    gateway = stage.start(recordings=20, days=200)
+    run_dag(environment, "vbc_incremental")
+    run_dag(environment, "vbc_verify")
+    start = datetime.now(timezone.utc) - timedelta(days=100)
+    gateway.company.add(start=start.strftime("%Y-%m-%dT%H:%M:%S+0000"))
+    with pytest.raises(subprocess.CalledProcessError):
+        run_dag(environment, "vbc_verify")
+
+
+def test_twenty_runs_while_recordings_arrive_late_lose_and_double_nothing(
+    local: Stack, stage: Stage, warehouse: str, dataset: str
+) -> None:
+    """Back to back, to be quick; by the clock in the test marked `long`."""
+    gateway = start_gateway(stage)
+    with arriving(gateway, 0.5):
+        for turn in range(20):
+            run = local.trigger("vbc_incremental")
+            assert local.finish("vbc_incremental", run) == "success"
+            if turn == 10:
+                gateway.release()
+    assert local.finish("vbc_incremental", local.trigger("vbc_incremental")) == "success"
+    assert len(gateway.company) > 3_010
+    assert_nothing_lost_or_doubled(gateway, warehouse, dataset)
+
+
+def test_increments_and_a_backfill_at_once_double_nothing(
+    local: Stack, stage: Stage, warehouse: str, dataset: str
+) -> None:
+    """Both write the same recordings at the same time: they merge in turns."""
+    gateway = start_gateway(stage)
+    today = datetime.now(timezone.utc)
+    span = {
+        "start_date": (today - timedelta(days=400)).strftime("%Y-%m-%d"),
+        "end_date": (today + timedelta(days=1)).strftime("%Y-%m-%d"),
+        "window_days": 50,
+    }
+    backfill = local.trigger("vbc_backfill", **span)
+    for _ in range(3):
+        assert local.finish("vbc_incremental", local.trigger("vbc_incremental")) == "success"
+    assert local.finish("vbc_backfill", backfill) == "success"
+    assert local.finish("vbc_incremental", local.trigger("vbc_incremental")) == "success"
+    assert_nothing_lost_or_doubled(gateway, warehouse, dataset)
+
+
+@pytest.mark.long
+def test_twice_a_minute_for_ten_minutes(local: Stack, stage: Stage, warehouse: str, dataset: str) -> None:
+    gateway = start_gateway(stage)
+    began = time.monotonic()
+    with arriving(gateway, 1):
+        for turn in range(20):
+            assert local.finish("vbc_incremental", local.trigger("vbc_incremental"), 600) == "success"
+            if turn == 10:
+                gateway.release()
+            time.sleep(max(0.0, began + 30 * (turn + 1) - time.monotonic()))
+    assert time.monotonic() - began >= 600
+    assert local.finish("vbc_incremental", local.trigger("vbc_incremental")) == "success"
+    assert_nothing_lost_or_doubled(gateway, warehouse, dataset)

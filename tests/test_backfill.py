@@ -1,0 +1,405 @@
+"""Backfills in windows: complete, resumable, and side by side without losing a row."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb
+import psycopg2
+import pytest
+from loading import LOGIN, environment, expected_recordings, run_vbc, vbc
+
+from vbc_source.backfill import Done, Target, Task, backfill, finish, load_window, plan, prepare
+from vbc_source.database import find_kind, hold_database
+from vbc_source.emulator import Gateway
+from vbc_source.faults import SettingsError, VbcError
+from vbc_source.sync import hold_pipeline, open_pipeline, open_source, run_sync
+from vbc_source.window_load import divide, limit
+from vbc_source.window_workers import load_windows, try_again
+from vbc_source.windows import read_instant
+
+POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/test"
+UNTIL = datetime(2026, 1, 1, tzinfo=timezone.utc)
+SPAN = ("--start-date", "2025-01-01", "--end-date", "2025-12-31T23:59:59")
+DAYS = (read_instant(SPAN[1]), read_instant(SPAN[3]))
+
+Serve = Callable[[Gateway], str]
+
+
+def has_postgres() -> bool:
+    with socket.socket() as there:
+        return there.connect_ex(("127.0.0.1", 5432)) == 0
+
+
+needs_postgres = pytest.mark.skipif(not has_postgres(), reason="no Postgres at 127.0.0.1:5432")
+
+
+def gateway(**options: Any) -> Gateway:
+    """A year of recordings, seen a week after its end."""
+    now = UNTIL.timestamp() + 7 * 86_400
+    return Gateway(clock=lambda: now, until=UNTIL, days=365, **options)
+
+
+def ask(sql: str) -> list[tuple[Any, ...]]:
+    connection = psycopg2.connect(POSTGRES)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall()) if cursor.description else []
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def dataset() -> Iterator[str]:
+    name = f"backfill_{uuid.uuid4().hex[:8]}"
+    yield name
+    for (schema,) in ask(f"SELECT nspname FROM pg_namespace WHERE nspname LIKE '{name}%'"):
+        ask(f'DROP SCHEMA "{schema}" CASCADE')
+
+
+def into(dataset: str) -> tuple[str, ...]:
+    return ("--destination", "postgres", "--dataset", dataset)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a backfill did, and said."""
+
+    windows: int
+    rows: dict[str, int]
+    said: list[str]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """Run a backfill of the year in this process."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", POSTGRES)
+    for name, value in LOGIN.items():
+        monkeypatch.setenv(f"SOURCES__VBC__CREDENTIALS__{name.upper()}", value)
+
+    def run(url: str, days: float, dataset: str = "", workers: int = 1, *resources: str) -> Ran:
+        monkeypatch.setenv("SOURCES__VBC__BASE_URL", url)
+        target = Target("vbc", "postgres", dataset) if dataset else Target()
+        said: list[str] = []
+        tally = backfill(target, *DAYS, days, workers=workers, resources=resources, tell=said.append)
+        return Ran(tally["windows"], tally["rows"], said)
+
+    return run
+
+
+Run = Callable[..., Ran]
+
+
+def load_at_once(dataset: str, *span: datetime) -> str:
+    """Load a span as `vbc sync` does, with the settings of this process."""
+    with hold_pipeline(dataset, "postgres", dataset) as pipeline:
+        run_sync(pipeline, open_source(*(*span, None)[:2]))
+    return dataset
+
+
+def lists_asked(gateway: Gateway) -> int:
+    """How often a span of the company's recordings was asked for."""
+    asked = (request for request in gateway.requests if "/company_call_recordings" in request.path)
+    return sum("start:gte" in request.query for request in asked)
+
+
+def checksum(dataset: str) -> list[tuple[Any, ...]]:
+    """How many rows of each table there are, and a digest of all of them."""
+    found = []
+    for kind, key in (("company", "account_id, id"), ("user", "account_id, user_id, id")):
+        child = key.replace(", id", ", recording_id, position")
+        for table, order in (("", key), ("__extensions", child), ("__rule_ids", child)):
+            name = f"{kind}_recordings{table}"
+            columns = ", ".join(
+                f'"{column}"'
+                for (column,) in ask(
+                    "SELECT column_name FROM information_schema.columns WHERE column_name NOT LIKE '%dlt%' "
+                    f"AND table_schema = '{dataset}' AND table_name = '{name}' ORDER BY 1"
+                )
+            )
+            digest = f"md5(string_agg(row({columns})::text, ';' ORDER BY {order}))"
+            found += ask(f"SELECT '{name}', count(*), {digest} FROM {dataset}.{name}")
+    return found
+
+
+def test_duckdb_gets_one_loader_and_a_second_run_loads_only_what_is_left(
+    serve: Serve, own_folder: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    there = gateway(recordings=400, users=2, user_recordings=40)
+    # at the boundary of two windows, and a fraction of a second before it
+    there.company.add(id=7, start="2025-07-03T00:00:00+0000")
+    there.company.add(id=8, start="2025-07-02T23:59:59.500+0000")
+    url = serve(there)
+    with caplog.at_level("INFO", "vbc_source"):
+        first = run(url, 183, workers=4)
+    assert first.said[0].startswith("duckdb takes one loader")
+    assert first.windows == 2
+    assert "backfill: 2 of 2 windows" in caplog.text
+    expected = [row[1] for row in expected_recordings(there) if row[9].year == 2025]
+    assert first.rows["company_recordings"] == len(expected)
+    with duckdb.connect(str(own_folder / "vbc.duckdb")) as database:
+        rows = database.execute("SELECT id FROM vbc.vbc.company_recordings ORDER BY id").fetchall()
+        assert [id_ for (id_,) in rows] == expected
+        # a load that never ended: its proofs are worth nothing
+        lost = "(SELECT _dlt_load_id FROM vbc.vbc.scan_windows WHERE window_start = '2025-07-03' LIMIT 1)"
+        database.execute(f"DELETE FROM vbc.vbc._dlt_loads WHERE load_id = {lost}")
+        database.execute(
+            "DELETE FROM vbc.vbc.company_recordings WHERE start BETWEEN '2025-07-03' AND '2025-12-31'"
+        )
+    before = lists_asked(there)
+    second = run(url, 183)
+    assert (second.windows, lists_asked(there)) == (1, before + 1)
+    # cut in another way, proven all the same
+    assert plan(Target(), *DAYS, 90, list(first.rows)) == []
+    with duckdb.connect(str(own_folder / "vbc.duckdb")) as database:
+        rows = database.execute("SELECT id FROM vbc.vbc.company_recordings ORDER BY id").fetchall()
+        assert [id_ for (id_,) in rows] == expected
+        left = database.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name LIKE '%stg%'")
+        assert left.fetchall() == [(0,)]
+
+
+@needs_postgres
+def test_postgres_takes_windows_side_by_side_and_they_equal_one_load(
+    serve: Serve, own_folder: Path, run: Run, dataset: str
+) -> None:
+    url = serve(gateway(recordings=600, users=2, user_recordings=60))
+    given = {"DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}
+    parts = ("backfill", *SPAN, *into(dataset), "--window", "100", "--workers", "2", "--json")
+    process = run_vbc(own_folder, url, *parts, **given)
+    assert process.returncode == 0, process.stderr
+    assert "2 at once" in process.stdout
+    assert json.loads(process.stdout.splitlines()[-1])["windows"] == 4
+    assert run(url, 100, dataset).windows == 0  # all of it is proven
+    assert checksum(dataset) == checksum(load_at_once(f"{dataset}_whole", *DAYS))
+    left = ask(f"SELECT count(*) FROM pg_namespace WHERE nspname LIKE '{dataset}_stg%'")
+    assert left == [(0,)]
+
+
+@needs_postgres
+def test_a_sync_goes_on_from_the_tables_of_a_backfill(
+    serve: Serve, own_folder: Path, run: Run, dataset: str
+) -> None:
+    """It knows the columns that the backfill brought, those among them that the API has added."""
+    there = gateway(recordings=50)
+    there.company.add(id=7, start="2025-03-01T00:00:00+0000", mood="calm")
+    run(serve(there), 200, dataset)
+    there.company.add(id=8, start="2025-07-03T00:00:00+0000", mood=5)
+    load_at_once(dataset, DAYS[0])
+    assert ask(f"SELECT id, mood FROM {dataset}.company_recordings WHERE id IN (7, 8) ORDER BY 1") == [
+        (7, "calm"),
+        (8, "5"),
+    ]
+
+
+def test_a_window_is_left_for_a_user_who_is_new_but_not_for_one_who_may_not_be_read(
+    serve: Serve, own_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__VBC__ON_FORBIDDEN", "skip")
+    there = gateway(recordings=20, users=2, user_recordings=20)
+    there.users.add(id=5, recordings=20, days=300)
+    there.users.forbid(5)
+    url = serve(there)
+    assert run(url, 400).windows == 1
+    assert run(url, 400).windows == 0
+    there.users.add(id=6, recordings=20, days=300)
+    prepare(Target(), DAYS[1])
+    (task,) = plan(Target(), *DAYS, 400, ["company_recordings", "user_recordings"])
+    assert task["resources"] == ["user_recordings"]
+    assert load_window(Target(), task)["rows"]["user_recordings"] > 0
+    assert run(url, 400).windows == 0
+
+
+@pytest.mark.slow
+def test_a_lake_takes_windows_side_by_side_and_none_twice(
+    serve: Serve, own_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(own_folder / "lake"))
+    there = gateway(recordings=300)
+    url, lake = serve(there), Target("vbc", "filesystem", "vbc")
+    expected = [row[1] for row in expected_recordings(there) if row[9].year == 2025]
+    run(url, 400)  # has the settings set
+    left = plan(lake, *DAYS, 100, prepare(lake, DAYS[1]))
+    done = list(load_windows(lake, left, 2))
+    assert len(done) == 4
+    assert finish(lake, done)["rows"]["company_recordings"] == len(expected)
+    # a task that is cleared appends nothing again
+    assert [load_window(lake, task)["requests"] for task in left] == [0, 0, 0, 0]
+    files = dlt.dataset(dlt.destinations.filesystem(str(own_folder / "lake")), "vbc", "vbc")
+    rows = files.query("SELECT id FROM company_recordings ORDER BY id").fetchall()
+    assert [id_ for (id_,) in rows] == expected
+
+
+@needs_postgres
+def test_a_login_that_is_refused_is_tried_once_however_many_workers_there_are(
+    serve: Serve, own_folder: Path, dataset: str
+) -> None:
+    there = gateway(recordings=50)
+    process = run_vbc(
+        own_folder,
+        serve(there),
+        *("backfill", *SPAN, *into(dataset), "--window", "50", "--workers", "4"),
+        DESTINATION__POSTGRES__CREDENTIALS=POSTGRES,
+        SOURCES__VBC__CREDENTIALS__PASSWORD="wrong",
+    )
+    assert process.returncode == 1
+    assert [request.path for request in there.requests] == ["/token"]
+
+
+def test_wrong_usage_is_told_at_once(own_folder: Path) -> None:
+    dates = ("--start-date", "2025-02-01", "--end-date", "2025-01-01")
+    process = run_vbc(own_folder, "http://127.0.0.1:9", "backfill", *dates)
+    assert process.returncode == 2
+    assert "--start-date is after --end-date" in process.stderr
+
+
+def test_workers_share_what_the_settings_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert divide(4) == {"max_concurrency": 2}
+    assert divide(100) == {"max_concurrency": 1}
+    monkeypatch.setenv("SOURCES__VBC__REQUESTS_PER_MINUTE", "10")
+    assert divide(4) == {"max_concurrency": 2, "requests_per_minute": 2}
+    assert (limit(4), limit(40)) == (4, 10)
+    with pytest.raises(SettingsError, match="use 10 workers at most"):
+        divide(11)
+
+
+def make_tasks(count: int) -> list[Task]:
+    return [
+        Task(key=f"w{place}", start=f"{place}", end=f"{place + 1}", resources=[]) for place in range(count)
+    ]
+
+
+def load_at_last(target: Target, task: Task, share: int) -> Done:
+    """Dies as a killed process does, or fails as a database does, before it loads."""
+    tries = len(list(Path(target.dataset).glob(f"{task['key']}-*")))
+    (Path(target.dataset) / f"{task['key']}-{tries}").touch()
+    if task["key"] == "w1" and not tries:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task["key"] == "w3" and tries < 2:
+        raise VbcError("the database failed")
+    return Done(**task, rows={}, requests=share, seconds=0.0)
+
+
+def test_a_window_whose_worker_dies_or_whose_load_fails_is_loaded_again(own_folder: Path) -> None:
+    done = list(load_windows(Target(dataset=str(own_folder)), make_tasks(5), 2, load_at_last))
+    assert sorted(each["key"] for each in done) == ["w0", "w1", "w2", "w3", "w4"]
+    assert {each["requests"] for each in done} == {2}
+    tries = sorted(path.name for path in own_folder.glob("w*-*"))
+    assert tries == ["w0-0", "w1-0", "w1-1", "w2-0", "w3-0", "w3-1", "w3-2", "w4-0"]
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt"), [(VbcError("the database failed"), 3), (RuntimeError("a setting is wrong"), 1)]
+)
+def test_a_window_is_not_tried_a_fourth_time_nor_against_a_setting(error: Exception, attempt: int) -> None:
+    (task,) = make_tasks(1)
+    with pytest.raises(VbcError, match=rf"the window 0/1: {error}"):
+        try_again(task, attempt, error)
+
+
+@needs_postgres
+def test_loads_that_may_write_the_same_row_hold_a_dataset_in_turns(
+    monkeypatch: pytest.MonkeyPatch, own_folder: Path, dataset: str
+) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", POSTGRES)
+    monkeypatch.setattr("vbc_source.database._SETTINGS", ("SET lock_timeout = '100ms'",))
+    one, other = (open_pipeline(f"{dataset}_{name}", "postgres", dataset) for name in ("one", "other"))
+    assert find_kind(one) == "postgres"
+
+    def can_hold(window: str) -> bool:
+        try:
+            with hold_database(other, window):
+                return True
+        except VbcError:
+            return False
+
+    with hold_database(one, "may"):
+        assert [can_hold(window) for window in ("june", "may", "")] == [True, False, False]
+    with hold_database(one):
+        assert [can_hold(window) for window in ("may", "")] == [False, False]
+    assert can_hold("")
+
+
+def test_a_count_tells_what_is_lost_and_what_is_there_twice(serve: Serve, own_folder: Path, run: Run) -> None:
+    run(serve(gateway(recordings=100)), 400, "", 1, "company_recordings")
+    bounds = {"start": "2025-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}
+    with duckdb.connect(str(own_folder / "vbc.duckdb")) as database:
+        ((rows,),) = database.execute("SELECT count(*) FROM vbc.vbc.company_recordings").fetchall()
+    done = Done(
+        key="w",
+        **bounds,
+        resources=["company_recordings"],
+        rows={"company_recordings": rows},
+        requests=1,
+        seconds=1.0,
+    )
+    assert finish(Target(), [done])["rows"] == {"company_recordings": rows}
+    with pytest.raises(VbcError, match=f"{rows + 1} rows were read, {rows} are there"):
+        finish(Target(), [{**done, "rows": {"company_recordings": rows + 1}}])
+    with duckdb.connect(str(own_folder / "vbc.duckdb")) as database:
+        row = "SELECT * FROM vbc.vbc.company_recordings LIMIT 1"
+        database.execute(f"INSERT INTO vbc.vbc.company_recordings {row}")
+    with pytest.raises(VbcError, match="1 of them again"):
+        finish(Target(), [done])
+
+
+def workers_of(process: subprocess.Popen[Any]) -> list[int]:
+    """The processes that load windows for another one."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+            if parent == process.pid and b"spawn_main" in (stat.parent / "cmdline").read_bytes():
+                found.append(int(stat.parent.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+@needs_postgres
+@pytest.mark.slow
+@pytest.mark.parametrize("round_", range(20))
+def test_eight_windows_at_once_lose_and_double_nothing_though_workers_are_killed(
+    serve: Serve, own_folder: Path, dataset: str, round_: int
+) -> None:
+    """Twenty rounds; in two of three, processes die by SIGKILL, in some all of them."""
+    chance = random.Random(round_)
+    there = gateway(seed=round_, recordings=4000, users=2, user_recordings=100)
+    url = serve(there)
+    given = {"DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}
+    parts = ("backfill", *SPAN, *into(dataset), "--window", "46", "--workers", "8")
+    with subprocess.Popen(
+        vbc(*parts), cwd=own_folder, env=environment(url, own_folder, **given), stdout=subprocess.DEVNULL
+    ) as process:
+        if round_ % 3:
+            while process.poll() is None and lists_asked(there) < chance.randint(1, 8):
+                time.sleep(0.02)
+            time.sleep(chance.uniform(0, 0.8))
+            for victim in chance.sample(found := workers_of(process), min(len(found), chance.randint(1, 3))):
+                os.kill(victim, signal.SIGKILL)
+            if round_ % 3 == 2:
+                process.kill()
+        process.wait(240)
+    if round_ % 3 != 2:
+        assert process.returncode == 0
+    again = run_vbc(own_folder, url, *parts, **given)
+    assert again.returncode == 0, again.stderr
+    whole = f"{dataset}_whole"
+    process_ = run_vbc(own_folder, url, "sync", *SPAN, *into(whole), "--pipeline", "whole", **given)
+    assert process_.returncode == 0, process_.stderr
+    assert checksum(dataset) == checksum(whole)
+    assert ask(f"SELECT count(*) FROM pg_namespace WHERE nspname LIKE '{dataset}_stg%'") == [(0,)]
