@@ -22,7 +22,8 @@ LAYERS = [
     *("export_job", "export_filters", "exports", "zip_download", "export_run", "via", "export_batches"),
     *("audio_run", "audio", "export_audio"),
     *("deletions", "candidates", "hold", "recording_api", "retention"),
-    *("doctor", "demo", "options", "archive_commands", "export_commands", "cli"),
+    *("warehouse", "models"),
+    *("doctor", "demo", "options", "archive_commands", "export_commands", "models_commands", "cli"),
 ]
 PURE = {
     *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),

@@ -45,4 +45,6 @@ select
     case when seconds >= 0 then seconds end as duration_seconds, -- less than nothing is not known
     size_bytes
 from named
-where {{ vbc_source.recording_key('named') }} not in (select recording_key from {{ ref('stg_tombstones') }})
+where not exists (
+    select 1 from {{ ref('stg_tombstones') }} as gone where gone.recording_key = {{ vbc_source.recording_key('named') }}
+)

@@ -1,0 +1,116 @@
+"""Where the tables and the models are, as dlt's own configuration says: a DuckDB file, or Postgres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.schema import Schema
+
+from vbc_source.faults import VbcError
+from vbc_source.loaded import SOURCE_SCHEMA
+from vbc_source.sync import WrongUsage, explaining
+
+PASSWORD = "DBT_ENV_SECRET_VBC_PASSWORD"  # dbt keeps what is named so out of its logs
+TLS = ("sslmode", "sslcert", "sslkey", "sslrootcert")
+
+
+@dataclass(frozen=True, slots=True)
+class Warehouse:
+    """A database that holds what was loaded, and the models of it.
+
+    Attributes:
+        kind: `duckdb` or `postgres`.
+        dataset: where the source's tables are.
+        credentials: dlt's.
+    """
+
+    kind: str
+    dataset: str
+    credentials: Any = field(repr=False)
+
+    @property
+    def models(self) -> str:
+        """The dataset of the models."""
+        return f"{self.dataset}_models"
+
+    def name_model(self, model: str) -> str:
+        """Write a model's name as SQL needs it: with its database, since dataset `vbc` lives in database `vbc`."""
+        parts = [Path(self.credentials.database).stem] if self.kind == "duckdb" else []
+        return ".".join(f'"{part}"' for part in (*parts, self.models, model))
+
+    def connect(self) -> Any:
+        """Open a connection of Python's DB-API that can read and nothing else.
+
+        Raises:
+            VbcError: it could not be opened.
+        """
+        with explaining():
+            if self.kind == "duckdb":
+                import duckdb
+
+                if not Path(self.credentials.database).exists():
+                    raise VbcError(f"there is no {self.credentials.database}: run vbc sync first")
+                return duckdb.connect(self.credentials.database, read_only=True)
+            import psycopg2
+
+            connection = psycopg2.connect(self.credentials.to_native_representation())
+            connection.set_session(readonly=True, autocommit=True)
+            return connection
+
+    def check_loaded(self) -> None:
+        """Make sure that recordings were loaded.
+
+        Raises:
+            VbcError: nothing is there.
+        """
+        connection = self.connect()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(
+                "SELECT count(*) FROM information_schema.tables WHERE table_name IN "
+                f"('company_recordings', 'user_recordings') AND table_schema = '{self.dataset}'"
+            )
+            ((found,),) = cursor.fetchall()
+        finally:
+            connection.close()
+        if not found:
+            raise VbcError(f"no recordings are loaded in dataset {self.dataset}: run vbc sync first")
+
+    def describe(self) -> dict[str, Any]:
+        """Say in dbt's words where this is; the password stays in the environment, under the name `PASSWORD`."""
+        if self.kind == "duckdb":
+            return {"type": "duckdb", "path": str(self.credentials.database), "schema": self.models, "threads": 4}
+        query = self.credentials.get_query()
+        return {
+            "type": "postgres",
+            "host": self.credentials.host,
+            "port": self.credentials.port,
+            "user": self.credentials.username,
+            "password": f"{{{{ env_var('{PASSWORD}') }}}}",
+            "dbname": self.credentials.database,
+            "schema": self.models,
+            "threads": 4,
+            **{name: query[name] for name in TLS if query.get(name)},
+        }
+
+    @property
+    def password(self) -> str:
+        """The password; empty where there is none."""
+        return str(getattr(self.credentials, "password", None) or "")
+
+
+def find_warehouse(pipeline: dlt.Pipeline) -> Warehouse:
+    """Say where a pipeline loads to.
+
+    Raises:
+        WrongUsage: its destination is none that has models.
+    """
+    kind = pipeline.destination.destination_type.rsplit(".", 1)[-1]
+    if kind not in ("duckdb", "postgres"):
+        raise WrongUsage(f"models are built in duckdb or postgres, not in {kind}")
+    with explaining():
+        config: Any = pipeline.destination_client().config
+        return Warehouse(kind, config.normalize_dataset_name(Schema(SOURCE_SCHEMA)), config.credentials)
