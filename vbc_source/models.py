@@ -35,11 +35,13 @@ class Node:
     Attributes:
         name: its name.
         status: dbt's word: `success` or `pass`; `warn`; `error`, `fail` or `skipped`.
+        seconds: how long it took.
         message: why, in one line; empty where all is well.
     """
 
     name: str
     status: str
+    seconds: float
     message: str
 
     @property
@@ -117,7 +119,7 @@ def _read_node(result: Any) -> Node:
     status = str(result.status)
     said = [line.strip() for line in str(result.message or "").splitlines() if line.strip()]
     message = " ".join(said[:3])[:300] if status not in ("success", "pass") else ""
-    return Node(result.node.name, status, message)
+    return Node(result.node.name, status, round(result.execution_time, 2), message)
 
 
 @contextmanager

@@ -1,3 +1,7 @@
+{{ config(
+    post_hook="{{ vbc_source.analyze(this) }}",
+    indexes=[{"columns": ["recording_key", "extension"], "unique": true}] if target.type == "postgres" else [],
+) }}
 {%- set columns = {
     "account_id": "text", "user_id": "text", "recording_id": "bigint", "extension": "text", "is_empty": "boolean",
 } -%}
