@@ -8,10 +8,10 @@
   cast(cast(percentile_cont({{ fraction }}) within group (order by {{ seconds }}) as decimal(38, 4)) as double precision)
 {%- endmacro %}
 
-{#- A number: where the API gave something else than a whole one, the source kept it as text. -#}
-{% macro number(column, variant) -%}
+{#- A whole number: where the API gave something else, the source kept it as text; a fraction is rounded. -#}
+{% macro whole_number(column, variant) -%}
   coalesce(
-    cast({{ column }} as double precision),
-    case when {{ variant }} ~ '^[0-9]{1,15}([.][0-9]{1,9})?$' then cast({{ variant }} as double precision) end
+    {{ column }},
+    case when {{ variant }} ~ '^[0-9]{1,15}([.][0-9]{1,9})?$' then cast(cast({{ variant }} as decimal(30, 9)) as bigint) end
   )
 {%- endmacro %}

@@ -24,8 +24,8 @@ named as (
         dnis as dialed_number,
         "start" as started_at,
         "end" as ended_at,
-        {{ vbc_source.number('duration', 'duration__v_text') }} / 1000 as seconds,
-        cast(round({{ vbc_source.number('file_size_in_bytes', 'file_size_in_bytes__v_text') }}) as bigint) as size_bytes
+        {{ vbc_source.whole_number('duration', 'duration__v_text') }} as milliseconds,
+        {{ vbc_source.whole_number('file_size_in_bytes', 'file_size_in_bytes__v_text') }} as size_bytes
     from loaded
 )
 
@@ -42,7 +42,7 @@ select
     dialed_number,
     started_at,
     ended_at,
-    case when seconds >= 0 then seconds end as duration_seconds, -- less than nothing is not known
+    case when milliseconds >= 0 then cast(milliseconds as double precision) / 1000 end as duration_seconds,
     size_bytes
 from named
 where not exists (
