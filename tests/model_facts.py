@@ -15,13 +15,13 @@ Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 BUCKETS = (0, 10, 30, 60, 120, 300, 600, 1800, 3600)
 MODELS = {
-    "recordings": "recording_key, account_id, recording_type, recording_id, user_id, call_id, direction, "
-    "caller_number, caller_name, dialed_number, started_at, ended_at, duration_seconds, size_bytes, archived, "
-    "first_loaded_at",
+    "recordings": "recording_key, account_id, recording_type, recording_id, user_id, call_id, "
+    "direction, caller_number, caller_name, dialed_number, started_at, ended_at, "
+    "duration_seconds, size_bytes, archived, first_loaded_at",
     "recording_extensions": "recording_key, extension",
     "extensions": "account_id, extension, user_id, user_name",
-    "daily_directions": "day, account_id, recording_type, direction, recordings, total_seconds, median_seconds, "
-    "p90_seconds",
+    "daily_directions": "day, account_id, recording_type, direction, "
+    "recordings, total_seconds, median_seconds, p90_seconds",
     "daily_extensions": "day, account_id, extension, recordings, total_seconds, median_seconds",
     "duration_buckets": "bucket_order, recordings, total_seconds",
     "weekly_hours": "weekday, hour, recordings, total_seconds",
@@ -88,7 +88,9 @@ class _Facts:
             yield order, len(rows), _total(rows)
 
     def weekly_hours(self) -> Iterable[Sequence[Any]]:
-        groups: dict[tuple[int, int], list[Row]] = {(day, hour): [] for day in range(1, 8) for hour in range(24)}
+        groups: dict[tuple[int, int], list[Row]] = {
+            (day, hour): [] for day in range(1, 8) for hour in range(24)
+        }
         for row in self._rows:
             if row["start"]:
                 local = row["start"].astimezone(self._zone)
@@ -147,7 +149,7 @@ class _Facts:
         groups: dict[Any, list[Row]] = defaultdict(list)
         for row in rows:
             if row["start"]:
-                groups[self._day(row["start"]), *key(row)].append(row)
+                groups[(self._day(row["start"]), *key(row))].append(row)
         return groups
 
     def _read_windows(self) -> Iterable[Row]:
@@ -186,7 +188,9 @@ class _Facts:
             if (item["account_id"], item["extension"]) == (account, number):
                 gone = users.get(item["user_id"], {}).get("gone_at")
                 found.append((gone, 2, item["user_id"], name(item["user_id"])))
-        found.sort(key=lambda one: (one[0] is not None, -(one[0].timestamp() if one[0] else 0), one[1], one[2]))
+        found.sort(
+            key=lambda one: (one[0] is not None, -(one[0].timestamp() if one[0] else 0), one[1], one[2])
+        )
         return (found[0][2], found[0][3]) if found else (None, None)
 
     def _day_bounds(self, day: date) -> tuple[datetime, datetime]:
@@ -200,7 +204,9 @@ class _Facts:
         users = {""}
         start, end = self._day_bounds(day)
         if kind == "user":
-            gone = {user["id"]: user["gone_at"] for user in self._tables["users"] if user["account_id"] == account}
+            gone = {
+                user["id"]: user["gone_at"] for user in self._tables["users"] if user["account_id"] == account
+            }
             listed = {window["user_id"] for window in self._proofs if self._of(window, account, kind)}
             users = {user for user in listed | set(gone) if gone.get(user) is None or gone[user] > start}
         proofs = [self._prove(account, kind, user, start, end) for user in users]
@@ -239,7 +245,14 @@ def _seconds(row: Row) -> float | None:
 
 
 def _total(rows: Iterable[Row]) -> float:
-    return sum(int(Fraction(row["seconds"]) * 1000 + Fraction(1, 2)) for row in rows if row["seconds"] is not None) / 1000
+    return (
+        sum(
+            int(Fraction(row["seconds"]) * 1000 + Fraction(1, 2))
+            for row in rows
+            if row["seconds"] is not None
+        )
+        / 1000
+    )
 
 
 def _percentile(rows: Iterable[Row], percent: int) -> float | None:

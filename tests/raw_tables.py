@@ -37,7 +37,13 @@ _RECORDING = {
     "end": INSTANT,
     "file_size_in_bytes": WHOLE,
 }
-_EXTENSION = {"account_id": TEXT, "recording_id": WHOLE, "position": WHOLE, "extension": TEXT, "is_empty": TRUTH}
+_EXTENSION = {
+    "account_id": TEXT,
+    "recording_id": WHOLE,
+    "position": WHOLE,
+    "extension": TEXT,
+    "is_empty": TRUTH,
+}
 _KEY = {"account_id": TEXT, "recording_type": TEXT, "user_id": TEXT, "recording_id": WHOLE}
 COLUMNS: dict[str, dict[str, str]] = {
     "company_recordings": _RECORDING,
@@ -98,7 +104,9 @@ def add_recording(
 ) -> Row:
     """Add a recording and its extensions."""
     start = chance.choice(TURNS) + timedelta(seconds=chance.randrange(-260_000, 260_000))
-    length = chance.choice([None, 0, 9_999, 10_000, 3_600_000, -5, chance.randrange(700_000), chance.randrange(9_000)])
+    length = chance.choice(
+        [None, 0, 9_999, 10_000, 3_600_000, -5, chance.randrange(700_000), chance.randrange(9_000)]
+    )
     row = {
         "account_id": account,
         "id": id_,
@@ -132,14 +140,24 @@ def add_people(tables: Tables) -> None:
         name = {"first_name": first, "last_name": last, "login_name": f"login{id_}", "email": None}
         return {"account_id": MAIN, "id": id_, **name, "gone_at": left}
 
-    tables["users"] += [user("1001", "Emil", "Quill"), user("1002", " ", None), user("1003", "Ada", None, gone)]
+    tables["users"] += [
+        user("1001", "Emil", "Quill"),
+        user("1002", " ", None),
+        user("1003", "Ada", None, gone),
+    ]
     owned = [("1001", "1016"), ("1002", "1017"), ("1003", "1018"), ("1002", "1020"), ("1003", "1020")]
     tables["users__extensions"] += [
         {"account_id": MAIN, "user_id": id_, "position": 0, "extension": number} for id_, number in owned
     ]
     known = {"account_id": MAIN, "user_first_name": None, "user_last_name": None, "gone_at": None}
     tables["extensions"] += [
-        {**known, "extension": "1016", "user_id": "1001", "user_first_name": "Emil", "user_last_name": "Quillfeather"},
+        {
+            **known,
+            "extension": "1016",
+            "user_id": "1001",
+            "user_first_name": "Emil",
+            "user_last_name": "Quillfeather",
+        },
         {**known, "extension": "1018", "user_id": "1003", "user_first_name": "Ada", "gone_at": gone},
         {**known, "extension": "1021", "user_id": None},
     ]
@@ -154,12 +172,16 @@ def add_windows(tables: Tables, chance: random.Random) -> None:
             scanned, start = turn + timedelta(days=30), turn - timedelta(days=4, hours=chance.randrange(24))
             while start < turn + timedelta(days=3):
                 end = start + timedelta(seconds=chance.choice([6 * 3600, 86_400, 250_000, 3 * 3600 - 7]))
-                scanned += timedelta(minutes=chance.randrange(-300, 900), microseconds=chance.randrange(10**6))
+                scanned += timedelta(
+                    minutes=chance.randrange(-300, 900), microseconds=chance.randrange(10**6)
+                )
                 label = "call_direction#5d41402abc4b" if chance.random() < 0.1 else None
                 row = {"account_id": account, "resource": resource, "user_id": user, "filters": label}
                 times = {"window_start": start, "window_end": end, "scanned_at": scanned}
                 tables["scan_windows"].append({**row, **times})
-                start = chance.choice([end, end, end, start, end - timedelta(hours=30), end + timedelta(hours=1)])
+                start = chance.choice(
+                    [end, end, end, start, end - timedelta(hours=30), end + timedelta(hours=1)]
+                )
                 start = max(start, times["window_start"])
         now = TURNS[1] - timedelta(days=3)
         while now < TURNS[1] + timedelta(days=2):  # every few hours, two days back
@@ -167,7 +189,9 @@ def add_windows(tables: Tables, chance: random.Random) -> None:
             times = {"window_start": now - timedelta(hours=48), "window_end": now}
             row = {"account_id": account, "resource": resource, "user_id": user, "filters": None}
             tables["scan_windows"].append({**row, **times, "scanned_at": now + timedelta(seconds=1)})
-    tables["scan_windows"].append({**tables["scan_windows"][0], "resource": "users", "window_end": at("2026-01-01")})
+    tables["scan_windows"].append(
+        {**tables["scan_windows"][0], "resource": "users", "window_end": at("2026-01-01")}
+    )
 
 
 def _mark_some(tables: Tables, chance: random.Random, user: str | None) -> None:
@@ -175,7 +199,12 @@ def _mark_some(tables: Tables, chance: random.Random, user: str | None) -> None:
     for row in tables[f"{kind}_recordings"]:
         if row.get("user_id") != user:
             continue
-        key = {"account_id": row["account_id"], "recording_type": kind, "user_id": user or "", "recording_id": row["id"]}
+        key = {
+            "account_id": row["account_id"],
+            "recording_type": kind,
+            "user_id": user or "",
+            "recording_id": row["id"],
+        }
         if chance.random() < 0.5:
             status = chance.choice(["stored", "stored", "failed", "missing", "forbidden"])
             tables["recording_audio"].append({**key, "status": status})
@@ -200,7 +229,9 @@ def change(tables: Tables, seed: int) -> Tables:
         add_recording(later, chance, MAIN, chance.choice([None, *USERS]), 10**10 + number)
     for stone in chance.sample(later["recording_tombstones"], 5):
         stone["returned_at"] = None if stone["returned_at"] else at("2025-12-02")
-    marked = {tuple(row[name] for name in _KEY) for row in later["recording_tombstones"] + later["recording_audio"]}
+    marked = {
+        tuple(row[name] for name in _KEY) for row in later["recording_tombstones"] + later["recording_audio"]
+    }
     for row in later["company_recordings"][:30]:
         key = (row["account_id"], "company", "", row["id"])
         if key not in marked:
@@ -213,7 +244,11 @@ def change(tables: Tables, seed: int) -> Tables:
         audio["status"] = "stored"
     whole = {"window_start": TURNS[0] - timedelta(days=9), "window_end": TURNS[1] + timedelta(days=9)}
     for user in (None, *USERS[:2]):
-        place = {"account_id": MAIN, "resource": f"{'user' if user else 'company'}_recordings", "user_id": user}
+        place = {
+            "account_id": MAIN,
+            "resource": f"{'user' if user else 'company'}_recordings",
+            "user_id": user,
+        }
         later["scan_windows"].append({**place, **whole, "scanned_at": at("2025-12-24"), "filters": None})
     return later
 
@@ -225,7 +260,9 @@ def write_duckdb(path: Path, tables: Tables) -> None:
         for name, rows in tables.items():
             schema = pa.schema([(column, ARROW[kind]) for column, kind in COLUMNS[name].items()])
             connection.register("arrow_rows", pa.Table.from_pylist(rows, schema))
-            connection.execute(f'CREATE OR REPLACE TABLE "{path.stem}".vbc.{name} AS SELECT * FROM arrow_rows')
+            connection.execute(
+                f'CREATE OR REPLACE TABLE "{path.stem}".vbc.{name} AS SELECT * FROM arrow_rows'
+            )
 
 
 def write_postgres(dataset: str, tables: Tables) -> None:
@@ -259,4 +296,6 @@ def own_dataset() -> Iterator[str]:
         yield dataset
     finally:
         with connect_postgres() as cursor:
-            cursor.execute(f"DROP SCHEMA IF EXISTS {dataset} CASCADE; DROP SCHEMA IF EXISTS {dataset}_models CASCADE")
+            cursor.execute(
+                f"DROP SCHEMA IF EXISTS {dataset} CASCADE; DROP SCHEMA IF EXISTS {dataset}_models CASCADE"
+            )

@@ -13,7 +13,16 @@ import duckdb
 import pytest
 from loading import run_vbc
 from model_facts import MODELS, differences, work_out
-from raw_tables import POSTGRES, Tables, change, connect_postgres, invent, own_dataset, write_duckdb, write_postgres
+from raw_tables import (
+    POSTGRES,
+    Tables,
+    change,
+    connect_postgres,
+    invent,
+    own_dataset,
+    write_duckdb,
+    write_postgres,
+)
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 
@@ -21,7 +30,9 @@ Query = Callable[[str], list[tuple[Any, ...]]]
 class Place:
     """A database to build models in."""
 
-    def __init__(self, folder: Path, options: tuple[str, ...], write: Callable[[Tables], None], query: Query) -> None:
+    def __init__(
+        self, folder: Path, options: tuple[str, ...], write: Callable[[Tables], None], query: Query
+    ) -> None:
         self.folder, self.options, self.write, self.query = folder, options, write, query
         self.dataset = options[-1] if options else "vbc.vbc"
 
@@ -63,7 +74,9 @@ def open_place(kind: str, folder: Path) -> Iterator[Place]:
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "postgres"])
-def test_models_agree_with_plain_python_when_built_and_when_brought_up_to_date(own_folder: Path, kind: str) -> None:
+def test_models_agree_with_plain_python_when_built_and_when_brought_up_to_date(
+    own_folder: Path, kind: str
+) -> None:
     """With overlapping extensions, tombstones, null durations and both changes of the clocks."""
     zone, first = "America/New_York", invent(1)
     later = change(first, 2)
@@ -121,7 +134,9 @@ def test_without_recordings_it_says_what_to_do(own_folder: Path) -> None:
     write_duckdb(own_folder / "vbc.duckdb", {"users": []})
     failed = run_vbc(own_folder, "", "models", "run")
     assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-1].endswith("no recordings are loaded in dataset vbc: run vbc sync first")
+    assert failed.stderr.splitlines()[-1].endswith(
+        "no recordings are loaded in dataset vbc: run vbc sync first"
+    )
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../etc", "x' or 1=1 --"])

@@ -78,7 +78,9 @@ def read_timezone() -> str:
         ) from None
 
 
-def run_dbt(warehouse: Warehouse, command: Sequence[str], timezone: str, target: Path | None = None) -> Outcome:
+def run_dbt(
+    warehouse: Warehouse, command: Sequence[str], timezone: str, target: Path | None = None
+) -> Outcome:
     """Run a command of dbt on the models.
 
     Args:

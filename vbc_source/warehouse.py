@@ -13,7 +13,7 @@ from vbc_source.faults import VbcError
 from vbc_source.loaded import SOURCE_SCHEMA
 from vbc_source.sync import WrongUsage, explaining
 
-PASSWORD = "DBT_ENV_SECRET_VBC_PASSWORD"  # dbt keeps what is named so out of its logs
+PASSWORD = "DBT_ENV_SECRET_VBC_PASSWORD"  # noqa: S105 - a name; dbt keeps what is named so out of its logs
 TLS = ("sslmode", "sslcert", "sslkey", "sslrootcert")
 
 
@@ -37,12 +37,12 @@ class Warehouse:
         return f"{self.dataset}_models"
 
     def name_model(self, model: str) -> str:
-        """Write a model's name as SQL needs it: with its database, since dataset `vbc` lives in database `vbc`."""
+        """Write a model's name as SQL needs it: quoted, and in DuckDB with its database."""
         parts = [Path(self.credentials.database).stem] if self.kind == "duckdb" else []
         return ".".join(f'"{part}"' for part in (*parts, self.models, model))
 
     def connect(self) -> Any:
-        """Open a connection of Python's DB-API that can read and nothing else.
+        """Open a connection of Python's DB-API that can read and nothing else; times come in UTC.
 
         Raises:
             VbcError: it could not be opened.
@@ -53,11 +53,14 @@ class Warehouse:
 
                 if not Path(self.credentials.database).exists():
                     raise VbcError(f"there is no {self.credentials.database}: run vbc sync first")
-                return duckdb.connect(self.credentials.database, read_only=True)
-            import psycopg2
+                connection: Any = duckdb.connect(self.credentials.database, read_only=True)
+                connection.execute("SET GLOBAL TimeZone = 'UTC'")  # also for its further cursors
+            else:
+                import psycopg2
 
-            connection = psycopg2.connect(self.credentials.to_native_representation())
-            connection.set_session(readonly=True, autocommit=True)
+                connection = psycopg2.connect(self.credentials.to_native_representation())
+                connection.set_session(readonly=True, autocommit=True)
+                connection.cursor().execute("SET TIME ZONE 'UTC'")
             return connection
 
     def check_loaded(self) -> None:
@@ -70,19 +73,24 @@ class Warehouse:
         try:
             cursor = connection.cursor()
             cursor.execute(
-                "SELECT count(*) FROM information_schema.tables WHERE table_name IN "
-                f"('company_recordings', 'user_recordings') AND table_schema = '{self.dataset}'"
+                "SELECT table_schema FROM information_schema.tables "
+                "WHERE table_name IN ('company_recordings', 'user_recordings')"
             )
-            ((found,),) = cursor.fetchall()
+            found = {schema for (schema,) in cursor.fetchall()}
         finally:
             connection.close()
-        if not found:
+        if self.dataset not in found:
             raise VbcError(f"no recordings are loaded in dataset {self.dataset}: run vbc sync first")
 
     def describe(self) -> dict[str, Any]:
-        """Say in dbt's words where this is; the password stays in the environment, under the name `PASSWORD`."""
+        """Say in dbt's words where this is; the password is to be in the environment, as `PASSWORD`."""
         if self.kind == "duckdb":
-            return {"type": "duckdb", "path": str(self.credentials.database), "schema": self.models, "threads": 4}
+            return {
+                "type": "duckdb",
+                "path": str(self.credentials.database),
+                "schema": self.models,
+                "threads": 4,
+            }
         query = self.credentials.get_query()
         return {
             "type": "postgres",
