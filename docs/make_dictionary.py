@@ -23,8 +23,8 @@ TARGET = Path(__file__).parent / "data-dictionary.md"
 HEAD = """# Data dictionary
 
 Made by `docs/make_dictionary.py` from the schemas in the code and the descriptions in
-`vbc_source/dbt/models`: change those, not this. Times are instants in UTC. **PII** marks what `pii = "hash"` or
-`"drop"` keeps out.
+`vbc_source/dbt/models`: change those, not this. Times are instants in UTC. **PII** marks what
+`pii = "hash"` or `"drop"` keeps out.
 """
 TYPES = {
     pa.string(): "text",

@@ -137,6 +137,12 @@ def test_without_recordings_it_says_what_to_do(own_folder: Path) -> None:
     assert failed.stderr.splitlines()[-1].endswith(
         "no recordings are loaded in dataset vbc: run vbc sync first"
     )
+    write_duckdb(own_folder / "vbc.duckdb", {"company_recordings": []})
+    failed = run_vbc(own_folder, "", "models", "test")
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].endswith(
+        "no models in dataset vbc_models: run vbc models run first"
+    )
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../etc", "x' or 1=1 --"])

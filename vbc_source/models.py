@@ -90,9 +90,11 @@ def run_dbt(
         target: where to leave the documentation as one page, if dbt makes one.
 
     Raises:
-        VbcError: it could not begin.
+        VbcError: nothing is loaded or built, or dbt could not begin.
     """
     warehouse.check_loaded()
+    if command[0] != "run":
+        warehouse.check_built()
     began = time.monotonic()
     variables = {"vbc_dataset": warehouse.dataset, "vbc_timezone": timezone}
     with _open_folder(warehouse) as folder:

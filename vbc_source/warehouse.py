@@ -63,24 +63,33 @@ class Warehouse:
                 connection.cursor().execute("SET TIME ZONE 'UTC'")
             return connection
 
+    def find_datasets(self, *tables: str) -> set[str]:
+        """Say which datasets have one of some tables."""
+        connection = self.connect()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("SELECT table_schema, table_name FROM information_schema.tables")
+            return {schema for schema, name in cursor.fetchall() if name in tables}
+        finally:
+            connection.close()
+
     def check_loaded(self) -> None:
         """Make sure that recordings were loaded.
 
         Raises:
             VbcError: nothing is there.
         """
-        connection = self.connect()
-        try:
-            cursor = connection.cursor()
-            cursor.execute(
-                "SELECT table_schema FROM information_schema.tables "
-                "WHERE table_name IN ('company_recordings', 'user_recordings')"
-            )
-            found = {schema for (schema,) in cursor.fetchall()}
-        finally:
-            connection.close()
-        if self.dataset not in found:
+        if self.dataset not in self.find_datasets("company_recordings", "user_recordings"):
             raise VbcError(f"no recordings are loaded in dataset {self.dataset}: run vbc sync first")
+
+    def check_built(self) -> None:
+        """Make sure that the models were built.
+
+        Raises:
+            VbcError: they are not there.
+        """
+        if self.models not in self.find_datasets("coverage"):
+            raise VbcError(f"there are no models in dataset {self.models}: run vbc models run first")
 
     def describe(self) -> dict[str, Any]:
         """Say in dbt's words where this is; the password is to be in the environment, as `PASSWORD`."""
