@@ -226,7 +226,7 @@ def change(tables: Tables, seed: int) -> Tables:
             row.update(extension="1022")
         later[f"{kind}_recordings"] = later[f"{kind}_recordings"][3:]  # a reload of the raw tables
     for number in range(15):
-        add_recording(later, chance, MAIN, chance.choice([None, *USERS]), 10**10 + number)
+        add_recording(later, chance, MAIN, chance.choice([None, *USERS]), 10**10 + 100 * seed + number)
     for stone in chance.sample(later["recording_tombstones"], 5):
         stone["returned_at"] = None if stone["returned_at"] else at("2025-12-02")
     marked = {

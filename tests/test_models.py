@@ -91,7 +91,7 @@ def test_models_agree_with_plain_python_when_built_and_when_brought_up_to_date(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["duckdb", "postgres"])
-@pytest.mark.parametrize("zone", ["UTC", "America/Havana", "Australia/Lord_Howe", "Asia/Kathmandu"])
+@pytest.mark.parametrize("zone", ["America/Havana", "Australia/Lord_Howe"])
 def test_days_are_those_of_the_time_zone_even_where_midnight_comes_twice(
     own_folder: Path, zone: str, kind: str
 ) -> None:
@@ -105,17 +105,17 @@ def test_days_are_those_of_the_time_zone_even_where_midnight_comes_twice(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["duckdb", "postgres"])
 def test_after_many_changes_the_models_are_as_if_built_anew(own_folder: Path, kind: str) -> None:
+    first = invent(7)
+    later = change(first, 0)
     with open_place(kind, own_folder) as place:
-        tables = invent(7)
-        for seed in range(4):
+        for tables in (first, later, change(later, 1)):
             place.write(tables)
-            place.run("run", *(["--full-refresh"] if seed == 3 else []))
+            place.run("run")
             place.compare(tables, "UTC")
-            before = {model: place.read(model, columns) for model, columns in MODELS.items()}
-            tables = change(tables, seed) if seed < 2 else tables  # the last run only builds anew
-        again = {model: place.read(model, columns) for model, columns in MODELS.items()}
-        for model, rows in again.items():
-            assert differences(rows, before[model]) == ([], []), model
+        kept = {model: place.read(model, columns) for model, columns in MODELS.items()}
+        place.run("run", "--full-refresh")
+        for model, rows in kept.items():
+            assert differences(place.read(model, MODELS[model]), rows) == ([], []), model
 
 
 def test_company_recordings_alone_are_enough(own_folder: Path) -> None:
