@@ -101,6 +101,7 @@ def run_dbt(
         places = ("--profiles-dir", "--target-path", "--log-path")
         arguments = [*command, "--project-dir", str(PROJECT), "--vars", json.dumps(variables), *QUIET]
         arguments += [word for place in places for word in (place, folder)]
+        arguments += [] if target else ["--no-write-json"]  # only the documentation is made of dbt's files
         nodes = _invoke(["--log-level", "none", "--log-level-file", "none", *arguments])
         if target is not None:
             shutil.copyfile(Path(folder) / "static_index.html", target)
