@@ -296,6 +296,5 @@ def own_dataset() -> Iterator[str]:
         yield dataset
     finally:
         with connect_postgres() as cursor:
-            cursor.execute(
-                f"DROP SCHEMA IF EXISTS {dataset} CASCADE; DROP SCHEMA IF EXISTS {dataset}_models CASCADE"
-            )
+            for name in (dataset, f"{dataset}_models", f"{dataset}_staging"):
+                cursor.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
