@@ -27,8 +27,9 @@ LAYERS = [
     *("reading", "tombstones", "filtered", "inventory", "comparison", "confirmation", "repair"),
     *("findings", "survey", "gaps", "lateness", "current", "verify", "verify_report"),
     *("runs", "status", "prometheus"),
+    *("warehouse", "models"),
     *("doctor", "demo", "options", "archive_commands", "backfill_commands", "export_commands"),
-    *("status_commands", "verify_commands", "cli"),
+    *("status_commands", "verify_commands", "models_commands", "cli"),
 ]
 PURE = {
     *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),

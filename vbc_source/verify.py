@@ -183,7 +183,7 @@ class _Verification:
     def _compare_companies(self, survey: Survey) -> Findings:
         accounts = self._reader.settings.accounts
         findings = survey.run([Place(account) for account in accounts])
-        (told,) = findings.totals if len(findings.totals) == 1 else [None]
+        told = findings.totals[0] if len(findings.totals) == 1 else None
         if told and accounts == (SELF,) and told.account_id != SELF:
             self._directory.learn(told.account_id)  # which saves a request
         return findings

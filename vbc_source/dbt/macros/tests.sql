@@ -1,0 +1,25 @@
+{#- Some columns together tell rows apart. -#}
+{% test unique_together(model, columns) %}
+select {{ columns | join(", ") }}, count(*) as rows_of_one_key
+from {{ model }}
+group by {{ columns | join(", ") }}
+having count(*) > 1
+{% endtest %}
+
+{#- The column `recordings` adds up to the rows of the model `recordings`, or to some `of` them. -#}
+{% test adds_up(model, of="true") %}
+select found.recordings, expected.recordings as expected
+from (select coalesce(sum(recordings), 0) as recordings from {{ model }}) as found
+cross join (select count(*) as recordings from {{ ref('recordings') }} where {{ of }}) as expected
+where found.recordings <> expected.recordings
+{% endtest %}
+
+{#- Every extension of a recording is in the model `extensions`, under the recording's account. -#}
+{% test extensions_are_known(model) %}
+select recordings.account_id, used.extension
+from {{ ref('recording_extensions') }} as used
+inner join {{ ref('recordings') }} as recordings on recordings.recording_key = used.recording_key
+left join {{ model }} as known
+    on known.account_id = recordings.account_id and known.extension = used.extension
+where known.extension is null
+{% endtest %}

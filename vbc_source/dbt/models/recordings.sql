@@ -1,0 +1,54 @@
+{#- Kept up to date by comparing, not by a mark of what is new: whatever loaded, changed, archived or marked a
+    recording, and whenever, the model ends as if it were built anew. What is gone comes out of the comparison as a
+    bare key, so that dbt replaces the row by it, and is then deleted. -#}
+{{ config(
+    materialized="incremental",
+    incremental_strategy="delete+insert",
+    unique_key="recording_key",
+    on_schema_change="sync_all_columns",
+    post_hook=["delete from {{ this }} where account_id is null", "{{ vbc_source.analyze(this) }}"],
+    indexes=[{"columns": ["recording_key"], "unique": true}, {"columns": ["started_at"]}]
+        if target.type == "postgres" else [],
+) }}
+{%- set columns = [
+    "account_id", "recording_type", "recording_id", "user_id", "call_id", "direction", "caller_number", "caller_name",
+    "dialed_number", "started_at", "ended_at", "duration_seconds", "size_bytes", "archived",
+] -%}
+with staged as (
+    select recordings.*, archived.recording_key is not null as archived
+    from {{ ref('stg_recordings') }} as recordings
+    left join {{ ref('stg_archived') }} as archived on archived.recording_key = recordings.recording_key
+),
+
+changed as materialized (
+    {%- if is_incremental() %}
+    select
+        coalesce(staged.recording_key, built.recording_key) as recording_key,
+        {%- for column in columns %}
+        staged.{{ column }}{{ "," if not loop.last }}
+        {%- endfor %}
+    from staged
+    full join {{ this }} as built on built.recording_key = staged.recording_key
+    where built.recording_key is null
+        or built.first_loaded_at is null
+        or built.first_loaded_at < coalesce(built.ended_at, built.started_at) -- a later reading may say it better
+        {%- for column in columns %}
+        or built.{{ column }} is distinct from staged.{{ column }}
+        {%- endfor %}
+    {%- else %}
+    select * from staged
+    {%- endif %}
+),
+
+first_loaded as (
+    {{ vbc_source.first_loaded('changed') }}
+)
+
+select
+    changed.recording_key,
+    {%- for column in columns %}
+    changed.{{ column }},
+    {%- endfor %}
+    first_loaded.first_loaded_at
+from changed
+left join first_loaded on first_loaded.recording_key = changed.recording_key

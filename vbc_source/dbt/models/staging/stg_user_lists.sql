@@ -1,0 +1,18 @@
+{#- Whose own recordings should have been read, and until when. -#}
+{%- set people = {"account_id": "text", "id": "text", "gone_at": "timestamp with time zone"} -%}
+{%- set refusals = {
+    "account_id": "text", "resource": "text", "user_id": "text", "access": "text", "noted_at": "timestamp with time zone",
+} -%}
+with lists as (
+    select account_id, id as user_id, gone_at from ({{ vbc_source.raw('users', people) }}) as users
+    union all
+    select account_id, user_id, noted_at
+    from ({{ vbc_source.raw('user_access', refusals) }}) as refused
+    where resource = 'user_recordings' and access = 'not_found'
+    union all
+    select distinct account_id, user_id, cast(null as timestamp with time zone)
+    from {{ ref('stg_scan_windows') }}
+    where recording_type = 'user' and filters is null
+)
+
+select account_id, user_id, min(gone_at) as gone_at from lists group by 1, 2
