@@ -15,11 +15,10 @@ demo: $(VENV)/.demo ## load an invented call centre into vbc.duckdb; again: load
 test: $(VENV)/.dev ## the everyday tests
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.dev ## the tests that are large: hundreds of thousands of recordings, kills by the dozen
-	$(BIN)/python -m pytest -m slow
+test-slow: $(VENV)/.dev ## the tests that are large or want a server: kills by the dozen, every destination
+	$(BIN)/python -m pytest -m "slow or destinations"
 
-test-all: $(VENV)/.dev ## all tests, in every destination; wants PostgreSQL, as .ci/services starts it
-	$(BIN)/python -m pytest -m ""
+test-all: test test-slow ## all tests; wants PostgreSQL, as .ci/services starts it
 
 test-airflow: $(AIRFLOW)/.ready ## the DAGs in a real Airflow with PostgreSQL and Redis, in an environment of its own
 	$(AIRFLOW)/bin/python -m pytest -c tests/airflow/pytest.ini tests/airflow
