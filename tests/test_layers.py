@@ -23,12 +23,14 @@ LAYERS = [
     *("audio_run", "audio", "export_audio"),
     *("deletions", "candidates", "hold", "recording_api", "retention"),
     *("warehouse", "models"),
-    *("doctor", "demo", "options", "archive_commands", "export_commands", "models_commands", "cli"),
+    *("selection", "figures", "charts", "view", "dashboard"),
+    *("doctor", "demo", "options", "archive_commands", "export_commands", "models_commands"),
+    *("dashboard_commands", "cli"),
 ]
 PURE = {
     *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),
     *("proof", "records", "children", "recording", "sound", "ledger", "hold", "deletions"),
-    *("export_job", "export_filters", "zip_file", "matching", "via"),
+    *("export_job", "export_filters", "zip_file", "matching", "via", "selection", "charts"),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from vbc_source.archive_commands import audio, recordings, retention
+from vbc_source.dashboard_commands import dashboard
 from vbc_source.export_commands import export
 from vbc_source.models_commands import models
 from vbc_source.options import INSTANT_HELP, Command, pipeline_options, read_date
@@ -122,5 +123,5 @@ def emulator(port: int, seed: int, recordings: int, faults: tuple[str, ...]) -> 
     emulated.serve(gateway, port=port)
 
 
-for command in (audio, export, models, recordings, retention):
+for command in (audio, dashboard, export, models, recordings, retention):
     main.add_command(command)

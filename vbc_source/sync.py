@@ -92,6 +92,14 @@ def hold_pipeline(name: str, destination: str, dataset: str) -> Iterator[dlt.Pip
         yield _settle(open_pipeline(name, destination, dataset), f"{destination} {dataset}")
 
 
+def find_lock(name: str, thread_local: bool = True) -> FileLock:
+    """The lock of a pipeline; threads share one that is not `thread_local`."""
+    folder = Path(dlt.current.run_context().data_dir) / "vbc_locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
+    return FileLock(path, thread_local=thread_local)
+
+
 @contextmanager
 def take_turns(name: str) -> Iterator[None]:
     """Keep the other processes that work on a pipeline out.
@@ -99,9 +107,7 @@ def take_turns(name: str) -> Iterator[None]:
     Raises:
         VbcError: another process holds it for too long.
     """
-    folder = Path(dlt.current.run_context().data_dir) / "vbc_locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock")
+    lock = find_lock(name)
     try:
         lock.acquire(timeout=0)
     except Timeout:
