@@ -1,7 +1,7 @@
 """How long the dashboard takes to show its figures: a million recordings, a real browser.
 
-`python -m benchmarks.dashboard [duckdb|postgres] [recordings]` invents recordings in SQL, builds the models, serves
-the page and opens it in Chromium: from the start of the navigation to the first paint behind the last figure.
+`python -m benchmarks.dashboard [duckdb|postgres] [recordings]` invents recordings in SQL, builds the models,
+serves the page and opens it in Chromium: from the start of the navigation to the first paint behind the last figure.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ CREATE TABLE {schema}.company_recordings AS SELECT
     '549825' AS account_id, i AS id, 'call-' || i AS call_id,
     CASE i % 5 WHEN 0 THEN 'OUTBOUND' WHEN 1 THEN 'INTRA_PBX' ELSE 'INBOUND' END AS call_direction,
     '1212555' || (1000 + i % 9000) AS caller_id, 'CALLER ' || i % 9000 AS cnam, '17325550100' AS dnis,
-    CASE WHEN i % 100 = 0 THEN NULL ELSE CAST(5000 + CAST(i AS bigint) * 7919 % 900000 AS bigint) END AS duration,
-    CAST('2025-01-01 00:00:00+00' AS timestamptz) + i * interval '1 second' * (365 * 86400.0 / {recordings}) AS start,
-    CAST('2025-01-01 00:15:00+00' AS timestamptz) + i * interval '1 second' * (365 * 86400.0 / {recordings}) AS "end",
+    CASE WHEN i % 100 = 0 THEN NULL ELSE 5000 + CAST(i AS bigint) * 7919 % 900000 END AS duration,
+    CAST('2025-01-01 00:00:00+00' AS timestamptz) + i * interval '1 second' * {seconds} AS start,
+    CAST('2025-01-01 00:15:00+00' AS timestamptz) + i * interval '1 second' * {seconds} AS "end",
     CAST(i % 5000000 AS bigint) AS file_size_in_bytes
 FROM {series} ORDER BY i;
 CREATE TABLE {schema}.company_recordings__extensions AS SELECT
-    '549825' AS account_id, i AS recording_id, p AS position, CAST(1000 + (i * 31 + p) % 100 AS text) AS extension
+    '549825' AS account_id, i AS recording_id, p AS position,
+    CAST(1000 + (i * 31 + p) % 100 AS text) AS extension
 FROM {series} CROSS JOIN (SELECT 0 AS p UNION ALL SELECT 1) positions WHERE p = 0 OR i % 3 = 0;
 CREATE TABLE {schema}.scan_windows AS SELECT
     '549825' AS account_id, 'company_recordings' AS resource, CAST(NULL AS text) AS user_id,
     CAST('2024-12-31 00:00:00+00' AS timestamptz) + i * interval '1 day' AS window_start,
     CAST('2025-01-01 00:00:00+00' AS timestamptz) + i * interval '1 day' AS window_end,
-    CAST('2025-01-03 00:00:00+00' AS timestamptz) + i * interval '1 day' AS scanned_at, CAST(NULL AS text) AS filters
+    CAST('2025-01-03 00:00:00+00' AS timestamptz) + i * interval '1 day' AS scanned_at,
+    CAST(NULL AS text) AS filters
 FROM {days};
 """
 
 
 def invent(kind: str, folder: Path, recordings: int) -> None:
     """Write the source's tables."""
-    first = "" if kind == "postgres" else "range"
-    series = f"generate_series(1, {recordings}) AS s(i)" if not first else f"range(1, {recordings + 1}) AS s(i)"
-    days = "generate_series(1, 365) AS s(i)" if not first else "range(1, 366) AS s(i)"
-    schema = DATASET if kind == "postgres" else f"vbc.{DATASET}"
-    sql = INVENTED.format(schema=schema, recordings=recordings, series=series, days=days)
+    form = "range(1, {} + 1) AS s(i)" if kind == "duckdb" else "generate_series(1, {}) AS s(i)"
+    names = {"schema": f"vbc.{DATASET}" if kind == "duckdb" else DATASET, "seconds": 365 * 86400 / recordings}
+    sql = INVENTED.format(series=form.format(recordings), days=form.format(365), **names)
     if kind == "duckdb":
         with duckdb.connect(str(folder / "vbc.duckdb")) as connection:
             connection.execute(sql)
@@ -70,7 +70,9 @@ def invent(kind: str, folder: Path, recordings: int) -> None:
 def drop() -> None:
     """Leave nothing in Postgres."""
     with closing(psycopg2.connect(POSTGRES)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(f"DROP SCHEMA IF EXISTS {DATASET} CASCADE; DROP SCHEMA IF EXISTS {DATASET}_models CASCADE")
+        cursor.execute(
+            f"DROP SCHEMA IF EXISTS {DATASET} CASCADE; DROP SCHEMA IF EXISTS {DATASET}_models CASCADE"
+        )
 
 
 def serve(kind: str, folder: Path, port: int) -> subprocess.Popen[bytes]:

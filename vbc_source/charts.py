@@ -53,7 +53,7 @@ def choose_step(first: date, last: date) -> str:
 
 
 def each_step(first: date, last: date, step: str) -> Iterator[tuple[date, date, date]]:
-    """Yield, for each step, the day that it is counted under, and its first and last day inside the period."""
+    """Yield, of each step, the day that it is counted under, and its first and last day in the period."""
     day = first
     while day <= last:
         if step == "day":
@@ -68,7 +68,9 @@ def each_step(first: date, last: date, step: str) -> Iterator[tuple[date, date, 
         day = behind
 
 
-def stack(steps: Iterable[tuple[date, date, date]], rows: Iterable[Sequence[Any]]) -> tuple[list[Column], int]:
+def stack(
+    steps: Iterable[tuple[date, date, date]], rows: Iterable[Sequence[Any]]
+) -> tuple[list[Column], int]:
     """Make columns of counts by first day and direction; also what the chart's whole height stands for."""
     counts: dict[date, dict[str, int]] = {}
     for day, direction, recordings in rows:

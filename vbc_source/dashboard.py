@@ -115,7 +115,12 @@ def make_app(desk: Desk) -> ASGIApp:
     def page(request: Request, template: str, show: Callable[..., dict[str, Any] | None]) -> Response:
         with desk.open() as figures:
             if not figures.are_there():
-                return say(503, "Nothing to show yet", UNBUILT.format(dataset=desk.warehouse.dataset), "vbc models run")
+                return say(
+                    503,
+                    "Nothing to show yet",
+                    UNBUILT.format(dataset=desk.warehouse.dataset),
+                    "vbc models run",
+                )
             view = show(figures, request.query_params, desk.zone.key)
         if view is None:
             text = EMPTY.format(dataset=desk.warehouse.dataset)
@@ -179,7 +184,7 @@ def _write_csv(desk: Desk, asked: Mapping[str, str]) -> Iterator[str]:
     """Yield nothing once, when all is well, and then the lines, some at a time."""
     with desk.open() as figures:
         choices = figures.choices() if figures.are_there() else None
-        if choices is None or choices.earliest is None or choices.latest is None:
+        if choices is None:
             raise VbcError("there are no recordings to export: run vbc sync, then vbc models run")
         rows = figures.every_recording(read_selection(asked, choices.earliest, choices.latest))
         yield ""
@@ -203,8 +208,8 @@ def listen(port: int) -> socket.socket:
     """
     try:
         return socket.create_server((HOST, port), backlog=64)
-    except (OSError, OverflowError) as error:
-        raise VbcError(f"port {port} cannot be used ({error}): choose another with --port") from None
+    except OSError:
+        raise VbcError(f"port {port} is taken: choose another with --port") from None
 
 
 def serve(desk: Desk, listener: socket.socket) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +16,13 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @pipeline_options
-@click.option("--port", default=8050, show_default=True, help="Port on 127.0.0.1; 0 is a free one.")
+@click.option(
+    "--port",
+    default=8050,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port on 127.0.0.1; 0 is a free one.",
+)
 @click.option("--refresh", is_flag=True, help="Bring the models up to date first.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 def dashboard(
@@ -37,8 +45,7 @@ def dashboard(
 
 def _open_desk(pipeline: str, destination: str, dataset: str, refresh: bool) -> Desk:
     from vbc_source.faults import VbcError
-    from vbc_source.loaded import Loaded
-    from vbc_source.models import read_timezone, run_dbt
+    from vbc_source.models import read_timezone
     from vbc_source.sync import find_lock, open_pipeline
     from vbc_source.warehouse import find_warehouse
 
@@ -46,14 +53,21 @@ def _open_desk(pipeline: str, destination: str, dataset: str, refresh: bool) -> 
         from vbc_source.dashboard import Desk
     except ImportError as error:
         raise VbcError(f"the dashboard needs {error.name}: pip install 'vbc-source[dashboard]'") from None
-    opened = open_pipeline(pipeline, destination, dataset)
-    warehouse = find_warehouse(opened)
+    warehouse = find_warehouse(open_pipeline(pipeline, destination, dataset))
     lock = find_lock(pipeline, thread_local=False) if warehouse.kind == "duckdb" else None
     desk = Desk(warehouse, lock, read_timezone())
     if refresh or not desk.has_models():
-        click.echo("Building the models …")
-        with Loaded(opened, pipeline).take_turn():
-            outcome = run_dbt(warehouse, ["run"], desk.zone.key)
-        if failed := [node.name for node in outcome.nodes if node.failed]:
-            raise VbcError(f"not built: {', '.join(failed)}; vbc models run says why")
+        warehouse.check_loaded()
+        _build_models(pipeline, destination, dataset)
     return desk
+
+
+def _build_models(pipeline: str, destination: str, dataset: str) -> None:
+    """Build them in a process of its own: dbt keeps the database open for as long as one lives."""
+    from vbc_source.faults import VbcError
+
+    click.echo("Building the models …")
+    options = ["--pipeline", pipeline, "--destination", destination, "--dataset", dataset]
+    command = [sys.executable, "-c", "from vbc_source.cli import main; main()", "models", "run", *options]
+    if subprocess.run(command, check=False).returncode:  # noqa: S603 - this program
+        raise VbcError("the models could not be built, see above")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -18,7 +19,9 @@ MODELS = (
 )
 TOP = 10
 CHUNK = 5_000  # rows of an export in memory at a time
-SHORT_EXTENSION = "extension !~ '^[+]?[0-9]{7,}$'"  # longer ones may be phone numbers, which stay out of addresses
+SHORT_EXTENSION = (
+    "extension !~ '^[+]?[0-9]{7,}$'"  # longer ones may be phone numbers, which stay out of addresses
+)
 COLUMNS = {
     "start_utc": "(r.started_at AT TIME ZONE 'UTC')",
     "start_local": LOCAL,
@@ -41,12 +44,12 @@ ORDER = "r.started_at DESC, r.recording_key"
 # Time zones are a quarter of an hour apart at least: so counts are turned to local time, not each recording.
 TIMES = """
     WITH slots AS (
-        SELECT floor(extract(epoch FROM r.started_at) / 900) AS slot, r.direction, count(*) AS recordings
+        SELECT floor(date_part('epoch', r.started_at) / 900) AS slot, r.direction, count(*) AS recordings
         FROM {recordings} r WHERE {chosen} GROUP BY 1, 2
     ), times AS (
         SELECT to_timestamp(slot * 900) AT TIME ZONE %(zone)s AS moment, direction, recordings FROM slots
     ), parts AS (
-        SELECT CAST(date_trunc('{step}', moment) AS date) AS day, direction, recordings,
+        SELECT CAST(date_trunc(%(step)s, moment) AS date) AS day, direction, recordings,
             extract(isodow FROM moment) AS weekday, extract(hour FROM moment) AS hour FROM times
     )
     SELECT grouping(day), day, direction, weekday, hour, sum(recordings) FROM parts
@@ -80,15 +83,15 @@ class Choices:
 
     Attributes:
         earliest: first day with recordings.
-        latest: last day that was read; None, as the first, where there is nothing.
+        latest: last day that was read.
         accounts: ids.
         directions: as the model has them.
         extensions: numbers, and names of who has them.
         lengths: buckets.
     """
 
-    earliest: date | None
-    latest: date | None
+    earliest: date
+    latest: date
     accounts: tuple[str, ...]
     directions: tuple[str, ...]
     extensions: tuple[tuple[str, str | None], ...]
@@ -140,6 +143,8 @@ class Figures:
         self._connection, self._kind, self._zone = connection, warehouse.kind, zone
         self._names = {name: warehouse.name_model(name) for name in MODELS}
         self._schema = warehouse.models
+        if self._kind == "postgres":
+            self._ask("SELECT set_config('jit', 'off', false)")  # compiling takes longer than the queries do
         self._lengths: tuple[Length, ...] = ()
 
     def are_there(self) -> bool:
@@ -151,11 +156,13 @@ class Figures:
         )
         return bool(found == len(MODELS))
 
-    def choices(self) -> Choices:
-        """Say what there is to choose from."""
+    def choices(self) -> Choices | None:
+        """Say what there is to choose from; None where there are no recordings."""
         ((earliest, latest),) = self._ask(
             "SELECT min(CASE WHEN recordings > 0 THEN day END), max(day) FROM {coverage}"
         )
+        if earliest is None:
+            return None
         self._lengths = tuple(
             Length(*row)
             for row in self._ask(
@@ -195,11 +202,14 @@ class Figures:
 
     def times(self, selection: Selection, step: str) -> Times:
         """Count by time: `step` is `day`, `week` or `month`."""
-        assert step in ("day", "week", "month")
-        rows = self._ask_of(selection, TIMES.replace("{step}", step))
+        rows = self._ask_of(selection, TIMES, step=step)
         return Times(
             [(day, direction, int(count)) for by_hour, day, direction, _, _, count in rows if not by_hour],
-            {(int(weekday), int(hour)): int(count) for by_hour, _, _, weekday, hour, count in rows if by_hour},
+            {
+                (int(weekday), int(hour)): int(count)
+                for by_hour, _, _, weekday, hour, count in rows
+                if by_hour
+            },
         )
 
     def lengths(self, selection: Selection) -> dict[int, int]:
@@ -224,7 +234,8 @@ class Figures:
         chosen, values = _narrow(selection)
         rows = self._ask(
             "SELECT account_id, recording_type, sum(recordings), sum(archived), count(proven_at), "
-            f"max(proven_at) AT TIME ZONE %(zone)s FROM {{coverage}} WHERE {chosen} GROUP BY 1, 2 ORDER BY 1, 2",
+            "max(proven_at) AT TIME ZONE %(zone)s "
+            f"FROM {{coverage}} WHERE {chosen} GROUP BY 1, 2 ORDER BY 1, 2",
             **values,
             zone=self._zone.key,
         )
@@ -271,10 +282,11 @@ class Figures:
         chosen, values = selection.conditions(self._zone, self._lengths)
         sql = f"SELECT {', '.join(COLUMNS.values())} FROM {{recordings}} r WHERE {chosen} ORDER BY {ORDER}"
         kept = {"name": "every_recording", "withhold": True} if self._kind == "postgres" else {}
-        cursor = self._connection.cursor(**kept)  # on the server, else all of them would come at once
-        self._execute(cursor, sql, values)
-        while rows := cursor.fetchmany(CHUNK):
-            yield from rows
+        # on the server, else all of them would come at once
+        with closing(self._connection.cursor(**kept)) as cursor:
+            self._execute(cursor, sql, values)
+            while rows := cursor.fetchmany(CHUNK):
+                yield from rows
 
     def _list(self, sql: str) -> tuple[str, ...]:
         return tuple(str(value) for (value,) in self._ask(sql))
@@ -286,9 +298,9 @@ class Figures:
         return self._ask(sql, **{**values, **limits, **more})
 
     def _ask(self, sql: str, **values: Any) -> list[Row]:
-        cursor = self._connection.cursor()
-        self._execute(cursor, sql, values)
-        return [tuple(row) for row in cursor.fetchall()]
+        with closing(self._connection.cursor()) as cursor:
+            self._execute(cursor, sql, values)
+            return [tuple(row) for row in cursor.fetchall()]
 
     def _execute(self, cursor: Any, sql: str, values: dict[str, Any]) -> None:
         """Execute a query: names of models are put in, values are bound."""

@@ -91,7 +91,7 @@ class Selection:
         return urlencode({name: value for name, value in {**wanted, **changed}.items() if value is not None})
 
     def conditions(self, zone: ZoneInfo, lengths: Sequence[Length]) -> tuple[str, dict[str, Any]]:
-        """Write conditions on a row `r` of the model `recordings`, in SQL of DuckDB and Postgres, and their values."""
+        """Write conditions on a row `r` of the model `recordings`, in SQL, and their values."""
         found = [*_WHEN]
         values: dict[str, Any] = {"since": day_start(self.first, zone)}
         values["until"] = day_start(self.last + timedelta(days=1), zone)
@@ -149,10 +149,12 @@ def read_selection(asked: Mapping[str, str], earliest: date, latest: date) -> Se
     """
     given = {name: value.strip() for name, value in asked.items() if value.strip()}
     first, last = _read_period(given, earliest, latest)
-    chosen = Selection(first, last, **{name: given[name] for name in TEXTS if name in given})
+    texts: dict[str, Any] = {name: given[name] for name in TEXTS if name in given}
+    numbers: dict[str, Any] = {name: _read_number(name, given[name]) for name in NUMBERS if name in given}
+    chosen = Selection(first, last, **texts, **numbers)
     if chosen.extension and PHONE_NUMBER.fullmatch(chosen.extension):
         raise BadChoice("An extension of more than six digits cannot be chosen: it may be a phone number.")
-    return replace(chosen, **{name: _read_number(name, given[name]) for name in NUMBERS if name in given})
+    return chosen
 
 
 def _read_period(given: Mapping[str, str], earliest: date, latest: date) -> tuple[date, date]:

@@ -26,7 +26,7 @@ from vbc_source.charts import (
     say_share,
     stack,
 )
-from vbc_source.figures import Choices, Figures, Proof, Totals
+from vbc_source.figures import Choices, Figures, Proof, Row, Totals
 from vbc_source.selection import PERIODS, PHONE_NUMBER, BadChoice, Selection, period, read_selection
 
 PAGES = Path(__file__).parent / "pages"
@@ -62,7 +62,7 @@ def show_figures(figures: Figures, asked: Mapping[str, str], zone: str) -> dict[
         BadChoice: the address asks for what cannot be chosen.
     """
     choices = figures.choices()
-    if choices.earliest is None or choices.latest is None:
+    if choices is None:
         return None
     chosen = read_selection(asked, choices.earliest, choices.latest)
     totals, before = figures.totals(chosen), _before(figures, chosen)
@@ -70,7 +70,8 @@ def show_figures(figures: Figures, asked: Mapping[str, str], zone: str) -> dict[
     times, counted = figures.times(chosen, step), figures.lengths(chosen)
     columns, height = stack(each_step(chosen.first, chosen.last, step), times.steps)
     top = figures.top_extensions(chosen)
-    proofs = [_tell_proof(proof, figures, chosen) for proof in figures.proofs(chosen)]
+    proven = figures.proven_days(chosen)
+    proofs = [_tell_proof(proof, proven, chosen) for proof in figures.proofs(chosen)]
     return {
         **_tell_choices(choices, chosen, zone),
         "recordings": totals.recordings,
@@ -102,7 +103,7 @@ def show_recordings(figures: Figures, asked: Mapping[str, str], zone: str) -> di
         BadChoice: the address asks for what cannot be chosen.
     """
     choices = figures.choices()
-    if choices.earliest is None or choices.latest is None:
+    if choices is None:
         return None
     chosen = read_selection(asked, choices.earliest, choices.latest)
     page = asked.get("page") or "1"
@@ -121,8 +122,6 @@ def show_recordings(figures: Figures, asked: Mapping[str, str], zone: str) -> di
 
 
 def _tell_choices(choices: Choices, chosen: Selection, zone: str) -> dict[str, Any]:
-    assert choices.earliest is not None
-    assert choices.latest is not None
     spans = {name: period(name, choices.earliest, choices.latest) for name in PERIODS}
     named = ((number, f"{number} {name}" if name else number) for number, name in choices.extensions)
     return {
@@ -201,18 +200,22 @@ def _tell_busiest(hours: Mapping[tuple[int, int], int]) -> str:
     return f"Most on {WEEKDAYS[weekday - 1]}s at {hour:02}:00: {hours[place]:,}."
 
 
-def _tell_proof(proof: Proof, figures: Figures, chosen: Selection) -> dict[str, Any]:
-    proven = {day for account, kind, day in figures.proven_days(chosen) if (account, kind) == (proof.account, proof.type)}
+def _tell_proof(proof: Proof, proven_days: Iterable[Row], chosen: Selection) -> dict[str, Any]:
+    proven = {day for *place, day in proven_days if place == [proof.account, proof.type]}
     days = [date.fromordinal(n) for n in range(chosen.first.toordinal(), chosen.last.toordinal() + 1)]
     gaps = name_spans(day for day in days if day not in proven)
     return {
         "title": f"{TYPES.get(proof.type, proof.type)} recordings of account {proof.account}",
-        "archived": f"{proof.archived:,} of {proof.recordings:,} ({say_share(proof.archived, proof.recordings)})",
+        "archived": _tell_part(proof.archived, proof.recordings),
         "archived_share": round(100 * proof.archived / max(proof.recordings, 1), 2),
-        "proven": f"{len(proven):,} of {len(days):,} days ({say_share(len(proven), len(days))})",
+        "proven": _tell_part(len(proven), len(days), "days "),
         "proven_share": round(100 * len(proven) / len(days), 2),
         "gaps": _tell_gaps(gaps),
     }
+
+
+def _tell_part(part: int, whole: int, unit: str = "") -> str:
+    return f"{part:,} of {whole:,} {unit}({say_share(part, whole)})"
 
 
 def _tell_gaps(gaps: Sequence[tuple[date, date]]) -> str:
