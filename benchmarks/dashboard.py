@@ -1,7 +1,7 @@
 """How long the dashboard takes to show its figures: a million recordings, a real browser.
 
 `python -m benchmarks.dashboard [duckdb|postgres] [recordings]` invents recordings in SQL, builds the models,
-serves the page and opens it in Chromium: from the start of the navigation to the first paint behind the last figure.
+serves the page and opens it in Chromium: from the navigation's start to the frame with all figures.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plain SQL on the source's own tables: what the dashboard, the notebook and the models have to agree with."""
+"""Plain SQL on the source's own tables: what dashboard, notebook and models have to agree with."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ Query = Callable[[str], list[tuple[Any, ...]]]
 
 # the two lists, without what VBC does not know any more; a length that came as text is one if it is a number
 RECORDINGS = """
-    SELECT 'company' AS type, '' AS user_id, account_id, id, call_direction, duration, {length} AS said, start
+    SELECT 'company' AS type, '' AS user_id, account_id, id, call_direction,
+        coalesce(duration, {said}) AS length, start
     FROM {raw}company_recordings
     UNION ALL
-    SELECT 'user', user_id, account_id, id, call_direction, duration, {length}, start FROM {raw}user_recordings"""
+    SELECT 'user', user_id, account_id, id, call_direction, coalesce(duration, {said}), start
+    FROM {raw}user_recordings"""
 KEPT = """
     SELECT *, coalesce(nullif(upper(trim(call_direction)), ''), 'UNKNOWN') AS direction,
-        CASE WHEN coalesce(duration, length_of(said)) >= 0 THEN coalesce(duration, length_of(said)) / 1000.0 END AS seconds,
+        CASE WHEN length >= 0 THEN length / 1000.0 END AS seconds,
         (start AT TIME ZONE '{zone}') AS local
     FROM ({recordings}) r WHERE start IS NOT NULL{gone}"""
 GONE = """ AND NOT EXISTS (SELECT 1 FROM {raw}recording_tombstones t WHERE t.returned_at IS NULL
@@ -27,7 +29,8 @@ EXTENSIONS = """
     UNION
     SELECT 'user', user_id, account_id, recording_id, trim(extension)
     FROM {raw}user_recordings__extensions WHERE trim(extension) <> ''"""
-LENGTH = "CASE WHEN said ~ '^[0-9]{1,15}([.][0-9]{1,9})?$' THEN round(CAST(said AS decimal(30, 9))) END"
+NUMBER = "'^[0-9]{1,15}([.][0-9]{1,9})?$'"
+SAID = f"CASE WHEN duration__v_text ~ {NUMBER} THEN round(CAST(duration__v_text AS decimal(30, 9))) END"
 
 
 class RawCounts:
@@ -42,9 +45,9 @@ class RawCounts:
 
     def __init__(self, query: Query, raw: str, zone: str, complete: bool) -> None:
         self._query = query
-        text = RECORDINGS.format(raw=raw, length="duration__v_text" if complete else "CAST(NULL AS text)")
+        text = RECORDINGS.format(raw=raw, said=SAID if complete else "NULL")
         gone = GONE.format(raw=raw) if complete else ""
-        self._kept = KEPT.format(zone=zone, recordings=text, gone=gone).replace("length_of(said)", LENGTH)
+        self._kept = KEPT.format(zone=zone, recordings=text, gone=gone)
         self._extensions = EXTENSIONS.format(raw=raw)
 
     def ask(self, sql: str, where: str = "true") -> list[tuple[Any, ...]]:
@@ -60,15 +63,17 @@ class RawCounts:
         )
         return count, float(seconds), *(None if value is None else float(value) for value in (median, p90))
 
-    def extensions(self, where: str = "true") -> dict[str, int]:
-        """Recordings by extension; one with two counts for both."""
-        sql = f"SELECT extension, count(*) FROM kept JOIN ({self._extensions}) e USING (type, user_id, account_id, id) GROUP BY 1"
-        return dict(self.ask(sql, where))
+    def extensions(self, where: str = "true") -> dict[Any, int]:
+        """Recordings by account and extension; one with two counts for both."""
+        join = f"JOIN ({self._extensions}) e USING (type, user_id, account_id, id)"
+        rows = self.ask(f"SELECT account_id, extension, count(*) FROM kept {join} GROUP BY 1, 2", where)
+        return {(account, number): count for account, number, count in rows}
 
     def having(self, extension: str) -> str:
         """The condition that an extension took part."""
         return (
-            f"EXISTS (SELECT 1 FROM ({self._extensions}) e WHERE e.extension = '{extension}' AND e.type = k.type "
+            f"EXISTS (SELECT 1 FROM ({self._extensions}) e "
+            f"WHERE e.extension = '{extension}' AND e.type = k.type "
             "AND e.user_id = k.user_id AND e.account_id = k.account_id AND e.id = k.id)"
         )
 

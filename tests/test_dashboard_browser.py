@@ -67,6 +67,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def served(demo: Path) -> Iterator[str]:
+    with serve_dashboard(demo, **ENVIRONMENT) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with open_browser() as opened:
         yield opened
@@ -139,15 +145,17 @@ def agrees(page: Any, counts: RawCounts, where: str) -> None:
     }
     assert {place: count for place, count in found.items() if count} == hours
     extensions = counts.extensions(where)
-    top = [
-        (re.match(r"\w+", row[0]).group(), number(row[1]))
-        for row in read_table(page, "table-extensions")
-        if len(row) > 1
-    ]
-    if len(extensions) <= 10 and page.locator("#account option").count() <= 2:
-        assert dict(top) == extensions
-    for name, count in top:
-        assert count <= extensions[name]
+    top = {
+        read_extension(row[0]): number(row[1]) for row in read_table(page, "table-extensions") if len(row) > 1
+    }
+    assert top.items() <= extensions.items()
+    assert sorted(top.values()) == sorted(extensions.values())[-10:]
+
+
+def read_extension(text: str) -> tuple[str, str]:
+    """Account and number; the account is told where there are several."""
+    account = re.search(r"account (\w+)", text)
+    return account.group(1) if account else "549825", re.match("[0-9]+", text).group()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "postgres"])
@@ -189,56 +197,53 @@ def test_figures_equal_plain_sql_with_every_filter_on_awkward_data(
     assert page.complaints == []
 
 
-def test_figures_equal_plain_sql_on_the_demo_and_so_do_list_and_export(demo: Path, page: Any) -> None:
+def test_figures_equal_plain_sql_on_the_demo_and_so_do_list_and_export(
+    demo: Path, served: str, page: Any
+) -> None:
     counts = RawCounts(ask_duckdb(demo), "vbc.vbc.", ZONE, complete=False)
-    with serve_dashboard(demo, **ENVIRONMENT) as url:
-        page.goto(f"{url}/?days=all")
-        agrees(page, counts, "true")
-        page.goto(f"{url}/?days=90&direction=INBOUND")
-        first, last = page.locator("#from").input_value(), page.locator("#to").input_value()
-        where = f"direction = 'INBOUND' AND CAST(local AS date) BETWEEN '{first}' AND '{last}'"
-        agrees(page, counts, where)
-        recordings = counts.totals(where)[0]
-        days = (("CAST('%s' AS date) - %d" % (day, 90)) for day in (first, last))
-        before = counts.totals("direction = 'INBOUND' AND CAST(local AS date) BETWEEN " + " AND ".join(days))[
-            0
-        ]
-        change = page.locator("#total-recordings .change").inner_text()
-        assert change.replace("−", "-").startswith(f"{100 * (recordings - before) / before:+.1f}")
-        page.locator("#table-lengths a", has_text="1 to 2 min").click()
-        behind = counts.totals(f"{where} AND seconds >= 60 AND seconds < 120")[0]
-        assert page.locator("h1").inner_text().startswith(f"{behind:,} recording")
-        with page.expect_download() as waiting:
-            page.get_by_role("link", name="Export as CSV").click()
-        with open(waiting.value.path(), newline="") as file:
-            rows = list(csv.DictReader(file))
-        ids = {
-            id_
-            for (id_,) in counts.ask("SELECT id FROM kept", f"{where} AND seconds >= 60 AND seconds < 120")
-        }
-        assert (len(rows), {int(row["recording_id"]) for row in rows}) == (behind, ids)
-    assert all(address.startswith((url, "data:")) for address in page.seen)
+    page.goto(f"{served}/?days=all")
+    agrees(page, counts, "true")
+    page.goto(f"{served}/?days=90&direction=INBOUND")
+    first, last = page.locator("#from").input_value(), page.locator("#to").input_value()
+    where = f"direction = 'INBOUND' AND CAST(local AS date) BETWEEN '{first}' AND '{last}'"
+    agrees(page, counts, where)
+    recordings = counts.totals(where)[0]
+    days = (f"CAST('{day}' AS date) - 90" for day in (first, last))
+    before = counts.totals("direction = 'INBOUND' AND CAST(local AS date) BETWEEN " + " AND ".join(days))[0]
+    change = page.locator("#total-recordings .change").inner_text()
+    assert change.replace("−", "-").startswith(f"{100 * (recordings - before) / before:+.1f}")
+    page.locator("#table-lengths a", has_text="1 to 2 min").click()
+    behind = counts.totals(f"{where} AND seconds >= 60 AND seconds < 120")[0]
+    assert page.locator("h1").inner_text().startswith(f"{behind:,} recording")
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Export as CSV").click()
+    with open(waiting.value.path(), newline="") as file:
+        rows = list(csv.DictReader(file))
+    ids = {
+        id_ for (id_,) in counts.ask("SELECT id FROM kept", f"{where} AND seconds >= 60 AND seconds < 120")
+    }
+    assert (len(rows), {int(row["recording_id"]) for row in rows}) == (behind, ids)
+    assert all(address.startswith((served, "data:")) for address in page.seen)
 
 
-def test_each_figure_leads_to_its_recordings(demo: Path, page: Any) -> None:
-    with serve_dashboard(demo, **ENVIRONMENT) as url:
-        for table, cell in (("table-lengths", 1), ("table-extensions", 1), ("table-over-time", -1)):
-            page.goto(f"{url}/?days=all")
-            page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
-            row = read_table(page, table)[3]
-            page.locator(f"#{table} tbody tr").nth(3).locator("a").first.click()
-            assert page.locator("h1").inner_text().split()[0] == row[cell]
-        page.goto(f"{url}/?days=all")
-        link = page.locator("#table-hours td a").first
-        shown = link.inner_text()
-        link.click()
-        assert page.locator("h1").inner_text().split()[0] == shown
-        page.goto(f"{url}/recordings?days=all")
-        seen = page.locator("tbody tr").count()
-        while page.get_by_role("link", name="Older").count():
-            page.get_by_role("link", name="Older").click()
-            seen += page.locator("tbody tr").count()
-        assert f"{seen:,}" == page.locator("h1").inner_text().split()[0]
+def test_each_figure_leads_to_its_recordings(served: str, page: Any) -> None:
+    for table, cell in (("table-lengths", 1), ("table-extensions", 1), ("table-over-time", -1)):
+        page.goto(f"{served}/?days=all")
+        page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+        row = read_table(page, table)[3]
+        page.locator(f"#{table} tbody tr").nth(3).locator("a").first.click()
+        assert page.locator("h1").inner_text().split()[0] == row[cell]
+    page.goto(f"{served}/?days=all")
+    link = page.locator("#table-hours td a").first
+    shown = link.inner_text()
+    link.click()
+    assert page.locator("h1").inner_text().split()[0] == shown
+    page.goto(f"{served}/recordings?days=all")
+    seen = page.locator("tbody tr").count()
+    while page.get_by_role("link", name="Older").count():
+        page.get_by_role("link", name="Older").click()
+        seen += page.locator("tbody tr").count()
+    assert f"{seen:,}" == page.locator("h1").inner_text().split()[0]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -247,24 +252,23 @@ def test_it_fits_and_breaks_no_rule_of_accessibility(
     demo: Path, browser: Any, width: int, scheme: str
 ) -> None:
     axe = Axe()
-    with serve_dashboard(demo, **ENVIRONMENT) as url:
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        for path in (
-            "/",
-            "/?days=all&direction=INBOUND",
-            "/recordings",
-            "/?days=7&hour=3&extension=none",
-            "/?days=8",
-        ):
-            page.goto(url + path)
-            page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-            dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 20, 26)"
-            assert dark == (scheme == "dark")
-            found = axe.run(page)
-            assert found.violations_count == 0, f"{path}: {found.generate_report()}"
-            assert {"banner", "main", "contentinfo"} <= landmarks(page)
-        page.close()
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    for path in (
+        "/",
+        "/?days=all&direction=INBOUND",
+        "/recordings",
+        "/?days=7&hour=3&extension=none",
+        "/?days=8",
+    ):
+        page.goto(served + path)
+        page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 20, 26)"
+        assert dark == (scheme == "dark")
+        found = axe.run(page)
+        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+        assert {"banner", "main", "contentinfo"} <= landmarks(page)
+    page.close()
 
 
 def landmarks(page: Any) -> set[str]:
@@ -272,32 +276,31 @@ def landmarks(page: Any) -> set[str]:
     return {role for role in roles if page.get_by_role(role).count()}
 
 
-def test_the_keyboard_reaches_every_control_in_order_and_chooses(demo: Path, page: Any) -> None:
-    with serve_dashboard(demo, **ENVIRONMENT) as url:
-        page.goto(f"{url}/?days=90&hour=9")  # with the further filters open
-        wanted = page.locator("a[href]:not([tabindex='-1']):visible, button, input, select, summary").count()
-        reached = []
-        for _ in range(wanted + 20):
-            page.keyboard.press("Tab")
-            name = page.evaluate(
-                "() => {const one = document.activeElement; one.dataset.seen = 1;"
-                "return one === document.body ? '' : one.id || one.textContent.trim()}"
-            )
-            reached.append(name)
-        assert reached[0] == "Skip to the figures"
-        missed = page.eval_on_selector_all(
-            "a[href]:not([tabindex='-1']), button, input, select, summary",
-            "all => all.filter(one => !one.dataset.seen && one.checkVisibility()).map(one => one.outerHTML)",
+def test_the_keyboard_reaches_every_control_in_order_and_chooses(served: str, page: Any) -> None:
+    page.goto(f"{served}/?days=90&hour=9")  # with the further filters open
+    wanted = page.locator("a[href]:not([tabindex='-1']):visible, button, input, select, summary").count()
+    reached = []
+    for _ in range(wanted + 20):
+        page.keyboard.press("Tab")
+        name = page.evaluate(
+            "() => {const one = document.activeElement; one.dataset.seen = 1;"
+            "return one === document.body ? '' : one.id || one.textContent.trim()}"
         )
-        assert missed == []
-        page.goto(f"{url}/?days=90")
-        page.locator("#direction").focus()
-        page.keyboard.press("ArrowDown")
-        page.keyboard.press("Enter")
-        page.get_by_role("button", name="Show").focus()
-        page.keyboard.press("Enter")
-        page.wait_for_url("**direction=INBOUND**")
-        assert landmarks(page) == {"banner", "main", "contentinfo", "search", "navigation"}
+        reached.append(name)
+    assert reached[0] == "Skip to the figures"
+    missed = page.eval_on_selector_all(
+        "a[href]:not([tabindex='-1']), button, input, select, summary",
+        "all => all.filter(one => !one.dataset.seen && one.checkVisibility()).map(one => one.outerHTML)",
+    )
+    assert missed == []
+    page.goto(f"{served}/?days=90")
+    page.locator("#direction").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Show").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**direction=INBOUND**")
+    assert landmarks(page) == {"banner", "main", "contentinfo", "search", "navigation"}
 
 
 def test_an_empty_database_says_what_to_do(own_folder: Path, page: Any) -> None:
