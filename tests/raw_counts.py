@@ -19,7 +19,7 @@ KEPT = """
     SELECT *, coalesce(nullif(upper(trim(call_direction)), ''), 'UNKNOWN') AS direction,
         CASE WHEN length >= 0 THEN length / 1000.0 END AS seconds,
         (start AT TIME ZONE '{zone}') AS local
-    FROM ({recordings}) r WHERE start IS NOT NULL{gone}"""
+    FROM ({recordings}) r WHERE {started}{gone}"""
 GONE = """ AND NOT EXISTS (SELECT 1 FROM {raw}recording_tombstones t WHERE t.returned_at IS NULL
         AND t.account_id = r.account_id AND t.recording_type = r.type AND coalesce(t.user_id, '') = r.user_id
         AND t.recording_id = r.id)"""
@@ -41,13 +41,16 @@ class RawCounts:
         raw: what stands before the names of tables.
         zone: of days and hours.
         complete: whether lengths as text and tombstones were ever loaded.
+        started: whether to leave out what has no start, and so is in no period.
     """
 
-    def __init__(self, query: Query, raw: str, zone: str, complete: bool) -> None:
+    def __init__(self, query: Query, raw: str, zone: str, complete: bool, started: bool = True) -> None:
         self._query = query
         text = RECORDINGS.format(raw=raw, said=SAID if complete else "NULL")
         gone = GONE.format(raw=raw) if complete else ""
-        self._kept = KEPT.format(zone=zone, recordings=text, gone=gone)
+        self._kept = KEPT.format(
+            zone=zone, recordings=text, gone=gone, started="start IS NOT NULL" if started else "true"
+        )
         self._extensions = EXTENSIONS.format(raw=raw)
 
     def ask(self, sql: str, where: str = "true") -> list[tuple[Any, ...]]:
@@ -57,7 +60,8 @@ class RawCounts:
     def totals(self, where: str = "true") -> tuple[int, float, float | None, float | None]:
         """Recordings, seconds, median and 90th percentile."""
         ((count, seconds, median, p90),) = self.ask(
-            "SELECT count(*), coalesce(sum(seconds), 0), percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds), "
+            "SELECT count(*), coalesce(sum(seconds), 0), "
+            "percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds), "
             "percentile_cont(0.9) WITHIN GROUP (ORDER BY seconds) FROM kept",
             where,
         )

@@ -249,7 +249,7 @@ def test_each_figure_leads_to_its_recordings(served: str, page: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_fits_and_breaks_no_rule_of_accessibility(
-    demo: Path, browser: Any, width: int, scheme: str
+    served: str, browser: Any, width: int, scheme: str
 ) -> None:
     axe = Axe()
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
