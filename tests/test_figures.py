@@ -17,7 +17,8 @@ from model_facts import BUCKETS, MODELS, work_out
 from model_tables import write_models_duckdb, write_models_postgres
 from raw_tables import POSTGRES, invent, own_dataset
 
-from vbc_source.figures import COLUMNS, TOP, Figures
+from vbc_source.figures import Figures
+from vbc_source.questions import COLUMNS, TOP
 from vbc_source.selection import Selection
 from vbc_source.warehouse import Warehouse
 

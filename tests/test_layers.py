@@ -15,7 +15,7 @@ LAYERS = [
     *("faults", "token_cache", "auth", "throttle", "slots", "retries", "session", "client"),
     *("windows", "privacy", "filters", "columns", "shapes", "endpoints", "settings", "cursors"),
     *("proof", "scan", "records", "children", "reader", "directory", "access", "ahead"),
-    *("tables", "histories", "listing", "duckdb_names", "source", "sync"),
+    *("tables", "histories", "listing", "duckdb_names", "source", "turns", "sync"),
     *("recording", "sound", "ledger", "journal", "bucket", "archive", "download"),
     *("ledger_tables", "loaded", "backlog", "connection", "progress"),
     *("zip_file", "matching", "catalog", "folders", "receipts"),
@@ -23,14 +23,14 @@ LAYERS = [
     *("audio_run", "audio", "export_audio"),
     *("deletions", "candidates", "hold", "recording_api", "retention"),
     *("warehouse", "models"),
-    *("selection", "figures", "charts", "view", "dashboard"),
+    *("selection", "questions", "figures", "charts", "view", "dashboard"),
     *("doctor", "demo", "options", "archive_commands", "export_commands", "models_commands"),
     *("dashboard_commands", "cli"),
 ]
 PURE = {
     *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),
     *("proof", "records", "children", "recording", "sound", "ledger", "hold", "deletions"),
-    *("export_job", "export_filters", "zip_file", "matching", "via", "selection", "charts"),
+    *("export_job", "export_filters", "zip_file", "matching", "via", "selection", "questions", "charts"),
 }
 
 

@@ -102,10 +102,10 @@ def direction_name(direction: str) -> str:
 
 
 def round_up(number: int) -> int:
-    """The next number that is good to read: 1, 2, 4, 5 or 10 times a power of ten, even from ten on."""
+    """The next number that is good to read, and whose half is whole (that of 1 is not)."""
     power = 1
     while True:
-        for factor in (1, 2, 4, 6, 8):
+        for factor in (1, 2, 4, 5, 6, 8) if power > 1 else (1, 2, 4, 6, 8):
             if factor * power >= number:
                 return factor * power
         power *= 10

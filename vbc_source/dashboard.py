@@ -23,7 +23,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vbc_source.faults import VbcError
-from vbc_source.figures import COLUMNS, Figures
+from vbc_source.figures import Figures
+from vbc_source.questions import COLUMNS
 from vbc_source.selection import BadChoice, read_selection
 from vbc_source.view import PAGES, open_templates, show_figures, show_recordings, spell_row
 from vbc_source.warehouse import Warehouse

@@ -46,7 +46,8 @@ def dashboard(
 def _open_desk(pipeline: str, destination: str, dataset: str, refresh: bool) -> Desk:
     from vbc_source.faults import VbcError
     from vbc_source.models import read_timezone
-    from vbc_source.sync import find_lock, open_pipeline
+    from vbc_source.sync import open_pipeline
+    from vbc_source.turns import find_lock
     from vbc_source.warehouse import find_warehouse
 
     try:

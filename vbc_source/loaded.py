@@ -12,7 +12,8 @@ import sqlglot
 from dlt.common.schema import Schema
 
 from vbc_source.ledger_tables import SCHEMA
-from vbc_source.sync import explaining, take_turns
+from vbc_source.sync import explaining
+from vbc_source.turns import take_turns
 
 SOURCE_SCHEMA = "vbc"
 ONE_PROCESS = ("duckdb",)  # destinations that one process at a time may open

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import hashlib
 import logging
 import sys
 import time
@@ -21,15 +20,14 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.pipeline import ExtractInfo
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.extract import DltSource
-from filelock import FileLock, Timeout
 
 from vbc_source.faults import SettingsError, VbcError
 from vbc_source.source import vbc_source
+from vbc_source.turns import take_turns
 
 log = logging.getLogger(__name__)
 
 DATABASE = "vbc.duckdb"
-LOCK_SECONDS = 600
 PLACE = "vbc_place"  # in dlt's local state: where this pipeline loaded last
 MEMORY_LIMIT = "100MB"  # DuckDB's own; what does not fit goes to disk. Its default is most of the machine
 M_MMAP_THRESHOLD = -3  # glibc's name for it; larger blocks are given back when they are freed
@@ -90,39 +88,6 @@ def hold_pipeline(name: str, destination: str, dataset: str) -> Iterator[dlt.Pip
     """
     with take_turns(name), explaining():
         yield _settle(open_pipeline(name, destination, dataset), f"{destination} {dataset}")
-
-
-def find_lock(name: str, thread_local: bool = True) -> FileLock:
-    """The lock of a pipeline; threads share one that is not `thread_local`."""
-    folder = Path(dlt.current.run_context().data_dir) / "vbc_locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
-    return FileLock(path, thread_local=thread_local)
-
-
-@contextmanager
-def take_turns(name: str) -> Iterator[None]:
-    """Keep the other processes that work on a pipeline out.
-
-    Raises:
-        VbcError: another process holds it for too long.
-    """
-    lock = find_lock(name)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("another vbc process works on pipeline %s; waiting for it", name)
-        try:
-            lock.acquire(timeout=LOCK_SECONDS)
-        except Timeout:
-            raise VbcError(
-                f"another vbc process has worked on pipeline {name} for {LOCK_SECONDS} s; let it end, or use "
-                "another --pipeline"
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _settle(pipeline: dlt.Pipeline, place: str) -> dlt.Pipeline:

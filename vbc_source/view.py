@@ -75,7 +75,7 @@ def show_figures(figures: Figures, asked: Mapping[str, str], zone: str) -> dict[
     return {
         **_tell_choices(choices, chosen, zone),
         "recordings": totals.recordings,
-        "totals": _tell_totals(totals, before),
+        "totals": [*_tell_totals(totals, before), _tell_proven(proven, chosen)],
         "compared": _tell_compared(chosen, before),
         "unknown_lengths": totals.recordings - totals.known_lengths,
         "unknown_length": next((item.order for item in choices.lengths if item.shortest is None), None),
@@ -162,6 +162,15 @@ def _tell_totals(totals: Totals, before: Totals | None) -> list[dict[str, str]]:
         ("archived", "Archived", f"{totals.archived:,}", f"{share} of them"),
     ]
     return [dict(zip(("key", "name", "value", "note"), item, strict=True)) for item in shown]
+
+
+def _tell_proven(proven_days: Iterable[Row], chosen: Selection) -> dict[str, str]:
+    lists: dict[tuple[Any, ...], set[date]] = {}
+    for *place, day in proven_days:
+        lists.setdefault(tuple(place), set()).add(day)
+    every = set.intersection(*lists.values()) if lists else set()
+    note = f"days of {chosen.days:,}, in every account and type"
+    return {"key": "proven", "name": "Proven complete", "value": f"{len(every):,}", "note": note}
 
 
 def _tell_compared(chosen: Selection, before: Totals | None) -> str:
