@@ -28,14 +28,15 @@ LAYERS = [
     *("findings", "survey", "gaps", "lateness", "current", "verify", "verify_report"),
     *("runs", "status", "prometheus"),
     *("warehouse", "models"),
+    *("selection", "questions", "figures", "charts", "view", "dashboard"),
     *("doctor", "demo", "options", "archive_commands", "backfill_commands", "export_commands"),
-    *("status_commands", "verify_commands", "models_commands", "cli"),
+    *("status_commands", "verify_commands", "models_commands", "dashboard_commands", "cli"),
 ]
 PURE = {
     *("faults", "windows", "filters", "columns", "shapes", "privacy", "endpoints", "cursors"),
     *("proof", "records", "children", "recording", "sound", "ledger", "hold", "deletions"),
     *("export_job", "export_filters", "zip_file", "matching", "via", "coverage"),
-    *("tombstones", "findings"),
+    *("tombstones", "findings", "selection", "questions", "charts"),
 }
 
 

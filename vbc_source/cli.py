@@ -11,6 +11,7 @@ import click
 
 from vbc_source.archive_commands import audio, recordings, retention
 from vbc_source.backfill_commands import backfill
+from vbc_source.dashboard_commands import dashboard
 from vbc_source.export_commands import export
 from vbc_source.models_commands import models
 from vbc_source.options import INSTANT_HELP, Command, pipeline_options, read_date
@@ -126,5 +127,5 @@ def emulator(port: int, seed: int, recordings: int, faults: tuple[str, ...]) -> 
     emulated.serve(gateway, port=port)
 
 
-for command in (audio, backfill, export, models, recordings, retention, status, verify):
+for command in (audio, backfill, dashboard, export, models, recordings, retention, status, verify):
     main.add_command(command)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vbc_source.comparison import Difference
+from vbc_source.database import hold_database
 from vbc_source.endpoints import Endpoint
 from vbc_source.ledger_tables import load_rows
 from vbc_source.loaded import Loaded
@@ -70,9 +71,10 @@ def load_missing(
 
     with hold_pipeline(place.pipeline, place.destination, place.dataset) as held, explaining():
         held.sync_destination()
-        if held.has_pending_data:
-            held.run()
-        held.run(missing())
+        with hold_database(held):
+            if held.has_pending_data:
+                held.run()
+            held.run(missing())
 
 
 def load_tombstones(place: Destination, loaded: Loaded, rows: list[Tombstone]) -> None:

@@ -18,6 +18,14 @@ log = logging.getLogger(__name__)
 LOCK_SECONDS = 600
 
 
+def find_lock(name: str, thread_local: bool = True) -> FileLock:
+    """The lock of a pipeline; threads share one that is not `thread_local`."""
+    folder = Path(dlt.current.run_context().data_dir) / "vbc_locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return FileLock(folder / f"{digest}.lock", thread_local=thread_local)
+
+
 @contextmanager
 def take_turns(name: str) -> Iterator[None]:
     """Keep the other processes that work on a pipeline out.
@@ -25,7 +33,7 @@ def take_turns(name: str) -> Iterator[None]:
     Raises:
         VbcError: another process holds it for too long.
     """
-    lock = _make_lock(name)
+    lock = find_lock(name)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -46,13 +54,7 @@ def take_turns(name: str) -> Iterator[None]:
 def is_busy(name: str) -> bool:
     """Whether another process works on a pipeline just now."""
     try:
-        with _make_lock(name).acquire(timeout=0):
+        with find_lock(name).acquire(timeout=0):
             return False
     except Timeout:
         return True
-
-
-def _make_lock(name: str) -> FileLock:
-    folder = Path(dlt.current.run_context().data_dir) / "vbc_locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock")

@@ -1,0 +1,147 @@
+"""How long the dashboard takes to show its figures: a million recordings, a real browser.
+
+`python -m benchmarks.dashboard [duckdb|postgres] [recordings]` invents recordings in SQL, builds the models,
+serves the page and opens it in Chromium: from the navigation's start to the frame with all figures.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+import psycopg2
+
+DATASET = "bench_dashboard"
+POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/postgres"
+PAGES = {
+    "last 30 days": "/",
+    "all": "/?days=all",
+    "all, one direction": "/?days=all&direction=INBOUND",
+    "all, one extension": "/?days=all&extension=1007",
+    "recordings, all": "/recordings?days=all",
+}
+INVENTED = """
+CREATE SCHEMA {schema};
+CREATE TABLE {schema}.company_recordings AS SELECT
+    '549825' AS account_id, i AS id, 'call-' || i AS call_id,
+    CASE i % 5 WHEN 0 THEN 'OUTBOUND' WHEN 1 THEN 'INTRA_PBX' ELSE 'INBOUND' END AS call_direction,
+    '1212555' || (1000 + i % 9000) AS caller_id, 'CALLER ' || i % 9000 AS cnam, '17325550100' AS dnis,
+    CASE WHEN i % 100 = 0 THEN NULL ELSE 5000 + CAST(i AS bigint) * 7919 % 900000 END AS duration,
+    CAST('2025-01-01 00:00:00+00' AS timestamptz) + i * interval '1 second' * {seconds} AS start,
+    CAST('2025-01-01 00:15:00+00' AS timestamptz) + i * interval '1 second' * {seconds} AS "end",
+    CAST(i % 5000000 AS bigint) AS file_size_in_bytes
+FROM {series} ORDER BY i;
+CREATE TABLE {schema}.company_recordings__extensions AS SELECT
+    '549825' AS account_id, i AS recording_id, p AS position,
+    CAST(1000 + (i * 31 + p) % 100 AS text) AS extension
+FROM {series} CROSS JOIN (SELECT 0 AS p UNION ALL SELECT 1) positions WHERE p = 0 OR i % 3 = 0;
+CREATE TABLE {schema}.scan_windows AS SELECT
+    '549825' AS account_id, 'company_recordings' AS resource, CAST(NULL AS text) AS user_id,
+    CAST('2024-12-31 00:00:00+00' AS timestamptz) + i * interval '1 day' AS window_start,
+    CAST('2025-01-01 00:00:00+00' AS timestamptz) + i * interval '1 day' AS window_end,
+    CAST('2025-01-03 00:00:00+00' AS timestamptz) + i * interval '1 day' AS scanned_at,
+    CAST(NULL AS text) AS filters
+FROM {days};
+"""
+
+
+def invent(kind: str, folder: Path, recordings: int) -> None:
+    """Write the source's tables."""
+    form = "range(1, {} + 1) AS s(i)" if kind == "duckdb" else "generate_series(1, {}) AS s(i)"
+    names = {"schema": f"vbc.{DATASET}" if kind == "duckdb" else DATASET, "seconds": 365 * 86400 / recordings}
+    sql = INVENTED.format(series=form.format(recordings), days=form.format(365), **names)
+    if kind == "duckdb":
+        with duckdb.connect(str(folder / "vbc.duckdb")) as connection:
+            connection.execute(sql)
+        return
+    drop()
+    with closing(psycopg2.connect(POSTGRES)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def drop() -> None:
+    """Leave nothing in Postgres."""
+    with closing(psycopg2.connect(POSTGRES)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"DROP SCHEMA IF EXISTS {DATASET} CASCADE; DROP SCHEMA IF EXISTS {DATASET}_models CASCADE"
+        )
+
+
+def serve(kind: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """Start `vbc dashboard`, which builds the models first."""
+    changed = {
+        "DLT_DATA_DIR": str(folder / "dlt"),
+        "DESTINATION__POSTGRES__CREDENTIALS": POSTGRES,
+        "SOURCES__VBC__VBC_TIMEZONE": "America/New_York",
+    }
+    command = ["-c", "from vbc_source.cli import main; main()", "dashboard", "--port", str(port)]
+    command += ["--destination", kind, "--dataset", DATASET]
+    return subprocess.Popen([sys.executable, *command], cwd=folder, env={**os.environ, **changed})
+
+
+def measure(port: int) -> dict[str, list[float]]:
+    """Open each page five times: milliseconds until its figures were painted."""
+    from playwright.sync_api import sync_playwright
+
+    found: dict[str, list[float]] = {}
+    flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
+        for name, path in PAGES.items():
+            for _ in range(5):
+                page: Any = browser.new_page(viewport={"width": 1280, "height": 900})
+                page.goto(f"http://127.0.0.1:{port}{path}")
+                # two frames behind the last figure's coming into the document, it has been painted
+                painted = page.evaluate(
+                    "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame("
+                    "() => done(document.querySelector('main table') ? performance.now() : NaN))))"
+                )
+                found.setdefault(name, []).append(painted)
+                page.close()
+        browser.close()
+    return found
+
+
+def main(kind: str = "duckdb", recordings: str = "1000000") -> None:
+    """Invent, serve, measure, tell."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        began = time.monotonic()
+        invent(kind, folder, int(recordings))
+        print(f"{int(recordings):,} recordings invented in {kind}, {time.monotonic() - began:.0f} s")
+        server = serve(kind, folder, 8399)
+        try:
+            wait_for(8399, server)
+            for page, times in measure(8399).items():
+                print(f"{page:24} first {times[0]:6.0f} ms, median of five {median(times):6.0f} ms")
+        finally:
+            server.terminate()
+            server.wait()
+            if kind == "postgres":
+                drop()
+
+
+def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    """Wait until the models are built and the page is served."""
+    import socket
+
+    while server.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise SystemExit("vbc dashboard ended")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

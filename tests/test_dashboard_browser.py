@@ -1,0 +1,312 @@
+"""The dashboard in a real browser: its figures are plain SQL's, its filters filter, everybody can use it."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from dashboards import open_browser, serve_dashboard
+from loading import run_vbc
+from raw_counts import RawCounts
+from raw_tables import POSTGRES, connect_postgres, invent, own_dataset, write_duckdb, write_postgres
+
+from vbc_source.charts import say_duration
+
+pytestmark = pytest.mark.slow  # a browser, and models built by dbt
+
+ZONE = "America/New_York"
+ENVIRONMENT = {"SOURCES__VBC__VBC_TIMEZONE": ZONE, "DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}
+
+
+@contextmanager
+def crafted(kind: str, folder: Path) -> Iterator[tuple[str, RawCounts]]:
+    """Serve a database with everything that is awkward; gives the address, and plain SQL to compare with."""
+    tables = invent(1)
+    with own_dataset() as dataset:
+        if kind == "duckdb":
+            write_duckdb(folder / "vbc.duckdb", tables)
+            counts = RawCounts(ask_duckdb(folder), "vbc.vbc.", ZONE, complete=True)
+            options: tuple[str, ...] = ()
+        else:
+            write_postgres(dataset, tables)
+            counts = RawCounts(ask_postgres, f"{dataset}.", ZONE, complete=True)
+            options = ("--destination", "postgres", "--dataset", dataset)
+        with serve_dashboard(folder, *options, **ENVIRONMENT) as url:
+            yield url, counts
+
+
+def ask_duckdb(folder: Path) -> Callable[[str], list[tuple[Any, ...]]]:
+    def ask(sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(folder / "vbc.duckdb"), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    return ask
+
+
+def ask_postgres(sql: str) -> list[tuple[Any, ...]]:
+    with connect_postgres() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's database, with the models of it."""
+    folder = tmp_path_factory.mktemp("demo")
+    for command in (("demo", "--recordings", "3000"), ("models", "run")):
+        done = run_vbc(folder, "", *command, **ENVIRONMENT, RUNTIME__DLTHUB_TELEMETRY="false")
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(demo: Path) -> Iterator[str]:
+    with serve_dashboard(demo, **ENVIRONMENT) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that notes every request, and everything that the browser complains of."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
+    page = context.new_page()
+    page.seen, page.complaints = [], []
+    page.on("request", lambda request: page.seen.append(request.url))
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    yield page
+    context.close()
+
+
+def number(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
+def read_table(page: Any, name: str) -> list[list[str]]:
+    """The cells of a table's body, whether or not it is unfolded."""
+    rows: list[list[str]] = page.eval_on_selector_all(
+        f"#{name} tbody tr", "rows => rows.map(row => [...row.cells].map(cell => cell.textContent.trim()))"
+    )
+    return rows
+
+
+def agrees(page: Any, counts: RawCounts, where: str) -> None:
+    """Every figure of the page is what plain SQL says of the raw rows that fit a condition."""
+    recordings, seconds, median, p90 = counts.totals(where)
+    if not recordings:
+        assert page.get_by_text("No recordings fit these filters").is_visible()
+    shown = {
+        key: page.locator(f"#total-{key} .figure").inner_text()
+        for key in ("recordings", "hours", "median", "p90")
+    }
+    assert shown == {
+        "recordings": f"{recordings:,}",
+        "hours": f"{seconds / 3600:,.1f}",
+        "median": say_duration(median),
+        "p90": say_duration(p90),
+    }, where
+    if not recordings:
+        return
+    names = page.eval_on_selector_all("#table-over-time thead th", "cells => cells.map(c => c.textContent)")[
+        1:-1
+    ]
+    columns = read_table(page, "table-over-time")
+    assert sum(number(row[-1]) for row in columns) == recordings
+    titles = {"INBOUND": "Inbound", "OUTBOUND": "Outbound", "INTRA_PBX": "Internal", "UNKNOWN": "Unknown"}
+    directions = {titles[name]: count for name, count in counts.group("direction", where).items()}
+    assert {
+        name: sum(number(row[1 + place]) for row in columns) for place, name in enumerate(names)
+    } == directions
+    if len(columns) > 1 and page.locator("#table-over-time thead th").first.inner_text() == "Day":
+        days = counts.group("CAST(local AS date)", where)
+        found = {row[0].split(" ", 1)[1]: number(row[-1]) for row in columns if row[-1] != "0"}
+        assert found == {f"{day.day} {day:%b %Y}": count for day, count in days.items()}
+    lengths = {row[0]: number(row[1]) for row in read_table(page, "table-lengths")}
+    assert lengths["unknown"] == counts.totals(f"({where}) AND seconds IS NULL")[0]
+    assert lengths["1 to 2 min"] == counts.totals(f"({where}) AND seconds >= 60 AND seconds < 120")[0]
+    assert sum(lengths.values()) == recordings
+    heat = read_table(page, "table-hours")
+    hours = counts.group("extract(isodow FROM local), extract(hour FROM local)", where)
+    found = {
+        (day, hour): number(cell) for hour, row in enumerate(heat) for day, cell in enumerate(row[1:], 1)
+    }
+    assert {place: count for place, count in found.items() if count} == hours
+    extensions = counts.extensions(where)
+    top = {
+        read_extension(row[0]): number(row[1]) for row in read_table(page, "table-extensions") if len(row) > 1
+    }
+    assert top.items() <= extensions.items()
+    assert sorted(top.values()) == sorted(extensions.values())[-10:]
+
+
+def read_extension(text: str) -> tuple[str, str]:
+    """Account and number; the account is told where there are several."""
+    account = re.search(r"account (\w+)", text)
+    return account.group(1) if account else "549825", re.match("[0-9]+", text).group()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_figures_equal_plain_sql_with_every_filter_on_awkward_data(
+    own_folder: Path, page: Any, kind: str
+) -> None:
+    with crafted(kind, own_folder) as (url, counts):
+        page.goto(f"{url}/?days=all")
+        agrees(page, counts, "true")
+        whole = page.locator("#total-recordings .figure").inner_text()
+        for field, value, where in (
+            ("account", "549826", "account_id = '549826'"),
+            ("direction", "UNKNOWN", "direction = 'UNKNOWN'"),
+            ("extension", "1016", counts.having("1016")),
+            ("type", "user", "type = 'user'"),
+            ("weekday", "7", "extract(isodow FROM local) = 7"),
+            ("hour", "1", "extract(hour FROM local) = 1"),
+            ("length", "10", "seconds IS NULL"),
+        ):
+            page.goto(f"{url}/?days=all")
+            if field in ("weekday", "hour", "length"):
+                page.get_by_text("More filters").click()
+            page.select_option(f"#{field}", value)
+            page.get_by_role("button", name="Show").click()
+            assert page.locator(f"#{field}").input_value() == value
+            agrees(page, counts, where)
+            assert page.locator("#total-recordings .figure").inner_text() != whole, field
+        for first, last in (
+            ("2025-03-08", "2025-03-10"),
+            ("2025-11-01", "2025-11-03"),
+            ("2025-11-02", "2025-11-02"),
+        ):
+            page.goto(url)
+            page.fill("#from", first)
+            page.fill("#to", last)
+            page.get_by_role("button", name="Show").click()
+            agrees(page, counts, f"CAST(local AS date) BETWEEN '{first}' AND '{last}'")
+    assert all(address.startswith((url, "data:")) for address in page.seen)
+    assert page.complaints == []
+
+
+def test_figures_equal_plain_sql_on_the_demo_and_so_do_list_and_export(
+    demo: Path, served: str, page: Any
+) -> None:
+    counts = RawCounts(ask_duckdb(demo), "vbc.vbc.", ZONE, complete=False)
+    page.goto(f"{served}/?days=all")
+    agrees(page, counts, "true")
+    page.goto(f"{served}/?days=90&direction=INBOUND")
+    first, last = page.locator("#from").input_value(), page.locator("#to").input_value()
+    where = f"direction = 'INBOUND' AND CAST(local AS date) BETWEEN '{first}' AND '{last}'"
+    agrees(page, counts, where)
+    recordings = counts.totals(where)[0]
+    days = (f"CAST('{day}' AS date) - 90" for day in (first, last))
+    before = counts.totals("direction = 'INBOUND' AND CAST(local AS date) BETWEEN " + " AND ".join(days))[0]
+    change = page.locator("#total-recordings .change").inner_text()
+    assert change.replace("−", "-").startswith(f"{100 * (recordings - before) / before:+.1f}")
+    page.locator("#table-lengths a", has_text="1 to 2 min").click()
+    behind = counts.totals(f"{where} AND seconds >= 60 AND seconds < 120")[0]
+    assert page.locator("h1").inner_text().startswith(f"{behind:,} recording")
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Export as CSV").click()
+    with open(waiting.value.path(), newline="") as file:
+        rows = list(csv.DictReader(file))
+    ids = {
+        id_ for (id_,) in counts.ask("SELECT id FROM kept", f"{where} AND seconds >= 60 AND seconds < 120")
+    }
+    assert (len(rows), {int(row["recording_id"]) for row in rows}) == (behind, ids)
+    assert all(address.startswith((served, "data:")) for address in page.seen)
+
+
+def test_each_figure_leads_to_its_recordings(served: str, page: Any) -> None:
+    for table, cell in (("table-lengths", 1), ("table-extensions", 1), ("table-over-time", -1)):
+        page.goto(f"{served}/?days=all")
+        page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+        row = read_table(page, table)[3]
+        page.locator(f"#{table} tbody tr").nth(3).locator("a").first.click()
+        assert page.locator("h1").inner_text().split()[0] == row[cell]
+    page.goto(f"{served}/?days=all")
+    link = page.locator("#table-hours td a").first
+    shown = link.inner_text()
+    link.click()
+    assert page.locator("h1").inner_text().split()[0] == shown
+    page.goto(f"{served}/recordings?days=all")
+    seen = page.locator("tbody tr").count()
+    while page.get_by_role("link", name="Older").count():
+        page.get_by_role("link", name="Older").click()
+        seen += page.locator("tbody tr").count()
+    assert f"{seen:,}" == page.locator("h1").inner_text().split()[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_and_breaks_no_rule_of_accessibility(
+    served: str, browser: Any, width: int, scheme: str
+) -> None:
+    axe = Axe()
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    for path in (
+        "/",
+        "/?days=all&direction=INBOUND",
+        "/recordings",
+        "/?days=7&hour=3&extension=none",
+        "/?days=8",
+    ):
+        page.goto(served + path)
+        page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 20, 26)"
+        assert dark == (scheme == "dark")
+        found = axe.run(page)
+        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+        assert {"banner", "main", "contentinfo"} <= landmarks(page)
+    page.close()
+
+
+def landmarks(page: Any) -> set[str]:
+    roles = ("banner", "main", "contentinfo", "search", "navigation")
+    return {role for role in roles if page.get_by_role(role).count()}
+
+
+def test_the_keyboard_reaches_every_control_in_order_and_chooses(served: str, page: Any) -> None:
+    page.goto(f"{served}/?days=90&hour=9")  # with the further filters open
+    wanted = page.locator("a[href]:not([tabindex='-1']):visible, button, input, select, summary").count()
+    reached = []
+    for _ in range(wanted + 20):
+        page.keyboard.press("Tab")
+        name = page.evaluate(
+            "() => {const one = document.activeElement; one.dataset.seen = 1;"
+            "return one === document.body ? '' : one.id || one.textContent.trim()}"
+        )
+        reached.append(name)
+    assert reached[0] == "Skip to the figures"
+    missed = page.eval_on_selector_all(
+        "a[href]:not([tabindex='-1']), button, input, select, summary",
+        "all => all.filter(one => !one.dataset.seen && one.checkVisibility()).map(one => one.outerHTML)",
+    )
+    assert missed == []
+    page.goto(f"{served}/?days=90")
+    page.locator("#direction").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Show").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**direction=INBOUND**")
+    assert landmarks(page) == {"banner", "main", "contentinfo", "search", "navigation"}
+
+
+def test_an_empty_database_says_what_to_do(own_folder: Path, page: Any) -> None:
+    write_duckdb(own_folder / "vbc.duckdb", {"company_recordings": []})
+    with serve_dashboard(own_folder) as url:
+        page.goto(url)
+        assert page.locator("h1").inner_text() == "No recordings yet"
+        assert page.get_by_text("vbc sync && vbc models run").is_visible()
+        assert Axe().run(page).violations_count == 0

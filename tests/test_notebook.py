@@ -1,0 +1,73 @@
+"""The notebook runs from top to bottom, and its figures are those of plain SQL."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from loading import run_vbc
+from nbclient import NotebookClient
+from raw_counts import RawCounts
+from raw_tables import invent, write_duckdb
+from test_dashboard_browser import ask_duckdb
+
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "call_analytics.ipynb"
+ZONE = "America/New_York"
+TELL = """
+import json
+medians = ask("SELECT direction, median(duration_seconds) AS m FROM recordings GROUP BY 1")
+print(json.dumps({
+    "sums": sums.to_dict(),
+    "directions": directions["recordings"].to_dict(),
+    "medians": medians.set_index("direction")["m"].to_dict(),
+    "hours": [[int(day), int(hour), int(hours.loc[day, hour])] for day in hours.index for hour in hours],
+    "extensions": extensions[["account_id", "extension", "recordings"]].to_numpy().tolist(),
+}))
+"""
+
+
+def run(folder: Path) -> dict[str, Any]:
+    """Run all cells beside a database; gives what they have found."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(TELL))
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    plots = [
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(plots) == 5
+    return dict(json.loads(notebook.cells[-1].outputs[0].text))
+
+
+def test_it_is_kept_without_outputs_and_its_words_hold_no_figures() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in notebook.cells)
+    words = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert not any(sign.isdigit() for sign in words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["demo", "crafted"])
+def test_its_figures_equal_plain_sql(own_folder: Path, kind: str) -> None:
+    if kind == "demo":
+        assert run_vbc(own_folder, "", "demo", "--recordings", "2000").returncode == 0
+    else:
+        write_duckdb(own_folder / "vbc.duckdb", invent(1))
+    assert run_vbc(own_folder, "", "models", "run", SOURCES__VBC__VBC_TIMEZONE=ZONE).returncode == 0
+    counts = RawCounts(ask_duckdb(own_folder), "vbc.vbc.", ZONE, complete=kind == "crafted")
+    found = run(own_folder)
+    assert found["sums"]["days"] == counts.totals()[0]
+    hours = counts.group("extract(isodow FROM local), extract(hour FROM local)")
+    assert {(day, hour): count for day, hour, count in found["hours"] if count} == hours
+    every = RawCounts(ask_duckdb(own_folder), "vbc.vbc.", ZONE, kind == "crafted", started=False)
+    assert found["sums"]["recordings"] == every.totals()[0]
+    assert found["directions"] == every.group("direction")
+    assert {(account, name): count for account, name, count in found["extensions"]} == every.extensions()
+    for direction, median in found["medians"].items():
+        assert median == pytest.approx(every.totals(f"direction = '{direction}'")[2])
