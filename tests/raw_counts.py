@@ -51,7 +51,7 @@ class RawCounts:
         self._kept = KEPT.format(
             zone=zone, recordings=text, gone=gone, started="start IS NOT NULL" if started else "true"
         )
-        self._extensions = EXTENSIONS.format(raw=raw)
+        self._extensions, self._raw = EXTENSIONS.format(raw=raw), raw
 
     def ask(self, sql: str, where: str = "true") -> list[tuple[Any, ...]]:
         """Ask of the recordings, `kept`, that fit a condition."""
@@ -79,6 +79,14 @@ class RawCounts:
             f"EXISTS (SELECT 1 FROM ({self._extensions}) e "
             f"WHERE e.extension = '{extension}' AND e.type = k.type "
             "AND e.user_id = k.user_id AND e.account_id = k.account_id AND e.id = k.id)"
+        )
+
+    def archived(self) -> str:
+        """The condition that its audio is stored."""
+        return (
+            f"EXISTS (SELECT 1 FROM {self._raw}recording_audio a WHERE a.status = 'stored' AND "
+            "a.account_id = k.account_id AND a.recording_type = k.type AND "
+            "coalesce(a.user_id, '') = k.user_id AND a.recording_id = k.id)"
         )
 
     def group(self, columns: str, where: str = "true") -> dict[Any, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import subprocess
 import sys
 import threading
@@ -45,11 +46,18 @@ def serving(folder: Path, turn: FileLock | None = None) -> Iterator[str]:
         thread.join(10)
 
 
-@pytest.fixture
-def filled(own_folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tables = invent(1)
     add_formula(tables)
-    write_models_duckdb(own_folder / "vbc.duckdb", work_out(tables, ZONE))
+    path = tmp_path_factory.mktemp("filled") / "vbc.duckdb"
+    write_models_duckdb(path, work_out(tables, ZONE))
+    return path
+
+
+@pytest.fixture
+def filled(database: Path, own_folder: Path) -> Path:
+    shutil.copy(database, own_folder)
     return own_folder
 
 
@@ -200,11 +208,28 @@ def test_it_listens_to_this_machine_alone() -> None:
         assert listener.getsockname()[0] == "127.0.0.1"
 
 
+def test_without_its_extra_the_command_says_what_to_install(own_folder: Path) -> None:
+    without = "import sys; sys.modules['uvicorn'] = None; from vbc_source.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", without, "dashboard"],
+        cwd=own_folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "the dashboard needs uvicorn: pip install 'vbc-source[dashboard]'" in done.stderr
+
+
 @pytest.mark.slow
 def test_the_command_builds_the_models_and_serves_and_ends_quietly(own_folder: Path) -> None:
-    write_duckdb(own_folder / "vbc.duckdb", invent(1))
+    tables = invent(1)
+    write_duckdb(own_folder / "vbc.duckdb", tables)
     with serve_dashboard(own_folder) as url:
         page = requests.get(f"{url}/?days=all", timeout=20).text
         assert "Recordings over time" in page
         with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:  # nobody holds it
-            connection.execute("CREATE TABLE loaded AS SELECT 1")
+            connection.execute("DELETE FROM vbc.vbc.company_recordings WHERE account_id = '549826'")
+        assert ">549826</option>" in requests.get(url, timeout=20).text
+    with serve_dashboard(own_folder, "--refresh") as url:
+        assert ">549826</option>" not in requests.get(url, timeout=20).text

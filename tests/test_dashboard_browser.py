@@ -166,6 +166,9 @@ def test_figures_equal_plain_sql_with_every_filter_on_awkward_data(
         page.goto(f"{url}/?days=all")
         agrees(page, counts, "true")
         whole = page.locator("#total-recordings .figure").inner_text()
+        archived = counts.totals(counts.archived())[0]
+        assert page.locator("#total-archived .figure").inner_text() == f"{archived:,}"
+        assert page.locator("#table-extensions").get_by_text("Emil Quillfeather").is_visible()
         for field, value, where in (
             ("account", "549826", "account_id = '549826'"),
             ("direction", "UNKNOWN", "direction = 'UNKNOWN'"),
@@ -203,6 +206,12 @@ def test_figures_equal_plain_sql_on_the_demo_and_so_do_list_and_export(
     counts = RawCounts(ask_duckdb(demo), "vbc.vbc.", ZONE, complete=False)
     page.goto(f"{served}/?days=all")
     agrees(page, counts, "true")
+    ((proven,),) = ask_duckdb(demo)(
+        "SELECT count(*) FROM (SELECT day FROM vbc.vbc_models.coverage WHERE day >= (SELECT min(day) "
+        "FROM vbc.vbc_models.coverage WHERE recordings > 0) GROUP BY day HAVING count(*) = count(proven_at) "
+        "AND count(*) = (SELECT count(DISTINCT recording_type) FROM vbc.vbc_models.coverage))"
+    )
+    assert page.locator("#total-proven .figure").inner_text() == f"{proven:,}"
     page.goto(f"{served}/?days=90&direction=INBOUND")
     first, last = page.locator("#from").input_value(), page.locator("#to").input_value()
     where = f"direction = 'INBOUND' AND CAST(local AS date) BETWEEN '{first}' AND '{last}'"
