@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import shutil
@@ -22,6 +23,7 @@ from loading import run_vbc
 from model_facts import work_out
 from model_tables import write_models_duckdb
 from raw_tables import invent, write_duckdb
+from starlette.requests import ClientDisconnect
 from test_figures import Credentials
 
 from vbc_source.dashboard import Desk, listen, make_app
@@ -31,9 +33,9 @@ ZONE = "America/New_York"
 
 
 @contextmanager
-def serving(folder: Path, turn: FileLock | None = None) -> Iterator[str]:
+def serving(folder: Path, turn: FileLock | None = None, zone: str = ZONE) -> Iterator[str]:
     """Serve a database's figures from a thread."""
-    desk = Desk(Warehouse("duckdb", "vbc", Credentials(str(folder / "vbc.duckdb"))), turn, ZONE)
+    desk = Desk(Warehouse("duckdb", "vbc", Credentials(str(folder / "vbc.duckdb"))), turn, zone)
     listener = listen(0)
     config = uvicorn.Config(make_app(desk), log_config=None, ws="none", lifespan="off")
     server = uvicorn.Server(config)
@@ -176,6 +178,36 @@ def test_a_load_that_takes_turns_is_waited_for_a_moment(
         assert requests.get(f"{url}/recordings.csv", timeout=20).status_code == 200
         with FileLock(path, timeout=0):  # is given back, whatever was answered
             pass
+
+
+def test_models_of_another_time_zone_are_noticed(filled: Path) -> None:
+    asked = "from=2025-03-09&to=2025-03-09"
+    for zone, noticed in ((ZONE, False), ("Asia/Tokyo", True)):
+        with serving(filled, zone=zone) as url:
+            page = requests.get(f"{url}/?{asked}", timeout=20).text
+        assert ("The models do not agree" in page) == noticed
+
+
+def test_who_leaves_an_export_does_not_keep_the_database(filled: Path) -> None:
+    turn = FileLock(filled / "turn.lock", thread_local=False)
+    warehouse = Warehouse("duckdb", "vbc", Credentials(str(filled / "vbc.duckdb")))
+    app = make_app(Desk(warehouse, turn, ZONE))
+    request = {"type": "http", "method": "GET", "path": "/recordings.csv", "query_string": b"days=all"}
+    scope = {**request, "headers": [(b"host", b"127.0.0.1")], "asgi": {"spec_version": "2.4"}}
+    held = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, object]) -> None:
+        held.append(turn.is_locked)
+        if message["type"] == "http.response.body":
+            raise OSError("gone")
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+    assert all(held)
+    assert not turn.is_locked
 
 
 def test_without_recordings_the_page_says_what_to_do(own_folder: Path) -> None:

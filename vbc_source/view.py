@@ -77,6 +77,8 @@ def show_figures(figures: Figures, asked: Mapping[str, str], zone: str) -> dict[
         "recordings": totals.recordings,
         "totals": [*_tell_totals(totals, before), _tell_proven(proofs, proven, chosen)],
         "compared": _tell_compared(chosen, before),
+        "disagree": chosen.asked() <= {"account", "type"}
+        and sum(proof.recordings for proof in proofs) != totals.recordings,
         "unknown_lengths": totals.recordings - totals.known_lengths,
         "unknown_length": next((item.order for item in choices.lengths if item.shortest is None), None),
         "without_start": figures.without_start(),
