@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import duckdb
+from raw_tables import connect_postgres
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 
@@ -31,6 +35,20 @@ EXTENSIONS = """
     FROM {raw}user_recordings__extensions WHERE trim(extension) <> ''"""
 NUMBER = "'^[0-9]{1,15}([.][0-9]{1,9})?$'"
 SAID = f"CASE WHEN duration__v_text ~ {NUMBER} THEN round(CAST(duration__v_text AS decimal(30, 9))) END"
+
+
+def ask_duckdb(folder: Path) -> Query:
+    def ask(sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(folder / "vbc.duckdb"), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    return ask
+
+
+def ask_postgres(sql: str) -> list[tuple[Any, ...]]:
+    with connect_postgres() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
 
 
 class RawCounts:

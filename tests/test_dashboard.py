@@ -21,10 +21,9 @@ from dashboards import serve_dashboard
 from filelock import FileLock
 from loading import run_vbc
 from model_facts import work_out
-from model_tables import write_models_duckdb
+from model_tables import Credentials, write_models_duckdb
 from raw_tables import invent, write_duckdb
 from starlette.requests import ClientDisconnect
-from test_figures import Credentials
 
 from vbc_source.dashboard import Desk, listen, make_app
 from vbc_source.warehouse import Warehouse
@@ -111,7 +110,7 @@ def test_a_name_that_others_lead_here_is_refused(filled: Path, host: str) -> Non
             "extension=12125550142",
             "hour=²",
         ),
-        *("from=0001-01-01", "to=9999-12-31"),
+        *("from=0001-01-01", "to=9999-12-31", "account=%00", "direction=a%0Ab"),
     ],
 )
 def test_what_cannot_be_chosen_is_said(filled: Path, asked: str) -> None:
@@ -178,6 +177,15 @@ def test_a_load_that_takes_turns_is_waited_for_a_moment(
         assert requests.get(f"{url}/recordings.csv", timeout=20).status_code == 200
         with FileLock(path, timeout=0):  # is given back, whatever was answered
             pass
+
+
+def test_models_that_go_away_or_change_are_one_clear_line(filled: Path) -> None:
+    with serving(filled) as url:
+        with duckdb.connect(str(filled / "vbc.duckdb")) as connection:
+            connection.execute("ALTER TABLE vbc.vbc_models.recordings RENAME duration_seconds TO seconds")
+        answer = requests.get(url, timeout=20)
+        assert (answer.status_code, "The figures cannot be read" in answer.text) == (503, True)
+        assert "Traceback" not in answer.text
 
 
 def test_models_of_another_time_zone_are_noticed(filled: Path) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from dashboards import open_browser, serve_dashboard
 from loading import run_vbc
-from raw_counts import RawCounts
-from raw_tables import POSTGRES, connect_postgres, invent, own_dataset, write_duckdb, write_postgres
+from raw_counts import RawCounts, ask_duckdb, ask_postgres
+from raw_tables import POSTGRES, invent, own_dataset, write_duckdb, write_postgres
 
 from vbc_source.charts import say_duration
 
@@ -40,20 +39,6 @@ def crafted(kind: str, folder: Path) -> Iterator[tuple[str, RawCounts]]:
             options = ("--destination", "postgres", "--dataset", dataset)
         with serve_dashboard(folder, *options, **ENVIRONMENT) as url:
             yield url, counts
-
-
-def ask_duckdb(folder: Path) -> Callable[[str], list[tuple[Any, ...]]]:
-    def ask(sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(folder / "vbc.duckdb"), read_only=True) as connection:
-            return connection.execute(sql).fetchall()
-
-    return ask
-
-
-def ask_postgres(sql: str) -> list[tuple[Any, ...]]:
-    with connect_postgres() as cursor:
-        cursor.execute(sql)
-        return list(cursor.fetchall())
 
 
 @pytest.fixture(scope="module")

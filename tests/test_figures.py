@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from model_facts import BUCKETS, MODELS, work_out
-from model_tables import write_models_duckdb, write_models_postgres
+from model_tables import Credentials, write_models_duckdb, write_models_postgres
 from raw_tables import POSTGRES, invent, own_dataset
 
 from vbc_source.figures import Figures
@@ -27,16 +27,6 @@ NAMES = MODELS["recordings"].split(", ")
 FIRST, LAST = date(2025, 3, 5), date(2025, 11, 5)
 
 Row = dict[str, Any]
-
-
-@dataclass
-class Credentials:
-    """Where a database is, in the words of dlt's credentials."""
-
-    database: str
-
-    def to_native_representation(self) -> str:
-        return self.database
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from vbc_source.faults import VbcError
 from vbc_source.figures import Figures
 from vbc_source.questions import COLUMNS
 from vbc_source.selection import BadChoice, read_selection
+from vbc_source.sync import explaining
 from vbc_source.view import PAGES, open_templates, show_figures, show_recordings, spell_row
 from vbc_source.warehouse import Warehouse
 
@@ -72,7 +73,7 @@ class Desk:
             Busy: another process has it.
             VbcError: it cannot be opened.
         """
-        with self._take_turn():
+        with self._take_turn(), explaining():
             connection = self._connect()
             try:
                 yield Figures(connection, self.warehouse, self.zone)
