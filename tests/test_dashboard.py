@@ -269,7 +269,7 @@ def test_the_command_builds_the_models_and_serves_and_ends_quietly(own_folder: P
         page = requests.get(f"{url}/?days=all", timeout=20).text
         assert "Recordings over time" in page
         with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:  # nobody holds it
-            connection.execute("DELETE FROM vbc.vbc.company_recordings WHERE account_id = '549826'")
-        assert ">549826</option>" in requests.get(url, timeout=20).text
+            connection.execute("UPDATE vbc.vbc.company_recordings SET call_direction = 'CONFERENCE'")
+        assert ">Conference</option>" not in requests.get(url, timeout=20).text
     with serve_dashboard(own_folder, "--refresh") as url:
-        assert ">549826</option>" not in requests.get(url, timeout=20).text
+        assert ">Conference</option>" in requests.get(url, timeout=20).text
