@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ NAMES = (
 NAMES = (*NAMES, "30 min to 1 h", "1 h and more", "unknown")
 
 Facts = dict[str, list[tuple[Any, ...]]]
+
+
+@dataclass
+class Credentials:
+    """Where a database is, in the words of dlt's credentials."""
+
+    database: str
+
+    def to_native_representation(self) -> str:
+        return self.database
 
 
 def _complete(model: str, facts: Facts) -> tuple[dict[str, str], list[tuple[Any, ...]]]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import duckdb
+from raw_tables import connect_postgres
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 
@@ -33,6 +37,20 @@ NUMBER = "'^[0-9]{1,15}([.][0-9]{1,9})?$'"
 SAID = f"CASE WHEN duration__v_text ~ {NUMBER} THEN round(CAST(duration__v_text AS decimal(30, 9))) END"
 
 
+def ask_duckdb(folder: Path) -> Query:
+    def ask(sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(folder / "vbc.duckdb"), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    return ask
+
+
+def ask_postgres(sql: str) -> list[tuple[Any, ...]]:
+    with connect_postgres() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
+
+
 class RawCounts:
     """Counts the rows of the source's tables.
 
@@ -51,7 +69,7 @@ class RawCounts:
         self._kept = KEPT.format(
             zone=zone, recordings=text, gone=gone, started="start IS NOT NULL" if started else "true"
         )
-        self._extensions = EXTENSIONS.format(raw=raw)
+        self._extensions, self._raw = EXTENSIONS.format(raw=raw), raw
 
     def ask(self, sql: str, where: str = "true") -> list[tuple[Any, ...]]:
         """Ask of the recordings, `kept`, that fit a condition."""
@@ -79,6 +97,14 @@ class RawCounts:
             f"EXISTS (SELECT 1 FROM ({self._extensions}) e "
             f"WHERE e.extension = '{extension}' AND e.type = k.type "
             "AND e.user_id = k.user_id AND e.account_id = k.account_id AND e.id = k.id)"
+        )
+
+    def archived(self) -> str:
+        """The condition that its audio is stored."""
+        return (
+            f"EXISTS (SELECT 1 FROM {self._raw}recording_audio a WHERE a.status = 'stored' AND "
+            "a.account_id = k.account_id AND a.recording_type = k.type AND "
+            "coalesce(a.user_id, '') = k.user_id AND a.recording_id = k.id)"
         )
 
     def group(self, columns: str, where: str = "true") -> dict[Any, int]:

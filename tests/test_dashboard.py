@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,9 +21,9 @@ from dashboards import serve_dashboard
 from filelock import FileLock
 from loading import run_vbc
 from model_facts import work_out
-from model_tables import write_models_duckdb
+from model_tables import Credentials, write_models_duckdb
 from raw_tables import invent, write_duckdb
-from test_figures import Credentials
+from starlette.requests import ClientDisconnect
 
 from vbc_source.dashboard import Desk, listen, make_app
 from vbc_source.warehouse import Warehouse
@@ -30,9 +32,9 @@ ZONE = "America/New_York"
 
 
 @contextmanager
-def serving(folder: Path, turn: FileLock | None = None) -> Iterator[str]:
+def serving(folder: Path, turn: FileLock | None = None, zone: str = ZONE) -> Iterator[str]:
     """Serve a database's figures from a thread."""
-    desk = Desk(Warehouse("duckdb", "vbc", Credentials(str(folder / "vbc.duckdb"))), turn, ZONE)
+    desk = Desk(Warehouse("duckdb", "vbc", Credentials(str(folder / "vbc.duckdb"))), turn, zone)
     listener = listen(0)
     config = uvicorn.Config(make_app(desk), log_config=None, ws="none", lifespan="off")
     server = uvicorn.Server(config)
@@ -45,11 +47,18 @@ def serving(folder: Path, turn: FileLock | None = None) -> Iterator[str]:
         thread.join(10)
 
 
-@pytest.fixture
-def filled(own_folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tables = invent(1)
     add_formula(tables)
-    write_models_duckdb(own_folder / "vbc.duckdb", work_out(tables, ZONE))
+    path = tmp_path_factory.mktemp("filled") / "vbc.duckdb"
+    write_models_duckdb(path, work_out(tables, ZONE))
+    return path
+
+
+@pytest.fixture
+def filled(database: Path, own_folder: Path) -> Path:
+    shutil.copy(database, own_folder)
     return own_folder
 
 
@@ -101,7 +110,7 @@ def test_a_name_that_others_lead_here_is_refused(filled: Path, host: str) -> Non
             "extension=12125550142",
             "hour=²",
         ),
-        *("from=0001-01-01", "to=9999-12-31"),
+        *("from=0001-01-01", "to=9999-12-31", "account=%00", "direction=a%0Ab"),
     ],
 )
 def test_what_cannot_be_chosen_is_said(filled: Path, asked: str) -> None:
@@ -170,6 +179,45 @@ def test_a_load_that_takes_turns_is_waited_for_a_moment(
             pass
 
 
+def test_models_that_go_away_or_change_are_one_clear_line(filled: Path) -> None:
+    with serving(filled) as url:
+        with duckdb.connect(str(filled / "vbc.duckdb")) as connection:
+            connection.execute("ALTER TABLE vbc.vbc_models.recordings RENAME duration_seconds TO seconds")
+        answer = requests.get(url, timeout=20)
+        assert (answer.status_code, "The figures cannot be read" in answer.text) == (503, True)
+        assert "Traceback" not in answer.text
+
+
+def test_models_of_another_time_zone_are_noticed(filled: Path) -> None:
+    asked = "from=2025-03-09&to=2025-03-09"
+    for zone, noticed in ((ZONE, False), ("Asia/Tokyo", True)):
+        with serving(filled, zone=zone) as url:
+            page = requests.get(f"{url}/?{asked}", timeout=20).text
+        assert ("The models do not agree" in page) == noticed
+
+
+def test_who_leaves_an_export_does_not_keep_the_database(filled: Path) -> None:
+    turn = FileLock(filled / "turn.lock", thread_local=False)
+    warehouse = Warehouse("duckdb", "vbc", Credentials(str(filled / "vbc.duckdb")))
+    app = make_app(Desk(warehouse, turn, ZONE))
+    request = {"type": "http", "method": "GET", "path": "/recordings.csv", "query_string": b"days=all"}
+    scope = {**request, "headers": [(b"host", b"127.0.0.1")], "asgi": {"spec_version": "2.4"}}
+    held = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, object]) -> None:
+        held.append(turn.is_locked)
+        if message["type"] == "http.response.body":
+            raise OSError("gone")
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+    assert all(held)
+    assert not turn.is_locked
+
+
 def test_without_recordings_the_page_says_what_to_do(own_folder: Path) -> None:
     path = own_folder / "vbc.duckdb"
     with serving(own_folder) as url:
@@ -200,11 +248,28 @@ def test_it_listens_to_this_machine_alone() -> None:
         assert listener.getsockname()[0] == "127.0.0.1"
 
 
+def test_without_its_extra_the_command_says_what_to_install(own_folder: Path) -> None:
+    without = "import sys; sys.modules['uvicorn'] = None; from vbc_source.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", without, "dashboard"],
+        cwd=own_folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "the dashboard needs uvicorn: pip install 'vbc-source[dashboard]'" in done.stderr
+
+
 @pytest.mark.slow
 def test_the_command_builds_the_models_and_serves_and_ends_quietly(own_folder: Path) -> None:
-    write_duckdb(own_folder / "vbc.duckdb", invent(1))
+    tables = invent(1)
+    write_duckdb(own_folder / "vbc.duckdb", tables)
     with serve_dashboard(own_folder) as url:
         page = requests.get(f"{url}/?days=all", timeout=20).text
         assert "Recordings over time" in page
         with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:  # nobody holds it
-            connection.execute("CREATE TABLE loaded AS SELECT 1")
+            connection.execute("UPDATE vbc.vbc.company_recordings SET call_direction = 'CONFERENCE'")
+        assert ">Conference</option>" not in requests.get(url, timeout=20).text
+    with serve_dashboard(own_folder, "--refresh") as url:
+        assert ">Conference</option>" in requests.get(url, timeout=20).text

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from dashboards import open_browser, serve_dashboard
 from loading import run_vbc
-from raw_counts import RawCounts
-from raw_tables import POSTGRES, connect_postgres, invent, own_dataset, write_duckdb, write_postgres
+from raw_counts import RawCounts, ask_duckdb, ask_postgres
+from raw_tables import POSTGRES, invent, own_dataset, write_duckdb, write_postgres
 
 from vbc_source.charts import say_duration
 
@@ -40,20 +39,6 @@ def crafted(kind: str, folder: Path) -> Iterator[tuple[str, RawCounts]]:
             options = ("--destination", "postgres", "--dataset", dataset)
         with serve_dashboard(folder, *options, **ENVIRONMENT) as url:
             yield url, counts
-
-
-def ask_duckdb(folder: Path) -> Callable[[str], list[tuple[Any, ...]]]:
-    def ask(sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(folder / "vbc.duckdb"), read_only=True) as connection:
-            return connection.execute(sql).fetchall()
-
-    return ask
-
-
-def ask_postgres(sql: str) -> list[tuple[Any, ...]]:
-    with connect_postgres() as cursor:
-        cursor.execute(sql)
-        return list(cursor.fetchall())
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +151,9 @@ def test_figures_equal_plain_sql_with_every_filter_on_awkward_data(
         page.goto(f"{url}/?days=all")
         agrees(page, counts, "true")
         whole = page.locator("#total-recordings .figure").inner_text()
+        archived = counts.totals(counts.archived())[0]
+        assert page.locator("#total-archived .figure").inner_text() == f"{archived:,}"
+        assert page.locator("#table-extensions").get_by_text("Emil Quillfeather").is_visible()
         for field, value, where in (
             ("account", "549826", "account_id = '549826'"),
             ("direction", "UNKNOWN", "direction = 'UNKNOWN'"),
@@ -203,6 +191,12 @@ def test_figures_equal_plain_sql_on_the_demo_and_so_do_list_and_export(
     counts = RawCounts(ask_duckdb(demo), "vbc.vbc.", ZONE, complete=False)
     page.goto(f"{served}/?days=all")
     agrees(page, counts, "true")
+    ((proven,),) = ask_duckdb(demo)(
+        "SELECT count(*) FROM (SELECT day FROM vbc.vbc_models.coverage WHERE day >= (SELECT min(day) "
+        "FROM vbc.vbc_models.coverage WHERE recordings > 0) GROUP BY day HAVING count(*) = count(proven_at) "
+        "AND count(*) = (SELECT count(DISTINCT recording_type) FROM vbc.vbc_models.coverage))"
+    )
+    assert page.locator("#total-proven .figure").inner_text() == f"{proven:,}"
     page.goto(f"{served}/?days=90&direction=INBOUND")
     first, last = page.locator("#from").input_value(), page.locator("#to").input_value()
     where = f"direction = 'INBOUND' AND CAST(local AS date) BETWEEN '{first}' AND '{last}'"

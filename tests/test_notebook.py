@@ -10,9 +10,8 @@ import nbformat
 import pytest
 from loading import run_vbc
 from nbclient import NotebookClient
-from raw_counts import RawCounts
+from raw_counts import RawCounts, ask_duckdb
 from raw_tables import invent, write_duckdb
-from test_dashboard_browser import ask_duckdb
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "call_analytics.ipynb"
 ZONE = "America/New_York"

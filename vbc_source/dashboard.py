@@ -7,7 +7,7 @@ import io
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,6 +26,7 @@ from vbc_source.faults import VbcError
 from vbc_source.figures import Figures
 from vbc_source.questions import COLUMNS
 from vbc_source.selection import BadChoice, read_selection
+from vbc_source.sync import explaining
 from vbc_source.view import PAGES, open_templates, show_figures, show_recordings, spell_row
 from vbc_source.warehouse import Warehouse
 
@@ -72,7 +73,7 @@ class Desk:
             Busy: another process has it.
             VbcError: it cannot be opened.
         """
-        with self._take_turn():
+        with self._take_turn(), explaining():
             connection = self._connect()
             try:
                 yield Figures(connection, self.warehouse, self.zone)
@@ -141,8 +142,7 @@ def make_app(desk: Desk) -> ASGIApp:
     def export(request: Request) -> Response:
         lines = _write_csv(desk, dict(request.query_params))
         next(lines)  # what goes wrong before the first line still has a status of its own
-        headers = {"content-disposition": 'attachment; filename="recordings.csv"'}
-        return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+        return _Export(lines)
 
     def style(_: Request) -> Response:
         return FileResponse(PAGES / "style.css")
@@ -181,7 +181,22 @@ class _Secured:
         await self._app(scope, receive, secured)
 
 
-def _write_csv(desk: Desk, asked: Mapping[str, str]) -> Iterator[str]:
+class _Export(StreamingResponse):
+    """Gives the database back at its end, also where the reader leaves before that."""
+
+    def __init__(self, lines: Generator[str, None, None]) -> None:
+        named = {"content-disposition": 'attachment; filename="recordings.csv"'}
+        super().__init__(lines, media_type="text/csv; charset=utf-8", headers=named)
+        self._lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._lines.close()
+
+
+def _write_csv(desk: Desk, asked: Mapping[str, str]) -> Generator[str, None, None]:
     """Yield nothing once, when all is well, and then the lines, some at a time."""
     with desk.open() as figures:
         choices = figures.choices() if figures.are_there() else None

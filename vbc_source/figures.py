@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from vbc_source.questions import (
     BY_DAY,
     BY_RECORDING,
-    CHUNK,
     COLUMNS,
     MODELS,
     NARROW,
     ORDER,
     SHORT_EXTENSION,
+    SLICE,
     TIMES,
     TOP_EXTENSIONS,
 )
@@ -229,15 +229,20 @@ class Figures:
         return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
     def every_recording(self, selection: Selection) -> Iterator[Row]:
-        """Yield all recordings, newest first, with the columns of `COLUMNS`, few of them in memory."""
-        chosen, values = selection.conditions(self._zone, self._lengths)
-        sql = f"SELECT {', '.join(COLUMNS.values())} FROM {{recordings}} r WHERE {chosen} ORDER BY {ORDER}"
-        kept = {"name": "every_recording", "withhold": True} if self._kind == "postgres" else {}
-        # on the server, else all of them would come at once
-        with closing(self._connection.cursor(**kept)) as cursor:
-            self._execute(cursor, sql, values)
-            while rows := cursor.fetchmany(CHUNK):
-                yield from rows
+        """Yield all recordings, newest first, with the columns of `COLUMNS`, some days at a time."""
+        sql = f"SELECT {', '.join(COLUMNS.values())} FROM {{recordings}} r WHERE {{chosen}} ORDER BY {ORDER}"
+        for first, last in self._slices(selection):
+            yield from self._ask_of(replace(selection, first=first, last=last), sql)
+
+    def _slices(self, selection: Selection) -> Iterator[tuple[date, date]]:
+        """Yield spans of days, the last ones first, with about as many recordings each as fit into memory."""
+        last, recordings = selection.last, 0
+        for day, _, count in reversed(self.times(selection, "day").steps):
+            if recordings and recordings + count > SLICE and day < last:
+                yield day + timedelta(days=1), last
+                last, recordings = day, 0
+            recordings += count
+        yield selection.first, last
 
     def _list(self, sql: str) -> tuple[str, ...]:
         return tuple(str(value) for (value,) in self._ask(sql))

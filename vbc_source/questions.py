@@ -13,7 +13,7 @@ MODELS = (
     *("daily_directions", "daily_extensions", "duration_buckets"),
 )
 TOP = 10
-CHUNK = 5_000  # rows of an export in memory at a time
+SLICE = 20_000  # rows of an export in memory at a time, if no day has more
 SHORT_EXTENSION = (
     "extension !~ '^[+]?[0-9]{7,}$'"  # longer ones may be phone numbers, which stay out of addresses
 )

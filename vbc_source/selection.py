@@ -152,6 +152,8 @@ def read_selection(asked: Mapping[str, str], earliest: date, latest: date) -> Se
     texts: dict[str, Any] = {name: given[name] for name in TEXTS if name in given}
     numbers: dict[str, Any] = {name: _read_number(name, given[name]) for name in NUMBERS if name in given}
     chosen = Selection(first, last, **texts, **numbers)
+    if unreadable := [name for name, text in texts.items() if not text.isprintable()]:
+        raise BadChoice(f"{unreadable[0]} must be text that can be read.")
     if chosen.extension and PHONE_NUMBER.fullmatch(chosen.extension):
         raise BadChoice("An extension of more than six digits cannot be chosen: it may be a phone number.")
     return chosen

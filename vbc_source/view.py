@@ -71,12 +71,14 @@ def show_figures(figures: Figures, asked: Mapping[str, str], zone: str) -> dict[
     columns, height = stack(each_step(chosen.first, chosen.last, step), times.steps)
     top = figures.top_extensions(chosen)
     proven = figures.proven_days(chosen)
-    proofs = [_tell_proof(proof, proven, chosen) for proof in figures.proofs(chosen)]
+    proofs = figures.proofs(chosen)
     return {
         **_tell_choices(choices, chosen, zone),
         "recordings": totals.recordings,
-        "totals": [*_tell_totals(totals, before), _tell_proven(proven, chosen)],
+        "totals": [*_tell_totals(totals, before), _tell_proven(proofs, proven, chosen)],
         "compared": _tell_compared(chosen, before),
+        "disagree": chosen.asked() <= {"account", "type"}
+        and sum(proof.recordings for proof in proofs) != totals.recordings,
         "unknown_lengths": totals.recordings - totals.known_lengths,
         "unknown_length": next((item.order for item in choices.lengths if item.shortest is None), None),
         "without_start": figures.without_start(),
@@ -90,7 +92,7 @@ def show_figures(figures: Figures, asked: Mapping[str, str], zone: str) -> dict[
         "top": [_tell_extension(row, top[0][3], chosen) for row in top],
         "busiest": _tell_busiest(times.hours),
         "heat": heat(times.hours),
-        "proofs": proofs,
+        "proofs": [_tell_proof(proof, proven, chosen) for proof in proofs],
         "not_archived": totals.recordings - totals.archived,
         "newest": figures.recordings(chosen, NEWEST_ROWS),
     }
@@ -164,10 +166,11 @@ def _tell_totals(totals: Totals, before: Totals | None) -> list[dict[str, str]]:
     return [dict(zip(("key", "name", "value", "note"), item, strict=True)) for item in shown]
 
 
-def _tell_proven(proven_days: Iterable[Row], chosen: Selection) -> dict[str, str]:
-    lists: dict[tuple[Any, ...], set[date]] = {}
+def _tell_proven(proofs: Iterable[Proof], proven_days: Iterable[Row], chosen: Selection) -> dict[str, str]:
+    """Count the days that are proven in every list that there is."""
+    lists: dict[tuple[Any, ...], set[date]] = {(proof.account, proof.type): set() for proof in proofs}
     for *place, day in proven_days:
-        lists.setdefault(tuple(place), set()).add(day)
+        lists[tuple(place)].add(day)
     every = set.intersection(*lists.values()) if lists else set()
     note = f"days of {chosen.days:,}, in every account and type"
     return {"key": "proven", "name": "Proven complete", "value": f"{len(every):,}", "note": note}
