@@ -30,7 +30,9 @@ def is_lake_of(pipeline: Any) -> bool:
 
 
 def add_load_id(rows: pa.Table) -> pa.Table:
-    """Have rows bear the load that they come with."""
+    """Have rows bear the load that they come with; those that do already, as proofs, are left as they are."""
+    if LOAD_ID in rows.column_names:
+        return rows
     load_id = str(dlt.current.load_package_state()["load_id"])
     return rows.append_column(LOAD_ID, pa.repeat(pa.scalar(load_id), len(rows)))
 
