@@ -18,8 +18,8 @@ INSTANT = pa.timestamp("us", "UTC")
 TEXTS = pa.list_(pa.string())
 VARIANT = "__v_text"
 LARGEST = 2**63  # what a bigint does not hold any more
-_FIRST = pa.scalar(datetime.min.replace(tzinfo=timezone.utc), INSTANT).value  # in microseconds
-_LAST = pa.scalar(datetime.max.replace(tzinfo=timezone.utc), INSTANT).value
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
+_FIRST, _LAST = (datetime.min - _EPOCH) // _MICROSECOND, (datetime.max - _EPOCH) // _MICROSECOND
 _INSTANT_TEXT = re.compile(
     r"\s*(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.(\d+))?\s*(Z|UTC|[+-]\d{2}:?\d{2})?\s*"
 )
