@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,9 @@ def test_what_is_public_is_in_all_and_can_be_imported() -> None:
     assert sorted(vbc_source.__all__) == ["VbcCredentials", "VbcError", "vbc_source"]
     for name in vbc_source.__all__:
         assert getattr(vbc_source, name)
+
+
+def test_importing_what_loads_brings_no_pandas() -> None:
+    """It would take fifty megabytes and half a second."""
+    told = "import sys, vbc_source.sync; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0
