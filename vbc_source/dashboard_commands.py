@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -65,6 +64,8 @@ def _open_desk(pipeline: str, destination: str, dataset: str, refresh: bool) -> 
 
 def _build_models(pipeline: str, destination: str, dataset: str) -> None:
     """Build them in a process of its own: dbt keeps the database open for as long as one lives."""
+    import subprocess
+
     from vbc_source.faults import VbcError
 
     click.echo("Building the models …")
