@@ -50,6 +50,7 @@ class Machine:
             "PATH": "/usr/bin:/bin",
             "SHELL": "/bin/sh",
             "LOGNAME": "vbc",
+            "DLT_DATA_DIR": str(self.folder / "dlt"),  # else that of whoever runs the tests
         }
         return subprocess.run(
             ["/bin/sh", "-c", line.replace(HOME, str(self.folder))],
