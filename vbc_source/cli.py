@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import asdict
 from datetime import datetime
@@ -27,6 +28,8 @@ def main() -> None:
     Settings and secrets come from .dlt/config.toml and .dlt/secrets.toml in this folder, or from the
     environment (SOURCES__VBC__…). Exit status: 0 done, 1 failed, 2 wrong usage.
     """
+    # looking for rings of objects all the time takes a twentieth of a sync; loads look at their end
+    gc.set_threshold(100_000, 20, 20)
     # dlt reports usage to the outside unless told otherwise; whoever wants that sets it
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     # dlt logs every failure with its traceback before it raises it; one line is enough
