@@ -10,6 +10,7 @@ from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.sql_client import SqlClientBase
 
 from vbc_source.backlog import TABLES
+from vbc_source.database import find_kind
 from vbc_source.loaded import Loaded
 from vbc_source.recording import RecordingType
 from vbc_source.tombstones import TOMBSTONES
@@ -25,7 +26,7 @@ def write_view(pipeline: dlt.Pipeline, loaded: Loaded) -> bool:
 
     Where it cannot be made, that is logged: it is a convenience, and no reason to fail.
     """
-    kind = pipeline.destination.destination_type.rsplit(".", 1)[-1]
+    kind = find_kind(pipeline)
     tables = {name: loaded.columns(table) for name, table in TABLES.items() if loaded.find(table)}
     if kind in WITHOUT_VIEWS or not tables:
         return False

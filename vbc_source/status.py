@@ -11,6 +11,7 @@ import dlt
 import duckdb
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
+from vbc_source.database import find_kind
 from vbc_source.lake import is_lake_of, read_table
 from vbc_source.ledger import LEDGER
 from vbc_source.ledger_tables import SCHEMA
@@ -116,7 +117,7 @@ def read_status(pipeline: dlt.Pipeline, now: datetime) -> Status:
         VbcError: the destination could not be asked.
     """
     runs = read_runs(pipeline.pipeline_name)
-    kind = pipeline.destination.destination_type.rsplit(".", 1)[-1]
+    kind = find_kind(pipeline)
     busy = kind in ONE_PROCESS and is_busy(pipeline.pipeline_name)
     lists: tuple[ListStatus, ...] = ()
     audio: dict[str, int] = {}

@@ -9,6 +9,7 @@ from typing import Any
 import dlt
 from dlt.common.schema import Schema
 
+from vbc_source.database import find_kind
 from vbc_source.faults import VbcError
 from vbc_source.loaded import SOURCE_SCHEMA
 from vbc_source.sync import WrongUsage, explaining
@@ -125,7 +126,7 @@ def find_warehouse(pipeline: dlt.Pipeline) -> Warehouse:
     Raises:
         WrongUsage: its destination is none that has models.
     """
-    kind = pipeline.destination.destination_type.rsplit(".", 1)[-1]
+    kind = find_kind(pipeline)
     if kind not in ("duckdb", "postgres"):
         raise WrongUsage(f"models are built in duckdb or postgres, not in {kind}")
     with explaining():
