@@ -12,7 +12,9 @@ from vbc_source.faults import SettingsError
 from vbc_source.lake import FILESYSTEM
 
 DATABASE = "vbc.duckdb"
-MEMORY_LIMIT = "100MB"  # DuckDB's own; what does not fit goes to disk. Its default is most of the machine
+# what does not fit goes to disk; DuckDB's own limit is most of the machine. dlt loads several tables at once, and
+# with a thread for each the load takes less time than with one for each core as well
+DUCKDB_SETTINGS = {"memory_limit": "64MB", "threads": 1}
 TABLE_FORMATS = ("delta", "iceberg")
 
 
@@ -25,7 +27,7 @@ def choose_destination(name: str) -> Any:
     if name == "duckdb" and not dlt.secrets.get("destination.duckdb.credentials"):
         # a relative path would be one in the folder where the pipeline ran first
         credentials = DuckDbCredentials(str(Path.cwd() / DATABASE))
-        credentials.global_config = {"memory_limit": MEMORY_LIMIT}
+        credentials.global_config = dict(DUCKDB_SETTINGS)
         return dlt.destinations.duckdb(credentials)
     if name == "postgres" and dlt.config.get("destination.postgres.create_indexes") is None:
         # a load that is killed at its end writes dlt's own rows again, which a unique index refuses for ever
