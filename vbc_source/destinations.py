@@ -12,8 +12,8 @@ from vbc_source.faults import SettingsError
 from vbc_source.lake import FILESYSTEM
 
 DATABASE = "vbc.duckdb"
-# what does not fit goes to disk; DuckDB's own limit is most of the machine. dlt loads several tables at once, and
-# with a thread for each the load takes less time than with one for each core as well
+# DuckDB's own limit is most of the machine; what does not fit goes to disk. dlt loads several tables at once:
+# with a thread for each, that takes less time than with several
 DUCKDB_SETTINGS = {"memory_limit": "64MB", "threads": 1}
 TABLE_FORMATS = ("delta", "iceberg")
 
@@ -26,8 +26,8 @@ def choose_destination(name: str) -> Any:
     """
     if name == "duckdb" and not dlt.secrets.get("destination.duckdb.credentials"):
         # a relative path would be one in the folder where the pipeline ran first
-        credentials = DuckDbCredentials(str(Path.cwd() / DATABASE))
-        credentials.global_config = dict(DUCKDB_SETTINGS)
+        credentials = DuckDbCredentials(global_config=dict(DUCKDB_SETTINGS))
+        credentials.database = str(Path.cwd() / DATABASE)  # as an argument dlt would try it for a URL first
         return dlt.destinations.duckdb(credentials)
     if name == "postgres" and dlt.config.get("destination.postgres.create_indexes") is None:
         # a load that is killed at its end writes dlt's own rows again, which a unique index refuses for ever

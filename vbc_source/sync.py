@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import logging
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from vbc_source.database import hold_database
 from vbc_source.destinations import choose_destination, describe_format
 from vbc_source.duckdb_load import loading_fast
 from vbc_source.faults import SettingsError, VbcError
+from vbc_source.lean_imports import keep_imports_lean
 from vbc_source.source import vbc_source
 from vbc_source.turns import take_turns
 
@@ -66,6 +66,7 @@ class Outcome:
 
 def open_pipeline(name: str, destination: str, dataset: str) -> dlt.Pipeline:
     """Open a pipeline; DuckDB without configured credentials is `vbc.duckdb` in this folder."""
+    keep_imports_lean()
     with explaining():
         return dlt.pipeline(name, destination=choose_destination(destination), dataset_name=dataset)
 
@@ -137,7 +138,6 @@ def run_sync(pipeline: dlt.Pipeline, source: DltSource, window: str = "") -> Out
     """
     began = time.monotonic()
     found: list[dict[str, Any]] = []  # what each resource of each run has counted
-    _keep_pandas_out()
     _give_memory_back()
     with explaining():
         pipeline.sync_destination()
@@ -182,28 +182,6 @@ def _sum(found: Sequence[dict[str, Any]], name: str) -> int:
 
 def _unite(found: Sequence[dict[str, Any]], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(title for counted in found for title in counted.get(name, ())))
-
-
-class _Without:
-    """Has one module count as not installed."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def find_spec(self, name: str, *_: object) -> None:
-        """Refuse that module, and leave the others to the finders behind."""
-        if name == self._name:
-            raise ImportError(name)
-
-
-def _keep_pandas_out() -> None:
-    """Arrow imports pandas, where that is installed, for the first array it makes; nothing here needs it."""
-    without: Any = _Without("pandas")
-    sys.meta_path.insert(0, without)
-    try:
-        pa.array([0])
-    finally:
-        sys.meta_path.remove(without)
 
 
 def _give_memory_back() -> None:
