@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from itertools import chain
@@ -37,15 +37,9 @@ def guess_type(values: Iterable[Any]) -> pa.DataType:
 
 def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, pa.Array]:
     """Build a column, and a variant column for the values that do not fit, if any."""
-    try:
-        if kind == INSTANT:  # compiled code reads `…Z`, `+0000` and `+05:30`
-            return {name: _check_years(pc.cast(pa.array(values, pa.string()), INSTANT))}
-        if pa.types.is_boolean(kind) or set(map(type, values)) <= {_NATIVE[kind], type(None)}:
-            return {name: pa.array(values, kind)}
-        if kind == pa.string() and set(map(type, values)) <= {str, int, type(None)}:
-            return {name: pa.array([str(value) if type(value) is int else value for value in values], kind)}
-    except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, OverflowError):
-        pass
+    for build in _COMPILED.get(kind, ()):
+        with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            return {name: build(values)}
     convert: Callable[[Any], Any] = _CONVERT.get(kind, to_text)
     fitting = [None if value is None else convert(value) for value in values]
     others = [
@@ -58,13 +52,28 @@ def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, p
     return columns
 
 
-def _check_years(instants: pa.Array) -> pa.Array:
-    """Refuse instants that no Python and no Postgres holds."""
+def _read_instants(values: list[Any]) -> pa.Array:
+    """Read `…Z`, `+0000` and `+05:30`; refuse instants that no Python and no Postgres holds."""
+    instants = pc.cast(pa.array(values, pa.string()), INSTANT)
     if len(instants) > instants.null_count:
         bounds = pc.min_max(instants)
         if bounds["min"].value < _FIRST or bounds["max"].value > _LAST:
             raise pa.ArrowInvalid("out of the years 1 to 9999")
     return instants
+
+
+def _read_integers(values: list[Any]) -> pa.Array:
+    return pa.array(_of_one(int, values), pa.int64())  # Arrow would cut fractions off
+
+
+def _read_floats(values: list[Any]) -> pa.Array:
+    return pa.array(_of_one(float, values), pa.float64())
+
+
+def _of_one(native: type, values: list[Any]) -> list[Any]:
+    if set(map(type, values)) <= {native, type(None)}:
+        return values
+    raise pa.ArrowTypeError(f"not all of them are {native.__name__}")
 
 
 def build_list(values: list[Any]) -> pa.Array:
@@ -126,7 +135,20 @@ def _to_instant(value: Any) -> datetime | None:
     return moment + timedelta(microseconds=int((fraction or "0")[:6].ljust(6, "0")))
 
 
-_NATIVE: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.float64(): float}
+# what compiled code reads as a column, whole and right or not at all, in the order in which it is tried
+_COMPILED: Mapping[pa.DataType, Sequence[Callable[[list[Any]], pa.Array]]] = {
+    INSTANT: (_read_instants,),
+    pa.string(): (
+        lambda values: pa.array(values, pa.string()),
+        lambda values: _read_integers(values).cast(pa.string()),
+        lambda values: pa.array(
+            [str(value) if type(value) is int else value for value in values], pa.string()
+        ),
+    ),
+    pa.int64(): (_read_integers,),
+    pa.float64(): (_read_floats,),
+    pa.bool_(): (lambda values: pa.array(values, pa.bool_()),),
+}
 _CONVERT: Mapping[pa.DataType, Callable[[Any], Any]] = {
     pa.string(): to_text,
     pa.int64(): to_integer,

@@ -12,7 +12,9 @@ from typing import Any
 import dlt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from dlt.common.configuration.container import Container
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.pipeline import PipelineContext
 
 FILESYSTEM = "filesystem"
 LOAD_ID = "_dlt_load_id"  # dlt's own name for it
@@ -20,7 +22,8 @@ LOAD_ID = "_dlt_load_id"  # dlt's own name for it
 
 def is_lake() -> bool:
     """Whether the pipeline that runs just now loads files."""
-    return is_lake_of(dlt.current.pipeline())
+    # dlt.current.pipeline() resolves all of its configuration again, which takes longer than building a table
+    return is_lake_of(Container()[PipelineContext].pipeline())
 
 
 def is_lake_of(pipeline: Any) -> bool:

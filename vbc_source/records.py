@@ -15,7 +15,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter, methodcaller
+from itertools import chain
+from operator import methodcaller
 from typing import Any
 
 import msgspec
@@ -63,9 +64,8 @@ class Rows:
 @cache
 def _decoders(shape: Shape) -> tuple[Decoder, Decoder]:
     """A decoder of what is known, and one of any fields."""
-    # a list is mostly the same as many others, and one link a page is enough: neither is decoded here
-    undecoded = (*shape.lists, "_links")
-    fields = [(name, msgspec.Raw if name in undecoded else Any, None) for name in _names(shape)]
+    # one link a page is enough: they are not decoded here
+    fields = [(name, msgspec.Raw if name == "_links" else Any, None) for name in _names(shape)]
     known = msgspec.defstruct("Row", fields, forbid_unknown_fields=True, gc=False)
     return _decoder(shape, known), _decoder(shape, dict[str, Any])
 
@@ -89,9 +89,6 @@ def _decoder(shape: Shape, row: Any) -> Decoder:
 def _read_number(text: str) -> float | str:
     """Read a number with a fraction; one that no double holds stays text."""
     return text if math.isinf(number := float(text)) else number
-
-
-_LIST: Decoder = msgspec.json.Decoder(float_hook=_read_number)
 
 
 def _names(shape: Shape) -> list[str]:
@@ -118,7 +115,7 @@ def read_page(body: bytes, shape: Shape = RECORDING) -> Page[Rows]:
     for name, kind in shape.fields.items():
         table |= build_column(name, columns.pop(name, []) or [None] * len(rows), kind)
     for name in shape.lists:
-        table[name] = _read_lists(columns.pop(name))
+        table[name] = build_list(columns.pop(name))
     size = answer.page_size
     return Page(
         total_items=answer.total_items,
@@ -132,7 +129,7 @@ def read_page(body: bytes, shape: Shape = RECORDING) -> Page[Rows]:
 
 def _decode(body: bytes, shape: Shape) -> Any:
     known, anything = _decoders(shape)
-    body = _repair(body) if NUL in body or not _is_text(body) else body
+    body = _repair(body) if (b"\\" in body and NUL in body) or not _is_text(body) else body
     try:
         try:
             return known.decode(body)
@@ -170,19 +167,12 @@ def _take_columns(rows: Sequence[Any], shape: Shape) -> Columns:
         names = list(dict.fromkeys([*names, *(name for row in rows for name in row)]))
         columns = {name: list(map(methodcaller("get", name), rows)) for name in names}
     else:
-        columns = {name: list(map(attrgetter(name), rows)) for name in names}
+        cells = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
+        columns = {name: cells[position :: len(names)] for position, name in enumerate(names)}
     columns.pop("_links")
     for name in shape.nested:
         columns |= _flatten(name, columns.pop(name))
     return columns
-
-
-def _read_lists(values: list[Any]) -> pa.Array:
-    """Build a column of lists; those that were not decoded are, each distinct one once."""
-    if not any(type(value) is msgspec.Raw for value in values):
-        return build_list(values)
-    coded = pa.array([b"null" if value is None else bytes(value) for value in values]).dictionary_encode()
-    return build_list([_LIST.decode(text) for text in coded.dictionary.to_pylist()]).take(coded.indices)
 
 
 def _flatten(name: str, values: list[Any]) -> Columns:
@@ -200,7 +190,9 @@ def _read_ids(values: list[Any], shape: Shape) -> list[Any]:
         if len(texts) < len(values):
             raise ValueError(f"a row of {shape.collection} bears no {shape.id}")
         return texts
-    read = [value if type(value) is int and abs(value) < LARGEST else to_integer(value) for value in values]
+    if set(map(type, values)) == {int} and min(values) >= -LARGEST and max(values) < LARGEST:
+        return values
+    read = list(map(to_integer, values))
     ids = [value for value in read if value is not None]
     if len(ids) < len(values):
         raise ValueError("a recording bears no numeric id")
