@@ -85,14 +85,13 @@ class _Judge:
         told = f"{{:.1f}} times as fast as the fastest, {CONTENDERS[best[1]].label}"
         return _judge(text, best[2], lambda ratio: ratio >= 5, told)
 
-    def requests(self) -> Goal:
-        """The worst of all scenarios counts."""
+    def requests(self, text: str, scenarios: Sequence[str]) -> Goal:
+        """The worst of these scenarios counts."""
         found = [
             (summary.requests / ceil(work.rows / work.page_size), work)
             for (name, work), summary in self.summaries.items()
-            if name == "sync"
+            if name == "sync" and work in [WORKS[scenario] for scenario in scenarios]
         ]
-        text = "Requests within 5 % of rows / page size, in every scenario"
         if not found:
             return Goal(text, NOT_MEASURED, None)
         worst, work = max(found, key=lambda pair: pair[0])
@@ -169,7 +168,8 @@ def judge(results: Sequence[Result], startup: Startup | None) -> list[Goal]:
         ),
         judge_.latency(inside=True),
         judge_.latency(inside=False),
-        judge_.requests(),
+        judge_.requests("Requests within 5 % of rows / page size, at 50 ms and pages of 100", ["latency"]),
+        judge_.requests("Requests within 5 % of rows / page size, in every scenario", [*WORKS]),
         *judge_.memory(),
         *judge_.starting(),
     ]

@@ -142,13 +142,12 @@ class Run:
             return replace(history, expected=expected)
         window = self._span or None
         if self._span is None:
-            oldest = settings.first(self._now)
-            window = self._cursors.plan(expected, oldest, self._now, settings.lookback)
+            first = settings.first(self._now)
+            window = self._cursors.plan(expected, first, self._now, settings.lookback)
             if window and place in self._reached:
                 window = Window(max(window.start, self._reached[place]), window.end)
         window = settings.filters.narrow(window)
-        first = place.is_self and not expected
-        return replace(history, expected=expected, window=window, first=first) if window else None
+        return replace(history, expected=expected, window=window) if window else None
 
     def _take(self, history: History, proof: Proof[Rows]) -> bool:
         """Take a proven window in; False where `self` is another list than was planned for."""

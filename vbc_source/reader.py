@@ -50,14 +50,12 @@ class History:
         title: how a person knows the user; empty where that is not known or not to be told.
         expected: the name it had in state the last time; empty where `self` was never resolved.
         window: the span to read; None for a list without windows.
-        first: whether this is the first run, which reads all of it.
     """
 
     place: Place
     title: str = ""
     expected: str = ""
     window: Window | None = None
-    first: bool = False
 
     def __str__(self) -> str:
         """For a report: by name, where there is one, and id."""
@@ -97,9 +95,7 @@ class Reader:
         fetch = partial(self._fetch, endpoint, history.place, session.stopped)
         window, moment = history.window, floor_second(now)
         scan = Scan(fetch, habits, session.pool, now - self.settings.lookback if window else now)
-        # a company's whole list surely has more rows than an answer holds
-        busy = history.first and not endpoint.per_user
-        return scan.read(window or Window(moment, moment), busy=busy)
+        return scan.read(window or Window(moment, moment))
 
     def read_whole(self, endpoint: Endpoint, place: Place, now: datetime) -> Proof[Rows]:
         """Read a list that has no windows."""

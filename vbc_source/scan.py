@@ -77,20 +77,15 @@ class Scan(Generic[Rows]):
         # first pages that were asked for in advance, and by which number and page size
         self._early: dict[Window, tuple[tuple[int, int], Future[Page[Rows]]]] = {}
 
-    def read(self, window: Window, *, busy: bool = False) -> Iterator[Proof[Rows]]:
+    def read(self, window: Window) -> Iterator[Proof[Rows]]:
         """Read a span and yield its proven windows, oldest first; too large ones are cut.
-
-        Args:
-            window: the span.
-            busy: whether it surely holds more than an answer does; that needs no asking then.
 
         Raises:
             ScanFailed: a window never added up.
             GatewayFault: the gateway would not answer.
         """
         earlier: list[Page[Rows]] = []  # of an indivisible second: each reading finds others of its rows
-        parts = self._cut_settled(window) if busy else []
-        todo = [(part, 1, 1) for part in reversed(parts or [window])]
+        todo = [(window, 1, 1)]
         while todo:
             part, attempt, same = todo.pop()  # `same`: how often this very span was read
             first = self._first_page(part)
@@ -187,20 +182,13 @@ class Scan(Generic[Rows]):
             return []
         most = min(WINDOW_ROWS, WINDOW_PAGES * first.count)
         if window.end >= self._settled_before:
-            if parts := self._cut_settled(window):
-                settled, recent = parts
-                return [*_split(settled, first, most), recent]
+            settled = self._settled_before - SECOND  # in the second itself something may still appear
+            if settled - window.start > window.end - settled > SECOND:
+                return [*_split(Window(window.start, settled), first, most), Window(settled, window.end)]
             if edge := _edge(window, first):
                 return [Window(window.start, edge), Window(edge, window.end)]
             most = first.count
         return _split(window, first, most) if first.total_items > most else []
-
-    def _cut_settled(self, window: Window) -> list[Window]:
-        """Cut off what is not settled; empty where that is most of a window, or nothing."""
-        settled = self._settled_before - SECOND  # in the second itself something may still appear
-        if settled - window.start > window.end - settled > SECOND:
-            return [Window(window.start, settled), Window(settled, window.end)]
-        return []
 
     def _read_pages(self, window: Window, reading: Reading[Rows]) -> Reading[Rows]:
         first = reading.pages[0]
