@@ -12,6 +12,7 @@ import dlt
 from loading import LOGIN, query
 
 from vbc_source.emulator import Gateway
+from vbc_source.emulator.recordings import Recordings
 from vbc_source.sync import hold_pipeline, open_pipeline, open_source, run_sync
 from vbc_source.verify import VerifyOutcome, verify
 
@@ -73,6 +74,11 @@ Prepare = Callable[..., Stand]
 def ago(days: float) -> str:
     moment = datetime.now(timezone.utc) - timedelta(days=days)
     return moment.strftime("%Y-%m-%dT%H:%M:%S+0000")
+
+
+def settled(recordings: Recordings) -> int:
+    """How many recordings of a list are older than the lookback: the rest is not compared."""
+    return sum(row["start"] < ago(days=2) for row in recordings.all())
 
 
 def oldest(gateway: Gateway, number: int) -> int:
