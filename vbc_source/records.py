@@ -1,10 +1,10 @@
 """Bytes of a list page become Arrow columns. Pure; the schemas are data (`shapes`).
 
-The body is decoded in compiled code into slotted structs, whose fields are then taken column by
-column. A value that does not fit its column goes, as text, to a column beside it named as dlt names
-variants (`duration__v_text`); a field that is not known becomes a column. Nothing is dropped but
-`_links`, which repeats the address of the request. Postgres holds no NUL in a text, and no encoding
-holds half a character: `␀` and `�` stand for them, in every destination.
+The body is decoded in compiled code into slotted structs, whose cells then become columns. A value
+that does not fit its column goes, as text, to a column beside it named as dlt names variants
+(`duration__v_text`); a field that is not known becomes a column. Nothing is dropped but `_links`,
+which repeats the address of the request. Postgres holds no NUL in a text, and no encoding holds half
+a character: `␀` and `�` stand for them, in every destination.
 """
 
 from __future__ import annotations
