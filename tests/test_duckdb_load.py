@@ -14,8 +14,11 @@ import dlt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.pipeline.exceptions import PipelineStepFailed
 from loading import open_pipeline, query
 
+import vbc_source.sync as connector
 from vbc_source.duckdb_load import loading_fast
 
 KILLED_AT = ("followup", "moved", "merge", "merged")
@@ -114,3 +117,20 @@ def test_whoever_goes_on_after_a_kill_loses_nothing(own_folder: Path, moment: st
         pipeline.load()
     expected = [(id_, "a" if id_ < 20 else "b") for id_ in range(60)]
     assert query(pipeline, "SELECT id, text FROM things ORDER BY id") == expected
+
+
+def test_rows_too_long_for_little_memory_are_loaded_all_the_same(own_folder: Path) -> None:
+    """As if the API began to add transcripts: a field of some KB, which does not compress."""
+    pipeline = connector.open_pipeline("long", "duckdb", "vbc")
+    texts = [os.urandom(4096).hex() for _ in range(8_000)]
+    for _ in range(2):
+        load(pipeline, [rows(0, 8_000).append_column("text", pa.array(texts))], fast=True)
+    assert query(pipeline, "SELECT count(*), min(length(text)) FROM things") == [(8_000, 8_192)]
+
+
+def test_a_memory_limit_of_the_users_own_is_kept(own_folder: Path) -> None:
+    credentials = DuckDbCredentials("own.duckdb", global_config={"memory_limit": "50MB", "threads": 1})
+    pipeline = dlt.pipeline("own", destination=dlt.destinations.duckdb(credentials), dataset_name="vbc")
+    texts = pa.array([os.urandom(4096).hex() for _ in range(8_000)])
+    with pytest.raises(PipelineStepFailed, match="Out of Memory"):
+        load(pipeline, [rows(0, 8_000).append_column("text", texts)], fast=True)

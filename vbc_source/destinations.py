@@ -8,13 +8,11 @@ from typing import Any
 import dlt
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
+from vbc_source.duckdb_load import LITTLE_MEMORY
 from vbc_source.faults import SettingsError
 from vbc_source.lake import FILESYSTEM
 
 DATABASE = "vbc.duckdb"
-# DuckDB's own limit is most of the machine; what does not fit goes to disk. dlt loads several tables at once:
-# with a thread for each, that takes less time than with several
-DUCKDB_SETTINGS = {"memory_limit": "64MB", "threads": 1}
 TABLE_FORMATS = ("delta", "iceberg")
 
 
@@ -26,7 +24,7 @@ def choose_destination(name: str) -> Any:
     """
     if name == "duckdb" and not dlt.secrets.get("destination.duckdb.credentials"):
         # a relative path would be one in the folder where the pipeline ran first
-        credentials = DuckDbCredentials(global_config=dict(DUCKDB_SETTINGS))
+        credentials = DuckDbCredentials(global_config=dict(LITTLE_MEMORY))
         credentials.database = str(Path.cwd() / DATABASE)  # as an argument dlt would try it for a URL first
         return dlt.destinations.duckdb(credentials)
     if name == "postgres" and dlt.config.get("destination.postgres.create_indexes") is None:

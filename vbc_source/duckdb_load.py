@@ -4,22 +4,34 @@ dlt copies a file into a staging table, numbers the rows there to find repetitio
 there. DuckDB merges from a file as well as from a table, which saves the copy and its room on disk.
 dlt's own merge follows all the same, and finds the staging table empty; so whoever goes on after a
 kill, dlt alone too, merges once more or finds it done.
+
+A load keeps to little memory (`LITTLE_MEMORY`), which is plenty for recordings as they are. A table that
+wants more, since its rows have become long, gets what DuckDB takes by itself.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
 from dlt.common.destination.client import HasFollowupJobs, RunnableLoadJob
 from dlt.common.storages.load_package import ParsedLoadJobFileName
+from dlt.destinations.exceptions import DatabaseTransientException
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
 from vbc_source.database import find_kind
+
+log = logging.getLogger(__name__)
+
+# DuckDB's own limit is most of the machine; what does not fit goes to disk. dlt loads several tables at once:
+# with a thread for each, that takes less time than with several
+LITTLE_MEMORY = {"memory_limit": "64MB", "threads": 1}
 
 
 @contextmanager
@@ -34,9 +46,13 @@ def loading_fast(pipeline: dlt.Pipeline) -> Iterator[None]:
     usual: Any = DuckDbClient.create_load_job
 
     def create_load_job(client: DuckDbClient, table: Any, file_path: str, *args: Any, **kwargs: Any) -> Any:
-        if _can_be_merged(table, file_path):
-            return _MergeFromFile(file_path, table)
-        return usual(client, table, file_path, *args, **kwargs)
+        mergeable = _can_be_merged(table, file_path)
+        job = (
+            _MergeFromFile(file_path, table)
+            if mergeable
+            else usual(client, table, file_path, *args, **kwargs)
+        )
+        return _give_room(job) if isinstance(job, RunnableLoadJob) else job
 
     client: Any = DuckDbClient
     client.create_load_job = create_load_job
@@ -45,6 +61,26 @@ def loading_fast(pipeline: dlt.Pipeline) -> Iterator[None]:
             yield
     finally:
         client.create_load_job = usual
+
+
+def _give_room(job: RunnableLoadJob) -> RunnableLoadJob:
+    """Have a job that little memory is too little for run once more, with DuckDB's own limit."""
+    usual = job.run
+
+    def run() -> None:
+        try:
+            usual()
+        except DatabaseTransientException as error:
+            client: Any = job._job_client
+            limited = client.config.credentials.global_config == LITTLE_MEMORY  # by us, not by the user
+            if not (limited and isinstance(error.dbapi_exception, duckdb.OutOfMemoryException)):
+                raise
+            log.info("%s takes more memory than %s", job.load_table_name, LITTLE_MEMORY["memory_limit"])
+            client.sql_client.execute_sql("RESET GLOBAL memory_limit")
+            usual()
+
+    setattr(job, "run", run)  # noqa: B010 - a method is not assigned otherwise
+    return job
 
 
 def _can_be_merged(table: Any, file_path: str) -> bool:
