@@ -858,3 +858,19 @@ def test_the_token_is_sent_to_the_configured_gateway_alone(connect: Connect) -> 
     assert (request.method, request.path) == ("GET", f"{API}/x?page=1")
     assert request.headers["authorization"] == "Bearer raw-token"
     assert request.headers["host"] == server.url.removeprefix("http://")
+
+
+@pytest.mark.parametrize(("no_proxy", "proxied"), [("elsewhere.example", True), ("127.0.0.1", False)])
+def test_a_proxy_of_the_environment_is_used_but_where_it_is_not_wanted(
+    connect: Connect, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, no_proxy: str, proxied: bool
+) -> None:
+    with serve_bytes(lambda seen: write_answer("200 OK", seen.path.encode())) as proxy:
+        for name, value in (("http_proxy", proxy.url), ("no_proxy", no_proxy)):
+            monkeypatch.setenv(name, value)
+            monkeypatch.setenv(name.upper(), value)
+        connected = connect(gateway.base_url, READY if proxied else None)
+        if proxied:
+            path = connected.get(LIST, {}, bytes.decode, what=WHAT)
+            assert path == f"{gateway.base_url}{LIST}"  # what a proxy is asked for
+        else:
+            assert get_rows(connected) == 10

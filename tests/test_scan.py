@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 from bisect import bisect_left, insort
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,8 +19,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from vbc_source.faults import BadRequest, NotFound, ScanFailed, Unavailable
+from vbc_source.habits import Habits
 from vbc_source.proof import Page, Proof
-from vbc_source.scan import MOST_ATTEMPTS, WINDOW_ROWS, Habits, Scan
+from vbc_source.scan import MOST_ATTEMPTS, WINDOW_ROWS, Scan
 from vbc_source.windows import Window
 
 DAY = 86_400
@@ -879,6 +880,32 @@ def test_pages_are_asked_for_by_many_threads_at_once() -> None:
         (proof,) = Scan(fetch, Habits(10), pool, at(2 * DAY)).read(span(0, DAY))
     assert ids_of(proof) == set(range(50))
     assert sorted(min(page.seconds) for page in proof.pages) == [0, 10, 20, 30, 40]
+
+
+def test_pages_of_the_next_window_are_asked_for_while_the_last_ones_of_a_window_are_awaited() -> None:
+    further: dict[Window, threading.Event] = defaultdict(threading.Event)  # pages were asked for
+    server = Server(spread(2500, DAY))
+    first, second, *_ = (piece.window for piece in read(server, span(0, DAY), 10, base=1))
+
+    def fetch(window: Window, number: int, size: int) -> Page[Any]:
+        if number == 2:
+            further[window].set()
+        if (window, number) == (first, 5):
+            assert further[second].wait(PATIENCE)
+        return server.fetch(window, number, size)
+
+    with ThreadPoolExecutor(4) as pool:
+        scan = Scan(fetch, Habits(10, page_base=1), pool, at(2 * DAY))
+        check(server, span(0, DAY), list(scan.read(span(0, DAY))))
+
+
+def test_pages_asked_for_in_advance_are_asked_anew_where_the_base_proves_wrong() -> None:
+    """By one that was there before: a list with a page 0 that was found out to count from 1."""
+    server = Server(spread(2500, DAY), base=0)
+    with ThreadPoolExecutor(4) as pool:
+        scan = Scan(server.fetch, Habits(10, page_base=1), pool, at(2 * DAY))
+        check(server, span(0, DAY), list(scan.read(span(0, DAY))))
+    assert scan.habits.page_base == 0
 
 
 def test_a_changing_list_is_read_whole_by_many_threads() -> None:

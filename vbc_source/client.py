@@ -81,7 +81,7 @@ class Client:
         self._count = threading.Lock()
         self._clock = clock
         self._retries = Retries(self.throttle, retry_seconds, clock)
-        self._session = open_session(connections)
+        self._session = open_session(connections, self.base_url)
         self._storage = open_session(connections, cookies=False)  # for where redirects lead
         self._tokens = Tokens(credentials, self.base_url, self._post_login, clock=clock)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.destination import AnyDestination, Destination
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from vbc_source.duckdb_load import LITTLE_MEMORY
@@ -16,12 +17,35 @@ DATABASE = "vbc.duckdb"
 TABLE_FORMATS = ("delta", "iceberg")
 
 
-def choose_destination(name: str) -> Any:
+def choose_destination(name: str) -> AnyDestination:
     """Choose a destination by its name in dlt's configuration.
 
     Raises:
         SettingsError: a setting of it is malformed; the message names it.
     """
+    return _configure_once(Destination.from_reference(_choose(name)))
+
+
+def _configure_once(destination: Any) -> AnyDestination:
+    """Have dlt look a destination's configuration up once, where it only wants to know what that can do.
+
+    It asks so a dozen times a run, and goes through all of the configuration for each answer.
+    """
+    usual = destination.configuration
+    found: list[Any] = []
+
+    def configuration(initial_config: Any, accept_partial: bool = False) -> Any:
+        if not accept_partial:  # that is for loading
+            return usual(initial_config)
+        if not found:
+            found.append(usual(initial_config, accept_partial=True))
+        return found[0]
+
+    destination.configuration = configuration
+    return destination  # type: ignore[no-any-return]
+
+
+def _choose(name: str) -> Any:
     if name == "duckdb" and not dlt.secrets.get("destination.duckdb.credentials"):
         # a relative path would be one in the folder where the pipeline ran first
         credentials = DuckDbCredentials(global_config=dict(LITTLE_MEMORY))

@@ -12,9 +12,10 @@ from functools import partial
 from vbc_source.client import Client
 from vbc_source.endpoints import SELF, Endpoint, read_place
 from vbc_source.faults import SettingsError
+from vbc_source.habits import Habits
 from vbc_source.proof import Page, Proof
 from vbc_source.records import Rows, read_page
-from vbc_source.scan import Habits, Scan
+from vbc_source.scan import Scan
 from vbc_source.settings import Settings
 from vbc_source.windows import Window, floor_second, format_instant
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import islice
 from math import ceil
 from typing import Generic
 
 from vbc_source.faults import BadRequest, NotFound, ScanFailed
+from vbc_source.habits import Habits
 from vbc_source.proof import Page, Proof, Reading, Rows
 from vbc_source.windows import SECOND, Window, floor_second
 
@@ -36,26 +36,7 @@ ASKED_EARLY = 4  # windows whose first page is asked for before their turn
 FEW_ATTEMPTS = 3  # after so many, readings of a crowded second are put together even in recent time
 
 Fetch = Callable[[Window, int, int], Page[Rows]]
-
-
-@dataclass(slots=True)
-class Habits:
-    """What was found out about an API; the scans of all its lists share it.
-
-    Attributes:
-        page_size: what to ask for.
-        page_base: number of the first page, 1 as documented or 0; None until it is found out.
-        full: rows of the fullest page so far.
-    """
-
-    page_size: int
-    page_base: int | None = None
-    full: int = 0
-
-    @property
-    def first(self) -> int:
-        """Number of the first page, as far as is known."""
-        return 1 if self.page_base is None else self.page_base
+Rest = tuple[range, list[Future[Page[Rows] | None]]]  # numbers of pages, and what they will be
 
 
 class Scan(Generic[Rows]):
@@ -76,6 +57,8 @@ class Scan(Generic[Rows]):
         self._requests = 0
         # first pages that were asked for in advance, and by which number and page size
         self._early: dict[Window, tuple[tuple[int, int], Future[Page[Rows]]]] = {}
+        # and further pages of the window that comes next
+        self._rest: dict[Window, Rest[Rows]] = {}
 
     def read(self, window: Window) -> Iterator[Proof[Rows]]:
         """Read a span and yield its proven windows, oldest first; too large ones are cut.
@@ -94,7 +77,8 @@ class Scan(Generic[Rows]):
             self._ask_early(window for window, *_ in reversed(todo))
             if pieces:
                 continue
-            reading = self._read_pages(part, Reading(first, earlier))
+            coming = todo[-1][0] if todo else None
+            reading = self._read_pages(part, Reading(first, earlier), coming)
             earlier = []
             if reading.complete:
                 yield Proof(part, tuple(reading.pages), reading.total, self._requests, attempt)
@@ -114,6 +98,34 @@ class Scan(Generic[Rows]):
             asked = (self.habits.first, self.habits.page_size)
             if window not in self._early:
                 self._early[window] = asked, self._pool.submit(self._fetch, window, *asked)
+
+    def _ask_on(self, window: Window) -> None:
+        """Ask for all pages of the window that comes next, once its first is there.
+
+        They wait behind those of the window that is being read, so that no thread idles as that one ends.
+        """
+        if window in self._rest or window not in self._early:
+            return
+        asked, page = self._early[window]
+        if asked == (self.habits.page_base, self.habits.page_size) and page.done() and not page.exception():
+            first = page.result()
+            if not (self._cut(window, first) or self._is_broken(first)):
+                self._rest[window] = self._ask_rest(window, self._count_rest(first))
+
+    def _ask_rest(self, window: Window, numbers: range) -> Rest[Rows]:
+        return numbers, [self._pool.submit(self._page_or_nothing, window, number) for number in numbers]
+
+    def _take_rest(self, window: Window, first: Page[Rows]) -> Rest[Rows]:
+        """Give a window's further pages, asked for in advance or now."""
+        numbers, (asked, futures) = self._count_rest(first), self._rest.pop(window, (range(0), []))
+        if asked == numbers:
+            return asked, futures
+        for future in futures:  # it has turned out that the server counts otherwise, or gives fewer
+            future.cancel()
+        return self._ask_rest(window, numbers)
+
+    def _count_rest(self, first: Page[Rows]) -> range:
+        return range(self.habits.first + 1, self.habits.first + ceil(first.total_items / first.count))
 
     def _first_page(self, window: Window) -> Page[Rows]:
         """Ask for a window's first page, finding out how the server counts and what it allows."""
@@ -190,7 +202,7 @@ class Scan(Generic[Rows]):
             most = first.count
         return _split(window, first, most) if first.total_items > most else []
 
-    def _read_pages(self, window: Window, reading: Reading[Rows]) -> Reading[Rows]:
+    def _read_pages(self, window: Window, reading: Reading[Rows], coming: Window | None) -> Reading[Rows]:
         first = reading.pages[0]
         if reading.complete:
             if self.habits.page_base is None and first.count:
@@ -200,8 +212,8 @@ class Scan(Generic[Rows]):
             self.habits.page_base = None  # it may not be the first page after all: find out anew
             return reading
         base = self.habits.first
-        numbers = range(base + 1, base + ceil(reading.total / first.count))
-        if not self._read_rest(window, reading, numbers) or reading.complete:
+        numbers, futures = self._take_rest(window, first)
+        if not self._read_rest(reading, futures, coming) or reading.complete:
             if reading.complete:
                 self.habits.page_base = base
             return reading
@@ -219,12 +231,18 @@ class Scan(Generic[Rows]):
         expected = min(first.total_items, self.habits.full, first.page_size or self.habits.full)
         return not first.count or first.count < expected
 
-    def _read_rest(self, window: Window, reading: Reading[Rows], numbers: range) -> bool:
+    def _read_rest(
+        self, reading: Reading[Rows], futures: Sequence[Future[Page[Rows] | None]], coming: Window | None
+    ) -> bool:
         """Read further pages at once; stops early, with False, when the window has moved."""
-        futures = [self._pool.submit(self._page_or_nothing, window, number) for number in numbers]
         self._requests += len(futures)
         try:
-            return all(reading.add(future.result()) for future in as_completed(futures))
+            for future in as_completed(futures):
+                if not reading.add(future.result()):
+                    return False
+                if coming:
+                    self._ask_on(coming)
+            return True
         finally:
             self._requests -= sum(future.cancel() for future in futures)
 

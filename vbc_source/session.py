@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import NamedTuple
@@ -77,9 +78,17 @@ class Stream:
         self._response.close()
 
 
-def open_session(connections: int, *, cookies: bool = True) -> requests.Session:
-    """Open a session with so many connections to a host; without cookies where they could tell on us."""
+def open_session(connections: int, base_url: str = "", *, cookies: bool = True) -> requests.Session:
+    """Open a session with so many connections to a host; without cookies where they could tell on us.
+
+    Where all of its requests go to `base_url`, the proxy and the certificates that the environment names
+    for it are looked up here, once; requests would do so for each, which takes a quarter of its time.
+    """
     session = requests.Session()
+    if base_url:
+        with suppress(ValueError):  # it is no address; the first request says so
+            found = session.merge_environment_settings(base_url, {}, None, None, None)
+            session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
     adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
