@@ -68,11 +68,12 @@ def test_items_come_in_their_order_made_by_one_other_thread() -> None:
 
 def test_what_is_made_ahead_when_the_caller_has_enough_is_given_still() -> None:
     made = Made(5)
-    ahead = Ahead(lambda _: iter(made), 1, must_not_stop)
+    enough = threading.Event()
+    ahead = Ahead(lambda _: iter(made), 1, must_not_stop, ending=enough.is_set)
     reading = ahead.read(["task", "task behind"])
     assert next(reading) == ("task", 0)
     made.wait_for(1)
-    ahead.finish()
+    enough.set()
     assert list(reading) == [
         ("task", 1),
         ("task", Ended(complete=False)),

@@ -17,7 +17,7 @@ PACKAGE = Path(vbc_source.__file__).parent
 LAYERS = [
     *("faults", "token_cache", "auth", "throttle", "slots", "retries", "session", "client"),
     *("windows", "privacy", "filters", "columns", "shapes", "endpoints", "settings", "cursors", "coverage"),
-    *("proof", "habits", "scan", "records", "children", "reader", "directory", "access", "ahead"),
+    *("proof", "habits", "advance", "scan", "records", "children", "reader", "directory", "access", "ahead"),
     *("lake", "tables", "arrivals", "rounds", "histories", "listing", "duckdb_names", "source"),
     *("lean_imports", "database", "duckdb_load", "destinations", "turns", "sync"),
     *("recording", "sound", "ledger", "journal", "bucket", "archive", "download"),

@@ -899,6 +899,17 @@ def test_pages_of_the_next_window_are_asked_for_while_the_last_ones_of_a_window_
         check(server, span(0, DAY), list(scan.read(span(0, DAY))))
 
 
+def test_nothing_is_asked_for_in_advance_once_the_end_is_near() -> None:
+    server, ending = Server(spread(2500, DAY)), threading.Event()
+    scan = Scan(server.fetch, Habits(10, page_base=1), AtOnce(), at(2 * DAY), ending.is_set)
+    proofs = scan.read(span(0, DAY))
+    next(proofs)
+    ending.set()
+    asked = len(server.calls)
+    proof = next(proofs)
+    assert {call.window for call in server.calls[asked:]} <= {proof.window}
+
+
 def test_pages_asked_for_in_advance_are_asked_anew_where_the_base_proves_wrong() -> None:
     """By one that was there before: a list with a page 0 that was found out to count from 1."""
     server = Server(spread(2500, DAY), base=0)

@@ -34,6 +34,8 @@ class Ahead(Generic[Task, Item]):
         threads: how many tasks to work on at once.
         stop: called when the caller goes away early or fails; what is under way is waited for.
         abort: called when the run is interrupted; nothing is waited for. `stop` unless given.
+        ending: whether no further items are to be made; those that are being made are given still, so that
+            no work is lost.
     """
 
     def __init__(
@@ -42,16 +44,13 @@ class Ahead(Generic[Task, Item]):
         threads: int,
         stop: Callable[[], None],
         abort: Callable[[], None] | None = None,
+        ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._work, self._threads = work, threads
-        self._stop, self._abort = stop, abort
+        self._stop, self._abort, self._ending = stop, abort, ending
         self._ready: SimpleQueue[tuple[Task, Item | Ended]] = SimpleQueue()
         self._places = threading.Semaphore(threads)
-        self._stopped = self._finishing = False
-
-    def finish(self) -> None:
-        """Have no further items made; those that are being made are given still, so that no work is lost."""
-        self._finishing = True
+        self._stopped = False
 
     def read(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Item | Ended]]:
         """Yield the items of all tasks as they come, those of one task in order, then its `Ended`."""
@@ -82,7 +81,7 @@ class Ahead(Generic[Task, Item]):
         try:
             self._places.acquire()
             items, complete = self._work(task), False
-            while not (complete or self._stopped or self._finishing):
+            while not (complete or self._stopped or self._ending()):
                 item = next(items, None)
                 complete = item is None
                 if item is not None:

@@ -113,7 +113,7 @@ class Run:
             if self._access.hopeless:
                 return
             if self._is_over():
-                self._ahead.finish()
+                self._session.end()
 
     def _read_ahead(self, todo: list[History]) -> Iterator[tuple[History, Proof[Rows] | Ended]]:
         threads = self._settings.max_concurrency
@@ -122,8 +122,9 @@ class Run:
             def scan(history: History) -> Iterator[Proof[Rows]]:
                 return self._reader.scan(self._endpoint, history, self._now, session)
 
-            self._ahead = Ahead(scan, threads, session.stop, self._reader.client.close)
-            yield from self._ahead.read(todo)
+            self._session = session
+            ahead = Ahead(scan, threads, session.stop, self._reader.client.close, session.ending)
+            yield from ahead.read(todo)
 
     def _plan(self, histories: Sequence[History]) -> list[History]:
         """Put lists without a cursor first, then those that the last round did not come to."""

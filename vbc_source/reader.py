@@ -95,7 +95,8 @@ class Reader:
         habits = self._habits.setdefault(endpoint.name, Habits(self.settings.page_size))
         fetch = partial(self._fetch, endpoint, history.place, session.stopped)
         window, moment = history.window, floor_second(now)
-        scan = Scan(fetch, habits, session.pool, now - self.settings.lookback if window else now)
+        settled = now - self.settings.lookback if window else now
+        scan = Scan(fetch, habits, session.pool, settled, session.ending)
         return scan.read(window or Window(moment, moment))
 
     def read_whole(self, endpoint: Endpoint, place: Place, now: datetime) -> Proof[Rows]:
@@ -150,12 +151,13 @@ class Reader:
 
 
 class Session:
-    """The threads of one run that send requests, and the word for them to stop."""
+    """The threads of one run that send requests, and the words for them to stop, or to come to an end."""
 
     def __init__(self, threads: int) -> None:
         self.pool = ThreadPoolExecutor(threads)
-        self._stopped = threading.Event()
+        self._stopped, self._ending = threading.Event(), threading.Event()
         self.stopped, self.stop = self._stopped.is_set, self._stopped.set
+        self.ending, self.end = self._ending.is_set, self._ending.set
 
     def __enter__(self) -> Session:
         """Begin."""

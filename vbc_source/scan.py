@@ -16,10 +16,10 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from datetime import datetime, timezone
-from itertools import islice
 from math import ceil
 from typing import Generic
 
+from vbc_source.advance import Advance, Fetch
 from vbc_source.faults import BadRequest, NotFound, ScanFailed
 from vbc_source.habits import Habits
 from vbc_source.proof import Page, Proof, Reading, Rows
@@ -32,11 +32,7 @@ WINDOW_ROWS, WINDOW_PAGES = 60_000, 100  # a settled window that holds more is c
 FILL = 0.6  # how full the pieces are meant to be: calls are not spread evenly
 MOST_MENDED = 5  # seconds of a window that are read by themselves; with more, the window is cut
 MOST_ATTEMPTS = 12  # readings of one span that cannot be cut any more, before it is given up
-ASKED_EARLY = 4  # windows whose first page is asked for before their turn
 FEW_ATTEMPTS = 3  # after so many, readings of a crowded second are put together even in recent time
-
-Fetch = Callable[[Window, int, int], Page[Rows]]
-Rest = tuple[range, list[Future[Page[Rows] | None]]]  # numbers of pages, and what they will be
 
 
 class Scan(Generic[Rows]):
@@ -47,18 +43,20 @@ class Scan(Generic[Rows]):
         habits: what is known of the API.
         pool: runs the requests.
         settled_before: nothing new is expected to appear before this instant.
+        ending: whether no further window will be wanted, so that nothing is asked for in advance.
     """
 
     def __init__(
-        self, fetch: Fetch[Rows], habits: Habits, pool: ThreadPoolExecutor, settled_before: datetime
+        self,
+        fetch: Fetch[Rows],
+        habits: Habits,
+        pool: ThreadPoolExecutor,
+        settled_before: datetime,
+        ending: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._fetch, self._pool, self._settled_before = fetch, pool, floor_second(settled_before)
-        self.habits = habits
+        self._fetch, self._settled_before, self.habits = fetch, floor_second(settled_before), habits
+        self._advance = Advance(fetch, habits, pool, ending)
         self._requests = 0
-        # first pages that were asked for in advance, and by which number and page size
-        self._early: dict[Window, tuple[tuple[int, int], Future[Page[Rows]]]] = {}
-        # and further pages of the window that comes next
-        self._rest: dict[Window, Rest[Rows]] = {}
 
     def read(self, window: Window) -> Iterator[Proof[Rows]]:
         """Read a span and yield its proven windows, oldest first; too large ones are cut.
@@ -74,7 +72,7 @@ class Scan(Generic[Rows]):
             first = self._first_page(part)
             if pieces := self._cut(part, first):
                 todo += reversed([(piece, attempt, 1) for piece in pieces])
-            self._ask_early(window for window, *_ in reversed(todo))
+            self._advance.ask_first(window for window, *_ in reversed(todo))
             if pieces:
                 continue
             coming = todo[-1][0] if todo else None
@@ -91,41 +89,6 @@ class Scan(Generic[Rows]):
             if reading.agreed and not part.divisible and (settled or same > FEW_ATTEMPTS):
                 earlier = reading.pages
             todo += reversed([(piece, attempt + 1, same) for piece in pieces])
-
-    def _ask_early(self, windows: Iterator[Window]) -> None:
-        """Ask for the first pages of the windows that come next, so that no thread waits for one alone."""
-        for window in islice(windows, ASKED_EARLY):
-            asked = (self.habits.first, self.habits.page_size)
-            if window not in self._early:
-                self._early[window] = asked, self._pool.submit(self._fetch, window, *asked)
-
-    def _ask_on(self, window: Window) -> None:
-        """Ask for all pages of the window that comes next, once its first is there.
-
-        They wait behind those of the window that is being read, so that no thread idles as that one ends.
-        """
-        if window in self._rest or window not in self._early:
-            return
-        asked, page = self._early[window]
-        if asked == (self.habits.page_base, self.habits.page_size) and page.done() and not page.exception():
-            first = page.result()
-            if not (self._cut(window, first) or self._is_broken(first)):
-                self._rest[window] = self._ask_rest(window, self._count_rest(first))
-
-    def _ask_rest(self, window: Window, numbers: range) -> Rest[Rows]:
-        return numbers, [self._pool.submit(self._page_or_nothing, window, number) for number in numbers]
-
-    def _take_rest(self, window: Window, first: Page[Rows]) -> Rest[Rows]:
-        """Give a window's further pages, asked for in advance or now."""
-        numbers, (asked, futures) = self._count_rest(first), self._rest.pop(window, (range(0), []))
-        if asked == numbers:
-            return asked, futures
-        for future in futures:  # it has turned out that the server counts otherwise, or gives fewer
-            future.cancel()
-        return self._ask_rest(window, numbers)
-
-    def _count_rest(self, first: Page[Rows]) -> range:
-        return range(self.habits.first + 1, self.habits.first + ceil(first.total_items / first.count))
 
     def _first_page(self, window: Window) -> Page[Rows]:
         """Ask for a window's first page, finding out how the server counts and what it allows."""
@@ -148,11 +111,10 @@ class Scan(Generic[Rows]):
     def _page_as_allowed(self, window: Window) -> Page[Rows]:
         while True:
             try:
-                if early := self._early.pop(window, None):
+                if early := self._advance.take_first(window):
                     self._requests += 1
-                    asked, page = early
-                    if asked == (self.habits.first, self.habits.page_size):
-                        return page.result()
+                    if early.fits(self.habits):
+                        return early.page.result()
                 return self._page(window, self.habits.first)
             except BadRequest:
                 smaller = [size for size in SMALLER_PAGES if size < self.habits.page_size]
@@ -185,7 +147,7 @@ class Scan(Generic[Rows]):
     def _probe(self, window: Window, number: int) -> Page[Rows] | None:
         """Ask for a page that may not be there; None where it is not, or has no rows."""
         self._requests += 1
-        page = self._page_or_nothing(window, number)
+        page = self._advance.fetch(window, number)
         return page if page and page.count else None
 
     def _cut(self, window: Window, first: Page[Rows]) -> Sequence[Window]:
@@ -212,19 +174,23 @@ class Scan(Generic[Rows]):
             self.habits.page_base = None  # it may not be the first page after all: find out anew
             return reading
         base = self.habits.first
-        numbers, futures = self._take_rest(window, first)
-        if not self._read_rest(reading, futures, coming) or reading.complete:
+        further = self._advance.take_rest(window, first)
+        if not self._read_rest(reading, further, coming) or reading.complete:
             if reading.complete:
                 self.habits.page_base = base
             return reading
-        if self.habits.page_base is None and numbers:
-            if self._is_beyond(window, numbers[-1]):
+        if self.habits.page_base is None and further:
+            if self._is_beyond(window, base + len(further)):
                 reading.add(self._page_zero(window))
             else:
                 self.habits.page_base = 1
         if reading.agreed and not reading.complete:
             self._mend(window, reading)
         return reading
+
+    def _is_readable(self, window: Window, first: Page[Rows]) -> bool:
+        """Whether a window is to be read as it is, by what its first page tells."""
+        return not self._cut(window, first) and not self._is_broken(first)
 
     def _is_broken(self, first: Page[Rows]) -> bool:
         """Whether a first page lacks rows: there are more, and pages of this server hold more."""
@@ -240,17 +206,10 @@ class Scan(Generic[Rows]):
             for future in as_completed(futures):
                 if not reading.add(future.result()):
                     return False
-                if coming:
-                    self._ask_on(coming)
+                self._advance.ask_rest(coming, self._is_readable)
             return True
         finally:
             self._requests -= sum(future.cancel() for future in futures)
-
-    def _page_or_nothing(self, window: Window, number: int) -> Page[Rows] | None:
-        try:
-            return self._fetch(window, number, self.habits.page_size)
-        except (BadRequest, NotFound):  # some servers say so of a page behind the last one
-            return None
 
     def _mend(self, window: Window, reading: Reading[Rows]) -> None:
         """Read torn seconds once more, each by itself: one answer holds all its rows."""
