@@ -122,7 +122,7 @@ def read_page(body: bytes, shape: Shape = RECORDING) -> Page[Rows]:
         page_size=size if type(size) is int and size > 0 else None,
         seconds=dict(zip(ids, _whole_seconds(table.get("start"), len(ids)), strict=True)),
         count=len(rows),
-        rows=Rows(pa.table(table), columns),
+        rows=Rows(pa.table(table), {name: values for name, values in columns.items() if _says(values)}),
         links=tuple(filter(None, map(_read_self_link, (answer.links, _links_of(rows))))),
     )
 
@@ -161,6 +161,11 @@ def _whole_seconds(instants: pa.Array | None, count: int) -> list[int | None]:
     return seconds
 
 
+def _says(values: list[Any]) -> bool:
+    """Whether any value is there."""
+    return values.count(None) < len(values)
+
+
 def _take_columns(rows: Sequence[Any], shape: Shape) -> Columns:
     names = _names(shape)
     if rows and isinstance(rows[0], dict):
@@ -181,7 +186,7 @@ def _flatten(name: str, values: list[Any]) -> Columns:
     inner = dict.fromkeys(key for value in objects for key in value)
     columns = {f"{name}_{key}": [value.get(key) for value in objects] for key in inner}
     others = [None if isinstance(value, dict) else value for value in values]
-    return columns | ({name: others} if any(value is not None for value in others) else {})
+    return columns | ({name: others} if _says(others) else {})
 
 
 def _read_ids(values: list[Any], shape: Shape) -> list[Any]:
@@ -241,7 +246,7 @@ def build_table(
         nothing = [None]
         values = [value for page in pages for value in page.further.get(name) or nothing * len(page.table)]
         values = values if privacy.keeps else [privacy.hide_value(value) for value in values]
-        if any(value is not None for value in values):
+        if _says(values):
             column, kind = normalize(name or "unnamed"), None
             while column in columns:  # several fields of one name, as `ID` and `id`
                 column, kind = column + VARIANT, pa.string()
