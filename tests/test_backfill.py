@@ -173,6 +173,7 @@ def test_duckdb_gets_one_loader_and_a_second_run_loads_only_what_is_left(
         assert left.fetchall() == [(0,)]
 
 
+@pytest.mark.slow
 @needs_postgres
 def test_postgres_takes_windows_side_by_side_and_they_equal_one_load(
     serve: Serve, own_folder: Path, run: Run, dataset: str
@@ -206,6 +207,7 @@ def test_a_sync_goes_on_from_the_tables_of_a_backfill(
     ]
 
 
+@pytest.mark.slow
 def test_a_window_is_left_for_a_user_who_is_new_but_not_for_one_who_may_not_be_read(
     serve: Serve, own_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

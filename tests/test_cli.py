@@ -55,6 +55,7 @@ def test_sync_finishes_what_a_failed_run_left_and_then_reads(serve: Serve, own_f
     assert found == [(len(gateway.company), len(gateway.company))]
 
 
+@pytest.mark.slow
 def test_the_database_is_the_one_in_this_folder_and_each_has_its_own_cursor(
     serve: Serve, own_folder: Path
 ) -> None:
@@ -72,6 +73,7 @@ def test_the_database_is_the_one_in_this_folder_and_each_has_its_own_cursor(
         assert found == [(len(gateway.company) - unseen,)]
 
 
+@pytest.mark.slow
 def test_runs_at_the_same_time_take_turns(serve: Serve, own_folder: Path) -> None:
     """Two folders, two accounts, one data folder of dlt: each gets its own rows, all of them."""
     gateways = {
@@ -187,9 +189,19 @@ def test_several_accounts_can_come_from_the_environment(serve: Serve, own_folder
     [
         ("SOURCES__VBC__START_DATE", "last week", "start_date must be an ISO date"),
         ("SOURCES__VBC__PAGE_SIZE", "0", "page_size must be a whole number"),
-        ("SOURCES__VBC__PAGE_SIZE", "many", "page_size"),
-        ("SOURCES__VBC__ON_FORBIDDEN", "ignore", "on_forbidden must be raise or skip"),
-        ("SOURCES__VBC__BASE_URL", "api.vonage.com", "base_url must begin with https://"),
+        pytest.param("SOURCES__VBC__PAGE_SIZE", "many", "page_size", marks=pytest.mark.slow),
+        pytest.param(
+            "SOURCES__VBC__ON_FORBIDDEN",
+            "ignore",
+            "on_forbidden must be raise or skip",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "SOURCES__VBC__BASE_URL",
+            "api.vonage.com",
+            "base_url must begin with https://",
+            marks=pytest.mark.slow,
+        ),
         ("SOURCES__VBC__CREDENTIALS__CLIENT_SECRET", "", "credentials are missing: set client_secret"),
     ],
 )
@@ -243,11 +255,18 @@ def test_doctor_needs_the_provisioning_api_only_where_all_users_are_read(
 @pytest.mark.parametrize(
     ("changed", "faults", "told"),
     [
-        ({"SOURCES__VBC__CREDENTIALS__PASSWORD": ""}, (), "FAIL  credentials: set password"),
+        pytest.param(
+            {"SOURCES__VBC__CREDENTIALS__PASSWORD": ""},
+            (),
+            "FAIL  credentials: set password",
+            marks=pytest.mark.slow,
+        ),
         ({"SOURCES__VBC__CREDENTIALS__PASSWORD": "mistyped"}, (), "FAIL  login: VBC refused the login"),
         ({}, ("unsubscribed*always",), "FAIL  company recordings of self: Call Recording API"),
-        ({"SOURCES__VBC__ACCOUNT_ID": "999"}, (), "FAIL  company recordings of 999"),
-        ({}, ("down",), "FAIL  login: login at http"),
+        pytest.param(
+            {"SOURCES__VBC__ACCOUNT_ID": "999"}, (), "FAIL  company recordings of 999", marks=pytest.mark.slow
+        ),
+        pytest.param({}, ("down",), "FAIL  login: login at http", marks=pytest.mark.slow),
         ({"DESTINATION__DUCKDB__CREDENTIALS": "duckdb:////dev/full/x.duckdb"}, (), "FAIL  destination:"),
     ],
 )

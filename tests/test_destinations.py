@@ -27,12 +27,7 @@ from vbc_source.sync import hold_pipeline, run_sync
 Serve = Callable[[Gateway], str]
 
 NOW = 1_750_248_000.0  # Wednesday, 18 June 2025, 12:00 UTC: the same recordings in each run
-QUICK = ("duckdb", "parquet")
-destinations = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.destinations)
-    for name in NAMES
-    if name != "duckdb"
-]
+destinations = [pytest.param(name, marks=pytest.mark.destinations) for name in NAMES if name != "duckdb"]
 
 ODD: list[dict[str, Any]] = [
     {"cnam": "nul \0 in it", "call_id": "\0"},

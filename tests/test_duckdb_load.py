@@ -122,15 +122,14 @@ def test_whoever_goes_on_after_a_kill_loses_nothing(own_folder: Path, moment: st
 def test_rows_too_long_for_little_memory_are_loaded_all_the_same(own_folder: Path) -> None:
     """As if the API began to add transcripts: a field of some KB, which does not compress."""
     pipeline = connector.open_pipeline("long", "duckdb", "vbc")
-    texts = [os.urandom(4096).hex() for _ in range(8_000)]
-    for _ in range(2):
-        load(pipeline, [rows(0, 8_000).append_column("text", pa.array(texts))], fast=True)
-    assert query(pipeline, "SELECT count(*), min(length(text)) FROM things") == [(8_000, 8_192)]
+    texts = pa.array([os.urandom(8_192).hex() for _ in range(4_000)])
+    load(pipeline, [rows(0, 4_000).append_column("text", texts)], fast=True)
+    assert query(pipeline, "SELECT count(*), min(length(text)) FROM things") == [(4_000, 16_384)]
 
 
 def test_a_memory_limit_of_the_users_own_is_kept(own_folder: Path) -> None:
     credentials = DuckDbCredentials("own.duckdb", global_config={"memory_limit": "50MB", "threads": 1})
     pipeline = dlt.pipeline("own", destination=dlt.destinations.duckdb(credentials), dataset_name="vbc")
-    texts = pa.array([os.urandom(4096).hex() for _ in range(8_000)])
+    texts = pa.array([os.urandom(8_192).hex() for _ in range(4_000)])
     with pytest.raises(PipelineStepFailed, match="Out of Memory"):
-        load(pipeline, [rows(0, 8_000).append_column("text", texts)], fast=True)
+        load(pipeline, [rows(0, 4_000).append_column("text", texts)], fast=True)

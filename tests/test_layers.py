@@ -118,6 +118,7 @@ def test_a_load_brings_neither_pandas_nor_sqlalchemy(name: str) -> None:
     assert _load_and_tell(f"{name!r} in sys.modules") == "False"
 
 
+@pytest.mark.slow
 def test_what_is_kept_out_can_be_imported_afterwards() -> None:
     told = "__import__('pandas').DataFrame and __import__('sqlalchemy').create_engine('sqlite://').url.drivername"
     assert _load_and_tell(told) == "sqlite"

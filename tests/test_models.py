@@ -73,7 +73,8 @@ def open_place(kind: str, folder: Path) -> Iterator[Place]:
         yield Place(folder, options, lambda tables: write_postgres(dataset, tables), ask)
 
 
-@pytest.mark.parametrize("kind", ["duckdb", pytest.param("postgres", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
 def test_models_agree_with_plain_python_when_built_and_when_brought_up_to_date(
     own_folder: Path, kind: str
 ) -> None:

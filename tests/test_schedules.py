@@ -100,6 +100,7 @@ def test_the_line_for_the_night_loads_everything_and_the_watch_is_content(
     assert read_database(own_folder, "SELECT count(*) FROM vbc.vbc.users") == [(len(gateway.users),)]
 
 
+@pytest.mark.slow
 @needs_flock
 def test_a_line_for_cron_that_fails_says_why_so_that_cron_mails_it(serve: Serve, own_folder: Path) -> None:
     often, _, watch, metrics = cron_lines()

@@ -250,7 +250,13 @@ def test_a_run_that_ends_early_by_setting_goes_on_in_the_next(serve: Serve) -> N
     assert_equal(pipeline, gateway)
 
 
-@pytest.mark.parametrize("refresh", ["drop_sources", "drop_resources", "drop_data"])
+@pytest.mark.parametrize(
+    "refresh",
+    [
+        "drop_sources",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("drop_resources", "drop_data")),
+    ],
+)
 def test_refresh_reads_the_whole_history_again(serve: Serve, refresh: Any) -> None:
     gateway = still_gateway(recordings=300)
     url, pipeline = serve(gateway), open_pipeline()

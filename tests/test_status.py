@@ -125,6 +125,7 @@ def test_who_has_left_or_may_not_be_read_holds_nothing_up(serve: Serve) -> None:
     assert users.proven_until >= began - timedelta(seconds=1)
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_is_counted_until_one_ends_well(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=5)
     url = serve(gateway)

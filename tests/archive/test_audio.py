@@ -138,6 +138,7 @@ def test_a_passing_fault_costs_no_file(prepare: Prepare) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_file_that_fails_is_tried_again_next_time_and_given_up_in_the_end(prepare: Prepare) -> None:
     site = prepare(make_gateway(1), SOURCES__VBC__AUDIO__MAX_ATTEMPTS="2")
     pipeline = site.load()
@@ -150,6 +151,7 @@ def test_a_file_that_fails_is_tried_again_next_time_and_given_up_in_the_end(prep
     assert "500 bytes came" in error
 
 
+@pytest.mark.slow
 def test_many_failures_in_a_row_end_the_run_and_the_next_one_begins_with_others(prepare: Prepare) -> None:
     site = prepare(make_gateway(60), SOURCES__VBC__RETRY_SECONDS="0")
     site.load()

@@ -92,6 +92,7 @@ def test_a_file_elsewhere_or_never_compared_is_no_proof(prepare: Prepare, own_fo
     assert deletions(site.gateway) == []
 
 
+@pytest.mark.slow
 def test_what_fails_or_is_gone_is_written_down_too(prepare: Prepare) -> None:
     site = prepare(make_gateway(3), SOURCES__VBC__MAX_CONCURRENCY="1", SOURCES__VBC__RETRY_SECONDS="0")
     pipeline = site.load()
@@ -112,6 +113,7 @@ def test_without_a_ledger_there_is_nothing_to_prove_by(prepare: Prepare) -> None
         keep(site, apply=True)
 
 
+@pytest.mark.slow
 def test_the_commands_show_delete_and_retain(prepare: Prepare, own_folder: Path) -> None:
     site = prepare(make_gateway(4))
     site.load()

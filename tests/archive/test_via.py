@@ -64,6 +64,7 @@ def expected_files(gateway: Gateway) -> dict[str, bytes]:
     return {key_of(one): sound_of(gateway, one) for one in gateway.company.all()}
 
 
+@pytest.mark.slow
 def test_auto_brings_many_by_an_export_and_few_one_by_one(prepare: Prepare, caplog: Any) -> None:
     caplog.set_level("INFO", "vbc_source")
     site = prepare(make_gateway(40))

@@ -9,10 +9,8 @@ from loading import still_gateway
 from verifying import Prepare
 
 
-@pytest.mark.parametrize(
-    ("recordings", "page_size"),
-    [(20_000, 100), pytest.param(200_000, 1000, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("recordings", "page_size"), [(20_000, 100), (200_000, 1000)])
 def test_a_clean_year_takes_15_requests_and_five_that_differ_are_repaired_in_60(
     prepare: Prepare, recordings: int, page_size: int
 ) -> None:

@@ -53,6 +53,7 @@ def test_what_retention_deleted_is_confirmed_and_marked(prepare: Prepare, own_fo
     assert len(stand.current()) == 2
 
 
+@pytest.mark.slow
 def test_postgres_is_compared_and_repaired_as_well(prepare: Prepare, dataset: str) -> None:
     stand = prepare(still_gateway(recordings=200, users=2, user_recordings=20), load=False)
     stand = Stand(stand.gateway, stand.url, "postgres", dataset)

@@ -102,6 +102,7 @@ def test_what_cancels_out_shows_to_deep_alone(prepare: Prepare) -> None:
     assert stand.tombstones() == [("company", "", gone)]
 
 
+@pytest.mark.slow
 def test_who_comes_back_loses_the_tombstone_and_may_get_another(prepare: Prepare) -> None:
     stand = prepare()
     recording = next(row for row in stand.gateway.company.all() if row["id"] == oldest(stand.gateway, 50))
@@ -385,6 +386,7 @@ def test_bounds_in_the_wrong_order_are_wrong_usage(own_folder: Path) -> None:
     assert "--since is after --until" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_and_the_script_tell_by_their_exit_status(prepare: Prepare, own_folder: Path) -> None:
     gateway = still_gateway()
     for number in range(50):  # none of them in the lookback, which is not compared
