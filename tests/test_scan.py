@@ -18,10 +18,13 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from vbc_source.advance import PAGES, WINDOWS
 from vbc_source.faults import BadRequest, NotFound, ScanFailed, Unavailable
 from vbc_source.habits import Habits
 from vbc_source.proof import Page, Proof
+from vbc_source.reader import Session
 from vbc_source.scan import MOST_ATTEMPTS, WINDOW_ROWS, Scan
+from vbc_source.throttle import Closed
 from vbc_source.windows import Window
 
 DAY = 86_400
@@ -897,6 +900,55 @@ def test_pages_of_the_next_window_are_asked_for_while_the_last_ones_of_a_window_
     with ThreadPoolExecutor(4) as pool:
         scan = Scan(fetch, Habits(10, page_base=1), pool, at(2 * DAY))
         check(server, span(0, DAY), list(scan.read(span(0, DAY))))
+
+
+def test_few_pages_of_the_next_window_are_asked_for_in_advance() -> None:
+    """A run that ends has no use for them."""
+    server = Server(spread(2500, DAY))
+    proofs = Scan(server.fetch, Habits(10, page_base=1), AtOnce(), at(2 * DAY)).read(span(0, DAY))
+    first, second = next(proofs).window, next(proofs).window
+    asked = requests_by_window(server)
+    assert asked[first] == asked[second] > 2 * PAGES
+    assert sum(asked.values()) <= 1 + asked[first] + asked[second] + WINDOWS + PAGES
+
+
+def test_nothing_is_sent_any_more_once_a_scan_has_failed() -> None:
+    server, failed = Server(spread(2500, DAY)), threading.Event()
+    late: list[int] = []
+
+    def fetch(window: Window, number: int, size: int) -> Page[Any]:
+        if failed.is_set():
+            late.append(number)
+        if number == 40:
+            raise Unavailable(503)
+        return server.fetch(window, number, size)
+
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(Unavailable):
+            list(Scan(fetch, Habits(10, page_base=1), pool, at(2 * DAY)).read(span(0, DAY)))
+        failed.set()
+    assert len(late) <= 1  # which was about to be sent
+
+
+def test_whoever_waits_for_pages_is_told_when_the_session_ends() -> None:
+    server, asked, answered = Server(spread(500, DAY)), threading.Event(), threading.Event()
+
+    def fetch(window: Window, number: int, size: int) -> Page[Any]:
+        if session.stopped():
+            raise Closed  # as the client does
+        if number == 2:
+            asked.set()
+            assert answered.wait(PATIENCE)
+        return server.fetch(window, number, size)
+
+    with ThreadPoolExecutor(1) as reader:
+        with Session(1) as session:
+            scan = Scan(fetch, Habits(10, page_base=1), session.pool, at(2 * DAY))
+            reading = reader.submit(lambda: list(scan.read(span(0, DAY))))
+            assert asked.wait(PATIENCE)
+        answered.set()
+        with pytest.raises(Closed):
+            reading.result(PATIENCE)
 
 
 def test_nothing_is_asked_for_in_advance_once_the_end_is_near() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from math import ceil
-from typing import Generic
+from typing import Any, Generic
 
 from vbc_source.faults import BadRequest, NotFound
 from vbc_source.habits import Habits
@@ -17,6 +18,7 @@ from vbc_source.windows import Window
 Fetch = Callable[[Window, int, int], Page[Rows]]
 
 WINDOWS = 4  # whose first page is asked for in advance
+PAGES = 16  # of the next window that are asked for as well: a run that ends has no use for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Advance(Generic[Rows]):
     ) -> None:
         self._fetch, self._habits, self._pool, self._ending = fetch, habits, pool, ending
         self._first: dict[Window, Early[Rows]] = {}
-        self._rest: dict[Window, dict[int, Future[Page[Rows] | None]]] = {}  # by number
+        self._rest: dict[Window, dict[tuple[int, int], Future[Page[Rows] | None]]] = {}  # by number, size
 
     def ask_first(self, windows: Iterator[Window]) -> None:
         """Ask for the first pages of the windows that come next."""
@@ -62,25 +64,34 @@ class Advance(Generic[Rows]):
         return self._first.pop(window, None)
 
     def ask_rest(self, window: Window | None, is_readable: Callable[[Window, Page[Rows]], bool]) -> None:
-        """Ask for all of the window that comes next, once its first page is there.
+        """Ask for more of the window that comes next, once its first page is there.
 
-        They wait behind the pages of the window that is being read.
+        What is asked for waits behind the pages of the window that is being read.
         """
         if self._ending():
-            self._drop(*self._rest)
+            self.drop()
         elif window in self._first and window not in self._rest and self._habits.page_base is not None:
             early = self._first[window]
             known = early.fits(self._habits) and early.page.done() and not early.page.exception()
             if known and is_readable(window, first := early.page.result()):
-                self._rest[window] = self._ask(window, self._number(first))
+                self._rest[window] = dict(map(partial(self._ask, window), self._number(first)[:PAGES]))
 
     def take_rest(self, window: Window, first: Page[Rows]) -> list[Future[Page[Rows] | None]]:
         """Give a window's further pages, asked for in advance or now."""
-        numbers = self._number(first)
-        if [*numbers] != [*self._rest.get(window, ())]:  # the server counts otherwise, or gives fewer
-            self._drop(window)
-            self._rest[window] = self._ask(window, numbers)
-        return [*self._rest.pop(window, {}).values()]
+        early, further = self._rest.pop(window, {}), []
+        for number in self._number(first):
+            asked = early.pop((number, self._habits.page_size), None)
+            further.append(asked or self._ask(window, number)[1])
+        _cancel(early.values())  # the server counts otherwise than it seemed, or gives fewer
+        return further
+
+    def drop(self) -> None:
+        """Cancel whatever was asked for and is not taken."""
+        _cancel(early.page for early in self._first.values())
+        for further in self._rest.values():
+            _cancel(further.values())
+        self._first.clear()
+        self._rest.clear()
 
     def fetch(self, window: Window, number: int) -> Page[Rows] | None:
         """Get a page, or None where it is behind the last one: some servers say so."""
@@ -92,10 +103,10 @@ class Advance(Generic[Rows]):
     def _number(self, first: Page[Rows]) -> range:
         return range(self._habits.first + 1, self._habits.first + ceil(first.total_items / first.count))
 
-    def _ask(self, window: Window, numbers: range) -> dict[int, Future[Page[Rows] | None]]:
-        return {number: self._pool.submit(self.fetch, window, number) for number in numbers}
+    def _ask(self, window: Window, number: int) -> tuple[tuple[int, int], Future[Page[Rows] | None]]:
+        return (number, self._habits.page_size), self._pool.submit(self.fetch, window, number)
 
-    def _drop(self, *windows: Window) -> None:
-        for window in windows:
-            for future in self._rest.pop(window, {}).values():
-                future.cancel()
+
+def _cancel(futures: Iterable[Future[Any]]) -> None:
+    for future in futures:
+        future.cancel()

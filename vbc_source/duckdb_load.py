@@ -46,12 +46,9 @@ def loading_fast(pipeline: dlt.Pipeline) -> Iterator[None]:
     usual: Any = DuckDbClient.create_load_job
 
     def create_load_job(client: DuckDbClient, table: Any, file_path: str, *args: Any, **kwargs: Any) -> Any:
-        mergeable = _can_be_merged(table, file_path)
-        job = (
-            _MergeFromFile(file_path, table)
-            if mergeable
-            else usual(client, table, file_path, *args, **kwargs)
-        )
+        if _can_be_merged(table, file_path):
+            return _give_room(_MergeFromFile(file_path, table))
+        job = usual(client, table, file_path, *args, **kwargs)
         return _give_room(job) if isinstance(job, RunnableLoadJob) else job
 
     client: Any = DuckDbClient

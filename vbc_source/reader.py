@@ -164,8 +164,9 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let what waits go."""
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        """Let what waits go: it finds that it was stopped, and whoever waits for it is told."""
+        self.stop()
+        self.pool.shutdown(wait=False)
 
 
 def resolve(place: Place, proof: Proof[Rows]) -> Place | None:

@@ -65,6 +65,12 @@ class Scan(Generic[Rows]):
             ScanFailed: a window never added up.
             GatewayFault: the gateway would not answer.
         """
+        try:
+            yield from self._read(window)
+        finally:
+            self._advance.drop()
+
+    def _read(self, window: Window) -> Iterator[Proof[Rows]]:
         earlier: list[Page[Rows]] = []  # of an indivisible second: each reading finds others of its rows
         todo = [(window, 1, 1)]
         while todo:
