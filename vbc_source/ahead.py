@@ -56,10 +56,10 @@ class Ahead(Generic[Task, Item]):
         """Yield the items of all tasks as they come, those of one task in order, then its `Ended`."""
         todo = list(tasks)
         pool, wait = ThreadPoolExecutor(max(1, min(self._threads, len(todo)))), True
-        for task in todo:
-            pool.submit(self._run, task)
         open_tasks = len(todo)
         try:
+            for task in todo:
+                pool.submit(self._run, task)
             while open_tasks:
                 task, item = self._ready.get()
                 self._places.release()
