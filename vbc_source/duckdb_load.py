@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 # DuckDB's own limit is most of the machine; what does not fit goes to disk. dlt loads several tables at once:
 # with a thread for each, that takes less time than with several
 LITTLE_MEMORY = {"memory_limit": "64MB", "threads": 1}
+PATIENCE = 2  # times that a job may lack memory before it gets more
 
 
 @contextmanager
@@ -61,7 +62,10 @@ def loading_fast(pipeline: dlt.Pipeline) -> Iterator[None]:
 
 
 def _give_room(job: RunnableLoadJob) -> RunnableLoadJob:
-    """Have a job that little memory is too little for run once more, with DuckDB's own limit."""
+    """Have a job that little memory is too little for run once more, with DuckDB's own limit.
+
+    Not at once: several jobs share it, and dlt tries one that failed again, when others may have ended.
+    """
     usual = job.run
 
     def run() -> None:
@@ -70,7 +74,8 @@ def _give_room(job: RunnableLoadJob) -> RunnableLoadJob:
         except DatabaseTransientException as error:
             client: Any = job._job_client
             limited = client.config.credentials.global_config == LITTLE_MEMORY  # by us, not by the user
-            if not (limited and isinstance(error.dbapi_exception, duckdb.OutOfMemoryException)):
+            lacking = isinstance(error.dbapi_exception, duckdb.OutOfMemoryException)
+            if not (limited and lacking and job.job_file_info().retry_count >= PATIENCE):
                 raise
             log.info("%s takes more memory than %s", job.load_table_name, LITTLE_MEMORY["memory_limit"])
             client.sql_client.execute_sql("RESET GLOBAL memory_limit")
