@@ -99,7 +99,7 @@ def choose(
         names: scenarios.
         only: contenders.
         sizes: numbers of recordings.
-        repetitions: how often, instead of the plan's own.
+        repetitions: how often, instead of the plan's own; what takes minutes is done once all the same.
         quick: the small scenarios alone, once.
     """
     chosen = []
@@ -109,7 +109,8 @@ def choose(
         if quick:
             wanted = wanted and scenario.name in ("20k", "latency")
         if wanted and contenders:
-            times = repetitions or (1 if quick else scenario.repetitions)
+            planned = 1 if quick else scenario.repetitions
+            times = planned if planned == 1 else repetitions or planned
             chosen.append(
                 Scenario(scenario.name, scenario.title, scenario.work, contenders, times, scenario.note)
             )
