@@ -14,9 +14,9 @@ from vbc_source.faults import Unavailable
 PATIENCE = 20  # seconds until a test that hangs gives up
 
 
-def read_ahead(items: Iterator[Any], stop: Callable[[], None]) -> Iterator[Any]:
+def read_ahead(items: Iterator[Any], stop: Callable[[], None], threads: int = 1) -> Iterator[Any]:
     """What one task gives; its error is raised."""
-    for _, item in (reading := Ahead(lambda _: items, 1, stop).read(["task"])):
+    for _, item in (reading := Ahead(lambda _: items, threads, stop).read(["task"])):
         if not isinstance(item, Ended):
             try:
                 yield item
@@ -48,9 +48,11 @@ def must_not_stop() -> None:
     pytest.fail("stop was called")
 
 
-def test_exactly_one_item_is_made_ahead_of_the_caller() -> None:
+@pytest.mark.parametrize("threads", [1, 8])
+def test_exactly_one_item_is_made_ahead_of_the_caller(threads: int) -> None:
+    """However many threads there might be: one task has one, and memory holds two of its items."""
     made = Made(5)
-    ahead = read_ahead(iter(made), must_not_stop)
+    ahead = read_ahead(iter(made), must_not_stop, threads)
     assert made.made == []
     for item in range(4):
         assert next(ahead) == item

@@ -49,14 +49,16 @@ class Ahead(Generic[Task, Item]):
         self._work, self._threads = work, threads
         self._stop, self._abort, self._ending = stop, abort, ending
         self._ready: SimpleQueue[tuple[Task, Item | Ended]] = SimpleQueue()
-        self._places = threading.Semaphore(threads)
+        self._places = threading.Semaphore(0)  # one for each thread that works: `read` knows how many
         self._stopped = False
 
     def read(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Item | Ended]]:
         """Yield the items of all tasks as they come, those of one task in order, then its `Ended`."""
         todo = list(tasks)
-        pool, wait = ThreadPoolExecutor(max(1, min(self._threads, len(todo)))), True
+        threads = max(1, min(self._threads, len(todo)))
+        pool, wait = ThreadPoolExecutor(threads), True
         open_tasks = len(todo)
+        self._places.release(threads)
         try:
             for task in todo:
                 pool.submit(self._run, task)
