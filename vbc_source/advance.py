@@ -70,7 +70,7 @@ class Advance(Generic[Rows]):
         """
         if self._ending():
             self.drop()
-        elif window in self._first and window not in self._rest and self._habits.page_base is not None:
+        elif window in self._first and window not in self._rest:
             early = self._first[window]
             known = early.fits(self._habits) and early.page.done() and not early.page.exception()
             if known and is_readable(window, first := early.page.result()):
