@@ -198,7 +198,9 @@ class Run:
         # neighbours share a second: what the window before brought is not sent twice
         before = self._before.get(place)
         self._before[place] = table["id"].combine_chunks()
-        return table.filter(pc.invert(pc.is_in(table["id"], before))) if before is not None else table
+        if before is None or not pc.any(known := pc.is_in(table["id"], before)).as_py():
+            return table  # as it is: a filter copies
+        return table.filter(pc.invert(known))
 
     def _end(self, history: History, error: Exception | None) -> None:
         """Note that a list was read to its end, or why it was not."""

@@ -61,23 +61,25 @@ class Reading(Generic[Rows]):
 
     def __init__(self, first: Page[Rows], earlier: Iterable[Page[Rows]] = ()) -> None:
         self.total = first.total_items
-        self.pages = [first]
+        self.pages: list[Page[Rows]] = []
+        self.ids: set[int] = set()  # the distinct ids of all pages
         self.agreed = True
+        self.take(first)
         for page in earlier:
             if page.total_items == self.total:
-                self.pages.append(page)
+                self.take(page)
+
+    def take(self, page: Page[Rows]) -> None:
+        """Take the rows of a page in, whatever total it states."""
+        self.pages.append(page)
+        self.ids.update(page.seconds)
 
     def add(self, page: Page[Rows] | None) -> bool:
         """Take a page in, or None where there is none; False where it contradicts the others."""
         if page is not None:
-            self.pages.append(page)
+            self.take(page)
             self.agreed = self.agreed and page.total_items == self.total
         return self.agreed
-
-    @property
-    def ids(self) -> frozenset[int]:
-        """The distinct ids of all pages."""
-        return frozenset().union(*(page.seconds for page in self.pages))
 
     @property
     def complete(self) -> bool:
