@@ -424,6 +424,14 @@ def test_two_years_with_a_recent_end_cost_hardly_more_requests_than_pages() -> N
     assert len(server.calls) <= 73 * 1.1 + 2
 
 
+def test_the_last_piece_is_a_short_one_since_nothing_is_fetched_while_it_is_written() -> None:
+    proofs = read(Server(spread(2500, DAY)), span(0, DAY), 10, settled=2 * DAY)
+    *others, half, last = [proof.window.end - proof.window.start for proof in proofs]
+    assert len(others) > 1
+    assert half == last
+    assert {length / 2 for length in others} == {last}
+
+
 def test_an_uneven_history_is_read_in_pieces_of_a_bounded_size() -> None:
     rows = [(id_, id_ % DAY + 300 * DAY) for id_ in range(60_000)]
     server = Server(rows)
@@ -885,7 +893,10 @@ def test_pages_are_asked_for_by_many_threads_at_once() -> None:
     assert sorted(min(page.seconds) for page in proof.pages) == [0, 10, 20, 30, 40]
 
 
-def test_pages_of_the_next_window_are_asked_for_while_the_last_ones_of_a_window_are_awaited() -> None:
+@pytest.mark.parametrize("base", [None, 1])
+def test_pages_of_the_next_window_are_asked_for_while_the_last_ones_of_a_window_are_awaited(
+    base: int | None,
+) -> None:
     further: dict[Window, threading.Event] = defaultdict(threading.Event)  # pages were asked for
     server = Server(spread(2500, DAY))
     first, second, *_ = (piece.window for piece in read(server, span(0, DAY), 10, base=1))
@@ -898,7 +909,7 @@ def test_pages_of_the_next_window_are_asked_for_while_the_last_ones_of_a_window_
         return server.fetch(window, number, size)
 
     with ThreadPoolExecutor(4) as pool:
-        scan = Scan(fetch, Habits(10, page_base=1), pool, at(2 * DAY))
+        scan = Scan(fetch, Habits(10, page_base=base), pool, at(2 * DAY))
         check(server, span(0, DAY), list(scan.read(span(0, DAY))))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Any
@@ -15,7 +17,7 @@ from loading import assert_equal, credentials, load, open_pipeline, query, still
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
 from vbc_source.faults import VbcError
-from vbc_source.sync import explaining
+from vbc_source.sync import explaining, run_sync
 
 Serve = Callable[[Gateway], str]
 
@@ -378,3 +380,13 @@ def test_every_argument_is_configuration(monkeypatch: pytest.MonkeyPatch, name: 
     monkeypatch.setenv(f"SOURCES__VBC__{name.upper()}", "-?-")
     with pytest.raises(VbcError, match=name), explaining():
         vbc_source()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_sync_leaves_pythons_garbage_collection_as_it_was(serve: Serve, fails: bool) -> None:
+    gateway = still_gateway(recordings=20, faults=("no-rights",) if fails else ())
+    source = vbc_source(credentials=credentials(), base_url=serve(gateway))
+    before = gc.get_threshold()
+    with pytest.raises(VbcError) if fails else nullcontext():
+        run_sync(open_pipeline(), source.with_resources("company_recordings"))
+    assert gc.get_threshold() == before

@@ -19,6 +19,8 @@ from vbc_source.scan import Scan
 from vbc_source.settings import Settings
 from vbc_source.windows import Window, floor_second, format_instant
 
+READING = 2  # threads beside those that wait for an answer
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -151,10 +153,14 @@ class Reader:
 
 
 class Session:
-    """The threads of one run that send requests, and the words for them to stop, or to come to an end."""
+    """The threads of one run that send requests, and the words for them to stop, or to come to an end.
 
-    def __init__(self, threads: int) -> None:
-        self.pool = ThreadPoolExecutor(threads)
+    Args:
+        requests: how many are to be in flight; further threads read what was answered.
+    """
+
+    def __init__(self, requests: int) -> None:
+        self.pool = ThreadPoolExecutor(requests + READING)
         self._stopped, self._ending = threading.Event(), threading.Event()
         self.stopped, self.stop = self._stopped.is_set, self._stopped.set
         self.ending, self.end = self._ending.is_set, self._ending.set

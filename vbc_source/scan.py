@@ -224,7 +224,7 @@ class Scan(Generic[Rows]):
             moment = datetime.fromtimestamp(second, timezone.utc)
             page = self._page(Window(moment, min(moment + SECOND, window.end)), self.habits.first)
             if page.count == page.total_items:
-                reading.pages.append(page)
+                reading.take(page)
 
     def _smaller(self, window: Window, attempt: int, reading: Reading[Rows]) -> list[Window]:
         """Halve a window that moved; one that moved again is cut so that an answer holds a piece."""
@@ -245,8 +245,14 @@ class Scan(Generic[Rows]):
 
 
 def _split(window: Window, first: Page[Rows], most: int) -> Sequence[Window]:
-    """Split a window for as many rows as a first page tells of; whole where they are few enough."""
-    return window.split(ceil(first.total_items / (FILL * most))) if first.total_items > most else [window]
+    """Split a window for as many rows as a first page tells of; whole where they are few enough.
+
+    The last piece is halved: nothing is left to be fetched while it is written.
+    """
+    if first.total_items <= most:
+        return [window]
+    *pieces, last = window.split(ceil(first.total_items / (FILL * most)))
+    return [*pieces, *last.split(2)]
 
 
 def _edge(window: Window, first: Page[Rows]) -> datetime | None:

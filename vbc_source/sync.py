@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 PLACE = "vbc_place"  # in dlt's local state: where this pipeline loaded last
 FORMAT = "vbc_table_format"  # and as what
+SELDOM = (100_000, 20, 20)  # as gc.set_threshold takes it
 M_MMAP_THRESHOLD = -3  # glibc's name for it; larger blocks are given back when they are freed
 M_ARENA_MAX = -8  # likewise; else each thread has a heap of its own, and keeps what it freed
 ROWS_PER_RUN = 250_000  # recordings loaded at once, so that memory stays bounded whatever the backlog
@@ -139,7 +140,7 @@ def run_sync(pipeline: dlt.Pipeline, source: DltSource, window: str = "") -> Out
     began = time.monotonic()
     found: list[dict[str, Any]] = []  # what each resource of each run has counted
     _give_memory_back()
-    with explaining():
+    with explaining(), _collecting_seldom():
         pipeline.sync_destination()
         if not pipeline.default_schema_name:
             _continue_schema(pipeline, source)
@@ -192,6 +193,17 @@ def _give_memory_back() -> None:
     with suppress(OSError, AttributeError):  # elsewhere than on glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 256 * 1024)
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Have Python look for rings of objects seldom: it takes a thirtieth of a sync, and `_trim` looks."""
+    usual = gc.get_threshold()
+    gc.set_threshold(*SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def _trim() -> None:
