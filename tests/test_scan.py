@@ -260,7 +260,7 @@ def test_a_list_in_a_new_order_each_time_is_read_whole(before: str, settled: flo
             assert ids_of(proof) == server.inside(proof.window)
 
 
-@pytest.mark.parametrize("beyond", ["empty", "missing"])
+@pytest.mark.parametrize("beyond", ["empty", "missing", "refused"])
 def test_a_list_in_a_new_order_each_time_is_read_whole_where_pages_count_from_0(beyond: str) -> None:
     # page 0 overlaps by chance with what other pages gave
     for seed in range(40):
@@ -320,10 +320,42 @@ def test_the_number_of_the_first_page_is_found_out_once(base: int) -> None:
     assert [call.number for call in server.calls] == [base]
 
 
-def test_a_base_of_0_is_found_where_the_only_page_is_asked_for_as_page_1() -> None:
-    server = Server(spread(7, DAY), base=0, beyond="missing")
-    (proof,) = read(server, span(0, DAY), 10)
-    assert (proof.total_items, [call.number for call in server.calls]) == (7, [1, 0])
+@pytest.mark.parametrize("beyond", ["missing", "refused"])
+@pytest.mark.parametrize("count", [0, 7])
+def test_a_base_of_0_is_found_where_the_only_page_is_asked_for_as_page_1(count: int, beyond: str) -> None:
+    server = Server(spread(count, DAY), base=0, beyond=beyond)
+    scan = make_scan(server, 1000)
+    (proof,) = scan.read(span(0, DAY))
+    assert (proof.total_items, [call.number for call in server.calls]) == (count, [1, 0])
+    assert scan.habits == Habits(1000, page_base=0, full=count)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"largest": 100}, Habits(100, page_base=1, full=100)),
+        ({"base": 0, "beyond": "missing"}, Habits(1000, page_base=0, full=200)),
+        ({"base": 0, "beyond": "refused"}, Habits(1000, page_base=0, full=200)),
+    ],
+)
+def test_lists_that_find_out_the_same_at_once_are_all_read(options: dict[str, Any], found: Habits) -> None:
+    habits, together = Habits(1000), threading.Barrier(4, timeout=PATIENCE)
+
+    def read_one(_: int) -> list[Proof[Any]]:
+        server, asked = Server(spread(200, DAY), **options), threading.Event()
+
+        def fetch(window: Window, number: int, size: int) -> Page[Any]:
+            if not asked.is_set():
+                asked.set()
+                together.wait()  # the first request of each is answered when those of the others were sent
+            return server.fetch(window, number, size)
+
+        return list(Scan(fetch, habits, AtOnce(), at(2 * DAY)).read(span(0, DAY)))
+
+    with ThreadPoolExecutor(4) as lists:
+        read = list(lists.map(read_one, range(4)))
+    assert [sum(proof.total_items for proof in proofs) for proofs in read] == [200] * 4
+    assert habits == found
 
 
 def test_a_list_that_does_not_exist_is_said_so_after_two_requests() -> None:
@@ -352,7 +384,7 @@ def test_a_base_is_not_settled_by_an_answer_that_says_nothing_of_it() -> None:
     assert [proof.total_items for proof in proofs] == [0, 8]
 
 
-@pytest.mark.parametrize("beyond", ["missing", "empty"])
+@pytest.mark.parametrize("beyond", ["missing", "empty", "refused"])
 def test_a_base_that_proves_wrong_is_found_out_anew(beyond: str) -> None:
     # rows vanish, so that page 0 repeats what page 1 gave, as if pages counted from 1
     server = Server(spread(4, DAY), base=0, beyond=beyond)
@@ -368,7 +400,7 @@ def test_a_base_that_proves_wrong_is_found_out_anew(beyond: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "largest", "asked"), [(1000, 100, [1000, 100]), (500, 10, [500, 100, 10])]
+    ("wanted", "largest", "asked"), [(1000, 100, [1000, 1000, 100]), (500, 10, [500, 500, 100, 100, 10])]
 )
 def test_a_refused_page_size_falls_back_and_is_not_asked_for_again(
     wanted: int, largest: int, asked: list[int], caplog: pytest.LogCaptureFixture
@@ -379,7 +411,7 @@ def test_a_refused_page_size_falls_back_and_is_not_asked_for_again(
     assert [call.size for call in server.calls] == asked + [largest] * (len(server.calls) - len(asked))
     assert sum(proof.requests for proof in proofs) == len(server.calls)
     assert [record.getMessage().split(" was")[0] for record in caplog.records] == [
-        f"page_size {size}" for size in asked[:-1]
+        f"page_size {size}" for size in dict.fromkeys(asked[:-1])
     ]
 
 
@@ -388,7 +420,7 @@ def test_a_refusal_of_the_smallest_page_is_raised(size: int) -> None:
     server = Server(spread(4, DAY), largest=1)
     with pytest.raises(BadRequest):
         read(server, span(0, DAY), size)
-    assert len(server.calls) == 1
+    assert [call.number for call in server.calls] == [1, 0]
 
 
 @pytest.mark.parametrize("base", [0, 1])

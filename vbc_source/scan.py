@@ -116,25 +116,28 @@ class Scan(Generic[Rows]):
 
     def _page_as_allowed(self, window: Window) -> Page[Rows]:
         while True:
+            asked = self.habits.first, self.habits.page_size
             try:
                 if early := self._advance.take_first(window):
                     self._requests += 1
                     if early.fits(self.habits):
                         return early.page.result()
                 return self._page(window, self.habits.first)
-            except BadRequest:
+            except (BadRequest, NotFound) as fault:
+                if asked != (self.habits.first, self.habits.page_size):
+                    continue  # another list has found out meanwhile how to ask
+                missing = isinstance(fault, NotFound)
+                if self.habits.page_base is None or (missing and self.habits.page_base):
+                    # a server that counts from 0 may say so of the page behind a single one
+                    self._requests += 1
+                    if first := self._advance.fetch(window, 0):
+                        self.habits.page_base = 0
+                        return first
                 smaller = [size for size in SMALLER_PAGES if size < self.habits.page_size]
-                if not smaller:
+                if missing or not smaller:
                     raise
                 log.warning("page_size %d was refused: set it to %d", self.habits.page_size, smaller[0])
                 self.habits.page_size, self.habits.full = smaller[0], 0
-            except NotFound:
-                # a server that counts from 0 may say so of the page behind a single one
-                if self.habits.page_base == 0:
-                    raise
-                first = self._page(window, 0)
-                self.habits.page_base = 0
-                return first
 
     def _page(self, window: Window, number: int) -> Page[Rows]:
         self._requests += 1
@@ -247,12 +250,12 @@ class Scan(Generic[Rows]):
 def _split(window: Window, first: Page[Rows], most: int) -> Sequence[Window]:
     """Split a window for as many rows as a first page tells of; whole where they are few enough.
 
-    The last piece is halved: nothing is left to be fetched while it is written.
+    Of pieces that hold many pages the last is halved: nothing is left to be fetched while it is written.
     """
     if first.total_items <= most:
         return [window]
     *pieces, last = window.split(ceil(first.total_items / (FILL * most)))
-    return [*pieces, *last.split(2)]
+    return [*pieces, *last.split(2 if most > first.count else 1)]
 
 
 def _edge(window: Window, first: Page[Rows]) -> datetime | None:
