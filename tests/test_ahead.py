@@ -61,6 +61,16 @@ def test_exactly_one_item_is_made_ahead_of_the_caller(threads: int) -> None:
     assert list(ahead) == [4]
 
 
+def test_a_task_that_is_left_is_not_further_ahead_when_the_others_have_ended() -> None:
+    made = Made(9)
+    reading = Ahead(lambda task: iter(made if task == 0 else [task]), 8, must_not_stop).read(range(8))
+    for task, item in reading:
+        if task == 0 and not isinstance(item, Ended) and item + 1 < made.count:
+            made.wait_for(item + 1)
+            assert made.made == list(range(item + 2))
+    assert len(made.made) == made.count
+
+
 def test_items_come_in_their_order_made_by_one_other_thread() -> None:
     made = Made(50)
     assert list(read_ahead(iter(made), must_not_stop)) == list(range(50))

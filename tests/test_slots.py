@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from vbc_source.slots import FIRST, Slots
+from vbc_source.throttle import Closed
 
 PATIENCE = 20  # seconds until a test that hangs gives up
 
@@ -88,6 +90,23 @@ def test_no_more_are_in_flight_than_allowed(most: int) -> None:
     for thread in threads:
         thread.join(PATIENCE)
     assert highest <= most
+
+
+def test_who_is_not_wanted_any_more_when_a_slot_is_free_gives_it_back() -> None:
+    slots, stopped = Slots(1), threading.Event()
+
+    def wait() -> None:
+        with slots.hold(stopped.is_set):
+            pytest.fail("nobody wants this")
+
+    with ThreadPoolExecutor(1) as pool:
+        with slots.hold():
+            waiting = pool.submit(wait)
+            stopped.set()
+        with pytest.raises(Closed):
+            waiting.result(PATIENCE)
+    with slots.hold(lambda: False):
+        pass
 
 
 def test_closing_lets_everybody_pass_who_waits() -> None:

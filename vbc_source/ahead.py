@@ -27,7 +27,7 @@ class Ended:
 
 
 class Ahead(Generic[Task, Item]):
-    """Works on tasks side by side, each in a thread, at most one item ahead of the caller a thread.
+    """Works on tasks side by side, each in a thread, and at most one item of each ahead of the caller.
 
     Args:
         work: makes the items of a task one by one.
@@ -48,25 +48,23 @@ class Ahead(Generic[Task, Item]):
     ) -> None:
         self._work, self._threads = work, threads
         self._stop, self._abort, self._ending = stop, abort, ending
-        self._ready: SimpleQueue[tuple[Task, Item | Ended]] = SimpleQueue()
-        self._places = threading.Semaphore(0)  # one for each thread that works: `read` knows how many
+        self._ready: SimpleQueue[tuple[int, Item | Ended]] = SimpleQueue()  # by the task's number
         self._stopped = False
 
     def read(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Item | Ended]]:
         """Yield the items of all tasks as they come, those of one task in order, then its `Ended`."""
         todo = list(tasks)
-        threads = max(1, min(self._threads, len(todo)))
-        pool, wait = ThreadPoolExecutor(threads), True
+        taken = [threading.Semaphore(0) for _ in todo]  # a task goes on when its last item was taken
+        pool, wait = ThreadPoolExecutor(max(1, min(self._threads, len(todo)))), True
         open_tasks = len(todo)
-        self._places.release(threads)
         try:
-            for task in todo:
-                pool.submit(self._run, task)
+            for number, task in enumerate(todo):
+                pool.submit(self._run, number, task, taken[number])
             while open_tasks:
-                task, item = self._ready.get()
-                self._places.release()
+                number, item = self._ready.get()
+                taken[number].release()
                 open_tasks -= isinstance(item, Ended)
-                yield task, item
+                yield todo[number], item
         except (GeneratorExit, Exception):
             self._stop()
             raise
@@ -76,20 +74,20 @@ class Ahead(Generic[Task, Item]):
             raise
         finally:
             self._stopped = True
-            self._places.release(len(todo) + 1)
+            for place in taken:
+                place.release()
             pool.shutdown(wait=wait, cancel_futures=True)
 
-    def _run(self, task: Task) -> None:
+    def _run(self, number: int, task: Task, taken: threading.Semaphore) -> None:
         try:
-            self._places.acquire()
             items, complete = self._work(task), False
             while not (complete or self._stopped or self._ending()):
                 item = next(items, None)
                 complete = item is None
                 if item is not None:
-                    self._ready.put((task, item))
-                    self._places.acquire()
+                    self._ready.put((number, item))
+                    taken.acquire()
             end = Ended(complete=complete)
         except Exception as error:  # it is raised where the caller wants it
             end = Ended(error)
-        self._ready.put((task, end))
+        self._ready.put((number, end))

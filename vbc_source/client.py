@@ -31,7 +31,7 @@ from vbc_source.faults import (
 from vbc_source.retries import Retries, certain, named
 from vbc_source.session import Answer, Bearer, NoAuth, Stream, check_object, find_own, follow, open_session
 from vbc_source.slots import Slots
-from vbc_source.throttle import Closed, Throttle
+from vbc_source.throttle import Throttle
 
 T = TypeVar("T")
 Params = Mapping[str, str | int]
@@ -101,7 +101,7 @@ class Client:
             params: the query.
             read: turns the body into the result; a ValueError from it means the body is broken.
             what: names the request in errors and logs, without personal data.
-            stopped: whether nobody waits for the result any more; asked before each try.
+            stopped: whether nobody waits for the result any more; asked before each try is sent.
 
         Raises:
             Closed: it was stopped.
@@ -110,9 +110,7 @@ class Client:
         """
 
         def attempt(auth: AuthBase) -> T:
-            if stopped():
-                raise Closed
-            return self._read(self._send("GET", url, auth=auth), read)
+            return self._read(self._send("GET", url, stopped, auth=auth), read)
 
         # dates hold "+" and ":"; a bare "+" would read as a space
         url = f"{self.base_url}{path}" + (f"?{urlencode(params)}" if params else "")
@@ -211,9 +209,9 @@ class Client:
         with named(f"login at {self.base_url}/token"):
             return self._retries.repeat(attempt, "login")
 
-    def _send(self, method: str, url: str, **options: Any) -> Answer:
+    def _send(self, method: str, url: str, stopped: Callable[[], bool] = bool, **options: Any) -> Answer:
         with (
-            self.slots.hold(),
+            self.slots.hold(stopped),
             self._explaining(self.base_url),
             self._request(self._session, method, url, **options) as answer,
         ):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from vbc_source.client import Client
 from vbc_source.endpoints import SELF, Endpoint, read_place
@@ -17,6 +18,7 @@ from vbc_source.proof import Page, Proof
 from vbc_source.records import Rows, read_page
 from vbc_source.scan import Scan
 from vbc_source.settings import Settings
+from vbc_source.throttle import Closed
 from vbc_source.windows import Window, floor_second, format_instant
 
 READING = 2  # threads beside those that wait for an answer
@@ -152,6 +154,16 @@ class Reader:
         return self.client.get(self._locate(endpoint, place), params, read, what=what, stopped=stopped)
 
 
+class _Threads(ThreadPoolExecutor):
+    """Threads that turn away what comes after their end in the client's own way."""
+
+    def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
+        try:
+            return super().submit(*args, **kwargs)
+        except RuntimeError:
+            raise Closed from None
+
+
 class Session:
     """The threads of one run that send requests, and the words for them to stop, or to come to an end.
 
@@ -160,7 +172,7 @@ class Session:
     """
 
     def __init__(self, requests: int) -> None:
-        self.pool = ThreadPoolExecutor(requests + READING)
+        self.pool = _Threads(requests + READING)
         self._stopped, self._ending = threading.Event(), threading.Event()
         self.stopped, self.stop = self._stopped.is_set, self._stopped.set
         self.ending, self.end = self._ending.is_set, self._ending.set

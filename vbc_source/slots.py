@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from vbc_source.throttle import Closed
 
 FIRST = 2.0  # in flight at the start, where so many are allowed; doubles with each round until trouble
 SLOW = 3.0  # times the quickest answer: slower ones are no reason to ask for more at once
@@ -35,12 +37,18 @@ class Slots:
         return int(self._allowed)
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Wait for a slot and keep it; after `close` nobody waits."""
+    def hold(self, stopped: Callable[[], bool] = bool) -> Iterator[None]:
+        """Wait for a slot and keep it; after `close` nobody waits.
+
+        Raises:
+            Closed: `stopped` says that nobody wants what the slot is for.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._taken < int(self._allowed))
             self._taken += 1
         try:
+            if stopped():
+                raise Closed
             yield
         finally:
             with self._changed:
