@@ -119,12 +119,31 @@ def _sync(work: Work, place: Place) -> Sequence[str | Path]:
     return [vbc, "sync", "--resources", TABLE, "--json", *options]
 
 
+def _sync_with(settings: Mapping[str, str]) -> Command:
+    def command(work: Work, place: Place) -> Sequence[str | Path]:
+        return [
+            "env",
+            *(f"SOURCES__VBC__{name}={value}" for name, value in settings.items()),
+            *_sync(work, place),
+        ]
+
+    return command
+
+
 _PEER_TABLE = f"peer.{TABLE}"
+MANY = 32  # requests in flight, where the default is 8
 
 CONTENDERS: Mapping[str, Contender] = {
     contender.name: contender
     for contender in (
         Contender("sync", "`vbc sync`", OWN, _sync, f"vbc.{DATASET}.{TABLE}"),
+        Contender(
+            "sync_many",
+            f"`vbc sync`, `max_concurrency = {MANY}`",
+            OWN,
+            _sync_with({"MAX_CONCURRENCY": str(MANY)}),
+            f"vbc.{DATASET}.{TABLE}",
+        ),
         Contender(
             "connector",
             "the connector, from Python",

@@ -72,8 +72,8 @@ SCENARIOS: Sequence[Scenario] = (
         "latency",
         "20,000 recordings into DuckDB, 50 ms a request, pages of 100",
         Work(20_000, page_size=100, delay=LATENCY),
-        (*OURS, *SEQUENTIAL),
-        2,
+        ("sync", "sync_many", "connector", *SEQUENTIAL),
+        3,
         "All but the connector ask for one page after the other. The tutorial is left out: its 2,000 "
         "requests take 100 s of waiting alone.",
     ),

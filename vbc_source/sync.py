@@ -199,6 +199,9 @@ def _give_memory_back() -> None:
 def _collecting_seldom() -> Iterator[None]:
     """Have Python look for rings of objects seldom: it takes a thirtieth of a sync, and `_trim` looks."""
     usual = gc.get_threshold()
+    if not 0 < usual[0] < SELDOM[0]:  # it does not look, or seldom enough
+        yield
+        return
     gc.set_threshold(*SELDOM)
     try:
         yield
