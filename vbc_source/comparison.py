@@ -234,7 +234,7 @@ class Comparison:
         loaded = self._inventory.ids(place, window)
         history = History(place, window=window)
         proofs = tuple(self._reader.scan(self._endpoint, history, self._now, self._session))
-        listed = {id_ for proof in proofs for page in proof.pages for id_ in page.seconds}
+        listed = {id_ for proof in proofs for page in proof.pages for id_ in page.ids}
         unknown = listed - loaded.keys()
         # what is loaded with another `start` is missing here, and loaded anew
         loaded |= {id_: gone for id_, gone in self._inventory.find(place, unknown).items() if gone}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -18,7 +18,8 @@ class Page(Generic[Rows]):
     Attributes:
         total_items: how many rows the whole list has.
         page_size: the size the server says it used, or None.
-        seconds: the rows' distinct ids, each with its `start` in seconds since 1970.
+        ids: of the rows.
+        seconds: works out, for each id, its `start` in seconds since 1970; seldom wanted.
         count: number of rows.
         rows: the rows, in whatever form the reader of the body gave them.
         links: addresses the answer gives of the list and of its first row.
@@ -26,7 +27,8 @@ class Page(Generic[Rows]):
 
     total_items: int
     page_size: int | None
-    seconds: Mapping[int, int | None]
+    ids: Sequence[int]
+    seconds: Callable[[], Mapping[int, int | None]]
     count: int
     rows: Rows
     links: tuple[str, ...] = ()
@@ -72,7 +74,7 @@ class Reading(Generic[Rows]):
     def take(self, page: Page[Rows]) -> None:
         """Take the rows of a page in, whatever total it states."""
         self.pages.append(page)
-        self.ids.update(page.seconds)
+        self.ids.update(page.ids)
 
     def add(self, page: Page[Rows] | None) -> bool:
         """Take a page in, or None where there is none; False where it contradicts the others."""
@@ -91,6 +93,7 @@ class Reading(Generic[Rows]):
         seen: set[int] = set()
         torn: set[int | None] = set()
         for page in self.pages:
-            torn |= {page.seconds[id_] for id_ in page.seconds.keys() & seen}
-            seen |= page.seconds.keys()
+            seconds = page.seconds()
+            torn |= {seconds[id_] for id_ in seconds.keys() & seen}
+            seen |= seconds.keys()
         return sorted(second for second in torn if second is not None)

@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from operator import methodcaller
 from typing import Any
@@ -120,7 +120,8 @@ def read_page(body: bytes, shape: Shape = RECORDING) -> Page[Rows]:
     return Page(
         total_items=answer.total_items,
         page_size=size if type(size) is int and size > 0 else None,
-        seconds=dict(zip(ids, _whole_seconds(table.get("start"), len(ids)), strict=True)),
+        ids=ids,
+        seconds=partial(_read_seconds, ids, table.get("start")),
         count=len(rows),
         rows=Rows(pa.table(table), {name: values for name, values in columns.items() if _says(values)}),
         links=tuple(filter(None, map(_read_self_link, (answer.links, _links_of(rows))))),
@@ -154,11 +155,11 @@ def _repair(body: bytes) -> bytes:
     return _ESCAPES.sub(lambda found: _REPLACED[found.lastgroup] or found[0], text)
 
 
-def _whole_seconds(instants: pa.Array | None, count: int) -> list[int | None]:
+def _read_seconds(ids: Sequence[int], instants: pa.Array | None) -> dict[int, int | None]:
     if instants is None:
-        return [None] * count
-    seconds: list[int | None] = pc.divide(pc.cast(instants, pa.int64()), 1_000_000).to_pylist()
-    return seconds
+        return dict.fromkeys(ids)
+    seconds = pc.divide(pc.cast(instants, pa.int64()), 1_000_000).to_pylist()
+    return dict(zip(ids, seconds, strict=True))
 
 
 def _says(values: list[Any]) -> bool:

@@ -260,7 +260,7 @@ def _split(window: Window, first: Page[Rows], most: int) -> Sequence[Window]:
 
 def _edge(window: Window, first: Page[Rows]) -> datetime | None:
     """Up to which second a first page in ascending order surely reaches; None where it has no order."""
-    seconds = [second for second in first.seconds.values() if second is not None]
+    seconds = [second for second in first.seconds().values() if second is not None]
     if not seconds or len(seconds) < first.count or seconds != sorted(seconds):
         return None
     edge = datetime.fromtimestamp(seconds[-1] - 1, timezone.utc)

@@ -158,7 +158,7 @@ class Survey:
         counted = tallies.get(place) or [Tally()] * len(answer.pages)
         for window, page, tally in zip(self._plan.windows, answer.pages, counted, strict=False):
             root = Piece(window, page.total_items, tally.expected)
-            agrees = self._settle(place, root, tally, next(iter(page.seconds), None)) and agrees
+            agrees = self._settle(place, root, tally, next(iter(page.ids), None)) and agrees
         if not place.is_self:
             if self._plan.repair and len(self.findings.spans) > before:
                 counted = self._inventory.tally(self._plan.windows).get(place) or counted
