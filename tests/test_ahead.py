@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -129,6 +131,20 @@ def test_a_caller_that_goes_away_stops_the_item_under_way() -> None:
     assert under_way.wait(PATIENCE)
     ahead.close()
     assert ended.is_set()
+
+
+def test_an_interrupt_that_does_not_end_the_wait_is_minded_soon() -> None:
+    ended, minded = threading.Event(), SimpleQueue[bool]()
+
+    def items() -> Iterator[int]:
+        # to this thread: Python notes it, and the one that waits sleeps on, as where it was about to wait
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        minded.put(ended.wait(PATIENCE))
+        yield 1
+
+    with pytest.raises(KeyboardInterrupt):
+        list(Ahead(lambda _: items(), 1, must_not_stop, ended.set).read(["task"]))
+    assert minded.get(timeout=PATIENCE)
 
 
 def test_an_error_of_the_caller_stops_the_items_and_stays_the_callers() -> None:

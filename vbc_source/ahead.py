@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 Task = TypeVar("Task")
 Item = TypeVar("Item")
+
+AWAKE_SECONDS = 0.5  # Python minds no interrupt that came just before it began to wait, until it wakes up
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Ahead(Generic[Task, Item]):
             for number, task in enumerate(todo):
                 pool.submit(self._run, number, task, taken[number])
             while open_tasks:
-                number, item = self._ready.get()
+                number, item = self._wait()
                 taken[number].release()
                 open_tasks -= isinstance(item, Ended)
                 yield todo[number], item
@@ -77,6 +80,11 @@ class Ahead(Generic[Task, Item]):
             for place in taken:
                 place.release()
             pool.shutdown(wait=wait, cancel_futures=True)
+
+    def _wait(self) -> tuple[int, Item | Ended]:
+        while True:
+            with suppress(Empty):
+                return self._ready.get(timeout=AWAKE_SECONDS)
 
     def _run(self, number: int, task: Task, taken: threading.Semaphore) -> None:
         try:
