@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import vbc_source.ahead
 from vbc_source.ahead import Ahead, Ended
 from vbc_source.faults import Unavailable
 
@@ -135,8 +137,12 @@ def test_a_caller_that_goes_away_stops_the_item_under_way() -> None:
 
 def test_an_interrupt_that_does_not_end_the_wait_is_minded_soon() -> None:
     ended, minded = threading.Event(), SimpleQueue[bool]()
+    caller = threading.get_ident()
 
     def items() -> Iterator[int]:
+        while sys._current_frames()[caller].f_code.co_filename != vbc_source.ahead.__file__:
+            pass
+        ended.wait(0.05)  # the caller sleeps by then; where it does not, this shows nothing
         # to this thread: Python notes it, and the one that waits sleeps on, as where it was about to wait
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         minded.put(ended.wait(PATIENCE))
