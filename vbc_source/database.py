@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import dlt
 from dlt.destinations.exceptions import DatabaseException
 
 from vbc_source.faults import VbcError
 
+try:
+    import fcntl
+except ImportError:  # Windows lets nobody remove what another process has open
+    fcntl = None  # type: ignore[assignment]
+
 WAIT_SECONDS = 600
+DUCKDB_BYTES = 3 * 4096  # its headers: a smaller file is no database yet
 # a holder that vanished with its machine is noticed after two minutes, not after two hours
 _SETTINGS = (
     f"SET lock_timeout = '{WAIT_SECONDS}s'",
@@ -24,6 +31,21 @@ _SETTINGS = (
 def find_kind(pipeline: dlt.Pipeline) -> str:
     """The type of a destination, whatever name it was given: `postgres`."""
     return pipeline.destination.destination_type.rsplit(".", 1)[-1]
+
+
+def clear_half_made(database: Path) -> None:
+    """Remove a DuckDB file that a kill left half made: it holds nothing yet, and DuckDB refuses it for ever.
+
+    Whatever else is in a file stays, and so does one that another process is making just now.
+    """
+    with suppress(OSError):
+        if database.is_file() and database.stat().st_size < DUCKDB_BYTES:
+            with database.open("rb+") as file:
+                if fcntl:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DuckDB does
+                made = file.read()
+                if made[8:12] == b"DUCK" or not any(made):
+                    database.unlink()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -18,7 +19,7 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.pipeline import ExtractInfo
 from dlt.extract import DltSource
 
-from vbc_source.database import hold_database
+from vbc_source.database import clear_half_made, find_kind, hold_database
 from vbc_source.destinations import choose_destination, describe_format
 from vbc_source.duckdb_load import loading_fast
 from vbc_source.faults import SettingsError, VbcError
@@ -87,7 +88,10 @@ def hold_pipeline(name: str, destination: str, dataset: str) -> Iterator[dlt.Pip
 
 
 def _settle(pipeline: dlt.Pipeline, place: str) -> dlt.Pipeline:
-    place, table_format = f"{place} {pipeline.destination_client().config}", describe_format(pipeline)
+    config: Any = pipeline.destination_client().config
+    if find_kind(pipeline) == "duckdb":
+        clear_half_made(Path(config.credentials.database))
+    place, table_format = f"{place} {config}", describe_format(pipeline)
     if _recall(pipeline, PLACE, place) != place:
         pipeline = pipeline.drop()
     elif (before := _recall(pipeline, FORMAT, table_format)) != table_format:
