@@ -157,11 +157,17 @@ class Reader:
 class _Threads(ThreadPoolExecutor):
     """Threads that turn away what comes after their end in the client's own way."""
 
+    def __init__(self, threads: int, stopped: Callable[[], bool]) -> None:
+        super().__init__(threads)
+        self._stopped = stopped
+
     def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
         try:
             return super().submit(*args, **kwargs)
         except RuntimeError:
-            raise Closed from None
+            if self._stopped():
+                raise Closed from None
+            raise
 
 
 class Session:
@@ -172,8 +178,8 @@ class Session:
     """
 
     def __init__(self, requests: int) -> None:
-        self.pool = _Threads(requests + READING)
         self._stopped, self._ending = threading.Event(), threading.Event()
+        self.pool = _Threads(requests + READING, self._stopped.is_set)
         self.stopped, self.stop = self._stopped.is_set, self._stopped.set
         self.ending, self.end = self._ending.is_set, self._ending.set
 
