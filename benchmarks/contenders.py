@@ -119,19 +119,12 @@ def _sync(work: Work, place: Place) -> Sequence[str | Path]:
     return [vbc, "sync", "--resources", TABLE, "--json", *options]
 
 
-def _sync_with(settings: Mapping[str, str]) -> Command:
-    def command(work: Work, place: Place) -> Sequence[str | Path]:
-        return [
-            "env",
-            *(f"SOURCES__VBC__{name}={value}" for name, value in settings.items()),
-            *_sync(work, place),
-        ]
-
-    return command
+def _sync_many(work: Work, place: Place) -> Sequence[str | Path]:
+    return ["env", f"SOURCES__VBC__MAX_CONCURRENCY={MANY}", *_sync(work, place)]
 
 
-_PEER_TABLE = f"peer.{TABLE}"
 MANY = 32  # requests in flight, where the default is 8
+_PEER_TABLE = f"peer.{TABLE}"
 
 CONTENDERS: Mapping[str, Contender] = {
     contender.name: contender
@@ -141,7 +134,7 @@ CONTENDERS: Mapping[str, Contender] = {
             "sync_many",
             f"`vbc sync`, `max_concurrency = {MANY}`",
             OWN,
-            _sync_with({"MAX_CONCURRENCY": str(MANY)}),
+            _sync_many,
             f"vbc.{DATASET}.{TABLE}",
         ),
         Contender(

@@ -51,23 +51,23 @@ class Ahead(Generic[Task, Item]):
     ) -> None:
         self._work, self._threads = work, threads
         self._stop, self._abort, self._ending = stop, abort, ending
-        self._ready: SimpleQueue[tuple[int, Item | Ended]] = SimpleQueue()  # by the task's number
+        self._ready: SimpleQueue[tuple[Task, threading.Semaphore, Item | Ended]] = SimpleQueue()
         self._stopped = False
 
     def read(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Item | Ended]]:
         """Yield the items of all tasks as they come, those of one task in order, then its `Ended`."""
         todo = list(tasks)
-        taken = [threading.Semaphore(0) for _ in todo]  # a task goes on when its last item was taken
+        places = [threading.Semaphore(0) for _ in todo]  # a task goes on when its last item was taken
         pool, wait = ThreadPoolExecutor(max(1, min(self._threads, len(todo)))), True
         open_tasks = len(todo)
         try:
-            for number, task in enumerate(todo):
-                pool.submit(self._run, number, task, taken[number])
+            for task, taken in zip(todo, places, strict=True):
+                pool.submit(self._run, task, taken)
             while open_tasks:
-                number, item = self._wait()
-                taken[number].release()
+                task, taken, item = self._wait()
+                taken.release()
                 open_tasks -= isinstance(item, Ended)
-                yield todo[number], item
+                yield task, item
         except (GeneratorExit, Exception):
             self._stop()
             raise
@@ -77,25 +77,25 @@ class Ahead(Generic[Task, Item]):
             raise
         finally:
             self._stopped = True
-            for place in taken:
-                place.release()
+            for taken in places:
+                taken.release()
             pool.shutdown(wait=wait, cancel_futures=True)
 
-    def _wait(self) -> tuple[int, Item | Ended]:
+    def _wait(self) -> tuple[Task, threading.Semaphore, Item | Ended]:
         while True:
             with suppress(Empty):
                 return self._ready.get(timeout=AWAKE_SECONDS)
 
-    def _run(self, number: int, task: Task, taken: threading.Semaphore) -> None:
+    def _run(self, task: Task, taken: threading.Semaphore) -> None:
         try:
             items, complete = self._work(task), False
             while not (complete or self._stopped or self._ending()):
                 item = next(items, None)
                 complete = item is None
                 if item is not None:
-                    self._ready.put((number, item))
+                    self._ready.put((task, taken, item))
                     taken.acquire()
             end = Ended(complete=complete)
         except Exception as error:  # it is raised where the caller wants it
             end = Ended(error)
-        self._ready.put((number, end))
+        self._ready.put((task, taken, end))

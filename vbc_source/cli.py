@@ -28,7 +28,7 @@ def main() -> None:
     Settings and secrets come from .dlt/config.toml and .dlt/secrets.toml in this folder, or from the
     environment (SOURCES__VBC__…). Exit status: 0 done, 1 failed, 2 wrong usage.
     """
-    # looking for rings of objects all the time takes a twentieth of a sync; loads look at their end
+    # from the start, since imports make many objects; `run_sync` has it so for whoever calls it
     gc.set_threshold(100_000, 20, 20)
     # dlt reports usage to the outside unless told otherwise; whoever wants that sets it
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")

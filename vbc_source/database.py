@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,11 +12,6 @@ import dlt
 from dlt.destinations.exceptions import DatabaseException
 
 from vbc_source.faults import VbcError
-
-try:
-    import fcntl
-except ImportError:  # Windows lets nobody remove what another process has open
-    fcntl = None  # type: ignore[assignment]
 
 WAIT_SECONDS = 600
 DUCKDB_BYTES = 3 * 4096  # its headers: a smaller file is no database yet
@@ -36,12 +32,15 @@ def find_kind(pipeline: dlt.Pipeline) -> str:
 def clear_half_made(database: Path) -> None:
     """Remove a DuckDB file that a kill left half made: it holds nothing yet, and DuckDB refuses it for ever.
 
-    Whatever else is in a file stays, and so does one that another process is making just now.
+    Whatever else is in a file stays, and so does one that another process is making just now; on Windows,
+    where an open file cannot be removed, all do.
     """
     with suppress(OSError):
         if database.is_file() and database.stat().st_size < DUCKDB_BYTES:
             with database.open("rb+") as file:
-                if fcntl:
+                if sys.platform != "win32":  # there, nobody can remove what is open
+                    import fcntl
+
                     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DuckDB does
                 made = file.read()
                 if made[8:12] == b"DUCK" or not any(made):
