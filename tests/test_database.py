@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from loading import credentials, still_gateway
+from loading import credentials, run_vbc, still_gateway
 
 from vbc_source import vbc_source
 from vbc_source.database import clear_half_made
@@ -46,6 +46,13 @@ def test_a_database_that_a_kill_left_half_made_is_made_anew(
 ) -> None:
     half_make(own_folder / "vbc.duckdb", size)
     assert sync(serve) == 30
+
+
+def test_a_backfill_makes_it_anew_too(serve: Serve, own_folder: Path) -> None:
+    half_make(own_folder / "vbc.duckdb", 4096)
+    url = serve(still_gateway(recordings=30))
+    run = run_vbc(own_folder, url, "backfill", "--start-date", "2020-01-01", "--end-date", "2020-02-01")
+    assert run.returncode == 0, run.stderr
 
 
 def test_a_file_that_is_no_database_is_left_and_said_so(serve: Serve, own_folder: Path) -> None:

@@ -70,7 +70,11 @@ def open_pipeline(name: str, destination: str, dataset: str) -> dlt.Pipeline:
     """Open a pipeline; DuckDB without configured credentials is `vbc.duckdb` in this folder."""
     keep_imports_lean()
     with explaining():
-        return dlt.pipeline(name, destination=choose_destination(destination), dataset_name=dataset)
+        pipeline = dlt.pipeline(name, destination=choose_destination(destination), dataset_name=dataset)
+        if find_kind(pipeline) == "duckdb":
+            config: Any = pipeline.destination_client().config
+            clear_half_made(Path(config.credentials.database))
+        return pipeline
 
 
 @contextmanager
@@ -88,10 +92,7 @@ def hold_pipeline(name: str, destination: str, dataset: str) -> Iterator[dlt.Pip
 
 
 def _settle(pipeline: dlt.Pipeline, place: str) -> dlt.Pipeline:
-    config: Any = pipeline.destination_client().config
-    if find_kind(pipeline) == "duckdb":
-        clear_half_made(Path(config.credentials.database))
-    place, table_format = f"{place} {config}", describe_format(pipeline)
+    place, table_format = f"{place} {pipeline.destination_client().config}", describe_format(pipeline)
     if _recall(pipeline, PLACE, place) != place:
         pipeline = pipeline.drop()
     elif (before := _recall(pipeline, FORMAT, table_format)) != table_format:
