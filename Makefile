@@ -30,6 +30,7 @@ lint: $(VENV)/.dev ## form, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean: ## remove what was set up and loaded here
 	rm -rf $(VENV) $(AIRFLOW) vbc.duckdb vbc.duckdb.wal

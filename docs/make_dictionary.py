@@ -13,12 +13,15 @@ import pyarrow as pa
 import yaml
 
 import vbc_source
-from vbc_source import arrivals, deletions, ledger, tables, tombstones
-from vbc_source.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
-from vbc_source.listing import GONE
-from vbc_source.shapes import Shape
+from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
+from vbc_source.audio import ledger
+from vbc_source.extract import arrivals, tables
+from vbc_source.extract.snapshots import GONE
+from vbc_source.retention import deletions
+from vbc_source.schema.specs import RowSpec
+from vbc_source.warehouse import tombstones
 
-MODELS = Path(vbc_source.__file__).parent / "dbt" / "models"
+MODELS = Path(vbc_source.__file__).parent / "analytics" / "dbt" / "models"
 TARGET = Path(__file__).parent / "data-dictionary.md"
 HEAD = """# Data dictionary
 
@@ -63,7 +66,7 @@ def read_schemas() -> dict[str, tuple[dict[str, pa.DataType], tuple[str, ...], f
     return found
 
 
-def read_lists(endpoint: Endpoint, shape: Shape) -> Iterator[tuple[str, Any]]:
+def read_lists(endpoint: Endpoint, shape: RowSpec) -> Iterator[tuple[str, Any]]:
     """Give the tables of an endpoint's lists."""
     for name, items in shape.lists.items():
         key = (*endpoint.key, shape.child_key, "position")

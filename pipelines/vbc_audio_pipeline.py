@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from vbc_source.audio import archive_audio, summarize
+from vbc_source.audio.archive_audio import archive_audio, summarize
 
 
 def archive() -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from vbc_source.backfill import Target, backfill
+from vbc_source.backfills.backfill import Target, backfill
 
 
 def load() -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from vbc_source.verify import verify
-from vbc_source.verify_report import summarize
+from vbc_source.verification.report import summarize
+from vbc_source.verification.verify import verify
 
 
 def compare() -> bool:

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta, timezone
 import dlt
 import pyarrow as pa
 
-from vbc_source.ledger import COLUMNS, KEY, LEDGER
-from vbc_source.ledger_tables import SCHEMA, load_rows, make_schema
+from vbc_source.audio.ledger import COLUMNS, KEY, LEDGER
+from vbc_source.load.ledgers import AUDIO_SCHEMA as SCHEMA
+from vbc_source.load.ledgers import load_rows, make_schema
 
 
 def archive(pipeline: dlt.Pipeline, *, stored: int, failed: int) -> None:

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-import vbc_source.ahead
-from vbc_source.ahead import Ahead, Ended
-from vbc_source.faults import Unavailable
+import vbc_source.extract.parallel
+from vbc_source.errors import Unavailable
+from vbc_source.extract.parallel import ParallelReader, TaskEnd
 
 PATIENCE = 20  # seconds until a test that hangs gives up
 
 
 def read_ahead(items: Iterator[Any], stop: Callable[[], None], threads: int = 1) -> Iterator[Any]:
     """What one task gives; its error is raised."""
-    for _, item in (reading := Ahead(lambda _: items, threads, stop).read(["task"])):
-        if not isinstance(item, Ended):
+    for _, item in (reading := ParallelReader(lambda _: items, threads, stop).read(["task"])):
+        if not isinstance(item, TaskEnd):
             try:
                 yield item
             except BaseException as error:
@@ -67,9 +67,11 @@ def test_exactly_one_item_is_made_ahead_of_the_caller(threads: int) -> None:
 
 def test_a_task_that_is_left_is_not_further_ahead_when_the_others_have_ended() -> None:
     made = Made(9)
-    reading = Ahead(lambda task: iter(made if task == 0 else [task]), 8, must_not_stop).read(range(8))
+    reading = ParallelReader(lambda task: iter(made if task == 0 else [task]), 8, must_not_stop).read(
+        range(8)
+    )
     for task, item in reading:
-        if task == 0 and not isinstance(item, Ended) and item + 1 < made.count:
+        if task == 0 and not isinstance(item, TaskEnd) and item + 1 < made.count:
             made.wait_for(item + 1)
             assert made.made == list(range(item + 2))
     assert len(made.made) == made.count
@@ -85,15 +87,15 @@ def test_items_come_in_their_order_made_by_one_other_thread() -> None:
 def test_what_is_made_ahead_when_the_caller_has_enough_is_given_still() -> None:
     made = Made(5)
     enough = threading.Event()
-    ahead = Ahead(lambda _: iter(made), 1, must_not_stop, ending=enough.is_set)
+    ahead = ParallelReader(lambda _: iter(made), 1, must_not_stop, ending=enough.is_set)
     reading = ahead.read(["task", "task behind"])
     assert next(reading) == ("task", 0)
     made.wait_for(1)
     enough.set()
     assert list(reading) == [
         ("task", 1),
-        ("task", Ended(complete=False)),
-        ("task behind", Ended(complete=False)),
+        ("task", TaskEnd(complete=False)),
+        ("task behind", TaskEnd(complete=False)),
     ]
     assert made.made == [0, 1]
 
@@ -140,7 +142,7 @@ def test_an_interrupt_that_does_not_end_the_wait_is_minded_soon() -> None:
     caller = threading.get_ident()
 
     def items() -> Iterator[int]:
-        while sys._current_frames()[caller].f_code.co_filename != vbc_source.ahead.__file__:
+        while sys._current_frames()[caller].f_code.co_filename != vbc_source.extract.parallel.__file__:
             pass
         ended.wait(0.05)  # the caller sleeps by then; where it does not, this shows nothing
         # to this thread: Python notes it, and the one that waits sleeps on, as where it was about to wait
@@ -149,7 +151,7 @@ def test_an_interrupt_that_does_not_end_the_wait_is_minded_soon() -> None:
         yield 1
 
     with pytest.raises(KeyboardInterrupt):
-        list(Ahead(lambda _: items(), 1, must_not_stop, ended.set).read(["task"]))
+        list(ParallelReader(lambda _: items(), 1, must_not_stop, ended.set).read(["task"]))
     assert minded.get(timeout=PATIENCE)
 
 
@@ -173,18 +175,18 @@ def test_tasks_are_worked_on_side_by_side_and_an_error_ends_its_own_alone() -> N
         yield task * 10
 
     seen: dict[int, list[Any]] = {1: [], 2: [], 3: []}
-    for task, item in Ahead(work, 3, must_not_stop).read([1, 2, 3]):
+    for task, item in ParallelReader(work, 3, must_not_stop).read([1, 2, 3]):
         seen[task].append(item)
-    assert seen[1] == [1, 10, Ended()]
-    assert seen[3] == [3, 30, Ended()]
+    assert seen[1] == [1, 10, TaskEnd()]
+    assert seen[3] == [3, 30, TaskEnd()]
     assert seen[2][0] == 2
     assert isinstance(seen[2][1].error, Unavailable)
 
 
 def test_more_tasks_than_threads_all_come_to_their_end() -> None:
-    read = list(Ahead(lambda task: iter([task]), 2, must_not_stop).read(range(100)))
-    assert sorted(item for _, item in read if not isinstance(item, Ended)) == list(range(100))
-    assert sum(isinstance(item, Ended) for _, item in read) == 100
+    read = list(ParallelReader(lambda task: iter([task]), 2, must_not_stop).read(range(100)))
+    assert sorted(item for _, item in read if not isinstance(item, TaskEnd)) == list(range(100))
+    assert sum(isinstance(item, TaskEnd) for _, item in read) == 100
 
 
 def test_a_caller_that_goes_away_leaves_the_other_tasks_alone() -> None:
@@ -194,7 +196,7 @@ def test_a_caller_that_goes_away_leaves_the_other_tasks_alone() -> None:
         begun.append(task)
         yield task
 
-    reading = Ahead(work, 1, lambda: None).read(range(100))
+    reading = ParallelReader(work, 1, lambda: None).read(range(100))
     next(reading)
     reading.close()
     assert len(begun) < 4

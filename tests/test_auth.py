@@ -16,10 +16,10 @@ import pytest
 import requests
 from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials, serve_gateways
 
-from vbc_source.auth import Tokens, VbcCredentials
+from vbc_source.api.auth import TokenProvider, VbcCredentials
+from vbc_source.api.token_cache import Login, Refusal, TokenCache
 from vbc_source.emulator import Gateway
-from vbc_source.faults import LoginRefused, SettingsError, TokenRejected, Unavailable, VbcError
-from vbc_source.token_cache import Login, Refusal, TokenCache
+from vbc_source.errors import LoginRefused, SettingsError, TokenRejected, Unavailable, VbcError
 
 DAY = 86_400
 MINUTE = 60
@@ -49,7 +49,7 @@ class Process:
     def __init__(self, gateway: Gateway, clock: Clock, folder: Path, credentials: VbcCredentials) -> None:
         self.forms: list[dict[str, str]] = []
         self._url = gateway.base_url
-        self.tokens = Tokens(credentials, self._url, self._post, clock=clock, folder=folder)
+        self.tokens = TokenProvider(credentials, self._url, self._post, clock=clock, folder=folder)
 
     def _post(self, form: Mapping[str, str]) -> tuple[int, bytes]:
         self.forms.append(dict(form))
@@ -122,7 +122,9 @@ def test_a_realm_in_capitals_is_a_realm(tmp_path: Path) -> None:
         sent.append(form["username"])
         return 200, b'{"access_token": "a", "expires_in": 60}'
 
-    Tokens(make_credentials(username="Demo@VBC.PROD"), "https://vbc.test", post, folder=tmp_path).current()
+    TokenProvider(
+        make_credentials(username="Demo@VBC.PROD"), "https://vbc.test", post, folder=tmp_path
+    ).current()
 
     assert sent == ["Demo@VBC.PROD"]
 
@@ -259,8 +261,8 @@ def test_processes_that_race_make_one_login(gateway: Gateway, begin: Begin) -> N
 
 RACER = """
 import sys
-from vbc_source.auth import VbcCredentials
-from vbc_source.client import Client
+from vbc_source.api.auth import VbcCredentials
+from vbc_source.api.client import Client
 
 names = ("client_id", "client_secret", "username", "password")
 client = Client(sys.argv[1], VbcCredentials(**dict(zip(names, sys.argv[2:]))))
@@ -309,7 +311,9 @@ def test_a_token_that_another_process_renewed_is_taken_over(gateway: Gateway, be
 def test_other_users_applications_and_gateways_have_tokens_of_their_own(clock: Clock, tmp_path: Path) -> None:
     def log_in(base_url: str, token: str, **changes: str) -> str:
         post = answer_with((200, json.dumps({"access_token": token, "expires_in": 600}).encode()))
-        return Tokens(make_credentials(**changes), base_url, post, clock=clock, folder=tmp_path).current()
+        return TokenProvider(
+            make_credentials(**changes), base_url, post, clock=clock, folder=tmp_path
+        ).current()
 
     assert log_in("https://one.test", "a") == "a"
     assert log_in("https://two.test", "b") == "b"
@@ -373,7 +377,7 @@ def test_without_a_folder_the_file_is_in_the_data_folder_of_dlt(
 ) -> None:
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path))
     post = answer_with((200, b'{"access_token": "a", "expires_in": 600}'))
-    Tokens(make_credentials(), "https://vbc.test", post).current()
+    TokenProvider(make_credentials(), "https://vbc.test", post).current()
 
     assert len(list((tmp_path / "vbc_tokens").glob("*.json"))) == 1
 
@@ -637,7 +641,7 @@ def test_a_locked_user_is_left_alone_for_half_an_hour_and_then_tried(
 
 @pytest.mark.parametrize("body", [b"17003 Account", b'{"error_description": "User account is LOCKED"}'])
 def test_a_locked_user_is_known_by_code_or_word(tmp_path: Path, body: bytes) -> None:
-    tokens = Tokens(make_credentials(), "https://vbc.test", answer_with((400, body)), folder=tmp_path)
+    tokens = TokenProvider(make_credentials(), "https://vbc.test", answer_with((400, body)), folder=tmp_path)
 
     with pytest.raises(LoginRefused, match="wait 30 minutes"):
         tokens.current()
@@ -662,7 +666,7 @@ def test_a_gateway_that_is_down_refuses_nothing(gateway: Gateway, clock: Clock, 
             raise Unavailable(503)
         return 200, b'{"access_token": "a", "expires_in": 600}'
 
-    tokens = Tokens(make_credentials(), "https://vbc.test", post, clock=clock, folder=tmp_path)
+    tokens = TokenProvider(make_credentials(), "https://vbc.test", post, clock=clock, folder=tmp_path)
     with pytest.raises(Unavailable):
         tokens.current()
 
@@ -674,7 +678,7 @@ NO_TOKEN = [b"{}", b"[]", b'"word"', b'{"expires_in": 600}', b'{"access_token": 
 
 @pytest.mark.parametrize("body", NO_TOKEN)
 def test_a_login_answered_without_a_token_is_refused_for_good(tmp_path: Path, body: bytes) -> None:
-    tokens = Tokens(make_credentials(), "https://vbc.test", answer_with((200, body)), folder=tmp_path)
+    tokens = TokenProvider(make_credentials(), "https://vbc.test", answer_with((200, body)), folder=tmp_path)
 
     for _ in range(2):
         with pytest.raises(LoginRefused, match="without an access token"):
@@ -684,7 +688,7 @@ def test_a_login_answered_without_a_token_is_refused_for_good(tmp_path: Path, bo
 @pytest.mark.parametrize("token", [None, ""])
 def test_a_login_answered_with_something_else_than_a_token_is_refused(tmp_path: Path, token: object) -> None:
     body = json.dumps({"access_token": token, "expires_in": 600}).encode()
-    tokens = Tokens(make_credentials(), "https://vbc.test", answer_with((200, body)), folder=tmp_path)
+    tokens = TokenProvider(make_credentials(), "https://vbc.test", answer_with((200, body)), folder=tmp_path)
 
     with pytest.raises(LoginRefused, match="without an access token"):
         tokens.current()
@@ -725,7 +729,7 @@ def test_no_refusal_tells_a_secret_or_a_name(tmp_path: Path, answer: tuple[int, 
     told = []
     for _ in range(2):  # at first the gateway's word, then the remembered one
         post = answer_with(*[answer] * 3)
-        tokens = Tokens(credentials, "https://vbc.test", post, folder=tmp_path)
+        tokens = TokenProvider(credentials, "https://vbc.test", post, folder=tmp_path)
         with pytest.raises(VbcError) as refused:
             tokens.renew(SECRETS["access_token"])
         told += [str(refused.value), repr(refused.value), *traceback.format_exception(refused.value)]
@@ -735,7 +739,7 @@ def test_no_refusal_tells_a_secret_or_a_name(tmp_path: Path, answer: tuple[int, 
 
 def test_credentials_and_tokens_do_not_show_their_secrets(tmp_path: Path) -> None:
     credentials = VbcCredentials(client_id="demo-client", **SECRETS)
-    tokens = Tokens(credentials, "https://vbc.test", answer_with(), folder=tmp_path)
+    tokens = TokenProvider(credentials, "https://vbc.test", answer_with(), folder=tmp_path)
 
     for told in (repr(credentials), str(credentials), repr(tokens), credentials.fingerprint()):
         assert "s3cret" not in told

@@ -22,13 +22,13 @@ import psycopg2
 import pytest
 from loading import LOGIN, environment, expected_recordings, run_vbc, vbc
 
-from vbc_source.backfill import Done, Target, Task, backfill, finish, load_window, plan, prepare
-from vbc_source.database import find_kind, hold_database
+from vbc_source.backfills.backfill import Done, Target, Task, backfill, finish, load_window, plan, prepare
+from vbc_source.backfills.window_load import divide, limit
+from vbc_source.backfills.workers import load_windows, try_again
 from vbc_source.emulator import Gateway
-from vbc_source.faults import SettingsError, VbcError
-from vbc_source.sync import hold_pipeline, open_pipeline, open_source, run_sync
-from vbc_source.window_load import divide, limit
-from vbc_source.window_workers import load_windows, try_again
+from vbc_source.errors import SettingsError, VbcError
+from vbc_source.load.database_lock import find_kind, hold_database
+from vbc_source.load.sync import hold_pipeline, open_pipeline, open_source, run_pipeline
 from vbc_source.windows import read_instant
 
 POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/test"
@@ -108,7 +108,7 @@ Run = Callable[..., Ran]
 def load_at_once(dataset: str, *span: datetime) -> str:
     """Load a span as `vbc sync` does, with the settings of this process."""
     with hold_pipeline(dataset, "postgres", dataset) as pipeline:
-        run_sync(pipeline, open_source(*(*span, None)[:2]))
+        run_pipeline(pipeline, open_source(*(*span, None)[:2]))
     return dataset
 
 
@@ -318,7 +318,7 @@ def test_loads_that_may_write_the_same_row_hold_a_dataset_in_turns(
     monkeypatch: pytest.MonkeyPatch, own_folder: Path, dataset: str
 ) -> None:
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", POSTGRES)
-    monkeypatch.setattr("vbc_source.database._SETTINGS", ("SET lock_timeout = '100ms'",))
+    monkeypatch.setattr("vbc_source.load.database_lock._SETTINGS", ("SET lock_timeout = '100ms'",))
     one, other = (open_pipeline(f"{dataset}_{name}", "postgres", dataset) for name in ("one", "other"))
     assert find_kind(one) == "postgres"
 

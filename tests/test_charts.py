@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vbc_source.charts import (
+from vbc_source.dashboard.charts import (
     HEAT_LEVELS,
     busiest,
     choose_step,

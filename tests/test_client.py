@@ -27,14 +27,15 @@ from gateway_fixtures import (
     write_login,
 )
 
-from vbc_source.auth import VbcCredentials
-from vbc_source.client import Client
+from vbc_source.api.auth import VbcCredentials
+from vbc_source.api.client import Client
+from vbc_source.api.rate_limit import ClientClosed, RateLimiter
 from vbc_source.emulator import Gateway
-from vbc_source.faults import (
+from vbc_source.errors import (
     BadRequest,
-    BrokenAnswer,
     Forbidden,
     GatewayFault,
+    InvalidResponse,
     LoginRefused,
     NotFound,
     NotSubscribed,
@@ -44,7 +45,6 @@ from vbc_source.faults import (
     Unavailable,
     VbcError,
 )
-from vbc_source.throttle import Closed, Throttle
 
 PATIENCE = 30  # seconds until a test that hangs is given up
 WHAT = "company recordings"
@@ -84,7 +84,7 @@ def connect(gateway: Gateway, clock: Clock, folder: Path) -> Iterator[Connect]:
     clients = []
 
     def connect(url: str = "", credentials: VbcCredentials | None = None, **options: Any) -> Client:
-        options = {"clock": clock, "throttle": Throttle(clock=clock, wait=clock.wait), **options}
+        options = {"clock": clock, "throttle": RateLimiter(clock=clock, wait=clock.wait), **options}
         clients.append(Client(url or gateway.base_url, credentials or make_credentials(), **options))
         return clients[-1]
 
@@ -275,7 +275,7 @@ def test_a_failure_is_told_in_the_log_with_what_was_asked(
     gateway.fault(broken)
     get_rows(client)
 
-    told = [record.getMessage() for record in caplog.records if record.name == "vbc_source.client"]
+    told = [record.getMessage() for record in caplog.records if record.name == "vbc_source.api.client"]
     assert len(told) == 2
     assert all(text.startswith(f"{WHAT}: ") for text in told)
 
@@ -347,7 +347,7 @@ def test_what_the_reader_does_not_understand_is_asked_for_again_and_then_told(
     def read(body: bytes) -> None:
         raise ValueError("a recording bears no numeric id")
 
-    with pytest.raises(BrokenAnswer, match="a recording bears no numeric id"):
+    with pytest.raises(InvalidResponse, match="a recording bears no numeric id"):
         connect().get(LIST, None, read, what=WHAT)
     assert gateway.count(LIST) > 3
     assert sum(clock.waits) <= 60
@@ -421,7 +421,7 @@ def test_while_one_thread_is_throttled_the_others_wait_too(
         assert go_on.wait(PATIENCE)
         return clock.wait(seconds)
 
-    client = connect(throttle=Throttle(clock=clock, wait=wait))
+    client = connect(throttle=RateLimiter(clock=clock, wait=wait))
     client.log_in()
     gateway.fault("throttled")
     with ThreadPoolExecutor(4) as pool:
@@ -501,7 +501,7 @@ def test_throttling_is_forgotten_once_a_request_was_answered_with_not_found(
 
 
 def test_with_a_budget_nothing_is_throttled(connect: Connect, gateway: Gateway, clock: Clock) -> None:
-    client = connect(throttle=Throttle(10, clock=clock, wait=clock.wait))
+    client = connect(throttle=RateLimiter(10, clock=clock, wait=clock.wait))
     gateway.fault("quota*10")
     for _ in range(35):
         get_rows(client)
@@ -529,8 +529,8 @@ def test_closing_the_client_ends_a_request_that_waits(
         def emit(self, record: logging.LogRecord) -> None:
             rung.set()
 
-    rung, bell, log = threading.Event(), Bell(), logging.getLogger("vbc_source.client")
-    client = connect(throttle=Throttle(clock=clock))
+    rung, bell, log = threading.Event(), Bell(), logging.getLogger("vbc_source.api.client")
+    client = connect(throttle=RateLimiter(clock=clock))
     client.log_in()
     gateway.fault("throttled")
     log.addHandler(bell)
@@ -543,7 +543,7 @@ def test_closing_the_client_ends_a_request_that_waits(
     finally:
         log.removeHandler(bell)
 
-    assert isinstance(error, Closed)
+    assert isinstance(error, ClientClosed)
     assert gateway.count(LIST) == 1
 
 
@@ -682,7 +682,7 @@ def test_a_redirect_is_not_followed_and_the_token_stays(connect: Connect, status
     with serve_bytes(lambda seen: write_answer("200 OK", b"[]")) as other:
         away = write_answer(status, b"", f"Location: {other.url}/elsewhere")
         with serve_bytes(lambda seen: away) as server:
-            fault = fail(connect(server.url, READY), BrokenAnswer)
+            fault = fail(connect(server.url, READY), InvalidResponse)
 
     assert other.seen == []
     assert len(server.seen) > 1
@@ -825,7 +825,7 @@ def test_what_a_reader_stumbles_over_is_not_shown(connect: Connect, caplog: pyte
         return int(json.loads(body)["caller_id"])
 
     body = write_answer("200 OK", json.dumps({"caller_id": f"x{PHONE}"}).encode())
-    with serve_bytes(lambda seen: body) as server, pytest.raises(BrokenAnswer) as broken:
+    with serve_bytes(lambda seen: body) as server, pytest.raises(InvalidResponse) as broken:
         connect(server.url, READY).get("/x", None, read, what=WHAT)
 
     assert PHONE not in str(broken.value)

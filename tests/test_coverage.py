@@ -8,11 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vbc_source.coverage import Listed, covers, cut_windows, is_proven, name_window, settle
+from vbc_source.warehouse.coverage import (
+    RecordingList,
+    covers,
+    cut_windows,
+    is_proven,
+    name_window,
+    settled_part,
+)
 from vbc_source.windows import SECOND, Window
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
-COMPANY, USER = Listed("company_recordings", "549825"), Listed("user_recordings", "549825", "7")
+COMPANY, USER = RecordingList("company_recordings", "549825"), RecordingList("user_recordings", "549825", "7")
 
 
 def hours(first: float, last: float) -> Window:
@@ -58,9 +65,9 @@ def test_spans_cover_a_window_where_they_leave_no_gap(spans: list[Window], cover
 
 def test_a_proof_counts_for_what_was_older_than_the_lookback_when_it_was_read() -> None:
     window, two_days = hours(0, 100), timedelta(hours=48)
-    assert settle(window, NOON + timedelta(hours=500), two_days) == window
-    assert settle(window, NOON + timedelta(hours=100), two_days) == hours(0, 52)
-    assert settle(window, NOON + timedelta(hours=48), two_days) is None
+    assert settled_part(window, NOON + timedelta(hours=500), two_days) == window
+    assert settled_part(window, NOON + timedelta(hours=100), two_days) == hours(0, 52)
+    assert settled_part(window, NOON + timedelta(hours=48), two_days) is None
 
 
 def test_a_window_is_proven_where_each_of_its_lists_is() -> None:
@@ -68,13 +75,13 @@ def test_a_window_is_proven_where_each_of_its_lists_is() -> None:
     assert is_proven(window, [COMPANY], proven)
     assert is_proven(window, [], proven)
     assert not is_proven(window, [COMPANY, USER], proven)
-    assert not is_proven(window, [Listed("company_recordings", "549826")], proven)
-    assert not is_proven(window, [Listed("user_recordings", "549825", "8")], {USER: [window]})
+    assert not is_proven(window, [RecordingList("company_recordings", "549826")], proven)
+    assert not is_proven(window, [RecordingList("user_recordings", "549825", "8")], {USER: [window]})
 
 
 def test_self_is_whichever_was_read_of_the_same_kind() -> None:
     window = hours(0, 10)
-    assert is_proven(window, [Listed("company_recordings", "self")], {COMPANY: [window]})
-    assert not is_proven(window, [Listed("company_recordings", "self")], {USER: [window]})
-    assert is_proven(window, [Listed("user_recordings", "self", "self")], {USER: [window]})
-    assert not is_proven(window, [Listed("user_recordings", "self", "8")], {USER: [window]})
+    assert is_proven(window, [RecordingList("company_recordings", "self")], {COMPANY: [window]})
+    assert not is_proven(window, [RecordingList("company_recordings", "self")], {USER: [window]})
+    assert is_proven(window, [RecordingList("user_recordings", "self", "self")], {USER: [window]})
+    assert not is_proven(window, [RecordingList("user_recordings", "self", "8")], {USER: [window]})

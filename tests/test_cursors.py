@@ -30,13 +30,13 @@ from loading import (
 )
 from test_settings import DEFAULTS
 
-from vbc_source.client import Client
+from vbc_source.api.client import Client
+from vbc_source.api.rate_limit import RateLimiter
+from vbc_source.config import check_settings
 from vbc_source.emulator import Emulator, Gateway
-from vbc_source.faults import Forbidden, ScanFailed, VbcError
-from vbc_source.settings import check_settings
+from vbc_source.errors import Forbidden, IncompleteWindow, VbcError
+from vbc_source.load.sync import run_pipeline
 from vbc_source.source import Resources
-from vbc_source.sync import run_sync
-from vbc_source.throttle import Throttle
 
 Serve = Callable[[Gateway], str]
 
@@ -94,12 +94,12 @@ def test_a_user_who_failed_has_all_his_history_afterwards_and_nobody_else_is_rea
     gateway.fault("suspended*always@/users/5/")
     settings = {"rows_per_run": 1000, "retry_seconds": 0.1}
     with pytest.raises(VbcError, match="user 5 of account"):
-        run_sync(pipeline, only(url, "user_recordings", **settings))
+        run_pipeline(pipeline, only(url, "user_recordings", **settings))
     others = [user for user in users_of(gateway) if user != "5"]
     assert loaded(pipeline) == held(gateway, users=others)
     gateway.heal()
     gateway.clear()
-    run_sync(pipeline, only(url, "user_recordings", **settings))
+    run_pipeline(pipeline, only(url, "user_recordings", **settings))
     assert loaded(pipeline) == held(gateway)
     windows = {
         request.path.split("/")[-2]: request.query["start:gte"]
@@ -120,7 +120,7 @@ def test_users_who_are_forbidden_are_all_named_and_the_others_loaded_first(serve
         gateway.users.add(id=number, recordings=30)
     url, pipeline = serve(gateway), open_pipeline()
     with pytest.raises(Forbidden) as failure:
-        run_sync(pipeline, only(url, "user_recordings", rows_per_run=400, max_concurrency=2))
+        run_pipeline(pipeline, only(url, "user_recordings", rows_per_run=400, max_concurrency=2))
     for number in range(1, 5):
         assert f"Ida Oak{number} (user {number} of account {MAIN})" in str(failure.value)
     assert loaded(pipeline) == held(gateway, users=[str(number) for number in range(5, 20)])
@@ -131,7 +131,7 @@ def test_a_gateway_that_fails_for_everybody_is_given_up_soon(serve: Serve) -> No
     url = serve(gateway)
     gateway.fault("suspended*always@/call_recordings")
     with pytest.raises(VbcError, match="did not answer properly"):
-        run_sync(open_pipeline(), only(url, "user_recordings", rows_per_run=1, retry_seconds=0.1))
+        run_pipeline(open_pipeline(), only(url, "user_recordings", rows_per_run=1, retry_seconds=0.1))
     assert gateway.count("/call_recordings") < 30
 
 
@@ -195,7 +195,7 @@ def test_bounded_runs_come_to_an_end(serve: Serve, most: int) -> None:
     gateway.before_page.append(give_up)
     for _ in range(2):
         gateway.clear()
-        run_sync(pipeline, only(url, rows_per_run=most, account_id=["self", "777"]))
+        run_pipeline(pipeline, only(url, rows_per_run=most, account_id=["self", "777"]))
     for account in (MAIN, "777"):
         assert loaded(pipeline, account) == held(gateway, account)
 
@@ -206,8 +206,8 @@ def test_a_window_that_never_adds_up_fails_after_the_others_are_loaded(serve: Se
     gateway.users.add(id=5, recordings=20)
     gateway.fault("wrong-totals*always@/users/5/")
     url, pipeline = serve(gateway), open_pipeline()
-    with pytest.raises(ScanFailed, match=r"never added up.*user 5 of account"):
-        run_sync(pipeline, only(url, "user_recordings", rows_per_run=1))
+    with pytest.raises(IncompleteWindow, match=r"never added up.*user 5 of account"):
+        run_pipeline(pipeline, only(url, "user_recordings", rows_per_run=1))
     assert loaded(pipeline) == held(gateway, users=[user for user in users_of(gateway) if user != "5"])
 
 
@@ -239,7 +239,7 @@ def test_a_budget_holds_for_all_users_in_any_minute() -> None:
     gateway = Gateway(clock=clock, users=150, user_recordings=400)
     with Emulator(gateway) as url:
         # one request in flight, of whichever thread: else the clock jumps while another one is on its way
-        gate = Throttle(60, clock, clock.wait)
+        gate = RateLimiter(60, clock, clock.wait)
         client = Client(url, credentials(), throttle=gate, clock=clock, connections=1)
         settings = check_settings(**{**DEFAULTS, "account_id": MAIN})
 
@@ -272,7 +272,7 @@ def test_two_hundred_users_land_whole_twice_whatever_goes_wrong(serve: Serve) ->
 
     gateway.before_page.append(strike)
     for _ in range(2):
-        run_sync(
+        run_pipeline(
             pipeline, only(url, "users", "user_recordings", start_date="2000-01-01", rows_per_run=20_000)
         )
         assert loaded(pipeline) == held(gateway)

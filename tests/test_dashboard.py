@@ -25,8 +25,8 @@ from model_tables import Credentials, write_models_duckdb
 from raw_tables import invent, write_duckdb
 from starlette.requests import ClientDisconnect
 
-from vbc_source.dashboard import Desk, listen, make_app
-from vbc_source.warehouse import Warehouse
+from vbc_source.analytics.database import AnalyticsDatabase
+from vbc_source.dashboard.app import DashboardDatabase, listen, make_app
 
 ZONE = "America/New_York"
 
@@ -34,7 +34,9 @@ ZONE = "America/New_York"
 @contextmanager
 def serving(folder: Path, turn: FileLock | None = None, zone: str = ZONE) -> Iterator[str]:
     """Serve a database's figures from a thread."""
-    desk = Desk(Warehouse("duckdb", "vbc", Credentials(str(folder / "vbc.duckdb"))), turn, zone)
+    desk = DashboardDatabase(
+        AnalyticsDatabase("duckdb", "vbc", Credentials(str(folder / "vbc.duckdb"))), turn, zone
+    )
     listener = listen(0)
     config = uvicorn.Config(make_app(desk), log_config=None, ws="none", lifespan="off")
     server = uvicorn.Server(config)
@@ -167,7 +169,7 @@ def test_a_load_can_write_between_answers_and_is_said_to_be_on_while_it_does(fil
 def test_a_load_that_takes_turns_is_waited_for_a_moment(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vbc_source.dashboard.TURN_SECONDS", 0.05)
+    monkeypatch.setattr("vbc_source.dashboard.app.TURN_SECONDS", 0.05)
     path = filled / "turn.lock"
     with serving(filled, FileLock(path, thread_local=False)) as url:
         assert requests.get(url, timeout=20).status_code == 200
@@ -198,8 +200,8 @@ def test_models_of_another_time_zone_are_noticed(filled: Path) -> None:
 
 def test_who_leaves_an_export_does_not_keep_the_database(filled: Path) -> None:
     turn = FileLock(filled / "turn.lock", thread_local=False)
-    warehouse = Warehouse("duckdb", "vbc", Credentials(str(filled / "vbc.duckdb")))
-    app = make_app(Desk(warehouse, turn, ZONE))
+    warehouse = AnalyticsDatabase("duckdb", "vbc", Credentials(str(filled / "vbc.duckdb")))
+    app = make_app(DashboardDatabase(warehouse, turn, ZONE))
     request = {"type": "http", "method": "GET", "path": "/recordings.csv", "query_string": b"days=all"}
     scope = {**request, "headers": [(b"host", b"127.0.0.1")], "asgi": {"spec_version": "2.4"}}
     held = []

@@ -16,7 +16,7 @@ from loading import run_vbc
 from raw_counts import RawCounts, ask_duckdb, ask_postgres
 from raw_tables import POSTGRES, invent, own_dataset, write_duckdb, write_postgres
 
-from vbc_source.charts import say_duration
+from vbc_source.dashboard.charts import say_duration
 
 pytestmark = pytest.mark.slow  # a browser, and models built by dbt
 

@@ -12,10 +12,10 @@ import pytest
 from loading import credentials, run_vbc, still_gateway
 
 from vbc_source import vbc_source
-from vbc_source.database import clear_half_made
 from vbc_source.emulator import Gateway
-from vbc_source.faults import VbcError
-from vbc_source.sync import hold_pipeline, run_sync
+from vbc_source.errors import VbcError
+from vbc_source.load.database_lock import clear_half_made
+from vbc_source.load.sync import hold_pipeline, run_pipeline
 
 Serve = Callable[[Gateway], str]
 
@@ -37,7 +37,7 @@ def half_make(path: Path, size: int) -> None:
 def sync(serve: Serve) -> int:
     source = vbc_source(credentials=credentials(), base_url=serve(still_gateway(recordings=30)))
     with hold_pipeline("test", "duckdb", "vbc") as pipeline:
-        return run_sync(pipeline, source.with_resources("company_recordings")).recordings
+        return run_pipeline(pipeline, source.with_resources("company_recordings")).recordings
 
 
 @pytest.mark.parametrize("size", [0, 4096, 8192, 12_287])

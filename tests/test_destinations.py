@@ -21,8 +21,8 @@ from warehouses import CURRENT_ROWS, NAMES, Tables, Warehouse, describe, digest,
 
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
-from vbc_source.faults import SettingsError
-from vbc_source.sync import hold_pipeline, run_sync
+from vbc_source.errors import SettingsError
+from vbc_source.load.sync import hold_pipeline, run_pipeline
 
 Serve = Callable[[Gateway], str]
 
@@ -72,7 +72,7 @@ class Story:
 
     def load(self, earlier: int = 0) -> None:
         """Load; `earlier` packages of a run before are finished first."""
-        assert run_sync(self.warehouse.open(), self.source()).finished_earlier == earlier
+        assert run_pipeline(self.warehouse.open(), self.source()).finished_earlier == earlier
 
     def source(self) -> Any:
         # of a small gateway, the five newest recordings are spread over weeks

@@ -18,8 +18,8 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.pipeline.exceptions import PipelineStepFailed
 from loading import open_pipeline, query
 
-import vbc_source.sync as connector
-from vbc_source.duckdb_load import loading_fast
+import vbc_source.load.sync as connector
+from vbc_source.load.duckdb import loading_fast
 
 KILLED_AT = ("followup", "moved", "merge", "merged")
 

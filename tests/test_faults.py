@@ -7,22 +7,21 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from vbc_source.faults import (
+from vbc_source.api.faults import read_fault, redact
+from vbc_source.errors import (
     BadRequest,
-    BrokenAnswer,
     Forbidden,
     GatewayFault,
+    IncompleteWindow,
+    InvalidResponse,
     LoginRefused,
     NotFound,
     NotSubscribed,
-    ScanFailed,
     SettingsError,
     Throttled,
     TokenRejected,
     Unavailable,
     VbcError,
-    read_fault,
-    redact,
 )
 
 NOON = 1_568_808_000.0  # Wednesday, 18 September 2019, 12:00 UTC
@@ -104,7 +103,7 @@ def test_a_throttling_code_counts_whatever_the_status_is(code: int, write: Write
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (302, BrokenAnswer),
+        (302, InvalidResponse),
         (400, BadRequest),
         (401, TokenRejected),
         (403, Forbidden),
@@ -136,7 +135,7 @@ def test_the_status_decides_where_the_body_says_nothing(
         (900804, Throttled),
         (900901, TokenRejected),
         (900908, NotSubscribed),
-        (12345, BrokenAnswer),
+        (12345, InvalidResponse),
     ],
 )
 def test_a_fault_under_status_200_is_a_fault(code: int, kind: type[GatewayFault], write: Write) -> None:
@@ -145,7 +144,7 @@ def test_a_fault_under_status_200_is_a_fault(code: int, kind: type[GatewayFault]
 
 @pytest.mark.parametrize("body", [b"", b" \n", HTML, b"  " + HTML])
 def test_nothing_and_html_under_status_200_are_broken_answers(body: bytes) -> None:
-    assert type(read_fault(200, body, {}, NOON)) is BrokenAnswer
+    assert type(read_fault(200, body, {}, NOON)) is InvalidResponse
 
 
 @pytest.mark.parametrize(
@@ -347,9 +346,11 @@ def test_a_fault_that_needs_somebody_says_what_to_do() -> None:
 
 
 def test_one_class_catches_all_and_the_others_say_what_to_do_next() -> None:
-    assert all(issubclass(kind, VbcError) for kind in (GatewayFault, SettingsError, LoginRefused, ScanFailed))
+    assert all(
+        issubclass(kind, VbcError) for kind in (GatewayFault, SettingsError, LoginRefused, IncompleteWindow)
+    )
     assert all(issubclass(kind, GatewayFault) for _, _, kind in TABLE)
-    assert issubclass(BrokenAnswer, Unavailable)
+    assert issubclass(InvalidResponse, Unavailable)
     assert issubclass(NotSubscribed, Forbidden)
     stops = (NotFound, BadRequest, Forbidden)
     assert not any(issubclass(kind, (Unavailable, Throttled, TokenRejected)) for kind in stops)

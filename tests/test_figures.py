@@ -17,10 +17,10 @@ from model_facts import BUCKETS, MODELS, work_out
 from model_tables import Credentials, write_models_duckdb, write_models_postgres
 from raw_tables import POSTGRES, invent, own_dataset
 
-from vbc_source.figures import Figures
-from vbc_source.questions import COLUMNS, TOP
-from vbc_source.selection import Selection
-from vbc_source.warehouse import Warehouse
+from vbc_source.analytics.database import AnalyticsDatabase
+from vbc_source.dashboard.figures import Figures
+from vbc_source.dashboard.filters import PageFilters
+from vbc_source.dashboard.queries import COLUMNS, TOP
 
 ZONE = ZoneInfo("America/New_York")
 NAMES = MODELS["recordings"].split(", ")
@@ -34,10 +34,10 @@ def open_figures(kind: str, folder: Path, facts: dict[str, list[tuple[Any, ...]]
     with own_dataset() as dataset:
         if kind == "postgres":
             write_models_postgres(dataset, facts)
-            warehouse = Warehouse(kind, dataset, Credentials(POSTGRES))
+            warehouse = AnalyticsDatabase(kind, dataset, Credentials(POSTGRES))
         else:
             write_models_duckdb(folder / "vbc.duckdb", facts)
-            warehouse = Warehouse(kind, "vbc", Credentials(str(folder / "vbc.duckdb")))
+            warehouse = AnalyticsDatabase(kind, "vbc", Credentials(str(folder / "vbc.duckdb")))
         connection = warehouse.connect()
         try:
             yield Figures(connection, warehouse, ZONE)
@@ -50,7 +50,7 @@ def bucket(row: Row) -> int:
     return sum(row["duration_seconds"] >= low for low in BUCKETS) if known else len(BUCKETS) + 1
 
 
-def choose(rows: list[Row], selection: Selection) -> list[Row]:
+def choose(rows: list[Row], selection: PageFilters) -> list[Row]:
     """The rows that a selection means, newest first."""
 
     def fits(row: Row) -> bool:
@@ -78,7 +78,7 @@ def choose(rows: list[Row], selection: Selection) -> list[Row]:
     return sorted(chosen, key=lambda row: (-row["started_at"].timestamp(), row["recording_key"]))
 
 
-def selections() -> list[Selection]:
+def selections() -> list[PageFilters]:
     """All, each filter alone, and many of them together."""
     chance = random.Random(4)
     options: dict[str, list[Any]] = {
@@ -91,7 +91,7 @@ def selections() -> list[Selection]:
         "length": [1, 2, 9, 10],
         "archived": ["yes", "no"],
     }
-    whole = Selection(FIRST, LAST)
+    whole = PageFilters(FIRST, LAST)
     found = [
         whole,
         *(replace(whole, **{name: value}) for name, values in options.items() for value in values),
@@ -100,8 +100,8 @@ def selections() -> list[Selection]:
         first = FIRST + timedelta(days=chance.randrange(8))
         last = chance.choice([first, LAST, first + timedelta(days=3)])
         names = chance.sample(list(options), chance.randrange(4))
-        found.append(Selection(first, last, **{name: chance.choice(options[name]) for name in names}))
-    found += [Selection(day, day) for day in (date(2025, 3, 9), date(2025, 11, 2))]  # of 23 and of 25 hours
+        found.append(PageFilters(first, last, **{name: chance.choice(options[name]) for name in names}))
+    found += [PageFilters(day, day) for day in (date(2025, 3, 9), date(2025, 11, 2))]  # of 23 and of 25 hours
     return found
 
 
@@ -117,7 +117,7 @@ def percentile(rows: list[Row], share: float) -> float | None:
 @pytest.mark.parametrize("kind", ["duckdb", "postgres"])
 def test_figures_are_what_python_counts(own_folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With overlapping extensions, tombstones, unknown lengths, no starts and both changes of the clocks."""
-    monkeypatch.setattr("vbc_source.figures.SLICE", 40)  # exports take several slices
+    monkeypatch.setattr("vbc_source.dashboard.figures.SLICE", 40)  # exports take several slices
     facts = work_out(invent(1), ZONE.key)
     used: dict[str, list[str]] = {}
     for key, number in facts["recording_extensions"]:
@@ -139,7 +139,7 @@ def test_figures_are_what_python_counts(own_folder: Path, kind: str, monkeypatch
 
 
 def compare(
-    figures: Figures, selection: Selection, chosen: list[Row], names: dict[tuple[str, str], str | None]
+    figures: Figures, selection: PageFilters, chosen: list[Row], names: dict[tuple[str, str], str | None]
 ) -> None:
     lengths = [row["duration_seconds"] for row in chosen if row["duration_seconds"] is not None]
     totals = figures.totals(selection)
@@ -180,9 +180,9 @@ def test_coverage_is_that_of_the_model(own_folder: Path, kind: str) -> None:
     facts = work_out(invent(1), ZONE.key)
     with open_figures(kind, own_folder, facts) as figures:
         for selection in (
-            Selection(FIRST, LAST),
-            Selection(FIRST, LAST, type="user"),
-            Selection(FIRST, FIRST),
+            PageFilters(FIRST, LAST),
+            PageFilters(FIRST, LAST, type="user"),
+            PageFilters(FIRST, FIRST),
         ):
             days = [
                 row

@@ -14,10 +14,10 @@ from loading import load, open_pipeline, query, run_vbc, still_gateway
 
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
-from vbc_source.faults import SettingsError
+from vbc_source.errors import SettingsError
 from vbc_source.filters import check_filters
-from vbc_source.privacy import Privacy
-from vbc_source.sync import explaining
+from vbc_source.load.failures import explaining
+from vbc_source.pii import PiiPolicy
 from vbc_source.windows import Window, read_instant
 
 Serve = Callable[[Gateway], str]
@@ -86,9 +86,9 @@ def test_dates_narrow_the_span_and_are_compared_as_instants() -> None:
 
 
 @pytest.mark.parametrize(
-    "privacy", [Privacy(), Privacy("hash", b"key"), Privacy("drop")], ids=lambda told: told.mode
+    "privacy", [PiiPolicy(), PiiPolicy("hash", b"key"), PiiPolicy("drop")], ids=lambda told: told.mode
 )
-def test_a_label_tells_selections_apart_and_gives_nothing_away(privacy: Privacy) -> None:
+def test_a_label_tells_selections_apart_and_gives_nothing_away(privacy: PiiPolicy) -> None:
     one, other = (
         {"caller_id": number, "call_direction": "INBOUND"} for number in ("12025550100", "12025550101")
     )
@@ -101,8 +101,8 @@ def test_a_label_tells_selections_apart_and_gives_nothing_away(privacy: Privacy)
 
 def test_a_label_cannot_be_found_by_trying_numbers_where_they_are_hidden() -> None:
     filters = {"caller_id": "12025550100"}
-    told = {check_filters(filters, privacy).label for privacy in (Privacy(), Privacy("drop"))}
-    told |= {check_filters(filters, Privacy("hash", key)).label for key in (b"one", b"other")}
+    told = {check_filters(filters, privacy).label for privacy in (PiiPolicy(), PiiPolicy("drop"))}
+    told |= {check_filters(filters, PiiPolicy("hash", key)).label for key in (b"one", b"other")}
     assert len(told) == 4
 
 

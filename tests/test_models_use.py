@@ -19,9 +19,9 @@ from model_facts import MODELS, differences, work_out
 from raw_tables import COLUMNS, POSTGRES, connect_postgres, invent, own_dataset, write_duckdb
 
 import vbc_source
+from vbc_source.analytics.database import PASSWORD, find_database
+from vbc_source.analytics.models import PROJECT
 from vbc_source.emulator import Gateway
-from vbc_source.models import PROJECT
-from vbc_source.warehouse import PASSWORD, find_warehouse
 
 Serve = Callable[[Gateway], str]
 
@@ -101,7 +101,7 @@ def test_models_test_finds_what_is_wrong_and_docs_are_one_page(own_folder: Path)
 def test_the_password_is_in_no_file(own_folder: Path) -> None:
     credentials = "postgresql://loader:pass-1234-word@db.example.com:5433/calls?sslmode=require"
     target = dlt.destinations.postgres(credentials)
-    warehouse = find_warehouse(dlt.pipeline("own", destination=target, dataset_name="My Calls"))
+    warehouse = find_database(dlt.pipeline("own", destination=target, dataset_name="My Calls"))
     described = warehouse.describe()
     assert described == {
         "type": "postgres",
@@ -125,9 +125,9 @@ def test_a_connection_to_the_models_reads_and_does_not_write(own_folder: Path) -
         "local", destination=dlt.destinations.duckdb(str(own_folder / "vbc.duckdb")), dataset_name="vbc"
     )
     remote = dlt.pipeline("remote", destination=dlt.destinations.postgres(POSTGRES), dataset_name="vbc")
-    assert find_warehouse(local).name_model("recordings") == '"vbc"."vbc_models"."recordings"'
+    assert find_database(local).name_model("recordings") == '"vbc"."vbc_models"."recordings"'
     for pipeline in (local, remote):
-        connection = find_warehouse(pipeline).connect()
+        connection = find_database(pipeline).connect()
         cursor = connection.cursor()
         cursor.execute("SELECT CAST(TIMESTAMPTZ '2025-03-09 12:00:00+05' AS TEXT)")
         assert cursor.fetchall() == [("2025-03-09 07:00:00+00",)]

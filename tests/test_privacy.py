@@ -18,11 +18,11 @@ import pytest
 from holdings import ago, only
 from loading import load, open_pipeline, query, run_vbc, still_gateway
 
-from vbc_source.children import split_lists
 from vbc_source.emulator import Gateway
-from vbc_source.privacy import Privacy
-from vbc_source.records import build_table, read_page
-from vbc_source.shapes import RECORDING
+from vbc_source.pii import PiiPolicy
+from vbc_source.schema.child_tables import split_lists
+from vbc_source.schema.pages import build_table, read_page
+from vbc_source.schema.specs import RECORDING
 
 Serve = Callable[[Gateway], str]
 
@@ -235,8 +235,10 @@ def page(**fields: Any) -> pa.Table:
     return read_page(body, RECORDING).rows
 
 
-@pytest.mark.parametrize("privacy", [Privacy("hash", b"key"), Privacy("drop")], ids=lambda told: told.mode)
-def test_rule_ids_are_no_numbers_of_persons(privacy: Privacy) -> None:
+@pytest.mark.parametrize(
+    "privacy", [PiiPolicy("hash", b"key"), PiiPolicy("drop")], ids=lambda told: told.mode
+)
+def test_rule_ids_are_no_numbers_of_persons(privacy: PiiPolicy) -> None:
     table = build_table([page(rule_ids=[12345678, 7])], {"account_id": "1"}, lambda _: None, privacy=privacy)
     rules = split_lists(table, ["account_id"], RECORDING, privacy)["rule_ids"]
     assert rules["rule_id"].to_pylist() == [12345678, 7]
@@ -256,8 +258,10 @@ def test_rule_ids_are_no_numbers_of_persons(privacy: Privacy) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("name", ["somethingNew", "caller_id", "duration", "start", "call_direction_note"])
-@pytest.mark.parametrize("privacy", [Privacy("hash", b"key"), Privacy("drop")], ids=lambda told: told.mode)
-def test_a_number_is_hidden_wherever_it_stands(privacy: Privacy, name: str, value: Any) -> None:
+@pytest.mark.parametrize(
+    "privacy", [PiiPolicy("hash", b"key"), PiiPolicy("drop")], ids=lambda told: told.mode
+)
+def test_a_number_is_hidden_wherever_it_stands(privacy: PiiPolicy, name: str, value: Any) -> None:
     if name == "duration" and isinstance(value, (int, float)):
         pytest.skip("a number of milliseconds")
     table = build_table([page(**{name: value})], {"account_id": "1"}, lambda _: None, privacy=privacy)
@@ -266,7 +270,7 @@ def test_a_number_is_hidden_wherever_it_stands(privacy: Privacy, name: str, valu
 
 
 def test_another_key_gives_another_hash_and_the_same_key_the_same() -> None:
-    one, other = Privacy("hash", b"one"), Privacy("hash", b"other")
-    assert one.hide(MOBILE) == Privacy("hash", b"one").hide(MOBILE) != other.hide(MOBILE)
+    one, other = PiiPolicy("hash", b"one"), PiiPolicy("hash", b"other")
+    assert one.hide(MOBILE) == PiiPolicy("hash", b"one").hide(MOBILE) != other.hide(MOBILE)
     assert one.hide(one.hide(MOBILE) or "") == one.hide(MOBILE)
     assert one.hide_value(int(MOBILE)) == one.hide(MOBILE)

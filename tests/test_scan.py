@@ -18,13 +18,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from vbc_source.advance import PAGES, WINDOWS
-from vbc_source.faults import BadRequest, NotFound, ScanFailed, Unavailable
-from vbc_source.habits import Habits
-from vbc_source.proof import Page, Proof
-from vbc_source.reader import Session
-from vbc_source.scan import MOST_ATTEMPTS, WINDOW_ROWS, Scan
-from vbc_source.throttle import Closed
+from vbc_source.api.capabilities import ApiCapabilities
+from vbc_source.api.rate_limit import ClientClosed
+from vbc_source.errors import BadRequest, IncompleteWindow, NotFound, Unavailable
+from vbc_source.extract.completeness import ProvenWindow
+from vbc_source.extract.lists import RequestPool
+from vbc_source.extract.prefetch import PAGES, WINDOWS
+from vbc_source.extract.window_reader import MOST_ATTEMPTS, WINDOW_ROWS, WindowReader
+from vbc_source.schema.pages import Page
 from vbc_source.windows import Window
 
 DAY = 86_400
@@ -181,8 +182,8 @@ def make_scan(
     *,
     base: int | None = None,
     pool: ThreadPoolExecutor | None = None,
-) -> Scan[Any]:
-    scan = Scan(server.fetch, Habits(size), pool or AtOnce(), at(settled))
+) -> WindowReader[Any]:
+    scan = WindowReader(server.fetch, ApiCapabilities(size), pool or AtOnce(), at(settled))
     scan.habits.page_base = base
     return scan
 
@@ -195,7 +196,7 @@ def read(
     *,
     base: int | None = None,
     pool: ThreadPoolExecutor | None = None,
-) -> list[Proof[Any]]:
+) -> list[ProvenWindow[Any]]:
     """Read a span and check what holds of every reading.
 
     Args:
@@ -207,7 +208,7 @@ def read(
     return proofs
 
 
-def check(server: Server, window: Window, proofs: list[Proof[Any]]) -> None:
+def check(server: Server, window: Window, proofs: list[ProvenWindow[Any]]) -> None:
     assert [len(ids_of(proof)) for proof in proofs] == [proof.total_items for proof in proofs]
     bounds = [(proof.window.start, proof.window.end) for proof in proofs]
     assert (bounds[0][0], bounds[-1][1]) == (window.start, window.end)
@@ -218,7 +219,7 @@ def check(server: Server, window: Window, proofs: list[Proof[Any]]) -> None:
     assert not lost, f"lost: {lost}"
 
 
-def ids_of(proof: Proof[Any]) -> set[int]:
+def ids_of(proof: ProvenWindow[Any]) -> set[int]:
     return set().union(*(page.ids for page in proof.pages))
 
 
@@ -327,21 +328,23 @@ def test_a_base_of_0_is_found_where_the_only_page_is_asked_for_as_page_1(count: 
     scan = make_scan(server, 1000)
     (proof,) = scan.read(span(0, DAY))
     assert (proof.total_items, [call.number for call in server.calls]) == (count, [1, 0])
-    assert scan.habits == Habits(1000, page_base=0, full=count)
+    assert scan.habits == ApiCapabilities(1000, page_base=0, full=count)
 
 
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"largest": 100}, Habits(100, page_base=1, full=100)),
-        ({"base": 0, "beyond": "missing"}, Habits(1000, page_base=0, full=200)),
-        ({"base": 0, "beyond": "refused"}, Habits(1000, page_base=0, full=200)),
+        ({"largest": 100}, ApiCapabilities(100, page_base=1, full=100)),
+        ({"base": 0, "beyond": "missing"}, ApiCapabilities(1000, page_base=0, full=200)),
+        ({"base": 0, "beyond": "refused"}, ApiCapabilities(1000, page_base=0, full=200)),
     ],
 )
-def test_lists_that_find_out_the_same_at_once_are_all_read(options: dict[str, Any], found: Habits) -> None:
-    habits, together = Habits(1000), threading.Barrier(4, timeout=PATIENCE)
+def test_lists_that_find_out_the_same_at_once_are_all_read(
+    options: dict[str, Any], found: ApiCapabilities
+) -> None:
+    habits, together = ApiCapabilities(1000), threading.Barrier(4, timeout=PATIENCE)
 
-    def read_one(_: int) -> list[Proof[Any]]:
+    def read_one(_: int) -> list[ProvenWindow[Any]]:
         server, asked = Server(spread(200, DAY), **options), threading.Event()
 
         def fetch(window: Window, number: int, size: int) -> Page[Any]:
@@ -350,7 +353,7 @@ def test_lists_that_find_out_the_same_at_once_are_all_read(options: dict[str, An
                 together.wait()  # the first request of each is answered when those of the others were sent
             return server.fetch(window, number, size)
 
-        return list(Scan(fetch, habits, AtOnce(), at(2 * DAY)).read(span(0, DAY)))
+        return list(WindowReader(fetch, habits, AtOnce(), at(2 * DAY)).read(span(0, DAY)))
 
     with ThreadPoolExecutor(4) as lists:
         read = list(lists.map(read_one, range(4)))
@@ -365,7 +368,7 @@ def test_a_list_that_does_not_exist_is_said_so_after_two_requests() -> None:
 
     asked: list[int] = []
     with pytest.raises(NotFound):
-        list(Scan(missing, Habits(10), AtOnce(), at(0)).read(span(0, DAY)))
+        list(WindowReader(missing, ApiCapabilities(10), AtOnce(), at(0)).read(span(0, DAY)))
     assert asked == [1, 0]
 
 
@@ -601,7 +604,7 @@ def test_a_recording_that_comes_between_two_pages_pushes_none_out() -> None:
         server = before if window == whole and number in (1, 3) else after
         return server.fetch(window, number, size)
 
-    check(before, whole, list(Scan(fetch, Habits(10), AtOnce(), at(10 * DAY)).read(whole)))
+    check(before, whole, list(WindowReader(fetch, ApiCapabilities(10), AtOnce(), at(10 * DAY)).read(whole)))
 
 
 @pytest.mark.parametrize("wrong", [-3, -1, 1, 3])
@@ -624,7 +627,7 @@ def test_a_server_that_never_adds_up_ends_in_a_failure_that_names_the_window(
 ) -> None:
     most = 20 * MOST_ATTEMPTS + 3 * count // 10
     server = Server(spread(count, DAY), said=lambda _, total: total + wrong, base=base, most=most)
-    with pytest.raises(ScanFailed) as failure:
+    with pytest.raises(IncompleteWindow) as failure:
         list(make_scan(server, 10, settled).read(span(0, DAY)))
     assert str(server.calls[-1].window) in str(failure.value)
 
@@ -632,7 +635,7 @@ def test_a_server_that_never_adds_up_ends_in_a_failure_that_names_the_window(
 def test_a_total_that_ignores_the_dates_ends_in_a_failure_after_a_bounded_number_of_requests() -> None:
     # a second with one recording looks like a list of 2000 pages
     server = Server(spread(2000, 100 * DAY), said=lambda _, __: 2000, most=200 * (MOST_ATTEMPTS + 2))
-    with pytest.raises(ScanFailed):
+    with pytest.raises(IncompleteWindow):
         list(make_scan(server, 10).read(span(0, 100 * DAY)))
 
 
@@ -646,8 +649,8 @@ def test_an_empty_page_that_tells_of_recordings_is_read_again(settled: float, ba
 
 def test_nothing_of_a_window_that_never_adds_up_is_given_out() -> None:
     server = Server(spread(60, DAY), said=lambda _, total: total + (total < 40))
-    given_out: list[Proof[Any]] = []
-    with pytest.raises(ScanFailed):
+    given_out: list[ProvenWindow[Any]] = []
+    with pytest.raises(IncompleteWindow):
         given_out.extend(make_scan(server, 10).read(span(0, DAY // 2)))
     assert given_out == []
 
@@ -657,13 +660,13 @@ def test_windows_before_the_one_that_fails_are_given_out() -> None:
         return total + (server.calls[-1].window.start >= at(50 * DAY))
 
     server = Server(spread(4000, 100 * DAY), said=said)
-    given_out: list[Proof[Any]] = []
+    given_out: list[ProvenWindow[Any]] = []
 
     def take() -> None:
         for proof in make_scan(server, 10).read(span(0, 100 * DAY)):
             given_out.append(proof)
 
-    with pytest.raises(ScanFailed):
+    with pytest.raises(IncompleteWindow):
         take()
     assert given_out[0].window.start == at(0)
     assert at(45 * DAY) <= given_out[-1].window.end <= at(51 * DAY)
@@ -920,7 +923,7 @@ def test_pages_are_asked_for_by_many_threads_at_once() -> None:
         return server.fetch(window, number, size)
 
     with ThreadPoolExecutor(4) as pool:
-        (proof,) = Scan(fetch, Habits(10), pool, at(2 * DAY)).read(span(0, DAY))
+        (proof,) = WindowReader(fetch, ApiCapabilities(10), pool, at(2 * DAY)).read(span(0, DAY))
     assert ids_of(proof) == set(range(50))
     assert sorted(min(page.ids) for page in proof.pages) == [0, 10, 20, 30, 40]
 
@@ -941,14 +944,16 @@ def test_pages_of_the_next_window_are_asked_for_while_the_last_ones_of_a_window_
         return server.fetch(window, number, size)
 
     with ThreadPoolExecutor(4) as pool:
-        scan = Scan(fetch, Habits(10, page_base=base), pool, at(2 * DAY))
+        scan = WindowReader(fetch, ApiCapabilities(10, page_base=base), pool, at(2 * DAY))
         check(server, span(0, DAY), list(scan.read(span(0, DAY))))
 
 
 def test_few_pages_of_the_next_window_are_asked_for_in_advance() -> None:
     """A run that ends has no use for them."""
     server = Server(spread(2500, DAY))
-    proofs = Scan(server.fetch, Habits(10, page_base=1), AtOnce(), at(2 * DAY)).read(span(0, DAY))
+    proofs = WindowReader(server.fetch, ApiCapabilities(10, page_base=1), AtOnce(), at(2 * DAY)).read(
+        span(0, DAY)
+    )
     first, second = next(proofs).window, next(proofs).window
     asked = requests_by_window(server)
     assert asked[first] == asked[second] > 2 * PAGES
@@ -968,7 +973,7 @@ def test_nothing_is_sent_any_more_once_a_scan_has_failed() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         with pytest.raises(Unavailable):
-            list(Scan(fetch, Habits(10, page_base=1), pool, at(2 * DAY)).read(span(0, DAY)))
+            list(WindowReader(fetch, ApiCapabilities(10, page_base=1), pool, at(2 * DAY)).read(span(0, DAY)))
         failed.set()
     assert len(late) <= 1  # which was about to be sent
 
@@ -978,25 +983,25 @@ def test_whoever_waits_for_pages_is_told_when_the_session_ends() -> None:
 
     def fetch(window: Window, number: int, size: int) -> Page[Any]:
         if session.stopped():
-            raise Closed  # as the client does
+            raise ClientClosed  # as the client does
         if number == 2:
             asked.set()
             assert answered.wait(PATIENCE)
         return server.fetch(window, number, size)
 
     with ThreadPoolExecutor(1) as reader:
-        with Session(1) as session:
-            scan = Scan(fetch, Habits(10, page_base=1), session.pool, at(2 * DAY))
+        with RequestPool(1) as session:
+            scan = WindowReader(fetch, ApiCapabilities(10, page_base=1), session.pool, at(2 * DAY))
             reading = reader.submit(lambda: list(scan.read(span(0, DAY))))
             assert asked.wait(PATIENCE)
         answered.set()
-        with pytest.raises(Closed):
+        with pytest.raises(ClientClosed):
             reading.result(PATIENCE)
 
 
 def test_nothing_is_asked_for_in_advance_once_the_end_is_near() -> None:
     server, ending = Server(spread(2500, DAY)), threading.Event()
-    scan = Scan(server.fetch, Habits(10, page_base=1), AtOnce(), at(2 * DAY), ending.is_set)
+    scan = WindowReader(server.fetch, ApiCapabilities(10, page_base=1), AtOnce(), at(2 * DAY), ending.is_set)
     proofs = scan.read(span(0, DAY))
     next(proofs)
     ending.set()
@@ -1009,7 +1014,7 @@ def test_pages_asked_for_in_advance_are_asked_anew_where_the_base_proves_wrong()
     """By one that was there before: a list with a page 0 that was found out to count from 1."""
     server = Server(spread(2500, DAY), base=0)
     with ThreadPoolExecutor(4) as pool:
-        scan = Scan(server.fetch, Habits(10, page_base=1), pool, at(2 * DAY))
+        scan = WindowReader(server.fetch, ApiCapabilities(10, page_base=1), pool, at(2 * DAY))
         check(server, span(0, DAY), list(scan.read(span(0, DAY))))
     assert scan.habits.page_base == 0
 
@@ -1033,7 +1038,7 @@ def test_a_fault_of_one_page_ends_the_scan_and_cancels_the_pages_that_wait() -> 
         return server.fetch(window, number, size)
 
     with ThreadPoolExecutor(1) as pool:
-        scan = Scan(fetch, Habits(10), pool, at(2 * DAY))
+        scan = WindowReader(fetch, ApiCapabilities(10), pool, at(2 * DAY))
         scan.habits.page_base = 1
         with pytest.raises(Unavailable):
             list(scan.read(span(0, DAY)))
@@ -1054,7 +1059,7 @@ def test_a_window_that_moved_is_not_read_to_its_end() -> None:
         return server.fetch(window, number, size)
 
     with ThreadPoolExecutor(1) as pool:
-        scan = Scan(fetch, Habits(10), pool, at(2 * DAY))
+        scan = WindowReader(fetch, ApiCapabilities(10), pool, at(2 * DAY))
         scan.habits.page_base = 1
         proofs = list(scan.read(whole))
     check(server, whole, proofs)
@@ -1069,5 +1074,5 @@ def test_a_fault_of_the_first_page_is_raised_as_it_is() -> None:
         raise fault
 
     with pytest.raises(Unavailable) as raised:
-        list(Scan(fetch, Habits(10), AtOnce(), at(0)).read(span(0, DAY)))
+        list(WindowReader(fetch, ApiCapabilities(10), AtOnce(), at(0)).read(span(0, DAY)))
     assert raised.value is fault

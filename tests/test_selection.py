@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vbc_source.selection import PERIODS, BadChoice, Selection, day_start, period, read_selection
+from vbc_source.dashboard.filters import PERIODS, InvalidFilter, PageFilters, day_start, period, read_filters
 
 FIRST, LAST = date(2025, 1, 1), date(2025, 6, 30)
 
 selections = st.builds(
-    Selection,
+    PageFilters,
     first=st.dates(date(2000, 1, 1), date(2020, 1, 1)),
     last=st.dates(date(2020, 1, 1), date(2100, 1, 1)),
     account=st.sampled_from([None, "549825"]),
@@ -30,12 +30,12 @@ selections = st.builds(
 
 
 @given(selections)
-def test_an_address_comes_back_as_what_it_was_written_from(selection: Selection) -> None:
-    assert read_selection(dict(parse_qsl(selection.link())), FIRST, LAST) == selection
+def test_an_address_comes_back_as_what_it_was_written_from(selection: PageFilters) -> None:
+    assert read_filters(dict(parse_qsl(selection.link())), FIRST, LAST) == selection
 
 
 @given(selections)
-def test_the_period_before_is_as_long_and_ends_where_this_one_begins(selection: Selection) -> None:
+def test_the_period_before_is_as_long_and_ends_where_this_one_begins(selection: PageFilters) -> None:
     before = selection.before()
     assert before.days == selection.days
     assert (selection.first - before.last).days == 1
@@ -43,15 +43,15 @@ def test_the_period_before_is_as_long_and_ends_where_this_one_begins(selection: 
 
 
 def test_without_a_period_the_last_thirty_days_that_were_read_are_shown() -> None:
-    chosen = read_selection({"from": " ", "direction": ""}, FIRST, LAST)
-    assert chosen == Selection(date(2025, 6, 1), LAST)
+    chosen = read_filters({"from": " ", "direction": ""}, FIRST, LAST)
+    assert chosen == PageFilters(date(2025, 6, 1), LAST)
     assert {name: period(name, FIRST, LAST)[0] for name in PERIODS}["all"] == FIRST
-    assert read_selection({"to": "2025-02-01"}, FIRST, LAST).first == FIRST
+    assert read_filters({"to": "2025-02-01"}, FIRST, LAST).first == FIRST
 
 
 def test_no_phone_number_gets_into_an_address() -> None:
-    with pytest.raises(BadChoice, match="more than six digits"):
-        read_selection({"extension": "+12125550142"}, FIRST, LAST)
+    with pytest.raises(InvalidFilter, match="more than six digits"):
+        read_filters({"extension": "+12125550142"}, FIRST, LAST)
 
 
 def test_days_begin_where_clocks_say_so() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from vbc_source.faults import SettingsError, VbcError
+from vbc_source.config import HISTORY, Settings, check_settings, read_accounts, read_date, read_users
+from vbc_source.errors import SettingsError, VbcError
 from vbc_source.filters import Filters, check_filters
-from vbc_source.privacy import Privacy
-from vbc_source.settings import HISTORY, Settings, check_settings, read_accounts, read_date, read_users
+from vbc_source.pii import PiiPolicy
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
 DAY = datetime(2025, 1, 31, tzinfo=timezone.utc)
@@ -53,7 +53,7 @@ def test_the_defaults_are_valid() -> None:
         rows_per_run=None,
         use_interval=False,
         filters=Filters(),
-        privacy=Privacy(),
+        privacy=PiiPolicy(),
     )
 
 
@@ -86,8 +86,8 @@ def test_what_is_set_is_taken_over() -> None:
         skip_forbidden=True,
         rows_per_run=1,
         use_interval=True,
-        filters=check_filters({"call_direction": "INBOUND"}, Privacy("hash", b"a key")),
-        privacy=Privacy("hash", b"a key"),
+        filters=check_filters({"call_direction": "INBOUND"}, PiiPolicy("hash", b"a key")),
+        privacy=PiiPolicy("hash", b"a key"),
     )
 
 

@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vbc_source.slots import FIRST, Slots
-from vbc_source.throttle import Closed
+from vbc_source.api.concurrency import FIRST, AdaptiveConcurrency
+from vbc_source.api.rate_limit import ClientClosed
 
 PATIENCE = 20  # seconds until a test that hangs gives up
 
 
 def test_quick_answers_raise_the_number_to_the_limit_and_no_further() -> None:
-    slots = Slots(8)
+    slots = AdaptiveConcurrency(8)
     seen = [slots.allowed]
     for _ in range(200):
         slots.answered(0.05)
@@ -26,7 +26,7 @@ def test_quick_answers_raise_the_number_to_the_limit_and_no_further() -> None:
 
 
 def test_answers_that_become_slow_raise_nothing() -> None:
-    slots = Slots(8)
+    slots = AdaptiveConcurrency(8)
     slots.answered(0.05)
     before = slots.allowed
     for _ in range(20):
@@ -35,7 +35,7 @@ def test_answers_that_become_slow_raise_nothing() -> None:
 
 
 def test_a_quick_login_does_not_make_lists_look_slow() -> None:
-    slots = Slots(8)
+    slots = AdaptiveConcurrency(8)
     slots.judge(200, 0.001, "https://gateway/token")
     for _ in range(8):
         slots.judge(200, 0.2, "https://gateway/accounts/1/call_recordings?page=1")
@@ -43,7 +43,7 @@ def test_a_quick_login_does_not_make_lists_look_slow() -> None:
 
 
 def test_the_number_doubles_with_each_round_until_there_is_trouble() -> None:
-    slots = Slots(64)
+    slots = AdaptiveConcurrency(64)
     seen = []
     for _ in range(3):
         for _ in range(slots.allowed):
@@ -56,7 +56,7 @@ def test_the_number_doubles_with_each_round_until_there_is_trouble() -> None:
 
 
 def test_trouble_halves_the_number_but_leaves_one() -> None:
-    slots = Slots(8)
+    slots = AdaptiveConcurrency(8)
     for _ in range(200):
         slots.answered(0.05)
     seen = []
@@ -70,7 +70,7 @@ def test_trouble_halves_the_number_but_leaves_one() -> None:
 
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_no_more_are_in_flight_than_allowed(most: int) -> None:
-    slots, lock = Slots(most), threading.Lock()
+    slots, lock = AdaptiveConcurrency(most), threading.Lock()
     inside, highest = 0, 0
 
     def work() -> None:
@@ -93,7 +93,7 @@ def test_no_more_are_in_flight_than_allowed(most: int) -> None:
 
 
 def test_who_is_not_wanted_any_more_when_a_slot_is_free_gives_it_back() -> None:
-    slots, stopped = Slots(1), threading.Event()
+    slots, stopped = AdaptiveConcurrency(1), threading.Event()
 
     def wait() -> None:
         with slots.hold(stopped.is_set):
@@ -103,14 +103,14 @@ def test_who_is_not_wanted_any_more_when_a_slot_is_free_gives_it_back() -> None:
         with slots.hold():
             waiting = pool.submit(wait)
             stopped.set()
-        with pytest.raises(Closed):
+        with pytest.raises(ClientClosed):
             waiting.result(PATIENCE)
     with slots.hold(lambda: False):
         pass
 
 
 def test_closing_lets_everybody_pass_who_waits() -> None:
-    slots, passed = Slots(1), threading.Event()
+    slots, passed = AdaptiveConcurrency(1), threading.Event()
 
     def wait() -> None:
         with slots.hold():

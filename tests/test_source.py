@@ -16,8 +16,9 @@ from loading import assert_equal, credentials, load, open_pipeline, query, still
 
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
-from vbc_source.faults import VbcError
-from vbc_source.sync import explaining, run_sync
+from vbc_source.errors import VbcError
+from vbc_source.load.failures import explaining
+from vbc_source.load.sync import run_pipeline
 
 Serve = Callable[[Gateway], str]
 
@@ -388,5 +389,5 @@ def test_a_sync_leaves_pythons_garbage_collection_as_it_was(serve: Serve, fails:
     source = vbc_source(credentials=credentials(), base_url=serve(gateway))
     before = gc.get_threshold()
     with pytest.raises(VbcError) if fails else nullcontext():
-        run_sync(open_pipeline(), source.with_resources("company_recordings"))
+        run_pipeline(open_pipeline(), source.with_resources("company_recordings"))
     assert gc.get_threshold() == before

@@ -19,12 +19,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from warehouses import NAMES, set_up
 
 from vbc_source.emulator import Gateway
-from vbc_source.faults import VbcError
-from vbc_source.prometheus import write_prometheus
-from vbc_source.runs import KILLED, Runs, read_runs, record_run
-from vbc_source.status import ListStatus, Status, read_status
-from vbc_source.sync import open_pipeline
-from vbc_source.turns import take_turns
+from vbc_source.errors import VbcError
+from vbc_source.load.locks import hold_pipeline_lock
+from vbc_source.load.sync import open_pipeline
+from vbc_source.monitoring.prometheus import write_prometheus
+from vbc_source.monitoring.runs import KILLED, RunHistory, read_runs, record_run
+from vbc_source.monitoring.status import ListStatus, Status, read_status
 
 Serve = Callable[[Gateway], str]
 
@@ -55,7 +55,7 @@ def told(**changed: Any) -> Status:
         "dataset": "vbc",
         "busy": False,
         "lists": (company(),),
-        "runs": Runs(succeeded=2, failed=1, last_success=1.5),
+        "runs": RunHistory(succeeded=2, failed=1, last_success=1.5),
         "pending_packages": 1,
         "audio": {"stored": 5, "failed": 1},
         "lag_seconds": 360.0,
@@ -173,7 +173,7 @@ def test_a_run_that_was_killed_counts_as_failed(own_folder: Path) -> None:
     with record_run("vbc"):
         assert read_runs("vbc").running == os.getpid()
     assert (read_runs("vbc").failed, read_runs("vbc").failed_in_a_row) == (2, 0)
-    assert read_runs("another") == Runs()
+    assert read_runs("another") == RunHistory()
 
 
 def test_what_a_run_raises_is_raised_on_and_told_in_one_line() -> None:
@@ -191,7 +191,7 @@ def test_a_file_of_runs_that_is_broken_counts_as_none(own_folder: Path) -> None:
         pass
     (path,) = (own_folder / "dlt" / "vbc_runs").glob("*.json")
     path.write_text("{")
-    assert read_runs("vbc") == Runs()
+    assert read_runs("vbc") == RunHistory()
 
 
 def test_while_another_process_holds_the_database_the_runs_are_told(serve: Serve) -> None:
@@ -200,7 +200,7 @@ def test_while_another_process_holds_the_database_the_runs_are_told(serve: Serve
     with record_run("vbc"):
         pipeline.run(only(serve(gateway), "company_recordings"))
     success = datetime.fromtimestamp(read_runs("vbc").last_success, timezone.utc)
-    with take_turns("vbc"):
+    with hold_pipeline_lock("vbc"):
         found = read_status(pipeline, success + timedelta(minutes=1))
     assert (found.busy, found.lists, found.lag_seconds) == (True, (), pytest.approx(60))
 
@@ -255,7 +255,7 @@ def test_odd_labels_come_through_prometheus_own_parser() -> None:
 
 
 def test_where_nothing_was_loaded_there_is_no_lag_to_tell() -> None:
-    text = write_prometheus(told(lists=(), lag_seconds=None, runs=Runs(), audio={}), ok=False)
+    text = write_prometheus(told(lists=(), lag_seconds=None, runs=RunHistory(), audio={}), ok=False)
     samples = parse(text)
     assert samples["vbc_ok", ()] == 0
     assert not [name for name, _ in samples if "lag" in name or "timestamp" in name or "audio" in name]

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from gateway_fixtures import Clock
 
-from vbc_source.throttle import Closed, Throttle
+from vbc_source.api.rate_limit import ClientClosed, RateLimiter
 
 PATIENCE = 30  # seconds until a test that hangs is given up
 
@@ -62,7 +62,7 @@ def most_in_a_minute(moments: list[float]) -> int:
 
 def test_without_a_budget_nobody_waits() -> None:
     clock = Clock()
-    throttle = Throttle(clock=clock, wait=clock.wait)
+    throttle = RateLimiter(clock=clock, wait=clock.wait)
 
     for _ in range(1000):
         throttle.pass_through()
@@ -73,7 +73,7 @@ def test_without_a_budget_nobody_waits() -> None:
 def pass_at_random(budget: int, seed: int, tick: float) -> list[float]:
     """When requests got through that were asked for at random, now and then in bursts."""
     random, clock = Random(seed), Clock(0.0)
-    throttle = Throttle(budget, clock=clock, wait=clock.wait)
+    throttle = RateLimiter(budget, clock=clock, wait=clock.wait)
     moments = []
     for _ in range(6 * budget + 1):
         idle = random.choice([0.0, 0.0, random.random(), 90 * random.random() / budget])
@@ -97,7 +97,7 @@ def test_the_budget_is_never_exceeded_at_moments_that_do_not_add_up_exactly(budg
 
 def test_eight_threads_share_one_budget_and_use_all_of_it() -> None:
     time = Simulation(8)
-    throttle = Throttle(10, clock=time, wait=time.wait)
+    throttle = RateLimiter(10, clock=time, wait=time.wait)
 
     def work() -> list[float]:
         moments = []
@@ -115,7 +115,7 @@ def test_eight_threads_share_one_budget_and_use_all_of_it() -> None:
 
 def test_a_budget_that_was_saved_can_be_used_at_once() -> None:
     clock = Clock()
-    throttle = Throttle(3, clock=clock, wait=clock.wait)
+    throttle = RateLimiter(3, clock=clock, wait=clock.wait)
     for _ in range(3):
         throttle.pass_through()
     clock.now += 61
@@ -128,7 +128,7 @@ def test_a_budget_that_was_saved_can_be_used_at_once() -> None:
 @pytest.mark.parametrize("budget", [None, 100])
 def test_a_pause_holds_every_thread(budget: int | None) -> None:
     time = Simulation(8)
-    throttle = Throttle(budget, clock=time, wait=time.wait)
+    throttle = RateLimiter(budget, clock=time, wait=time.wait)
     throttle.pause(30)
 
     def work() -> list[float]:
@@ -140,7 +140,7 @@ def test_a_pause_holds_every_thread(budget: int | None) -> None:
 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     clock = Clock(0.0)
-    throttle = Throttle(clock=clock, wait=clock.wait)
+    throttle = RateLimiter(clock=clock, wait=clock.wait)
     throttle.pause(30)
     throttle.pause(5)
     throttle.pass_through()
@@ -156,7 +156,7 @@ def test_a_pause_that_grows_while_a_thread_waits_is_waited_for() -> None:
             throttle.pause(50)  # another thread is throttled meanwhile
         return clock.wait(seconds)
 
-    throttle = Throttle(clock=clock, wait=wait)
+    throttle = RateLimiter(clock=clock, wait=wait)
     throttle.pause(30)
     throttle.pass_through()
 
@@ -165,7 +165,7 @@ def test_a_pause_that_grows_while_a_thread_waits_is_waited_for() -> None:
 
 def test_after_a_pause_nobody_waits() -> None:
     clock = Clock(0.0)
-    throttle = Throttle(clock=clock, wait=clock.wait)
+    throttle = RateLimiter(clock=clock, wait=clock.wait)
     throttle.pause(30)
     clock.now += 30
     throttle.pass_through()
@@ -176,7 +176,7 @@ def test_after_a_pause_nobody_waits() -> None:
 @pytest.mark.parametrize(("pause", "passed_at"), [(10, 61), (90, 90)])
 def test_a_pause_and_a_used_up_budget_are_both_waited_for(pause: float, passed_at: float) -> None:
     clock = Clock(0.0)
-    throttle = Throttle(1, clock=clock, wait=clock.wait)
+    throttle = RateLimiter(1, clock=clock, wait=clock.wait)
     throttle.pass_through()
     throttle.pause(pause)
     throttle.pass_through()
@@ -186,7 +186,7 @@ def test_a_pause_and_a_used_up_budget_are_both_waited_for(pause: float, passed_a
 
 def test_a_pause_tells_for_how_long_nothing_was_let_through() -> None:
     clock = Clock()
-    throttle = Throttle(clock=clock, wait=clock.wait)
+    throttle = RateLimiter(clock=clock, wait=clock.wait)
 
     assert throttle.pause(1) == 0
     clock.now += 40
@@ -205,7 +205,7 @@ def test_closing_wakes_and_ends_every_thread_that_waits() -> None:
         asked.release()
         return 0.0
 
-    throttle = Throttle(clock=clock)
+    throttle = RateLimiter(clock=clock)
     throttle.pause(3600)
     asked.acquire()
     with ThreadPoolExecutor(4) as pool:
@@ -215,21 +215,21 @@ def test_closing_wakes_and_ends_every_thread_that_waits() -> None:
         throttle.close()
         errors = [future.exception(PATIENCE) for future in waiting]
 
-    assert [type(error) for error in errors] == [Closed] * 4
+    assert [type(error) for error in errors] == [ClientClosed] * 4
 
 
 def test_a_closed_throttle_lets_nobody_through() -> None:
-    throttle = Throttle()
+    throttle = RateLimiter()
     throttle.close()
 
-    with pytest.raises(Closed):
+    with pytest.raises(ClientClosed):
         throttle.pass_through()
-    with pytest.raises(Closed):
+    with pytest.raises(ClientClosed):
         throttle.sleep(3600)
 
 
 def test_a_wait_that_was_interrupted_ends_the_thread() -> None:
-    throttle = Throttle(wait=lambda seconds: True)
+    throttle = RateLimiter(wait=lambda seconds: True)
 
-    with pytest.raises(Closed):
+    with pytest.raises(ClientClosed):
         throttle.sleep(1)

@@ -23,8 +23,9 @@ from holdings import (
 from loading import load, open_pipeline, query, run_vbc, still_gateway
 
 from vbc_source.emulator import Gateway
-from vbc_source.faults import Forbidden
-from vbc_source.sync import explaining, run_sync
+from vbc_source.errors import Forbidden
+from vbc_source.load.failures import explaining
+from vbc_source.load.sync import run_pipeline
 
 Serve = Callable[[Gateway], str]
 
@@ -232,7 +233,7 @@ def test_a_user_who_has_vanished_is_noted_and_stops_nobody(serve: Serve) -> None
     load(pipeline, url, "user_recordings")
     before = loaded(pipeline)
     gateway.users.vanish(5)
-    outcome = run_sync(pipeline, only(url, "user_recordings"))
+    outcome = run_pipeline(pipeline, only(url, "user_recordings"))
     assert outcome.not_found == (f"{gone['first_name']} {gone['last_name']} (user 5 of account {MAIN})",)
     assert loaded(pipeline) == before
     assert query(pipeline, "SELECT user_id, access, detail FROM user_access") == [

@@ -18,8 +18,8 @@ import dlt
 import duckdb
 import pytest
 
-from vbc_source.lake import read_table
-from vbc_source.sync import open_pipeline
+from vbc_source.extract.file_tables import read_table
+from vbc_source.load.sync import open_pipeline
 
 POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/test"
 CURRENT_ROWS = Path(__file__).parents[1] / "docs" / "current_rows.sql"

@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vbc_source.auth import VbcCredentials
-    from vbc_source.faults import VbcError
+    from vbc_source.api.auth import VbcCredentials
+    from vbc_source.errors import VbcError
     from vbc_source.source import vbc_source
 
 __all__ = ["VbcCredentials", "VbcError", "vbc_source"]
 
-_HOME = {"VbcCredentials": "auth", "VbcError": "faults", "vbc_source": "source"}
+_HOME = {"VbcCredentials": "api.auth", "VbcError": "errors", "vbc_source": "source"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from vbc_source.faults import SettingsError
-from vbc_source.privacy import Privacy
+from vbc_source.errors import SettingsError
+from vbc_source.pii import PiiPolicy
 from vbc_source.windows import Window, floor_second, read_instant
 
 DIRECTIONS = ("INBOUND", "OUTBOUND", "INTRA_PBX")
@@ -45,7 +45,7 @@ class Filters:
         return Window(start, end) if start <= end else None
 
 
-def check_filters(filters: Any, privacy: Privacy = Privacy()) -> Filters:  # noqa: B008 - a frozen value
+def check_filters(filters: Any, privacy: PiiPolicy = PiiPolicy()) -> Filters:  # noqa: B008 - a frozen value
     """Turn the `filters` setting into what is sent.
 
     Args:
@@ -78,7 +78,7 @@ def check_filters(filters: Any, privacy: Privacy = Privacy()) -> Filters:  # noq
     return Filters(read, start, end, _label(filters, privacy))
 
 
-def _label(filters: Mapping[str, Any], privacy: Privacy) -> str:
+def _label(filters: Mapping[str, Any], privacy: PiiPolicy) -> str:
     told = json.dumps({name: str(value) for name, value in filters.items()}, sort_keys=True).encode()
     if privacy.key:
         told = hmac.digest(privacy.key, told, "sha256")

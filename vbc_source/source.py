@@ -11,19 +11,19 @@ import dlt
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource, DltSource
 
-from vbc_source.auth import VbcCredentials
-from vbc_source.client import Client
-from vbc_source.directory import Directory
-from vbc_source.duckdb_names import qualify_same_names
-from vbc_source.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, SELF, USERS, Endpoint
-from vbc_source.faults import Forbidden, SettingsError
-from vbc_source.histories import Run
-from vbc_source.listing import Listing
-from vbc_source.privacy import Privacy
-from vbc_source.reader import History, Place, Reader
-from vbc_source.rounds import Round
-from vbc_source.settings import ALL, BASE_URL, RECORDING_API, Instant, Settings, check_settings
-from vbc_source.tables import make_empty, split_children
+from vbc_source.api.auth import VbcCredentials
+from vbc_source.api.client import Client
+from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, SELF, USERS, Endpoint
+from vbc_source.config import ALL, BASE_URL, RECORDING_API, Instant, Settings, check_settings
+from vbc_source.errors import Forbidden, SettingsError
+from vbc_source.extract.accounts import AccountDirectory
+from vbc_source.extract.checkpoint import Checkpoint
+from vbc_source.extract.extractor import Extractor
+from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
+from vbc_source.extract.snapshots import Snapshot
+from vbc_source.extract.tables import make_empty_tables, split_children
+from vbc_source.load.duckdb_names import qualify_same_names
+from vbc_source.pii import PiiPolicy
 
 log = logging.getLogger(__name__)
 qualify_same_names()
@@ -112,11 +112,11 @@ def empty_tables(names: Sequence[str]) -> list[DltResource]:
     Args:
         names: of the resources.
     """
-    privacy = Privacy()
+    privacy = PiiPolicy()
 
     def make(endpoint: Endpoint) -> DltResource:
         def read() -> Iterator[Any]:
-            yield from make_empty(endpoint, dlt.current.source_schema())
+            yield from make_empty_tables(endpoint, dlt.current.source_schema())
 
         return make_resource(endpoint, read, privacy)
 
@@ -134,8 +134,8 @@ class Resources:
 
     def __init__(self, settings: Settings, client: Client, identity: str) -> None:
         self._settings = settings
-        self._reader = Reader(settings, client)
-        self._directory = Directory(self._reader, identity)
+        self._reader = ListReader(settings, client)
+        self._directory = AccountDirectory(self._reader, identity)
 
     def make(self) -> list[DltResource]:
         """Make all of them, in the order in which dlt turns to them."""
@@ -147,11 +147,11 @@ class Resources:
             self._make_histories(JOBS, self._list_job_owners),
         ]
 
-    def _make_histories(self, endpoint: Endpoint, find: Callable[[], list[History]]) -> DltResource:
-        progress = Round()
+    def _make_histories(self, endpoint: Endpoint, find: Callable[[], list[ReadTask]]) -> DltResource:
+        progress = Checkpoint()
 
         def read() -> Iterator[Any]:
-            yield from Run(endpoint, self._reader, progress, self._directory.learn).read(find())
+            yield from Extractor(endpoint, self._reader, progress, self._directory.learn).read(find())
 
         return make_resource(endpoint, read, self._settings.privacy)
 
@@ -174,7 +174,7 @@ class Resources:
             log.warning("left out, since on_forbidden = skip: %s", fault)
         else:
             state = {} if self._stateless else dlt.current.resource_state()
-            yield from Listing(endpoint, account, self._settings.privacy, state).write(proof, now)
+            yield from Snapshot(endpoint, account, self._settings.privacy, state).write(proof, now)
 
     @property
     def _stateless(self) -> bool:
@@ -192,19 +192,19 @@ class Resources:
         accounts: dict[str, Any] = state.setdefault("accounts", {})
         return accounts
 
-    def _list_accounts(self) -> list[History]:
-        return [History(Place(account)) for account in self._settings.accounts]
+    def _list_accounts(self) -> list[ReadTask]:
+        return [ReadTask(ListOwner(account)) for account in self._settings.accounts]
 
-    def _list_users(self) -> list[History]:
+    def _list_users(self) -> list[ReadTask]:
         if not self._settings.has_user_recordings:
             log.info("this API has no on-demand recordings: %s", self._settings.recording_api)
             return []
         return [history for account in self._find_accounts() for history in self._list_users_of(account)]
 
-    def _list_users_of(self, account: str) -> list[History]:
+    def _list_users_of(self, account: str) -> list[ReadTask]:
         listed = self._settings.users
         if listed is not None:
-            return [History(Place(account, user)) for user in listed]
+            return [ReadTask(ListOwner(account, user)) for user in listed]
         try:
             users = self._directory.users(account, _name_run(), datetime.now(timezone.utc))
         except Forbidden as fault:
@@ -213,7 +213,7 @@ class Resources:
             log.warning("left out, since on_forbidden = skip: %s", fault)
             return []
         titles = users if self._settings.privacy.keeps else dict.fromkeys(users, "")
-        return [History(Place(account, user), title) for user, title in titles.items()]
+        return [ReadTask(ListOwner(account, user), title) for user, title in titles.items()]
 
     def _is_own(self, account: str) -> bool:
         """Whether the API user belongs to an account; of a single one that is taken for granted."""
@@ -224,19 +224,21 @@ class Resources:
         except SettingsError:
             return False
 
-    def _list_job_owners(self) -> list[History]:
+    def _list_job_owners(self) -> list[ReadTask]:
         """Users, and `self`: a company's export is listed under the user who started it."""
         owners = []
         for account in self._find_accounts():
             users = self._list_users_of(account)
             known = "" if self._stateless else _find_own_user(account)
             asked = {history.place.user for history in users} & {known, SELF}
-            owners += users if asked or not self._is_own(account) else [*users, History(Place(account, SELF))]
+            owners += (
+                users if asked or not self._is_own(account) else [*users, ReadTask(ListOwner(account, SELF))]
+            )
         return owners
 
 
 def make_resource(
-    endpoint: Endpoint, read: Callable[[], Iterator[Any]], privacy: Privacy, *, selected: bool = True
+    endpoint: Endpoint, read: Callable[[], Iterator[Any]], privacy: PiiPolicy, *, selected: bool = True
 ) -> DltResource:
     """Make a resource of an endpoint: whatever `read` yields, with the keys and child tables that it has."""
     resource: DltResource = dlt.resource(

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from arguments import read_arguments, report
 
-import vbc_source.sync as connector
+import vbc_source.load.sync as connector
 
 
 def main() -> None:

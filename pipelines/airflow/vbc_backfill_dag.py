@@ -32,7 +32,7 @@ def vbc_backfill() -> None:
     @task
     def init(params: dict[str, Any] | None = None) -> list[str]:
         target = connect()
-        from vbc_source.backfill import prepare
+        from vbc_source.backfills.backfill import prepare
         from vbc_source.windows import read_instant
 
         return prepare(target, read_instant((params or {})["end_date"]))
@@ -40,7 +40,7 @@ def vbc_backfill() -> None:
     @task
     def plan(resources: list[str], params: dict[str, Any] | None = None) -> list[Any]:
         target, given = connect(), params or {}
-        from vbc_source.backfill import plan as plan_windows
+        from vbc_source.backfills.backfill import plan as plan_windows
         from vbc_source.windows import read_instant
 
         start, end = read_instant(given["start_date"]), read_instant(given["end_date"])
@@ -49,14 +49,14 @@ def vbc_backfill() -> None:
     @task(max_active_tis_per_dagrun=WORKERS)
     def load_window(window: Any) -> Any:
         target = connect()
-        from vbc_source.backfill import load_window as load
+        from vbc_source.backfills.backfill import load_window as load
 
         return load(target, window, WORKERS)
 
     @task(trigger_rule="none_failed")  # where nothing was left to load, there is nothing to wait for
     def finalize(done: Any) -> Any:
         target = connect()
-        from vbc_source.backfill import finish
+        from vbc_source.backfills.backfill import finish
 
         return finish(target, list(done or ()))
 

@@ -25,11 +25,11 @@ def vbc_incremental() -> None:
     @task
     def load() -> dict[str, int]:
         target = connect()
-        from vbc_source.sync import hold_pipeline, open_source, run_sync
+        from vbc_source.load.sync import hold_pipeline, open_source, run_pipeline
 
         with hold_pipeline(target.pipeline, target.destination, target.dataset) as pipeline:
             # what a killed run left on this worker's disk may be older than what another has loaded since
-            outcome = run_sync(pipeline.drop(), open_source(None, None, RESOURCES))
+            outcome = run_pipeline(pipeline.drop(), open_source(None, None, RESOURCES))
         return {name: getattr(outcome, name) for name in ("recordings", "windows", "users", "requests")}
 
     load()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vbc_source.backfill import Target
+    from vbc_source.backfills.backfill import Target
 
 PIPELINE = os.environ.get("VBC_PIPELINE", "vbc")
 DESTINATION = os.environ.get("VBC_DESTINATION", "postgres")
@@ -38,7 +38,7 @@ def connect() -> Target:
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION", "true")
     os.environ.update(read_connections())
-    from vbc_source.backfill import Target
+    from vbc_source.backfills.backfill import Target
 
     return Target(PIPELINE, DESTINATION, DATASET)
 

@@ -17,11 +17,11 @@ from loading import LOGIN, credentials, still_gateway
 from moto.server import ThreadedMotoServer
 
 from vbc_source import vbc_source
-from vbc_source.audio import archive_audio
-from vbc_source.audio_run import AudioOutcome
+from vbc_source.audio.archive_audio import archive_audio
+from vbc_source.audio.run import AudioResult
 from vbc_source.emulator import Gateway
 from vbc_source.emulator.audio import CHUNK, make_audio
-from vbc_source.sync import open_pipeline
+from vbc_source.load.sync import open_pipeline
 
 AUDIO = "/audio/recording"
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
@@ -108,7 +108,7 @@ class Site:
         pipeline.run(source.with_resources("company_recordings"))
         return pipeline
 
-    def archive(self, **options: Any) -> AudioOutcome:
+    def archive(self, **options: Any) -> AudioResult:
         return archive_audio(bucket_url=self.bucket, **options)
 
     def fetches(self) -> list[str]:

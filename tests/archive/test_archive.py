@@ -14,10 +14,10 @@ import pytest
 from archiving import S3Bucket
 from test_recording import make
 
-from vbc_source.archive import Archive
-from vbc_source.bucket import INCOMING, Bucket, BucketFailed
-from vbc_source.faults import NotStored, SettingsError
-from vbc_source.journal import Journal
+from vbc_source.audio.archive import Archive
+from vbc_source.audio.bucket import INCOMING, Bucket, BucketFailed
+from vbc_source.audio.journal import Journal
+from vbc_source.errors import InvalidContent, SettingsError
 
 MP3 = b"\xff\xfb\x14\xc4" + bytes(92)
 
@@ -83,7 +83,7 @@ def test_what_does_not_agree_is_not_stored(
     said: int | None,
     listed: int | None,
 ) -> None:
-    with pytest.raises(NotStored):
+    with pytest.raises(InvalidContent):
         archive.store(make(size_bytes=listed), Bytes(*pieces, size=said))
     assert (files(own_folder), journal.rows, journal.intents) == ([], [], [])
     assert not list((own_folder / "spool").iterdir())

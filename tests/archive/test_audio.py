@@ -18,11 +18,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from vbc_source import VbcError
-from vbc_source.audio import archive_audio
-from vbc_source.backlog import Selection
+from vbc_source.audio.archive_audio import archive_audio
 from vbc_source.emulator import Emulator, Gateway
-from vbc_source.faults import SettingsError
-from vbc_source.retention import retain
+from vbc_source.errors import SettingsError
+from vbc_source.retention.retention import retain
+from vbc_source.warehouse.recordings import RecordingSelection
 from vbc_source.windows import read_instant
 
 LEDGER = "SELECT status, count(*) FROM recording_audio GROUP BY ALL ORDER BY ALL"
@@ -59,12 +59,12 @@ def test_oldest_come_first_and_bounds_limit_and_type_choose(prepare: Prepare) ->
     site = prepare(make_gateway(12), SOURCES__VBC__MAX_CONCURRENCY="1")
     site.load()
     days = {"since": read_instant("2025-03-03"), "until": read_instant("2025-03-05T23:00:00Z")}
-    assert site.archive(selection=Selection(**days), limit=2).stored == 2
+    assert site.archive(selection=RecordingSelection(**days), limit=2).stored == 2
     oldest = sorted(site.gateway.company.all(), key=lambda recording: recording["start"])
     assert site.fetches() == [str(recording["id"]) for recording in oldest[2:4]]
-    assert site.archive(selection=Selection(**days)).stored == 1
+    assert site.archive(selection=RecordingSelection(**days)).stored == 1
     with pytest.raises(VbcError, match="no table user_recordings"):
-        site.archive(selection=Selection(("user",)))
+        site.archive(selection=RecordingSelection(("user",)))
 
 
 class Spoiled(Gateway):

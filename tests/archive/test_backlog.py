@@ -14,13 +14,14 @@ import dlt
 import pytest
 from loading import query
 
-from vbc_source.backlog import Backlog, Selection
-from vbc_source.journal import Journal
-from vbc_source.ledger import LedgerRow, describe
-from vbc_source.ledger_tables import Ledger
-from vbc_source.loaded import Loaded
-from vbc_source.recording import Recording
-from vbc_source.sync import open_pipeline
+from vbc_source.audio.backlog import Backlog
+from vbc_source.audio.journal import Journal
+from vbc_source.audio.ledger import LedgerRow, describe
+from vbc_source.audio.ledger_writer import AudioLedger
+from vbc_source.load.sync import open_pipeline
+from vbc_source.recordings import Recording
+from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.warehouse.recordings import RecordingSelection
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
 POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/test"
@@ -75,7 +76,7 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-def write(ledger: Ledger, recording: Recording, status: str, **known: Any) -> LedgerRow:
+def write(ledger: AudioLedger, recording: Recording, status: str, **known: Any) -> LedgerRow:
     done = describe(recording, status, known.pop("now", NOW - timedelta(hours=1)), **known)  # type: ignore[arg-type]
     ledger.journal.settle(done)
     return done
@@ -88,10 +89,10 @@ def test_what_is_left_is_told_page_by_page_oldest_first(place: tuple[str, str]) 
     users = [row(1, user_id="a"), row(1, user_id="b"), row(2, user_id="a")]
     load(name, dataset, {"company_recordings": company, "user_recordings": users})
     pipeline = open_pipeline("vbc_audio", name, dataset)
-    loaded = Loaded(pipeline, "vbc")
+    loaded = LoadedTables(pipeline, "vbc")
 
     def left(began: datetime = NOW, page: int = 5, **selection: Any) -> list[Recording]:
-        return list(Backlog(loaded, Selection(**selection), 3, began, page).read())
+        return list(Backlog(loaded, RecordingSelection(**selection), 3, began, page).read())
 
     everything = left()
     assert [(one.recording_type, one.account_id, one.user_id, one.recording_id) for one in everything] == [
@@ -109,7 +110,7 @@ def test_what_is_left_is_told_page_by_page_oldest_first(place: tuple[str, str]) 
     assert [one.shared_id for one in everything].count(True) == 2
     assert everything[1].start == NOW - timedelta(days=7)
     assert (everything[1].size_bytes, everything[1].download_url) == (100, "https://x/7")
-    assert Backlog(loaded, Selection(), 3, NOW).measure() == (13, 1300)
+    assert Backlog(loaded, RecordingSelection(), 3, NOW).measure() == (13, 1300)
     assert left(types=("user",), since=NOW - timedelta(days=2)) == [
         one for one in everything if one.recording_type == "user"
     ]
@@ -118,7 +119,7 @@ def test_what_is_left_is_told_page_by_page_oldest_first(place: tuple[str, str]) 
     ] == [7, 8]
 
     journal = Journal(dlt_folder() / "journal")
-    ledger = Ledger(pipeline, journal, loaded.take_turn)
+    ledger = AudioLedger(pipeline, journal, loaded.take_turn)
     by_id = {one.recording_id: one for one in everything if (one.account_id, one.user_id) == ("1", "")}
     write(ledger, by_id[7], "stored", uri="s3://x/7")
     write(ledger, by_id[8], "missing")
@@ -141,10 +142,10 @@ def test_a_row_of_the_ledger_is_replaced_not_repeated(place: tuple[str, str]) ->
         pytest.skip("parquet files are only appended to; the backlog reads over it")
     load(name, dataset, {"company_recordings": [row(1)]})
     pipeline = open_pipeline("vbc_audio", name, dataset)
-    loaded = Loaded(pipeline, "vbc")
+    loaded = LoadedTables(pipeline, "vbc")
     journal = Journal(dlt_folder() / "journal")
-    ledger = Ledger(pipeline, journal, loaded.take_turn)
-    (recording,) = Backlog(loaded, Selection(), 3, NOW).read()
+    ledger = AudioLedger(pipeline, journal, loaded.take_turn)
+    (recording,) = Backlog(loaded, RecordingSelection(), 3, NOW).read()
     for attempts in (0, 1):
         write(ledger, replace(recording, attempts=attempts), "failed", error="broken")
         ledger.load()

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import pytest
 from gateway_fixtures import Clock, Seen, make_credentials, serve_bytes, write_answer, write_login
 
-from vbc_source.client import Client
-from vbc_source.download import Download
-from vbc_source.faults import ForeignAddress, NotFound, NotStored, TokenRejected, Unavailable
-from vbc_source.throttle import Throttle
+from vbc_source.api.client import Client
+from vbc_source.api.downloads import Download
+from vbc_source.api.rate_limit import RateLimiter
+from vbc_source.errors import ForeignAddress, InvalidContent, NotFound, TokenRejected, Unavailable
 
 BODY = bytes(range(256)) * 4000  # a million bytes that never repeat at the wrong place
 KIND = "Content-Type: audio/mpeg"
@@ -60,7 +60,7 @@ class Server:
 def fetch(server: Callable[[Seen], bytes], expected: int | None = len(BODY)) -> tuple[bytes, Download, Clock]:
     clock = Clock()
     with serve_bytes(server) as raw:
-        throttle = Throttle(clock=clock, wait=clock.wait)
+        throttle = RateLimiter(clock=clock, wait=clock.wait)
         with closing(
             Client(raw.url, make_credentials(), throttle=throttle, clock=clock, retry_seconds=1)
         ) as client:
@@ -86,7 +86,7 @@ def test_without_ranges_it_begins_again_and_what_has_come_must_come_again() -> N
 
 def test_a_file_that_became_another_one_is_refused() -> None:
     server = Server([600_000, None], ranges=False, body=lambda number: BODY if not number else BODY[::-1])
-    with pytest.raises(NotStored, match="became another one"):
+    with pytest.raises(InvalidContent, match="became another one"):
         fetch(server)
 
 

@@ -16,13 +16,13 @@ from archiving import Prepare, S3Bucket, Site, key_of, make_gateway, sound_of
 from click.testing import CliRunner
 from loading import load, query, run_vbc
 
-from vbc_source.cli import main
-from vbc_source.connection import connect
+from vbc_source.api.connection import connect
+from vbc_source.api.export_jobs import ExportApi
+from vbc_source.audio.exports.download import download_exports
+from vbc_source.audio.exports.run import ExportResult
+from vbc_source.cli.main import main
 from vbc_source.emulator import Gateway
-from vbc_source.export_audio import download_exports
-from vbc_source.export_run import ExportOutcome
-from vbc_source.exports import ExportApi
-from vbc_source.sync import open_pipeline
+from vbc_source.load.sync import open_pipeline
 
 RETRIEVE = "bulkDownload"
 Members = list[tuple[str, bytes]]
@@ -38,12 +38,12 @@ def start(site: Site, *, user: str | None = None, **filters: str) -> str:
     return id_
 
 
-def fetch(site: Site, *jobs: str, **options: Any) -> ExportOutcome:
+def fetch(site: Site, *jobs: str, **options: Any) -> ExportResult:
     site.gateway.clear()
     return download_exports(jobs, bucket_url=site.bucket, **options)
 
 
-def counts(outcome: ExportOutcome) -> dict[str, Any]:
+def counts(outcome: ExportResult) -> dict[str, Any]:
     """What is not nothing."""
     left_out = ("jobs", "bytes", "requests", "seconds")
     return {name: value for name, value in asdict(outcome).items() if value and name not in left_out}
@@ -325,8 +325,8 @@ def test_a_zip_that_is_too_large_is_not_begun(prepare: Prepare, monkeypatch: pyt
 
 def test_a_full_disk_is_one_clear_line(prepare: Prepare) -> None:
     """`/dev/full` takes no byte, as a disk that is full."""
-    from vbc_source.exports import ExportFailed
-    from vbc_source.zip_download import fetch_zip
+    from vbc_source.api.export_jobs import ExportFailed
+    from vbc_source.audio.exports.zip_download import fetch_zip
 
     site = prepare(make_gateway(2))
     start(site)

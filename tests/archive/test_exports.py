@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from gateway_fixtures import Seen, make_credentials, serve_bytes, write_answer, write_login
 from loading import run_vbc
 
-from vbc_source.cli import main
-from vbc_source.client import Client
+from vbc_source.api.client import Client
+from vbc_source.api.export_job import read_job
+from vbc_source.api.export_jobs import ExportApi, ExportFailed
+from vbc_source.cli.main import main
 from vbc_source.emulator import Gateway
-from vbc_source.export_job import read_job
-from vbc_source.exports import ExportApi, ExportFailed
-from vbc_source.faults import BadRequest, Uncertain
+from vbc_source.errors import BadRequest, OutcomeUnknown
 
 Serve = Callable[[Gateway], str]
 ROOT = "/t/vbc.prod/call_recording/api"
@@ -132,7 +132,7 @@ def test_a_start_that_may_have_happened_is_not_repeated() -> None:
         return write_login() if seen.path == "/token" else b""
 
     with serve_bytes(hang_up) as raw, closing(Client(raw.url, make_credentials())) as client:
-        with pytest.raises(Uncertain, match="see vbc export list before starting another"):
+        with pytest.raises(OutcomeUnknown, match="see vbc export list before starting another"):
             ExportApi(client, ROOT, "self").create({}, company=True)
         assert len([seen for seen in raw.seen if seen.path != "/token"]) == 1
 
@@ -152,7 +152,7 @@ def test_an_answer_without_a_job_is_no_success(body: bytes) -> None:
     with (
         serve_bytes(answer) as raw,
         closing(Client(raw.url, make_credentials())) as client,
-        pytest.raises(Uncertain),
+        pytest.raises(OutcomeUnknown),
     ):
         ExportApi(client, ROOT, "self").create({}, company=True)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from test_recording import make
 
-from vbc_source.journal import Journal
-from vbc_source.ledger import LedgerRow, describe
+from vbc_source.audio.journal import Journal
+from vbc_source.audio.ledger import LedgerRow, describe
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
 

@@ -8,28 +8,30 @@ from typing import Any
 import pytest
 from test_recording import make
 
-from vbc_source.matching import Candidate, Matching
-from vbc_source.privacy import Privacy
+from vbc_source.audio.exports.matching import LoadedRecording, MemberMatcher
+from vbc_source.pii import PiiPolicy
 
 START = datetime(2025, 3, 1, 10, tzinfo=timezone.utc)
 END = START + timedelta(minutes=2)
 NAME = f"730048.15551234567.95a7584b.{int(END.timestamp() * 1000)}.mp3"
-HASHING = Privacy("hash", b"a-long-random-text")
+HASHING = PiiPolicy("hash", b"a-long-random-text")
 
 
-def one(number: int = 1, name: str | None = NAME, size: int | None = 100, **changes: Any) -> Candidate:
+def one(number: int = 1, name: str | None = NAME, size: int | None = 100, **changes: Any) -> LoadedRecording:
     end = changes.pop("end", END)
-    return Candidate(make(recording_id=number, size_bytes=size, **{"start": START, **changes}), name, end)
+    return LoadedRecording(
+        make(recording_id=number, size_bytes=size, **{"start": START, **changes}), name, end
+    )
 
 
 def find(
-    *candidates: Candidate,
+    *candidates: LoadedRecording,
     name: str = NAME,
     size: int = 100,
     modified: datetime | None = None,
-    privacy: Privacy = Privacy(),  # noqa: B008
+    privacy: PiiPolicy = PiiPolicy(),  # noqa: B008
 ) -> int | None:
-    found = Matching(candidates, privacy).find(name, size, modified)
+    found = MemberMatcher(candidates, privacy).find(name, size, modified)
     return found.recording.recording_id if found else None
 
 
@@ -59,12 +61,12 @@ def test_hashed_names_match_as_well_and_plain_ones_from_before_do() -> None:
     hidden = HASHING.hide(NAME)
     assert find(one(1, hidden), one(2, HASHING.hide("other.mp3")), privacy=HASHING) == 1
     assert find(one(1), privacy=HASHING) == 1
-    assert find(one(1, hidden), privacy=Privacy("hash", b"another")) is None
+    assert find(one(1, hidden), privacy=PiiPolicy("hash", b"another")) is None
     assert find(one(1, hidden)) is None
 
 
-@pytest.mark.parametrize("privacy", [Privacy("drop"), Privacy(), HASHING])
-def test_without_a_name_size_and_time_or_id_must_tell(privacy: Privacy) -> None:
+@pytest.mark.parametrize("privacy", [PiiPolicy("drop"), PiiPolicy(), HASHING])
+def test_without_a_name_size_and_time_or_id_must_tell(privacy: PiiPolicy) -> None:
     assert find(one(1, None), one(2, None, 101), privacy=privacy) == 1
     assert find(one(1, None), one(2, None), privacy=privacy) is None
     later = START + timedelta(days=1)

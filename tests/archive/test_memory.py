@@ -17,7 +17,7 @@ SIZE, FILES = 200_000_000, 8
 # ru_maxrss would count the process that starts this one; VmHWM does not
 MEASURED = """
 import json, re, sys
-from vbc_source.audio import archive_audio
+from vbc_source.audio.archive_audio import archive_audio
 outcome = archive_audio(bucket_url=sys.argv[1])
 peak = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())
 print(json.dumps([outcome.stored, outcome.bytes, int(peak[1]) // 1024]))

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from vbc_source.recording import Recording, escape
+from vbc_source.recordings import Recording, escape
 
 NIGHT = datetime(2025, 3, 1, 1, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 

@@ -12,17 +12,17 @@ from archiving import Prepare, S3Bucket, Site, key_of, make_gateway
 from loading import query, run_vbc
 
 from vbc_source import VbcError
-from vbc_source.connection import connect
+from vbc_source.api.connection import connect
+from vbc_source.api.recordings import RecordingApi
 from vbc_source.emulator import Gateway
-from vbc_source.faults import NotFound
-from vbc_source.hold import HoldList, read_hold
-from vbc_source.recording_api import RecordingApi
-from vbc_source.retention import RetentionOutcome, retain
+from vbc_source.errors import NotFound
+from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
+from vbc_source.retention.retention import RetentionResult, retain
 
 DELETIONS = "SELECT recording_id, status FROM recording_deletions ORDER BY recording_id, noted_at"
 
 
-def keep(site: Site, days: int = 1, **options: object) -> RetentionOutcome:
+def keep(site: Site, days: int = 1, **options: object) -> RetentionResult:
     return retain(older_than=timedelta(days=days), bucket_url=site.bucket, **options)  # type: ignore[arg-type]
 
 
@@ -42,7 +42,7 @@ def test_only_what_is_proven_and_not_held_is_deleted_and_it_is_written_down(
     s3.client.put_object(Bucket=s3.name, Key=keys[1001], Body=bytes(tampered))
     s3.client.put_object(Bucket=s3.name, Key=keys[1002], Body=b"cut")
     s3.client.delete_object(Bucket=s3.name, Key=keys[1003])
-    hold = read_hold("1004 # by id\ncall-1005\n")
+    hold = read_legal_hold("1004 # by id\ncall-1005\n")
 
     dry = keep(site, hold=hold)
     assert (dry.proven, dry.unproven, dry.held, dry.deleted, dry.ok) == (3, 3, 2, 0, False)
@@ -152,10 +152,10 @@ def test_a_users_own_recording_is_shown_and_deleted_at_the_user(prepare: Prepare
 
 
 def test_a_hold_list_is_ids_of_recordings_and_calls() -> None:
-    hold = read_hold("\ufeff# why\n 12, CALL-A\n\n34;call-b # and why\r\n")
+    hold = read_legal_hold("\ufeff# why\n 12, CALL-A\n\n34;call-b # and why\r\n")
     assert hold.names == {"12", "call-a", "34", "call-b"}
     assert hold.holds(12, "x")
     assert hold.holds(1, "Call-A ")
     assert not hold.holds(1, "x")
     assert hold.holds(1, None)  # whose call it is cannot be told
-    assert not HoldList().holds(1, None)
+    assert not LegalHold().holds(1, None)

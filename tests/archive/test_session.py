@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from vbc_source.faults import ForeignAddress
-from vbc_source.session import find_own, follow
+from vbc_source.api.transport import find_own, follow
+from vbc_source.errors import ForeignAddress
 
 BASE = "https://api.vonage.com"
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from vbc_source.faults import NotStored
-from vbc_source.sound import recognize
+from vbc_source.audio.formats import detect_format
+from vbc_source.errors import InvalidContent
 
 FRAME = b"\xff\xfb\x14\xc4" + bytes(60)
 TAG = b"ID3\x03\x00\x00\x00\x00\x00\x10" + bytes(60)
@@ -15,12 +15,12 @@ WAVE = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(60)
     "told", ["audio/mpeg", "AUDIO/MP3; charset=binary", "application/octet-stream", "", None]
 )
 def test_an_mp3_is_told_by_its_first_bytes(head: bytes, told: str | None) -> None:
-    assert recognize(head, told).extension == "mp3"
+    assert detect_format(head, told).extension == "mp3"
 
 
 @pytest.mark.parametrize("told", ["audio/wav", "audio/x-wav", "audio/vnd.wave", None])
 def test_a_wav_as_well(told: str | None) -> None:
-    assert recognize(WAVE, told).extension == "wav"
+    assert detect_format(WAVE, told).extension == "wav"
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_a_wav_as_well(told: str | None) -> None:
     ],
 )
 def test_everything_else_is_refused_and_not_quoted(head: bytes) -> None:
-    with pytest.raises(NotStored) as error:
-        recognize(head, "audio/mpeg")
+    with pytest.raises(InvalidContent) as error:
+        detect_format(head, "audio/mpeg")
     assert str(error.value) == "what came is neither MP3 nor WAV, but audio/mpeg"
 
 
@@ -52,12 +52,12 @@ def test_everything_else_is_refused_and_not_quoted(head: bytes) -> None:
     [(FRAME, "audio/wav"), (WAVE, "audio/mpeg"), (FRAME, "text/html"), (TAG, "application/json")],
 )
 def test_first_bytes_and_content_type_must_agree(head: bytes, told: str) -> None:
-    with pytest.raises(NotStored, match="but calls itself"):
-        recognize(head, told)
+    with pytest.raises(InvalidContent, match="but calls itself"):
+        detect_format(head, told)
 
 
 def test_a_hostile_content_type_is_not_repeated() -> None:
-    with pytest.raises(NotStored) as error:
-        recognize(FRAME, "text/\x1b[31m+1 732 555 0100" + "x" * 1000)
+    with pytest.raises(InvalidContent) as error:
+        detect_format(FRAME, "text/\x1b[31m+1 732 555 0100" + "x" * 1000)
     assert "\x1b" not in str(error.value)
     assert len(str(error.value)) < 120

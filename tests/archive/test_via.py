@@ -12,11 +12,11 @@ from click.testing import CliRunner
 from loading import run_vbc
 from test_recording import make
 
-from vbc_source.audio import summarize
-from vbc_source.cli import main
+from vbc_source.audio.archive_audio import summarize
+from vbc_source.audio.exports.planner import EXPORT_REQUESTS, ExportSpan, plan_spans, saves
+from vbc_source.cli.main import main
 from vbc_source.emulator import Gateway
-from vbc_source.recording import EPOCH, Recording
-from vbc_source.via import EXPORT_REQUESTS, Span, plan_spans, saves
+from vbc_source.recordings import EPOCH, Recording
 
 MARCH = datetime(2025, 3, 1, 9, tzinfo=timezone.utc)
 
@@ -57,7 +57,7 @@ def test_a_span_holds_fractions_of_its_last_second() -> None:
     ],
 )
 def test_an_export_is_chosen_by_its_requests(wanted: int, there: int, size: int, expected: bool) -> None:
-    assert saves(Span("1", "company", "", MARCH, MARCH, wanted, 100), there, size) is expected
+    assert saves(ExportSpan("1", "company", "", MARCH, MARCH, wanted, 100), there, size) is expected
 
 
 def expected_files(gateway: Gateway) -> dict[str, bytes]:

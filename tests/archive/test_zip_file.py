@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vbc_source.faults import NotStored
-from vbc_source.zip_file import Limits, Zip, ZipRefused
+from vbc_source.audio.exports.zip_file import Limits, Zip, ZipRefused
+from vbc_source.errors import InvalidContent
 
 MADE = (2025, 6, 1, 10, 0, 0)
 SOUND = b"\xff\xfb\x14\xc4" + bytes(range(92))
@@ -79,7 +79,7 @@ def test_a_name_that_leads_elsewhere_is_refused(name: str, why: str) -> None:
     assert why in (evil.refused or "")
     assert "evil" not in (evil.refused or "")
     assert b"".join(source.open(good)) == SOUND
-    with pytest.raises(NotStored, match=why):
+    with pytest.raises(InvalidContent, match=why):
         b"".join(source.open(evil))
 
 
@@ -166,7 +166,7 @@ def test_a_member_that_is_not_what_it_claims_is_damaged(kind: int) -> None:
     ):
         if bad == packed:
             continue
-        with pytest.raises(NotStored, match="damaged") as caught:
+        with pytest.raises(InvalidContent, match="damaged") as caught:
             read(Zip(io.BytesIO(bad)))
         assert "1555" not in str(caught.value)
     longer = Zip(io.BytesIO(lie(packed, size + 1)))
@@ -174,7 +174,7 @@ def test_a_member_that_is_not_what_it_claims_is_damaged(kind: int) -> None:
     try:
         for piece in longer.open(longer.members[0]):
             came += piece
-    except NotStored:
+    except InvalidContent:
         return
     assert len(came) != longer.members[0].size  # which the archive compares
 
@@ -235,5 +235,5 @@ def test_whatever_bytes_are_changed_the_reader_answers_in_its_own_words(
     for member in source.members:
         try:
             b"".join(source.open(member))
-        except NotStored:
+        except InvalidContent:
             continue

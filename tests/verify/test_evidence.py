@@ -13,13 +13,13 @@ from loading import still_gateway
 from verifying import Prepare, oldest
 
 from vbc_source import VbcError
-from vbc_source.client import Client
-from vbc_source.confirmation import Confirmation
+from vbc_source.api.client import Client
+from vbc_source.api.recordings import RecordingApi
 from vbc_source.emulator import Gateway
 from vbc_source.emulator.catalogue import ANSWERS, BREAKS
-from vbc_source.faults import NotSubscribed
-from vbc_source.recording_api import RecordingApi
-from vbc_source.verify import VerifyOutcome
+from vbc_source.errors import NotSubscribed
+from vbc_source.verification.evidence import DeletionEvidence
+from vbc_source.verification.verify import VerifyResult
 
 THERE, GONE = 11, 12
 # of those that wait, each is asked again until it is answered, and then the answer counts; of cut-json, a 404
@@ -48,7 +48,7 @@ def confirm(stage: Stage) -> Iterator[Callable[..., list[int]]]:
         for fault in faults:
             gateway.fault(fault)
         with ThreadPoolExecutor(2) as pool:
-            return [id_ for id_, _ in Confirmation(api, pool, lambda: api.show(present)).confirm(ids)]
+            return [id_ for id_, _ in DeletionEvidence(api, pool, lambda: api.show(present)).confirm(ids)]
 
     with closing(client):
         yield run
@@ -98,8 +98,8 @@ def test_no_such_path_is_no_word_on_a_recording(confirm: Callable[..., list[int]
     with closing(client), ThreadPoolExecutor(2) as pool:
         wrong = RecordingApi(client, "/t/vbc.prod/no_such_api", "self", "company")
         here = RecordingApi(client, API, "self", "company")
-        assert list(Confirmation(wrong, pool, lambda: wrong.show(THERE)).confirm([THERE])) == []
-        assert [id_ for id_, _ in Confirmation(here, pool, lambda: here.show(THERE)).confirm([GONE])] == [
+        assert list(DeletionEvidence(wrong, pool, lambda: wrong.show(THERE)).confirm([THERE])) == []
+        assert [id_ for id_, _ in DeletionEvidence(here, pool, lambda: here.show(THERE)).confirm([GONE])] == [
             GONE
         ]
 
@@ -186,7 +186,7 @@ def test_a_recording_whose_start_moved_is_loaded_anew_not_marked(prepare: Prepar
     assert stand.tombstones() == []
 
 
-def attempt(run: Callable[..., VerifyOutcome]) -> VerifyOutcome | None:
+def attempt(run: Callable[..., VerifyResult]) -> VerifyResult | None:
     try:
         return run(repair=True)
     except VbcError:

@@ -14,9 +14,9 @@ from loading import expected_recordings, still_gateway
 from test_backlog import POSTGRES, has_postgres
 from verifying import Prepare, Stand, ago, oldest
 
-from vbc_source.audio import archive_audio
-from vbc_source.retention import retain
-from vbc_source.sync import open_pipeline
+from vbc_source.audio.archive_audio import archive_audio
+from vbc_source.load.sync import open_pipeline
+from vbc_source.retention.retention import retain
 
 
 @pytest.fixture

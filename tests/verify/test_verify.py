@@ -13,9 +13,9 @@ from loading import environment, expected_recordings, run_vbc, still_gateway
 from verifying import Prepare, Stand, ago, oldest, script, settled
 
 from vbc_source import VbcError
-from vbc_source.faults import Forbidden, NotFound, SettingsError
-from vbc_source.settings import Settings, check_settings
-from vbc_source.verify import make_plan
+from vbc_source.config import Settings, check_settings
+from vbc_source.errors import Forbidden, NotFound, SettingsError
+from vbc_source.verification.verify import make_plan
 
 HABITS = [
     ("page-base-0", "empty-404"),

@@ -13,8 +13,8 @@ from loading import LOGIN, query
 
 from vbc_source.emulator import Gateway
 from vbc_source.emulator.recordings import Recordings
-from vbc_source.sync import hold_pipeline, open_pipeline, open_source, run_sync
-from vbc_source.verify import VerifyOutcome, verify
+from vbc_source.load.sync import hold_pipeline, open_pipeline, open_source, run_pipeline
+from vbc_source.verification.verify import VerifyResult, verify
 
 TOMBSTONES = (
     "SELECT recording_type, user_id, recording_id FROM recording_tombstones WHERE returned_at IS NULL"
@@ -38,9 +38,11 @@ class Stand:
 
     def sync(self, *resources: str) -> None:
         with hold_pipeline("vbc", self.destination, self.dataset) as held:
-            run_sync(held, open_source(None, None, resources or ("company_recordings", "user_recordings")))
+            run_pipeline(
+                held, open_source(None, None, resources or ("company_recordings", "user_recordings"))
+            )
 
-    def verify(self, **options: Any) -> VerifyOutcome:
+    def verify(self, **options: Any) -> VerifyResult:
         return verify("vbc", self.destination, self.dataset, **options)
 
     @property

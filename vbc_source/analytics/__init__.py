@@ -1,0 +1,1 @@
+"""dbt models of what is loaded."""

@@ -1,0 +1,1 @@
+"""HTTP to one gateway: login, rate limit, retries, faults, and the endpoints of the APIs."""

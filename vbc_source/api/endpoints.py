@@ -1,0 +1,108 @@
+"""The list endpoints of the APIs, and the tables their rows go to. Pure data.
+
+Source: the vendor's reference and its OpenAPI files of the Call Recording and Provisioning APIs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from vbc_source.schema.specs import EXTENSION, JOB, RECORDING, USER, RowSpec
+
+PROVISIONING_API = "/t/vbc.prod/provisioning/api"
+SELF = "self"
+
+_PLACE = re.compile(r"/accounts/([^/?]+)(?:/users/([^/?]+))?/")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A list that every account, or every user of one, has.
+
+    Attributes:
+        name: the resource and the table.
+        shape: what its rows are.
+        path: below the API's own path, with places for the account and the user.
+        key: the columns that tell whose list it is.
+        what: names the list in errors and logs.
+        windowed: whether the list can be asked for a span of `start`.
+        provisioning: whether it belongs to the Provisioning API.
+    """
+
+    name: str
+    shape: RowSpec
+    path: str
+    key: tuple[str, ...]
+    what: str
+    windowed: bool = False
+    provisioning: bool = False
+
+    @property
+    def per_user(self) -> bool:
+        """Whether every user has a list."""
+        return "user_id" in self.key
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        """The columns that tell rows apart."""
+        return (*self.key, self.shape.id_column)
+
+    def locate(self, recording_api: str, account: str, user: str | None) -> str:
+        """Give the path of one list."""
+        api = PROVISIONING_API if self.provisioning else recording_api
+        return api + self.path.format(account=quote(account, safe=""), user=quote(user or "", safe=""))
+
+    def describe(self, account: str, user: str | None) -> str:
+        """Name one list, without personal data."""
+        return self.what.format(account=account, user=user)
+
+
+COMPANY = Endpoint(
+    "company_recordings",
+    RECORDING,
+    "/accounts/{account}/company_call_recordings",
+    ("account_id",),
+    "Call Recording API, company recordings of account {account}",
+    windowed=True,
+)
+ON_DEMAND = Endpoint(
+    "user_recordings",
+    RECORDING,
+    "/accounts/{account}/users/{user}/call_recordings",
+    ("account_id", "user_id"),
+    "Call Recording API, recordings of user {user} of account {account}",
+    windowed=True,
+)
+JOBS = Endpoint(
+    "export_jobs",
+    JOB,
+    "/accounts/{account}/users/{user}/call_recordings/jobs",
+    ("account_id", "user_id"),
+    "Call Recording API, export jobs of user {user} of account {account}",
+)
+USERS = Endpoint(
+    "users",
+    USER,
+    "/accounts/{account}/users",
+    ("account_id",),
+    "Provisioning API, users of account {account}",
+    provisioning=True,
+)
+EXTENSIONS = Endpoint(
+    "extensions",
+    EXTENSION,
+    "/accounts/{account}/extensions",
+    ("account_id",),
+    "Provisioning API, extensions of account {account}",
+    provisioning=True,
+)
+
+
+def read_place(links: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Read the real account and user out of an answer's links; None for what they do not say."""
+    found = [place for link in links for place in _PLACE.findall(link)]
+    accounts = [account for account, _ in found if account != SELF]
+    users = [user for _, user in found if user not in ("", SELF)]
+    return accounts[0] if accounts else None, users[0] if users else None

@@ -1,0 +1,1 @@
+"""Archive audio files in object storage, each verified before it is stored."""

@@ -1,0 +1,163 @@
+"""Archives the audio of recordings that are loaded and not archived yet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.configuration.inject import with_config
+
+from vbc_source.api.connection import SECTION, connect
+from vbc_source.audio.archive import Archive
+from vbc_source.audio.backlog import Backlog
+from vbc_source.audio.bucket import Bucket
+from vbc_source.audio.exports.batches import ExportBatches
+from vbc_source.audio.exports.planner import Via
+from vbc_source.audio.exports.run import ExportResult
+from vbc_source.audio.journal import Journal
+from vbc_source.audio.ledger_writer import AudioLedger
+from vbc_source.audio.run import AudioResult, AudioRun
+from vbc_source.errors import SettingsError
+from vbc_source.load.failures import explaining
+from vbc_source.load.progress import write_size
+from vbc_source.load.sync import hold_pipeline
+from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.warehouse.recordings import RecordingSelection
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSettings:
+    """Settings of the archive, from `[sources.vbc.audio]`.
+
+    Attributes:
+        bucket_url: where files go.
+        max_attempts: how often a file is asked for, in as many runs, before it is given up.
+        max_zip_bytes: how large the zip of an export may be.
+    """
+
+    bucket_url: str
+    max_attempts: int
+    max_zip_bytes: int
+
+
+def read_settings(bucket_url: str | None = None) -> AudioSettings:
+    """Read the settings of the archive; a given bucket overrides the configured one.
+
+    Raises:
+        SettingsError: no bucket is set, or a setting is malformed.
+    """
+    # dlt takes a None that is passed for a value that is meant
+    return _read_settings(bucket_url) if bucket_url else _read_settings()
+
+
+@with_config(sections=SECTION)
+def _read_settings(
+    bucket_url: str | None = None, max_attempts: int = 5, max_zip_bytes: int = 50_000_000_000
+) -> AudioSettings:
+    if not bucket_url:
+        raise SettingsError(
+            "where should the files go? give --bucket-url, or set bucket_url in [sources.vbc.audio]"
+        )
+    if max_attempts < 1:
+        raise SettingsError("max_attempts must be at least 1")
+    if max_zip_bytes < 1:
+        raise SettingsError("max_zip_bytes must be at least 1")
+    return AudioSettings(bucket_url, max_attempts, max_zip_bytes)
+
+
+def archive_audio(
+    pipeline: str = "vbc",
+    destination: str = "duckdb",
+    dataset: str = "vbc",
+    *,
+    bucket_url: str | None = None,
+    selection: RecordingSelection | None = None,
+    limit: int | None = None,
+    via: Via = "files",
+) -> AudioResult:
+    """Archive what is loaded and not archived yet; each file is stored whole and proven, or not at all.
+
+    Args:
+        pipeline: name of the pipeline that loads the recordings. The ledger is loaded by another one,
+            `<pipeline>_audio`, so that the source's state and schema stay as they are, and `vbc sync`
+            need not wait until all files are there.
+        destination: where the recordings are loaded.
+        dataset: in which dataset.
+        bucket_url: where files go; from `[sources.vbc.audio]` unless given.
+        selection: which recordings; all unless given.
+        limit: how many files at most; with it, files come one by one.
+        via: `files` fetches one by one, `export` has VBC pack them into zips, `auto` does whichever takes
+            fewer requests.
+
+    Raises:
+        VbcError: what stopped it, in words for the person who can act.
+    """
+    with explaining():
+        settings = read_settings(bucket_url)
+        bucket, connection = Bucket(settings.bucket_url), connect()
+    began = datetime.now(timezone.utc)
+    with hold_pipeline(f"{pipeline}_audio", destination, dataset) as held, closing(connection.client):
+        loaded = LoadedTables(held, pipeline)
+        with open_archive(held, bucket, loaded) as (archive, ledger):
+            backlog = Backlog(loaded, selection or RecordingSelection(), settings.max_attempts, began)
+            batches = ExportBatches(connection, archive, ledger, loaded, settings.max_zip_bytes)
+            brought = ExportResult() if via == "files" or limit else batches.run(backlog, via)
+            run = AudioRun(connection, archive, ledger, backlog, 0 if via == "export" else limit)
+            return _add(run.run(), brought, via)
+
+
+def _add(outcome: AudioResult, brought: ExportResult, via: Via) -> AudioResult:
+    """Add to what came one by one what came by exports."""
+    return replace(
+        outcome,
+        stored=outcome.stored + brought.stored,
+        bytes=outcome.bytes + brought.bytes,
+        failed=outcome.failed + brought.failed,
+        exported=brought.stored,
+        exports=brought.jobs,
+        # what VBC did not pack is left, unless it came one by one
+        ok=outcome.ok and not brought.failed and not (via == "export" and brought.lacking),
+    )
+
+
+@contextmanager
+def open_archive(
+    held: dlt.Pipeline, bucket: Bucket, loaded: LoadedTables
+) -> Iterator[tuple[Archive, AudioLedger]]:
+    """Open the archive and its ledger, after finishing what a killed run has left."""
+    place = f"{held.pipeline_name} {held.dataset_name} {held.destination_client().config}"
+    name = hashlib.sha256(place.encode()).hexdigest()[:16]
+    folder = Path(dlt.current.run_context().data_dir) / "vbc_audio" / name
+    with closing(Journal(folder / "journal.jsonl")) as journal:
+        archive = Archive(bucket, folder / "spool", journal)
+        bucket.sweep()
+        archive.recover()
+        ledger = AudioLedger(held, journal, loaded.take_turn)
+        ledger.load()
+        yield archive, ledger
+
+
+def summarize(outcome: AudioResult) -> Iterator[str]:
+    """Say what a run did, in a line or two."""
+    yield (
+        f"{outcome.stored:,} files stored ({write_size(outcome.bytes)}), {outcome.requests:,} requests, "
+        f"{outcome.seconds:.1f} s."
+    )
+    others: dict[str, Any] = asdict(outcome)
+    if outcome.exports:
+        yield f"{outcome.exported:,} of them came by {outcome.exports:,} exports."
+    words = {
+        "found": "were in the bucket already",
+        "missing": "are gone at VBC",
+        "forbidden": "may not be read",
+        "failed": "failed and are tried again next time",
+    }
+    told = [f"{others[name]:,} {text}" for name, text in words.items() if others[name]]
+    if told:
+        yield f"{', '.join(told)}."

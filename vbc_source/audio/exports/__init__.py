@@ -1,0 +1,1 @@
+"""Archive audio from export jobs: many files in few requests."""

@@ -1,0 +1,95 @@
+"""Archives what export jobs have packed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict
+
+from vbc_source.api.connection import choose_account, connect
+from vbc_source.api.endpoints import SELF
+from vbc_source.api.export_jobs import ExportApi
+from vbc_source.audio.archive_audio import open_archive, read_settings
+from vbc_source.audio.bucket import Bucket, BucketFailed
+from vbc_source.audio.exports.catalog import Catalog
+from vbc_source.audio.exports.run import UNMATCHED, ExportResult, ExportRun
+from vbc_source.errors import LoginRefused, NotSubscribed, VbcError
+from vbc_source.load.failures import explaining
+from vbc_source.load.progress import write_size
+from vbc_source.load.sync import hold_pipeline
+from vbc_source.warehouse.queries import LoadedTables
+
+log = logging.getLogger(__name__)
+
+
+def download_exports(
+    job_ids: Sequence[str],
+    pipeline: str = "vbc",
+    destination: str = "duckdb",
+    dataset: str = "vbc",
+    *,
+    bucket_url: str | None = None,
+    user: str | None = None,
+    account: str | None = None,
+) -> ExportResult:
+    """Archive the files of exports, with the same checks and the same ledger as single files.
+
+    Args:
+        job_ids: of complete export jobs.
+        pipeline: name of the pipeline that loads the recordings.
+        destination: where they are loaded.
+        dataset: in which dataset.
+        bucket_url: where files go; from `[sources.vbc.audio]` unless given.
+        user: whose jobs they are; the API user's unless given.
+        account: of the jobs, where the settings name several.
+
+    Raises:
+        VbcError: what stopped it, in words for the person who can act. What concerns one export alone
+            is in the outcome's `errors`, and the others are archived.
+    """
+    began = time.monotonic()
+    with explaining():
+        settings = read_settings(bucket_url)
+        bucket, found = Bucket(settings.bucket_url), connect()
+    account = choose_account(found, account)
+    api = ExportApi(found.client, found.recording_api, account, user or SELF, found.login_name)
+    with hold_pipeline(f"{pipeline}_audio", destination, dataset) as held, closing(found.client):
+        loaded = LoadedTables(held, pipeline)
+        with open_archive(held, bucket, loaded) as (archive, ledger):
+            run = ExportRun(archive, ledger, found.workers, settings.max_zip_bytes)
+            for job_id in dict.fromkeys(job_ids):
+                try:
+                    if not run.is_archived(job_id):
+                        job = api.show(job_id)
+                        owner = job.account or (None if account == SELF else account)
+                        run.download(api, job, Catalog(loaded, found.privacy, bucket, owner))
+                except (BucketFailed, LoginRefused, NotSubscribed):
+                    raise
+                except VbcError as error:
+                    run.outcome.errors.append(str(error))
+            ledger.load()
+    outcome = run.outcome
+    outcome.requests, outcome.seconds = found.client.requests_sent, time.monotonic() - began
+    outcome.ok = not (outcome.errors or outcome.failed or outcome.lacking)
+    return outcome
+
+
+def summarize(outcome: ExportResult) -> Iterator[str]:
+    """Say what became of exports, in a line or two."""
+    yield (
+        f"{outcome.stored:,} files stored ({write_size(outcome.bytes)}) from {outcome.jobs:,} exports, "
+        f"{outcome.requests:,} requests, {outcome.seconds:.1f} s."
+    )
+    counts = asdict(outcome)
+    words = {
+        "found": "were stored already",
+        "unmatched": f"belong to no loaded recording and are under {UNMATCHED}/ (run vbc sync, then again)",
+        "left_out": "are no sound and were left out",
+        "failed": "were refused or damaged",
+        "lacking": "were not in the zip: VBC has not packed them; vbc audio fetches them one by one",
+    }
+    told = [f"{counts[name]:,} {text}" for name, text in words.items() if counts[name]]
+    if told:
+        yield f"{'; '.join(told)}."

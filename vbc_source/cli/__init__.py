@@ -1,0 +1,1 @@
+"""The `vbc` command: parses arguments and calls."""

@@ -1,0 +1,1 @@
+"""Loading into a destination: destinations, locks, the sync run, ledgers."""

@@ -1,0 +1,111 @@
+"""Says in plain words what works, what does not, and what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import dlt
+from dlt.common.configuration.inject import with_config
+
+from vbc_source.api.auth import SETTINGS, VbcCredentials
+from vbc_source.api.client import Client
+from vbc_source.api.endpoints import COMPANY, SELF, USERS, read_place
+from vbc_source.config import ALL, BASE_URL, RECORDING_API, read_accounts, read_users
+from vbc_source.errors import VbcError
+from vbc_source.extract.accounts import advising
+from vbc_source.load.failures import explaining
+from vbc_source.schema.pages import read_page
+from vbc_source.schema.specs import USER
+
+RETRY_SECONDS = 5.0  # somebody is waiting for the answer
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the doctor's report.
+
+    Attributes:
+        subject: what was looked at.
+        works: whether it works.
+        text: what was found, and what to change where it does not work.
+        needed: whether `vbc sync` needs it.
+    """
+
+    subject: str
+    works: bool
+    text: str
+    needed: bool = True
+
+
+@with_config(sections=("sources", "vbc"))
+def examine(
+    pipeline: dlt.Pipeline,
+    credentials: VbcCredentials = dlt.secrets.value,
+    base_url: str = BASE_URL,
+    recording_api: str = RECORDING_API,
+    account_id: Any = SELF,
+    user_ids: Any = ALL,
+) -> Iterator[Check]:
+    """Look at credentials, login, accounts, subscriptions and destination, one by one.
+
+    What cannot work because of an earlier finding is left out.
+
+    Args:
+        pipeline: whose destination to look at.
+        credentials: these and the rest as for `vbc_source`, from the same configuration.
+        base_url: the gateway.
+        recording_api: path of the Call Recording API.
+        account_id: one account or several.
+        user_ids: unless it is `all`, nothing needs the Provisioning API.
+    """
+    missing = "" if credentials.access_token else ", ".join(credentials.missing())
+    yield Check("credentials", not missing, f"set {missing} in {SETTINGS}" if missing else "are set")
+    if not missing:
+        with closing(Client(base_url, credentials, retry_seconds=RETRY_SECONDS)) as client:
+            login = _try("login", lambda: _look_at_login(client, credentials))
+            yield login
+            for account in read_accounts(account_id) if login.works else ():
+                yield from _look_at_account(client, recording_api, account, read_users(user_ids) is None)
+    yield _try("destination", lambda: _look_at_destination(pipeline))
+
+
+def _try(subject: str, look: Callable[[], str], needed: bool = True) -> Check:
+    try:
+        return Check(subject, True, look(), needed)
+    except VbcError as error:
+        return Check(subject, False, str(error), needed)
+
+
+def _look_at_login(client: Client, credentials: VbcCredentials) -> str:
+    if credentials.access_token:
+        return "the ready access_token is used; whether it works shows below"
+    return f"{client.log_in()} works; runs share its token"
+
+
+def _look_at_account(client: Client, recording_api: str, account: str, provisioned: bool) -> Iterator[Check]:
+    real: list[str] = []  # the Provisioning API takes no `self`
+
+    def look_at_recordings() -> str:
+        path = COMPANY.locate(recording_api, account, None)
+        page = client.get(path, {"page_size": 1}, read_page, what="Call Recording API")
+        real.append(read_place(page.links)[0] or account)
+        return f"account {real[0]}: {page.total_items:,} company recordings"
+
+    def look_at_users() -> str:
+        path = USERS.locate(recording_api, real[0] if real else account, None)
+        with advising():
+            page = client.get(path, {"page_size": 1}, partial(read_page, shape=USER), what="Provisioning API")
+        return f"subscribed; {page.total_items:,} users"
+
+    yield _try(f"company recordings of {account}", look_at_recordings)
+    yield _try("Provisioning API", look_at_users, needed=provisioned)
+
+
+def _look_at_destination(pipeline: dlt.Pipeline) -> str:
+    with explaining(), pipeline.sql_client() as sql:
+        sql.execute_sql("SELECT 1")
+    return f"{pipeline.destination.destination_name} answers; tables go to dataset {pipeline.dataset_name}"

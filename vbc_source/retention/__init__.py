@@ -1,0 +1,1 @@
+"""Delete old recordings at VBC, each proven to be archived first."""

@@ -1,0 +1,1 @@
+"""JSON pages become Arrow tables: row specs, columns, pages, child tables. Pure."""

@@ -1,0 +1,1 @@
+"""Compare what VBC has with what is loaded, and repair what differs."""

@@ -1,0 +1,86 @@
+"""Puts right what a comparison has found: loads what is missing, and marks what is gone or is back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import dlt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vbc_source.api.endpoints import Endpoint
+from vbc_source.config import Settings
+from vbc_source.extract.tables import TableBuilder, make_scan_windows
+from vbc_source.load.database_lock import hold_database
+from vbc_source.load.failures import explaining
+from vbc_source.load.ledgers import VERIFY_SCHEMA, load_rows
+from vbc_source.load.sync import hold_pipeline
+from vbc_source.source import make_resource
+from vbc_source.verification.compare import Difference
+from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone, make_table
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where recordings are loaded.
+
+    Attributes:
+        pipeline: name of the pipeline that loads them.
+        destination: name of the destination.
+        dataset: which dataset.
+    """
+
+    pipeline: str
+    destination: str
+    dataset: str
+
+    @property
+    def own_pipeline(self) -> str:
+        """Name of the pipeline that loads what is found out about recordings."""
+        return f"{self.pipeline}_verify"
+
+
+def load_missing(
+    place: Destination, endpoint: Endpoint, settings: Settings, found: Iterable[Difference]
+) -> None:
+    """Load what is missing with the source's own pipeline, into its own tables; its state stays as it is.
+
+    Raises:
+        VbcError: it could not be loaded.
+    """
+    batches = [(one, proof) for one in found for proof in one.proofs]
+
+    @dlt.source(name="vbc", section="vbc")
+    def missing() -> Any:
+        def read() -> Iterator[Any]:
+            tables = TableBuilder(endpoint, dlt.current.source_schema(), settings.privacy)
+            for one, proof in batches:
+                whose = {"account_id": one.place.account, "user_id": one.place.user}
+                key = {name: value for name, value in whose.items() if value}
+                rows = tables.build([page.rows for page in proof.pages], key)
+                # those that are loaded already stay as they are
+                yield rows.filter(pc.is_in(rows["id"], pa.array(sorted(one.missing), pa.int64())))
+            proofs = [(one.place, proof) for one, proof in batches]
+            yield make_scan_windows(endpoint, proofs, settings.filters.label)
+
+        return make_resource(endpoint, read, settings.privacy)
+
+    with hold_pipeline(place.pipeline, place.destination, place.dataset) as held, explaining():
+        held.sync_destination()
+        with hold_database(held):
+            if held.has_pending_data:
+                held.run()
+            held.run(missing())
+
+
+def load_tombstones(place: Destination, loaded: LoadedTables, rows: list[Tombstone]) -> None:
+    """Load tombstones, new ones and those that are history now.
+
+    Raises:
+        VbcError: they could not be loaded.
+    """
+    with hold_pipeline(place.own_pipeline, place.destination, place.dataset) as held, loaded.take_turn():
+        load_rows(held, TOMBSTONES, make_table(rows), "merge", KEY, VERIFY_SCHEMA)

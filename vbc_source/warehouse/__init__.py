@@ -1,0 +1,1 @@
+"""What is loaded, read back: queries, completeness, views."""

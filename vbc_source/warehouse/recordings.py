@@ -1,0 +1,72 @@
+"""Write queries of the loaded recordings, company and user recordings alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from vbc_source.errors import VbcError
+from vbc_source.recordings import EPOCH, TYPES, RecordingType
+from vbc_source.warehouse.queries import LoadedTables
+
+TABLES: dict[RecordingType, str] = {"company": "company_recordings", "user": "user_recordings"}
+FOREVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
+_CAST = "CAST(:{} AS TIMESTAMPTZ)"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingSelection:
+    """Which recordings are meant.
+
+    Attributes:
+        types: `company`, `user` or both.
+        since: oldest `start`; None for any.
+        until: newest `start`; None for any.
+    """
+
+    types: tuple[RecordingType, ...] = TYPES
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def bounds(self) -> dict[str, datetime]:
+        """Both bounds, as values of a query."""
+        return {"since": self.since or EPOCH, "until": self.until or FOREVER}
+
+
+def write_recordings(loaded: LoadedTables, selection: RecordingSelection) -> str:
+    """Write the query of the recordings of a selection.
+
+    Raises:
+        VbcError: none are loaded.
+    """
+    parts = [
+        _write_table(loaded, kind, table)
+        for kind, table in TABLES.items()
+        if kind in selection.types and loaded.has(table)
+    ]
+    if not parts:
+        meant = " or ".join(TABLES[kind] for kind in selection.types)
+        raise VbcError(f"there is no table {meant} in the destination: run vbc sync first")
+    since, until = _CAST.format("since"), _CAST.format("until")
+    return f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS r WHERE began BETWEEN {since} AND {until}"
+
+
+def _write_table(loaded: LoadedTables, kind: str, table: str) -> str:
+    def column(name: str, sql_type: str) -> str:
+        return f'"{name}"' if loaded.has(table, name) else f"CAST(NULL AS {sql_type})"
+
+    began = (
+        f"coalesce({column('start', 'TIMESTAMPTZ')}, CAST('{EPOCH:%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ))"
+    )
+    user, shared = "''", "0"
+    if kind == "user":
+        users = "OVER (PARTITION BY account_id, id)"
+        user, shared = "user_id", f"CASE WHEN min(user_id) {users} <> max(user_id) {users} THEN 1 ELSE 0 END"
+    return f"""
+        SELECT account_id, '{kind}' AS recording_type, {user} AS user_id, id AS recording_id,
+            {began} AS began, {column("download_url", "VARCHAR")} AS download_url, {shared} AS shared_id,
+            {column("file_size_in_bytes", "BIGINT")} AS size_bytes,
+            {column("duration", "BIGINT")} AS duration, {column("call_id", "VARCHAR")} AS call_id,
+            {column("file_name", "VARCHAR")} AS file_name, {column("end", "TIMESTAMPTZ")} AS ended
+        FROM {table}"""
