@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from vbc_source.api.auth import VbcCredentials
+from vbc_source.config import VbcCredentials
 from vbc_source.emulator import Emulator, Gateway
 
 NOON = 1_750_248_000.0  # Wednesday, 18 June 2025, 12:00 UTC

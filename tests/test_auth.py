@@ -261,7 +261,7 @@ def test_processes_that_race_make_one_login(gateway: Gateway, begin: Begin) -> N
 
 RACER = """
 import sys
-from vbc_source.api.auth import VbcCredentials
+from vbc_source.config import VbcCredentials
 from vbc_source.api.client import Client
 
 names = ("client_id", "client_secret", "username", "password")

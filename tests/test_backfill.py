@@ -22,9 +22,19 @@ import psycopg2
 import pytest
 from loading import LOGIN, environment, expected_recordings, run_vbc, vbc
 
-from vbc_source.backfills.backfill import Done, Target, Task, backfill, finish, load_window, plan, prepare
-from vbc_source.backfills.window_load import divide, limit
+from vbc_source.backfills.backfill import (
+    Target,
+    WindowResult,
+    WindowTask,
+    backfill,
+    finish,
+    load_window,
+    plan,
+    prepare,
+)
+from vbc_source.backfills.window_load import divide_budget, limit_workers
 from vbc_source.backfills.workers import load_windows, try_again
+from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
 from vbc_source.errors import SettingsError, VbcError
 from vbc_source.load.database_lock import find_kind, hold_database
@@ -269,23 +279,24 @@ def test_wrong_usage_is_told_at_once(own_folder: Path) -> None:
     assert "--start-date is after --end-date" in process.stderr
 
 
-def test_workers_share_what_the_settings_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert divide(4) == {"max_concurrency": 2}
-    assert divide(100) == {"max_concurrency": 1}
-    monkeypatch.setenv("SOURCES__VBC__REQUESTS_PER_MINUTE", "10")
-    assert divide(4) == {"max_concurrency": 2, "requests_per_minute": 2}
-    assert (limit(4), limit(40)) == (4, 10)
+def test_workers_share_what_the_settings_allow() -> None:
+    free, limited = VbcConfig.from_values(), VbcConfig.from_values(requests_per_minute=10)
+    assert divide_budget(free, 4) == {"max_concurrency": 2}
+    assert divide_budget(free, 100) == {"max_concurrency": 1}
+    assert divide_budget(limited, 4) == {"max_concurrency": 2, "requests_per_minute": 2}
+    assert (limit_workers(limited, 4), limit_workers(limited, 40)) == (4, 10)
     with pytest.raises(SettingsError, match="use 10 workers at most"):
-        divide(11)
+        divide_budget(limited, 11)
 
 
-def make_tasks(count: int) -> list[Task]:
+def make_tasks(count: int) -> list[WindowTask]:
     return [
-        Task(key=f"w{place}", start=f"{place}", end=f"{place + 1}", resources=[]) for place in range(count)
+        WindowTask(key=f"w{place}", start=f"{place}", end=f"{place + 1}", resources=[])
+        for place in range(count)
     ]
 
 
-def load_at_last(target: Target, task: Task, share: int) -> Done:
+def load_at_last(target: Target, task: WindowTask, share: int) -> WindowResult:
     """Dies as a killed process does, or fails as a database does, before it loads."""
     tries = len(list(Path(target.dataset).glob(f"{task['key']}-*")))
     (Path(target.dataset) / f"{task['key']}-{tries}").touch()
@@ -293,7 +304,7 @@ def load_at_last(target: Target, task: Task, share: int) -> Done:
         os.kill(os.getpid(), signal.SIGKILL)
     if task["key"] == "w3" and tries < 2:
         raise VbcError("the database failed")
-    return Done(**task, rows={}, requests=share, seconds=0.0)
+    return WindowResult(**task, rows={}, requests=share, seconds=0.0)
 
 
 def test_a_window_whose_worker_dies_or_whose_load_fails_is_loaded_again(own_folder: Path) -> None:
@@ -341,7 +352,7 @@ def test_a_count_tells_what_is_lost_and_what_is_there_twice(serve: Serve, own_fo
     bounds = {"start": "2025-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}
     with duckdb.connect(str(own_folder / "vbc.duckdb")) as database:
         ((rows,),) = database.execute("SELECT count(*) FROM vbc.vbc.company_recordings").fetchall()
-    done = Done(
+    done = WindowResult(
         key="w",
         **bounds,
         resources=["company_recordings"],

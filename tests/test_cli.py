@@ -314,7 +314,7 @@ def test_no_token_secret_number_or_name_is_in_the_output_at_level_debug(
 def test_the_demo_loads_and_a_second_one_loads_what_has_arrived(own_folder: Path) -> None:
     results = []
     for _ in range(2):
-        done = run_vbc(own_folder, "", "demo", "--recordings", "2000", "--json")
+        done = run_vbc(own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000", "--json")
         assert done.returncode == 0, done.stderr
         assert "By direction" in done.stdout
         assert "What to type next" in done.stdout
@@ -325,12 +325,12 @@ def test_the_demo_loads_and_a_second_one_loads_what_has_arrived(own_folder: Path
 
 
 def test_every_command_has_help_and_a_line_in_the_readme(own_folder: Path) -> None:
-    listed = run_vbc(own_folder, "", "--help").stdout
+    listed = run_vbc(own_folder, "http://127.0.0.1:9", "--help").stdout
     commands = re.findall(r"^  (\w+)  +\S", listed.split("Commands:")[1], re.MULTILINE)
     assert {"sync", "doctor", "demo", "emulator"} <= set(commands)
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     for command in commands:
-        helped = run_vbc(own_folder, "", command, "--help")
+        helped = run_vbc(own_folder, "http://127.0.0.1:9", command, "--help")
         assert helped.returncode == 0
         assert len(helped.stdout.splitlines()) > 5
         assert f"vbc {command}" in readme

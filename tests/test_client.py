@@ -27,9 +27,9 @@ from gateway_fixtures import (
     write_login,
 )
 
-from vbc_source.api.auth import VbcCredentials
 from vbc_source.api.client import Client
 from vbc_source.api.rate_limit import ClientClosed, RateLimiter
+from vbc_source.config import VbcCredentials
 from vbc_source.emulator import Gateway
 from vbc_source.errors import (
     BadRequest,

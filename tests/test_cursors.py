@@ -28,11 +28,10 @@ from loading import (
     still_gateway,
     vbc,
 )
-from test_settings import DEFAULTS
 
 from vbc_source.api.client import Client
 from vbc_source.api.rate_limit import RateLimiter
-from vbc_source.config import check_settings
+from vbc_source.config import VbcConfig
 from vbc_source.emulator import Emulator, Gateway
 from vbc_source.errors import Forbidden, IncompleteWindow, VbcError
 from vbc_source.load.sync import run_pipeline
@@ -241,11 +240,11 @@ def test_a_budget_holds_for_all_users_in_any_minute() -> None:
         # one request in flight, of whichever thread: else the clock jumps while another one is on its way
         gate = RateLimiter(60, clock, clock.wait)
         client = Client(url, credentials(), throttle=gate, clock=clock, connections=1)
-        settings = check_settings(**{**DEFAULTS, "account_id": MAIN})
+        config = VbcConfig.from_values(account_id=MAIN)
 
         @dlt.source(name="vbc", section="vbc")
         def budgeted() -> Any:
-            return Resources(settings, client, "me").make()
+            return Resources(config, client).make()
 
         open_pipeline().extract(budgeted().with_resources("users", "user_recordings"))
     moments = [request.time for request in gateway.requests]

@@ -235,12 +235,12 @@ def test_without_recordings_the_page_says_what_to_do(own_folder: Path) -> None:
 
 
 def test_the_command_says_what_to_do_where_it_cannot_serve(own_folder: Path) -> None:
-    failed = run_vbc(own_folder, "", "dashboard")
+    failed = run_vbc(own_folder, "http://127.0.0.1:9", "dashboard")
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].endswith("vbc.duckdb: run vbc sync first")
     with listen(0) as taken:
         write_models_duckdb(own_folder / "vbc.duckdb", work_out(invent(1), ZONE))
-        failed = run_vbc(own_folder, "", "dashboard", "--port", str(taken.getsockname()[1]))
+        failed = run_vbc(own_folder, "http://127.0.0.1:9", "dashboard", "--port", str(taken.getsockname()[1]))
     assert failed.returncode == 1
     assert "choose another with --port" in failed.stderr.splitlines()[-1]
 

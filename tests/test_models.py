@@ -129,17 +129,17 @@ def test_company_recordings_alone_are_enough(own_folder: Path) -> None:
 
 
 def test_without_recordings_it_says_what_to_do(own_folder: Path) -> None:
-    failed = run_vbc(own_folder, "", "models", "run")
+    failed = run_vbc(own_folder, "http://127.0.0.1:9", "models", "run")
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].endswith("vbc.duckdb: run vbc sync first")
     write_duckdb(own_folder / "vbc.duckdb", {"users": []})
-    failed = run_vbc(own_folder, "", "models", "run")
+    failed = run_vbc(own_folder, "http://127.0.0.1:9", "models", "run")
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].endswith(
         "no recordings are loaded in dataset vbc: run vbc sync first"
     )
     write_duckdb(own_folder / "vbc.duckdb", {"company_recordings": []})
-    failed = run_vbc(own_folder, "", "models", "test")
+    failed = run_vbc(own_folder, "http://127.0.0.1:9", "models", "test")
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].endswith(
         "no models in dataset vbc_models: run vbc models run first"
@@ -148,13 +148,13 @@ def test_without_recordings_it_says_what_to_do(own_folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../etc", "x' or 1=1 --"])
 def test_an_unknown_time_zone_is_one_line_that_names_the_setting(own_folder: Path, name: str) -> None:
-    failed = run_vbc(own_folder, "", "models", "run", SOURCES__VBC__VBC_TIMEZONE=name)
+    failed = run_vbc(own_folder, "http://127.0.0.1:9", "models", "run", SOURCES__VBC__VBC_TIMEZONE=name)
     assert failed.returncode == 1
     assert "vbc_timezone must be a time zone such as America/New_York" in failed.stderr.splitlines()[-1]
 
 
 def test_models_are_for_duckdb_and_postgres(own_folder: Path) -> None:
-    failed = run_vbc(own_folder, "", "models", "run", "--destination", "filesystem")
+    failed = run_vbc(own_folder, "http://127.0.0.1:9", "models", "run", "--destination", "filesystem")
     assert failed.returncode == 2
     assert "models are built in duckdb or postgres, not in filesystem" in failed.stderr
     assert os.listdir(own_folder) in (["dlt"], [])

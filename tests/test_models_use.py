@@ -80,20 +80,20 @@ def _check_demo(connection: Any, dataset: str, gateway: Gateway) -> None:
 @pytest.mark.slow
 def test_models_test_finds_what_is_wrong_and_docs_are_one_page(own_folder: Path) -> None:
     write_duckdb(own_folder / "vbc.duckdb", invent(4))
-    assert run_vbc(own_folder, "", "models", "run").returncode == 0
-    tested = run_vbc(own_folder, "", "models", "test", "--json")
+    assert run_vbc(own_folder, "http://127.0.0.1:9", "models", "run").returncode == 0
+    tested = run_vbc(own_folder, "http://127.0.0.1:9", "models", "test", "--json")
     assert tested.returncode == 0, tested.stderr
     told = json.loads(tested.stdout.splitlines()[-1])
     assert len(told["nodes"]) > 50
     assert {node["status"] for node in told["nodes"]} == {"pass"}
-    documented = run_vbc(own_folder, "", "models", "docs", "--output", "page.html")
+    documented = run_vbc(own_folder, "http://127.0.0.1:9", "models", "docs", "--output", "page.html")
     assert documented.returncode == 0, documented.stderr
     assert "How long the recording is, in seconds" in (own_folder / "page.html").read_text()
     assert {path.name for path in own_folder.iterdir()} <= {"vbc.duckdb", "dlt", "page.html"}
 
     with duckdb.connect("vbc.duckdb") as connection:
         connection.execute("INSERT INTO vbc.vbc_models.recordings FROM vbc.vbc_models.recordings LIMIT 1")
-    failed = run_vbc(own_folder, "", "models", "test")
+    failed = run_vbc(own_folder, "http://127.0.0.1:9", "models", "test")
     assert failed.returncode == 1
     assert "fail: unique_recordings_recording_key" in failed.stderr
 

@@ -55,10 +55,10 @@ def test_it_is_kept_without_outputs_and_its_words_hold_no_figures() -> None:
 @pytest.mark.parametrize("kind", ["demo", "crafted"])
 def test_its_figures_equal_plain_sql(own_folder: Path, kind: str) -> None:
     if kind == "demo":
-        assert run_vbc(own_folder, "", "demo", "--recordings", "2000").returncode == 0
+        assert run_vbc(own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000").returncode == 0
     else:
         write_duckdb(own_folder / "vbc.duckdb", invent(1))
-    assert run_vbc(own_folder, "", "models", "run", SOURCES__VBC__VBC_TIMEZONE=ZONE).returncode == 0
+    assert run_vbc(own_folder, "http://127.0.0.1:9", "models", "run", SOURCES__VBC__VBC_TIMEZONE=ZONE).returncode == 0
     counts = RawCounts(ask_duckdb(own_folder), "vbc.vbc.", ZONE, complete=kind == "crafted")
     found = run(own_folder)
     assert found["sums"]["days"] == counts.totals()[0]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from vbc_source.config import HISTORY, Settings, check_settings, read_accounts, read_date, read_users
-from vbc_source.errors import SettingsError, VbcError
+from vbc_source import vbc_source
+from vbc_source.config import HISTORY, RECORDING_API, VbcConfig, read_accounts, read_date, read_users
+from vbc_source.errors import SettingsError
 from vbc_source.filters import Filters, check_filters
 from vbc_source.pii import PiiPolicy
 
@@ -16,49 +18,22 @@ NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
 DAY = datetime(2025, 1, 31, tzinfo=timezone.utc)
 INDIA = timezone(timedelta(hours=5, minutes=30))
 
-DEFAULTS: dict[str, Any] = {
-    "recording_api": "/t/vbc.prod/call_recording/api",
-    "account_id": "self",
-    "user_ids": "all",
-    "start_date": None,
-    "end_date": None,
-    "lookback_hours": 48,
-    "page_size": 1000,
-    "max_concurrency": 8,
-    "requests_per_minute": None,
-    "on_forbidden": "raise",
-    "rows_per_run": None,
-    "allow_external_schedulers": False,
-    "filters": None,
-    "pii": "keep",
-    "pii_key": None,
-}
 
-
-def check(**changes: Any) -> Settings:
-    return check_settings(**{**DEFAULTS, **changes})
+def check(**changes: Any) -> VbcConfig:
+    return VbcConfig.from_values(**changes)
 
 
 def test_the_defaults_are_valid() -> None:
-    assert check() == Settings(
-        recording_api="/t/vbc.prod/call_recording/api",
-        accounts=("self",),
-        users=None,
-        start=None,
-        end=None,
-        lookback=timedelta(hours=48),
-        page_size=1000,
-        max_concurrency=8,
-        skip_forbidden=False,
-        rows_per_run=None,
-        use_interval=False,
-        filters=Filters(),
-        privacy=PiiPolicy(),
-    )
+    config = check()
+    assert (config.recording_api, config.base_url) == (RECORDING_API, "https://api.vonage.com")
+    assert (config.accounts, config.users, config.start, config.end) == (("self",), None, None, None)
+    assert (config.lookback, config.page_size, config.max_concurrency) == (timedelta(hours=48), 1000, 8)
+    assert (config.skip_forbidden, config.rows_per_run, config.stateless) == (False, None, False)
+    assert (config.api_filters, config.pii_policy, config.vbc_timezone) == (Filters(), PiiPolicy(), "UTC")
 
 
 def test_what_is_set_is_taken_over() -> None:
-    settings = check(
+    config = check(
         account_id=["549825", 549826],
         user_ids=[745249],
         start_date="2025-01-31",
@@ -74,21 +49,13 @@ def test_what_is_set_is_taken_over() -> None:
         pii="hash",
         pii_key="a key",
     )
-    assert settings == Settings(
-        recording_api="/t/vbc.prod/call_recording/api",
-        accounts=("549825", "549826"),
-        users=("745249",),
-        start=DAY,
-        end=datetime(2025, 2, 28, 8, tzinfo=timezone.utc),
-        lookback=timedelta(minutes=30),
-        page_size=1,
-        max_concurrency=1,
-        skip_forbidden=True,
-        rows_per_run=1,
-        use_interval=True,
-        filters=check_filters({"call_direction": "INBOUND"}, PiiPolicy("hash", b"a key")),
-        privacy=PiiPolicy("hash", b"a key"),
-    )
+    assert (config.accounts, config.users) == (("549825", "549826"), ("745249",))
+    assert (config.start, config.end) == (DAY, datetime(2025, 2, 28, 8, tzinfo=timezone.utc))
+    assert config.lookback == timedelta(minutes=30)
+    assert config.skip_forbidden
+    assert config.stateless
+    assert config.pii_policy == PiiPolicy("hash", b"a key")
+    assert config.api_filters == check_filters({"call_direction": "INBOUND"}, config.pii_policy)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +163,8 @@ def test_a_date_left_empty_is_none(told: Any) -> None:
 
 
 def test_the_history_begins_two_years_ago_unless_a_start_is_set() -> None:
-    assert check().first(NOW) == NOW - HISTORY == datetime(2023, 6, 2, 12, tzinfo=timezone.utc)
-    assert check(start_date="2025-01-31").first(NOW) == DAY
+    assert check().first_start(NOW) == NOW - HISTORY == datetime(2023, 6, 2, 12, tzinfo=timezone.utc)
+    assert check(start_date="2025-01-31").first_start(NOW) == DAY
 
 
 @pytest.mark.parametrize(
@@ -227,10 +194,13 @@ def test_the_path_of_the_api_begins_with_one_slash_and_ends_with_none(told: str)
     assert check(recording_api=told).recording_api == "/t/vbc.prod/call_recording/v1/api"
 
 
-def test_settings_cannot_be_changed_and_their_errors_are_the_packages_own() -> None:
-    with pytest.raises(AttributeError):
-        check().page_size = 5
-    assert issubclass(SettingsError, VbcError)
+def test_every_argument_of_the_source_is_a_setting_with_the_same_default() -> None:
+    arguments = inspect.signature(vbc_source).parameters
+    fields = VbcConfig.get_resolvable_fields()
+    defaults = VbcConfig()
+    assert set(arguments) == set(fields) - {"vbc_timezone"}  # which the models alone need
+    for name, argument in arguments.items():
+        assert name == "credentials" or argument.default == getattr(defaults, name)
 
 
 @pytest.mark.parametrize(

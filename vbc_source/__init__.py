@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vbc_source.api.auth import VbcCredentials
+    from vbc_source.config import VbcCredentials
     from vbc_source.errors import VbcError
     from vbc_source.source import vbc_source
 

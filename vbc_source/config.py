@@ -1,83 +1,246 @@
-"""The source's settings, checked before the first request."""
+"""The settings of the source and the commands: one configuration class, validated before any request."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
-from typing import Any, Literal
+from typing import Any, Literal, cast
+from zoneinfo import ZoneInfo
+
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.specs import BaseConfiguration, CredentialsConfiguration
+from dlt.common.typing import TSecretStrValue
 
 from vbc_source.errors import SettingsError
 from vbc_source.filters import Filters, check_filters
 from vbc_source.pii import PiiPolicy
 from vbc_source.windows import Window, plan_window, read_instant
 
+SECTIONS = ("sources", "vbc")
+CREDENTIALS_SECTION = "[sources.vbc.credentials]"
 BASE_URL = "https://api.vonage.com"
 RECORDING_API = "/t/vbc.prod/call_recording/api"
 INDIA = "call_recording_india"  # in the path; that API has no on-demand recordings
+SELF = "self"
 ALL = "all"
-HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `start_date` says otherwise
-
+REALM = "@vbc.prod"
+HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `start_date` is set
 LONGEST_LOOKBACK = timedelta(hours=876_000)
 
 Instant = str | date | datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a run reads, and how.
+@configspec
+class VbcCredentials(CredentialsConfiguration):
+    """How to log in: a password, a refresh token, or a ready access token.
 
     Attributes:
-        recording_api: path of the Call Recording API.
-        accounts: account ids, or `self`.
-        users: user ids, or `self`; None for all that the Provisioning API lists.
-        start: where the history begins, or None for two years before the run.
-        end: where a backfill ends; None for an incremental run.
-        lookback: how far behind the cursor every run reads again.
-        page_size: recordings to ask for at once.
-        max_concurrency: requests in flight.
-        skip_forbidden: go on without what the API user may not see.
-        rows_per_run: where an incremental run ends early, recordings; None for nowhere.
-        use_interval: take both bounds from the scheduler's data interval.
-        filters: what the server is asked to leave out.
-        privacy: what becomes of names and numbers.
+        client_id: The application's key in the developer portal.
+        client_secret: The application's secret.
+        username: An API user; `@vbc.prod` is appended where it is missing.
+        password: That user's password. Single sign-on users cannot log in this way.
+        refresh_token: Instead of user and password; valid for 7 days, rotated at each use.
+        access_token: A ready token, used until the gateway rejects it.
     """
 
-    recording_api: str
-    accounts: tuple[str, ...]
-    users: tuple[str, ...] | None
-    start: datetime | None
-    end: datetime | None
-    lookback: timedelta
-    page_size: int
-    max_concurrency: int
-    skip_forbidden: bool
-    rows_per_run: int | None
-    use_interval: bool
-    filters: Filters
-    privacy: PiiPolicy
+    client_id: str | None = None
+    client_secret: TSecretStrValue | None = None
+    username: str | None = None
+    password: TSecretStrValue | None = None
+    refresh_token: TSecretStrValue | None = None
+    access_token: TSecretStrValue | None = None
+
+    def missing(self) -> list[str]:
+        """Return the names of the settings that a login lacks; empty when a login is possible."""
+        required = ["client_id", "client_secret"]
+        if not self.refresh_token:
+            required += ["username", "password"]
+        return [name for name in required if not self.get(name)]
+
+    def full_username(self) -> str:
+        """Return the user name with its realm; empty where none is set."""
+        name = self.username or ""
+        return name if not name or name.lower().endswith(REALM) else name + REALM
+
+    def identity(self) -> str:
+        """Return a digest of application and user, the same for any password; empty without a user."""
+        names = json.dumps([self.client_id, self.full_username()])
+        return hashlib.sha256(names.encode()).hexdigest()[:16] if self.username else ""
+
+    def fingerprint(self) -> str:
+        """Return a keyed digest of all secrets: equal for equal credentials, reveals none of them."""
+        secrets = json.dumps([self.username, self.password, self.refresh_token])
+        key = f"{self.client_id}:{self.client_secret}".encode()
+        return hmac.new(key, secrets.encode(), hashlib.sha256).hexdigest()
+
+
+@configspec
+class VbcConfig(BaseConfiguration):
+    """Settings in `[sources.vbc]`, or `SOURCES__VBC__…` in the environment.
+
+    Resolving or constructing it with `from_values` validates all settings; the properties give them parsed.
+
+    Attributes:
+        credentials: How to log in.
+        base_url: The gateway; tokens at `/token`, APIs below `/t/vbc.prod/…`.
+        recording_api: Path of the Call Recording API; `…/v1/api` and India's answer alike.
+        account_id: An account, a list of accounts, or `self`.
+        user_ids: `all`, a user, a list of users, `self`, or `[]` for none.
+        start_date: ISO; oldest `start` to read. Two years before the run unless set.
+        end_date: ISO; newest `start` to read. With it the run is a backfill without state.
+        lookback_hours: How far behind the cursor every run reads again.
+        page_size: Rows to request per page; a cap of the server is honoured.
+        max_concurrency: Requests in flight.
+        requests_per_minute: A budget for all requests together; None for no limit.
+        on_forbidden: `raise`, or `skip` to load what is allowed and report the rest.
+        retry_seconds: How long to retry while the gateway fails, seconds.
+        rows_per_run: End an incremental run after about so many recordings; None for no limit.
+        allow_external_schedulers: Take both bounds from the scheduler's data interval.
+        filters: The API's own filters, a table or its JSON.
+        pii: `keep`, `hash` or `drop` names and numbers.
+        pii_key: The key of the hashes.
+        vbc_timezone: Time zone in which the models count days and hours.
+    """
+
+    credentials: VbcCredentials | None = None
+    base_url: str = BASE_URL
+    recording_api: str = RECORDING_API
+    account_id: Any = SELF
+    user_ids: Any = ALL
+    start_date: Any | None = None
+    end_date: Any | None = None
+    lookback_hours: float = 48
+    page_size: int = 1000
+    max_concurrency: int = 8
+    requests_per_minute: int | None = None
+    on_forbidden: str = "raise"
+    retry_seconds: float = 60
+    rows_per_run: int | None = None
+    allow_external_schedulers: bool = False
+    filters: Any | None = None
+    pii: str = "keep"
+    pii_key: TSecretStrValue | None = None
+    vbc_timezone: str = "UTC"
+
+    @classmethod
+    def from_values(cls, **values: Any) -> VbcConfig:
+        """Make a configuration of given values alone, without looking anything up.
+
+        Raises:
+            SettingsError: A value is malformed; the message names the setting.
+        """
+        config = cls(**values)
+        config.on_resolved()
+        return config
+
+    def on_resolved(self) -> None:
+        """Validate all settings; dlt calls this when the values are found.
+
+        Raises:
+            SettingsError: A value is malformed; the message names the setting.
+        """
+        self.base_url = check_base_url(self.base_url)
+        self.recording_api = "/" + self.recording_api.strip("/")
+        self.account_id, self.user_ids = read_accounts(self.account_id), read_users(self.user_ids)
+        begin, end = self.start_date, self.end_date
+        self.start_date, self.end_date = read_date("start_date", begin), read_date("end_date", end)
+        if self.start_date and self.end_date and self.start_date > self.end_date:
+            raise SettingsError(f"start_date {begin} is after end_date {end}")
+        read_lookback(self.lookback_hours)
+        for name in ("page_size", "max_concurrency", "requests_per_minute", "rows_per_run"):
+            _check_whole(name, getattr(self, name), optional=name.endswith(("_minute", "_run")))
+        if self.on_forbidden not in ("raise", "skip"):
+            raise SettingsError(f"on_forbidden must be raise or skip, not {self.on_forbidden!r}")
+        if not isinstance(self.filters, Filters):
+            self.filters = check_filters(self.filters, self.pii_policy)
+        self.vbc_timezone = read_timezone(self.vbc_timezone)
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """Account ids, or `self`."""
+        return cast("tuple[str, ...]", self.account_id)
+
+    @property
+    def users(self) -> tuple[str, ...] | None:
+        """User ids, or `self`; None for all users that the Provisioning API lists."""
+        return cast("tuple[str, ...] | None", self.user_ids)
+
+    @property
+    def start(self) -> datetime | None:
+        """Oldest `start` to read, or None for two years before the run."""
+        return cast("datetime | None", self.start_date)
+
+    @property
+    def end(self) -> datetime | None:
+        """Newest `start` of a backfill; None for an incremental run."""
+        return cast("datetime | None", self.end_date)
+
+    @property
+    def lookback(self) -> timedelta:
+        """How far behind the cursor every run reads again."""
+        return read_lookback(self.lookback_hours)
+
+    @property
+    def api_filters(self) -> Filters:
+        """The API's own filters, parsed."""
+        return cast("Filters", self.filters)
+
+    @property
+    def pii_policy(self) -> PiiPolicy:
+        """What happens to names and numbers.
+
+        Raises:
+            SettingsError: `pii` is unknown, or `hash` has no key.
+        """
+        return read_pii_policy(self.pii, self.pii_key)
+
+    @property
+    def skip_forbidden(self) -> bool:
+        """Whether to go on without what the API user may not read."""
+        return self.on_forbidden == "skip"
 
     @property
     def has_user_recordings(self) -> bool:
         """Whether the API at this path has on-demand recordings."""
         return INDIA not in self.recording_api
 
-    def first(self, now: datetime) -> datetime:
-        """Where the history begins."""
+    @property
+    def stateless(self) -> bool:
+        """Whether the run has fixed bounds, so that it neither reads nor writes state."""
+        return self.end is not None or self.allow_external_schedulers
+
+    @property
+    def login(self) -> VbcCredentials:
+        """The credentials; empty where none are set: the first request then reports what is missing."""
+        return self.credentials or VbcCredentials()
+
+    @property
+    def login_name(self) -> str | None:
+        """The API user without its realm, or None where there is none."""
+        return (self.login.username or "").removesuffix(REALM) or None
+
+    def first_start(self, now: datetime) -> datetime:
+        """Return where the history begins."""
         return self.start or now - HISTORY
 
-    def fixed_span(self, now: datetime, interval: Callable[[], Any]) -> Window | Literal[False] | None:
-        """The span of a backfill or a scheduler's interval, False for an empty one; None for neither.
+    def fixed_window(self, now: datetime, interval: Callable[[], Any]) -> Window | Literal[False] | None:
+        """Return the window of a backfill or of a scheduler's interval.
 
         Args:
-            now: nothing later is read.
-            interval: gives the scheduler's data interval, or None where there is none.
+            now: Nothing later is read.
+            interval: Returns the scheduler's data interval, or None where there is none.
+
+        Returns:
+            None for an incremental run; False where the window is empty.
 
         Raises:
-            SettingsError: a scheduler is expected, and there is none.
+            SettingsError: A scheduler is expected, and there is none.
         """
-        start, end = self.first(now), self.end
-        if self.use_interval:
+        start, end = self.first_start(now), self.end
+        if self.allow_external_schedulers:
             given = interval()
             if given is None:
                 raise SettingsError(
@@ -89,59 +252,95 @@ class Settings:
             return None
         return plan_window(start, min(end, now)) or False
 
+    def choose_account(self, account: str | None) -> str:
+        """Return the account to use where one is needed.
 
-def check_settings(
-    *,
-    recording_api: str,
-    account_id: Any,
-    user_ids: Any,
-    start_date: Instant | None,
-    end_date: Instant | None,
-    lookback_hours: float,
-    page_size: int,
-    max_concurrency: int,
-    requests_per_minute: int | None,
-    on_forbidden: str,
-    rows_per_run: int | None,
-    allow_external_schedulers: bool,
-    filters: Any,
-    pii: str,
-    pii_key: str | None,
-) -> Settings:
-    """Turn what the user wrote into settings.
+        Raises:
+            SettingsError: The settings name several, and none is given.
+        """
+        if account is None and len(self.accounts) > 1:
+            raise SettingsError("account_id names several accounts: choose one with --account")
+        return account or self.accounts[0]
+
+
+@configspec
+class AudioConfig(VbcConfig):
+    """Settings in `[sources.vbc.audio]`; what is not set there is taken from `[sources.vbc]`.
+
+    Attributes:
+        bucket_url: Where files go.
+        max_attempts: In how many runs a file that fails is requested before it is given up.
+        max_zip_bytes: How large the zip of an export may be.
+    """
+
+    bucket_url: str | None = None
+    max_attempts: int = 5
+    max_zip_bytes: int = 50_000_000_000
+
+    def on_resolved(self) -> None:
+        """Validate all settings.
+
+        Raises:
+            SettingsError: A value is malformed; the message names the setting.
+        """
+        # dlt calls the method of each class, the general one first
+        _check_whole("max_attempts", self.max_attempts)
+        _check_whole("max_zip_bytes", self.max_zip_bytes)
+
+    @property
+    def bucket(self) -> str:
+        """Where files go.
+
+        Raises:
+            SettingsError: No bucket is configured.
+        """
+        if not self.bucket_url:
+            raise SettingsError(
+                "no bucket configured: give --bucket-url, or set bucket_url in [sources.vbc.audio]"
+            )
+        return self.bucket_url
+
+
+def load_config(**overrides: Any) -> VbcConfig:
+    """Read `[sources.vbc]`; overrides that are not None win.
 
     Raises:
-        SettingsError: a value is malformed; the message names the setting.
+        SettingsError: A setting is missing or malformed; the message names it.
     """
-    start, end = read_date("start_date", start_date), read_date("end_date", end_date)
-    if start and end and start > end:
-        raise SettingsError(f"start_date {start_date} is after end_date {end_date}")
-    _check_whole("page_size", page_size)
-    _check_whole("max_concurrency", max_concurrency)
-    for name, value in (("requests_per_minute", requests_per_minute), ("rows_per_run", rows_per_run)):
-        if value is not None:
-            _check_whole(name, value)
-    if on_forbidden not in ("raise", "skip"):
-        raise SettingsError(f"on_forbidden must be raise or skip, not {on_forbidden!r}")
-    privacy = read_privacy(pii, pii_key)
-    return Settings(
-        recording_api="/" + recording_api.strip("/"),
-        accounts=read_accounts(account_id),
-        users=read_users(user_ids),
-        start=start,
-        end=end,
-        lookback=read_lookback(lookback_hours),
-        page_size=page_size,
-        max_concurrency=max_concurrency,
-        skip_forbidden=on_forbidden == "skip",
-        rows_per_run=rows_per_run,
-        use_interval=allow_external_schedulers,
-        filters=check_filters(filters, privacy),
-        privacy=privacy,
-    )
+    return resolve_configuration(VbcConfig(), sections=SECTIONS, explicit_value=_given(overrides))
 
 
-def _check_whole(name: str, value: Any) -> None:
+def load_audio_config(**overrides: Any) -> AudioConfig:
+    """Read `[sources.vbc.audio]` and `[sources.vbc]`; overrides that are not None win.
+
+    Raises:
+        SettingsError: A setting is missing or malformed; the message names it.
+    """
+    sections = (*SECTIONS, "audio")
+    return resolve_configuration(AudioConfig(), sections=sections, explicit_value=_given(overrides))
+
+
+def _given(overrides: dict[str, Any]) -> dict[str, Any]:
+    # dlt takes an explicit None for a value that is meant
+    return {name: value for name, value in overrides.items() if value is not None}
+
+
+def check_base_url(url: str) -> str:
+    """Check the gateway's address, and drop a slash at its end.
+
+    Raises:
+        SettingsError: It is not a web address, or holds a user name.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise SettingsError("base_url must begin with https://")
+    if "@" in url:
+        raise SettingsError("base_url must hold no user and no password")
+    return url.rstrip("/")
+
+
+def _check_whole(name: str, value: Any, *, optional: bool = False) -> None:
+    if optional and value is None:
+        return
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SettingsError(f"{name} must be a whole number of at least 1, not {value!r}")
 
@@ -150,7 +349,7 @@ def read_lookback(hours: Any) -> timedelta:
     """Read the lookback.
 
     Raises:
-        SettingsError: it is no number of hours, or out of bounds.
+        SettingsError: It is not a number of hours, or out of bounds.
     """
     try:
         lookback = timedelta(hours=hours)
@@ -165,7 +364,7 @@ def read_accounts(account_id: Any) -> tuple[str, ...]:
     """Read the account setting: one account or several.
 
     Raises:
-        SettingsError: an account id is empty or holds other than letters and digits.
+        SettingsError: An account id is empty, or holds other characters than letters and digits.
     """
     accounts = _read_ids(account_id)
     if not accounts:
@@ -177,7 +376,7 @@ def read_users(user_ids: Any) -> tuple[str, ...] | None:
     """Read the user setting: None for `all`, else the users; empty for none.
 
     Raises:
-        SettingsError: a user id holds other than letters and digits.
+        SettingsError: A user id holds other characters than letters and digits.
     """
     if isinstance(user_ids, str) and user_ids.strip().lower() in (ALL, "none"):
         return None if user_ids.strip().lower() == ALL else ()
@@ -188,7 +387,7 @@ def read_users(user_ids: Any) -> tuple[str, ...] | None:
 
 
 def _read_ids(ids: Any) -> tuple[str, ...] | None:
-    """Read one id or several; None where that is none of both."""
+    """Read one id or several; None where the value is neither."""
     listed: Any = ids
     if isinstance(ids, str):  # from the environment: 549825,549826 or ["549825", "549826"]
         text = ids.strip(" []").replace('"', "").replace("'", "")
@@ -201,11 +400,11 @@ def _read_ids(ids: Any) -> tuple[str, ...] | None:
     return read if all(id_.isalnum() for id_ in read) else None
 
 
-def read_privacy(pii: Any, pii_key: str | None) -> PiiPolicy:
+def read_pii_policy(pii: Any, pii_key: str | None) -> PiiPolicy:
     """Read the two settings on personal data.
 
     Raises:
-        SettingsError: there is no such way, or no key to hash with.
+        SettingsError: `pii` is unknown, or `hash` has no key.
     """
     if pii not in ("keep", "hash", "drop"):
         raise SettingsError(f"pii must be keep, hash or drop, not {pii!r}")
@@ -221,7 +420,7 @@ def read_date(name: str, value: Instant | None) -> datetime | None:
     """Read a date setting.
 
     Raises:
-        SettingsError: it is no ISO date; the message names the setting.
+        SettingsError: It is not an ISO date; the message names the setting.
     """
     if value is None or value == "":
         return None
@@ -230,4 +429,18 @@ def read_date(name: str, value: Instant | None) -> datetime | None:
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise SettingsError(
             f"{name} must be an ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z, not {value!r}"
+        ) from None
+
+
+def read_timezone(name: str) -> str:
+    """Read the setting `vbc_timezone`.
+
+    Raises:
+        SettingsError: There is no such time zone.
+    """
+    try:
+        return ZoneInfo(name or "UTC").key
+    except (KeyError, ValueError, OSError):  # unknown; not a name; a folder
+        raise SettingsError(
+            f"vbc_timezone must be a time zone such as America/New_York, not {name!r}"
         ) from None

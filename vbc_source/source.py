@@ -11,10 +11,9 @@ import dlt
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource, DltSource
 
-from vbc_source.api.auth import VbcCredentials
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, SELF, USERS, Endpoint
-from vbc_source.config import ALL, BASE_URL, RECORDING_API, Instant, Settings, check_settings
+from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
+from vbc_source.config import ALL, BASE_URL, RECORDING_API, SELF, Instant, VbcConfig, VbcCredentials
 from vbc_source.errors import Forbidden, SettingsError
 from vbc_source.extract.accounts import AccountDirectory
 from vbc_source.extract.checkpoint import Checkpoint
@@ -78,31 +77,8 @@ def vbc_source(
     Raises:
         SettingsError: a setting is malformed; the message names it.
     """
-    settings = check_settings(
-        recording_api=recording_api,
-        account_id=account_id,
-        user_ids=user_ids,
-        start_date=start_date,
-        end_date=end_date,
-        lookback_hours=lookback_hours,
-        page_size=page_size,
-        max_concurrency=max_concurrency,
-        requests_per_minute=requests_per_minute,
-        on_forbidden=on_forbidden,
-        rows_per_run=rows_per_run,
-        allow_external_schedulers=allow_external_schedulers,
-        filters=filters,
-        pii=pii,
-        pii_key=pii_key,
-    )
-    client = Client(
-        base_url,
-        credentials,
-        requests_per_minute=requests_per_minute,
-        retry_seconds=retry_seconds,
-        connections=settings.max_concurrency,
-    )
-    return Resources(settings, client, credentials.identity()).make()  # type: ignore[return-value]
+    config = VbcConfig.from_values(**locals())
+    return Resources(config, Client.from_config(config)).make()  # type: ignore[return-value]
 
 
 @dlt.source(name="vbc", section="vbc")
@@ -127,15 +103,14 @@ class Resources:
     """The resources of one source: they share a client, what is known of users, and the round.
 
     Args:
-        settings: what to read, and how.
-        client: what to read with.
-        identity: of the API user.
+        config: The settings.
+        client: Sends the requests.
     """
 
-    def __init__(self, settings: Settings, client: Client, identity: str) -> None:
-        self._settings = settings
-        self._reader = ListReader(settings, client)
-        self._directory = AccountDirectory(self._reader, identity)
+    def __init__(self, config: VbcConfig, client: Client) -> None:
+        self._config = config
+        self._reader = ListReader(config, client)
+        self._directory = AccountDirectory(self._reader, config.login.identity())
 
     def make(self) -> list[DltResource]:
         """Make all of them, in the order in which dlt turns to them."""
@@ -153,7 +128,7 @@ class Resources:
         def read() -> Iterator[Any]:
             yield from Extractor(endpoint, self._reader, progress, self._directory.learn).read(find())
 
-        return make_resource(endpoint, read, self._settings.privacy)
+        return make_resource(endpoint, read, self._config.pii_policy)
 
     def _make_listing(self, endpoint: Endpoint) -> DltResource:
         def read() -> Iterator[Any]:
@@ -161,63 +136,58 @@ class Resources:
                 yield from self._read_listing(endpoint, account)
 
         # whoever names the users need not be subscribed to the Provisioning API
-        selected = self._settings.users is None
-        return make_resource(endpoint, read, self._settings.privacy, selected=selected)
+        selected = self._config.users is None
+        return make_resource(endpoint, read, self._config.pii_policy, selected=selected)
 
     def _read_listing(self, endpoint: Endpoint, account: str) -> Iterator[Any]:
         run, now = _name_run(), datetime.now(timezone.utc)
         try:
             proof = self._directory.read_list(endpoint, account, run, now)
         except Forbidden as fault:
-            if not self._settings.skip_forbidden:
+            if not self._config.skip_forbidden:
                 raise
             log.warning("left out, since on_forbidden = skip: %s", fault)
         else:
-            state = {} if self._stateless else dlt.current.resource_state()
-            yield from Snapshot(endpoint, account, self._settings.privacy, state).write(proof, now)
-
-    @property
-    def _stateless(self) -> bool:
-        """Whether the run is a backfill, which neither reads nor writes state: looking into it writes."""
-        return self._settings.end is not None or self._settings.use_interval
+            state = {} if self._config.stateless else dlt.current.resource_state()
+            yield from Snapshot(endpoint, account, self._config.pii_policy, state).write(proof, now)
 
     def _find_accounts(self) -> list[str]:
         state = self._remembered()
-        found = [self._directory.find_account(asked, state) for asked in self._settings.accounts]
+        found = [self._directory.find_account(asked, state) for asked in self._config.accounts]
         return list(dict.fromkeys(found))
 
     def _remembered(self) -> dict[str, Any]:
         """Which account `self` was the last time, by API user."""
-        state: dict[str, Any] = {} if self._stateless else dlt.current.source_state()
+        state: dict[str, Any] = {} if self._config.stateless else dlt.current.source_state()
         accounts: dict[str, Any] = state.setdefault("accounts", {})
         return accounts
 
     def _list_accounts(self) -> list[ReadTask]:
-        return [ReadTask(ListOwner(account)) for account in self._settings.accounts]
+        return [ReadTask(ListOwner(account)) for account in self._config.accounts]
 
     def _list_users(self) -> list[ReadTask]:
-        if not self._settings.has_user_recordings:
-            log.info("this API has no on-demand recordings: %s", self._settings.recording_api)
+        if not self._config.has_user_recordings:
+            log.info("this API has no on-demand recordings: %s", self._config.recording_api)
             return []
         return [history for account in self._find_accounts() for history in self._list_users_of(account)]
 
     def _list_users_of(self, account: str) -> list[ReadTask]:
-        listed = self._settings.users
+        listed = self._config.users
         if listed is not None:
             return [ReadTask(ListOwner(account, user)) for user in listed]
         try:
             users = self._directory.users(account, _name_run(), datetime.now(timezone.utc))
         except Forbidden as fault:
-            if not self._settings.skip_forbidden:
+            if not self._config.skip_forbidden:
                 raise
             log.warning("left out, since on_forbidden = skip: %s", fault)
             return []
-        titles = users if self._settings.privacy.keeps else dict.fromkeys(users, "")
+        titles = users if self._config.pii_policy.keeps else dict.fromkeys(users, "")
         return [ReadTask(ListOwner(account, user), title) for user, title in titles.items()]
 
     def _is_own(self, account: str) -> bool:
         """Whether the API user belongs to an account; of a single one that is taken for granted."""
-        if len(self._settings.accounts) == 1:
+        if len(self._config.accounts) == 1:
             return True
         try:
             return account == self._directory.find_account(SELF, self._remembered())
@@ -229,7 +199,7 @@ class Resources:
         owners = []
         for account in self._find_accounts():
             users = self._list_users_of(account)
-            known = "" if self._stateless else _find_own_user(account)
+            known = "" if self._config.stateless else _find_own_user(account)
             asked = {history.place.user for history in users} & {known, SELF}
             owners += (
                 users if asked or not self._is_own(account) else [*users, ReadTask(ListOwner(account, SELF))]

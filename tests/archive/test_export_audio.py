@@ -15,12 +15,13 @@ import pytest
 from archiving import Prepare, S3Bucket, Site, key_of, make_gateway, sound_of
 from click.testing import CliRunner
 from loading import load, query, run_vbc
+from vbc_source.cli import main
 
-from vbc_source.api.connection import connect
+from vbc_source.api.client import Client
 from vbc_source.api.export_jobs import ExportApi
 from vbc_source.audio.exports.download import download_exports
 from vbc_source.audio.exports.run import ExportResult
-from vbc_source.cli.main import main
+from vbc_source.config import load_config
 from vbc_source.emulator import Gateway
 from vbc_source.load.sync import open_pipeline
 
@@ -31,10 +32,11 @@ Members = list[tuple[str, bytes]]
 def start(site: Site, *, user: str | None = None, **filters: str) -> str:
     """Start an export whose zip is there at once."""
     site.gateway.job_seconds = 0
-    found = connect()
-    api = ExportApi(found.client, found.recording_api, "self", user or "self")
+    config = load_config()
+    client = Client.from_config(config)
+    api = ExportApi(client, config.recording_api, "self", user or "self")
     (id_,) = api.create({name.replace("_", ":"): value for name, value in filters.items()}, company=not user)
-    found.client.close()
+    client.close()
     return id_
 
 
@@ -331,12 +333,12 @@ def test_a_full_disk_is_one_clear_line(prepare: Prepare) -> None:
     site = prepare(make_gateway(2))
     start(site)
     link = site.gateway.jobs.all()[0]["download_url"]
-    found = connect()
+    client = Client.from_config(load_config())
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full here")
     with pytest.raises(ExportFailed, match=r"no room for its zip of .* in /dev: make room"):
-        fetch_zip(found.client, [link], Path("/dev/full"), 10**9, "export job 1")
-    found.client.close()
+        fetch_zip(client, [link], Path("/dev/full"), 10**9, "export job 1")
+    client.close()
 
 
 @pytest.mark.slow

@@ -12,8 +12,9 @@ from archiving import Prepare, S3Bucket, Site, key_of, make_gateway
 from loading import query, run_vbc
 
 from vbc_source import VbcError
-from vbc_source.api.connection import connect
+from vbc_source.api.client import Client
 from vbc_source.api.recordings import RecordingApi
+from vbc_source.config import load_config
 from vbc_source.emulator import Gateway
 from vbc_source.errors import NotFound
 from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
@@ -141,8 +142,9 @@ def test_a_users_own_recording_is_shown_and_deleted_at_the_user(prepare: Prepare
     users = site.gateway.users
     own = users.recordings(users.api_user)
     added = own.add(id=77, start="2025-03-01T10:00:00+0000", file_size_in_bytes=2000)
-    with closing(connect().client) as client:
-        api = RecordingApi(client, connect().recording_api, "self", "user", "self")
+    config = load_config()
+    with closing(Client.from_config(config)) as client:
+        api = RecordingApi(client, config.recording_api, "self", "user", "self")
         assert [row["id"] for row in api.list({"start:gte": "2025-01-01T00:00:00Z"}, 1)] == [77]
         assert api.show(77)["call_id"] == added["call_id"]
         api.delete(77)

@@ -13,7 +13,7 @@ from loading import environment, expected_recordings, run_vbc, still_gateway
 from verifying import Prepare, Stand, ago, oldest, script, settled
 
 from vbc_source import VbcError
-from vbc_source.config import Settings, check_settings
+from vbc_source.config import VbcConfig
 from vbc_source.errors import Forbidden, NotFound, SettingsError
 from vbc_source.verification.verify import make_plan
 
@@ -328,23 +328,9 @@ def test_a_wrong_path_marks_nothing(prepare: Prepare, monkeypatch: pytest.Monkey
     assert stand.tombstones() == []
 
 
-def make_settings() -> Settings:
-    return check_settings(
-        recording_api="/api",
-        account_id="self",
-        user_ids="all",
-        start_date="2025-01-01",
-        end_date=None,
-        lookback_hours=48,
-        page_size=1000,
-        max_concurrency=8,
-        requests_per_minute=None,
-        on_forbidden="raise",
-        rows_per_run=None,
-        allow_external_schedulers=False,
-        filters={"start:gte": "2025-02-01"},
-        pii="keep",
-        pii_key=None,
+def make_config() -> VbcConfig:
+    return VbcConfig.from_values(
+        recording_api="/api", start_date="2025-01-01", filters={"start:gte": "2025-02-01"}
     )
 
 
@@ -363,7 +349,7 @@ def test_what_every_sync_reads_again_is_compared_apart(
     bounds = [
         datetime.fromisoformat(text).replace(tzinfo=timezone.utc) if text else None for text in (since, until)
     ]
-    plan = make_plan(make_settings(), now, *bounds)
+    plan = make_plan(make_config(), now, *bounds)
     told = [f"{window.start:%Y-%m-%d}/{window.end:%Y-%m-%d}" for window in plan.windows]
     assert told == expected
     assert (plan.recent is None) == (until is not None)
@@ -381,7 +367,7 @@ def test_a_new_column_of_the_tables_comes_to_the_view(prepare: Prepare) -> None:
 
 @pytest.mark.slow
 def test_bounds_in_the_wrong_order_are_wrong_usage(own_folder: Path) -> None:
-    done = run_vbc(own_folder, "", "verify", "--since", "2026-01-01", "--until", "2025-01-01")
+    done = run_vbc(own_folder, "http://127.0.0.1:9", "verify", "--since", "2026-01-01", "--until", "2025-01-01")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--since is after --until" in done.stderr
 

@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from zoneinfo import ZoneInfo
-
-import dlt
 
 from vbc_source.analytics.database import PASSWORD, AnalyticsDatabase
-from vbc_source.errors import SettingsError, VbcError
+from vbc_source.errors import VbcError
 from vbc_source.load.failures import first_line
 
 log = logging.getLogger(__name__)
@@ -61,21 +58,6 @@ class ModelsResult:
 
     nodes: tuple[Node, ...]
     seconds: float
-
-
-def read_timezone() -> str:
-    """Read the setting `vbc_timezone`: in which days and hours are counted.
-
-    Raises:
-        SettingsError: there is no such time zone.
-    """
-    name = str(dlt.config.get("sources.vbc.vbc_timezone") or "UTC")
-    try:
-        return ZoneInfo(name).key
-    except (KeyError, ValueError, OSError):  # unknown; not a name; a folder
-        raise SettingsError(
-            f"vbc_timezone must be a time zone such as America/New_York, not {name!r}"
-        ) from None
 
 
 def run_dbt(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import threading
 import time
@@ -12,62 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import dlt
-from dlt.common.configuration import configspec
-from dlt.common.configuration.specs import CredentialsConfiguration
-from dlt.common.typing import TSecretStrValue
 
 from vbc_source.api.token_cache import Login, Refusal, TokenCache
+from vbc_source.config import CREDENTIALS_SECTION as SECTION
+from vbc_source.config import VbcCredentials
 from vbc_source.errors import LoginRefused, SettingsError, TokenRejected
 
 Post = Callable[[Mapping[str, str]], tuple[int, bytes]]
 
-REALM = "@vbc.prod"
 LOCKED_SECONDS = 31 * 60  # a locked user is locked for about 30 minutes from the last attempt
-SETTINGS = "[sources.vbc.credentials]"
-
-
-@configspec
-class VbcCredentials(CredentialsConfiguration):
-    """How to log in: a password, a refresh token, or a ready access token.
-
-    Attributes:
-        client_id: the application's key in the developer portal.
-        client_secret: its secret.
-        username: an API user; `@vbc.prod` is added where it is missing.
-        password: that user's password. Users who sign in by single sign-on cannot log in so.
-        refresh_token: instead of user and password; lives 7 days, is rotated at each use.
-        access_token: a ready token, used until the gateway rejects it.
-    """
-
-    client_id: str | None = None
-    client_secret: TSecretStrValue | None = None
-    username: str | None = None
-    password: TSecretStrValue | None = None
-    refresh_token: TSecretStrValue | None = None
-    access_token: TSecretStrValue | None = None
-
-    def missing(self) -> list[str]:
-        """Names of the settings that a login lacks; empty when one is possible."""
-        needed = ["client_id", "client_secret"]
-        if not self.refresh_token:
-            needed += ["username", "password"]
-        return [name for name in needed if not self.get(name)]
-
-    def full_username(self) -> str:
-        """The user as the gateway knows it; empty where none is set."""
-        name = self.username or ""
-        return name if not name or name.lower().endswith(REALM) else name + REALM
-
-    def identity(self) -> str:
-        """Tells one user from another, whatever the password; empty where no user is named."""
-        told = json.dumps([self.client_id, self.full_username()])
-        return hashlib.sha256(told.encode()).hexdigest()[:16] if self.username else ""
-
-    def fingerprint(self) -> str:
-        """Tells one set of credentials from another without giving any of them away."""
-        told = json.dumps([self.username, self.password, self.refresh_token])
-        key = f"{self.client_id}:{self.client_secret}".encode()
-        return hmac.new(key, told.encode(), hashlib.sha256).hexdigest()
 
 
 class TokenProvider:
@@ -148,12 +100,12 @@ class TokenProvider:
         if missing and self._credentials.access_token:
             rejected = TokenRejected(401)
             rejected.args = (
-                f"the access_token in {SETTINGS} is no longer valid; set a new one, or set {missing} too, "
-                "so that it can be renewed",
+                f"the access_token in {SECTION} is no longer valid; set a new one, or set "
+                f"{missing} too, so that it can be renewed",
             )
             raise rejected
         if missing:
-            raise SettingsError(f"credentials are missing: set {missing} in {SETTINGS}")
+            raise SettingsError(f"credentials are missing: set {missing} in {SECTION}")
 
     def _check_refusal(self, shared: Login) -> None:
         # what was refused for good concerns these credentials alone, a locked user all of them
@@ -175,7 +127,7 @@ class TokenProvider:
         credentials = self._credentials
         if not (credentials.username and credentials.password):
             reason = (
-                f"VBC refused the refresh_token in {SETTINGS}; it lives 7 days and works once: set a new one"
+                f"VBC refused the refresh_token in {SECTION}; it lives 7 days and works once: set a new one"
             )
             raise self._refused(cache, shared, Refusal(reason))
         form = self._form(
@@ -227,14 +179,14 @@ def _explain_refusal(status: int, body: bytes, now: float) -> Refusal:
     text = body.decode("utf-8", "replace").lower()
     if "17003" in text or "locked" in text:
         reason = (
-            f"VBC has locked the user in {SETTINGS} after failed logins; wait 30 minutes without any "
+            f"VBC has locked the user in {SECTION} after failed logins; wait 30 minutes without any "
             "attempt, or have an administrator unlock the user"
         )
         return Refusal(reason, now + LOCKED_SECONDS)
     if "invalid_client" in text:
-        return Refusal(f"VBC refused the application: check client_id and client_secret in {SETTINGS}")
+        return Refusal(f"VBC refused the application: check client_id and client_secret in {SECTION}")
     reason = (
-        f"VBC refused the login (HTTP {status}): check username and password in {SETTINGS}. It was tried "
+        f"VBC refused the login (HTTP {status}): check username and password in {SECTION}. It was tried "
         "once and is not repeated, since a few failed logins lock the user for about 30 minutes; a locked "
         "user is unlocked by waiting that long or by an administrator. Single sign-on users cannot log in so"
     )

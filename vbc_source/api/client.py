@@ -15,7 +15,7 @@ import urllib3
 from requests.auth import AuthBase
 from urllib3.exceptions import LocationValueError
 
-from vbc_source.api.auth import TokenProvider, VbcCredentials
+from vbc_source.api.auth import TokenProvider
 from vbc_source.api.concurrency import AdaptiveConcurrency
 from vbc_source.api.faults import read_fault, redact
 from vbc_source.api.rate_limit import RateLimiter
@@ -30,6 +30,7 @@ from vbc_source.api.transport import (
     follow,
     open_session,
 )
+from vbc_source.config import VbcConfig, VbcCredentials, check_base_url
 from vbc_source.errors import (
     Forbidden,
     ForeignAddress,
@@ -78,11 +79,7 @@ class Client:
         clock: Callable[[], float] = time.time,
         throttle: RateLimiter | None = None,
     ) -> None:
-        if not base_url.startswith(("http://", "https://")):
-            raise SettingsError("base_url must begin with https://")
-        if "@" in base_url:
-            raise SettingsError("base_url must hold no user and no password")
-        self.base_url = base_url.rstrip("/")
+        self.base_url = check_base_url(base_url)
         self.throttle = throttle or RateLimiter(requests_per_minute)
         self.slots = AdaptiveConcurrency(connections)
         self.requests_sent = 0
@@ -92,6 +89,21 @@ class Client:
         self._session = open_session(connections, self.base_url)
         self._storage = open_session(connections, cookies=False)  # for where redirects lead
         self._tokens = TokenProvider(credentials, self.base_url, self._post_login, clock=clock)
+
+    @classmethod
+    def from_config(cls, config: VbcConfig, **changes: Any) -> Client:
+        """Make a client from the settings.
+
+        Args:
+            config: The settings.
+            **changes: Arguments that differ from the settings.
+        """
+        arguments: dict[str, Any] = {
+            "requests_per_minute": config.requests_per_minute,
+            "retry_seconds": config.retry_seconds,
+            "connections": config.max_concurrency,
+        }
+        return cls(config.base_url, config.login, **{**arguments, **changes})
 
     def get(
         self,

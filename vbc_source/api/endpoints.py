@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from vbc_source.config import SELF
 from vbc_source.schema.specs import EXTENSION, JOB, RECORDING, USER, RowSpec
 
 PROVISIONING_API = "/t/vbc.prod/provisioning/api"
-SELF = "self"
 
 _PLACE = re.compile(r"/accounts/([^/?]+)(?:/users/([^/?]+))?/")
 

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import SELF
 from vbc_source.api.export_job import Job, read_job
+from vbc_source.config import SELF
 from vbc_source.errors import NotFound, OutcomeUnknown, VbcError
 
 log = logging.getLogger(__name__)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.configuration.inject import with_config
 
-from vbc_source.api.connection import SECTION, connect
+from vbc_source.api.client import Client
 from vbc_source.audio.archive import Archive
 from vbc_source.audio.backlog import Backlog
 from vbc_source.audio.bucket import Bucket
@@ -23,52 +22,12 @@ from vbc_source.audio.exports.run import ExportResult
 from vbc_source.audio.journal import Journal
 from vbc_source.audio.ledger_writer import AudioLedger
 from vbc_source.audio.run import AudioResult, AudioRun
-from vbc_source.errors import SettingsError
+from vbc_source.config import load_audio_config
 from vbc_source.load.failures import explaining
 from vbc_source.load.progress import write_size
 from vbc_source.load.sync import hold_pipeline
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import RecordingSelection
-
-
-@dataclass(frozen=True, slots=True)
-class AudioSettings:
-    """Settings of the archive, from `[sources.vbc.audio]`.
-
-    Attributes:
-        bucket_url: where files go.
-        max_attempts: how often a file is asked for, in as many runs, before it is given up.
-        max_zip_bytes: how large the zip of an export may be.
-    """
-
-    bucket_url: str
-    max_attempts: int
-    max_zip_bytes: int
-
-
-def read_settings(bucket_url: str | None = None) -> AudioSettings:
-    """Read the settings of the archive; a given bucket overrides the configured one.
-
-    Raises:
-        SettingsError: no bucket is set, or a setting is malformed.
-    """
-    # dlt takes a None that is passed for a value that is meant
-    return _read_settings(bucket_url) if bucket_url else _read_settings()
-
-
-@with_config(sections=SECTION)
-def _read_settings(
-    bucket_url: str | None = None, max_attempts: int = 5, max_zip_bytes: int = 50_000_000_000
-) -> AudioSettings:
-    if not bucket_url:
-        raise SettingsError(
-            "where should the files go? give --bucket-url, or set bucket_url in [sources.vbc.audio]"
-        )
-    if max_attempts < 1:
-        raise SettingsError("max_attempts must be at least 1")
-    if max_zip_bytes < 1:
-        raise SettingsError("max_zip_bytes must be at least 1")
-    return AudioSettings(bucket_url, max_attempts, max_zip_bytes)
 
 
 def archive_audio(
@@ -99,16 +58,16 @@ def archive_audio(
         VbcError: what stopped it, in words for the person who can act.
     """
     with explaining():
-        settings = read_settings(bucket_url)
-        bucket, connection = Bucket(settings.bucket_url), connect()
+        config = load_audio_config(bucket_url=bucket_url)
+        bucket, client = Bucket(config.bucket), Client.from_config(config)
     began = datetime.now(timezone.utc)
-    with hold_pipeline(f"{pipeline}_audio", destination, dataset) as held, closing(connection.client):
+    with hold_pipeline(f"{pipeline}_audio", destination, dataset) as held, closing(client):
         loaded = LoadedTables(held, pipeline)
         with open_archive(held, bucket, loaded) as (archive, ledger):
-            backlog = Backlog(loaded, selection or RecordingSelection(), settings.max_attempts, began)
-            batches = ExportBatches(connection, archive, ledger, loaded, settings.max_zip_bytes)
+            backlog = Backlog(loaded, selection or RecordingSelection(), config.max_attempts, began)
+            batches = ExportBatches(config, client, archive, ledger, loaded, config.max_zip_bytes)
             brought = ExportResult() if via == "files" or limit else batches.run(backlog, via)
-            run = AudioRun(connection, archive, ledger, backlog, 0 if via == "export" else limit)
+            run = AudioRun(config, client, archive, ledger, backlog, 0 if via == "export" else limit)
             return _add(run.run(), brought, via)
 
 

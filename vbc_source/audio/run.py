@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import islice
 
-from vbc_source.api.connection import Connection
+from vbc_source.api.client import Client
 from vbc_source.api.downloads import Download
 from vbc_source.audio.archive import Archive
 from vbc_source.audio.backlog import Backlog
 from vbc_source.audio.ledger import LedgerRow, describe
 from vbc_source.audio.ledger_writer import AudioLedger
+from vbc_source.config import VbcConfig
 from vbc_source.errors import (
     BadRequest,
     Forbidden,
@@ -71,7 +72,8 @@ class AudioRun:
     """Archives what is left.
 
     Args:
-        connection: what to fetch with.
+        config: The settings.
+        client: Sends the requests.
         archive: where files go.
         ledger: where it is written down.
         backlog: what is left.
@@ -80,13 +82,15 @@ class AudioRun:
 
     def __init__(
         self,
-        connection: Connection,
+        config: VbcConfig,
+        client: Client,
         archive: Archive,
         ledger: AudioLedger,
         backlog: Backlog,
         limit: int | None,
     ) -> None:
-        self._connection, self._archive, self._ledger = connection, archive, ledger
+        self._config, self._client = config, client
+        self._archive, self._ledger = archive, ledger
         self._backlog, self._limit = backlog, limit
         self._outcome = AudioResult()
         self._in_a_row = 0
@@ -97,11 +101,11 @@ class AudioRun:
         began = time.monotonic()
         files, size = self._backlog.measure()
         self._progress = Progress(min(files, self._limit or files), size)
-        pool = ThreadPoolExecutor(self._connection.workers)
+        pool = ThreadPoolExecutor(self._config.max_concurrency)
         try:
             self._work_off(pool)
         except Exception:
-            self._connection.client.close()
+            self._client.close()
             pool.shutdown(wait=True, cancel_futures=True)
             self._ledger.load()
             raise
@@ -109,15 +113,15 @@ class AudioRun:
             pool.shutdown(wait=False, cancel_futures=True)
         self._ledger.load()
         outcome = self._outcome
-        outcome.requests = self._connection.client.requests_sent
+        outcome.requests = self._client.requests_sent
         outcome.seconds = time.monotonic() - began
-        outcome.ok = not outcome.failed and (self._connection.skip_forbidden or not outcome.forbidden)
+        outcome.ok = not outcome.failed and (self._config.skip_forbidden or not outcome.forbidden)
         return outcome
 
     def _work_off(self, pool: ThreadPoolExecutor) -> None:
         pending: set[Future[LedgerRow]] = set()
         for recording in islice(self._backlog.read(), self._limit):
-            while len(pending) >= 2 * self._connection.workers:
+            while len(pending) >= 2 * self._config.max_concurrency:
                 pending = self._collect(pending)
             pending.add(pool.submit(self._archive_one, recording, self._list(recording.folder)))
         while pending:
@@ -162,9 +166,8 @@ class AudioRun:
                 return found
             if not recording.download_url:
                 raise InvalidContent("the API gives no download_url")  # noqa: TRY301
-            client = self._connection.client
             return self._archive.store(
-                recording, Download(client, recording.download_url, recording.size_bytes, what)
+                recording, Download(self._client, recording.download_url, recording.size_bytes, what)
             )
         except NotSubscribed:
             raise

@@ -16,13 +16,14 @@ from vbc_source.backfills.window_load import (
     Target,
     WindowResult,
     WindowTask,
-    limit,
+    limit_workers,
     load_window,
     make_task,
     open_part,
     read_window,
 )
 from vbc_source.backfills.workers import load_windows
+from vbc_source.config import load_config
 from vbc_source.errors import SettingsError, VbcError
 from vbc_source.load.database_lock import find_kind
 from vbc_source.load.failures import explaining
@@ -31,7 +32,7 @@ from vbc_source.load.progress import WindowProgress
 from vbc_source.load.sync import open_pipeline, open_source, run_pipeline
 from vbc_source.source import empty_tables
 from vbc_source.warehouse.coverage import cut_windows
-from vbc_source.warehouse.proven import KEYS, count_rows, find_left, read_scope
+from vbc_source.warehouse.proven import KEYS, count_rows, find_left
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.windows import Window
 
@@ -89,7 +90,7 @@ def backfill(
         kind = find_kind(open_pipeline(target.pipeline, target.destination, target.dataset))
         if kind not in SIDE_BY_SIDE and workers > 1:
             tell(f"{kind} takes one loader: the windows are loaded one after another.")
-        workers = limit(workers) if kind in SIDE_BY_SIDE else 1
+        workers = limit_workers(load_config(), workers) if kind in SIDE_BY_SIDE else 1
         tasks = plan(target, start, end, days, prepare(target, end, resources))
         tell(f"{len(tasks)} window(s) are not proven complete, {min(workers, len(tasks))} at once.")
         done: list[WindowResult] = []
@@ -145,11 +146,11 @@ def plan(
         VbcError: the destination could not be asked.
     """
     with explaining():
-        scope = read_scope()
-    whole = scope.filters.narrow(Window(start, end))
+        config = load_config()
+    whole = config.api_filters.narrow(Window(start, end))
     windows = cut_windows(whole.start, whole.end, datetime.now(timezone.utc), days) if whole else []
     with open_part(target, "plan") as pipeline:
-        left = find_left(LoadedTables(pipeline, ""), scope, windows, resources)
+        left = find_left(LoadedTables(pipeline, ""), config, windows, resources)
     log.info("%d of %d windows are left to be loaded", len(left), len(windows))
     return [make_task(window, names) for window, names in left]
 

@@ -16,8 +16,8 @@ from typing import Any, TypedDict
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
-from dlt.common.configuration.inject import with_config
 
+from vbc_source.config import VbcConfig, load_config
 from vbc_source.errors import SettingsError
 from vbc_source.load.database_lock import find_kind
 from vbc_source.load.failures import explaining
@@ -25,7 +25,7 @@ from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.load.sync import open_pipeline, open_source, run_pipeline
 from vbc_source.schema.columns import INSTANT
 from vbc_source.warehouse.coverage import name_window
-from vbc_source.warehouse.proven import find_left, read_scope
+from vbc_source.warehouse.proven import find_left
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.windows import Window, format_instant, read_instant
 
@@ -87,14 +87,15 @@ def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResul
         VbcError: what stopped it; nothing of the window counts as proven then.
     """
     window, resources = read_window(task), task["resources"]
-    source = open_source(window.start, window.end, resources, **divide(share))
+    config = load_config()
+    source = open_source(window.start, window.end, resources, **divide_budget(config, share))
     own = {name: _Own(window.end) for name in resources}
     for name, keep in own.items():
         source.resources[name].add_map(keep)
     requests, seconds = 0, 0.0
     with open_part(target, task["key"]) as pipeline:
         appends = find_kind(pipeline) in APPENDING
-        if not appends or find_left(LoadedTables(pipeline, ""), read_scope(), [window], resources):
+        if not appends or find_left(LoadedTables(pipeline, ""), config, [window], resources):
             outcome = run_pipeline(pipeline, source, task["key"])
             requests, seconds = outcome.requests, outcome.seconds
     return WindowResult(
@@ -121,28 +122,26 @@ class _Own:
         return own
 
 
-@with_config(sections=("sources", "vbc"))
-def limit(workers: int, requests_per_minute: int | None = None) -> int:
-    """Say how many workers can share what the settings allow."""
-    return min(workers, requests_per_minute or workers)
+def limit_workers(config: VbcConfig, workers: int) -> int:
+    """Return how many workers can share the request budget."""
+    return min(workers, config.requests_per_minute or workers)
 
 
-@with_config(sections=("sources", "vbc"))
-def divide(share: int, max_concurrency: int = 8, requests_per_minute: int | None = None) -> dict[str, int]:
-    """Divide what the settings allow among processes.
+def divide_budget(config: VbcConfig, share: int) -> dict[str, int]:
+    """Divide the settings' limits among processes.
 
     Raises:
-        SettingsError: there are more of them than requests in a minute.
+        SettingsError: There are more processes than requests in a minute.
     """
-    divided = {"max_concurrency": max(1, max_concurrency // share)}
-    if requests_per_minute is None:
+    budget, divided = config.requests_per_minute, {"max_concurrency": max(1, config.max_concurrency // share)}
+    if budget is None:
         return divided
-    if requests_per_minute < share:
+    if budget < share:
         raise SettingsError(
-            f"{share} workers cannot share {requests_per_minute} requests a minute (requests_per_minute): "
-            f"use {requests_per_minute} workers at most"
+            f"{share} workers cannot share {budget} requests a minute (requests_per_minute): "
+            f"use {budget} workers at most"
         )
-    return divided | {"requests_per_minute": requests_per_minute // share}
+    return divided | {"requests_per_minute": budget // share}
 
 
 @contextmanager

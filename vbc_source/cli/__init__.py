@@ -1,1 +1,7 @@
-"""The `vbc` command: parses arguments and calls."""
+"""The `vbc` command: parses arguments and calls the public API."""
+
+from __future__ import annotations
+
+from vbc_source.cli.app import main
+
+__all__ = ["main"]

@@ -138,16 +138,18 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def open_api(recording_type: str, user: str, account: str | None) -> RecordingApi:
     """Connect to the API from configuration."""
-    from vbc_source.api.connection import choose_account, connect
+    from vbc_source.api.client import Client
     from vbc_source.api.recordings import RecordingApi
+    from vbc_source.config import load_config
     from vbc_source.load.failures import explaining
 
     with explaining():
-        found = connect()
+        config = load_config()
+        account = config.choose_account(account)
     return RecordingApi(
-        found.client,
-        found.recording_api,
-        choose_account(found, account),
+        Client.from_config(config),
+        config.recording_api,
+        account,
         "user" if recording_type == "user" else "company",
         user,
     )

@@ -44,8 +44,9 @@ def dashboard(
 
 def _open_desk(pipeline: str, destination: str, dataset: str, refresh: bool) -> DashboardDatabase:
     from vbc_source.analytics.database import find_database
-    from vbc_source.analytics.models import read_timezone
+    from vbc_source.config import load_config
     from vbc_source.errors import VbcError
+    from vbc_source.load.failures import explaining
     from vbc_source.load.locks import find_lock
     from vbc_source.load.sync import open_pipeline
 
@@ -55,7 +56,9 @@ def _open_desk(pipeline: str, destination: str, dataset: str, refresh: bool) -> 
         raise VbcError(f"the dashboard needs {error.name}: pip install 'vbc-source[dashboard]'") from None
     warehouse = find_database(open_pipeline(pipeline, destination, dataset))
     lock = find_lock(pipeline, thread_local=False) if warehouse.kind == "duckdb" else None
-    desk = DashboardDatabase(warehouse, lock, read_timezone())
+    with explaining():
+        zone = load_config().vbc_timezone
+    desk = DashboardDatabase(warehouse, lock, zone)
     if refresh or not desk.has_models():
         warehouse.check_loaded()
         _build_models(pipeline, destination, dataset)
@@ -73,7 +76,7 @@ def _build_models(pipeline: str, destination: str, dataset: str) -> None:
     command = [
         sys.executable,
         "-c",
-        "from vbc_source.cli.main import main; main()",
+        "from vbc_source.cli import main; main()",
         "models",
         "run",
         *options,

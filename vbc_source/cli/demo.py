@@ -7,7 +7,7 @@ from types import ModuleType
 
 import dlt
 
-from vbc_source.api.auth import VbcCredentials
+from vbc_source.config import VbcCredentials
 from vbc_source.errors import SettingsError
 from vbc_source.load.destinations import DATABASE
 from vbc_source.load.sync import SyncResult, hold_pipeline, run_pipeline

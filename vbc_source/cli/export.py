@@ -40,14 +40,17 @@ jobs_argument = click.argument("jobs", metavar="JOB...", nargs=-1, required=True
 
 def open_api(user: str | None, account: str | None) -> ExportApi:
     """Connect to the API from configuration."""
-    from vbc_source.api.connection import choose_account, connect
+    from vbc_source.api.client import Client
     from vbc_source.api.export_jobs import ExportApi
+    from vbc_source.config import load_config
     from vbc_source.load.failures import explaining
 
     with explaining():
-        found = connect()
-    account = choose_account(found, account)
-    return ExportApi(found.client, found.recording_api, account, user or "self", found.login_name)
+        config = load_config()
+        account = config.choose_account(account)
+    return ExportApi(
+        Client.from_config(config), config.recording_api, account, user or "self", config.login_name
+    )
 
 
 @export.command("create", cls=Command)

@@ -59,13 +59,17 @@ def _run(
     pipeline: str, destination: str, dataset: str, command: Sequence[str], target: Path | None = None
 ) -> ModelsResult:
     from vbc_source.analytics.database import find_database
-    from vbc_source.analytics.models import read_timezone, run_dbt
+    from vbc_source.analytics.models import run_dbt
+    from vbc_source.config import load_config
+    from vbc_source.load.failures import explaining
     from vbc_source.load.sync import open_pipeline
     from vbc_source.warehouse.queries import LoadedTables
 
+    with explaining():
+        zone = load_config().vbc_timezone
     opened = open_pipeline(pipeline, destination, dataset)
     with LoadedTables(opened, pipeline).take_turn():
-        return run_dbt(find_database(opened), command, read_timezone(), target)
+        return run_dbt(find_database(opened), command, zone, target)
 
 
 def _tell(outcome: ModelsResult, done: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from vbc_source.errors import VbcError
+from vbc_source.errors import UsageError, VbcError
 from vbc_source.windows import read_instant
 
 INSTANT_HELP = "ISO date or instant, such as 2025-01-31 or 2025-01-31T08:00:00Z."
@@ -51,7 +51,7 @@ class Command(click.Command):
                 raise
             click.echo(f"{_full_name(ctx)}: {error}", err=True)
             result = {"ok": False, "error": str(error)}
-            wrong_usage = type(error).__name__ == "WrongUsage"
+            wrong_usage = isinstance(error, UsageError)
         except KeyboardInterrupt:
             click.echo(
                 f"{_full_name(ctx)}: interrupted; the next run goes on where this one stopped", err=True

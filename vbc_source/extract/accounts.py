@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from vbc_source.api.endpoints import COMPANY, ON_DEMAND, SELF, USERS, Endpoint
+from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, Endpoint
+from vbc_source.config import SELF
 from vbc_source.errors import Forbidden, NotFound, SettingsError
 from vbc_source.extract.completeness import ProvenWindow
 from vbc_source.extract.lists import ListOwner, ListReader

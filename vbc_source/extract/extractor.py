@@ -17,7 +17,8 @@ import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vbc_source.api.endpoints import SELF, Endpoint
+from vbc_source.api.endpoints import Endpoint
+from vbc_source.config import SELF
 from vbc_source.extract.access import AccessLog
 from vbc_source.extract.arrivals import ArrivalLog
 from vbc_source.extract.checkpoint import Checkpoint
@@ -62,35 +63,33 @@ class Extractor:
     ) -> None:
         self._endpoint, self._reader, self._learn = endpoint, reader, learn
         self._round = progress
-        self._settings = reader.settings
+        self._config = reader.config
         self._now, self._deadline = datetime.now(timezone.utc), time.monotonic() + RUN_SECONDS
-        self._span = self._settings.fixed_span(self._now, dlt.current.interval)
+        self._span = self._config.fixed_window(self._now, dlt.current.interval)
         # a backfill neither reads nor writes state
         state = dlt.current.resource_state() if self._span is None else {}
-        self._cursors = CursorState(state, self._settings.filters.label if endpoint.windowed else "")
+        self._cursors = CursorState(state, self._config.api_filters.label if endpoint.windowed else "")
         self._done, self._reached = progress.recall(self._cursors.round)
         self._metrics = dlt.current.resource_metrics()
         self._metrics.clear()  # a source that runs again keeps those of the run before
         self._access = AccessLog(
             endpoint,
-            skip_forbidden=self._settings.skip_forbidden,
+            skip_forbidden=self._config.skip_forbidden,
             # as many as may fail side by side, twice: a few broken lists do not hold back the rest
-            most_failures=2 * self._settings.max_concurrency + 1,
+            most_failures=2 * self._config.max_concurrency + 1,
             cursors=self._cursors if self._span is None else None,
             metrics=self._metrics,
             now=self._now,
         )
-        self._arrivals = ArrivalLog(
-            endpoint, self._cursors, self._now, self._settings.lookback, self._reached
-        )
-        self._tables = TableBuilder(endpoint, dlt.current.source_schema(), self._settings.privacy)
+        self._arrivals = ArrivalLog(endpoint, self._cursors, self._now, self._config.lookback, self._reached)
+        self._tables = TableBuilder(endpoint, dlt.current.source_schema(), self._config.pii_policy)
         self._pending: list[_Batch] = []
         self._owners: dict[ListOwner, ListOwner] = {}  # of the rows: as whom they were asked for
         self._before: dict[ListOwner, pa.Array] = {}  # ids of the window before
         self._again: list[ReadTask] = []
         self._known: set[ListOwner] = set()  # what is asked for as `self` and was resolved
         self._rows_name = "recordings" if endpoint.windowed else "jobs"
-        self._most = self._settings.rows_per_run if self._span is None else None
+        self._most = self._config.rows_per_run if self._span is None else None
         self._progressed = False
 
     def read(self, histories: Sequence[ReadTask]) -> Iterator[Any]:
@@ -120,7 +119,7 @@ class Extractor:
     def _read_ahead(
         self, todo: list[ReadTask]
     ) -> Iterator[tuple[ReadTask, ProvenWindow[PageRows] | TaskEnd]]:
-        threads = self._settings.max_concurrency
+        threads = self._config.max_concurrency
         with RequestPool(threads) as session:
 
             def scan(history: ReadTask) -> Iterator[ProvenWindow[PageRows]]:
@@ -141,17 +140,17 @@ class Extractor:
         return todo
 
     def _plan_one(self, history: ReadTask) -> ReadTask | None:
-        place, settings = history.place, self._settings
+        place, config = history.place, self._config
         expected = history.expected or self._cursors.expect(str(place), place.is_self)
         if not self._endpoint.windowed:
             return replace(history, expected=expected)
         window = self._span or None
         if self._span is None:
-            first = settings.first(self._now)
-            window = self._cursors.plan(expected, first, self._now, settings.lookback)
+            first = config.first_start(self._now)
+            window = self._cursors.plan(expected, first, self._now, config.lookback)
             if window and place in self._reached:
                 window = Window(max(window.start, self._reached[place]), window.end)
-        window = settings.filters.narrow(window)
+        window = config.api_filters.narrow(window)
         return replace(history, expected=expected, window=window) if window else None
 
     def _take(self, history: ReadTask, proof: ProvenWindow[PageRows]) -> bool:
@@ -240,7 +239,7 @@ class Extractor:
             if self._span is None:
                 yield from self._arrivals.write((batch.asked, batch.place, batch.rows) for batch in news)
             proofs = [(batch.place, batch.proof) for batch in batches]
-            yield make_scan_windows(self._endpoint, proofs, self._settings.filters.label)
+            yield make_scan_windows(self._endpoint, proofs, self._config.api_filters.label)
             self._move_cursors(batches)
             self._reached |= {batch.asked: batch.proof.window.end for batch in batches}
         for batch in news if self._span is None else ():
@@ -258,7 +257,7 @@ class Extractor:
         for batch in batches if self._span is None else ():
             starts = batch.rows["start"]
             newest = pc.max(starts.filter(pc.less_equal(starts, pa.scalar(self._now, INSTANT)))).as_py()
-            name, first = str(batch.place), self._settings.first(self._now)
+            name, first = str(batch.place), self._config.first_start(self._now)
             before = self._cursors.find(name)
             self._cursors.move(name, [newest] if newest else [], first, self._now)
             self._progressed = self._progressed or before != self._cursors.find(name)

@@ -12,9 +12,9 @@ from typing import Any
 
 from vbc_source.api.capabilities import ApiCapabilities
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import SELF, Endpoint, read_place
+from vbc_source.api.endpoints import Endpoint, read_place
 from vbc_source.api.rate_limit import ClientClosed
-from vbc_source.config import Settings
+from vbc_source.config import SELF, VbcConfig
 from vbc_source.errors import SettingsError
 from vbc_source.extract.completeness import ProvenWindow
 from vbc_source.extract.window_reader import WindowReader
@@ -73,12 +73,12 @@ class ListReader:
     """Reads the lists of one gateway.
 
     Args:
-        settings: how to read.
+        config: The settings.
         client: what to read with.
     """
 
-    def __init__(self, settings: Settings, client: Client) -> None:
-        self.settings, self.client = settings, client
+    def __init__(self, config: VbcConfig, client: Client) -> None:
+        self.config, self.client = config, client
         self._habits: dict[str, ApiCapabilities] = {}
         self._decoding = threading.Lock()  # one at a time: Python does no two at once, and loses by trying
 
@@ -96,16 +96,16 @@ class ListReader:
         Raises:
             VbcError: it could not be read, or not proven complete.
         """
-        habits = self._habits.setdefault(endpoint.name, ApiCapabilities(self.settings.page_size))
+        habits = self._habits.setdefault(endpoint.name, ApiCapabilities(self.config.page_size))
         fetch = partial(self._fetch, endpoint, history.place, session.stopped)
         window, moment = history.window, floor_second(now)
-        settled = now - self.settings.lookback if window else now
+        settled = now - self.config.lookback if window else now
         scan = WindowReader(fetch, habits, session.pool, settled, session.ending)
         return scan.read(window or Window(moment, moment))
 
     def read_whole(self, endpoint: Endpoint, place: ListOwner, now: datetime) -> ProvenWindow[PageRows]:
         """Read a list that has no windows."""
-        with RequestPool(self.settings.max_concurrency) as session:
+        with RequestPool(self.config.max_concurrency) as session:
             return next(self.scan(endpoint, ReadTask(place), now, session))
 
     def find_account(self, endpoint: Endpoint, place: ListOwner) -> str | None:
@@ -126,10 +126,10 @@ class ListReader:
 
     def page_rows(self, endpoint: Endpoint) -> int:
         """How many rows one answer may hold, as far as that is known."""
-        return self._habits.get(endpoint.name, ApiCapabilities(self.settings.page_size)).page_size
+        return self._habits.get(endpoint.name, ApiCapabilities(self.config.page_size)).page_size
 
     def _locate(self, endpoint: Endpoint, place: ListOwner) -> str:
-        return endpoint.locate(self.settings.recording_api, place.account, place.user)
+        return endpoint.locate(self.config.recording_api, place.account, place.user)
 
     def _fetch(
         self,
@@ -144,7 +144,7 @@ class ListReader:
         params: dict[str, str | int] = {**({} if number is None else {"page": number}), "page_size": size}
         if endpoint.windowed:
             span = {"start:gte": format_instant(window.start), "start:lte": format_instant(window.end)}
-            params = {**self.settings.filters.params, **span, "order": "start:ASC", **params}
+            params = {**self.config.api_filters.params, **span, "order": "start:ASC", **params}
 
         def read(body: bytes) -> Page[PageRows]:
             with self._decoding:

@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import dlt
-from dlt.common.configuration.inject import with_config
 
-from vbc_source.api.auth import SETTINGS, VbcCredentials
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import COMPANY, SELF, USERS, read_place
-from vbc_source.config import ALL, BASE_URL, RECORDING_API, read_accounts, read_users
+from vbc_source.api.endpoints import COMPANY, USERS, read_place
+from vbc_source.config import CREDENTIALS_SECTION, VbcConfig, VbcCredentials
 from vbc_source.errors import VbcError
 from vbc_source.extract.accounts import advising
 from vbc_source.load.failures import explaining
@@ -41,35 +38,26 @@ class Check:
     needed: bool = True
 
 
-@with_config(sections=("sources", "vbc"))
-def examine(
-    pipeline: dlt.Pipeline,
-    credentials: VbcCredentials = dlt.secrets.value,
-    base_url: str = BASE_URL,
-    recording_api: str = RECORDING_API,
-    account_id: Any = SELF,
-    user_ids: Any = ALL,
-) -> Iterator[Check]:
+def examine(pipeline: dlt.Pipeline, config: VbcConfig) -> Iterator[Check]:
     """Look at credentials, login, accounts, subscriptions and destination, one by one.
 
     What cannot work because of an earlier finding is left out.
 
     Args:
-        pipeline: whose destination to look at.
-        credentials: these and the rest as for `vbc_source`, from the same configuration.
-        base_url: the gateway.
-        recording_api: path of the Call Recording API.
-        account_id: one account or several.
-        user_ids: unless it is `all`, nothing needs the Provisioning API.
+        pipeline: Whose destination to look at.
+        config: The settings.
     """
+    credentials, recording_api = config.login, config.recording_api
     missing = "" if credentials.access_token else ", ".join(credentials.missing())
-    yield Check("credentials", not missing, f"set {missing} in {SETTINGS}" if missing else "are set")
+    yield Check(
+        "credentials", not missing, f"set {missing} in {CREDENTIALS_SECTION}" if missing else "are set"
+    )
     if not missing:
-        with closing(Client(base_url, credentials, retry_seconds=RETRY_SECONDS)) as client:
+        with closing(Client.from_config(config, retry_seconds=RETRY_SECONDS)) as client:
             login = _try("login", lambda: _look_at_login(client, credentials))
             yield login
-            for account in read_accounts(account_id) if login.works else ():
-                yield from _look_at_account(client, recording_api, account, read_users(user_ids) is None)
+            for account in config.accounts if login.works else ():
+                yield from _look_at_account(client, recording_api, account, config.users is None)
     yield _try("destination", lambda: _look_at_destination(pipeline))
 
 

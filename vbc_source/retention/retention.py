@@ -13,10 +13,11 @@ from itertools import islice
 
 import dlt
 
-from vbc_source.api.connection import Connection, connect
+from vbc_source.api.client import Client
 from vbc_source.api.recordings import RecordingApi
-from vbc_source.audio.archive_audio import open_archive, read_settings
+from vbc_source.audio.archive_audio import open_archive
 from vbc_source.audio.bucket import Bucket
+from vbc_source.config import VbcConfig, load_audio_config
 from vbc_source.errors import BadRequest, Forbidden, NotFound, Unavailable
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import load_rows
@@ -88,30 +89,33 @@ def retain(
         VbcError: what stopped it, in words for the person who can act.
     """
     with explaining():
-        bucket, connection = Bucket(read_settings(bucket_url).bucket_url), connect()
-    with hold_pipeline(f"{pipeline}_audio", destination, dataset) as held, closing(connection.client):
+        config = load_audio_config(bucket_url=bucket_url)
+        bucket, client = Bucket(config.bucket), Client.from_config(config)
+    with hold_pipeline(f"{pipeline}_audio", destination, dataset) as held, closing(client):
         loaded = LoadedTables(held, pipeline)
         with open_archive(held, bucket, loaded):
             candidates = RetentionCandidates(loaded, older_than, shorter_than, now())
-            run = _Run(connection, bucket, loaded, held, now)
+            run = _Run(config, client, bucket, loaded, held, now)
             return run.run(candidates.read(), hold or LegalHold(), apply)
 
 
 class _Run:
     def __init__(
         self,
-        connection: Connection,
+        config: VbcConfig,
+        client: Client,
         bucket: Bucket,
         loaded: LoadedTables,
         held: dlt.Pipeline,
         now: Callable[[], datetime],
     ) -> None:
-        self._connection, self._bucket, self._loaded = connection, bucket, loaded
+        self._config, self._client = config, client
+        self._bucket, self._loaded = bucket, loaded
         self._held, self._now = held, now
 
     def run(self, candidates: Iterator[RetentionCandidate], hold: LegalHold, apply: bool) -> RetentionResult:
         outcome = RetentionResult(apply)
-        with ThreadPoolExecutor(self._connection.workers) as pool:
+        with ThreadPoolExecutor(self._config.max_concurrency) as pool:
             while batch := list(islice(candidates, BATCH)):
                 free = [one for one in batch if not hold.holds(one.recording_id, one.call_id)]
                 outcome.held += len(batch) - len(free)
@@ -184,8 +188,8 @@ class _Run:
 
     def _delete(self, request: Deletion) -> Deletion:
         api = RecordingApi(
-            self._connection.client,
-            self._connection.recording_api,
+            self._client,
+            self._config.recording_api,
             request.account_id,
             "user" if request.recording_type == "user" else "company",
             request.user_id,

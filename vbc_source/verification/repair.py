@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vbc_source.api.endpoints import Endpoint
-from vbc_source.config import Settings
+from vbc_source.config import VbcConfig
 from vbc_source.extract.tables import TableBuilder, make_scan_windows
 from vbc_source.load.database_lock import hold_database
 from vbc_source.load.failures import explaining
@@ -44,7 +44,7 @@ class Destination:
 
 
 def load_missing(
-    place: Destination, endpoint: Endpoint, settings: Settings, found: Iterable[Difference]
+    place: Destination, endpoint: Endpoint, config: VbcConfig, found: Iterable[Difference]
 ) -> None:
     """Load what is missing with the source's own pipeline, into its own tables; its state stays as it is.
 
@@ -56,7 +56,7 @@ def load_missing(
     @dlt.source(name="vbc", section="vbc")
     def missing() -> Any:
         def read() -> Iterator[Any]:
-            tables = TableBuilder(endpoint, dlt.current.source_schema(), settings.privacy)
+            tables = TableBuilder(endpoint, dlt.current.source_schema(), config.pii_policy)
             for one, proof in batches:
                 whose = {"account_id": one.place.account, "user_id": one.place.user}
                 key = {name: value for name, value in whose.items() if value}
@@ -64,9 +64,9 @@ def load_missing(
                 # those that are loaded already stay as they are
                 yield rows.filter(pc.is_in(rows["id"], pa.array(sorted(one.missing), pa.int64())))
             proofs = [(one.place, proof) for one, proof in batches]
-            yield make_scan_windows(endpoint, proofs, settings.filters.label)
+            yield make_scan_windows(endpoint, proofs, config.api_filters.label)
 
-        return make_resource(endpoint, read, settings.privacy)
+        return make_resource(endpoint, read, config.pii_policy)
 
     with hold_pipeline(place.pipeline, place.destination, place.dataset) as held, explaining():
         held.sync_destination()

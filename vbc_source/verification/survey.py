@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from vbc_source.api.endpoints import SELF, Endpoint, read_place
+from vbc_source.api.endpoints import Endpoint, read_place
 from vbc_source.api.recordings import RecordingApi
+from vbc_source.config import SELF
 from vbc_source.errors import (
     Forbidden,
     GatewayFault,
@@ -93,8 +94,8 @@ class ListsComparison:
     ) -> None:
         self._kind, self._endpoint, self._reader, self._loaded = kind, endpoint, reader, loaded
         self._destination, self._plan = destination, plan
-        settings = reader.settings
-        self._inventory = Inventory(loaded, kind, settings.filters, settings.privacy)
+        config = reader.config
+        self._inventory = Inventory(loaded, kind, config.api_filters, config.pii_policy)
         self.findings = ComparisonResult()
 
     def run(self, places: Sequence[ListOwner], accounts: Sequence[str] = ()) -> ComparisonResult:
@@ -107,8 +108,8 @@ class ListsComparison:
         Raises:
             VbcError: what stopped it.
         """
-        plan, settings = self._plan, self._reader.settings
-        with RequestPool(settings.max_concurrency) as session:
+        plan, config = self._plan, self._reader.config
+        with RequestPool(config.max_concurrency) as session:
             self._session = session
             self._comparison = ListComparison(
                 self._endpoint, self._reader, self._inventory, session, plan.now, plan.repair or plan.deep
@@ -192,7 +193,7 @@ class ListsComparison:
         returned = frozenset[int]().union(*(one.returned for one in found))
         if missing:
             lacking = [one for one in found if one.missing]
-            load_missing(self._destination, self._endpoint, self._reader.settings, lacking)
+            load_missing(self._destination, self._endpoint, self._reader.config, lacking)
         confirmed = dict(self._confirm(place, gone, window, present)) if gone else {}
         history = self._inventory.tombstones(place) if confirmed or returned else {}
         now = self._plan.now
@@ -212,8 +213,8 @@ class ListsComparison:
     def _confirm(
         self, place: ListOwner, gone: frozenset[int], window: Window, present: int | None
     ) -> Iterator[tuple[int, str]]:
-        settings, client = self._reader.settings, self._reader.client
-        api = RecordingApi(client, settings.recording_api, place.account, self._kind, place.user or "")
+        config, client = self._reader.config, self._reader.client
+        api = RecordingApi(client, config.recording_api, place.account, self._kind, place.user or "")
 
         def look() -> object:
             # where a list is empty nothing can be shown, but the list itself has to answer
@@ -246,7 +247,7 @@ class ListsComparison:
     def _is_left_out(self, fault: VbcError) -> bool:
         """Whether the source, too, goes on without a list for that reason."""
         vanished = isinstance(fault, NotFound) and fault.code is None and self._endpoint.per_user
-        return vanished or (isinstance(fault, Forbidden) and self._reader.settings.skip_forbidden)
+        return vanished or (isinstance(fault, Forbidden) and self._reader.config.skip_forbidden)
 
     def _note_unread(self, place: ListOwner, fault: VbcError, tallies: Tallies) -> None:
         log.warning("%s of %s could not be compared: %s", self._endpoint.name, place, fault)

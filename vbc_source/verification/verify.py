@@ -9,13 +9,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from vbc_source.api.endpoints import COMPANY, ON_DEMAND, SELF, Endpoint
+from vbc_source.api.client import Client
+from vbc_source.api.endpoints import COMPANY, ON_DEMAND, Endpoint
 from vbc_source.audio.ledger import LEDGER
-from vbc_source.config import Settings
+from vbc_source.config import SELF, VbcConfig, load_config
 from vbc_source.errors import Forbidden, VbcError
 from vbc_source.extract.accounts import AccountDirectory
 from vbc_source.extract.lists import ListOwner, ListReader
-from vbc_source.extract.open_reader import open_reader
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.sync import open_pipeline
@@ -112,13 +112,15 @@ def verify(
     """
     began, now = time.monotonic(), datetime.now(timezone.utc)
     with explaining():
-        reader, directory = open_reader()
+        config = load_config()
+        reader = ListReader(config, Client.from_config(config))
+        directory = AccountDirectory(reader, config.login.identity())
     place = Destination(pipeline, destination, dataset)
     held = open_pipeline(place.own_pipeline, destination, dataset)
     loaded = LoadedTables(held, pipeline, (AUDIO_SCHEMA, VERIFY_SCHEMA), watches=False)
     with closing(reader.client), explaining():
-        first = since or reader.settings.start or find_first(loaded)
-        plan = make_plan(reader.settings, now, first, until, deep=deep, repair=repair)
+        first = since or reader.config.start or find_first(loaded)
+        plan = make_plan(reader.config, now, first, until, deep=deep, repair=repair)
         verification = _Verification(place, loaded, reader, directory, plan)
         outcome = verification.run(types)
         write_view(held, loaded)
@@ -127,7 +129,7 @@ def verify(
 
 
 def make_plan(
-    settings: Settings,
+    config: VbcConfig,
     now: datetime,
     since: datetime | None,
     until: datetime | None,
@@ -140,11 +142,11 @@ def make_plan(
     Raises:
         VbcError: there is nothing between the bounds.
     """
-    first, last = floor_second(since or settings.first(now)), floor_second(min(until or now, now))
-    window = settings.filters.narrow(Window(first, last)) if first <= last else None
+    first, last = floor_second(since or config.first_start(now)), floor_second(min(until or now, now))
+    window = config.api_filters.narrow(Window(first, last)) if first <= last else None
     if window is None:
         raise VbcError("there is nothing to compare: since is after until, or after now")
-    edge = floor_second(now - settings.lookback)
+    edge = floor_second(now - config.lookback)
     if window.end <= edge:
         return ComparisonPlan(window, None, deep, repair, now)
     if window.start >= edge:
@@ -167,7 +169,7 @@ class _Verification:
         self.outcome = VerifyResult(True, whole[0].start, whole[0].end)
 
     def run(self, types: Sequence[RecordingType]) -> VerifyResult:
-        known = TYPES if self._reader.settings.has_user_recordings else TYPES[:1]
+        known = TYPES if self._reader.config.has_user_recordings else TYPES[:1]
         there = [kind for kind in known if self._loaded.find(TABLES[kind])]
         if not there:
             raise VbcError("nothing is loaded yet, so nothing can be compared: run vbc sync first")
@@ -183,13 +185,13 @@ class _Verification:
             self._add(findings)
             self._add_gaps(ENDPOINTS[kind], findings)
         self.outcome.lateness = measure_lateness(self._loaded, self._plan.now)
-        self.outcome.lookback_hours = self._reader.settings.lookback / timedelta(hours=1)
+        self.outcome.lookback_hours = self._reader.config.lookback / timedelta(hours=1)
         if self._loaded.find(LEDGER):
             self.outcome.without_audio = sum(total.without_audio for total in self.outcome.totals)
         return self.outcome
 
     def _compare_companies(self, survey: ListsComparison) -> ComparisonResult:
-        accounts = self._reader.settings.accounts
+        accounts = self._reader.config.accounts
         findings = survey.run([ListOwner(account) for account in accounts])
         told = findings.totals[0] if len(findings.totals) == 1 else None
         if told and accounts == (SELF,) and told.account_id != SELF:
@@ -197,11 +199,11 @@ class _Verification:
         return findings
 
     def _compare_users(self, survey: ListsComparison) -> ComparisonResult:
-        settings, state = self._reader.settings, dict[str, str]()
-        found = [self._directory.find_account(asked, state) for asked in settings.accounts]
+        config, state = self._reader.config, dict[str, str]()
+        found = [self._directory.find_account(asked, state) for asked in config.accounts]
         accounts = list(dict.fromkeys(found))
-        if settings.users is not None:
-            return survey.run([ListOwner(account, user) for account in accounts for user in settings.users])
+        if config.users is not None:
+            return survey.run([ListOwner(account, user) for account in accounts for user in config.users])
         listed = [ListOwner(account, user) for account in accounts for user in self._list_users(account)]
         return survey.run(listed, accounts)
 
@@ -209,7 +211,7 @@ class _Verification:
         try:
             yield from self._directory.users(account, "verify", self._plan.now)
         except Forbidden as fault:
-            if not self._reader.settings.skip_forbidden:
+            if not self._reader.config.skip_forbidden:
                 raise
             log.warning("left out, since on_forbidden = skip: %s", fault)
 
@@ -236,5 +238,5 @@ class _Verification:
             if not total.unread
         ]
         if settled:
-            label = self._reader.settings.filters.label
+            label = self._reader.config.api_filters.label
             self.outcome.gaps += find_gaps(self._loaded, endpoint, label, settled, places)

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-from dlt.common.configuration.inject import with_config
-from dlt.common.typing import TSecretStrValue
-
-from vbc_source.config import INDIA, RECORDING_API, read_accounts, read_lookback, read_privacy, read_users
-from vbc_source.filters import Filters, check_filters
+from vbc_source.config import VbcConfig
 from vbc_source.warehouse.coverage import ANY, Proven, RecordingList, is_proven, settled_part
 from vbc_source.warehouse.queries import LoadedTables, Row
 from vbc_source.windows import Window, format_instant
@@ -20,57 +14,14 @@ COMPANY, USERS = "company_recordings", "user_recordings"
 KEYS = {COMPANY: "account_id, id", USERS: "account_id, user_id, id"}
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What the settings ask for.
-
-    Attributes:
-        accounts: account ids, or `self`.
-        users: user ids; None for all that are known.
-        has_user_recordings: whether the API has on-demand recordings.
-        lookback: a proof counts for what was older than that when it was read.
-        filters: which recordings.
-    """
-
-    accounts: tuple[str, ...]
-    users: tuple[str, ...] | None
-    has_user_recordings: bool
-    lookback: timedelta
-    filters: Filters
-
-
-@with_config(sections=("sources", "vbc"))
-def read_scope(
-    account_id: Any = ANY,
-    user_ids: Any = "all",
-    recording_api: str = RECORDING_API,
-    lookback_hours: float = 48,
-    filters: Any = None,
-    pii: str = "keep",
-    pii_key: TSecretStrValue | None = None,
-) -> Scope:
-    """Read the settings; the arguments are those of `vbc_source`.
-
-    Raises:
-        SettingsError: a setting is malformed; the message names it.
-    """
-    return Scope(
-        read_accounts(account_id),
-        read_users(user_ids),
-        INDIA not in recording_api,
-        read_lookback(lookback_hours),
-        check_filters(filters, read_privacy(pii, pii_key)),
-    )
-
-
 def find_left(
-    loaded: LoadedTables, scope: Scope, windows: Sequence[Window], resources: Sequence[str]
+    loaded: LoadedTables, config: VbcConfig, windows: Sequence[Window], resources: Sequence[str]
 ) -> list[tuple[Window, list[str]]]:
     """Say which windows are not proven complete, and for which resources."""
     if not windows:
         return []
-    proven = read_proven(loaded, scope, windows[0].start, windows[-1].end)
-    lists = {name: find_lists(loaded, scope, name, proven) for name in resources}
+    proven = read_proven(loaded, config, windows[0].start, windows[-1].end)
+    lists = {name: find_lists(loaded, config, name, proven) for name in resources}
 
     def find(window: Window) -> list[str]:
         return [
@@ -80,13 +31,13 @@ def find_left(
     return [(window, names) for window in windows if (names := find(window))]
 
 
-def read_proven(loaded: LoadedTables, scope: Scope, start: datetime, end: datetime) -> Proven:
+def read_proven(loaded: LoadedTables, config: VbcConfig, start: datetime, end: datetime) -> Proven:
     """Read which spans of which lists were proven complete, by loads that are complete themselves."""
     proven: dict[RecordingList, list[Window]] = {}
-    label = scope.filters.label
+    label = config.api_filters.label
     rows = loaded.query(_write_proofs, start=start, end=end, filters=label)
     for account, resource, user, first, last, scanned_at in rows:
-        if span := settled_part(Window(first, last), scanned_at, scope.lookback):
+        if span := settled_part(Window(first, last), scanned_at, config.lookback):
             proven.setdefault(RecordingList(resource, account, user or ""), []).append(span)
     return proven
 
@@ -100,19 +51,19 @@ def _write_proofs(_: LoadedTables) -> str:
 
 
 def find_lists(
-    loaded: LoadedTables, scope: Scope, resource: str, proven: Proven
+    loaded: LoadedTables, config: VbcConfig, resource: str, proven: Proven
 ) -> list[RecordingList] | None:
     """Say which lists a resource has; None where that is not known yet."""
     if resource == COMPANY:
-        return [RecordingList(COMPANY, account) for account in scope.accounts]
-    if not scope.has_user_recordings:
+        return [RecordingList(COMPANY, account) for account in config.accounts]
+    if not config.has_user_recordings:
         return []
-    if scope.users is not None:
-        return [RecordingList(USERS, account, user) for account in scope.accounts for user in scope.users]
-    return _find_users(loaded, scope, proven)
+    if config.users is not None:
+        return [RecordingList(USERS, account, user) for account in config.accounts for user in config.users]
+    return _find_users(loaded, config, proven)
 
 
-def _find_users(loaded: LoadedTables, scope: Scope, proven: Proven) -> list[RecordingList] | None:
+def _find_users(loaded: LoadedTables, config: VbcConfig, proven: Proven) -> list[RecordingList] | None:
     """Users that are listed, or were read at all where no list was loaded; but for whom may not be read."""
     barred = loaded.query(_write_barred)
     listed = loaded.query(_write_users)
@@ -120,7 +71,7 @@ def _find_users(loaded: LoadedTables, scope: Scope, proven: Proven) -> list[Reco
         read = [known for known in proven if known.resource == USERS]
         return read or None
     found = [RecordingList(USERS, account, user) for account, user in listed if (account, user) not in barred]
-    return [known for known in found if ANY in scope.accounts or known.account in scope.accounts]
+    return [known for known in found if ANY in config.accounts or known.account in config.accounts]
 
 
 def _write_barred(_: LoadedTables) -> str:

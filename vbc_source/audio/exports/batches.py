@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from vbc_source.api.connection import Connection
-from vbc_source.api.endpoints import SELF
+from vbc_source.api.client import Client
 from vbc_source.api.export_filters import make_filters
 from vbc_source.api.export_jobs import TIMEOUT, ExportApi
 from vbc_source.audio.archive import Archive
@@ -15,6 +14,7 @@ from vbc_source.audio.exports.catalog import Catalog
 from vbc_source.audio.exports.planner import EXPORT_REQUESTS, ExportSpan, Via, plan_spans, saves
 from vbc_source.audio.exports.run import ExportResult, ExportRun
 from vbc_source.audio.ledger_writer import AudioLedger
+from vbc_source.config import SELF, VbcConfig
 from vbc_source.errors import LoginRefused, NotSubscribed, VbcError
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import RecordingSelection, write_recordings
@@ -26,7 +26,8 @@ class ExportBatches:
     """Brings what is wanted by exports, where that is asked for or saves requests.
 
     Args:
-        connection: what to fetch with.
+        config: The settings.
+        client: Sends the requests.
         archive: where files go.
         ledger: where it is written down.
         loaded: what the destination holds.
@@ -36,17 +37,19 @@ class ExportBatches:
 
     def __init__(
         self,
-        connection: Connection,
+        config: VbcConfig,
+        client: Client,
         archive: Archive,
         ledger: AudioLedger,
         loaded: LoadedTables,
         most_bytes: int,
         timeout: float = TIMEOUT,
     ) -> None:
-        self._connection, self._archive, self._loaded = connection, archive, loaded
+        self._config, self._client = config, client
+        self._archive, self._loaded = archive, loaded
         self._most_bytes, self._timeout = most_bytes, timeout
         # what is not loaded yet is loaded and archived another day
-        self._run = ExportRun(archive, ledger, connection.workers, most_bytes, keep_unmatched=False)
+        self._run = ExportRun(archive, ledger, config.max_concurrency, most_bytes, keep_unmatched=False)
 
     def run(self, backlog: Backlog, via: Via) -> ExportResult:
         """Archive by exports: with `export` all of the backlog, with `auto` what that saves requests for.
@@ -72,12 +75,12 @@ class ExportBatches:
         return self._run.outcome
 
     def _bring(self, span: ExportSpan) -> None:
-        found = self._connection
+        config = self._config
         api = ExportApi(
-            found.client, found.recording_api, span.account_id, span.user_id or SELF, found.login_name
+            self._client, config.recording_api, span.account_id, span.user_id or SELF, config.login_name
         )
         ids = api.create(make_filters(span.start, span.end), company=span.recording_type == "company")
-        catalog = Catalog(self._loaded, found.privacy, self._archive.bucket, span.account_id)
+        catalog = Catalog(self._loaded, config.pii_policy, self._archive.bucket, span.account_id)
         for job in api.wait(ids, self._timeout):
             self._run.download(api, job, catalog)
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 
-from vbc_source.api.connection import choose_account, connect
-from vbc_source.api.endpoints import SELF
+from vbc_source.api.client import Client
 from vbc_source.api.export_jobs import ExportApi
-from vbc_source.audio.archive_audio import open_archive, read_settings
+from vbc_source.audio.archive_audio import open_archive
 from vbc_source.audio.bucket import Bucket, BucketFailed
 from vbc_source.audio.exports.catalog import Catalog
 from vbc_source.audio.exports.run import UNMATCHED, ExportResult, ExportRun
+from vbc_source.config import SELF, load_audio_config
 from vbc_source.errors import LoginRefused, NotSubscribed, VbcError
 from vbc_source.load.failures import explaining
 from vbc_source.load.progress import write_size
@@ -51,27 +51,27 @@ def download_exports(
     """
     began = time.monotonic()
     with explaining():
-        settings = read_settings(bucket_url)
-        bucket, found = Bucket(settings.bucket_url), connect()
-    account = choose_account(found, account)
-    api = ExportApi(found.client, found.recording_api, account, user or SELF, found.login_name)
-    with hold_pipeline(f"{pipeline}_audio", destination, dataset) as held, closing(found.client):
+        config = load_audio_config(bucket_url=bucket_url)
+        bucket, client = Bucket(config.bucket), Client.from_config(config)
+        account = config.choose_account(account)
+    api = ExportApi(client, config.recording_api, account, user or SELF, config.login_name)
+    with hold_pipeline(f"{pipeline}_audio", destination, dataset) as held, closing(client):
         loaded = LoadedTables(held, pipeline)
         with open_archive(held, bucket, loaded) as (archive, ledger):
-            run = ExportRun(archive, ledger, found.workers, settings.max_zip_bytes)
+            run = ExportRun(archive, ledger, config.max_concurrency, config.max_zip_bytes)
             for job_id in dict.fromkeys(job_ids):
                 try:
                     if not run.is_archived(job_id):
                         job = api.show(job_id)
                         owner = job.account or (None if account == SELF else account)
-                        run.download(api, job, Catalog(loaded, found.privacy, bucket, owner))
+                        run.download(api, job, Catalog(loaded, config.pii_policy, bucket, owner))
                 except (BucketFailed, LoginRefused, NotSubscribed):
                     raise
                 except VbcError as error:
                     run.outcome.errors.append(str(error))
             ledger.load()
     outcome = run.outcome
-    outcome.requests, outcome.seconds = found.client.requests_sent, time.monotonic() - began
+    outcome.requests, outcome.seconds = client.requests_sent, time.monotonic() - began
     outcome.ok = not (outcome.errors or outcome.failed or outcome.lacking)
     return outcome
 

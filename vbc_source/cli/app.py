@@ -81,11 +81,15 @@ def sync(
 @pipeline_options
 def doctor(pipeline: str, dataset: str, destination: str) -> dict[str, Any]:
     """Say what works, what does not, and what to change."""
+    from vbc_source.config import load_config
+    from vbc_source.load.failures import explaining
     from vbc_source.load.sync import open_pipeline
     from vbc_source.monitoring.doctor import examine
 
     findings = []
-    for finding in examine(open_pipeline(pipeline, destination, dataset)):
+    with explaining():
+        config = load_config()
+    for finding in examine(open_pipeline(pipeline, destination, dataset), config):
         mark = "ok  " if finding.works else "FAIL" if finding.needed else "note"
         click.echo(f"{mark}  {finding.subject}: {finding.text}")
         findings.append(asdict(finding))
