@@ -46,7 +46,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's database, with the models of it."""
     folder = tmp_path_factory.mktemp("demo")
     for command in (("demo", "--recordings", "3000"), ("models", "run")):
-        done = run_vbc(folder, "http://127.0.0.1:9", *command, **ENVIRONMENT, RUNTIME__DLTHUB_TELEMETRY="false")
+        url = "http://127.0.0.1:9"
+        done = run_vbc(folder, url, *command, **ENVIRONMENT, RUNTIME__DLTHUB_TELEMETRY="false")
         assert done.returncode == 0, done.stderr
     return folder
 

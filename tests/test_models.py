@@ -38,7 +38,7 @@ class Place:
 
     def run(self, *command: str, zone: str = "UTC") -> dict[str, Any]:
         changed = {"SOURCES__VBC__VBC_TIMEZONE": zone, "DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}
-        done = run_vbc(self.folder, "", "models", *command, "--json", *self.options, **changed)
+        done = run_vbc(self.folder, NOWHERE, "models", *command, "--json", *self.options, **changed)
         assert done.returncode == 0, done.stdout + done.stderr
         return dict(json.loads(done.stdout.splitlines()[-1]))
 

@@ -58,7 +58,8 @@ def test_its_figures_equal_plain_sql(own_folder: Path, kind: str) -> None:
         assert run_vbc(own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000").returncode == 0
     else:
         write_duckdb(own_folder / "vbc.duckdb", invent(1))
-    assert run_vbc(own_folder, "http://127.0.0.1:9", "models", "run", SOURCES__VBC__VBC_TIMEZONE=ZONE).returncode == 0
+    built = run_vbc(own_folder, "http://127.0.0.1:9", "models", "run", SOURCES__VBC__VBC_TIMEZONE=ZONE)
+    assert built.returncode == 0
     counts = RawCounts(ask_duckdb(own_folder), "vbc.vbc.", ZONE, complete=kind == "crafted")
     found = run(own_folder)
     assert found["sums"]["days"] == counts.totals()[0]

@@ -15,12 +15,12 @@ import pytest
 from archiving import Prepare, S3Bucket, Site, key_of, make_gateway, sound_of
 from click.testing import CliRunner
 from loading import load, query, run_vbc
-from vbc_source.cli import main
 
 from vbc_source.api.client import Client
 from vbc_source.api.export_jobs import ExportApi
 from vbc_source.audio.exports.download import download_exports
 from vbc_source.audio.exports.run import ExportResult
+from vbc_source.cli import main
 from vbc_source.config import load_config
 from vbc_source.emulator import Gateway
 from vbc_source.load.sync import open_pipeline

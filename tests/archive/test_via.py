@@ -11,10 +11,10 @@ from archiving import Prepare, key_of, make_gateway, sound_of
 from click.testing import CliRunner
 from loading import run_vbc
 from test_recording import make
-from vbc_source.cli import main
 
 from vbc_source.audio.archive_audio import summarize
 from vbc_source.audio.exports.planner import EXPORT_REQUESTS, ExportSpan, plan_spans, saves
+from vbc_source.cli import main
 from vbc_source.emulator import Gateway
 from vbc_source.recordings import EPOCH, Recording
 

@@ -367,7 +367,8 @@ def test_a_new_column_of_the_tables_comes_to_the_view(prepare: Prepare) -> None:
 
 @pytest.mark.slow
 def test_bounds_in_the_wrong_order_are_wrong_usage(own_folder: Path) -> None:
-    done = run_vbc(own_folder, "http://127.0.0.1:9", "verify", "--since", "2026-01-01", "--until", "2025-01-01")
+    bounds = ("--since", "2026-01-01", "--until", "2025-01-01")
+    done = run_vbc(own_folder, "http://127.0.0.1:9", "verify", *bounds)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--since is after --until" in done.stderr
 
