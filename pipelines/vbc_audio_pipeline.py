@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 
-from vbc_source.audio.archive_audio import archive_audio, summarize
+from vbc_source import Target, archive_audio
 
 
 def archive() -> bool:
-    """Archive what is not archived yet; says whether all went well."""
-    outcome = archive_audio(pipeline="vbc", destination="duckdb", dataset="vbc")
-    print(*summarize(outcome), sep="\n")
-    return outcome.ok
+    """Archive what is not archived yet; return whether all went well."""
+    result = archive_audio(Target("vbc", "duckdb", "vbc_data"))
+    print(*result.summary(), sep="\n")
+    return result.ok
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Load two years into Postgres in windows; run it as a script, and again, to go on where it stopped.
+"""Load two years into Postgres in windows; run it as a script, and again to continue where it stopped.
 
 Settings come from .dlt/config.toml, secrets from .dlt/secrets.toml ([sources.vbc.credentials],
 [destination.postgres.credentials]) or the environment.
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from vbc_source.backfills.backfill import Target, backfill
+from vbc_source import Target, backfill
 
 
 def load() -> None:
     """Load what is not proven complete yet."""
     end = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     start = end - timedelta(days=730)
-    tally = backfill(Target("vbc", "postgres", "vbc"), start, end, days=30, workers=4, tell=print)
-    print(tally)
+    result = backfill(Target("vbc", "postgres", "vbc_data"), start, end, days=30, workers=4, report=print)
+    print(*result.summary(), sep="\n")
 
 
-if __name__ == "__main__":  # the workers are processes, which import this file anew
+if __name__ == "__main__":  # the workers are processes, which import this file again
     load()

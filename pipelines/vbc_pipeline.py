@@ -12,8 +12,8 @@ from vbc_source import vbc_source
 
 def load() -> None:
     """Load what is new, after what a failed run left pending."""
-    pipeline = dlt.pipeline("vbc", destination="duckdb", dataset_name="vbc")
-    # a run with a pending package loads that instead of reading anew
+    pipeline = dlt.pipeline("vbc", destination="duckdb", dataset_name="vbc_data")
+    # a run with a pending package loads that and reads nothing
     pipeline.run()
     print(pipeline.run(vbc_source()))
 

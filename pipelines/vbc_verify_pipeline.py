@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import sys
 
-from vbc_source.verification.report import summarize
-from vbc_source.verification.verify import verify
+from vbc_source import Target, verify
 
 
 def compare() -> bool:
-    """Compare, load what is missing and mark what is gone; says whether nothing differs any more."""
-    outcome = verify(pipeline="vbc", destination="duckdb", dataset="vbc", repair=True)
-    print(*summarize(outcome), sep="\n")
-    return outcome.ok
+    """Compare, load what is missing and mark what is gone; return whether nothing differs any more."""
+    result = verify(Target("vbc", "duckdb", "vbc_data"), repair=True)
+    print(*result.summary(), sep="\n")
+    return result.ok
 
 
 if __name__ == "__main__":

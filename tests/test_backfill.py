@@ -21,6 +21,7 @@ import duckdb
 import psycopg2
 import pytest
 from loading import LOGIN, environment, expected_recordings, run_vbc, vbc
+from vbc_source.load.database_lock import find_kind, hold_database
 
 from vbc_source.backfills.backfill import (
     Target,
@@ -37,7 +38,6 @@ from vbc_source.backfills.workers import load_windows, try_again
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
 from vbc_source.errors import SettingsError, VbcError
-from vbc_source.load.database_lock import find_kind, hold_database
 from vbc_source.load.sync import hold_pipeline, open_pipeline, open_source, run_pipeline
 from vbc_source.windows import read_instant
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from vbc_source.warehouse.coverage import (
     RecordingList,
     covers,
@@ -16,6 +15,7 @@ from vbc_source.warehouse.coverage import (
     name_window,
     settled_part,
 )
+
 from vbc_source.windows import SECOND, Window
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)

@@ -10,11 +10,11 @@ from pathlib import Path
 import duckdb
 import pytest
 from loading import credentials, run_vbc, still_gateway
+from vbc_source.load.database_lock import clear_half_made
 
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
 from vbc_source.errors import VbcError
-from vbc_source.load.database_lock import clear_half_made
 from vbc_source.load.sync import hold_pipeline, run_pipeline
 
 Serve = Callable[[Gateway], str]

@@ -16,6 +16,7 @@ from holdings import only
 from ledgers import archive
 from loading import run_vbc, still_gateway
 from prometheus_client.parser import text_string_to_metric_families
+from vbc_source.monitoring.runs import KILLED, RunHistory, read_runs, record_run
 from warehouses import NAMES, set_up
 
 from vbc_source.emulator import Gateway
@@ -23,7 +24,6 @@ from vbc_source.errors import VbcError
 from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.load.sync import open_pipeline
 from vbc_source.monitoring.prometheus import write_prometheus
-from vbc_source.monitoring.runs import KILLED, RunHistory, read_runs, record_run
 from vbc_source.monitoring.status import ListStatus, Status, read_status
 
 Serve = Callable[[Gateway], str]

@@ -1,4 +1,4 @@
-"""A dlt source for the call recordings of Vonage Business Communications."""
+"""A dlt source for call recordings of Vonage Business Communications, and the functions of its commands."""
 
 from __future__ import annotations
 
@@ -6,17 +6,104 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vbc_source.analytics.models import ModelsResult, build_models
+    from vbc_source.api.export_jobs import open_exports
+    from vbc_source.api.recordings import open_recordings
+    from vbc_source.audio.archive_audio import archive_audio
+    from vbc_source.audio.exports.download import download_exports
+    from vbc_source.audio.exports.run import ExportResult
+    from vbc_source.audio.run import AudioResult
+    from vbc_source.backfills.backfill import (
+        BackfillResult,
+        backfill,
+        finish_backfill,
+        plan_backfill,
+        prepare_backfill,
+    )
+    from vbc_source.backfills.window_load import load_window
     from vbc_source.config import VbcCredentials
     from vbc_source.errors import VbcError
+    from vbc_source.load.destinations import Target
+    from vbc_source.load.duckdb import VbcDuckDb
+    from vbc_source.load.sync import SyncResult, sync
+    from vbc_source.monitoring.doctor import Check, diagnose
+    from vbc_source.monitoring.status import Status, read_status
+    from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
+    from vbc_source.retention.retention import RetentionResult, retain
     from vbc_source.source import vbc_source
+    from vbc_source.verification.verify import VerifyResult, verify
 
-__all__ = ["VbcCredentials", "VbcError", "vbc_source"]
+# imported when used: dlt takes most of a second, which `vbc --help` and a scheduler's parser should not pay
+_MODULES = {
+    "analytics.models": ("ModelsResult", "build_models"),
+    "api.export_jobs": ("open_exports",),
+    "api.recordings": ("open_recordings",),
+    "audio.archive_audio": ("archive_audio",),
+    "audio.exports.download": ("download_exports",),
+    "audio.exports.run": ("ExportResult",),
+    "audio.run": ("AudioResult",),
+    "backfills.backfill": (
+        "BackfillResult",
+        "backfill",
+        "finish_backfill",
+        "plan_backfill",
+        "prepare_backfill",
+    ),
+    "backfills.window_load": ("load_window",),
+    "config": ("VbcCredentials",),
+    "errors": ("VbcError",),
+    "load.destinations": ("Target",),
+    "load.duckdb": ("VbcDuckDb",),
+    "load.sync": ("SyncResult", "sync"),
+    "monitoring.doctor": ("Check", "diagnose"),
+    "monitoring.status": ("Status", "read_status"),
+    "retention.legal_hold": ("LegalHold", "read_legal_hold"),
+    "retention.retention": ("RetentionResult", "retain"),
+    "source": ("vbc_source",),
+    "verification.verify": ("VerifyResult", "verify"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-_HOME = {"VbcCredentials": "api.auth", "VbcError": "errors", "vbc_source": "source"}
+__all__ = [  # noqa: RUF022 - in the order of the commands
+    "vbc_source",
+    "VbcCredentials",
+    "VbcDuckDb",
+    "VbcError",
+    "Target",
+    "sync",
+    "SyncResult",
+    "backfill",
+    "prepare_backfill",
+    "plan_backfill",
+    "load_window",
+    "finish_backfill",
+    "BackfillResult",
+    "archive_audio",
+    "AudioResult",
+    "open_exports",
+    "download_exports",
+    "ExportResult",
+    "open_recordings",
+    "retain",
+    "read_legal_hold",
+    "LegalHold",
+    "RetentionResult",
+    "verify",
+    "VerifyResult",
+    "read_status",
+    "Status",
+    "diagnose",
+    "Check",
+    "build_models",
+    "ModelsResult",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # imported when asked for: dlt takes a third of a second, which `vbc --help` should not
-    if name not in _HOME:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -21,11 +21,9 @@ from vbc_source.extract.extractor import Extractor
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.snapshots import Snapshot
 from vbc_source.extract.tables import make_empty_tables, split_children
-from vbc_source.load.duckdb_names import qualify_same_names
 from vbc_source.pii import PiiPolicy
 
 log = logging.getLogger(__name__)
-qualify_same_names()
 
 
 @dlt.source(name="vbc", section="vbc")

@@ -1,11 +1,11 @@
-"""Every hour: archive the audio of what is loaded, where [sources.vbc.audio] bucket_url says."""
+"""Every hour: archive the audio of what is loaded, in the bucket of [sources.vbc.audio] bucket_url."""
 
 from __future__ import annotations
 
 from datetime import datetime, timezone
 
 from airflow.sdk import dag, task
-from vbc_settings import run_vbc
+from vbc_settings import connect
 
 
 @dag(
@@ -17,11 +17,19 @@ from vbc_settings import run_vbc
     tags=["vbc"],
 )
 def vbc_audio() -> None:
-    """Archive what is not archived yet; what is, is not fetched again."""
+    """Archive what is not archived yet; what is archived is not fetched again."""
 
     @task
     def archive() -> None:
-        run_vbc("audio")
+        target = connect()
+        from vbc_source import VbcError, archive_audio
+
+        result = archive_audio(target)
+        print(*result.summary(), sep="\n")
+        if not result.ok:
+            raise VbcError(
+                f"{result.failed} file(s) failed and {result.forbidden} are forbidden, see the log"
+            )
 
     archive()
 

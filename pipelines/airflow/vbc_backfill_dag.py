@@ -6,6 +6,7 @@ same span loads only what is not proven complete.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
@@ -32,35 +33,38 @@ def vbc_backfill() -> None:
     @task
     def init(params: dict[str, Any] | None = None) -> list[str]:
         target = connect()
-        from vbc_source.backfills.backfill import prepare
-        from vbc_source.windows import read_instant
+        from vbc_source import prepare_backfill
 
-        return prepare(target, read_instant((params or {})["end_date"]))
+        return prepare_backfill(target, instant((params or {})["end_date"]))
 
     @task
     def plan(resources: list[str], params: dict[str, Any] | None = None) -> list[Any]:
         target, given = connect(), params or {}
-        from vbc_source.backfills.backfill import plan as plan_windows
-        from vbc_source.windows import read_instant
+        from vbc_source import plan_backfill
 
-        start, end = read_instant(given["start_date"]), read_instant(given["end_date"])
-        return list(plan_windows(target, start, end, given["window_days"], resources))
+        start, end = instant(given["start_date"]), instant(given["end_date"])
+        return list(plan_backfill(target, start, end, given["window_days"], resources))
 
     @task(max_active_tis_per_dagrun=WORKERS)
     def load_window(window: Any) -> Any:
         target = connect()
-        from vbc_source.backfills.backfill import load_window as load
+        from vbc_source import load_window as load
 
         return load(target, window, WORKERS)
 
-    @task(trigger_rule="none_failed")  # where nothing was left to load, there is nothing to wait for
-    def finalize(done: Any) -> Any:
+    @task(trigger_rule="none_failed")  # also where no window was left to load
+    def finalize(results: Any) -> Any:
         target = connect()
-        from vbc_source.backfills.backfill import finish
+        from vbc_source import finish_backfill
 
-        return finish(target, list(done or ()))
+        return asdict(finish_backfill(target, list(results or ())))
 
     finalize(load_window.expand(window=plan(init())))
+
+
+def instant(day: str) -> datetime:
+    """Return the first instant of a day in UTC."""
+    return datetime.fromisoformat(day).replace(tzinfo=timezone.utc)
 
 
 vbc_backfill()

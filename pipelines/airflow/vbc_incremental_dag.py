@@ -14,23 +14,23 @@ RESOURCES = [name for name in os.environ.get("VBC_RESOURCES", "").split(",") if 
 @dag(
     schedule="*/10 * * * *",
     start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
-    catchup=False,  # where a run ended is known in the destination: one run brings all that was missed
+    catchup=False,  # state is in the destination: one run loads all that was missed
     max_active_runs=1,
     default_args={"retries": 2},
     tags=["vbc"],
 )
 def vbc_incremental() -> None:
-    """Load new recordings; state is in the destination, so any worker goes on where another ended."""
+    """Load new recordings; state is in the destination, so any worker continues where another ended."""
 
     @task
     def load() -> dict[str, int]:
         target = connect()
-        from vbc_source.load.sync import hold_pipeline, open_source, run_pipeline
+        from vbc_source import sync
 
-        with hold_pipeline(target.pipeline, target.destination, target.dataset) as pipeline:
-            # what a killed run left on this worker's disk may be older than what another has loaded since
-            outcome = run_pipeline(pipeline.drop(), open_source(None, None, RESOURCES))
-        return {name: getattr(outcome, name) for name in ("recordings", "windows", "users", "requests")}
+        # what a killed run left on this worker's disk may be older than what another worker has loaded since
+        result = sync(target, resources=RESOURCES, fresh=True)
+        print(*result.summary(), sep="\n")
+        return {name: getattr(result, name) for name in ("recordings", "windows", "users", "requests")}
 
     load()
 

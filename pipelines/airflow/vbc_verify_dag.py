@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from airflow.sdk import dag, task
-from vbc_settings import run_vbc
+from vbc_settings import connect
 
 
 @dag(
@@ -20,7 +20,14 @@ def vbc_verify() -> None:
 
     @task
     def verify() -> None:
-        run_vbc("verify")
+        target = connect()
+        from vbc_source import VbcError
+        from vbc_source import verify as compare
+
+        result = compare(target)
+        print(*result.summary(), sep="\n")
+        if not result.ok:
+            raise VbcError("what is loaded differs from what VBC has, see the log")
 
     verify()
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import dlt
 from dlt.common.schema import Schema
 
 from vbc_source.errors import UsageError, VbcError
-from vbc_source.load.database_lock import find_kind
+from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.warehouse.queries import SOURCE_SCHEMA
+from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
 
 PASSWORD = "DBT_ENV_SECRET_VBC_PASSWORD"  # noqa: S105 - a name; dbt keeps what is named so out of its logs
 TLS = ("sslmode", "sslcert", "sslkey", "sslrootcert")
@@ -120,17 +119,18 @@ class AnalyticsDatabase:
         return str(getattr(self.credentials, "password", None) or "")
 
 
-def find_database(pipeline: dlt.Pipeline) -> AnalyticsDatabase:
-    """Say where a pipeline loads to.
+def find_database(target: Target) -> AnalyticsDatabase:
+    """Return the database of a target.
 
     Raises:
         WrongUsage: its destination is none that has models.
     """
-    kind = find_kind(pipeline)
+    loaded = LoadedTables(target)
+    kind = loaded.kind
     if kind not in ("duckdb", "postgres"):
         raise UsageError(f"models are built in duckdb or postgres, not in {kind}")
     with explaining():
-        config: Any = pipeline.destination_client().config
+        config: Any = loaded.open_dataset(Schema(SOURCE_SCHEMA)).destination_client.config
         return AnalyticsDatabase(
             kind, config.normalize_dataset_name(Schema(SOURCE_SCHEMA)), config.credentials
         )

@@ -14,9 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vbc_source.analytics.database import PASSWORD, AnalyticsDatabase
+from vbc_source.analytics.database import PASSWORD, AnalyticsDatabase, find_database
+from vbc_source.config import load_config
 from vbc_source.errors import VbcError
-from vbc_source.load.failures import first_line
+from vbc_source.load.destinations import Target
+from vbc_source.load.failures import explaining, first_line
+from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,37 @@ class ModelsResult:
 
     nodes: tuple[Node, ...]
     seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not any(node.failed for node in self.nodes)
+
+    def summary(self) -> list[str]:
+        """Describe the result in lines for people."""
+        good = sum(not node.failed for node in self.nodes)
+        tests = any(node.status in ("pass", "fail") for node in self.nodes)
+        done = "test(s) passed" if tests else "model(s) built"
+        return [f"{good} of {len(self.nodes)} {done}, {self.seconds:.1f} s."]
+
+
+def build_models(
+    target: Target, command: Sequence[str] = ("run",), output: Path | None = None
+) -> ModelsResult:
+    """Build, test or document the models of a dataset.
+
+    Args:
+        target: Where recordings are loaded.
+        command: `run`, `test` or `docs generate`, with dbt's options.
+        output: Where to write the documentation as one page.
+
+    Raises:
+        VbcError: Nothing is loaded or built, or dbt could not start.
+    """
+    with explaining():
+        config, loaded = load_config(), LoadedTables(target)
+    with loaded.lock():
+        return run_dbt(find_database(target), command, config.vbc_timezone, output)
 
 
 def run_dbt(

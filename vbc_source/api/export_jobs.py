@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from vbc_source.api.client import Client
 from vbc_source.api.export_job import Job, read_job
-from vbc_source.config import SELF
+from vbc_source.config import SELF, load_config
 from vbc_source.errors import NotFound, OutcomeUnknown, VbcError
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,10 @@ class ExportApi:
         self._rows = f"{self._account}/users/{quote(user, safe='')}/call_recordings"
         self._user, self._clock, self.now = user, clock, now
         self._sleep = sleep or client.throttle.sleep
+
+    def close(self) -> None:
+        """Close the client."""
+        self.client.close()
 
     def create(self, filters: Mapping[str, Any], *, company: bool) -> list[str]:
         """Start an export.
@@ -204,3 +208,20 @@ def _read_jobs(body: bytes) -> tuple[list[Job], int]:
     if not isinstance(total, int) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("not a list answer")
     return [read_job(row) for row in rows], total
+
+
+def open_exports(user: str | None = None, account: str | None = None) -> ExportApi:
+    """Connect to export jobs at VBC, with settings from dlt's configuration.
+
+    Args:
+        user: Whose jobs; the API user's unless given.
+        account: Which account, where the settings name several.
+
+    Raises:
+        SettingsError: A setting is missing or malformed; the message names it.
+    """
+    config = load_config()
+    account = config.choose_account(account)
+    return ExportApi(
+        Client.from_config(config), config.recording_api, account, user or SELF, config.login_name
+    )

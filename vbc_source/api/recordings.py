@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vbc_source.api.client import Client
+from vbc_source.config import SELF, load_config
 from vbc_source.recordings import RecordingType
 
 PAGE = 100
@@ -89,3 +90,21 @@ def _read_rows(body: bytes) -> list[dict[str, Any]]:
     if "total_items" not in found or not all(isinstance(row, dict) for row in rows):
         raise ValueError("not a list answer")
     return list(rows)
+
+
+def open_recordings(recording_type: str, user: str = SELF, account: str | None = None) -> RecordingApi:
+    """Connect to single recordings at VBC, with settings from dlt's configuration.
+
+    Args:
+        recording_type: `company` or `user`.
+        user: Whose recordings, for `user`.
+        account: Which account, where the settings name several.
+
+    Raises:
+        SettingsError: A setting is missing or malformed; the message names it.
+    """
+    config = load_config()
+    kind: RecordingType = "user" if recording_type == "user" else "company"
+    return RecordingApi(
+        Client.from_config(config), config.recording_api, config.choose_account(account), kind, user
+    )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import dlt
 
@@ -23,17 +22,15 @@ from vbc_source.audio.journal import Journal
 from vbc_source.audio.ledger_writer import AudioLedger
 from vbc_source.audio.run import AudioResult, AudioRun
 from vbc_source.config import load_audio_config
+from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.progress import write_size
-from vbc_source.load.sync import hold_pipeline
+from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import RecordingSelection
 
 
 def archive_audio(
-    pipeline: str = "vbc",
-    destination: str = "duckdb",
-    dataset: str = "vbc",
+    target: Target = Target(),  # noqa: B008 - a frozen value
     *,
     bucket_url: str | None = None,
     selection: RecordingSelection | None = None,
@@ -43,11 +40,8 @@ def archive_audio(
     """Archive what is loaded and not archived yet; each file is stored whole and proven, or not at all.
 
     Args:
-        pipeline: name of the pipeline that loads the recordings. The ledger is loaded by another one,
-            `<pipeline>_audio`, so that the source's state and schema stay as they are, and `vbc sync`
-            need not wait until all files are there.
-        destination: where the recordings are loaded.
-        dataset: in which dataset.
+        target: Where the recordings are loaded. The ledger is loaded by a pipeline of its own,
+            `<pipeline>_audio`.
         bucket_url: where files go; from `[sources.vbc.audio]` unless given.
         selection: which recordings; all unless given.
         limit: how many files at most; with it, files come one by one.
@@ -61,8 +55,8 @@ def archive_audio(
         config = load_audio_config(bucket_url=bucket_url)
         bucket, client = Bucket(config.bucket), Client.from_config(config)
     began = datetime.now(timezone.utc)
-    with hold_pipeline(f"{pipeline}_audio", destination, dataset) as held, closing(client):
-        loaded = LoadedTables(held, pipeline)
+    with hold_pipeline(target.ledgers("audio")) as held, closing(client):
+        loaded = LoadedTables(target)
         with open_archive(held, bucket, loaded) as (archive, ledger):
             backlog = Backlog(loaded, selection or RecordingSelection(), config.max_attempts, began)
             batches = ExportBatches(config, client, archive, ledger, loaded, config.max_zip_bytes)
@@ -97,26 +91,6 @@ def open_archive(
         archive = Archive(bucket, folder / "spool", journal)
         bucket.sweep()
         archive.recover()
-        ledger = AudioLedger(held, journal, loaded.take_turn)
+        ledger = AudioLedger(held, journal, loaded.lock)
         ledger.load()
         yield archive, ledger
-
-
-def summarize(outcome: AudioResult) -> Iterator[str]:
-    """Say what a run did, in a line or two."""
-    yield (
-        f"{outcome.stored:,} files stored ({write_size(outcome.bytes)}), {outcome.requests:,} requests, "
-        f"{outcome.seconds:.1f} s."
-    )
-    others: dict[str, Any] = asdict(outcome)
-    if outcome.exports:
-        yield f"{outcome.exported:,} of them came by {outcome.exports:,} exports."
-    words = {
-        "found": "were in the bucket already",
-        "missing": "are gone at VBC",
-        "forbidden": "may not be read",
-        "failed": "failed and are tried again next time",
-    }
-    told = [f"{others[name]:,} {text}" for name, text in words.items() if others[name]]
-    if told:
-        yield f"{', '.join(told)}."

@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.exceptions import MissingDependencyException
-from dlt.common.storages.configuration import FilesystemConfiguration
-from dlt.common.storages.fsspec_filesystem import fsspec_from_config
 
+from vbc_source.dlt_internals import FilesystemConfiguration, fsspec_from_config
 from vbc_source.errors import SettingsError, VbcError
 
 PART = 5 << 20  # bytes of an upload to hold at once; S3 takes no smaller parts

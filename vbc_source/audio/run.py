@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from itertools import islice
+from typing import Any
 
 from vbc_source.api.client import Client
 from vbc_source.api.downloads import Download
@@ -26,7 +28,7 @@ from vbc_source.errors import (
     Unavailable,
     VbcError,
 )
-from vbc_source.load.progress import Progress
+from vbc_source.load.progress import Progress, write_size
 from vbc_source.recordings import Recording
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,25 @@ class AudioResult:
     requests: int = 0
     seconds: float = 0.0
     ok: bool = True
+
+    def summary(self) -> Iterator[str]:
+        """Describe the result in lines for people."""
+        yield (
+            f"{self.stored:,} files stored ({write_size(self.bytes)}), {self.requests:,} requests, "
+            f"{self.seconds:.1f} s."
+        )
+        others: dict[str, Any] = asdict(self)
+        if self.exports:
+            yield f"{self.exported:,} of them came by {self.exports:,} exports."
+        words = {
+            "found": "were in the bucket already",
+            "missing": "are gone at VBC",
+            "forbidden": "may not be read",
+            "failed": "failed and are tried again next time",
+        }
+        told = [f"{others[name]:,} {text}" for name, text in words.items() if others[name]]
+        if told:
+            yield f"{', '.join(told)}."
 
 
 class AudioRun:

@@ -1,52 +1,30 @@
 """A backfill in windows: prepare, plan, load each window, finish.
 
-Every step takes and gives what JSON can write, so that a scheduler may run each anywhere; `vbc backfill`
-and the Airflow DAG call the same four.
+Each step takes and returns what JSON can hold, so that a scheduler may run it anywhere; `vbc backfill` and
+the Airflow DAG call the same four.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TypedDict
 
-from vbc_source.backfills.window_load import (
-    APPENDING,
-    Target,
-    WindowResult,
-    WindowTask,
-    limit_workers,
-    load_window,
-    make_task,
-    open_part,
-    read_window,
-)
+from vbc_source.backfills.window_load import APPENDING, hold_part, limit_workers
+from vbc_source.backfills.windows import WindowResult, WindowTask, cut_windows, make_task, window_of
 from vbc_source.backfills.workers import load_windows
 from vbc_source.config import load_config
-from vbc_source.errors import SettingsError, VbcError
-from vbc_source.load.database_lock import find_kind
+from vbc_source.errors import UsageError, VbcError
+from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.load.progress import WindowProgress
-from vbc_source.load.sync import open_pipeline, open_source, run_pipeline
+from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.source import empty_tables
-from vbc_source.warehouse.coverage import cut_windows
-from vbc_source.warehouse.proven import KEYS, count_rows, find_left
+from vbc_source.warehouse.completeness import KEYS, count_rows, find_unproven
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.windows import Window
-
-__all__ = [
-    "BackfillResult",
-    "Target",
-    "WindowResult",
-    "WindowTask",
-    "backfill",
-    "finish",
-    "load_window",
-    "plan",
-    "prepare",
-]
 
 log = logging.getLogger(__name__)
 
@@ -54,130 +32,137 @@ log = logging.getLogger(__name__)
 SIDE_BY_SIDE = ("postgres", "redshift", "snowflake", "bigquery", "databricks", "mssql", "filesystem")
 
 
-class BackfillResult(TypedDict):
-    """What a backfill has loaded: windows, their rows by resource, and list requests."""
+@dataclass(frozen=True, slots=True)
+class BackfillResult:
+    """What a backfill loaded.
+
+    Attributes:
+        windows: Windows that were loaded.
+        rows: Rows that the destination holds of them, by resource.
+        requests: List requests sent.
+    """
 
     windows: int
     rows: dict[str, int]
     requests: int
+
+    def summary(self) -> list[str]:
+        """Describe the result in lines for people."""
+        rows = ", ".join(f"{count:,} {name}" for name, count in self.rows.items())
+        return [f"{self.windows} window(s) loaded, which hold {rows or 'nothing'}."]
 
 
 def backfill(
     target: Target,
     start: datetime,
     end: datetime,
-    days: float,
+    days: float = 30,
     *,
-    workers: int,
+    workers: int = 1,
     resources: Sequence[str] = (),
-    tell: Callable[[str], None],
+    report: Callable[[str], None] = log.info,
 ) -> BackfillResult:
-    """Load what is not proven complete of a span, on this machine; again, to go on where it stopped.
+    """Load what is not proven complete of a span, on this machine; run it again to continue where it stopped.
 
     Args:
-        target: where to.
-        start: the oldest `start` to read.
-        end: the newest.
-        days: how long a window is.
-        workers: windows to load at once, where the destination allows that.
-        resources: those wanted; all unless given.
-        tell: prints a line.
+        target: Where to load.
+        start: Oldest `start` to read.
+        end: Newest `start` to read.
+        days: Length of a window.
+        workers: Windows to load at the same time, where the destination allows that.
+        resources: Names of the resources to load; all unless given.
+        report: Receives lines for the user.
 
     Raises:
-        VbcError: what stopped it; windows that were loaded until then stay.
+        VbcError: What stopped it; windows that were loaded until then stay.
     """
     with hold_pipeline_lock(f"{target.pipeline}_backfill"):
-        kind = find_kind(open_pipeline(target.pipeline, target.destination, target.dataset))
+        with explaining():
+            config, kind = load_config(), LoadedTables(target).kind
         if kind not in SIDE_BY_SIDE and workers > 1:
-            tell(f"{kind} takes one loader: the windows are loaded one after another.")
-        workers = limit_workers(load_config(), workers) if kind in SIDE_BY_SIDE else 1
-        tasks = plan(target, start, end, days, prepare(target, end, resources))
-        tell(f"{len(tasks)} window(s) are not proven complete, {min(workers, len(tasks))} at once.")
-        done: list[WindowResult] = []
+            report(f"{kind} takes one loader: the windows are loaded one after another.")
+        workers = limit_workers(config, workers) if kind in SIDE_BY_SIDE else 1
+        tasks = plan_backfill(target, start, end, days, prepare_backfill(target, end, resources))
+        report(f"{len(tasks)} window(s) are not proven complete, {min(workers, len(tasks))} at once.")
+        results: list[WindowResult] = []
         progress = WindowProgress(len(tasks))
-        for each in load_windows(target, tasks, workers):
-            done.append(each)
-            progress.count(sum(each["rows"].values()))
-        return finish(target, done)
+        for result in load_windows(target, tasks, workers):
+            results.append(result)
+            progress.count(sum(result["rows"].values()))
+        return finish_backfill(target, results)
 
 
-def prepare(target: Target, end: datetime, resources: Sequence[str] = ()) -> list[str]:
-    """Make the tables, and load the lists that have no windows: users, extensions, export jobs.
+def prepare_backfill(target: Target, end: datetime, resources: Sequence[str] = ()) -> list[str]:
+    """Create the tables, and load the lists that have no windows: users, extensions, export jobs.
 
     Args:
-        target: where to.
-        end: of the backfill.
-        resources: those wanted; all unless given.
+        target: Where to load.
+        end: End of the backfill.
+        resources: Names of the resources to load; all unless given.
 
     Returns:
-        The resources that have windows.
+        The names of the resources that have windows.
 
     Raises:
-        VbcError: what stopped it. A login that is refused is found out here, before many try it.
+        VbcError: What stopped it. A login that is refused is found here, before many workers try it.
     """
-    source = open_source(None, end, resources)
+    source = make_source(resources, end_date=end)
     windowed = [name for name in KEYS if name in source.selected_resources]
     if not windowed:
-        raise SettingsError(f"a backfill reads {' or '.join(KEYS)}: name at least one of them")
+        raise UsageError(f"a backfill reads {' or '.join(KEYS)}: name at least one of them")
     others = [name for name in source.selected_resources if name not in KEYS]
-    with open_part(target, "init") as pipeline:
+    with hold_part(target, "init") as pipeline:
         run_pipeline(pipeline, empty_tables(windowed))
         if others:
             run_pipeline(pipeline, source.with_resources(*others))
     return windowed
 
 
-def plan(
+def plan_backfill(
     target: Target, start: datetime, end: datetime, days: float, resources: Sequence[str]
 ) -> list[WindowTask]:
-    """Say which windows are left: those that are not proven complete for each of their lists.
-
-    A proof counts for what was older than the lookback when it was read: in what was younger, later
-    recordings may have appeared since.
+    """Return the windows that are not proven complete for each of their lists.
 
     Args:
-        target: where to; `prepare` has made the tables there.
-        start: the oldest `start` to read.
-        end: the newest; what is later than now is left out.
-        days: how long a window is.
-        resources: those that have windows, as `prepare` gives them.
+        target: Where to load; `prepare_backfill` has created the tables there.
+        start: Oldest `start` to read.
+        end: Newest `start` to read; what is later than now is left out.
+        days: Length of a window.
+        resources: Names of the resources that have windows, as `prepare_backfill` returns them.
 
     Raises:
-        VbcError: the destination could not be asked.
+        VbcError: The destination could not be queried.
     """
     with explaining():
         config = load_config()
-    whole = config.api_filters.narrow(Window(start, end))
-    windows = cut_windows(whole.start, whole.end, datetime.now(timezone.utc), days) if whole else []
-    with open_part(target, "plan") as pipeline:
-        left = find_left(LoadedTables(pipeline, ""), config, windows, resources)
-    log.info("%d of %d windows are left to be loaded", len(left), len(windows))
-    return [make_task(window, names) for window, names in left]
+    span = config.api_filters.narrow(Window(start, end))
+    windows = cut_windows(span.start, span.end, datetime.now(timezone.utc), days) if span else []
+    unproven = find_unproven(LoadedTables(target), config, windows, resources)
+    log.info("%d of %d windows are to be loaded", len(unproven), len(windows))
+    return [make_task(window, names) for window, names in unproven]
 
 
-def finish(target: Target, done: Sequence[WindowResult]) -> BackfillResult:
+def finish_backfill(target: Target, results: Sequence[WindowResult]) -> BackfillResult:
     """Count what the destination holds of the windows that were loaded.
 
     Raises:
-        VbcError: a window lacks rows that were read, or holds some twice.
+        VbcError: A window lacks rows that were read, or holds some twice.
     """
-    tally = BackfillResult(windows=len(done), rows={}, requests=sum(each["requests"] for each in done))
-    with open_part(target, "plan") as pipeline:
-        loaded, appends = LoadedTables(pipeline, ""), find_kind(pipeline) in APPENDING
-        for name in KEYS:
-            mine = [each for each in done if name in each["resources"]]
-            found = count_rows(loaded, name, [read_window(each) for each in mine])
-            for place, each in enumerate(mine):
-                copies, rows = found.get(place, (0, 0))
-                _check(name, each, rows, 0 if appends else copies - rows)
-                tally["rows"][name] = tally["rows"].get(name, 0) + rows
-    return tally
+    loaded, rows = LoadedTables(target), dict[str, int]()
+    for name in KEYS:
+        windows = [result for result in results if name in result["resources"]]
+        counts = count_rows(loaded, name, [window_of(result) for result in windows])
+        for index, result in enumerate(windows):
+            copies, distinct = counts.get(index, (0, 0))
+            _check(name, result, distinct, 0 if loaded.kind in APPENDING else copies - distinct)
+            rows[name] = rows.get(name, 0) + distinct
+    return BackfillResult(len(results), rows, sum(result["requests"] for result in results))
 
 
-def _check(name: str, done: WindowResult, rows: int, again: int) -> None:
-    read = done["rows"][name]
-    if rows < read or again:
+def _check(name: str, result: WindowResult, rows: int, repeated: int) -> None:
+    read = result["rows"][name]
+    if rows < read or repeated:
         raise VbcError(
-            f"{name} of the window {done['start']}/{done['end']}: {read:,} rows were read, {rows:,} are "
-            f"there, {again:,} of them again; load the window once more"
+            f"{name} of the window {result['start']}/{result['end']}: {read:,} rows were read, {rows:,} are "
+            f"in the destination, {repeated:,} of them twice; load the window again"
         )

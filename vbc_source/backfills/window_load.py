@@ -1,7 +1,8 @@
-"""Loads a part of a backfill by a pipeline of its own.
+"""Load one window of a backfill with a pipeline of its own.
 
-Loads side by side that share a working folder or a staging dataset lose rows, silently (dlt issue
-4297). So each part has both for itself, and the tables are made before.
+Loads side by side that share a working folder or a staging dataset lose rows without an error
+(https://github.com/dlt-hub/dlt/issues/4297). So each window has both to itself, and the tables are created
+before.
 """
 
 from __future__ import annotations
@@ -9,105 +10,63 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any
 
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vbc_source.backfills.windows import WindowResult, WindowTask, window_of
 from vbc_source.config import VbcConfig, load_config
 from vbc_source.errors import SettingsError
-from vbc_source.load.database_lock import find_kind
+from vbc_source.load.destinations import FILESYSTEM, Target, destination_kind
 from vbc_source.load.failures import explaining
-from vbc_source.load.locks import hold_pipeline_lock
-from vbc_source.load.sync import open_pipeline, open_source, run_pipeline
+from vbc_source.load.pipelines import hold_fresh_pipeline
+from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.schema.columns import INSTANT
-from vbc_source.warehouse.coverage import name_window
-from vbc_source.warehouse.proven import find_left
+from vbc_source.warehouse.completeness import find_unproven
 from vbc_source.warehouse.queries import LoadedTables
-from vbc_source.windows import Window, format_instant, read_instant
 
-APPENDING = ("filesystem",)  # destinations where what is loaded again is there again
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a backfill goes.
-
-    Attributes:
-        pipeline: name of the pipeline that loads what is new; those of the windows begin with it.
-        destination: where to.
-        dataset: into which dataset.
-    """
-
-    pipeline: str = "vbc"
-    destination: str = "duckdb"
-    dataset: str = "vbc"
-
-
-class WindowTask(TypedDict):
-    """A window to load: its name, its first instant, the one behind its last, and what to read in it."""
-
-    key: str
-    start: str
-    end: str
-    resources: list[str]
-
-
-class WindowResult(WindowTask):
-    """What became of a window: the rows that are its own, by resource, and what that took."""
-
-    rows: dict[str, int]
-    requests: int
-    seconds: float
-
-
-def make_task(window: Window, resources: list[str]) -> WindowTask:
-    """Write a window down."""
-    start, end = format_instant(window.start), format_instant(window.end)
-    return WindowTask(key=name_window(window), start=start, end=end, resources=resources)
-
-
-def read_window(task: WindowTask) -> Window:
-    """Read which window a task is about."""
-    return Window(read_instant(task["start"]), read_instant(task["end"]))
+APPENDING = (FILESYSTEM,)  # destinations where a row that is loaded again is there twice
 
 
 def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResult:
-    """Load a window; once more changes nothing.
+    """Load a window; repeating it changes nothing.
 
     Args:
-        target: where to; `prepare` has made the tables there.
-        task: which one.
-        share: how many windows are loaded at once. Each sends its part of what the settings allow.
+        target: Where to load; `prepare_backfill` has created the tables there.
+        task: The window.
+        share: How many windows are loaded at the same time: each gets that part of the request budget.
 
     Raises:
-        VbcError: what stopped it; nothing of the window counts as proven then.
+        VbcError: What stopped it; nothing of the window counts as proven then.
     """
-    window, resources = read_window(task), task["resources"]
-    config = load_config()
-    source = open_source(window.start, window.end, resources, **divide_budget(config, share))
-    own = {name: _Own(window.end) for name in resources}
-    for name, keep in own.items():
-        source.resources[name].add_map(keep)
+    window, resources = window_of(task), task["resources"]
+    with explaining():
+        config = load_config()
+    budget = divide_budget(config, share)
+    source = make_source(resources, start_date=window.start, end_date=window.end, **budget)
+    filters = {name: _OwnRows(window.end) for name in resources}
+    for name, own in filters.items():
+        source.resources[name].add_map(own)
     requests, seconds = 0, 0.0
-    with open_part(target, task["key"]) as pipeline:
-        appends = find_kind(pipeline) in APPENDING
-        if not appends or find_left(LoadedTables(pipeline, ""), config, [window], resources):
-            outcome = run_pipeline(pipeline, source, task["key"])
-            requests, seconds = outcome.requests, outcome.seconds
-    return WindowResult(
-        **task, rows={name: keep.rows for name, keep in own.items()}, requests=requests, seconds=seconds
-    )
+    with hold_part(target, task["key"]) as pipeline:
+        # a lake gets a window again only where it is not proven, since it cannot replace rows
+        appends = destination_kind(pipeline.destination) in APPENDING
+        if not appends or find_unproven(LoadedTables(target, locked=True), config, [window], resources):
+            result = run_pipeline(pipeline, source, task["key"])
+            requests, seconds = result.requests, result.seconds
+    rows = {name: own.rows for name, own in filters.items()}
+    return WindowResult(**task, rows=rows, requests=requests, seconds=seconds)
 
 
-class _Own:
-    """Keeps what begins before the end of a window; its neighbour brings what begins there.
+class _OwnRows:
+    """Keeps the rows that start before the end of a window, and counts them.
 
-    The API is asked for both bounds, so that no fraction of a second is lost between the two. But two
-    that merge the same row at once would leave it there twice.
+    The API is asked for both bounds, so that no fraction of a second is lost between neighbours. But two
+    loads that merge the same row at the same time would leave it there twice.
     """
 
     def __init__(self, end: datetime) -> None:
@@ -116,7 +75,7 @@ class _Own:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         if "start" not in table.column_names:
-            return table  # a ledger
+            return table  # a ledger, such as scan_windows
         own = table.filter(pc.fill_null(pc.less(table["start"], self._end), True))
         self.rows += len(own)
         return own
@@ -145,22 +104,22 @@ def divide_budget(config: VbcConfig, share: int) -> dict[str, int]:
 
 
 @contextmanager
-def open_part(target: Target, key: str) -> Iterator[dlt.Pipeline]:
+def hold_part(target: Target, key: str) -> Iterator[dlt.Pipeline]:
     """Open a pipeline for one part of a backfill, and leave nothing of it behind but what is loaded.
 
+    Args:
+        target: Where to load.
+        key: The part's name; it becomes part of the pipeline's and the staging dataset's name.
+
     Raises:
-        VbcError: what stopped it, in words for the person who can act.
+        VbcError: What stopped it, in words for the person who can act.
     """
-    name = f"{target.pipeline}_{key}"
-    with hold_pipeline_lock(name), explaining():
-        # whatever a killed one has left is worth nothing: the window is read anew
-        pipeline = open_pipeline(name, target.destination, target.dataset).drop()
-        pipeline.destination.config_params["staging_dataset_name_layout"] = f"%s_stg_{key}"
-        pipeline.config.restore_from_destination = False  # it has no state to read or to write
-        with LoadedTables(pipeline, target.pipeline).take_turn():
-            yield pipeline
-            if find_kind(pipeline) not in APPENDING:
-                _drop_staging(pipeline)
+    part = replace(target, pipeline=f"{target.pipeline}_{key}")
+    staging = {"staging_dataset_name_layout": f"%s_stg_{key}"}
+    with hold_fresh_pipeline(part, **staging) as pipeline, LoadedTables(target).lock():
+        yield pipeline
+        if destination_kind(pipeline.destination) not in APPENDING:
+            _drop_staging(pipeline)
         pipeline.deactivate()
         shutil.rmtree(pipeline.working_dir, ignore_errors=True)
 

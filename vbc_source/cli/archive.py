@@ -1,29 +1,39 @@
-"""The commands that act on what is loaded: the audio archive, retention, single recordings."""
+"""Commands that act on audio and on single recordings: audio, export, recordings, retention."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from vbc_source.cli.options import INSTANT_HELP, Command, bucket_option, pipeline_options, read_date
+from vbc_source.cli.options import (
+    INSTANT_HELP,
+    Command,
+    bucket_option,
+    print_lines,
+    read_date,
+    span_options,
+    target_options,
+)
 from vbc_source.errors import VbcError
+from vbc_source.windows import format_instant
 
 if TYPE_CHECKING:
-    from vbc_source.api.recordings import RecordingApi
-    from vbc_source.audio.exports.planner import Via
+    from vbc_source import Target
+
+FILES = "Where files go: a folder, s3://…, gs://… or az://…"
 
 
 @click.command(cls=Command)
-@pipeline_options
-@bucket_option("Where files go: a folder, s3://…, gs://… or az://…")
-@click.option("--since", callback=read_date, metavar="DATE", help=f"Oldest start. {INSTANT_HELP}")
-@click.option("--until", callback=read_date, metavar="DATE", help="Newest start.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many files.")
+@target_options
+@bucket_option(FILES)
+@span_options("--since", "--until")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Archive at most so many files.")
 @click.option(
     "--recording-type", type=click.Choice(["company", "user", "all"]), default="all", show_default=True
 )
@@ -35,42 +45,30 @@ if TYPE_CHECKING:
     help="One by one, packed by VBC into zips, or whichever takes fewer requests.",
 )
 def audio(
-    pipeline: str,
-    dataset: str,
-    destination: str,
+    target: Target,
     bucket_url: str | None,
     since: datetime | None,
     until: datetime | None,
     limit: int | None,
     recording_type: str,
-    via: Via,
+    via: Literal["files", "export", "auto"],
 ) -> dict[str, Any]:
     """Archive the audio of recordings that are loaded and not archived yet, oldest first."""
-    from vbc_source.audio.archive_audio import archive_audio, summarize
+    from vbc_source import archive_audio
     from vbc_source.recordings import TYPES
     from vbc_source.warehouse.recordings import RecordingSelection
 
-    if since and until and since > until:
-        raise click.UsageError("--since is after --until")
     if limit and via == "export":
         raise click.UsageError("--limit goes with --via files: an export brings all of a span")
-    types = tuple(kind for kind in TYPES if recording_type in (kind, "all"))
-    outcome = archive_audio(
-        pipeline,
-        destination,
-        dataset,
-        bucket_url=bucket_url,
-        selection=RecordingSelection(types, since, until),
-        limit=limit,
-        via=via,
-    )
-    for line in summarize(outcome):
-        click.echo(line)
-    return asdict(outcome)
+    types = tuple(name for name in TYPES if recording_type in (name, "all"))
+    selection = RecordingSelection(types, since, until)
+    result = archive_audio(target, bucket_url=bucket_url, selection=selection, limit=limit, via=via)
+    print_lines(result)
+    return asdict(result)
 
 
 @click.command(cls=Command)
-@pipeline_options
+@target_options
 @click.option(
     "--older-than", type=click.IntRange(1), required=True, metavar="DAYS", help="By the call's start."
 )
@@ -84,36 +82,30 @@ def audio(
 )
 @click.option("--apply", is_flag=True, help="Delete. Without it, nothing is deleted.")
 def retention(
-    pipeline: str,
-    dataset: str,
-    destination: str,
+    target: Target,
     older_than: int,
     shorter_than: int | None,
     bucket_url: str | None,
     hold: Path | None,
     apply: bool,
 ) -> dict[str, Any]:
-    """Delete at VBC what is old and archived, each file proven first; without --apply a dry run."""
-    from vbc_source.retention.legal_hold import read_legal_hold
-    from vbc_source.retention.retention import retain, summarize
+    """Delete at VBC what is old and archived, each file verified first; without --apply a dry run."""
+    from vbc_source import read_legal_hold, retain
 
     try:
-        held = read_legal_hold(hold.read_text("utf-8")) if hold else None
+        legal_hold = read_legal_hold(hold.read_text("utf-8")) if hold else None
     except (OSError, ValueError):
         raise click.BadParameter("is not a readable text file", param_hint="--hold") from None
-    outcome = retain(
-        pipeline,
-        destination,
-        dataset,
+    result = retain(
+        target,
         older_than=timedelta(days=older_than),
         shorter_than=timedelta(seconds=shorter_than) if shorter_than else None,
         bucket_url=bucket_url,
-        hold=held,
+        hold=legal_hold,
         apply=apply,
     )
-    for line in summarize(outcome):
-        click.echo(line)
-    return asdict(outcome)
+    print_lines(result)
+    return asdict(result)
 
 
 @click.group()
@@ -121,8 +113,8 @@ def recordings() -> None:
     """List, show or delete single recordings at VBC."""
 
 
-def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say whose recordings are meant."""
+def owner_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say whose recordings are meant."""
     for option in (
         click.option("--account", metavar="ID", help="Where account_id in the settings names several."),
         click.option(
@@ -136,29 +128,9 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def open_api(recording_type: str, user: str, account: str | None) -> RecordingApi:
-    """Connect to the API from configuration."""
-    from vbc_source.api.client import Client
-    from vbc_source.api.recordings import RecordingApi
-    from vbc_source.config import load_config
-    from vbc_source.load.failures import explaining
-
-    with explaining():
-        config = load_config()
-        account = config.choose_account(account)
-    return RecordingApi(
-        Client.from_config(config),
-        config.recording_api,
-        account,
-        "user" if recording_type == "user" else "company",
-        user,
-    )
-
-
 @recordings.command("list", cls=Command)
-@place_options
-@click.option("--since", callback=read_date, metavar="DATE", help=f"Oldest start. {INSTANT_HELP}")
-@click.option("--until", callback=read_date, metavar="DATE", help="Newest start.")
+@owner_options
+@span_options("--since", "--until")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N")
 def list_recordings(
     recording_type: str,
@@ -169,11 +141,11 @@ def list_recordings(
     limit: int,
 ) -> dict[str, Any]:
     """List recordings as VBC has them now, newest first."""
-    from vbc_source.windows import format_instant
+    from vbc_source import open_recordings
 
     bounds = {"start:gte": since, "start:lte": until}
     filters = {name: format_instant(bound) for name, bound in bounds.items() if bound}
-    rows = list(open_api(recording_type, user, account).list(filters, limit))
+    rows = list(open_recordings(recording_type, user, account).list(filters, limit))
     for row in rows:
         size, duration = row.get("file_size_in_bytes"), row.get("duration")
         seconds = f"{duration / 1000:.0f} s" if isinstance(duration, (int, float)) else "-"
@@ -185,11 +157,13 @@ def list_recordings(
 
 
 @recordings.command("show", cls=Command)
-@place_options
+@owner_options
 @click.argument("recording_id", metavar="ID", type=int)
 def show_recording(recording_type: str, user: str, account: str | None, recording_id: int) -> dict[str, Any]:
     """Show a recording as VBC has it now."""
-    row = open_api(recording_type, user, account).show(recording_id)
+    from vbc_source import open_recordings
+
+    row = open_recordings(recording_type, user, account).show(recording_id)
     for name, value in row.items():
         if name != "_links":
             click.echo(f"{name}: {value}")
@@ -197,16 +171,18 @@ def show_recording(recording_type: str, user: str, account: str | None, recordin
 
 
 @recordings.command("delete", cls=Command)
-@place_options
+@owner_options
 @click.argument("recording_id", metavar="ID", type=int)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete_recording(
     recording_type: str, user: str, account: str | None, recording_id: int, yes: bool
 ) -> dict[str, Any]:
-    """Delete a recording at VBC, for good, archived or not. For whole ages, see vbc retention."""
+    """Delete a recording at VBC for good, archived or not. By age: vbc retention."""
+    from vbc_source import open_recordings
+
     if not yes:
         _confirm(f"Delete {recording_type} recording {recording_id} at VBC for good?")
-    open_api(recording_type, user, account).delete(recording_id)
+    open_recordings(recording_type, user, account).delete(recording_id)
     click.echo(f"{recording_type} recording {recording_id} is deleted at VBC.")
     return {"deleted": recording_id}
 
@@ -216,3 +192,102 @@ def _confirm(question: str) -> None:
         click.confirm(question, abort=True, err=True)
     except click.Abort:
         raise VbcError("nothing is deleted: the question was not answered with yes (or use --yes)") from None
+
+
+@click.group()
+def export() -> None:
+    """Have VBC pack recordings into zips, and archive those: few requests for many files."""
+
+
+def job_owner_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say whose exports are meant."""
+    for option in (
+        click.option("--account", metavar="ID", help="Where account_id in the settings names several."),
+        click.option("--user", metavar="ID", help="A user's on-demand recordings, not the company's."),
+    ):
+        command = option(command)
+    return command
+
+
+jobs_argument = click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+
+
+@export.command("create", cls=Command)
+@job_owner_options
+@click.option("--start", callback=read_date, metavar="DATE", help=f"Oldest start. {INSTANT_HELP}")
+@click.option("--end", callback=read_date, metavar="DATE", help="Newest start.")
+@click.option("--direction", type=click.Choice(["INBOUND", "OUTBOUND", "INTRA_PBX"], case_sensitive=False))
+@click.option("--extension", metavar="NUMBER", help="Only of this extension.")
+@click.option("--min-duration", type=click.FloatRange(0), metavar="SECONDS")
+@click.option("--max-duration", type=click.FloatRange(0), metavar="SECONDS")
+def create_export(
+    user: str | None,
+    account: str | None,
+    start: datetime | None,
+    end: datetime | None,
+    direction: str | None,
+    extension: str | None,
+    min_duration: float | None,
+    max_duration: float | None,
+) -> dict[str, Any]:
+    """Start an export; prints the ids of its jobs, one a line."""
+    from vbc_source import open_exports
+    from vbc_source.api.export_filters import make_filters
+
+    filters = make_filters(start, end, direction, extension, min_duration, max_duration)
+    with closing(open_exports(user, account)) as exports:
+        ids = exports.create(filters, company=user is None)
+    for id_ in ids:
+        click.echo(id_)
+    return {"job_ids": ids}
+
+
+@export.command("list", cls=Command)
+@job_owner_options
+def list_exports(user: str | None, account: str | None) -> dict[str, Any]:
+    """List export jobs as VBC has them: the API user's, or those of --user."""
+    from vbc_source import open_exports
+
+    with closing(open_exports(user, account)) as exports:
+        return {"jobs": list(_print_jobs(exports.list_jobs()))}
+
+
+@export.command("wait", cls=Command)
+@job_owner_options
+@click.option("--timeout", type=click.FloatRange(0), default=3600, show_default=True, metavar="SECONDS")
+@jobs_argument
+def wait_for_exports(
+    user: str | None, account: str | None, timeout: float, jobs: tuple[str, ...]
+) -> dict[str, Any]:
+    """Wait until jobs are complete."""
+    from vbc_source import open_exports
+
+    with closing(open_exports(user, account)) as exports:
+        return {"jobs": list(_print_jobs(exports.wait(jobs, timeout)))}
+
+
+def _print_jobs(jobs: Iterable[Any]) -> Iterable[dict[str, Any]]:
+    """Print a line for each job, and yield it as JSON has it."""
+    for job in jobs:
+        until = f", until {job.valid_until:%Y-%m-%d %H:%M}" if job.valid_until else ""
+        click.echo(f"{job.id}  {job.progress}{until}")
+        fields = asdict(job)
+        yield {name: fields[name] for name in ("id", "status", "completed", "total", "valid_until")}
+
+
+@export.command("download", cls=Command)
+@target_options
+@bucket_option(FILES)
+@job_owner_options
+@jobs_argument
+def download_export(
+    target: Target, bucket_url: str | None, user: str | None, account: str | None, jobs: tuple[str, ...]
+) -> dict[str, Any]:
+    """Archive what complete jobs have packed, each file as the recording it belongs to."""
+    from vbc_source import download_exports
+
+    result = download_exports(jobs, target, bucket_url=bucket_url, user=user, account=account)
+    print_lines(result)
+    for error in result.errors:
+        click.echo(f"vbc export download: {error}", err=True)
+    return asdict(result)

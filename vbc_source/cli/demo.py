@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import dlt
+import duckdb
 
 from vbc_source.config import VbcCredentials
 from vbc_source.errors import SettingsError
-from vbc_source.load.destinations import DATABASE
-from vbc_source.load.sync import SyncResult, hold_pipeline, run_pipeline
+from vbc_source.load.destinations import DATABASE, Target
+from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.load.sync import SyncResult, run_pipeline
 from vbc_source.source import vbc_source
 
-PIPELINE = "vbc_demo"
 HELD_BACK = 40  # calls that the first run does not see: they are still being processed
-
 TABLES = {
     "By direction": """
         SELECT call_direction AS direction, count(*) AS recordings,
                round(sum(duration) / 3600000.0) AS hours, round(median(duration) / 1000.0) AS median_s
-        FROM company_recordings GROUP BY 1 ORDER BY 2 DESC""",
+        FROM vbc_data.company_recordings GROUP BY 1 ORDER BY 2 DESC""",
     "By duration": """
         SELECT CASE WHEN duration < 60000 THEN '1. under 1 min' WHEN duration < 300000 THEN '2. 1 to 5 min'
                     WHEN duration < 900000 THEN '3. 5 to 15 min' ELSE '4. over 15 min' END AS duration,
                count(*) AS recordings, round(sum(duration) / 3600000.0) AS hours
-        FROM company_recordings GROUP BY 1 ORDER BY 1""",
+        FROM vbc_data.company_recordings GROUP BY 1 ORDER BY 1""",
     "By extension (the five busiest; a recording with two counts for both)": """
         SELECT extension, count(*) AS recordings
-        FROM company_recordings__extensions GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5""",
+        FROM vbc_data.company_recordings__extensions GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5""",
 }
-
 NEXT = f"""
 What to type next:
-  make demo                  again: loads what has arrived since, and says how few requests that took
+  make demo                  again: loads what has arrived since, and shows how few requests that took
   .venv/bin/vbc --help       all commands
 With an account of your own:
   cp .dlt/secrets.example.toml .dlt/secrets.toml     and fill it in
@@ -46,62 +46,65 @@ def import_emulator() -> ModuleType:
     """Import the emulator, an optional part.
 
     Raises:
-        SettingsError: it is not installed; the message says how to.
+        SettingsError: It is not installed; the message says how to install it.
     """
     try:
         from vbc_source import emulator
     except ImportError as error:
-        raise SettingsError(f"the emulator needs {error.name}: pip install 'vbc-source[emulator]'") from None
+        raise SettingsError(
+            f"the emulator needs {error.name}: install the extra `emulator` (pip install '.[emulator]' in a "
+            "checkout)"
+        ) from None
     return emulator
 
 
-def run_demo(recordings: int, seed: int, say: Callable[[str], None]) -> SyncResult:
-    """Load the invented call centre and say what came of it.
+def run_demo(recordings: int, seed: int, report: Callable[[str], None]) -> SyncResult:
+    """Load the invented call centre and report the result.
 
     Args:
-        recordings: how many its year has.
-        seed: which one it is.
-        say: prints a line.
+        recordings: Recordings of its year.
+        seed: Another seed invents another one.
+        report: Prints a line.
     """
     emulator = import_emulator()
-    with hold_pipeline(PIPELINE, "duckdb", "vbc") as pipeline:
-        return _load(emulator, pipeline, recordings, seed, say)
+    with hold_pipeline(Target("vbc_demo")) as pipeline:
+        return _load(emulator, pipeline, recordings, seed, report)
 
 
 def _load(
-    emulator: ModuleType, pipeline: dlt.Pipeline, recordings: int, seed: int, say: Callable[[str], None]
+    emulator: ModuleType, pipeline: dlt.Pipeline, recordings: int, seed: int, report: Callable[[str], None]
 ) -> SyncResult:
     pipeline.sync_destination()
     first = pipeline.first_run
-    say(f"Inventing a year of a call centre, {recordings:,} recordings …")
+    report(f"Inventing a year of a call centre, {recordings:,} recordings …")
     gateway = emulator.Gateway(seed=seed, recordings=recordings, held_back=HELD_BACK if first else 0)
     with emulator.Emulator(gateway) as url:
-        say(f"An emulated VBC gateway serves them at {url}. Loading into {DATABASE} …")
+        report(f"An emulated VBC gateway serves them at {url}. Loading into {DATABASE} …")
         credentials = VbcCredentials()
         credentials.update(
             client_id="demo-client", client_secret="demo-secret", username="demo", password="demo-password"
         )
-        before = 0 if first else _count(pipeline)
-        outcome = run_pipeline(pipeline, vbc_source(credentials=credentials, base_url=url))
-    say(
-        f"\nRead and proven complete: {outcome.recordings:,} recordings in {outcome.windows} windows with "
-        f"{outcome.requests} list requests, {outcome.seconds:.1f} s."
+        before = 0 if first else _count()
+        result = run_pipeline(pipeline, vbc_source(credentials=credentials, base_url=url))
+    report(
+        f"\nRead and proven complete: {result.recordings:,} recordings in {result.windows} windows with "
+        f"{result.requests} list requests, {result.seconds:.1f} s."
     )
-    say(f"In {DATABASE}: {_count(pipeline):,} recordings, {_count(pipeline) - before:,} of them new.")
+    report(f"In {DATABASE}: {_count():,} recordings, {_count() - before:,} of them new.")
     for title, query in TABLES.items():
-        say(f"\n{title}\n{_format(pipeline, query)}")
-    say(NEXT)
-    return outcome
+        report(f"\n{title}\n{_format(query)}")
+    report(NEXT)
+    return result
 
 
-def _count(pipeline: dlt.Pipeline) -> int:
-    with pipeline.sql_client() as sql:
-        rows = sql.execute_sql("SELECT count(*) FROM company_recordings") or [(0,)]
-    return int(rows[0][0])
+def _count() -> int:
+    with duckdb.connect(str(Path(DATABASE)), read_only=True) as database:
+        return int(database.execute("SELECT count(*) FROM vbc_data.company_recordings").fetchall()[0][0])
 
 
-def _format(pipeline: dlt.Pipeline, query: str) -> str:
-    with pipeline.sql_client() as sql, sql.execute_query(query) as cursor:
+def _format(query: str) -> str:
+    with duckdb.connect(str(Path(DATABASE)), read_only=True) as database:
+        cursor = database.execute(query)
         names = [column[0] for column in cursor.description]
         rows = [
             [f"{cell:,.0f}" if not isinstance(cell, str) else cell for cell in row]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -18,24 +19,17 @@ from vbc_source.windows import read_instant
 
 INSTANT_HELP = "ISO date or instant, such as 2025-01-31 or 2025-01-31T08:00:00Z."
 
-
-def read_date(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
-    """Read an ISO date or instant; UTC where it names no zone."""
-    try:
-        return read_instant(value) if value else None
-    except ValueError:
-        text = f"{value!r} is no ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z"
-        raise click.BadParameter(text, ctx, param) from None
+Function = Callable[..., Any]
 
 
 class Command(click.Command):
-    """A command that ends with one clear line where it fails, and with a JSON line where asked."""
+    """A command that fails with one clear line, and prints its result as a JSON line where asked."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += [
             click.Option(["--json", "as_json"], is_flag=True, help="Print the result as one JSON line."),
-            click.Option(["--debug"], is_flag=True, help="Show a traceback where it fails."),
+            click.Option(["--debug"], is_flag=True, help="Show a traceback on failure."),
         ]
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -43,7 +37,7 @@ class Command(click.Command):
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
         start_logging()
         wrong_usage = interrupted = False
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, with a word
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, with a message
         try:
             result: dict[str, Any] = super().invoke(ctx) or {}
         except VbcError as error:
@@ -54,7 +48,7 @@ class Command(click.Command):
             wrong_usage = isinstance(error, UsageError)
         except KeyboardInterrupt:
             click.echo(
-                f"{_full_name(ctx)}: interrupted; the next run goes on where this one stopped", err=True
+                f"{_full_name(ctx)}: interrupted; the next run continues where this one stopped", err=True
             )
             result, interrupted = {"ok": False, "error": "interrupted"}, True
         result = {"ok": True, **result}
@@ -62,12 +56,12 @@ class Command(click.Command):
             click.echo(json.dumps(result, default=str))
         if interrupted:
             sys.stdout.flush()
-            os._exit(1)  # a thread may still wait for a slow answer, which nothing can end
+            os._exit(1)  # a thread may still wait for a slow response, which nothing can end
         ctx.exit(0 if result["ok"] else 2 if wrong_usage else 1)
 
 
 def _full_name(ctx: click.Context | None) -> str:
-    """The command with the groups before it, such as `vbc recordings list`."""
+    """Return the command with its groups, such as `vbc recordings list`."""
     names: list[str] = []
     while ctx is not None and ctx.parent is not None:
         names.insert(0, str(ctx.info_name))
@@ -75,25 +69,76 @@ def _full_name(ctx: click.Context | None) -> str:
     return " ".join(["vbc", *names])
 
 
-def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that loads."""
-    for option in (
-        click.option("--pipeline", default="vbc", show_default=True, help="dlt pipeline name."),
-        click.option("--dataset", default="vbc", show_default=True, help="Dataset (schema) of the tables."),
-        click.option("--destination", default="duckdb", show_default=True, help="dlt destination."),
-    ):
-        command = option(command)
-    return command
+def target_options(command: Function) -> Function:
+    """Add the options that say where recordings are loaded; the command gets them as `target`."""
+
+    @click.option("--destination", default="duckdb", show_default=True, help="dlt destination.")
+    @click.option("--dataset", default="vbc_data", show_default=True, help="Dataset (schema) of the tables.")
+    @click.option("--pipeline", default="vbc", show_default=True, help="dlt pipeline name.")
+    @functools.wraps(command)
+    def with_target(*args: Any, destination: str, dataset: str, pipeline: str, **kwargs: Any) -> Any:
+        from vbc_source import Target
+
+        return command(*args, target=Target(pipeline, destination, dataset), **kwargs)
+
+    return with_target
 
 
-def bucket_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The option that says where files are."""
+def read_date(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    """Read an ISO date or instant; UTC where it names no zone."""
+    try:
+        return read_instant(value) if value else None
+    except ValueError:
+        text = f"{value!r} is not an ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z"
+        raise click.BadParameter(text, ctx, param) from None
+
+
+def span_options(
+    start: str, end: str, *, required: bool = False, end_help: str = "Newest start."
+) -> Function:
+    """Add two options for the bounds on `start`, in that order, such as `--since` and `--until`."""
+
+    def check_order(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+        moment = read_date(ctx, param, value)
+        first = ctx.params.get(start.strip("-").replace("-", "_"))
+        if moment and first and first > moment:
+            raise click.UsageError(f"{start} is after {end}")
+        return moment
+
+    def add(command: Function) -> Function:
+        options = {"metavar": "DATE", "required": required}
+        # processed in the order of the command line otherwise: the first bound must be known when the second
+        # is read
+        command = click.option(end, callback=check_order, help=end_help, **options)(command)  # type: ignore[arg-type]
+        help_text = f"Oldest start. {INSTANT_HELP}"
+        return click.option(start, callback=read_date, is_eager=True, help=help_text, **options)(command)  # type: ignore[arg-type]
+
+    return add
+
+
+def resources_option(command: Function) -> Function:
+    """Add the option that names resources; the command gets them as a list."""
+
+    def split(_: click.Context, __: click.Parameter, value: str | None) -> list[str]:
+        return [name.strip() for name in (value or "").split(",") if name.strip()]
+
+    return click.option("--resources", callback=split, help="Only these, separated by commas.")(command)
+
+
+def bucket_option(text: str) -> Function:
+    """Add the option that says where files are."""
     return click.option(
         "--bucket-url", metavar="URL", help=f"{text}; default: [sources.vbc.audio] bucket_url."
     )
 
 
-class ProgressHandler(logging.StreamHandler):  # type: ignore[type-arg]
+def print_lines(result: Any) -> None:
+    """Print what a result says of itself for people."""
+    for line in result.summary():
+        click.echo(line)
+
+
+class _ProgressHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Shows progress on one line of a terminal, warnings on lines of their own."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -104,12 +149,12 @@ class ProgressHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def start_logging() -> None:
-    """Progress on a terminal, plain lines with times in a log; both on stderr."""
+    """Log progress on a terminal, plain lines with times otherwise; both on stderr."""
     log = logging.getLogger("vbc_source")
     if log.handlers:
         return
     if sys.stderr.isatty():
-        handler: logging.StreamHandler[Any] = ProgressHandler(sys.stderr)
+        handler: logging.StreamHandler[Any] = _ProgressHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message).160s"))
     else:
         handler = logging.StreamHandler(sys.stderr)

@@ -22,13 +22,16 @@ from starlette.responses import FileResponse, HTMLResponse, Response, StreamingR
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vbc_source.analytics.database import AnalyticsDatabase
+from vbc_source.analytics.database import AnalyticsDatabase, find_database
+from vbc_source.config import load_config
 from vbc_source.dashboard.figures import Figures
 from vbc_source.dashboard.filters import InvalidFilter, read_filters
 from vbc_source.dashboard.pages import PAGES, open_templates, show_figures, show_recordings, spell_row
 from vbc_source.dashboard.queries import COLUMNS
 from vbc_source.errors import VbcError
+from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
+from vbc_source.load.locks import pipeline_lock
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +111,20 @@ class DashboardDatabase:
             if self.warehouse.kind == "duckdb" and type(error.__cause__).__name__ == "IOException":
                 raise Busy(BUSY) from error  # a process that takes no turns has it open
             raise
+
+
+def open_database(target: Target) -> DashboardDatabase:
+    """Open the database of a target for the dashboard.
+
+    Raises:
+        VbcError: A setting is malformed, or the destination has no models.
+    """
+    with explaining():
+        config = load_config()
+    warehouse = find_database(target)
+    # threads of the server share one lock: DuckDB admits one process, and a load in between needs its turn
+    lock = pipeline_lock(target.pipeline, thread_local=False) if warehouse.kind == "duckdb" else None
+    return DashboardDatabase(warehouse, lock, config.vbc_timezone)
 
 
 def make_app(desk: DashboardDatabase) -> ASGIApp:

@@ -1,78 +1,103 @@
-"""Where the commands load to: dlt's destinations, with what they need to be right."""
+"""The destinations of the commands: dlt's, with the options that make loads right."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.destination import AnyDestination, Destination
-from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.common.destination import Destination
 
+from vbc_source.dlt_internals import DuckDbCredentials
 from vbc_source.errors import SettingsError
-from vbc_source.extract.file_tables import FILESYSTEM
-from vbc_source.load.duckdb import LITTLE_MEMORY
+from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
 
 DATABASE = "vbc.duckdb"
+DATASET = "vbc_data"
+FILESYSTEM = "filesystem"
 TABLE_FORMATS = ("delta", "iceberg")
 
 
-def choose_destination(name: str) -> AnyDestination:
-    """Choose a destination by its name in dlt's configuration.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where recordings are loaded.
+
+    Attributes:
+        pipeline: Name of the dlt pipeline that loads them.
+        destination: Name of the destination in dlt's configuration, such as `duckdb` or `postgres`.
+        dataset: The dataset (schema) of the tables.
+    """
+
+    pipeline: str = "vbc"
+    destination: str = "duckdb"
+    dataset: str = DATASET
+
+    def ledgers(self, kind: str) -> Target:
+        """Return the same dataset loaded by a pipeline of its own, such as `vbc_audio`.
+
+        So ledgers leave the source's state and schema alone, and `vbc sync` need not wait for them.
+        """
+        return replace(self, pipeline=f"{self.pipeline}_{kind}")
+
+
+def open_destination(target: Target, **options: Any) -> Any:
+    """Make the destination of a target; no working folder is touched and no connection is opened.
+
+    Args:
+        target: Where recordings are loaded.
+        **options: Arguments for dlt's destination factory, such as `staging_dataset_name_layout`.
 
     Raises:
-        SettingsError: a setting of it is malformed; the message names it.
+        SettingsError: A setting of it is malformed; the message names it.
     """
-    return _configure_once(Destination.from_reference(_choose(name)))
+    name = target.destination
+    if name == "duckdb":
+        return _open_duckdb(target, options)
+    if name == "postgres":
+        if dlt.config.get("destination.postgres.create_indexes") is None:
+            # a load that is killed at its end writes dlt's own rows again, which a unique index refuses for
+            # good
+            options = {"create_indexes": False, **options}
+        return dlt.destinations.postgres(**options)
+    if name == FILESYSTEM:
+        return _open_filesystem(options)
+    return Destination.from_reference(name, **options)
 
 
-def _configure_once(destination: Any) -> AnyDestination:
-    """Have dlt look a destination's configuration up once, where it only wants to know what that can do.
-
-    It asks so a dozen times a run, and goes through all of the configuration for each answer.
-    """
-    usual = destination.configuration
-    found: list[Any] = []
-
-    def configuration(initial_config: Any, accept_partial: bool = False) -> Any:
-        if not accept_partial:  # that is for loading
-            return usual(initial_config)
-        if not found:
-            found.append(usual(initial_config, accept_partial=True))
-        return found[0]
-
-    destination.configuration = configuration
-    return destination  # type: ignore[no-any-return]
+def _open_duckdb(target: Target, options: dict[str, Any]) -> VbcDuckDb:
+    if dlt.secrets.get("destination.duckdb.credentials"):
+        return VbcDuckDb(**options)
+    # an absolute path: dlt would take a relative one as relative to where the pipeline ran first
+    credentials = DuckDbCredentials()
+    credentials.database = str(
+        Path.cwd() / DATABASE
+    )  # as an argument, dlt would parse it as an address first
+    check_dataset_name(credentials.database, target.dataset)
+    return VbcDuckDb(credentials, **options)
 
 
-def _choose(name: str) -> Any:
-    if name == "duckdb" and not dlt.secrets.get("destination.duckdb.credentials"):
-        # a relative path would be one in the folder where the pipeline ran first
-        credentials = DuckDbCredentials(global_config=dict(LITTLE_MEMORY))
-        credentials.database = str(Path.cwd() / DATABASE)  # as an argument dlt would try it for a URL first
-        return dlt.destinations.duckdb(credentials)
-    if name == "postgres" and dlt.config.get("destination.postgres.create_indexes") is None:
-        # a load that is killed at its end writes dlt's own rows again, which a unique index refuses for ever
-        return dlt.destinations.postgres(create_indexes=False)
-    return _open_lake() if name == FILESYSTEM else name
-
-
-def _open_lake() -> Any:
-    """Make the destination of files, of the format in `[destination.filesystem] table_format`."""
+def _open_filesystem(options: dict[str, Any]) -> Any:
+    """Make the destination of files, in the format of `[destination.filesystem] table_format`."""
     table_format: Any = dlt.config.get(f"destination.{FILESYSTEM}.table_format")
-    if not table_format:
-        return FILESYSTEM
-    if table_format not in TABLE_FORMATS:
+    if table_format and table_format not in TABLE_FORMATS:
         raise SettingsError(
             "[destination.filesystem] table_format must be delta or iceberg, or left out for plain parquet "
             f"files, not {table_format!r}"
         )
-    options: dict[str, Any] = {"preferred_table_format": table_format}
-    if table_format == "iceberg":  # pyiceberg's upsert takes minutes where appending takes seconds
-        options["supported_merge_strategies"] = []
+    if table_format:
+        options = {"preferred_table_format": table_format, **options}
+    if table_format == "iceberg":
+        # pyiceberg's upsert takes minutes where appending takes seconds
+        options = {"supported_merge_strategies": [], **options}
     return dlt.destinations.filesystem(**options)
 
 
-def describe_format(pipeline: dlt.Pipeline) -> str:
-    """Name the format of the tables: `delta`, `iceberg`, or `none` where the destination has but one."""
-    return str(pipeline.destination.capabilities().preferred_table_format or "none")
+def destination_kind(destination: Any) -> str:
+    """Return the type of a destination, whatever name it was given: `postgres`."""
+    return str(destination.destination_type).rsplit(".", 1)[-1]
+
+
+def table_format_of(destination: Any) -> str:
+    """Return the format of the tables: `delta`, `iceberg`, or `none` where the destination has only one."""
+    return str(destination.capabilities().preferred_table_format or "none")

@@ -1,123 +1,273 @@
-"""Has `vbc sync` load into DuckDB in half the time that dlt takes by itself; what is loaded is the same.
+"""A DuckDB destination that merges a table from its parquet file, with little memory.
 
-dlt copies a file into a staging table, numbers the rows there to find repetitions, and merges from
-there. DuckDB merges from a file as well as from a table, which saves the copy and its room on disk.
-dlt's own merge follows all the same, and finds the staging table empty; so whoever goes on after a
-kill, dlt alone too, merges once more or finds it done.
-
-A load keeps to little memory (`LITTLE_MEMORY`), which is plenty for recordings as they are. A table that
-wants more, since its rows have become long, gets what DuckDB takes by itself.
+dlt copies a file into a staging table, removes repeated keys there, and merges from the staging table. DuckDB
+merges from a parquet file just as well, which saves the copy and takes half the time. What is loaded is the
+same.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 import dlt
 import duckdb
-from dlt.common.destination.client import HasFollowupJobs, RunnableLoadJob
-from dlt.common.storages.load_package import ParsedLoadJobFileName
-from dlt.destinations.exceptions import DatabaseTransientException
-from dlt.destinations.impl.duckdb.duck import DuckDbClient
-from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
-from vbc_source.load.database_lock import find_kind
+from vbc_source.dlt_internals import (
+    DatabaseTransientException,
+    DuckDbClient,
+    DuckDbCopyJob,
+    HasFollowupJobs,
+    ParsedLoadJobFileName,
+    RunnableLoadJob,
+)
+from vbc_source.errors import SettingsError, VbcError
 
 log = logging.getLogger(__name__)
 
-# DuckDB's own limit is most of the machine; what does not fit goes to disk. dlt loads several tables at once:
-# with a thread for each, that takes less time than with several
-LITTLE_MEMORY = {"memory_limit": "64MB", "threads": 1}
-PATIENCE = 2  # times that a job may lack memory before it gets more
+# DuckDB's default limit is most of the machine's memory. Recordings need far less: what does not fit goes to
+# disk. dlt loads several tables at once; one thread for each takes less time than several.
+LITTLE_MEMORY = {"memory_limit": "96MB", "threads": 1}
+RETRIES_BEFORE_MORE_MEMORY = 2  # jobs share the memory, so a first failure may only mean that others ran
+_MERGE_HINTS = ("x-merge-source-filter", "x-merge-destination-scope", "x-merge-skip-unchanged-rows")
 
 
-@contextmanager
-def loading_fast(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """Merge from files, and keep a DuckDB database open; other destinations are left as they are.
+class VbcDuckDb(dlt.destinations.duckdb):
+    """dlt's DuckDB destination with a client of ours.
 
-    Without an open connection each of dlt's clients writes all of the database out at its end.
+    Pass it to your own pipeline for the speed and memory of `vbc sync`:
+    `dlt.pipeline("vbc", destination=VbcDuckDb("vbc.duckdb"), dataset_name="vbc_data")`. It takes the
+    arguments and the configuration (`[destination.duckdb]`) of dlt's own.
     """
-    if find_kind(pipeline) != "duckdb":
-        yield
-        return
-    usual: Any = DuckDbClient.create_load_job
 
-    def create_load_job(client: DuckDbClient, table: Any, file_path: str, *args: Any, **kwargs: Any) -> Any:
-        if _can_be_merged(table, file_path):
-            return _give_room(_MergeFromFile(file_path, table))
-        job = usual(client, table, file_path, *args, **kwargs)
-        return _give_room(job) if isinstance(job, RunnableLoadJob) else job
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._partial: Any = None
+        self._lock = threading.Lock()
 
-    client: Any = DuckDbClient
-    client.create_load_job = create_load_job
-    try:
-        with pipeline.sql_client():
-            yield
-    finally:
-        client.create_load_job = usual
+    @property
+    def client_class(self) -> type[VbcDuckDbClient]:
+        """The client that dlt loads with."""
+        return VbcDuckDbClient
 
+    @property
+    def destination_type(self) -> str:
+        """The type that dlt keeps in state: dlt's own, since the data is the same and dlt can load it too."""
+        return "dlt.destinations.duckdb"
 
-def _give_room(job: RunnableLoadJob) -> RunnableLoadJob:
-    """Have a job that little memory is too little for run once more, with DuckDB's own limit.
+    def configuration(self, initial_config: Any, accept_partial: bool = False) -> Any:
+        """Resolve the configuration; the partial one, which dlt reads capabilities from, only once.
 
-    Not at once: several jobs share it, and dlt tries one that failed again, when others may have ended.
-    """
-    usual = job.run
-
-    def run() -> None:
-        try:
-            usual()
-        except DatabaseTransientException as error:
-            client: Any = job._job_client
-            limited = client.config.credentials.global_config == LITTLE_MEMORY  # by us, not by the user
-            lacking = isinstance(error.dbapi_exception, duckdb.OutOfMemoryException)
-            if not (limited and lacking and job.job_file_info().retry_count >= PATIENCE):
-                raise
-            log.info("%s takes more memory than %s", job.load_table_name, LITTLE_MEMORY["memory_limit"])
-            client.sql_client.execute_sql("RESET GLOBAL memory_limit")
-            usual()
-
-    setattr(job, "run", run)  # noqa: B010 - a method is not assigned otherwise
-    return job
+        dlt asks for capabilities a dozen times a run and resolves the whole configuration each time.
+        """
+        if not accept_partial:
+            return super().configuration(initial_config)
+        with self._lock:
+            if self._partial is None:
+                self._partial = super().configuration(initial_config, accept_partial=True)
+        return self._partial
 
 
-def _can_be_merged(table: Any, file_path: str) -> bool:
-    """Whether a file holds all rows of its table in a package; of several, each could undo the one before."""
-    file = ParsedLoadJobFileName.parse(file_path)
-    strategy = table.get("x-merge-strategy", "delete-insert")
-    if (table["write_disposition"], strategy, file.file_format) != ("merge", "delete-insert", "parquet"):
-        return False
-    others = Path(file_path).parent.parent.glob(f"*_jobs/{file.table_name}.*.parquet")
-    return all(path.name.split(".")[1] == file.file_id for path in others)
+class VbcDuckDbClient(DuckDbClient):
+    """Merges a table whose rows are one parquet file from that file; everything else is dlt's."""
+
+    def __init__(self, schema: Any, config: Any, capabilities: Any) -> None:
+        limits = {**LITTLE_MEMORY, **(config.credentials.global_config or {})}
+        config.credentials.global_config = limits  # what the user has set wins
+        super().__init__(schema, config, capabilities)
+
+    def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
+        """Make the dataset.
+
+        Raises:
+            SettingsError: Dataset and database file have the same name.
+        """
+        check_dataset_name(self.config.credentials.database, self.sql_client.dataset_name)
+        super().initialize_storage(truncate_tables)  # type: ignore[arg-type]
+
+    def create_load_job(self, table: Any, file_path: str, load_id: str, restore: bool = False) -> Any:
+        """Make the job that loads one file."""
+        if _is_mergeable(table, file_path):
+            return MergeFileJob(file_path, self.config.normalize_dataset_name(self.schema))
+        job = super().create_load_job(table, file_path, load_id, restore)
+        return CopyFileJob(file_path) if type(job) is DuckDbCopyJob else job
+
+    def create_table_chain_completed_followup_jobs(
+        self, table_chain: Sequence[Any], completed_table_chain_jobs: Sequence[Any] | None = None
+    ) -> list[Any]:
+        """Make the jobs that follow when all files of a table are loaded: none where its file was merged."""
+        jobs = completed_table_chain_jobs or ()
+        if jobs and all(_is_mergeable(table_chain[0], str(job.file_path)) for job in jobs):
+            return []
+        return super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
 
 
-class _MergeFromFile(RunnableLoadJob, HasFollowupJobs):
-    """Merges as dlt does, from a file in the place of the staging table."""
-
-    def __init__(self, file_path: str, table: Any) -> None:
-        super().__init__(file_path)
-        self._table = table
+class CopyFileJob(DuckDbCopyJob):
+    """dlt's own job, with more memory where `LITTLE_MEMORY` is too little."""
 
     def run(self) -> None:
-        """Merge; all of it, or nothing."""
-        client: Any = self._job_client
-        sql, dataset = client.sql_client, client.config.normalize_dataset_name(client.schema)
-        file = f"read_parquet('{self._file_path.replace(chr(39), 2 * chr(39))}', hive_partitioning = false)"
-        with sql.with_alternative_dataset_name(dataset), sql.begin_transaction():
-            told: Any = {**self._table, "x-stage-data-deduplicated": self._is_distinct(sql, file)}
-            _, staging = sql.get_qualified_table_names(self._table["name"])
-            # the staging table, empty itself, brings columns that the file lacks
-            source = f"(SELECT * FROM {staging} WHERE false UNION ALL BY NAME SELECT * FROM {file})"
-            for statement in SqlMergeFollowupJob.generate_sql([told], sql):
-                sql.execute_sql(statement.replace(staging, source))
+        """Copy the file into its staging table, or into the table itself."""
+        _run_with_memory(self, super().run)
 
-    def _is_distinct(self, sql: Any, file: str) -> bool:
-        """Whether no key is there twice: asking is cheaper than sorting, which dlt does else."""
-        columns = self._table["columns"].items()
-        keys = [sql.escape_column_name(name) for name, column in columns if column.get("primary_key")]
-        query = f"SELECT count(*) = count(DISTINCT ({', '.join(keys)})) FROM {file}"
-        return bool(keys) and sql.execute_sql(query) == [(True,)]
+
+class MergeFileJob(RunnableLoadJob, HasFollowupJobs):
+    """Merges a parquet file into its table."""
+
+    def __init__(self, file_path: str, dataset: str) -> None:
+        super().__init__(file_path)
+        self._dataset = dataset
+
+    def run(self) -> None:
+        """Merge the file.
+
+        Raises:
+            VbcError: The file's rows and the inserted rows do not add up; nothing is changed then.
+        """
+        _run_with_memory(self, self._merge)
+
+    def _merge(self) -> None:
+        """Replace the rows of the file's keys in one transaction; repeating it changes nothing."""
+        client: Any = self._job_client
+        sql = client.sql_client
+        with sql.with_alternative_dataset_name(self._dataset), sql.begin_transaction():
+            merge = Merge(sql, self._load_table, self._file_path)
+            expected = merge.count_keys()
+            merge.delete()
+            inserted = merge.insert()
+            if inserted != expected:
+                raise VbcError(
+                    f"{self.load_table_name}: {inserted} rows were inserted, {expected} are in the file"
+                )
+
+
+def _run_with_memory(job: RunnableLoadJob, run: Callable[[], None]) -> None:
+    """Run a job; where our memory limit was too little several times, run it again with DuckDB's own."""
+    try:
+        run()
+    except DatabaseTransientException as error:
+        client: Any = job._job_client
+        limit = client.config.credentials.global_config["memory_limit"]
+        is_ours = limit == LITTLE_MEMORY["memory_limit"]  # else the user has set it
+        lacks_memory = isinstance(error.dbapi_exception, duckdb.OutOfMemoryException)
+        if not (is_ours and lacks_memory) or job.job_file_info().retry_count < RETRIES_BEFORE_MORE_MEMORY:
+            raise
+        log.info("%s needs more memory than %s", job.load_table_name, limit)
+        client.sql_client.execute_sql("RESET GLOBAL memory_limit")
+        run()
+
+
+class Merge:
+    """The SQL that merges one parquet file by dlt's strategy `delete-insert`.
+
+    Args:
+        sql: dlt's SQL client, switched to the dataset and inside a transaction.
+        table: dlt's schema of the table: `primary_key`, `merge_key` and `hard_delete` columns.
+        path: The file.
+    """
+
+    def __init__(self, sql: Any, table: Any, path: str) -> None:
+        self._sql, self._columns = sql, table["columns"]
+        self._table = sql.make_qualified_table_name(table["name"])
+        literal = sql.capabilities.escape_literal(path)
+        self._file = f"read_parquet({literal}, hive_partitioning = false)"  # a folder's name may hold a "="
+        self._primary_key = self._find("primary_key")
+        deleted = self._find("hard_delete")
+        self._kept = " AND ".join(f"{column} IS DISTINCT FROM true" for column in deleted) or "true"
+
+    def _find(self, hint: str) -> list[str]:
+        return [
+            self._sql.escape_column_name(name) for name, column in self._columns.items() if column.get(hint)
+        ]
+
+    def count_keys(self) -> int:
+        """Count the distinct keys in the file, without those marked as deleted."""
+        keys = ", ".join(self._primary_key)
+        query = f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM {self._file} WHERE {self._kept})"
+        return int(self._sql.execute_sql(query)[0][0])
+
+    def delete(self) -> None:
+        """Delete the rows that the file replaces: by primary key, and by merge key where there is one."""
+        for key in (self._primary_key, self._find("merge_key")):
+            if key:
+                same = " AND ".join(f"d.{column} = s.{column}" for column in key)
+                replaced = f"SELECT 1 FROM {self._file} AS s WHERE {same}"
+                self._sql.execute_sql(f"DELETE FROM {self._table} AS d WHERE EXISTS ({replaced})")
+
+    def insert(self) -> int:
+        """Insert the file's rows, one for each key; returns how many."""
+        rows = f"SELECT * FROM {self._file} WHERE {self._kept}"
+        if not self._is_distinct():
+            keys = ", ".join(self._primary_key)
+            rows += f" QUALIFY row_number() OVER (PARTITION BY {keys}) = 1"
+        # by name: the file may lack columns that earlier loads had
+        return int(self._sql.execute_sql(f"INSERT INTO {self._table} BY NAME {rows}")[0][0])
+
+    def _is_distinct(self) -> bool:
+        """Whether no key is repeated: counting is cheaper than numbering the rows."""
+        query = f"SELECT count(*) = count(DISTINCT ({', '.join(self._primary_key)})) FROM {self._file}"
+        return bool(self._sql.execute_sql(query) == [(True,)])
+
+
+def _is_mergeable(table: Any, file_path: str) -> bool:
+    """Whether a file holds all rows of its table in a package: of several, each could undo the one before."""
+    file = ParsedLoadJobFileName.parse(file_path)
+    columns = table["columns"].values()
+    if (table["write_disposition"], file.file_format) != ("merge", "parquet") or table.get("parent"):
+        return False
+    if table.get("x-merge-strategy", "delete-insert") != "delete-insert" or any(map(table.get, _MERGE_HINTS)):
+        return False
+    if not any(column.get("primary_key") for column in columns) or any("dedup_sort" in c for c in columns):
+        return False
+    jobs = Path(file_path).parent.parent.glob(f"*_jobs/{file.table_name}.*.parquet")
+    return all(path.name.split(".")[1] == file.file_id for path in jobs)
+
+
+def catalog_name(database: str) -> str:
+    """Return what DuckDB calls a database: its file's name up to the first dot."""
+    return PurePath(database).name.split(".")[0]
+
+
+def check_dataset_name(database: Any, dataset: str) -> None:
+    """Refuse a dataset named like the file: DuckDB cannot tell `vbc.table` from `vbc.vbc.table` then.
+
+    Raises:
+        SettingsError: Both names are the same.
+    """
+    if isinstance(database, str) and catalog_name(database).lower() == dataset.lower():
+        raise SettingsError(
+            f"dataset {dataset} is named like the DuckDB file {PurePath(database).name}, and DuckDB cannot tell "
+            "the two apart in queries: choose another --dataset (dataset_name in Python), such as vbc_data"
+        )
+
+
+def remove_half_made(database: Path) -> None:
+    """Remove a DuckDB file that a kill left half made: it holds no data, and DuckDB refuses it for good.
+
+    Any other file stays, also one that another process is creating just now. On Windows, where an open file
+    cannot be removed, nothing is.
+    """
+    try:
+        if not database.is_file() or database.stat().st_size >= _HEADER_BYTES:
+            return
+        with database.open("rb+") as file:
+            _lock_like_duckdb(file)
+            head = file.read()
+            if head[8:12] == b"DUCK" or not any(head):
+                database.unlink()
+    except OSError:
+        log.debug("%s is left as it is: another process holds it", database)
+
+
+_HEADER_BYTES = 3 * 4096  # DuckDB writes three header blocks first; a smaller file is no database yet
+
+
+def _lock_like_duckdb(file: Any) -> None:
+    import sys
+
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""One process at a time works on a pipeline: two in one working folder destroy each other's packages."""
+"""Locks that keep two processes from loading the same rows, or from sharing a pipeline's working folder."""
 
 from __future__ import annotations
 
@@ -11,39 +11,47 @@ from pathlib import Path
 import dlt
 from filelock import FileLock, Timeout
 
+from vbc_source.dlt_internals import DatabaseException
 from vbc_source.errors import VbcError
 
 log = logging.getLogger(__name__)
 
-LOCK_SECONDS = 600
+WAIT_SECONDS = 600
+# keepalives: a lock whose holder vanished with its machine is released after two minutes, not after two hours
+_POSTGRES_SETTINGS = (
+    f"SET lock_timeout = '{WAIT_SECONDS}s'",
+    "SET tcp_keepalives_idle = 60",
+    "SET tcp_keepalives_interval = 20",
+    "SET tcp_keepalives_count = 3",
+)
 
 
-def find_lock(name: str, thread_local: bool = True) -> FileLock:
-    """The lock of a pipeline; threads share one that is not `thread_local`."""
+def pipeline_lock(pipeline: str, *, thread_local: bool = True) -> FileLock:
+    """Return a pipeline's file lock on this machine; threads share one that is not `thread_local`."""
     folder = Path(dlt.current.run_context().data_dir) / "vbc_locks"
     folder.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(pipeline.encode()).hexdigest()[:16]
     return FileLock(folder / f"{digest}.lock", thread_local=thread_local)
 
 
 @contextmanager
-def hold_pipeline_lock(name: str) -> Iterator[None]:
-    """Keep the other processes that work on a pipeline out.
+def hold_pipeline_lock(pipeline: str) -> Iterator[None]:
+    """Keep other processes away from a pipeline: two in one working folder destroy each other's packages.
 
     Raises:
-        VbcError: another process holds it for too long.
+        VbcError: Another process holds the lock for too long.
     """
-    lock = find_lock(name)
+    lock = pipeline_lock(pipeline)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        log.warning("another vbc process works on pipeline %s; waiting for it", name)
+        log.warning("another vbc process works on pipeline %s; waiting for it", pipeline)
         try:
-            lock.acquire(timeout=LOCK_SECONDS)
+            lock.acquire(timeout=WAIT_SECONDS)
         except Timeout:
             raise VbcError(
-                f"another vbc process has worked on pipeline {name} for {LOCK_SECONDS} s; let it end, or use "
-                "another --pipeline"
+                f"another vbc process has worked on pipeline {pipeline} for {WAIT_SECONDS} s; let it end, "
+                "or use another --pipeline"
             ) from None
     try:
         yield
@@ -51,10 +59,51 @@ def hold_pipeline_lock(name: str) -> Iterator[None]:
         lock.release()
 
 
-def is_locked(name: str) -> bool:
-    """Whether another process works on a pipeline just now."""
+def is_locked(pipeline: str) -> bool:
+    """Return whether another process works on a pipeline now."""
     try:
-        with find_lock(name).acquire(timeout=0):
+        with pipeline_lock(pipeline).acquire(timeout=0):
             return False
     except Timeout:
         return True
+
+
+@contextmanager
+def hold_dataset_lock(pipeline: dlt.Pipeline, window: str = "") -> Iterator[None]:
+    """Hold a Postgres dataset for a load, on whatever machine; other destinations are left alone.
+
+    A merge deletes rows and inserts them again. Two merges of the same row at once do not see each other's
+    insert, and the row is there twice. The advisory lock ends with its connection.
+
+    Args:
+        pipeline: The pipeline that loads.
+        window: The window of a backfill: windows share the dataset's lock, since they write different rows,
+            but one window is never loaded by two. Empty for a load that may write any row.
+
+    Raises:
+        VbcError: Others hold the lock for too long.
+    """
+    destination = pipeline.destination
+    if destination is None or not destination.destination_type.endswith(".postgres"):
+        yield
+        return
+    with pipeline.sql_client() as client:
+        dataset = f"vbc {pipeline.dataset_name}"
+        try:
+            for setting in _POSTGRES_SETTINGS:
+                client.execute_sql(setting)
+            if window:
+                client.execute_sql("SELECT pg_advisory_lock(%s)", _lock_number(f"{dataset} {window}"))
+                client.execute_sql("SELECT pg_advisory_lock_shared(%s)", _lock_number(dataset))
+            else:
+                client.execute_sql("SELECT pg_advisory_lock(%s)", _lock_number(dataset))
+        except DatabaseException as error:
+            raise VbcError(
+                f"dataset {pipeline.dataset_name} is locked: another vbc process has loaded into it for "
+                f"{WAIT_SECONDS} s, or the database failed"
+            ) from error
+        yield
+
+
+def _lock_number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)

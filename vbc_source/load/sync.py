@@ -1,55 +1,42 @@
-"""One run of a pipeline: finish what an earlier run left, read what is new, say what was done."""
+"""Run a pipeline: load what an earlier run left, then what is new, in loads of bounded size."""
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import dlt
-import pyarrow as pa
-from dlt.common.pipeline import ExtractInfo
 from dlt.extract import DltSource
 
-from vbc_source.errors import SettingsError, UsageError
-from vbc_source.load.database_lock import clear_half_made, find_kind, hold_database
-from vbc_source.load.destinations import choose_destination, describe_format
-from vbc_source.load.duckdb import loading_fast
+from vbc_source.errors import UsageError
+from vbc_source.load.destinations import Target, destination_kind
 from vbc_source.load.failures import explaining
-from vbc_source.load.lean_imports import keep_imports_lean
-from vbc_source.load.locks import hold_pipeline_lock
+from vbc_source.load.locks import hold_dataset_lock
+from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.load.run_history import record_run
 from vbc_source.source import vbc_source
 
-log = logging.getLogger(__name__)
-
-PLACE = "vbc_place"  # in dlt's local state: where this pipeline loaded last
-FORMAT = "vbc_table_format"  # and as what
-SELDOM = (100_000, 20, 20)  # as gc.set_threshold takes it
-M_MMAP_THRESHOLD = -3  # glibc's name for it; larger blocks are given back when they are freed
-M_ARENA_MAX = -8  # likewise; else each thread has a heap of its own, and keeps what it freed
-ROWS_PER_RUN = 250_000  # recordings loaded at once, so that memory stays bounded whatever the backlog
+ROWS_PER_RUN = 250_000  # recordings in one load: bounds memory and what a kill costs, whatever the backlog
 
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """What a run did.
+    """What a sync did.
 
     Attributes:
-        recordings: how many were read and proven complete; those of the lookback count again.
-        windows: in how many windows.
-        users: how many users' own lists were read to their end.
-        requests: how many list requests that took.
-        forbidden: accounts and users that may not be read and were left out.
-        not_found: users that the API does not know any more.
-        finished_earlier: load packages of an earlier, failed run that were loaded first.
-        seconds: how long it took.
+        recordings: Recordings read and proven complete; those of the lookback are counted each time.
+        windows: Windows they were read in.
+        users: Users whose own lists were read to the end.
+        requests: List requests sent.
+        forbidden: Accounts and users left out because the API user may not read them.
+        not_found: Users left out because the API no longer knows them.
+        finished_earlier: Load packages of an earlier, failed run that were loaded first.
+        seconds: How long it took.
     """
 
     recordings: int
@@ -61,66 +48,63 @@ class SyncResult:
     finished_earlier: int
     seconds: float
 
-
-def open_pipeline(name: str, destination: str, dataset: str) -> dlt.Pipeline:
-    """Open a pipeline; DuckDB without configured credentials is `vbc.duckdb` in this folder."""
-    keep_imports_lean()
-    with explaining():
-        pipeline = dlt.pipeline(name, destination=choose_destination(destination), dataset_name=dataset)
-        if find_kind(pipeline) == "duckdb":
-            config: Any = pipeline.destination_client().config
-            clear_half_made(Path(config.credentials.database))
-        return pipeline
-
-
-@contextmanager
-def hold_pipeline(name: str, destination: str, dataset: str) -> Iterator[dlt.Pipeline]:
-    """Open a pipeline for one process alone: two in one working folder destroy each other's packages.
-
-    dlt keeps a pipeline's state by its name alone. Where the same name loaded elsewhere before, that
-    state is put aside, and what the destination itself holds counts.
-
-    Raises:
-        VbcError: another process holds it for too long.
-    """
-    with hold_pipeline_lock(name), explaining():
-        yield _settle(open_pipeline(name, destination, dataset), f"{destination} {dataset}")
-
-
-def _settle(pipeline: dlt.Pipeline, place: str) -> dlt.Pipeline:
-    place, table_format = f"{place} {pipeline.destination_client().config}", describe_format(pipeline)
-    if _recall(pipeline, PLACE, place) != place:
-        pipeline = pipeline.drop()
-    elif (before := _recall(pipeline, FORMAT, table_format)) != table_format:
-        raise SettingsError(
-            f"this dataset was begun with table_format {before}, not {table_format}: set it back, or choose "
-            "another --dataset"
+    def summary(self) -> list[str]:
+        """Describe the result in lines for people."""
+        lines = []
+        if self.finished_earlier:
+            lines.append(f"Loaded {self.finished_earlier} package(s) that an earlier run had left.")
+        lines.append(
+            f"{self.recordings:,} recordings read and proven complete in {self.windows} window(s), "
+            f"{self.users} user(s)' own lists among them, {self.requests} list request(s), "
+            f"{self.seconds:.1f} s."
         )
-    pipeline.set_local_state_val(PLACE, place)
-    pipeline.set_local_state_val(FORMAT, table_format)
-    return pipeline
+        for reason, titles in (("forbidden", self.forbidden), ("no longer known", self.not_found)):
+            if titles:
+                lines.append(f"Left out, {reason}: {', '.join(titles)}.")
+        return lines
 
 
-def _recall(pipeline: dlt.Pipeline, name: str, otherwise: str) -> Any:
-    try:
-        return pipeline.get_local_state_val(name)
-    except KeyError:
-        return otherwise
+def sync(
+    target: Target = Target(),  # noqa: B008 - a frozen value
+    *,
+    start_date: datetime | None = None,
+    end_date: datetime | None = None,
+    resources: Sequence[str] = (),
+    fresh: bool = False,
+) -> SyncResult:
+    """Load what is new, with settings from dlt's configuration.
 
-
-def open_source(
-    start_date: datetime | None, end_date: datetime | None, resources: Sequence[str] = (), **settings: Any
-) -> DltSource:
-    """Make the source from configuration; the arguments override it where given.
+    Args:
+        target: Where to load.
+        start_date: Oldest `start` to read; overrides the setting.
+        end_date: Newest `start` to read: a backfill of a fixed span, without state.
+        resources: Names of the resources to load; all unless given.
+        fresh: Drop the pipeline's working folder first. For workers that do not share a disk: what a killed
+            run left there may be older than what another worker has loaded since.
 
     Raises:
-        VbcError: a setting is missing or malformed; the message names it.
+        VbcError: What stopped it, in words for the person who can act.
     """
-    given = {"start_date": start_date, "end_date": end_date, **settings}
+    source = make_source(resources, start_date=start_date, end_date=end_date)
+    with record_run(target.pipeline), hold_pipeline(target) as pipeline:
+        return run_pipeline(pipeline.drop() if fresh else pipeline, source)
+
+
+def make_source(resources: Sequence[str] = (), **settings: Any) -> DltSource:
+    """Make the source from dlt's configuration.
+
+    Args:
+        resources: Names of the resources to select; all unless given.
+        **settings: Arguments of `vbc_source` that override the configuration; None does not.
+
+    Raises:
+        UsageError: There is no such resource.
+        SettingsError: A setting is missing or malformed; the message names it.
+    """
     if not dlt.config.get("sources.vbc.rows_per_run"):
-        given["rows_per_run"] = ROWS_PER_RUN
+        settings = {"rows_per_run": ROWS_PER_RUN, **settings}
     with explaining():
-        source = vbc_source(**{name: value for name, value in given.items() if value})
+        source = vbc_source(**{name: value for name, value in settings.items() if value is not None})
     unknown = [name for name in resources if name not in source.resources]
     if unknown:
         raise UsageError(f"no such resource: {', '.join(unknown)}; there is {', '.join(source.resources)}")
@@ -128,100 +112,81 @@ def open_source(
 
 
 def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") -> SyncResult:
-    """Load pending packages of an earlier run, then what is new, in runs of bounded size.
+    """Load pending packages of an earlier run, then what is new.
 
     Args:
-        pipeline: where to load.
-        source: what to read; it knows between its runs which lists it has come to.
-        window: which window of a backfill this is; empty for a run of another kind.
+        pipeline: Where to load; the caller holds its lock.
+        source: What to read. It remembers between its runs which lists it has read.
+        window: Key of a backfill's window; empty for a run of another kind.
 
     Raises:
-        VbcError: what stopped it, in words for the person who can act.
+        VbcError: What stopped it, in words for the person who can act.
     """
-    began = time.monotonic()
-    found: list[dict[str, Any]] = []  # what each resource of each run has counted
-    _give_memory_back()
-    with explaining(), _collecting_seldom():
+    started = time.monotonic()
+    metrics: list[dict[str, Any]] = []
+    with explaining():
         pipeline.sync_destination()
         if not pipeline.default_schema_name:
-            _continue_schema(pipeline, source)
+            _adopt_stored_schema(pipeline, source)
         pending = len(pipeline.list_extracted_load_packages()) + len(pipeline.list_normalized_load_packages())
         if pending:
-            with hold_database(pipeline, window):
-                pipeline.run()
+            with hold_dataset_lock(pipeline, window):
+                pipeline.run()  # with a package pending, dlt loads that and extracts nothing
         unfinished = list(source.selected_resources)
         while unfinished:
-            counts = _count(pipeline.extract(source.with_resources(*unfinished)))
-            _trim()
+            marks = _read_marks(pipeline, source)
+            metrics += _read_metrics(pipeline.extract(source.with_resources(*unfinished)))
+            gc.collect()  # dlt leaves reference cycles that hold Arrow tables
             pipeline.normalize()
-            with hold_database(pipeline, window), loading_fast(pipeline):
+            with hold_dataset_lock(pipeline, window), _keep_open(pipeline):
                 pipeline.load()
-            _trim()
-            found += counts.values()
-            unfinished = [name for name, counted in counts.items() if counted.get("unfinished")]
+            after = _read_marks(pipeline, source)
+            unfinished = [
+                name for name in unfinished if after.get(name) != marks.get(name) and after.get(name)
+            ]
     return SyncResult(
-        recordings=_sum(found, "recordings"),
-        windows=_sum(found, "windows"),
-        users=_sum(found, "users"),
-        requests=_sum(found, "requests"),
-        forbidden=_unite(found, "forbidden"),
-        not_found=_unite(found, "not_found"),
+        recordings=_total(metrics, "recordings"),
+        windows=_total(metrics, "windows"),
+        users=_total(metrics, "users"),
+        requests=_total(metrics, "requests"),
+        forbidden=_union(metrics, "forbidden"),
+        not_found=_union(metrics, "not_found"),
         finished_earlier=pending,
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - started,
     )
 
 
-def _continue_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
-    """Have a source know the columns that others, such as windows of a backfill, have loaded."""
+def _adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
+    """Give the source the columns that others, such as windows of a backfill, have loaded."""
     stored = dlt.dataset(pipeline.destination, pipeline.dataset_name, source.schema.name).schema
     if stored.data_table_names():
         source.schema = stored
 
 
-def _sum(found: Sequence[dict[str, Any]], name: str) -> int:
-    return sum(counted.get(name, 0) for counted in found)
-
-
-def _unite(found: Sequence[dict[str, Any]], name: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(title for counted in found for title in counted.get(name, ())))
-
-
-def _give_memory_back() -> None:
-    """Have freed pages returned to the system: the allocators' defaults keep a third more."""
-    if not gc.get_freeze_count():
-        gc.freeze()  # what was imported stays: looking through it again and again takes time
-    pa.set_memory_pool(pa.system_memory_pool())
-    with suppress(OSError, AttributeError):  # elsewhere than on glibc
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 256 * 1024)
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+def _read_marks(pipeline: dlt.Pipeline, source: DltSource) -> dict[str, str]:
+    """Return the mark that each resource's state bears while a run has left lists for the next one."""
+    sources: Any = pipeline.state.get("sources", {})
+    resources = sources.get(source.name, {}).get("resources", {})
+    return {name: str(state.get("round", "")) for name, state in resources.items()}
 
 
 @contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    """Have Python look for rings of objects seldom: it takes a thirtieth of a sync, and `_trim` looks."""
-    usual = gc.get_threshold()
-    if not 0 < usual[0] < SELDOM[0]:  # it does not look, or seldom enough
+def _keep_open(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Keep DuckDB open during a load: each time its last connection closes, it writes everything out."""
+    duckdb = pipeline.destination is not None and destination_kind(pipeline.destination) == "duckdb"
+    with pipeline.sql_client() if duckdb else nullcontext():
         yield
-        return
-    gc.set_threshold(*SELDOM)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
 
 
-def _trim() -> None:
-    """Give back what the step before has left: dlt leaves rings of objects that hold tables."""
-    gc.collect()
-    with suppress(OSError, AttributeError):  # elsewhere than on glibc
-        ctypes.CDLL(None).malloc_trim(0)
+def _read_metrics(info: Any) -> list[dict[str, Any]]:
+    """Copy what each resource has counted: its next run counts in the same place."""
+    steps = [step for steps in info.metrics.values() for step in steps]
+    return [dict(found.custom_metrics or {}) for step in steps for found in step["resource_metrics"].values()]
 
 
-def _count(info: ExtractInfo) -> dict[str, dict[str, Any]]:
-    """What each resource has counted; a copy, since its next run counts in the same place."""
-    return {
-        name: dict(metrics.custom_metrics or {})
-        for steps in info.metrics.values()
-        for step in steps
-        for name, metrics in step["resource_metrics"].items()
-    }
+def _total(metrics: Sequence[dict[str, Any]], name: str) -> int:
+    return sum(counts.get(name, 0) for counts in metrics)
+
+
+def _union(metrics: Sequence[dict[str, Any]], name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(title for counts in metrics for title in counts.get(name, ())))

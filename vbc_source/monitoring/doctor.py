@@ -11,12 +11,14 @@ import dlt
 
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import COMPANY, USERS, read_place
-from vbc_source.config import CREDENTIALS_SECTION, VbcConfig, VbcCredentials
+from vbc_source.config import CREDENTIALS_SECTION, VbcCredentials, load_config
 from vbc_source.errors import VbcError
 from vbc_source.extract.accounts import advising
+from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.schema.pages import read_page
 from vbc_source.schema.specs import USER
+from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
 
 RETRY_SECONDS = 5.0  # somebody is waiting for the answer
 
@@ -38,15 +40,16 @@ class Check:
     needed: bool = True
 
 
-def examine(pipeline: dlt.Pipeline, config: VbcConfig) -> Iterator[Check]:
+def diagnose(target: Target = Target()) -> Iterator[Check]:  # noqa: B008 - a frozen value
     """Look at credentials, login, accounts, subscriptions and destination, one by one.
 
     What cannot work because of an earlier finding is left out.
 
     Args:
-        pipeline: Whose destination to look at.
-        config: The settings.
+        target: Where recordings are to be loaded.
     """
+    with explaining():
+        config = load_config()
     credentials, recording_api = config.login, config.recording_api
     missing = "" if credentials.access_token else ", ".join(credentials.missing())
     yield Check(
@@ -58,7 +61,7 @@ def examine(pipeline: dlt.Pipeline, config: VbcConfig) -> Iterator[Check]:
             yield login
             for account in config.accounts if login.works else ():
                 yield from _look_at_account(client, recording_api, account, config.users is None)
-    yield _try("destination", lambda: _look_at_destination(pipeline))
+    yield _try("destination", lambda: _look_at_destination(target))
 
 
 def _try(subject: str, look: Callable[[], str], needed: bool = True) -> Check:
@@ -93,7 +96,9 @@ def _look_at_account(client: Client, recording_api: str, account: str, provision
     yield _try("Provisioning API", look_at_users, needed=provisioned)
 
 
-def _look_at_destination(pipeline: dlt.Pipeline) -> str:
-    with explaining(), pipeline.sql_client() as sql:
-        sql.execute_sql("SELECT 1")
-    return f"{pipeline.destination.destination_name} answers; tables go to dataset {pipeline.dataset_name}"
+def _look_at_destination(target: Target) -> str:
+    with explaining():
+        loaded = LoadedTables(target)
+        with loaded.lock(), loaded.open_dataset(dlt.Schema(SOURCE_SCHEMA)).sql_client as sql:
+            sql.execute_sql("SELECT 1")
+    return f"{loaded.destination.destination_name} answers; tables go to dataset {target.dataset}"

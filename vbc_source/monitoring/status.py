@@ -1,57 +1,31 @@
-"""What a pipeline has loaded and how its runs went: the destination and this machine say so, not VBC."""
+"""What a pipeline has loaded and how its runs went: from the destination and this machine, not from VBC."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
-
-import dlt
-import duckdb
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from vbc_source.audio.ledger import LEDGER
-from vbc_source.extract.file_tables import is_lake_of, read_table
-from vbc_source.load.database_lock import find_kind
+from vbc_source.config import VbcConfig, load_config
+from vbc_source.dlt_internals import count_pending_packages
+from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA
 from vbc_source.load.locks import is_locked
-from vbc_source.monitoring.runs import RunHistory, read_runs
-from vbc_source.warehouse.queries import ONE_PROCESS, SOURCE_SCHEMA, LoadedTables
+from vbc_source.load.run_history import RunHistory, read_run_history
+from vbc_source.warehouse.completeness import KEYS, ReadProgress, read_progress, read_proven_spans
+from vbc_source.warehouse.queries import SINGLE_PROCESS, LoadedTables, Row
 
-RECORDINGS = {"company_recordings": "account_id, id", "user_recordings": "account_id, user_id, id"}
-_COLUMNS = {  # what is read of each table
-    "scan_windows": [
-        "account_id",
-        "resource",
-        "user_id",
-        "window_end",
-        "scanned_at",
-        "requests",
-        "rows_read",
-    ],
-    "user_access": ["account_id", "resource", "user_id", "access", "noted_at"],
-    "users": ["account_id", "id", "gone_at"],
-    "company_recordings": ["account_id", "id"],
-    "user_recordings": ["account_id", "user_id", "id"],
-    LEDGER: ["account_id", "recording_type", "user_id", "recording_id", "status", "fetched_at"],
-}
-_LISTS = """
-    SELECT account_id, resource, user_id, max(scanned_at), max(window_end), sum(requests), sum(rows_read),
-        count(*)
-    FROM scan_windows GROUP BY account_id, resource, user_id"""
 _ACCESS = "SELECT account_id, resource, user_id, access FROM user_access ORDER BY noted_at"
 _GONE = "SELECT account_id, id FROM users WHERE gone_at IS NOT NULL"
-_ROWS = "SELECT account_id, count(*) FROM (SELECT DISTINCT {key} FROM {table}) AS told GROUP BY account_id"
-_AUDIO = f"SELECT status, count(*) FROM {LEDGER} GROUP BY status"
-_AUDIO_IN_FILES = f"""
+_ROWS = "SELECT account_id, count(*) FROM (SELECT DISTINCT {key} FROM {table}) AS d GROUP BY account_id"
+# where a destination only appends, the newest row of a recording counts
+_AUDIO = f"""
     SELECT status, count(*) FROM (
-        SELECT arg_max(status, fetched_at) AS status FROM {LEDGER}
-        GROUP BY account_id, recording_type, user_id, recording_id
-    ) AS newest GROUP BY status"""
-
-Row = tuple[Any, ...]
+        SELECT status, row_number() OVER (
+            PARTITION BY account_id, recording_type, user_id, recording_id ORDER BY fetched_at DESC
+        ) AS newest FROM {LEDGER}
+    ) AS a WHERE newest = 1 GROUP BY status"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +38,10 @@ class ListStatus:
         lists: how many lists that is: 1, or one for each user that can be read.
         unreadable: users whose list may not be read, or is gone.
         last_success: when one of them was last proven complete.
-        proven_until: up to where all of them are.
-        lag_seconds: how far that is behind now.
+        read_until: Up to where all of them were read by complete loads.
+        lag_seconds: How far that is behind now.
+        proven_until: Up to where all of them are proven complete without a gap, from where they were first
+            read; None where that is not known.
         rows: recordings in the table.
         rows_read: by all runs together; what the lookback reads again counts again.
         requests: list requests of all runs together.
@@ -77,8 +53,9 @@ class ListStatus:
     lists: int
     unreadable: int
     last_success: datetime
-    proven_until: datetime
+    read_until: datetime
     lag_seconds: float
+    proven_until: datetime | None
     rows: int
     rows_read: int
     requests: int
@@ -109,99 +86,122 @@ class Status:
     audio: dict[str, int]
     lag_seconds: float | None
 
+    def find_problem(self, max_lag: float | None = None) -> str | None:
+        """Return what is wrong, or None: nothing was loaded, or the lag is larger than so many minutes."""
+        if self.lag_seconds is None:
+            return "nothing was ever loaded there: run vbc sync"
+        if max_lag is not None and self.lag_seconds > max_lag * 60:
+            return f"the lag is {_write_span(self.lag_seconds)}, which is more than {max_lag:g} minutes"
+        return None
 
-def read_status(pipeline: dlt.Pipeline, now: datetime) -> Status:
-    """Find out what is known of a pipeline; no request is sent to VBC.
+    def summary(self) -> list[str]:
+        """Describe the status in lines for people."""
+        lines = [f"Pipeline {self.pipeline}, dataset {self.dataset}:"]
+        if self.busy:
+            lines.append("Another process works on the database; its contents are not known until that ends.")
+        for found in self.lists:
+            proven = f"{found.proven_until:%Y-%m-%d %H:%M}" if found.proven_until else "not known"
+            lines.append(
+                f"{found.resource} of account {found.account_id}: {found.rows:,} recordings; last success "
+                f"{found.last_success:%Y-%m-%d %H:%M:%S} UTC, {_write_span(found.lag_seconds)} behind now; "
+                f"proven complete until {proven}; {found.lists} list(s), {found.unreadable} unreadable; "
+                f"{found.requests:,} requests, {found.windows:,} windows so far."
+            )
+        if self.audio:
+            files = ", ".join(f"{count:,} {name}" for name, count in sorted(self.audio.items()))
+            lines.append(f"Audio: {files}.")
+        return [*lines, *self._describe_runs()]
+
+    def _describe_runs(self) -> list[str]:
+        runs = self.runs
+        lines = [f"Runs on this machine: {runs.succeeded} ended well, {runs.failed} failed."]
+        if runs.running:
+            lines.append(f"Process {runs.running} runs since {_write_moment(runs.began)}.")
+        if runs.failed_in_a_row:
+            lines.append(
+                f"{runs.failed_in_a_row} failed since the last good one, the last at "
+                f"{_write_moment(runs.last_failure)}: {runs.last_error}"
+            )
+        if self.pending_packages:
+            lines.append(f"{self.pending_packages} load package(s) wait for the next run.")
+        return lines
+
+
+def _write_moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _write_span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def read_status(target: Target = Target(), now: datetime | None = None) -> Status:  # noqa: B008 - a frozen value
+    """Read what is known of a pipeline and its dataset; no request is sent to VBC, and no pipeline is opened.
 
     Raises:
-        VbcError: the destination could not be asked.
+        VbcError: The destination could not be queried.
     """
-    runs = read_runs(pipeline.pipeline_name)
-    kind = find_kind(pipeline)
-    busy = kind in ONE_PROCESS and is_locked(pipeline.pipeline_name)
-    lists: tuple[ListStatus, ...] = ()
-    audio: dict[str, int] = {}
-    if not busy:
-        in_files = is_lake_of(pipeline)
-        ask = _ask_files(pipeline) if in_files else _ask_database(pipeline)
-        lists = tuple(_read_lists(ask, now))
-        audio = {status: int(files) for status, files in ask(LEDGER, _AUDIO_IN_FILES if in_files else _AUDIO)}
-    lags = [told.lag_seconds for told in lists]
+    now = now or datetime.now(timezone.utc)
+    with explaining():
+        config, loaded = load_config(), LoadedTables(target)
+    runs = read_run_history(target.pipeline)
+    busy = loaded.kind in SINGLE_PROCESS and is_locked(target.pipeline)
+    lists = () if busy else tuple(_read_lists(loaded, config, now))
+    audio = {} if busy else {status: int(files) for status, files in _query(loaded, LEDGER, _AUDIO)}
+    lags = [found.lag_seconds for found in lists]
     if busy and runs.last_success:
         lags = [now.timestamp() - runs.last_success]
-    packages = [*pipeline.list_extracted_load_packages(), *pipeline.list_normalized_load_packages()]
-    dataset = str(pipeline.dataset_name)
-    return Status(
-        pipeline.pipeline_name, dataset, busy, lists, runs, len(packages), audio, max(lags, default=None)
-    )
+    pending = count_pending_packages(target.pipeline)
+    return Status(target.pipeline, target.dataset, busy, lists, runs, pending, audio, max(lags, default=None))
 
 
-Ask = Callable[[str, str], list[Row]]
+def _query(loaded: LoadedTables, table: str, query: str) -> list[Row]:
+    return loaded.query(lambda _: query) if loaded.find(table) else []
 
 
-def _ask_database(pipeline: dlt.Pipeline) -> Ask:
-    """Make what asks for rows of one table; none where there is no such table."""
-    loaded = LoadedTables(pipeline, pipeline.pipeline_name)
-
-    def ask(table: str, query: str) -> list[Row]:
-        known = False
-
-        def write(loaded: LoadedTables) -> str:
-            nonlocal known
-            known = all(loaded.has(table, column) for column in _COLUMNS[table])
-            return query if known else "SELECT 1"
-
-        rows = loaded.query(write)
-        return rows if known else []
-
-    return ask
-
-
-def _ask_files(pipeline: dlt.Pipeline) -> Ask:
-    def ask(table: str, query: str) -> list[Row]:
-        schema = AUDIO_SCHEMA if table == LEDGER else SOURCE_SCHEMA
-        with explaining():
-            dataset = dlt.dataset(pipeline.destination, str(pipeline.dataset_name), schema)
-            try:
-                rows = read_table(dataset.destination_client, table, _COLUMNS[table])
-            except DestinationUndefinedEntity:
-                return []
-            with duckdb.connect() as connection:
-                connection.register(table, rows)
-                return connection.execute(query).fetchall() if len(rows) else []
-
-    return ask
-
-
-def _read_lists(ask: Ask, now: datetime) -> Iterable[ListStatus]:
-    barred = {
-        (account, resource, user): access for account, resource, user, access in ask("user_access", _ACCESS)
+def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Iterator[ListStatus]:
+    access = {
+        (account, resource, user): word
+        for account, resource, user, word in _query(loaded, "user_access", _ACCESS)
     }
-    gone = {(account, user) for account, user in ask("users", _GONE)}
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in ask("scan_windows", _LISTS):
-        groups.setdefault(row[:2], []).append(row)
-    for (account, resource), rows in sorted(groups.items()):
-        left_out = {user for where, what, user in barred if (where, what) == (account, resource)}
-        unreadable = {user for user in left_out if barred[account, resource, user] != "allowed"}
-        live = [row for row in rows if row[2] not in unreadable and (account, row[2]) not in gone] or rows
-        proven = min(_utc(row[4]) for row in live)
-        counted: dict[str, int] = dict(ask(resource, _ROWS.format(key=RECORDINGS[resource], table=resource)))
+    gone = (
+        {(account, user) for account, user in _query(loaded, "users", _GONE)}
+        if loaded.has("users", "gone_at")
+        else set()
+    )
+    proven = read_proven_spans(loaded, config)
+    groups: dict[tuple[str, str], list[ReadProgress]] = {}
+    for progress in read_progress(loaded, config):
+        groups.setdefault((progress.list.account, progress.list.resource), []).append(progress)
+    for (account, resource), lists in sorted(groups.items()):
+        unreadable = {
+            user
+            for (owner, name, user), word in access.items()
+            if (owner, name) == (account, resource) and word != "allowed"
+        }
+        live = [
+            progress
+            for progress in lists
+            if progress.list.user not in unreadable and (account, progress.list.user) not in gone
+        ] or lists
+        counts: dict[str, int] = dict(
+            _query(loaded, resource, _ROWS.format(key=KEYS[resource], table=resource))
+        )
+        read_until = min(progress.read_until for progress in live)
+        ends = [proven[progress.list][0].end if progress.list in proven else None for progress in live]
         yield ListStatus(
             account_id=account,
             resource=resource,
             lists=len(live),
             unreadable=len(unreadable),
-            last_success=max(_utc(row[3]) for row in rows),
-            proven_until=proven,
-            lag_seconds=max(0.0, (now - proven).total_seconds()),
-            rows=int(counted.get(account, 0)),
-            rows_read=sum(int(row[6]) for row in rows),
-            requests=sum(int(row[5]) for row in rows),
-            windows=sum(int(row[7]) for row in rows),
+            last_success=max(progress.read_at for progress in lists),
+            read_until=read_until,
+            lag_seconds=max(0.0, (now - read_until).total_seconds()),
+            proven_until=None if None in ends else min(end for end in ends if end),
+            rows=int(counts.get(account, 0)),
+            rows_read=sum(progress.rows_read for progress in lists),
+            requests=sum(progress.requests for progress in lists),
+            windows=sum(progress.windows for progress in lists),
         )
-
-
-def _utc(moment: Any) -> datetime:
-    found: datetime = moment if isinstance(moment, datetime) else datetime.fromisoformat(str(moment))
-    return found.astimezone(timezone.utc) if found.tzinfo else found.replace(tzinfo=timezone.utc)

@@ -19,10 +19,11 @@ from vbc_source.audio.archive_audio import open_archive
 from vbc_source.audio.bucket import Bucket
 from vbc_source.config import VbcConfig, load_audio_config
 from vbc_source.errors import BadRequest, Forbidden, NotFound, Unavailable
+from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import load_rows
+from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.progress import write_size
-from vbc_source.load.sync import hold_pipeline
 from vbc_source.retention.candidates import RetentionCandidate, RetentionCandidates
 from vbc_source.retention.deletions import DELETIONS, Deletion, make_table
 from vbc_source.retention.legal_hold import LegalHold
@@ -59,11 +60,23 @@ class RetentionResult:
     failed: int = 0
     ok: bool = True
 
+    def summary(self) -> Iterator[str]:
+        """Describe the result in lines for people."""
+        if self.applied:
+            yield (
+                f"{self.deleted:,} recordings deleted at VBC, {self.gone:,} were gone already, "
+                f"{self.failed:,} failed."
+            )
+        else:
+            yield (
+                f"A dry run: {self.proven:,} recordings ({write_size(self.bytes)}) are proven to be "
+                "archived and would be deleted at VBC with --apply."
+            )
+        yield f"Kept: {self.held:,} on the hold list, {self.unproven:,} without proof."
+
 
 def retain(
-    pipeline: str = "vbc",
-    destination: str = "duckdb",
-    dataset: str = "vbc",
+    target: Target = Target(),  # noqa: B008 - a frozen value
     *,
     older_than: timedelta,
     shorter_than: timedelta | None = None,
@@ -75,9 +88,7 @@ def retain(
     """Delete at VBC what is old enough, archived, proven now, and not on hold.
 
     Args:
-        pipeline: name of the pipeline that loads the recordings.
-        destination: where they are loaded.
-        dataset: in which dataset.
+        target: Where the recordings are loaded.
         older_than: by the beginning of the call.
         shorter_than: only recordings of shorter calls; of any unless given.
         bucket_url: where the files are; from `[sources.vbc.audio]` unless given.
@@ -91,8 +102,8 @@ def retain(
     with explaining():
         config = load_audio_config(bucket_url=bucket_url)
         bucket, client = Bucket(config.bucket), Client.from_config(config)
-    with hold_pipeline(f"{pipeline}_audio", destination, dataset) as held, closing(client):
-        loaded = LoadedTables(held, pipeline)
+    with hold_pipeline(target.ledgers("audio")) as held, closing(client):
+        loaded = LoadedTables(target)
         with open_archive(held, bucket, loaded):
             candidates = RetentionCandidates(loaded, older_than, shorter_than, now())
             run = _Run(config, client, bucket, loaded, held, now)
@@ -205,20 +216,5 @@ class _Run:
 
     def _load(self, rows: list[Deletion]) -> None:
         if rows:
-            with self._loaded.take_turn(), explaining():
+            with self._loaded.lock(), explaining():
                 load_rows(self._held, DELETIONS, make_table(rows), "append")
-
-
-def summarize(outcome: RetentionResult) -> Iterator[str]:
-    """Say what a run did, or would do, in a line or two."""
-    if outcome.applied:
-        yield (
-            f"{outcome.deleted:,} recordings deleted at VBC, {outcome.gone:,} were gone already, "
-            f"{outcome.failed:,} failed."
-        )
-    else:
-        yield (
-            f"A dry run: {outcome.proven:,} recordings ({write_size(outcome.bytes)}) are proven to be "
-            "archived and would be deleted at VBC with --apply."
-        )
-    yield f"Kept: {outcome.held:,} on the hold list, {outcome.unproven:,} without proof."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import dlt
@@ -13,39 +12,18 @@ import pyarrow.compute as pc
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.config import VbcConfig
 from vbc_source.extract.tables import TableBuilder, make_scan_windows
-from vbc_source.load.database_lock import hold_database
+from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import VERIFY_SCHEMA, load_rows
-from vbc_source.load.sync import hold_pipeline
+from vbc_source.load.locks import hold_dataset_lock
+from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.source import make_resource
 from vbc_source.verification.compare import Difference
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone, make_table
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where recordings are loaded.
-
-    Attributes:
-        pipeline: name of the pipeline that loads them.
-        destination: name of the destination.
-        dataset: which dataset.
-    """
-
-    pipeline: str
-    destination: str
-    dataset: str
-
-    @property
-    def own_pipeline(self) -> str:
-        """Name of the pipeline that loads what is found out about recordings."""
-        return f"{self.pipeline}_verify"
-
-
-def load_missing(
-    place: Destination, endpoint: Endpoint, config: VbcConfig, found: Iterable[Difference]
-) -> None:
+def load_missing(target: Target, endpoint: Endpoint, config: VbcConfig, found: Iterable[Difference]) -> None:
     """Load what is missing with the source's own pipeline, into its own tables; its state stays as it is.
 
     Raises:
@@ -68,19 +46,19 @@ def load_missing(
 
         return make_resource(endpoint, read, config.pii_policy)
 
-    with hold_pipeline(place.pipeline, place.destination, place.dataset) as held, explaining():
+    with hold_pipeline(target) as held, explaining():
         held.sync_destination()
-        with hold_database(held):
+        with hold_dataset_lock(held):
             if held.has_pending_data:
                 held.run()
             held.run(missing())
 
 
-def load_tombstones(place: Destination, loaded: LoadedTables, rows: list[Tombstone]) -> None:
+def load_tombstones(target: Target, loaded: LoadedTables, rows: list[Tombstone]) -> None:
     """Load tombstones, new ones and those that are history now.
 
     Raises:
         VbcError: they could not be loaded.
     """
-    with hold_pipeline(place.own_pipeline, place.destination, place.dataset) as held, loaded.take_turn():
+    with hold_pipeline(target.ledgers("verify")) as held, loaded.lock():
         load_rows(held, TOMBSTONES, make_table(rows), "merge", KEY, VERIFY_SCHEMA)

@@ -8,7 +8,7 @@ from itertools import islice
 from vbc_source.verification.findings import DifferingSpan, ListTotal
 from vbc_source.verification.lateness import Lateness
 from vbc_source.verification.verify import VerifyResult
-from vbc_source.warehouse.gaps import Gap
+from vbc_source.warehouse.completeness import Gap
 from vbc_source.windows import format_instant
 
 MOST_LINES = 40  # of each table; --json has all of them

@@ -20,13 +20,14 @@ from vbc_source.errors import (
     VbcError,
 )
 from vbc_source.extract.lists import ListOwner, ListReader, RequestPool
+from vbc_source.load.destinations import Target
 from vbc_source.recordings import RecordingType
 from vbc_source.schema.pages import Page, PageRows
 from vbc_source.verification.compare import CountedPart, Difference, ListComparison
 from vbc_source.verification.evidence import DeletionEvidence
 from vbc_source.verification.findings import ComparisonResult, DifferingSpan, ListTotal
 from vbc_source.verification.inventory import Inventory, LoadedCounts
-from vbc_source.verification.repair import Destination, load_missing, load_tombstones
+from vbc_source.verification.repair import load_missing, load_tombstones
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.tombstones import Tombstone, tell_history
 from vbc_source.windows import Window
@@ -79,7 +80,7 @@ class ListsComparison:
         endpoint: its lists.
         reader: asks the API.
         loaded: asks the destination.
-        destination: where repairs go.
+        target: Where repairs are loaded.
         plan: what to compare.
     """
 
@@ -89,11 +90,11 @@ class ListsComparison:
         endpoint: Endpoint,
         reader: ListReader,
         loaded: LoadedTables,
-        destination: Destination,
+        target: Target,
         plan: ComparisonPlan,
     ) -> None:
         self._kind, self._endpoint, self._reader, self._loaded = kind, endpoint, reader, loaded
-        self._destination, self._plan = destination, plan
+        self._target, self._plan = target, plan
         config = reader.config
         self._inventory = Inventory(loaded, kind, config.api_filters, config.pii_policy)
         self.findings = ComparisonResult()
@@ -193,7 +194,7 @@ class ListsComparison:
         returned = frozenset[int]().union(*(one.returned for one in found))
         if missing:
             lacking = [one for one in found if one.missing]
-            load_missing(self._destination, self._endpoint, self._reader.config, lacking)
+            load_missing(self._target, self._endpoint, self._reader.config, lacking)
         confirmed = dict(self._confirm(place, gone, window, present)) if gone else {}
         history = self._inventory.tombstones(place) if confirmed or returned else {}
         now = self._plan.now
@@ -202,8 +203,8 @@ class ListsComparison:
             told = evidence + tell_history(history.get(id_))
             rows.append(Tombstone(place.account, self._kind, place.user or "", id_, now, told))
         if rows:
-            load_tombstones(self._destination, self._loaded, rows)
-            self._loaded.look()
+            load_tombstones(self._target, self._loaded, rows)
+            self._loaded.refresh()
         self.findings.loaded += len(missing)
         self.findings.returned += len(returned)
         self.findings.tombstoned += len(confirmed)

@@ -16,15 +16,20 @@ from vbc_source.config import SELF, VbcConfig, load_config
 from vbc_source.errors import Forbidden, VbcError
 from vbc_source.extract.accounts import AccountDirectory
 from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
-from vbc_source.load.sync import open_pipeline
 from vbc_source.recordings import TYPES, RecordingType
 from vbc_source.verification.findings import ComparisonResult, DifferingSpan, ListTotal
 from vbc_source.verification.lateness import Lateness, measure_lateness
-from vbc_source.verification.repair import Destination
 from vbc_source.verification.survey import ComparisonPlan, ListsComparison
-from vbc_source.warehouse.gaps import Gap, find_first, find_gaps
+from vbc_source.warehouse.completeness import (
+    Gap,
+    RecordingList,
+    find_first_start,
+    find_gaps,
+    read_proven_spans,
+)
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES
 from vbc_source.warehouse.views import write_view
@@ -83,11 +88,15 @@ class VerifyResult:
     requests: int = 0
     seconds: float = 0.0
 
+    def summary(self) -> Iterator[str]:
+        """Describe the result in lines for people."""
+        from vbc_source.verification.report import summarize
+
+        return summarize(self)
+
 
 def verify(
-    pipeline: str = "vbc",
-    destination: str = "duckdb",
-    dataset: str = "vbc",
+    target: Target = Target(),  # noqa: B008 - a frozen value
     *,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -98,9 +107,7 @@ def verify(
     """Compare what VBC has with what is loaded.
 
     Args:
-        pipeline: name of the pipeline that loads the recordings.
-        destination: where they are loaded.
-        dataset: in which dataset.
+        target: Where the recordings are loaded.
         since: oldest `start`; unless given, the source's `start_date`, or where what was read begins.
         until: newest `start`; now unless given.
         types: which recordings; those that were ever loaded unless given.
@@ -115,15 +122,13 @@ def verify(
         config = load_config()
         reader = ListReader(config, Client.from_config(config))
         directory = AccountDirectory(reader, config.login.identity())
-    place = Destination(pipeline, destination, dataset)
-    held = open_pipeline(place.own_pipeline, destination, dataset)
-    loaded = LoadedTables(held, pipeline, (AUDIO_SCHEMA, VERIFY_SCHEMA), watches=False)
+        loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False)
     with closing(reader.client), explaining():
-        first = since or reader.config.start or find_first(loaded)
+        first = since or reader.config.start or find_first_start(loaded)
         plan = make_plan(reader.config, now, first, until, deep=deep, repair=repair)
-        verification = _Verification(place, loaded, reader, directory, plan)
+        verification = _Verification(target, loaded, reader, directory, plan)
         outcome = verification.run(types)
-        write_view(held, loaded)
+        write_view(loaded)
         outcome.requests, outcome.seconds = reader.client.requests_sent, time.monotonic() - began
     return outcome
 
@@ -157,13 +162,13 @@ def make_plan(
 class _Verification:
     def __init__(
         self,
-        place: Destination,
+        target: Target,
         loaded: LoadedTables,
         reader: ListReader,
         directory: AccountDirectory,
         plan: ComparisonPlan,
     ) -> None:
-        self._place, self._loaded, self._reader = place, loaded, reader
+        self._target, self._loaded, self._reader = target, loaded, reader
         self._directory, self._plan = directory, plan
         whole = plan.windows
         self.outcome = VerifyResult(True, whole[0].start, whole[0].end)
@@ -179,7 +184,7 @@ class _Verification:
         self.outcome.left_out = [] if types else [TABLES[kind] for kind in known if kind not in there]
         for kind in wanted:
             survey = ListsComparison(
-                kind, ENDPOINTS[kind], self._reader, self._loaded, self._place, self._plan
+                kind, ENDPOINTS[kind], self._reader, self._loaded, self._target, self._plan
             )
             findings = self._compare_users(survey) if kind == "user" else self._compare_companies(survey)
             self._add(findings)
@@ -232,11 +237,11 @@ class _Verification:
 
     def _add_gaps(self, endpoint: Endpoint, findings: ComparisonResult) -> None:
         settled = self._plan.settled
-        places = [
-            ListOwner(total.account_id, total.user_id or None)
-            for total in findings.totals
-            if not total.unread
-        ]
         if settled:
-            label = self._reader.config.api_filters.label
-            self.outcome.gaps += find_gaps(self._loaded, endpoint, label, settled, places)
+            lists = [
+                RecordingList(endpoint.name, total.account_id, total.user_id)
+                for total in findings.totals
+                if not total.unread
+            ]
+            proven = read_proven_spans(self._loaded, self._reader.config, settled)
+            self.outcome.gaps += find_gaps(proven, lists, settled)

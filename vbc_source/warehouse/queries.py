@@ -1,4 +1,7 @@
-"""What a destination holds, asked in SQL that every destination of dlt understands."""
+"""Queries of what is loaded, in SQL that every destination of dlt understands; nothing is written.
+
+No pipeline is opened: that would write into dlt's working folder, which a running sync may be using.
+"""
 
 from __future__ import annotations
 
@@ -8,115 +11,135 @@ from datetime import datetime, timezone
 from typing import Any
 
 import dlt
+import duckdb
 import sqlglot
 from dlt.common.schema import Schema
+from sqlglot import exp
 
-from vbc_source.load.database_lock import find_kind
+from vbc_source.extract.file_tables import read_table
+from vbc_source.load.destinations import FILESYSTEM, Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA
 from vbc_source.load.locks import hold_pipeline_lock
 
 SOURCE_SCHEMA = "vbc"
-ONE_PROCESS = ("duckdb",)  # destinations that one process at a time may open
+SINGLE_PROCESS = ("duckdb",)  # destinations that one process at a time may open
 
 Row = tuple[Any, ...]
 
 
 class LoadedTables:
-    """The tables of the source and the ledgers, in one dataset.
+    """The tables of the source and of the ledgers in one dataset.
 
     Args:
-        pipeline: has the destination and the dataset.
-        source_pipeline: name of the pipeline that loads the source there; the two take turns where
-            the destination lets in one process only. Empty where its turn is taken already.
-        ledgers: names of the ledgers' schemas.
-        watches: whether to look again for a ledger that is not there; else that takes a `look`.
+        target: Where they are loaded.
+        ledgers: Names of the ledgers' dlt schemas.
+        locked: Whether the caller holds the lock of the target's pipeline already.
+        watch: Whether each query looks again for a ledger that is not there yet; else `refresh` does.
     """
 
     def __init__(
         self,
-        pipeline: dlt.Pipeline,
-        source_pipeline: str,
+        target: Target,
         ledgers: Sequence[str] = (AUDIO_SCHEMA,),
         *,
-        watches: bool = True,
+        locked: bool = False,
+        watch: bool = True,
     ) -> None:
-        self._pipeline, self._source_pipeline = pipeline, source_pipeline
-        self._ledgers, self._watches = ledgers, watches
+        self.target, self.destination = target, open_destination(target)
+        self.kind = destination_kind(self.destination)
+        self._ledgers, self._locked, self._watch = ledgers, locked, watch
         self._schemas: list[Schema] = []
 
-    def take_turn(self) -> AbstractContextManager[Any]:
-        """Keep the source's pipeline away for a moment."""
-        one = find_kind(self._pipeline) in ONE_PROCESS
-        return hold_pipeline_lock(self._source_pipeline) if one and self._source_pipeline else nullcontext()
+    def lock(self) -> AbstractContextManager[Any]:
+        """Keep the source's pipeline out of a database that admits one process."""
+        single = self.kind in SINGLE_PROCESS and not self._locked
+        return hold_pipeline_lock(self.target.pipeline) if single else nullcontext()
 
     def query(self, write: Callable[[LoadedTables], str], **values: str | int | datetime) -> list[Row]:
-        """Ask the destination.
+        """Query the destination.
 
         Args:
-            write: writes the query, in DuckDB's dialect, when it is known which tables there are.
-            values: what its placeholders (`:name`) stand for; instants as text to be cast.
+            write: Writes the query, in DuckDB's dialect, once it is known which tables there are.
+            **values: Values of its placeholders (`:name`); instants are passed as text to be cast.
 
         Raises:
-            VbcError: it could not be asked.
+            VbcError: The destination could not be queried.
         """
-        with self.take_turn(), explaining():
+        with self.lock(), explaining():
             if self._lacks_ledger():
                 self._read_schemas()
-            query = sqlglot.exp.replace_placeholders(
+            query = exp.replace_placeholders(
                 sqlglot.parse_one(write(self), read="duckdb"),
-                **{name: _plain(value) for name, value in values.items()},
+                **{name: _to_literal(value) for name, value in values.items()},
             )
-            dataset = self._open(self._schemas)
-            # run as text: a relation would work out the types of its columns, which takes as long again
-            text = dataset.query(query, query_dialect="duckdb").to_sql()
-            with dataset.sql_client as client:
-                return [tuple(row) for row in client.execute_sql(text) or ()]
+            return self._query_files(query) if self.kind == FILESYSTEM else self._query_database(query)
+
+    def _query_database(self, query: Any) -> list[Row]:
+        dataset = self.open_dataset(self._schemas)
+        # run as text: a relation would infer the types of its columns first, which takes as long again
+        text = dataset.query(query, query_dialect="duckdb").to_sql()
+        with dataset.sql_client as client:
+            return [tuple(row) for row in client.execute_sql(text) or ()]
+
+    def _query_files(self, query: Any) -> list[Row]:
+        """Query a lake over Arrow tables: DuckDB's own readers of lakes are extensions to download."""
+        names = {column.name for column in query.find_all(exp.Column)}
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            for table in {table.name for table in query.find_all(exp.Table)}:
+                schema = next((schema for schema in self._schemas if table in schema.tables), None)
+                if schema is not None:
+                    columns = [name for name in schema.tables[table]["columns"] if name in names]
+                    client = self.open_dataset(schema).destination_client
+                    connection.register(table, read_table(client, table, columns))
+            return connection.execute(query.sql("duckdb")).fetchall()
 
     def find(self, *tables: str) -> list[str]:
-        """Those of some tables that are there.
+        """Return those of some tables that are there.
 
         Raises:
-            VbcError: the destination could not be asked.
+            VbcError: The destination could not be queried.
         """
         if not self._schemas:
-            self.look()
+            self.refresh()
         return [table for table in tables if self.has(table)]
 
     def has(self, table: str, column: str | None = None) -> bool:
-        """Whether a table, or a column of it, is there; to be asked while a query is written."""
+        """Return whether a table, or a column of it, is there; for use while a query is written."""
         for schema in self._schemas:
             if table in schema.tables:
                 return column is None or column in schema.tables[table]["columns"]
         return False
 
     def columns(self, table: str) -> list[str]:
-        """The columns of a table that is there."""
+        """Return the columns of a table that is there."""
         found = next(schema.tables[table]["columns"] for schema in self._schemas if table in schema.tables)
         return [name for name, column in found.items() if column.get("data_type")]
 
-    def look(self) -> None:
-        """Find out which tables there are.
+    def refresh(self) -> None:
+        """Look which tables there are.
 
         Raises:
-            VbcError: the destination could not be asked.
+            VbcError: The destination could not be queried.
         """
-        with self.take_turn(), explaining():
+        with self.lock(), explaining():
             self._read_schemas()
 
     def _lacks_ledger(self) -> bool:
-        if not self._schemas or not self._watches:
+        if not self._schemas or not self._watch:
             return not self._schemas
         return not all(ledger.data_table_names() for ledger in self._schemas[1:])
 
     def _read_schemas(self) -> None:
-        self._schemas = [self._open(name).schema for name in (SOURCE_SCHEMA, *self._ledgers)]
+        self._schemas = [self.open_dataset(name).schema for name in (SOURCE_SCHEMA, *self._ledgers)]
 
-    def _open(self, schema: Any) -> dlt.Dataset:
-        return dlt.dataset(self._pipeline.destination, self._pipeline.dataset_name, schema)
+    def open_dataset(self, schema: Any) -> dlt.Dataset:
+        """Open the dataset with a dlt schema, a name of one that is stored there, or several."""
+        return dlt.dataset(self.destination, self.target.dataset, schema)
 
 
-def _plain(value: str | int | datetime) -> str | int:
+def _to_literal(value: str | int | datetime) -> str | int:
     if isinstance(value, datetime):
         return value.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00:00")
     return value
@@ -126,14 +149,14 @@ def page_through(read_page: Callable[[Row | None], list[Row]], key: int) -> Iter
     """Yield the rows of all pages, each once: where a destination only appends, rows repeat.
 
     Args:
-        read_page: gives the page behind a row, or the first one; empty behind the last.
-        key: by how many columns, the first ones, rows are ordered and told apart.
+        read_page: Returns the page behind a row, or the first one; empty behind the last.
+        key: Number of leading columns by which rows are ordered and told apart.
     """
     last: Row | None = None
     while page := read_page(last):
-        seen = last
+        previous = last
         for row in page:
-            if seen is None or row[:key] != seen[:key]:
+            if previous is None or row[:key] != previous[:key]:
                 yield row
-            seen = row
+            previous = row
         last = page[-1]

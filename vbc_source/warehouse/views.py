@@ -6,12 +6,11 @@ import logging
 from collections.abc import Callable, Mapping
 
 import dlt
-from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.sql_client import SqlClientBase
 
-from vbc_source.load.database_lock import find_kind
+from vbc_source.dlt_internals import DatabaseException
 from vbc_source.recordings import RecordingType
-from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
 from vbc_source.warehouse.recordings import TABLES
 from vbc_source.warehouse.tombstones import TOMBSTONES
 
@@ -21,21 +20,18 @@ VIEW = "current_recordings"
 WITHOUT_VIEWS = ("filesystem",)  # destinations of files; what they hold is seen by whoever reads them
 
 
-def write_view(pipeline: dlt.Pipeline, loaded: LoadedTables) -> bool:
-    """Make the view anew, with the columns that there are now; says whether it is there.
+def write_view(loaded: LoadedTables) -> bool:
+    """Create or replace the view with the columns that there are now; return whether it is there.
 
-    Where it cannot be made, that is logged: it is a convenience, and no reason to fail.
+    A failure is logged only: the view is a convenience.
     """
-    kind = find_kind(pipeline)
+    kind = loaded.kind
     tables = {name: loaded.columns(table) for name, table in TABLES.items() if loaded.find(table)}
     if kind in WITHOUT_VIEWS or not tables:
         return False
     try:
-        with loaded.take_turn(), pipeline.sql_client() as client:
+        with loaded.lock(), loaded.open_dataset(dlt.Schema(SOURCE_SCHEMA)).sql_client as client:
             name: Callable[[str], str] = client.make_qualified_table_name
-            if kind == "duckdb":  # it takes no `vbc.vbc.` in a view's text, but finds its tables beside it
-                client.execute_sql(f"USE {client.fully_qualified_dataset_name()}")
-                name = client.escape_column_name
             select = _write_select(client, name, tables, loaded.has(TOMBSTONES))
             try:
                 client.execute_sql(f"CREATE OR REPLACE VIEW {name(VIEW)} AS {select}")

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
 
 from vbc_source.api.client import Client
 from vbc_source.api.export_jobs import ExportApi
 from vbc_source.audio.archive_audio import open_archive
 from vbc_source.audio.bucket import Bucket, BucketFailed
 from vbc_source.audio.exports.catalog import Catalog
-from vbc_source.audio.exports.run import UNMATCHED, ExportResult, ExportRun
+from vbc_source.audio.exports.run import ExportResult, ExportRun
 from vbc_source.config import SELF, load_audio_config
 from vbc_source.errors import LoginRefused, NotSubscribed, VbcError
+from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.progress import write_size
-from vbc_source.load.sync import hold_pipeline
+from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
@@ -26,9 +25,7 @@ log = logging.getLogger(__name__)
 
 def download_exports(
     job_ids: Sequence[str],
-    pipeline: str = "vbc",
-    destination: str = "duckdb",
-    dataset: str = "vbc",
+    target: Target = Target(),  # noqa: B008 - a frozen value
     *,
     bucket_url: str | None = None,
     user: str | None = None,
@@ -38,9 +35,7 @@ def download_exports(
 
     Args:
         job_ids: of complete export jobs.
-        pipeline: name of the pipeline that loads the recordings.
-        destination: where they are loaded.
-        dataset: in which dataset.
+        target: Where the recordings are loaded.
         bucket_url: where files go; from `[sources.vbc.audio]` unless given.
         user: whose jobs they are; the API user's unless given.
         account: of the jobs, where the settings name several.
@@ -55,8 +50,8 @@ def download_exports(
         bucket, client = Bucket(config.bucket), Client.from_config(config)
         account = config.choose_account(account)
     api = ExportApi(client, config.recording_api, account, user or SELF, config.login_name)
-    with hold_pipeline(f"{pipeline}_audio", destination, dataset) as held, closing(client):
-        loaded = LoadedTables(held, pipeline)
+    with hold_pipeline(target.ledgers("audio")) as held, closing(client):
+        loaded = LoadedTables(target)
         with open_archive(held, bucket, loaded) as (archive, ledger):
             run = ExportRun(archive, ledger, config.max_concurrency, config.max_zip_bytes)
             for job_id in dict.fromkeys(job_ids):
@@ -74,22 +69,3 @@ def download_exports(
     outcome.requests, outcome.seconds = client.requests_sent, time.monotonic() - began
     outcome.ok = not (outcome.errors or outcome.failed or outcome.lacking)
     return outcome
-
-
-def summarize(outcome: ExportResult) -> Iterator[str]:
-    """Say what became of exports, in a line or two."""
-    yield (
-        f"{outcome.stored:,} files stored ({write_size(outcome.bytes)}) from {outcome.jobs:,} exports, "
-        f"{outcome.requests:,} requests, {outcome.seconds:.1f} s."
-    )
-    counts = asdict(outcome)
-    words = {
-        "found": "were stored already",
-        "unmatched": f"belong to no loaded recording and are under {UNMATCHED}/ (run vbc sync, then again)",
-        "left_out": "are no sound and were left out",
-        "failed": "were refused or damaged",
-        "lacking": "were not in the zip: VBC has not packed them; vbc audio fetches them one by one",
-    }
-    told = [f"{counts[name]:,} {text}" for name, text in words.items() if counts[name]]
-    if told:
-        yield f"{'; '.join(told)}."

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from itertools import islice
 from typing import BinaryIO, NamedTuple
@@ -25,7 +25,7 @@ from vbc_source.audio.exports.zip_file import Limits, Member, Zip
 from vbc_source.audio.ledger import describe
 from vbc_source.audio.ledger_writer import AudioLedger
 from vbc_source.errors import InvalidContent
-from vbc_source.load.progress import Progress
+from vbc_source.load.progress import Progress, write_size
 from vbc_source.recordings import escape
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,24 @@ class ExportResult:
     seconds: float = 0.0
     errors: list[str] = field(default_factory=list)
     ok: bool = True
+
+    def summary(self) -> Iterator[str]:
+        """Describe the result in lines for people."""
+        yield (
+            f"{self.stored:,} files stored ({write_size(self.bytes)}) from {self.jobs:,} exports, "
+            f"{self.requests:,} requests, {self.seconds:.1f} s."
+        )
+        counts = asdict(self)
+        words = {
+            "found": "were stored already",
+            "unmatched": f"belong to no loaded recording: see {UNMATCHED}/ (run vbc sync, then again)",
+            "left_out": "are no sound and were left out",
+            "failed": "were refused or damaged",
+            "lacking": "were not in the zip: VBC has not packed them; vbc audio fetches them one by one",
+        }
+        told = [f"{counts[name]:,} {text}" for name, text in words.items() if counts[name]]
+        if told:
+            yield f"{'; '.join(told)}."
 
 
 class _Done(NamedTuple):

@@ -1,6 +1,7 @@
 """How the runs of a pipeline on this machine ended: a failed run cannot always say so in the destination.
 
-A small file in dlt's data folder. A run that was killed is found by the next one, or by `vbc status`.
+One small file for each pipeline in dlt's data folder. A run that was killed is noticed by the next one, or by
+`vbc status`.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from pathlib import Path
 import dlt
 from filelock import FileLock
 
-KILLED = "it did not come to its end: killed, or the machine stopped"
+KILLED = "it was killed, or the machine stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """What is known of the runs of a pipeline; times in seconds since 1970, 0 for never.
+    """What is known of a pipeline's runs on this machine; times in seconds since 1970, 0 for never.
 
     Attributes:
-        succeeded: how many ended well.
-        failed: how many did not.
-        failed_in_a_row: how many since the last one that ended well.
-        last_success: when that ended.
-        last_failure: when a run failed last.
-        last_error: why.
-        running: the process that runs now; 0 for none.
-        began: when it began.
+        succeeded: Runs that ended well.
+        failed: Runs that did not.
+        failed_in_a_row: Failed runs since the last one that ended well.
+        last_success: When a run last ended well.
+        last_failure: When a run last failed.
+        last_error: Why it failed.
+        running: Id of the process that runs now; 0 for none.
+        began: When it started.
     """
 
     succeeded: int = 0
@@ -45,7 +46,7 @@ class RunHistory:
     began: float = 0
 
     def fail(self, when: float, error: str) -> RunHistory:
-        """Take in that the run failed."""
+        """Return the history after a failed run."""
         return replace(
             self,
             failed=self.failed + 1,
@@ -56,33 +57,33 @@ class RunHistory:
         )
 
     def succeed(self, when: float) -> RunHistory:
-        """Take in that the run ended well."""
+        """Return the history after a run that ended well."""
         return replace(self, succeeded=self.succeeded + 1, failed_in_a_row=0, last_success=when, running=0)
 
     def settle(self) -> RunHistory:
-        """Take in that the process that ran is not there any more, if so."""
+        """Count a run whose process is gone as failed."""
         if not self.running or _is_alive(self.running):
             return self
         return self.fail(self.began, KILLED)
 
 
-def read_runs(pipeline: str) -> RunHistory:
-    """Read what is known of a pipeline's runs."""
+def read_run_history(pipeline: str) -> RunHistory:
+    """Read what is known of a pipeline's runs on this machine."""
     return _read(_locate(pipeline)).settle()
 
 
 @contextmanager
 def record_run(pipeline: str) -> Iterator[None]:
-    """Write down how what is done inside ends."""
+    """Record how the work inside ends."""
     path = _locate(pipeline)
-    _update(path, lambda runs: replace(runs.settle(), running=os.getpid(), began=time.time()))
+    _update(path, lambda history: replace(history.settle(), running=os.getpid(), began=time.time()))
     try:
         yield
     except BaseException as error:
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        _update(path, lambda runs: runs.fail(time.time(), text.splitlines()[0][:300]))
+        _update(path, lambda history: history.fail(time.time(), text.splitlines()[0][:300]))
         raise
-    _update(path, lambda runs: runs.succeed(time.time()))
+    _update(path, lambda history: history.succeed(time.time()))
 
 
 def _locate(pipeline: str) -> Path:
@@ -93,7 +94,7 @@ def _locate(pipeline: str) -> Path:
 def _read(path: Path) -> RunHistory:
     try:
         return RunHistory(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):  # none yet, or not ours
+    except (OSError, ValueError, TypeError):  # no file yet, or not one of ours
         return RunHistory()
 
 
@@ -110,6 +111,6 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's
+    except OSError:  # another user's process
         return True
     return True

@@ -1,0 +1,117 @@
+"""Commands that make figures for people: models and dashboard."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vbc_source.cli.options import Command, print_lines, target_options
+from vbc_source.errors import VbcError
+
+if TYPE_CHECKING:
+    from vbc_source import Target
+
+
+@click.group()
+def models() -> None:
+    """Build, test and document the tables for people and BI tools, with dbt (extra `dbt`).
+
+    They go beside the loaded tables: to dataset vbc_models where those are in vbc_data. Days and hours are
+    those of the setting vbc_timezone.
+    """
+
+
+def _run(target: Target, command: list[str]) -> dict[str, Any]:
+    from vbc_source import build_models
+
+    result = build_models(target, command)
+    for node in result.nodes:
+        if node.failed or node.status == "warn":
+            click.echo(f"{node.status}: {node.name}: {node.message}", err=True)
+    print_lines(result)
+    return {"ok": result.ok, **asdict(result)}
+
+
+@models.command("run", cls=Command)
+@target_options
+@click.option("--full-refresh", is_flag=True, help="Build anew what is otherwise kept up to date.")
+def run_models(target: Target, full_refresh: bool) -> dict[str, Any]:
+    """Build the models, or bring them up to date."""
+    return _run(target, ["run", *(["--full-refresh"] if full_refresh else [])])
+
+
+@models.command("test", cls=Command)
+@target_options
+def test_models(target: Target) -> dict[str, Any]:
+    """Test what the models promise: keys, relations, accepted values."""
+    return _run(target, ["test"])
+
+
+@models.command("docs", cls=Command)
+@target_options
+@click.option(
+    "--output", default="vbc-models.html", show_default=True, type=click.Path(dir_okay=False), metavar="FILE"
+)
+def document_models(target: Target, output: str) -> dict[str, Any]:
+    """Write dbt's documentation of the models as one page: columns, tests, lineage."""
+    from vbc_source import build_models
+
+    build_models(target, ["docs", "generate", "--static"], Path(output))
+    click.echo(f"Written: {output}")
+    return {"output": output}
+
+
+@click.command(cls=Command)
+@target_options
+@click.option(
+    "--port",
+    default=8050,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port on 127.0.0.1; 0 is a free one.",
+)
+@click.option("--refresh", is_flag=True, help="Bring the models up to date first.")
+@click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
+def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> None:
+    """Serve a page of figures to this machine, until interrupted (extra `dashboard`).
+
+    The database is only read. Models that are not built yet are built first.
+    """
+    try:
+        from vbc_source.dashboard.app import HOST, listen, open_database, serve
+    except ImportError as error:
+        raise VbcError(
+            f"the dashboard needs {error.name}: install the extra `dashboard` (pip install '.[dashboard]' "
+            "in a checkout)"
+        ) from None
+    database = open_database(target)
+    if refresh or not database.has_models():
+        database.warehouse.check_loaded()
+        _build_models(target)
+    listener = listen(port)
+    url = f"http://{HOST}:{listener.getsockname()[1]}/"
+    click.echo(f"Figures of dataset {target.dataset}: {url} Ctrl-C ends it.")
+    if open_browser:
+        click.launch(url)
+    serve(database, listener)
+
+
+def _build_models(target: Target) -> None:
+    """Build the models in a process of its own: dbt keeps the database open as long as its process lives."""
+    click.echo("Building the models …")
+    options = [
+        "--pipeline",
+        target.pipeline,
+        "--destination",
+        target.destination,
+        "--dataset",
+        target.dataset,
+    ]
+    command = [sys.executable, "-c", "from vbc_source.cli import main; main()", "models", "run", *options]
+    if subprocess.run(command, check=False).returncode:  # noqa: S603 - this program
+        raise VbcError("the models could not be built, see above")

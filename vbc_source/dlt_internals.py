@@ -1,0 +1,45 @@
+"""The one place that imports what dlt does not document.
+
+dlt has no public way to give a destination a load job of one's own, to add a step behind a resource's
+incremental, to open a bucket with dlt's credentials, or to see pending load packages without opening the
+pipeline. `dlt` is therefore pinned to one minor version, and `tests/load/test_dlt_internals.py` states what
+is relied on here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dlt.common.destination.client import HasFollowupJobs, RunnableLoadJob
+from dlt.common.pipeline import get_dlt_pipelines_dir
+from dlt.common.storages.configuration import FilesystemConfiguration
+from dlt.common.storages.fsspec_filesystem import fsspec_from_config
+from dlt.common.storages.load_package import ParsedLoadJobFileName
+from dlt.destinations.exceptions import DatabaseException, DatabaseTransientException
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
+from dlt.extract.items_transform import YieldMapItem
+
+__all__ = [
+    "DatabaseException",
+    "DatabaseTransientException",
+    "DuckDbClient",
+    "DuckDbCopyJob",
+    "DuckDbCredentials",
+    "FilesystemConfiguration",
+    "HasFollowupJobs",
+    "ParsedLoadJobFileName",
+    "RunnableLoadJob",
+    "YieldMapItem",
+    "count_pending_packages",
+    "fsspec_from_config",
+]
+
+
+def count_pending_packages(pipeline: str) -> int:
+    """Count the load packages that a failed or killed run left in a pipeline's working folder.
+
+    Opening the pipeline would write into that folder, which another process may be using.
+    """
+    folder = Path(get_dlt_pipelines_dir()) / pipeline
+    return sum(1 for place in ("normalize/extracted", "load/normalized") for _ in (folder / place).glob("*/"))

@@ -1,0 +1,78 @@
+"""Open dlt pipelines, always under the lock of their name: opening one writes into its working folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dlt
+
+from vbc_source.errors import SettingsError
+from vbc_source.load.destinations import Target, destination_kind, open_destination, table_format_of
+from vbc_source.load.duckdb import check_dataset_name, remove_half_made
+from vbc_source.load.failures import explaining
+from vbc_source.load.locks import hold_pipeline_lock
+
+# in dlt's local state; the names are those of earlier versions
+_LOCATION, _FORMAT = "vbc_place", "vbc_table_format"
+
+
+@contextmanager
+def hold_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline]:
+    """Open a pipeline for this process alone.
+
+    dlt keeps a pipeline's state by its name alone. Where the same name loaded elsewhere before, that local
+    state is dropped, and the state in the destination counts.
+
+    Args:
+        target: Where to load, and the pipeline's name.
+        **options: Arguments for the destination factory.
+
+    Raises:
+        SettingsError: The dataset was created with another table format.
+        VbcError: Another process holds the pipeline for too long.
+    """
+    with hold_pipeline_lock(target.pipeline), explaining():
+        pipeline = _open(target, options)
+        location = f"{target.destination} {target.dataset} {pipeline.destination_client().config}"
+        table_format = table_format_of(pipeline.destination)
+        if _local_value(pipeline, _LOCATION, location) != location:
+            pipeline = pipeline.drop()
+        elif (before := _local_value(pipeline, _FORMAT, table_format)) != table_format:
+            raise SettingsError(
+                f"this dataset was created with table_format {before}, not {table_format}: set it back, or "
+                "choose another --dataset"
+            )
+        pipeline.set_local_state_val(_LOCATION, location)
+        pipeline.set_local_state_val(_FORMAT, table_format)
+        yield pipeline
+
+
+@contextmanager
+def hold_fresh_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline]:
+    """Open a pipeline without local state, and leave none behind: what a killed run left is worth nothing.
+
+    Raises:
+        VbcError: Another process holds the pipeline for too long.
+    """
+    with hold_pipeline_lock(target.pipeline), explaining():
+        yield _open(target, options).drop()
+
+
+def _open(target: Target, options: dict[str, Any]) -> dlt.Pipeline:
+    destination = open_destination(target, **options)
+    pipeline = dlt.pipeline(target.pipeline, destination=destination, dataset_name=target.dataset)
+    if destination_kind(destination) == "duckdb":
+        config: Any = pipeline.destination_client().config
+        check_dataset_name(config.credentials.database, target.dataset)
+        remove_half_made(Path(config.credentials.database))
+    return pipeline
+
+
+def _local_value(pipeline: dlt.Pipeline, name: str, default: str) -> Any:
+    try:
+        return pipeline.get_local_state_val(name)
+    except KeyError:
+        return default

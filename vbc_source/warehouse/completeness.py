@@ -1,0 +1,302 @@
+"""Which spans of which lists are proven complete: the only definition.
+
+Backfill, verify and status ask it; the models and the dashboard state the same rule in SQL.
+
+A row of `scan_windows` says that a window of a list was read and that its pages added up. It is a proof when
+
+1. the load that brought it is complete: `_dlt_loads` has its `_dlt_load_id` with status 0. A killed or rolled
+   back load may have left the row without the recordings;
+2. it was read without filters, or with the filters in question;
+3. and only for the part of its window that was older than the lookback when it was read: later recordings may
+   have appeared in the rest.
+
+The dbt model `stg_proven_days` states the same rule in SQL for days; `tests/warehouse/test_completeness.py`
+feeds both the same cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from vbc_source.config import SELF, VbcConfig
+from vbc_source.warehouse.queries import LoadedTables, Row
+from vbc_source.windows import SECOND, Window, format_instant
+
+SCAN_WINDOWS = "scan_windows"
+COMPANY, USERS = "company_recordings", "user_recordings"
+KEYS = {COMPANY: "account_id, id", USERS: "account_id, user_id, id"}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingList:
+    """A list of recordings at VBC.
+
+    Attributes:
+        resource: `company_recordings` or `user_recordings`.
+        account: The account's id, or `self`.
+        user: The user's id, or `self`; empty for the company's list.
+    """
+
+    resource: str
+    account: str
+    user: str = ""
+
+    def matches(self, known: RecordingList) -> bool:
+        """Return whether a list with real ids is the one meant, where `self` stands for any."""
+        return (
+            self.resource == known.resource
+            and self.account in (SELF, known.account)
+            and bool(self.user) == bool(known.user)
+            and self.user in (SELF, known.user)
+        )
+
+
+ProvenSpans = Mapping[RecordingList, Sequence[Window]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A span of a list that is not proven complete.
+
+    Attributes:
+        account_id: The list's account.
+        resource: `company_recordings` or `user_recordings`.
+        user_id: The list's user; empty for the company's.
+        start: First second of the gap.
+        end: Last second of the gap.
+    """
+
+    account_id: str
+    resource: str
+    user_id: str
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReadProgress:
+    """How far a list was read by complete loads, whatever the lookback.
+
+    Attributes:
+        list: The list.
+        read_until: End of the newest window that was read.
+        read_at: When a window was last read.
+        requests: List requests of all runs together.
+        rows_read: Rows of all runs together; those of the lookback are counted each time.
+        windows: Windows of all runs together.
+    """
+
+    list: RecordingList
+    read_until: datetime
+    read_at: datetime
+    requests: int
+    rows_read: int
+    windows: int
+
+
+def read_proven_spans(loaded: LoadedTables, config: VbcConfig, window: Window | None = None) -> ProvenSpans:
+    """Read the spans of each list that are proven complete, joined where they touch.
+
+    Args:
+        loaded: The loaded tables.
+        config: The settings: filters and lookback.
+        window: Leave out proofs that do not touch this span.
+
+    Raises:
+        VbcError: The destination could not be queried.
+    """
+    if not loaded.find(SCAN_WINDOWS):
+        return {}
+    filters = config.api_filters.label
+    rows = loaded.query(lambda _: _write_spans(config.lookback, window), filters=filters)
+    spans: dict[RecordingList, list[Window]] = {}
+    for resource, account, user, start, end in rows:
+        spans.setdefault(RecordingList(resource, account, user), []).append(Window(_utc(start), _utc(end)))
+    return spans
+
+
+def _write_proofs() -> str:
+    """Write the query of the rows that are proofs: rules 1 and 2."""
+    return f"""
+        SELECT w.resource, w.account_id, coalesce(w.user_id, '') AS user_id, w.window_start, w.window_end,
+            w.scanned_at, w.requests, w.rows_read
+        FROM {SCAN_WINDOWS} AS w JOIN _dlt_loads AS l ON l.load_id = w._dlt_load_id
+        WHERE l.status = 0 AND (w.filters IS NULL OR w.filters = :filters)"""
+
+
+def _write_spans(lookback: timedelta, window: Window | None) -> str:
+    """Write the query of joined spans: rule 3 cuts their ends. Windows count whole seconds, both included."""
+    span_list = "resource, account_id, user_id"
+    behind = f"scanned_at - INTERVAL '{int(lookback.total_seconds())} seconds'"
+    touching = ""
+    if window:
+        start, end = format_instant(window.start), format_instant(window.end)
+        touching = f"""
+            AND settled_end >= CAST('{start}' AS TIMESTAMPTZ)
+            AND window_start <= CAST('{end}' AS TIMESTAMPTZ)"""
+    return f"""
+        WITH settled AS (
+            SELECT {span_list}, window_start, date_trunc('second', least(window_end, {behind})) AS settled_end
+            FROM ({_write_proofs()}) AS p
+        ), reached AS (
+            SELECT *, max(settled_end) OVER (
+                PARTITION BY {span_list} ORDER BY window_start, settled_end
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS reached_end
+            FROM settled WHERE window_start < settled_end {touching}
+        ), islands AS (
+            SELECT *, sum(CASE WHEN window_start <= reached_end + INTERVAL '1 second' THEN 0 ELSE 1 END) OVER
+                ( PARTITION BY {span_list} ORDER BY window_start, settled_end ROWS BETWEEN UNBOUNDED PRECEDING
+                AND CURRENT ROW
+            ) AS island
+            FROM reached
+        )
+        SELECT {span_list}, min(window_start), max(settled_end) FROM islands GROUP BY {span_list}, island
+        ORDER BY {span_list}, min(window_start)"""
+
+
+def read_progress(loaded: LoadedTables, config: VbcConfig) -> list[ReadProgress]:
+    """Read how far each list was read by complete loads.
+
+    Raises:
+        VbcError: The destination could not be queried.
+    """
+    if not loaded.find(SCAN_WINDOWS):
+        return []
+    rows = loaded.query(
+        lambda _: (
+            f"""
+            SELECT resource, account_id, user_id, max(window_end), max(scanned_at), sum(requests),
+                sum(rows_read), count(*)
+            FROM ({_write_proofs()}) AS p GROUP BY resource, account_id, user_id
+            ORDER BY account_id, resource, user_id"""
+        ),
+        filters=config.api_filters.label,
+    )
+    return [
+        ReadProgress(
+            RecordingList(resource, account, user),
+            _utc(until),
+            _utc(at),
+            int(requests),
+            int(read),
+            int(windows),
+        )
+        for resource, account, user, until, at, requests, read, windows in rows
+    ]
+
+
+def find_first_start(loaded: LoadedTables) -> datetime | None:
+    """Return where the history that was read starts; None where nothing was.
+
+    Raises:
+        VbcError: The destination could not be queried.
+    """
+    if not loaded.find(SCAN_WINDOWS):
+        return None
+    resources = f"'{COMPANY}', '{USERS}'"
+    ((first,),) = loaded.query(
+        lambda _: f"SELECT min(window_start) AS first FROM {SCAN_WINDOWS} WHERE resource IN ({resources})"
+    )
+    return _utc(first) if first else None
+
+
+def find_gaps(proven: ProvenSpans, lists: Iterable[RecordingList], window: Window) -> Iterator[Gap]:
+    """Yield the spans inside a window that are not proven complete."""
+    for recordings in lists:
+        spans = [span for known, found in proven.items() if recordings.matches(known) for span in found]
+        reached = window.start
+        for span in sorted([*spans, Window(window.end, window.end)]):
+            if span.start - reached > SECOND:  # one run may end a second before the next starts
+                end = min(span.start, window.end)
+                yield Gap(recordings.account, recordings.resource, recordings.user, reached, end)
+            reached = max(reached, span.end)
+
+
+def is_proven(window: Window, lists: Sequence[RecordingList], proven: ProvenSpans) -> bool:
+    """Return whether each of some lists is proven complete over a whole window."""
+    return all(
+        any(_covers(spans, window) for known, spans in proven.items() if recordings.matches(known))
+        for recordings in lists
+    )
+
+
+def _covers(spans: Iterable[Window], window: Window) -> bool:
+    return any(span.start <= window.start and window.end <= span.end for span in spans)
+
+
+def find_unproven(
+    loaded: LoadedTables, config: VbcConfig, windows: Sequence[Window], resources: Sequence[str]
+) -> list[tuple[Window, list[str]]]:
+    """Return the windows that are not proven complete, each with the resources it lacks.
+
+    Raises:
+        VbcError: The destination could not be queried.
+    """
+    if not windows:
+        return []
+    proven = read_proven_spans(loaded, config, Window(windows[0].start, windows[-1].end))
+    lists = {name: find_lists(loaded, config, name, proven) for name in resources}
+    unproven = []
+    for window in windows:
+        names = [
+            name for name, known in lists.items() if known is None or not is_proven(window, known, proven)
+        ]
+        if names:
+            unproven.append((window, names))
+    return unproven
+
+
+def find_lists(
+    loaded: LoadedTables, config: VbcConfig, resource: str, proven: ProvenSpans
+) -> list[RecordingList] | None:
+    """Return the lists of a resource; None where that is not known yet."""
+    if resource == COMPANY:
+        return [RecordingList(COMPANY, account) for account in config.accounts]
+    if not config.has_user_recordings:
+        return []
+    if config.users is not None:
+        return [RecordingList(USERS, account, user) for account in config.accounts for user in config.users]
+    return _find_user_lists(loaded, config, proven)
+
+
+def _find_user_lists(
+    loaded: LoadedTables, config: VbcConfig, proven: ProvenSpans
+) -> list[RecordingList] | None:
+    """Return the users that are listed and may be read; without a list of users, those that were read."""
+    barred = loaded.query(
+        lambda _: (
+            f"""
+            SELECT account_id, user_id FROM user_access WHERE access <> 'allowed' AND resource = '{USERS}'"""
+        )
+    )
+    users: list[Row] = []
+    if loaded.has("users", "gone_at"):
+        users = loaded.query(lambda _: "SELECT account_id, id FROM users WHERE gone_at IS NULL")
+    if not users:
+        return [known for known in proven if known.resource == USERS] or None
+    lists = [RecordingList(USERS, account, user) for account, user in users if (account, user) not in barred]
+    return [known for known in lists if SELF in config.accounts or known.account in config.accounts]
+
+
+def count_rows(loaded: LoadedTables, resource: str, windows: Sequence[Window]) -> dict[int, tuple[int, int]]:
+    """Count the rows of windows, and the distinct ones, by the window's index."""
+
+    def write(_: LoadedTables) -> str:
+        cases = " ".join(
+            f"""WHEN "start" < CAST('{format_instant(window.end)}' AS TIMESTAMPTZ)
+                AND "start" >= CAST('{format_instant(window.start)}' AS TIMESTAMPTZ) THEN {index}"""
+            for index, window in enumerate(windows)
+        )
+        keyed = f"SELECT CASE {cases} END AS place, {KEYS[resource]} FROM {resource}"
+        copies = f"SELECT place, count(*) AS copies FROM ({keyed}) AS k GROUP BY place, {KEYS[resource]}"
+        return f"SELECT place, sum(copies), count(*) FROM ({copies}) AS c WHERE place >= 0 GROUP BY place"
+
+    rows = loaded.query(write) if windows else []
+    return {int(index): (int(copies), int(distinct)) for index, copies, distinct in rows}
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
