@@ -16,6 +16,7 @@ from dlt.common.pipeline import LoadInfo
 
 from vbc_source import VbcCredentials, vbc_source
 from vbc_source.emulator import Gateway
+from vbc_source.load.destinations import Target, open_destination
 
 LOGIN = {
     "client_id": "demo-client",
@@ -54,7 +55,15 @@ def credentials(**changed: str) -> VbcCredentials:
 def open_pipeline(name: str = "test") -> dlt.Pipeline:
     # by its whole path: DuckDB takes two files of one relative name for one, where the first is still open
     database = dlt.destinations.duckdb(str(Path.cwd() / f"{name}_db.duckdb"))
-    return dlt.pipeline(name, destination=database, dataset_name="vbc")
+    return dlt.pipeline(name, destination=database, dataset_name="vbc_data")
+
+
+def open_target(
+    pipeline: str = "vbc", destination: str = "duckdb", dataset: str = "vbc_data"
+) -> dlt.Pipeline:
+    """Open a pipeline to the destination that the commands would use."""
+    target = Target(pipeline, destination, dataset)
+    return dlt.pipeline(pipeline, destination=open_destination(target), dataset_name=dataset)
 
 
 def load(pipeline: dlt.Pipeline, url: str, *resources: str, **settings: Any) -> LoadInfo:

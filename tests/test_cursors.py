@@ -305,7 +305,7 @@ def test_a_kill_at_a_random_moment_costs_no_user_anything(serve: Serve, own_fold
     gateway.clear()
     finished = run_vbc(own_folder, url, *command[3:], **options)
     assert finished.returncode == 0, finished.stderr
-    rows = read_database(own_folder, "SELECT account_id, user_id, id FROM vbc.vbc.user_recordings")
+    rows = read_database(own_folder, "SELECT account_id, user_id, id FROM vbc_data.user_recordings")
     assert sorted(rows) == [row[:3] for row in held(gateway)]
-    children = read_database(own_folder, CHILDREN.replace("FROM ", "FROM vbc.vbc."))
+    children = read_database(own_folder, CHILDREN.replace("FROM ", "FROM vbc_data."))
     assert sorted(children) == held_extensions(gateway)

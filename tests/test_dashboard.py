@@ -138,7 +138,7 @@ def test_the_export_has_the_rows_of_the_list_and_no_formulas(filled: Path) -> No
     rows = list(csv.DictReader(io.StringIO(text)))
     with duckdb.connect(str(filled / "vbc.duckdb"), read_only=True) as connection:
         expected = connection.execute(
-            "SELECT recording_id, caller_name FROM vbc.vbc_models.recordings WHERE started_at IS NOT NULL "
+            "SELECT recording_id, caller_name FROM vbc_models.recordings WHERE started_at IS NOT NULL "
             "ORDER BY started_at DESC, recording_key"
         ).fetchall()
     assert [int(row["recording_id"]) for row in rows] == [id_ for id_, _ in expected]
@@ -184,7 +184,7 @@ def test_a_load_that_takes_turns_is_waited_for_a_moment(
 def test_models_that_go_away_or_change_are_one_clear_line(filled: Path) -> None:
     with serving(filled) as url:
         with duckdb.connect(str(filled / "vbc.duckdb")) as connection:
-            connection.execute("ALTER TABLE vbc.vbc_models.recordings RENAME duration_seconds TO seconds")
+            connection.execute("ALTER TABLE vbc_models.recordings RENAME duration_seconds TO seconds")
         answer = requests.get(url, timeout=20)
         assert (answer.status_code, "The figures cannot be read" in answer.text) == (503, True)
         assert "Traceback" not in answer.text
@@ -271,7 +271,7 @@ def test_the_command_builds_the_models_and_serves_and_ends_quietly(own_folder: P
         page = requests.get(f"{url}/?days=all", timeout=20).text
         assert "Recordings over time" in page
         with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:  # nobody holds it
-            connection.execute("UPDATE vbc.vbc.company_recordings SET call_direction = 'CONFERENCE'")
+            connection.execute("UPDATE vbc_data.company_recordings SET call_direction = 'CONFERENCE'")
         assert ">Conference</option>" not in requests.get(url, timeout=20).text
     with serve_dashboard(own_folder, "--refresh") as url:
         assert ">Conference</option>" in requests.get(url, timeout=20).text

@@ -31,7 +31,7 @@ def crafted(kind: str, folder: Path) -> Iterator[tuple[str, RawCounts]]:
     with own_dataset() as dataset:
         if kind == "duckdb":
             write_duckdb(folder / "vbc.duckdb", tables)
-            counts = RawCounts(ask_duckdb(folder), "vbc.vbc.", ZONE, complete=True)
+            counts = RawCounts(ask_duckdb(folder), "vbc_data.", ZONE, complete=True)
             options: tuple[str, ...] = ()
         else:
             write_postgres(dataset, tables)
@@ -189,13 +189,13 @@ def test_figures_equal_plain_sql_with_every_filter_on_awkward_data(
 def test_figures_equal_plain_sql_on_the_demo_and_so_do_list_and_export(
     demo: Path, served: str, page: Any
 ) -> None:
-    counts = RawCounts(ask_duckdb(demo), "vbc.vbc.", ZONE, complete=False)
+    counts = RawCounts(ask_duckdb(demo), "vbc_data.", ZONE, complete=False)
     page.goto(f"{served}/?days=all")
     agrees(page, counts, "true")
     ((proven,),) = ask_duckdb(demo)(
-        "SELECT count(*) FROM (SELECT day FROM vbc.vbc_models.coverage WHERE day >= (SELECT min(day) "
-        "FROM vbc.vbc_models.coverage WHERE recordings > 0) GROUP BY day HAVING count(*) = count(proven_at) "
-        "AND count(*) = (SELECT count(DISTINCT recording_type) FROM vbc.vbc_models.coverage))"
+        "SELECT count(*) FROM (SELECT day FROM vbc_models.coverage WHERE day >= (SELECT min(day) "
+        "FROM vbc_models.coverage WHERE recordings > 0) GROUP BY day HAVING count(*) = count(proven_at) "
+        "AND count(*) = (SELECT count(DISTINCT recording_type) FROM vbc_models.coverage))"
     )
     assert page.locator("#total-proven .figure").inner_text() == f"{proven:,}"
     page.goto(f"{served}/?days=90&direction=INBOUND")

@@ -34,7 +34,7 @@ class Place:
         self, folder: Path, options: tuple[str, ...], write: Callable[[Tables], None], query: Query
     ) -> None:
         self.folder, self.options, self.write, self.query = folder, options, write, query
-        self.dataset = options[-1] if options else "vbc.vbc"
+        self.dataset = options[-1] if options else "vbc_data"
 
     def run(self, *command: str, zone: str = "UTC") -> dict[str, Any]:
         changed = {"SOURCES__VBC__VBC_TIMEZONE": zone, "DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}

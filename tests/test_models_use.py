@@ -60,7 +60,7 @@ def test_models_of_the_demos_data_are_what_the_emulator_holds(
                 _check_demo(cursor, dataset, gateway)
         else:
             with duckdb.connect("vbc.duckdb", read_only=True) as connection:
-                _check_demo(connection, "vbc.vbc", gateway)
+                _check_demo(connection, "vbc_data", gateway)
 
 
 def _check_demo(connection: Any, dataset: str, gateway: Gateway) -> None:
@@ -92,7 +92,7 @@ def test_models_test_finds_what_is_wrong_and_docs_are_one_page(own_folder: Path)
     assert {path.name for path in own_folder.iterdir()} <= {"vbc.duckdb", "dlt", "page.html"}
 
     with duckdb.connect("vbc.duckdb") as connection:
-        connection.execute("INSERT INTO vbc.vbc_models.recordings FROM vbc.vbc_models.recordings LIMIT 1")
+        connection.execute("INSERT INTO vbc_models.recordings FROM vbc_models.recordings LIMIT 1")
     failed = run_vbc(own_folder, "http://127.0.0.1:9", "models", "test")
     assert failed.returncode == 1
     assert "fail: unique_recordings_recording_key" in failed.stderr

@@ -60,12 +60,12 @@ def test_its_figures_equal_plain_sql(own_folder: Path, kind: str) -> None:
         write_duckdb(own_folder / "vbc.duckdb", invent(1))
     built = run_vbc(own_folder, "http://127.0.0.1:9", "models", "run", SOURCES__VBC__VBC_TIMEZONE=ZONE)
     assert built.returncode == 0
-    counts = RawCounts(ask_duckdb(own_folder), "vbc.vbc.", ZONE, complete=kind == "crafted")
+    counts = RawCounts(ask_duckdb(own_folder), "vbc_data.", ZONE, complete=kind == "crafted")
     found = run(own_folder)
     assert found["sums"]["days"] == counts.totals()[0]
     hours = counts.group("extract(isodow FROM local), extract(hour FROM local)")
     assert {(day, hour): count for day, hour, count in found["hours"] if count} == hours
-    every = RawCounts(ask_duckdb(own_folder), "vbc.vbc.", ZONE, kind == "crafted", started=False)
+    every = RawCounts(ask_duckdb(own_folder), "vbc_data.", ZONE, kind == "crafted", started=False)
     assert found["sums"]["recordings"] == every.totals()[0]
     assert found["directions"] == every.group("direction")
     assert {(account, name): count for account, name, count in found["extensions"]} == every.extensions()

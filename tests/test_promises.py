@@ -140,17 +140,17 @@ def test_a_gateway_that_is_down_fails_clearly_and_the_next_run_completes(
     gateway = still_gateway(recordings=300)
     url = serve(gateway)
     assert run_vbc(own_folder, url, "sync").returncode == 0
-    state = read_database(own_folder, "SELECT version, state FROM vbc.vbc._dlt_pipeline_state")
+    state = read_database(own_folder, "SELECT version, state FROM vbc_data._dlt_pipeline_state")
     gateway.company.add(id=1, start=recently(hours=1))
     gateway.fault("down")
     failed = run_vbc(own_folder, url, "sync", SOURCES__VBC__RETRY_SECONDS="1")
     assert failed.returncode == 1
     assert "did not answer properly" in failed.stderr.splitlines()[-1]
     assert "Traceback" not in failed.stderr
-    assert read_database(own_folder, "SELECT version, state FROM vbc.vbc._dlt_pipeline_state") == state
+    assert read_database(own_folder, "SELECT version, state FROM vbc_data._dlt_pipeline_state") == state
     gateway.heal()
     assert run_vbc(own_folder, url, "sync").returncode == 0
-    found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc.vbc.company_recordings")
+    found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc_data.company_recordings")
     assert found == [(len(gateway.company), len(gateway.company))]
 
 
@@ -187,7 +187,7 @@ def test_a_kill_at_a_random_moment_costs_nothing(
         ("company_recordings__rule_ids", [row[:3] for row in expected_children(gateway, "rule_ids", int)]),
     ):
         key = ", ".join(("account_id", "id" if table == "company_recordings" else "recording_id, position"))
-        assert sorted(read_database(own_folder, f"SELECT {key} FROM vbc.vbc.{table}")) == expected
+        assert sorted(read_database(own_folder, f"SELECT {key} FROM vbc_data.{table}")) == expected
 
 
 @pytest.mark.slow
@@ -204,5 +204,5 @@ def test_half_a_million_recordings_stay_under_400_megabytes(serve: Serve, own_fo
         timeout=240,
     )
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", process.stdout)
-    assert read_database(own_folder, "SELECT count(*) > 490000 FROM vbc.vbc.company_recordings") == [(True,)]
+    assert read_database(own_folder, "SELECT count(*) > 490000 FROM vbc_data.company_recordings") == [(True,)]
     assert int(peak) / 1024 < 400

@@ -78,7 +78,7 @@ def test_a_line_for_cron_loads_says_nothing_and_writes_a_log(serve: Serve, own_f
     ran = machine.run(often)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     assert machine.log().count("recordings read and proven complete") == 1
-    assert read_database(own_folder, "SELECT count(*) FROM vbc.vbc.company_recordings") == [(20,)]
+    assert read_database(own_folder, "SELECT count(*) FROM vbc_data.company_recordings") == [(20,)]
     assert machine.run(metrics).returncode == 0
     assert [path.name for path in (own_folder / "metrics").iterdir()] == ["vbc.prom"]
     text = (own_folder / "metrics" / "vbc.prom").read_text()
@@ -97,7 +97,7 @@ def test_the_line_for_the_night_loads_everything_and_the_watch_is_content(
         ran = machine.run(line)
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     assert machine.log().count("recordings read and proven complete") == 2
-    assert read_database(own_folder, "SELECT count(*) FROM vbc.vbc.users") == [(len(gateway.users),)]
+    assert read_database(own_folder, "SELECT count(*) FROM vbc_data.users") == [(len(gateway.users),)]
 
 
 @pytest.mark.slow

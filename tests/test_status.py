@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from holdings import only
 from ledgers import archive
-from loading import run_vbc, still_gateway
+from loading import open_target, run_vbc, still_gateway
 from prometheus_client.parser import text_string_to_metric_families
-from vbc_source.monitoring.runs import KILLED, RunHistory, read_runs, record_run
 from warehouses import NAMES, set_up
 
 from vbc_source.emulator import Gateway
 from vbc_source.errors import VbcError
+from vbc_source.load.destinations import Target
 from vbc_source.load.locks import hold_pipeline_lock
-from vbc_source.load.sync import open_pipeline
+from vbc_source.load.run_history import KILLED, RunHistory, read_run_history, record_run
 from vbc_source.monitoring.prometheus import write_prometheus
 from vbc_source.monitoring.status import ListStatus, Status, read_status
 
@@ -39,7 +39,8 @@ def company(**changed: Any) -> ListStatus:
         "lists": 1,
         "unreadable": 0,
         "last_success": NOW - timedelta(minutes=5),
-        "proven_until": NOW - timedelta(minutes=6),
+        "read_until": NOW - timedelta(minutes=6),
+        "proven_until": None,
         "lag_seconds": 360.0,
         "rows": 80,
         "rows_read": 90,
@@ -89,13 +90,13 @@ def test_every_destination_says_the_same_of_what_was_loaded(
     url, now = serve(gateway), datetime.now(timezone.utc)
     with set_up(name, monkeypatch, s3_settings) as warehouse:
         pipeline = warehouse.open()
-        assert read_status(pipeline, now).lists == ()
+        assert read_status(warehouse.target, now).lists == ()
         for _ in range(2):
             pipeline.run(only(url, lookback_hours=24 * 60, on_forbidden="skip"))
             gateway.company.change(gateway.company.all()[0]["id"], cnam="CHANGED")
         gateway.clear()
         archive(pipeline, stored=2, failed=1)
-        found = read_status(pipeline, now + timedelta(hours=1))
+        found = read_status(warehouse.target, now + timedelta(hours=1))
     assert gateway.requests == []
     first, second = found.lists
     assert (first.resource, first.account_id, first.rows, first.lists) == ("company_recordings", MAIN, 80, 1)
@@ -105,7 +106,7 @@ def test_every_destination_says_the_same_of_what_was_loaded(
     assert first.rows_read > 80
     assert (first.requests, first.windows) >= (2, 2)
     # windows end with a whole second
-    assert now - timedelta(seconds=1) <= first.proven_until <= first.last_success
+    assert now - timedelta(seconds=1) <= first.read_until <= first.last_success
     assert found.lag_seconds == pytest.approx(3600, abs=60)
     assert found.audio == {"stored": 2, "failed": 1}
     assert found.pending_packages == 0
@@ -113,16 +114,16 @@ def test_every_destination_says_the_same_of_what_was_loaded(
 
 def test_who_has_left_or_may_not_be_read_holds_nothing_up(serve: Serve) -> None:
     gateway = still_gateway(recordings=5, users=3, user_recordings=6)
-    url, pipeline = serve(gateway), open_pipeline("vbc", "duckdb", "vbc")
+    url, pipeline = serve(gateway), open_target("vbc", "duckdb", "vbc_data")
     pipeline.run(only(url))
     leaving, barred = gateway.users.all()[1:3]
     gateway.users.remove(leaving["id"])
     gateway.users.forbid(barred["id"])
     began = datetime.now(timezone.utc)
     pipeline.run(only(url, on_forbidden="skip"))
-    (users,) = [told for told in read_status(pipeline, began).lists if told.resource == "user_recordings"]
+    (users,) = [told for told in read_status(Target(), began).lists if told.resource == "user_recordings"]
     assert (users.lists, users.unreadable) == (1, 1)
-    assert users.proven_until >= began - timedelta(seconds=1)
+    assert users.read_until >= began - timedelta(seconds=1)
 
 
 @pytest.mark.slow
@@ -158,12 +159,12 @@ def test_a_command_that_fails_is_counted_until_one_ends_well(serve: Serve, own_f
 
 def test_a_run_that_was_killed_counts_as_failed(own_folder: Path) -> None:
     killed = (
-        "import os, signal\nfrom vbc_source.runs import record_run\n"
+        "import os, signal\nfrom vbc_source.load.run_history import record_run\n"
         "with record_run('vbc'): os.kill(os.getpid(), signal.SIGKILL)"
     )
     for number in (1, 2):
         subprocess.run([sys.executable, "-c", killed], check=False)
-        runs = read_runs("vbc")
+        runs = read_run_history("vbc")
         assert (runs.failed, runs.failed_in_a_row, runs.last_error, runs.running) == (
             number,
             number,
@@ -171,9 +172,9 @@ def test_a_run_that_was_killed_counts_as_failed(own_folder: Path) -> None:
             0,
         )
     with record_run("vbc"):
-        assert read_runs("vbc").running == os.getpid()
-    assert (read_runs("vbc").failed, read_runs("vbc").failed_in_a_row) == (2, 0)
-    assert read_runs("another") == RunHistory()
+        assert read_run_history("vbc").running == os.getpid()
+    assert (read_run_history("vbc").failed, read_run_history("vbc").failed_in_a_row) == (2, 0)
+    assert read_run_history("another") == RunHistory()
 
 
 def test_what_a_run_raises_is_raised_on_and_told_in_one_line() -> None:
@@ -183,7 +184,7 @@ def test_what_a_run_raises_is_raised_on_and_told_in_one_line() -> None:
 
     with pytest.raises(VbcError):
         fail()
-    assert read_runs("vbc").last_error == "VbcError: the gateway is down"
+    assert read_run_history("vbc").last_error == "VbcError: the gateway is down"
 
 
 def test_a_file_of_runs_that_is_broken_counts_as_none(own_folder: Path) -> None:
@@ -191,25 +192,25 @@ def test_a_file_of_runs_that_is_broken_counts_as_none(own_folder: Path) -> None:
         pass
     (path,) = (own_folder / "dlt" / "vbc_runs").glob("*.json")
     path.write_text("{")
-    assert read_runs("vbc") == RunHistory()
+    assert read_run_history("vbc") == RunHistory()
 
 
 def test_while_another_process_holds_the_database_the_runs_are_told(serve: Serve) -> None:
     gateway = still_gateway(recordings=5)
-    pipeline = open_pipeline("vbc", "duckdb", "vbc")
+    pipeline = open_target("vbc", "duckdb", "vbc_data")
     with record_run("vbc"):
         pipeline.run(only(serve(gateway), "company_recordings"))
-    success = datetime.fromtimestamp(read_runs("vbc").last_success, timezone.utc)
+    success = datetime.fromtimestamp(read_run_history("vbc").last_success, timezone.utc)
     with hold_pipeline_lock("vbc"):
-        found = read_status(pipeline, success + timedelta(minutes=1))
+        found = read_status(Target(), success + timedelta(minutes=1))
     assert (found.busy, found.lists, found.lag_seconds) == (True, (), pytest.approx(60))
 
 
 def test_what_a_failed_run_left_is_counted(serve: Serve) -> None:
     gateway = still_gateway(recordings=5)
-    pipeline = open_pipeline("vbc", "duckdb", "vbc")
+    pipeline = open_target("vbc", "duckdb", "vbc_data")
     pipeline.extract(only(serve(gateway), "company_recordings"))
-    assert read_status(pipeline, NOW).pending_packages == 1
+    assert read_status(Target(), NOW).pending_packages == 1
 
 
 def test_prometheus_reads_what_is_written() -> None:

@@ -17,9 +17,10 @@ from typing import Any
 import dlt
 import duckdb
 import pytest
+from loading import open_target
 
 from vbc_source.extract.file_tables import read_table
-from vbc_source.load.sync import open_pipeline
+from vbc_source.load.destinations import Target
 
 POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/test"
 CURRENT_ROWS = Path(__file__).parents[1] / "docs" / "current_rows.sql"
@@ -59,9 +60,14 @@ class Warehouse:
     table_format: str = ""
     dataset: str = field(default_factory=lambda: f"vbc_{uuid.uuid4().hex[:8]}")
 
+    @property
+    def target(self) -> Target:
+        """Where the commands would load."""
+        return Target("vbc", self.destination, self.dataset)
+
     def open(self) -> dlt.Pipeline:
         """Open the pipeline, as every command does."""
-        return open_pipeline("vbc", self.destination, self.dataset)
+        return open_target("vbc", self.destination, self.dataset)
 
     def read(self) -> Tables:
         """The rows that count, of all tables; of files, by the queries in the docs."""

@@ -15,14 +15,13 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.common.storages.configuration import FilesystemConfiguration
 from dlt.common.storages.fsspec_filesystem import fsspec_from_config
 from dlt.common.storages.load_package import ParsedLoadJobFileName
-from dlt.destinations.exceptions import DatabaseException, DatabaseTransientException
+from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 from dlt.extract.items_transform import YieldMapItem
 
 __all__ = [
     "DatabaseException",
-    "DatabaseTransientException",
     "DuckDbClient",
     "DuckDbCopyJob",
     "DuckDbCredentials",

@@ -24,9 +24,9 @@ EXTRA = ("client_id", "client_secret", "refresh_token", "access_token")
 def connect() -> Target:
     """Put the settings where dlt finds them, and return where to load; call it before dlt is imported.
 
-    Connection `vbc`, if there is one: login and password of the API user, and in its extra fields `client_id`,
+    Connection `vbc`, if there is one: login and password of the API user, in its extra fields `client_id`,
     `client_secret` and, for another gateway, `base_url`. Connection `vbc_destination`: the database, of type
-    Postgres. What they do not contain comes from dlt's own settings, SOURCES__VBC__… and DESTINATION__… in the
+    Postgres. Everything else comes from dlt's own settings, SOURCES__VBC__… and DESTINATION__… in the
     environment of the workers.
     """
     # otherwise dlt asks Airflow for each setting in each of its sections: thousands of requests

@@ -13,7 +13,7 @@ from typing import Any
 
 import boto3
 import dlt
-from loading import LOGIN, credentials, still_gateway
+from loading import LOGIN, credentials, open_target, still_gateway
 from moto.server import ThreadedMotoServer
 
 from vbc_source import vbc_source
@@ -21,7 +21,6 @@ from vbc_source.audio.archive_audio import archive_audio
 from vbc_source.audio.run import AudioResult
 from vbc_source.emulator import Gateway
 from vbc_source.emulator.audio import CHUNK, make_audio
-from vbc_source.load.sync import open_pipeline
 
 AUDIO = "/audio/recording"
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
@@ -103,7 +102,7 @@ class Site:
     folder: Path
 
     def load(self, destination: str = "duckdb", **settings: Any) -> dlt.Pipeline:
-        pipeline = open_pipeline("vbc", destination, "vbc")
+        pipeline = open_target("vbc", destination, "vbc_data")
         source = vbc_source(credentials=credentials(), base_url=self.url, start_date="2020-01-01", **settings)
         pipeline.run(source.with_resources("company_recordings"))
         return pipeline

@@ -354,7 +354,7 @@ def test_the_command_archives_and_says_so(prepare: Prepare, own_folder: Path) ->
     failed = run_vbc(own_folder, site.url, "audio", SOURCES__VBC__RETRY_SECONDS="0", **settings)
     assert failed.returncode == 1
     assert "failed and are tried again" in failed.stdout
-    assert read_database(own_folder, "SELECT count(*) FROM vbc.vbc.recording_audio") == [(3,)]
+    assert read_database(own_folder, "SELECT count(*) FROM vbc_data.recording_audio") == [(3,)]
     assert len(os.listdir(own_folder / "dlt" / "vbc_audio")) == 1
 
 

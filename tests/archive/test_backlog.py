@@ -12,13 +12,13 @@ from typing import Any
 
 import dlt
 import pytest
-from loading import query
+from loading import open_target, query
 
 from vbc_source.audio.backlog import Backlog
 from vbc_source.audio.journal import Journal
 from vbc_source.audio.ledger import LedgerRow, describe
 from vbc_source.audio.ledger_writer import AudioLedger
-from vbc_source.load.sync import open_pipeline
+from vbc_source.load.destinations import Target
 from vbc_source.recordings import Recording
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import RecordingSelection
@@ -48,7 +48,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("RUNTIME__LOG_LEVEL", "CRITICAL")
     yield name, dataset
     if name == "postgres":
-        with open_pipeline("vbc", name, dataset).sql_client() as sql:
+        with open_target("vbc", name, dataset).sql_client() as sql:
             sql.drop_dataset()
             with sql.with_staging_dataset():
                 sql.drop_dataset() if sql.has_dataset() else None
@@ -60,7 +60,7 @@ def load(name: str, dataset: str, tables: dict[str, list[dict[str, Any]]]) -> No
         for table, rows in tables.items():
             yield dlt.resource(rows, name=table, columns={"file_size_in_bytes": {"data_type": "bigint"}})
 
-    open_pipeline("vbc", name, dataset).run(
+    open_target("vbc", name, dataset).run(
         source(), loader_file_format="parquet" if name == "filesystem" else None
     )
 
@@ -88,8 +88,8 @@ def test_what_is_left_is_told_page_by_page_oldest_first(place: tuple[str, str]) 
     company.append(row(1, account_id="o'hara"))
     users = [row(1, user_id="a"), row(1, user_id="b"), row(2, user_id="a")]
     load(name, dataset, {"company_recordings": company, "user_recordings": users})
-    pipeline = open_pipeline("vbc_audio", name, dataset)
-    loaded = LoadedTables(pipeline, "vbc")
+    pipeline = open_target("vbc_audio", name, dataset)
+    loaded = LoadedTables(Target("vbc", name, dataset))
 
     def left(began: datetime = NOW, page: int = 5, **selection: Any) -> list[Recording]:
         return list(Backlog(loaded, RecordingSelection(**selection), 3, began, page).read())
@@ -141,8 +141,8 @@ def test_a_row_of_the_ledger_is_replaced_not_repeated(place: tuple[str, str]) ->
     if name == "filesystem":
         pytest.skip("parquet files are only appended to; the backlog reads over it")
     load(name, dataset, {"company_recordings": [row(1)]})
-    pipeline = open_pipeline("vbc_audio", name, dataset)
-    loaded = LoadedTables(pipeline, "vbc")
+    pipeline = open_target("vbc_audio", name, dataset)
+    loaded = LoadedTables(Target("vbc", name, dataset))
     journal = Journal(dlt_folder() / "journal")
     ledger = AudioLedger(pipeline, journal, loaded.take_turn)
     (recording,) = Backlog(loaded, RecordingSelection(), 3, NOW).read()

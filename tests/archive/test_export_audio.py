@@ -14,7 +14,7 @@ from zipfile import ZIP_DEFLATED, ZipInfo
 import pytest
 from archiving import Prepare, S3Bucket, Site, key_of, make_gateway, sound_of
 from click.testing import CliRunner
-from loading import load, query, run_vbc
+from loading import load, open_target, query, run_vbc
 
 from vbc_source.api.client import Client
 from vbc_source.api.export_jobs import ExportApi
@@ -23,7 +23,6 @@ from vbc_source.audio.exports.run import ExportResult
 from vbc_source.cli import main
 from vbc_source.config import load_config
 from vbc_source.emulator import Gateway
-from vbc_source.load.sync import open_pipeline
 
 RETRIEVE = "bulkDownload"
 Members = list[tuple[str, bytes]]
@@ -114,7 +113,7 @@ def test_on_demand_recordings_go_to_their_users(prepare: Prepare) -> None:
         )
     site = prepare(gateway)
     load(
-        open_pipeline("vbc", "duckdb", "vbc"),
+        open_target("vbc", "duckdb", "vbc_data"),
         site.url,
         "user_recordings",
         user_ids=[user],

@@ -49,7 +49,7 @@ def test_a_kill_leaves_no_partial_file_and_costs_no_more_than_the_files_in_fligh
     assert len(site.fetches()) <= count + kills * WORKERS
     rows = read_database(
         own_folder,
-        "SELECT status, count(*), count(DISTINCT recording_id) FROM vbc.vbc.recording_audio GROUP BY 1",
+        "SELECT status, count(*), count(DISTINCT recording_id) FROM vbc_data.recording_audio GROUP BY 1",
     )
     assert rows == [("stored", count, count)]
 

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from loading import run_vbc
 from test_recording import make
 
-from vbc_source.audio.archive_audio import summarize
 from vbc_source.audio.exports.planner import EXPORT_REQUESTS, ExportSpan, plan_spans, saves
 from vbc_source.cli import main
 from vbc_source.emulator import Gateway
@@ -77,7 +76,7 @@ def test_auto_brings_many_by_an_export_and_few_one_by_one(prepare: Prepare, capl
     assert site.fetches() == []
     assert site.files() == expected_files(site.gateway)
     assert "by export, about 12 requests instead of 40" in caplog.text
-    assert "40 of them came by 1 exports." in list(summarize(outcome))
+    assert "40 of them came by 1 exports." in list(outcome.summary())
     site.gateway.company.add(id=9000, start="2025-03-28T23:00:00+0000", file_size_in_bytes=900)
     site.load()
     again = site.archive(via="auto")

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 from archiving import make_gateway
-from loading import expected_recordings, still_gateway
+from loading import expected_recordings, open_target, still_gateway
 from test_backlog import POSTGRES, has_postgres
 from verifying import Prepare, Stand, ago, oldest
 
 from vbc_source.audio.archive_audio import archive_audio
-from vbc_source.load.sync import open_pipeline
 from vbc_source.retention.retention import retain
 
 
@@ -26,7 +25,7 @@ def dataset(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", POSTGRES)
     name = f"vbc_{uuid.uuid4().hex[:8]}"
     yield name
-    with open_pipeline("vbc", "postgres", name).sql_client() as sql:
+    with open_target("vbc", "postgres", name).sql_client() as sql:
         sql.drop_dataset()
         with sql.with_staging_dataset():
             sql.drop_dataset() if sql.has_dataset() else None

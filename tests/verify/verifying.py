@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-from loading import LOGIN, query
+from loading import LOGIN, open_target, query
 
 from vbc_source.emulator import Gateway
 from vbc_source.emulator.recordings import Recordings
-from vbc_source.load.sync import hold_pipeline, open_pipeline, open_source, run_pipeline
+from vbc_source.load.destinations import Target
+from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.verification.verify import VerifyResult, verify
 
 TOMBSTONES = (
@@ -37,17 +39,15 @@ class Stand:
     dataset: str = "vbc"
 
     def sync(self, *resources: str) -> None:
-        with hold_pipeline("vbc", self.destination, self.dataset) as held:
-            run_pipeline(
-                held, open_source(None, None, resources or ("company_recordings", "user_recordings"))
-            )
+        with hold_pipeline(Target("vbc", self.destination, self.dataset)) as held:
+            run_pipeline(held, make_source(resources or ("company_recordings", "user_recordings")))
 
     def verify(self, **options: Any) -> VerifyResult:
-        return verify("vbc", self.destination, self.dataset, **options)
+        return verify(Target("vbc", self.destination, self.dataset), **options)
 
     @property
     def pipeline(self) -> dlt.Pipeline:
-        return open_pipeline("vbc", self.destination, self.dataset)
+        return open_target("vbc", self.destination, self.dataset)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         return query(self.pipeline, sql)

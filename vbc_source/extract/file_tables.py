@@ -11,6 +11,7 @@ from typing import Any
 
 import dlt
 import pyarrow as pa
+import pyarrow.json as pj
 import pyarrow.parquet as pq
 from dlt.common.configuration.container import Container
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -61,5 +62,7 @@ def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.
     parts = []
     for path in client.list_table_files(table):
         with client.fs_client.open(path, "rb") as file:
-            parts.append(pq.read_table(file, columns=columns))
+            # dlt writes its own tables as JSON lines
+            table = pq.read_table(file, columns=columns) if path.endswith(".parquet") else pj.read_json(file)
+            parts.append(table)
     return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})

@@ -8,7 +8,6 @@ same.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -17,7 +16,6 @@ import dlt
 import duckdb
 
 from vbc_source.dlt_internals import (
-    DatabaseTransientException,
     DuckDbClient,
     DuckDbCopyJob,
     HasFollowupJobs,
@@ -30,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # DuckDB's default limit is most of the machine's memory. Recordings need far less: what does not fit goes to
 # disk. dlt loads several tables at once; one thread for each takes less time than several.
-LITTLE_MEMORY = {"memory_limit": "96MB", "threads": 1}
+LITTLE_MEMORY = {"memory_limit": "64MB", "threads": "1"}
 RETRIES_BEFORE_MORE_MEMORY = 2  # jobs share the memory, so a first failure may only mean that others ran
 _MERGE_HINTS = ("x-merge-source-filter", "x-merge-destination-scope", "x-merge-skip-unchanged-rows")
 
@@ -43,10 +41,8 @@ class VbcDuckDb(dlt.destinations.duckdb):
     arguments and the configuration (`[destination.duckdb]`) of dlt's own.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._partial: Any = None
-        self._lock = threading.Lock()
+    # no __init__ here: dlt reads the defaults of its arguments from its signature
+    _partial: Any = None
 
     @property
     def client_class(self) -> type[VbcDuckDbClient]:
@@ -65,19 +61,13 @@ class VbcDuckDb(dlt.destinations.duckdb):
         """
         if not accept_partial:
             return super().configuration(initial_config)
-        with self._lock:
-            if self._partial is None:
-                self._partial = super().configuration(initial_config, accept_partial=True)
+        if self._partial is None:
+            self._partial = super().configuration(initial_config, accept_partial=True)
         return self._partial
 
 
 class VbcDuckDbClient(DuckDbClient):
     """Merges a table whose rows are one parquet file from that file; everything else is dlt's."""
-
-    def __init__(self, schema: Any, config: Any, capabilities: Any) -> None:
-        limits = {**LITTLE_MEMORY, **(config.credentials.global_config or {})}
-        config.credentials.global_config = limits  # what the user has set wins
-        super().__init__(schema, config, capabilities)
 
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
         """Make the dataset.
@@ -144,19 +134,27 @@ class MergeFileJob(RunnableLoadJob, HasFollowupJobs):
 
 
 def _run_with_memory(job: RunnableLoadJob, run: Callable[[], None]) -> None:
-    """Run a job; where our memory limit was too little several times, run it again with DuckDB's own."""
-    try:
-        run()
-    except DatabaseTransientException as error:
-        client: Any = job._job_client
-        limit = client.config.credentials.global_config["memory_limit"]
-        is_ours = limit == LITTLE_MEMORY["memory_limit"]  # else the user has set it
-        lacks_memory = isinstance(error.dbapi_exception, duckdb.OutOfMemoryException)
-        if not (is_ours and lacks_memory) or job.job_file_info().retry_count < RETRIES_BEFORE_MORE_MEMORY:
-            raise
-        log.info("%s needs more memory than %s", job.load_table_name, limit)
-        client.sql_client.execute_sql("RESET GLOBAL memory_limit")
-        run()
+    """Run a job with little memory; where that was too little several times, with DuckDB's own limit.
+
+    The settings concern the whole process's connection to the file, and end with it. What the user has set in
+    `[destination.duckdb.credentials] global_config` is left alone.
+    """
+    client: Any = job._job_client
+    configured = client.config.credentials.global_config or {}
+    limits = dict(LITTLE_MEMORY)
+    if job.job_file_info().retry_count >= RETRIES_BEFORE_MORE_MEMORY:
+        limits["memory_limit"] = _default_memory_limit()
+        log.info("%s needs more memory than %s", job.load_table_name, LITTLE_MEMORY["memory_limit"])
+    for name, value in limits.items():
+        if name not in configured:
+            client.sql_client.execute_sql(f"SET GLOBAL {name} = '{value}'")
+    run()
+
+
+def _default_memory_limit() -> str:
+    """Return DuckDB's own limit: RESET restores the setting's text, not the limit itself (DuckDB 1.5)."""
+    with duckdb.connect() as database:
+        return str(database.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
 
 
 class Merge:
@@ -238,8 +236,8 @@ def check_dataset_name(database: Any, dataset: str) -> None:
     """
     if isinstance(database, str) and catalog_name(database).lower() == dataset.lower():
         raise SettingsError(
-            f"dataset {dataset} is named like the DuckDB file {PurePath(database).name}, and DuckDB cannot tell "
-            "the two apart in queries: choose another --dataset (dataset_name in Python), such as vbc_data"
+            f"dataset {dataset} is named like the DuckDB file {PurePath(database).name}, and DuckDB cannot "
+            "tell them apart in queries: choose another --dataset (dataset_name in Python), such as vbc_data"
         )
 
 

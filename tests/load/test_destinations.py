@@ -22,7 +22,9 @@ from warehouses import CURRENT_ROWS, NAMES, Tables, Warehouse, describe, digest,
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
 from vbc_source.errors import SettingsError
-from vbc_source.load.sync import hold_pipeline, run_pipeline
+from vbc_source.load.destinations import Target
+from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.load.sync import run_pipeline
 
 Serve = Callable[[Gateway], str]
 
@@ -168,7 +170,7 @@ def test_the_command_loads_files_and_its_status_reads_them(serve: Serve, own_fol
     url, lake = serve(gateway), {"DESTINATION__FILESYSTEM__BUCKET_URL": str(own_folder / "lake")}
     synced = run_vbc(own_folder, url, "sync", "--destination", "filesystem", **lake)
     assert (synced.returncode, synced.stderr.count("Falling back")) == (0, 0), synced.stderr
-    assert list((own_folder / "lake" / "vbc" / "company_recordings").glob("*.parquet"))
+    assert list((own_folder / "lake" / "vbc_data" / "company_recordings").glob("*.parquet"))
     with duckdb.connect() as connection:  # the documented query, as it stands there
         assert len(connection.execute(documented_query()).fetchall()) == 30
     told = run_vbc(own_folder, url, "status", "--destination", "filesystem", **lake)
@@ -191,15 +193,15 @@ def test_a_dataset_keeps_the_format_that_it_began_with(
     serve: Serve, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(own_folder / "lake"))
-    with hold_pipeline("vbc", "filesystem", "vbc"):
+    with hold_pipeline(Target("vbc", "filesystem", "vbc_data")):
         pass
     monkeypatch.setenv("DESTINATION__FILESYSTEM__TABLE_FORMAT", "delta")
     begun = (
-        "this dataset was begun with table_format none, not delta: set it back, or choose another --dataset"
+        "this dataset was created with table_format none, not delta: set it back, or choose another --dataset"
     )
-    with pytest.raises(SettingsError, match=begun), hold_pipeline("vbc", "filesystem", "vbc"):
+    with pytest.raises(SettingsError, match=begun), hold_pipeline(Target("vbc", "filesystem", "vbc_data")):
         pytest.fail("it was opened")
-    with hold_pipeline("vbc", "filesystem", "another") as pipeline:
+    with hold_pipeline(Target("vbc", "filesystem", "another")) as pipeline:
         assert pipeline.dataset_name == "another"
 
 

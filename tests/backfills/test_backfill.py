@@ -20,25 +20,24 @@ import dlt
 import duckdb
 import psycopg2
 import pytest
-from loading import LOGIN, environment, expected_recordings, run_vbc, vbc
-from vbc_source.load.database_lock import find_kind, hold_database
+from loading import LOGIN, environment, expected_recordings, open_target, run_vbc, vbc
 
 from vbc_source.backfills.backfill import (
-    Target,
-    WindowResult,
-    WindowTask,
     backfill,
-    finish,
-    load_window,
-    plan,
-    prepare,
+    finish_backfill,
+    plan_backfill,
+    prepare_backfill,
 )
-from vbc_source.backfills.window_load import divide_budget, limit_workers
-from vbc_source.backfills.workers import load_windows, try_again
+from vbc_source.backfills.window_load import divide_budget, limit_workers, load_window
+from vbc_source.backfills.windows import WindowResult, WindowTask
+from vbc_source.backfills.workers import load_windows, retry_window
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
 from vbc_source.errors import SettingsError, VbcError
-from vbc_source.load.sync import hold_pipeline, open_pipeline, open_source, run_pipeline
+from vbc_source.load.destinations import Target
+from vbc_source.load.locks import hold_dataset_lock
+from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.windows import read_instant
 
 POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/test"
@@ -106,8 +105,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
         monkeypatch.setenv("SOURCES__VBC__BASE_URL", url)
         target = Target("vbc", "postgres", dataset) if dataset else Target()
         said: list[str] = []
-        tally = backfill(target, *DAYS, days, workers=workers, resources=resources, tell=said.append)
-        return Ran(tally["windows"], tally["rows"], said)
+        result = backfill(target, *DAYS, days, workers=workers, resources=resources, report=said.append)
+        return Ran(result.windows, result.rows, said)
 
     return run
 
@@ -117,8 +116,8 @@ Run = Callable[..., Ran]
 
 def load_at_once(dataset: str, *span: datetime) -> str:
     """Load a span as `vbc sync` does, with the settings of this process."""
-    with hold_pipeline(dataset, "postgres", dataset) as pipeline:
-        run_pipeline(pipeline, open_source(*(*span, None)[:2]))
+    with hold_pipeline(Target(dataset, "postgres", dataset)) as pipeline:
+        run_pipeline(pipeline, make_source(start_date=(*span, None)[0], end_date=(*span, None)[1]))
     return dataset
 
 
@@ -163,21 +162,21 @@ def test_duckdb_gets_one_loader_and_a_second_run_loads_only_what_is_left(
     expected = [row[1] for row in expected_recordings(there) if row[9].year == 2025]
     assert first.rows["company_recordings"] == len(expected)
     with duckdb.connect(str(own_folder / "vbc.duckdb")) as database:
-        rows = database.execute("SELECT id FROM vbc.vbc.company_recordings ORDER BY id").fetchall()
+        rows = database.execute("SELECT id FROM vbc_data.company_recordings ORDER BY id").fetchall()
         assert [id_ for (id_,) in rows] == expected
         # a load that never ended: its proofs are worth nothing
-        lost = "(SELECT _dlt_load_id FROM vbc.vbc.scan_windows WHERE window_start = '2025-07-03' LIMIT 1)"
-        database.execute(f"DELETE FROM vbc.vbc._dlt_loads WHERE load_id = {lost}")
+        lost = "(SELECT _dlt_load_id FROM vbc_data.scan_windows WHERE window_start = '2025-07-03' LIMIT 1)"
+        database.execute(f"DELETE FROM vbc_data._dlt_loads WHERE load_id = {lost}")
         database.execute(
-            "DELETE FROM vbc.vbc.company_recordings WHERE start BETWEEN '2025-07-03' AND '2025-12-31'"
+            "DELETE FROM vbc_data.company_recordings WHERE start BETWEEN '2025-07-03' AND '2025-12-31'"
         )
     before = lists_asked(there)
     second = run(url, 183)
     assert (second.windows, lists_asked(there)) == (1, before + 1)
     # cut in another way, proven all the same
-    assert plan(Target(), *DAYS, 90, list(first.rows)) == []
+    assert plan_backfill(Target(), *DAYS, 90, list(first.rows)) == []
     with duckdb.connect(str(own_folder / "vbc.duckdb")) as database:
-        rows = database.execute("SELECT id FROM vbc.vbc.company_recordings ORDER BY id").fetchall()
+        rows = database.execute("SELECT id FROM vbc_data.company_recordings ORDER BY id").fetchall()
         assert [id_ for (id_,) in rows] == expected
         left = database.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name LIKE '%stg%'")
         assert left.fetchall() == [(0,)]
@@ -229,8 +228,8 @@ def test_a_window_is_left_for_a_user_who_is_new_but_not_for_one_who_may_not_be_r
     assert run(url, 400).windows == 1
     assert run(url, 400).windows == 0
     there.users.add(id=6, recordings=20, days=300)
-    prepare(Target(), DAYS[1])
-    (task,) = plan(Target(), *DAYS, 400, ["company_recordings", "user_recordings"])
+    prepare_backfill(Target(), DAYS[1])
+    (task,) = plan_backfill(Target(), *DAYS, 400, ["company_recordings", "user_recordings"])
     assert task["resources"] == ["user_recordings"]
     assert load_window(Target(), task)["rows"]["user_recordings"] > 0
     assert run(url, 400).windows == 0
@@ -242,13 +241,13 @@ def test_a_lake_takes_windows_side_by_side_and_none_twice(
 ) -> None:
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(own_folder / "lake"))
     there = gateway(recordings=300)
-    url, lake = serve(there), Target("vbc", "filesystem", "vbc")
+    url, lake = serve(there), Target("vbc", "filesystem", "vbc_data")
     expected = [row[1] for row in expected_recordings(there) if row[9].year == 2025]
     run(url, 400)  # has the settings set
-    left = plan(lake, *DAYS, 100, prepare(lake, DAYS[1]))
+    left = plan_backfill(lake, *DAYS, 100, prepare_backfill(lake, DAYS[1]))
     done = list(load_windows(lake, left, 2))
     assert len(done) == 4
-    assert finish(lake, done)["rows"]["company_recordings"] == len(expected)
+    assert finish_backfill(lake, done).rows["company_recordings"] == len(expected)
     # a task that is cleared appends nothing again
     assert [load_window(lake, task)["requests"] for task in left] == [0, 0, 0, 0]
     files = dlt.dataset(dlt.destinations.filesystem(str(own_folder / "lake")), "vbc", "vbc")
@@ -321,7 +320,7 @@ def test_a_window_whose_worker_dies_or_whose_load_fails_is_loaded_again(own_fold
 def test_a_window_is_not_tried_a_fourth_time_nor_against_a_setting(error: Exception, attempt: int) -> None:
     (task,) = make_tasks(1)
     with pytest.raises(VbcError, match=rf"the window 0/1: {error}"):
-        try_again(task, attempt, error)
+        retry_window(task, attempt, error)
 
 
 @needs_postgres
@@ -329,20 +328,19 @@ def test_loads_that_may_write_the_same_row_hold_a_dataset_in_turns(
     monkeypatch: pytest.MonkeyPatch, own_folder: Path, dataset: str
 ) -> None:
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", POSTGRES)
-    monkeypatch.setattr("vbc_source.load.database_lock._SETTINGS", ("SET lock_timeout = '100ms'",))
-    one, other = (open_pipeline(f"{dataset}_{name}", "postgres", dataset) for name in ("one", "other"))
-    assert find_kind(one) == "postgres"
+    monkeypatch.setattr("vbc_source.load.locks._POSTGRES_SETTINGS", ("SET lock_timeout = '100ms'",))
+    one, other = (open_target(f"{dataset}_{name}", "postgres", dataset) for name in ("one", "other"))
 
     def can_hold(window: str) -> bool:
         try:
-            with hold_database(other, window):
+            with hold_dataset_lock(other, window):
                 return True
         except VbcError:
             return False
 
-    with hold_database(one, "may"):
+    with hold_dataset_lock(one, "may"):
         assert [can_hold(window) for window in ("june", "may", "")] == [True, False, False]
-    with hold_database(one):
+    with hold_dataset_lock(one):
         assert [can_hold(window) for window in ("may", "")] == [False, False]
     assert can_hold("")
 
@@ -351,7 +349,7 @@ def test_a_count_tells_what_is_lost_and_what_is_there_twice(serve: Serve, own_fo
     run(serve(gateway(recordings=100)), 400, "", 1, "company_recordings")
     bounds = {"start": "2025-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}
     with duckdb.connect(str(own_folder / "vbc.duckdb")) as database:
-        ((rows,),) = database.execute("SELECT count(*) FROM vbc.vbc.company_recordings").fetchall()
+        ((rows,),) = database.execute("SELECT count(*) FROM vbc_data.company_recordings").fetchall()
     done = WindowResult(
         key="w",
         **bounds,
@@ -360,14 +358,14 @@ def test_a_count_tells_what_is_lost_and_what_is_there_twice(serve: Serve, own_fo
         requests=1,
         seconds=1.0,
     )
-    assert finish(Target(), [done])["rows"] == {"company_recordings": rows}
-    with pytest.raises(VbcError, match=f"{rows + 1} rows were read, {rows} are there"):
-        finish(Target(), [{**done, "rows": {"company_recordings": rows + 1}}])
+    assert finish_backfill(Target(), [done]).rows == {"company_recordings": rows}
+    with pytest.raises(VbcError, match=f"{rows + 1} rows were read, {rows} are in the destination"):
+        finish_backfill(Target(), [{**done, "rows": {"company_recordings": rows + 1}}])
     with duckdb.connect(str(own_folder / "vbc.duckdb")) as database:
-        row = "SELECT * FROM vbc.vbc.company_recordings LIMIT 1"
-        database.execute(f"INSERT INTO vbc.vbc.company_recordings {row}")
-    with pytest.raises(VbcError, match="1 of them again"):
-        finish(Target(), [done])
+        row = "SELECT * FROM vbc_data.company_recordings LIMIT 1"
+        database.execute(f"INSERT INTO vbc_data.company_recordings {row}")
+    with pytest.raises(VbcError, match="1 of them twice"):
+        finish_backfill(Target(), [done])
 
 
 def workers_of(process: subprocess.Popen[Any]) -> list[int]:

@@ -28,7 +28,7 @@ def test_sync_loads_and_says_what_it_did(serve: Serve, own_folder: Path) -> None
     # with the API user's list and jobs, but not what was asked to find out which account `self` is
     assert result["requests"] == sum(request.query["page_size"] != "1" for request in listed)
     assert result["users"] == 1
-    assert read_database(own_folder, "SELECT count(*) FROM vbc.vbc.company_recordings") == [
+    assert read_database(own_folder, "SELECT count(*) FROM vbc_data.company_recordings") == [
         (len(gateway.company),)
     ]
 
@@ -37,7 +37,7 @@ def test_sync_runs_until_nothing_is_left(serve: Serve, own_folder: Path) -> None
     gateway = still_gateway(recordings=3000)
     done = run_vbc(own_folder, serve(gateway), "sync", SOURCES__VBC__ROWS_PER_RUN="100")
     assert done.returncode == 0, done.stderr
-    found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc.vbc.company_recordings")
+    found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc_data.company_recordings")
     assert found == [(len(gateway.company), len(gateway.company))]
 
 
@@ -51,7 +51,7 @@ def test_sync_finishes_what_a_failed_run_left_and_then_reads(serve: Serve, own_f
     (own_folder / "vbc.duckdb").rmdir()
     done = run_vbc(own_folder, url, "sync")
     assert done.returncode == 0, done.stderr
-    found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc.vbc.company_recordings")
+    found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc_data.company_recordings")
     assert found == [(len(gateway.company), len(gateway.company))]
 
 
@@ -69,7 +69,7 @@ def test_the_database_is_the_one_in_this_folder_and_each_has_its_own_cursor(
         assert run_vbc(folder, url, "sync", **data).returncode == 0
         gateway.company.add(start=gateway.company.all()[0]["start"])
     for name, unseen in (("first", 2), ("second", 1)):
-        found = read_database(own_folder / name, "SELECT count(*) FROM vbc.vbc.company_recordings")
+        found = read_database(own_folder / name, "SELECT count(*) FROM vbc_data.company_recordings")
         assert found == [(len(gateway.company) - unseen,)]
 
 
@@ -95,7 +95,7 @@ def test_runs_at_the_same_time_take_turns(serve: Serve, own_folder: Path) -> Non
         running.append(started)
     assert [process.wait(timeout=120) for process in running] == [0, 0, 0, 0]
     for name, gateway in gateways.items():
-        sql = "SELECT account_id, count(*) FROM vbc.vbc.company_recordings GROUP BY ALL"
+        sql = "SELECT account_id, count(*) FROM vbc_data.company_recordings GROUP BY ALL"
         assert read_database(own_folder / name, sql) == [(accounts[name], len(gateway.company))]
 
 
@@ -224,7 +224,7 @@ def test_a_full_or_forbidden_disk_is_one_clear_line_and_loses_nothing(serve: Ser
     assert "/dev/full" in failed.stderr.splitlines()[-1]
     done = run_vbc(own_folder, url, "sync")
     assert done.returncode == 0, done.stderr
-    assert read_database(own_folder, "SELECT count(*) FROM vbc.vbc.company_recordings") == [
+    assert read_database(own_folder, "SELECT count(*) FROM vbc_data.company_recordings") == [
         (len(gateway.company),)
     ]
 
@@ -348,5 +348,5 @@ def test_the_pipeline_script_loads_and_loads_again(serve: Serve, own_folder: Pat
             capture_output=True,
             check=True,
         )
-    found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc.vbc.company_recordings")
+    found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc_data.company_recordings")
     assert found == [(len(gateway.company), len(gateway.company))]

@@ -10,12 +10,14 @@ from pathlib import Path
 import duckdb
 import pytest
 from loading import credentials, run_vbc, still_gateway
-from vbc_source.load.database_lock import clear_half_made
 
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
 from vbc_source.errors import VbcError
-from vbc_source.load.sync import hold_pipeline, run_pipeline
+from vbc_source.load.destinations import Target
+from vbc_source.load.duckdb import remove_half_made
+from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.load.sync import run_pipeline
 
 Serve = Callable[[Gateway], str]
 
@@ -36,7 +38,7 @@ def half_make(path: Path, size: int) -> None:
 
 def sync(serve: Serve) -> int:
     source = vbc_source(credentials=credentials(), base_url=serve(still_gateway(recordings=30)))
-    with hold_pipeline("test", "duckdb", "vbc") as pipeline:
+    with hold_pipeline(Target("test", "duckdb", "vbc_data")) as pipeline:
         return run_pipeline(pipeline, source.with_resources("company_recordings")).recordings
 
 
@@ -64,7 +66,7 @@ def test_a_file_that_is_no_database_is_left_and_said_so(serve: Serve, own_folder
 
 def test_a_database_that_has_all_its_headers_is_left(own_folder: Path) -> None:
     half_make(path := own_folder / "vbc.duckdb", 12_288)
-    clear_half_made(path)
+    remove_half_made(path)
     assert path.exists()
 
 
@@ -76,8 +78,8 @@ def test_a_database_that_another_process_is_making_is_left(own_folder: Path) -> 
     ) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == "held\n"
-        clear_half_made(path)
+        remove_half_made(path)
         assert path.exists()
         holder.communicate()
-    clear_half_made(path)
+    remove_half_made(path)
     assert not path.exists()

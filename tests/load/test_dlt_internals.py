@@ -1,0 +1,91 @@
+"""What the package relies on inside dlt: a new dlt that changes it fails here, and says what to look at."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import dlt
+import pytest
+from loading import credentials, still_gateway
+
+import vbc_source
+from vbc_source import dlt_internals
+
+PACKAGE = Path(vbc_source.__file__).parent
+# dlt documents these for authors of sources and destinations; everything else inside `dlt` is private
+DOCUMENTED = (
+    "dlt.common.configuration",
+    "dlt.common.destination",
+    "dlt.common.exceptions",
+    "dlt.common.schema",
+    "dlt.common.typing",
+    "dlt.destinations.exceptions",
+    "dlt.destinations.sql_client",
+    "dlt.extract",
+)
+PRIVATE = (
+    "dlt.common.destination.client",
+    "dlt.common.configuration.container",
+    "dlt.extract.items_transform",
+)
+
+
+def imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_only_one_module_imports_what_dlt_does_not_document(path: Path) -> None:
+    if path.name == "dlt_internals.py":
+        return
+    inside = {name for name in imports_of(path) if name.startswith("dlt.")}
+    assert {name for name in inside if not name.startswith(DOCUMENTED) or name in PRIVATE} == set()
+
+
+def test_no_module_assigns_to_dlts_classes() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                        assert target.value.id not in vars(dlt_internals)["__all__"], path
+
+
+def test_a_load_job_has_what_ours_uses() -> None:
+    job = dlt_internals.RunnableLoadJob
+    assert {"run", "job_file_info", "load_table_name"} <= set(dir(job))
+    assert "_job_client" in inspect.getsource(job.run_managed)
+    assert "_load_table" in inspect.getsource(job.set_run_vars)
+    file = dlt_internals.ParsedLoadJobFileName.parse("things.abc123.0.parquet")
+    assert (file.table_name, file.file_id, file.retry_count, file.file_format) == (
+        "things",
+        "abc123",
+        0,
+        "parquet",
+    )
+
+
+def test_pending_packages_are_counted_as_dlt_counts_them(serve: object) -> None:
+    url = serve(still_gateway(recordings=5))  # type: ignore[operator]
+    pipeline = dlt.pipeline("pending", destination="duckdb", dataset_name="vbc_data")
+    assert dlt_internals.count_pending_packages("pending") == 0
+    source = vbc_source.vbc_source(credentials=credentials(), base_url=url)
+    pipeline.extract(source.with_resources("company_recordings"))
+    assert (
+        dlt_internals.count_pending_packages("pending") == len(pipeline.list_extracted_load_packages()) == 1
+    )
+    pipeline.normalize()
+    assert (
+        dlt_internals.count_pending_packages("pending") == len(pipeline.list_normalized_load_packages()) == 1
+    )

@@ -1,0 +1,229 @@
+"""Our DuckDB destination loads the same rows as dlt's own, whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+from loading import query
+
+from vbc_source import VbcDuckDb
+from vbc_source.dlt_internals import DuckDbCredentials
+from vbc_source.errors import SettingsError
+from vbc_source.load.duckdb import Merge, MergeFileJob, catalog_name, check_dataset_name
+
+KILLED_AT = ("followup", "moved", "merge", "merged")
+KEY = ("account", "id")
+
+
+def rows(first: int, last: int, **columns: Any) -> pa.Table:
+    """Make rows with keys from first to last, and further columns of one value."""
+    ids = list(range(first, last))
+    return pa.table(
+        {
+            "account": ["1"] * len(ids),
+            "id": ids,
+            **{name: [value] * len(ids) for name, value in columns.items()},
+        }
+    )
+
+
+def open_pipeline(name: str = "test", factory: Any = VbcDuckDb) -> dlt.Pipeline:
+    return dlt.pipeline(
+        name, destination=factory(str(Path.cwd() / f"{name}_db.duckdb")), dataset_name="vbc_data"
+    )
+
+
+def load(pipeline: dlt.Pipeline, tables: Sequence[pa.Table], **hints: Any) -> None:
+    @dlt.resource(name="things", write_disposition="merge", **{"primary_key": KEY, **hints})
+    def things() -> Iterator[pa.Table]:
+        yield from tables
+
+    pipeline.run(things())
+
+
+LOADS = {
+    "new": [[rows(0, 50, text="a")]],
+    "changed": [[rows(0, 50, text="a")], [rows(40, 60, text="b")]],
+    "a column less": [[rows(0, 50, text="a", more=1)], [rows(40, 60, text="b")]],
+    "a column more": [[rows(0, 50, text="a")], [rows(40, 60, text="b", more=1)]],
+    "twice in one file": [[rows(0, 50, text="a"), rows(0, 10, text="a")]],
+    "in two files": [[rows(0, 50, text="a"), rows(50, 90, text="a", more=1)]],
+}
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_the_same_rows_are_loaded_as_by_dlt_alone(name: str) -> None:
+    found = []
+    for factory in (dlt.destinations.duckdb, VbcDuckDb):
+        pipeline = open_pipeline(f"by_{factory.__name__.lower()}", factory)
+        for tables in LOADS[name]:
+            load(pipeline, tables)
+        columns = ", ".join(sorted(pipeline.default_schema.tables["things"]["columns"]))
+        found.append(sorted(query(pipeline, f"SELECT {columns} FROM things"), key=str))
+    assert found[0] == found[1]
+    assert len(found[0]) == max(table["id"][-1].as_py() + 1 for tables in LOADS[name] for table in tables)
+
+
+def test_a_merge_key_clears_the_rest_of_a_list_and_a_marked_row_is_not_inserted() -> None:
+    hints = {
+        "primary_key": (*KEY, "position"),
+        "merge_key": KEY,
+        "columns": {"is_empty": {"hard_delete": True}},
+    }
+    pipeline = open_pipeline()
+    items = pa.table(
+        {
+            "account": ["1"] * 5,
+            "id": [1, 1, 1, 2, 3],
+            "position": [0, 1, 2, 0, 0],
+            "is_empty": pa.nulls(5, pa.bool_()),
+        }
+    )
+    load(pipeline, [items], **hints)
+    shorter = pa.table(
+        {
+            "account": ["1"] * 2,
+            "id": [1, 2],
+            "position": [0, 0],
+            "is_empty": pa.array([None, True], pa.bool_()),
+        }
+    )
+    load(pipeline, [shorter], **hints)
+    assert query(pipeline, "SELECT id, position FROM things ORDER BY id, position") == [(1, 0), (3, 0)]
+
+
+def test_one_file_is_merged_without_the_staging_table() -> None:
+    pipeline = open_pipeline()
+    load(pipeline, [rows(0, 50, text="a")])
+    with pipeline.sql_client() as client, client.with_staging_dataset():
+        staged = client.make_qualified_table_name("things")
+        assert client.execute_sql(f"SELECT count(*) FROM {staged}") == [(0,)]
+
+
+def test_dlt_uses_our_job_for_a_file_that_holds_a_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new dlt that no longer calls `create_load_job` or runs the job otherwise fails here."""
+    merged: list[str] = []
+    merge = MergeFileJob._merge
+
+    def record(job: MergeFileJob) -> None:
+        merged.append(job.load_table_name)
+        merge(job)
+
+    monkeypatch.setattr(MergeFileJob, "_merge", record)
+    load(open_pipeline(), [rows(0, 5)])
+    assert merged == ["things"]
+
+
+def test_rows_that_do_not_add_up_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = open_pipeline()
+    load(pipeline, [rows(0, 50, text="a")])
+    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
+    monkeypatch.setattr(Merge, "count_keys", lambda _: 51)
+    with pytest.raises(PipelineStepFailed, match="50 rows were inserted, 51 are in the file"):
+        load(pipeline, [rows(0, 50, text="b")])
+    assert query(pipeline, "SELECT DISTINCT text FROM things") == [("a",)]
+    monkeypatch.undo()
+
+
+KILLED = """
+import os, sys
+import pyarrow.parquet as pq
+import dlt.load.load as loading
+from dlt.common.storages.load_package import PackageStorage
+from vbc_source.load.duckdb import MergeFileJob
+from test_duckdb import load, open_pipeline
+
+def kill(owner, name, before, condition):
+    original = getattr(owner, name)
+    def killed(*args, **kwargs):
+        if before and condition(*args): os._exit(9)
+        result = original(*args, **kwargs)
+        if condition(*args): os._exit(9)
+        return result
+    setattr(owner, name, killed)
+
+def is_file(*args): return any(str(arg).endswith(".parquet") for arg in args)
+match sys.argv[1]:
+    case "followup": kill(loading.Load, "create_followup_jobs", True, lambda *args: True)
+    case "moved": kill(PackageStorage, "complete_job", True, is_file)
+    case "merge": kill(MergeFileJob, "run", True, lambda *args: True)
+    case "merged": kill(MergeFileJob, "run", False, lambda *args: True)
+load(open_pipeline(), [pq.read_table("rows.parquet")])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factory", [VbcDuckDb, dlt.destinations.duckdb])
+@pytest.mark.parametrize("moment", KILLED_AT)
+def test_the_next_run_completes_a_killed_load_also_with_dlts_own_destination(
+    moment: str, factory: Any
+) -> None:
+    load(open_pipeline(), [rows(0, 30, text="a")])
+    pq.write_table(rows(20, 60, text="b"), "rows.parquet")
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": path}
+    killed = subprocess.run([sys.executable, "-c", KILLED, moment], env=environment, check=False)
+    assert killed.returncode == 9
+    pipeline = open_pipeline(factory=factory)
+    pipeline.load()
+    expected = [(id_, "a" if id_ < 20 else "b") for id_ in range(60)]
+    assert query(pipeline, "SELECT id, text FROM things ORDER BY id") == expected
+
+
+def test_rows_too_long_for_our_memory_limit_are_loaded() -> None:
+    """As if the API began to send transcripts: a field of some KB, which does not compress."""
+    pipeline = open_pipeline("long")
+    texts = pa.array([os.urandom(8_192).hex() for _ in range(4_000)])
+    load(pipeline, [rows(0, 4_000).append_column("text", texts)])
+    assert query(pipeline, "SELECT count(*), min(length(text)) FROM things") == [(4_000, 16_384)]
+
+
+def test_a_memory_limit_that_the_user_has_set_is_kept() -> None:
+    credentials = DuckDbCredentials("own.duckdb", global_config={"memory_limit": "50MB", "threads": 1})
+    pipeline = dlt.pipeline("own", destination=VbcDuckDb(credentials), dataset_name="vbc_data")
+    texts = pa.array([os.urandom(8_192).hex() for _ in range(4_000)])
+    with pytest.raises(PipelineStepFailed, match="Out of Memory"):
+        load(pipeline, [rows(0, 4_000).append_column("text", texts)])
+
+
+@pytest.mark.parametrize(
+    ("database", "dataset", "refused"),
+    [
+        ("vbc.duckdb", "vbc", True),
+        ("/data/VBC.duckdb", "vbc", True),
+        ("vbc_data.prod.duckdb", "vbc_data", True),
+        ("vbc.duckdb", "vbc_data", False),
+        (":memory:", "memory", False),
+    ],
+)
+def test_a_dataset_named_like_the_file_is_refused(database: str, dataset: str, refused: bool) -> None:
+    if not refused:
+        return check_dataset_name(database, dataset)
+    with pytest.raises(SettingsError, match=f"dataset {dataset} is named like the DuckDB file"):
+        check_dataset_name(database, dataset)
+    return None
+
+
+def test_the_catalog_is_what_duckdb_calls_the_file(own_folder: Path) -> None:
+    for name in ("plain.duckdb", "calls.prod.duckdb"):
+        with duckdb.connect(str(own_folder / name)) as database:
+            assert database.execute("SELECT current_database()").fetchall() == [(catalog_name(name),)]
+
+
+def test_dlt_itself_reads_what_our_destination_has_loaded() -> None:
+    """State names dlt's own destination, so that `dlt pipeline`, `dlt.attach` and a plain pipeline work."""
+    load(open_pipeline("vbc", lambda path: VbcDuckDb(path.replace("vbc_db", "vbc"))), [rows(0, 5)])
+    attached = dlt.attach("vbc")
+    assert attached.destination.destination_type == "dlt.destinations.duckdb"
+    assert attached.dataset()["things"].select("id").fetchall() == [(id_,) for id_ in range(5)]
