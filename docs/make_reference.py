@@ -46,9 +46,9 @@ def write_settings() -> str:
         "# Settings\n",
         GENERATED.format(origin="the classes in `vbc_source/config.py`"),
         "",
-        "Settings go to `.dlt/config.toml` and secrets to `.dlt/secrets.toml`, in the folder where the command runs, "
-        "or to the environment. Those of `[sources.vbc]`, except for `vbc_timezone`, are also arguments of "
-        "`vbc_source()`. [sync.md](../sync.md#settings-in-practice) explains which ones to change.\n",
+        "Settings go to `.dlt/config.toml` and secrets to `.dlt/secrets.toml`, in the folder where the "
+        "command runs, or to the environment. Those of `[sources.vbc]`, except for `vbc_timezone`, are also "
+        "arguments of `vbc_source()`. [sync.md](../sync.md#settings-in-practice) explains which ones to change.\n",
     ]
     for section, config in sections.items():
         summary = (inspect.getdoc(config) or "").splitlines()[0]
@@ -102,7 +102,8 @@ def write_commands() -> str:
         "# Commands\n",
         GENERATED.format(origin="the help texts in `vbc_source/cli`"),
         "",
-        "Every command takes `-h` and `--help`. Exit status: 0 done, 1 failed with one line on stderr, 2 wrong usage.\n",
+        "Every command takes `-h` and `--help`. Exit status: 0 done, 1 failed with one line on stderr, "
+        "2 wrong usage.\n",
     ]
     for entry in list_commands():
         lines += write_command(entry)
@@ -193,7 +194,7 @@ def write_tables() -> str:
             origin="the schemas in the code and the descriptions in `vbc_source/analytics/dbt/models`"
         ),
         "",
-        'Times are instants in UTC. **PII** marks the columns that `pii = "hash"` or `"drop"` hashes or drops.\n',
+        "Times are instants in UTC. **PII** marks the columns that the setting `pii` hashes or drops.\n",
         f"## Tables of the source (dataset `vbc_data`)\n\n{source['description']}\n",
     ]
     for table in source["tables"]:
@@ -251,10 +252,8 @@ def write_table(described: dict[str, Any], table: Table) -> Iterator[str]:
     yield "| column | type | |\n|---|---|---|"
     for column in described["columns"]:
         name = column["name"]
-        if name in table.columns:
-            kind = TYPES[table.columns[name]]
-        else:
-            kind = MODEL_TYPES[column["data_type"]]
+        declared = table.columns.get(name)
+        kind = TYPES[declared] if declared else MODEL_TYPES[column["data_type"]]
         marks = "**key** " * (name in table.key) + "**PII** " * (name in table.personal)
         yield f"| `{name}` | {kind} | {marks}{' '.join(column['description'].split())} |"
     yield ""
