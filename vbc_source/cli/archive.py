@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 @click.option("--until", callback=read_date, metavar="DATE", help="Newest start.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many files.")
 @click.option(
-    "--recording-type",
-    type=click.Choice(["company", "user", "all"]),
-    default="all",
-    show_default=True,
-    help="Company recordings, users' own, or both.",
+    "--recording-type", type=click.Choice(["company", "user", "all"]), default="all", show_default=True
 )
 @click.option(
     "--via",
@@ -133,11 +129,7 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--user", default="self", show_default=True, metavar="ID", help="For --recording-type user."
         ),
         click.option(
-            "--recording-type",
-            type=click.Choice(["company", "user"]),
-            default="company",
-            show_default=True,
-            help="Company recordings, or a user's own.",
+            "--recording-type", type=click.Choice(["company", "user"]), default="company", show_default=True
         ),
     ):
         command = option(command)
@@ -167,14 +159,7 @@ def open_api(recording_type: str, user: str, account: str | None) -> RecordingAp
 @place_options
 @click.option("--since", callback=read_date, metavar="DATE", help=f"Oldest start. {INSTANT_HELP}")
 @click.option("--until", callback=read_date, metavar="DATE", help="Newest start.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1),
-    default=20,
-    show_default=True,
-    metavar="N",
-    help="List at most N recordings.",
-)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N")
 def list_recordings(
     recording_type: str,
     user: str,

@@ -33,12 +33,7 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 timeout_option = click.option(
-    "--timeout",
-    type=click.FloatRange(0),
-    default=3600,
-    show_default=True,
-    metavar="SECONDS",
-    help="Give up after so long.",
+    "--timeout", type=click.FloatRange(0), default=3600, show_default=True, metavar="SECONDS"
 )
 jobs_argument = click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
 
@@ -62,18 +57,10 @@ def open_api(user: str | None, account: str | None) -> ExportApi:
 @place_options
 @click.option("--start", callback=read_date, metavar="DATE", help=f"Oldest start. {INSTANT_HELP}")
 @click.option("--end", callback=read_date, metavar="DATE", help="Newest start.")
-@click.option(
-    "--direction",
-    type=click.Choice(["INBOUND", "OUTBOUND", "INTRA_PBX"], case_sensitive=False),
-    help="Only calls in this direction.",
-)
+@click.option("--direction", type=click.Choice(["INBOUND", "OUTBOUND", "INTRA_PBX"], case_sensitive=False))
 @click.option("--extension", metavar="NUMBER", help="Only of this extension.")
-@click.option(
-    "--min-duration", type=click.FloatRange(0), metavar="SECONDS", help="Only calls at least so long."
-)
-@click.option(
-    "--max-duration", type=click.FloatRange(0), metavar="SECONDS", help="Only calls at most so long."
-)
+@click.option("--min-duration", type=click.FloatRange(0), metavar="SECONDS")
+@click.option("--max-duration", type=click.FloatRange(0), metavar="SECONDS")
 def create(
     user: str | None,
     account: str | None,

@@ -45,12 +45,7 @@ def test(pipeline: str, dataset: str, destination: str) -> dict[str, Any]:
 @models.command("docs", cls=Command)
 @pipeline_options
 @click.option(
-    "--output",
-    default="vbc-models.html",
-    show_default=True,
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="Page to write.",
+    "--output", default="vbc-models.html", show_default=True, type=click.Path(dir_okay=False), metavar="FILE"
 )
 def docs(pipeline: str, dataset: str, destination: str, output: str) -> dict[str, Any]:
     """Write dbt's documentation of the models as one page: columns, tests, lineage."""
