@@ -1,4 +1,4 @@
-"""The connector from Python, as `vbc sync` does it; what is measured begins behind the imports."""
+"""The connector from Python, as `vbc sync` uses it; the time starts after the imports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import vbc_source.load.sync as connector
 
 
 def main() -> None:
-    """Load what is new; all else is set in the environment."""
+    """Load what is new; all settings are in the environment."""
     arguments = read_arguments()
     began = time.perf_counter()
     start = datetime.fromisoformat(arguments.start.replace("Z", "+00:00"))

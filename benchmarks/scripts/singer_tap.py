@@ -26,8 +26,8 @@ class Pages(PageNumberPaginator):
 
 
 def _read_wait(error: RetriableAPIError) -> float:
-    told = error.response.headers.get("Retry-After") if error.response is not None else None
-    return max(0.0, parsedate_to_datetime(told).timestamp() - time.time()) if told else 2.0
+    date = error.response.headers.get("Retry-After") if error.response is not None else None
+    return max(0.0, parsedate_to_datetime(date).timestamp() - time.time()) if date else 2.0
 
 
 class CompanyRecordings(RESTStream):

@@ -29,7 +29,7 @@ def cron_lines() -> list[str]:
 
 
 class Machine:
-    """A folder set up as the examples expect, in which lines run as by cron: by sh, in an empty environment."""
+    """A folder as the examples expect it, in which lines run as by cron: by sh, in an empty environment."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
