@@ -1,4 +1,4 @@
-"""dlt's own rest_api source, as its documents set up an incremental resource.
+"""dlt's own rest_api source, set up as in its documentation of incremental resources.
 
 Variants: defaults, or `parquet` as loader file format.
 """

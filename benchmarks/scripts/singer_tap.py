@@ -1,4 +1,4 @@
-"""A Singer tap made with singer-sdk, with the message writer that its guide to performance names."""
+"""A Singer tap made with singer-sdk, with the message writer that its performance guide recommends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Pages(PageNumberPaginator):
     """Pages until the last one."""
 
     def has_more(self, response: requests.Response) -> bool:
-        """Whether there is a page behind this one."""
+        """Return whether there is another page."""
         return self.current_value < int(response.json()["total_pages"])
 
 
@@ -58,7 +58,7 @@ class CompanyRecordings(RESTStream):
 
     @property
     def url_base(self) -> str:
-        """Where the API is."""
+        """Address of the API."""
         return self.config["url"] + API
 
     @property
@@ -71,11 +71,11 @@ class CompanyRecordings(RESTStream):
         return Pages(start_value=1)
 
     def backoff_wait_generator(self) -> Generator[float, None, None]:
-        """Wait as long as the server says, as the code samples of singer-sdk show."""
+        """Wait as long as the server asks, as in the code samples of singer-sdk."""
         return self.backoff_runtime(value=_read_wait)
 
     def get_url_params(self, context: Any, next_page_token: int | None) -> dict[str, Any]:
-        """Ask for one page of what is new."""
+        """Return the parameters of a page."""
         start = self.get_starting_replication_key_value(context)
         size = self.config["page_size"]
         return {"page": next_page_token, "page_size": size, "order": "start:ASC", "start:gte": start}
@@ -93,7 +93,7 @@ class TapRecordings(Tap):
     ).to_dict()
 
     def discover_streams(self) -> list[CompanyRecordings]:
-        """The only one."""
+        """Return the only stream."""
         return [CompanyRecordings(self)]
 
 
