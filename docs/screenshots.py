@@ -15,6 +15,7 @@ from PIL import Image  # installed with matplotlib
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "dashboard"))
 from dashboards import CHROMIUM, FLAGS, serve_dashboard
 from loading import vbc
 
