@@ -55,3 +55,11 @@ def test_every_page_is_linked_from_the_readme() -> None:
     }
     pages = {str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")}
     assert pages <= linked
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_modules_named_in_the_page_exist(page: str) -> None:
+    named = set(re.findall(r"\b[\w/.]+\.(?:py|yml|sql)\b", (ROOT / page).read_text()))
+    folders = [ROOT, ROOT / "vbc_source", ROOT / "vbc_source" / "analytics" / "dbt", ROOT / "docs"]
+    missing = [name for name in named if not any((folder / name).exists() for folder in folders)]
+    assert [name for name in missing if not list((ROOT / "tests").rglob(Path(name).name))] == []
