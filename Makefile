@@ -25,7 +25,7 @@ test-all: test test-slow ## run all tests; needs PostgreSQL, as .ci/services sta
 test-airflow: $(AIRFLOW)/.ready ## run the DAGs in a real Airflow with PostgreSQL and Redis, in its own environment
 	$(AIRFLOW)/bin/python -m pytest -c tests/airflow/pytest.ini tests/airflow
 
-# Tells what will break when the upper bounds in pyproject.toml are raised. Not part of CI: it may fail at any time.
+# Shows what will break when the upper bounds in pyproject.toml are raised. Not part of CI: it may fail at any time.
 # pip reports that the versions exceed our bounds; that is intended.
 test-latest: $(LATEST)/.ready ## run the conformance test with the newest dlt, DuckDB and sqlglot, beyond our bounds
 	$(LATEST)/bin/python $(PIP_INSTALL) --upgrade 'dlt[duckdb,parquet]' duckdb sqlglot

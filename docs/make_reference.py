@@ -209,15 +209,15 @@ def write_tables() -> str:
 
 def read_tables() -> dict[str, Table]:
     """Return all tables that the code declares, by name."""
-    found: dict[str, Table] = {}
+    declared: dict[str, Table] = {}
     for endpoint in (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS):
         spec = endpoint.shape
         columns = {**dict.fromkeys(endpoint.key, pa.string()), spec.id_column: spec.id_kind, **spec.fields}
         if endpoint.provisioning:
             columns[GONE] = pa.timestamp("us", "UTC")
-        found[endpoint.name] = Table(columns, endpoint.primary_key, spec.personal)
-        found |= dict(read_child_tables(endpoint, spec))
-    return found | {
+        declared[endpoint.name] = Table(columns, endpoint.primary_key, spec.personal)
+        declared |= dict(read_child_tables(endpoint, spec))
+    return declared | {
         "scan_windows": Table(read_columns(tables._PROOFS)),
         "user_access": Table(
             read_columns(tables._ACCESS), ("account_id", "resource", "user_id"), frozenset({"user_name"})
