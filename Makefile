@@ -1,55 +1,75 @@
-# Needs Python 3.10 or newer and make, nothing else: everything else is set up in .venv.
+# Needs only Python 3.10 or newer and make; everything else is installed into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW := .venv-airflow
+LATEST := .venv-latest
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-airflow bench lint clean
+.PHONY: help demo test test-slow test-all test-airflow test-latest lint reference bench dist clean
 
-help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## load an invented call centre into vbc.duckdb; again: load what has arrived since
 	$(BIN)/vbc demo
 
-test: $(VENV)/.dev ## the everyday tests
+test: $(VENV)/.dev ## run the everyday tests
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.dev ## the tests that are large or want a server: kills by the dozen, every destination
+test-slow: $(VENV)/.dev ## run the tests that are large or need a server: kills, processes, every destination
 	$(BIN)/python -m pytest -m "slow or destinations"
 
-test-all: test test-slow ## all tests; wants PostgreSQL, as .ci/services starts it
+test-all: test test-slow ## run all tests; needs PostgreSQL, as .ci/services starts it
 
-test-airflow: $(AIRFLOW)/.ready ## the DAGs in a real Airflow with PostgreSQL and Redis, in an environment of its own
+test-airflow: $(AIRFLOW)/.ready ## run the DAGs in a real Airflow with PostgreSQL and Redis, in its own environment
 	$(AIRFLOW)/bin/python -m pytest -c tests/airflow/pytest.ini tests/airflow
 
-bench: $(VENV)/.dev ## measure against other ways to load the same, and write benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks
+# Shows what will break when the upper bounds in pyproject.toml are raised. Not part of CI: it may fail at any time.
+# pip reports that the versions exceed our bounds; that is intended.
+test-latest: $(LATEST)/.ready ## run the conformance test with the newest dlt, DuckDB and sqlglot, beyond our bounds
+	$(LATEST)/bin/python $(PIP_INSTALL) --upgrade 'dlt[duckdb,parquet]' duckdb sqlglot
+	$(LATEST)/bin/python -m pip list | grep -E '^(dlt|duckdb|sqlglot) '
+	$(LATEST)/bin/python -m pytest $(wildcard tests/test_conformance.py tests/*/test_conformance.py)
 
-lint: $(VENV)/.dev ## form, lint and types
+lint: $(VENV)/.dev ## check format, lint, types, and the arrows between packages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-clean: ## remove what was set up and loaded here
-	rm -rf $(VENV) $(AIRFLOW) vbc.duckdb vbc.duckdb.wal
+reference: $(VENV)/.dev ## write docs/reference from the code
+	$(BIN)/python docs/make_reference.py
+
+bench: $(VENV)/.dev ## measure against other ways to load the same recordings, and write benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
+
+dist: $(VENV)/.dev ## build wheel and sdist into dist/
+	$(BIN)/python -m build
+
+clean: ## remove what was installed, built and loaded here
+	rm -rf $(VENV) $(AIRFLOW) $(LATEST) dist vbc.duckdb vbc.duckdb.wal
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python $(PIP_INSTALL) --upgrade "pip>=25.1"
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[emulator]'
+	$(BIN)/python $(PIP_INSTALL) --editable '.[emulator]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]' --group dev
+	$(BIN)/python $(PIP_INSTALL) --editable '.[all]' --group dev
 	touch $@ $(VENV)/.demo
 
 $(AIRFLOW)/.ready: pipelines/airflow/requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(AIRFLOW)
-	$(AIRFLOW)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
-	$(AIRFLOW)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(AIRFLOW)/bin/python $(PIP_INSTALL) --no-deps --requirement $<
+	$(AIRFLOW)/bin/python $(PIP_INSTALL) --no-deps --editable .
+	touch $@
+
+$(LATEST)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(LATEST)
+	$(LATEST)/bin/python $(PIP_INSTALL) --editable '.[emulator]' pytest pytest-xdist
 	touch $@

@@ -1,1 +1,1 @@
-"""Measures the connector beside other ways to load the same recordings. Run `make bench`."""
+"""Measure the connector against other ways to load the same recordings. Run `make bench`."""

@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks`, or `make bench`."""
+"""Command line of the benchmark: `python -m benchmarks`, or `make bench`."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from benchmarks.startup import Startup, measure_startup
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 WARM_UP = Work(1000)
-SLOW, ENOUGH = 30.0, 2  # what takes longer, seconds, is measured so often at most
+SLOW_SECONDS, SLOW_REPETITIONS = 30.0, 2  # a run longer than this is repeated so often at most
 
 
 def read_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measures and writes RESULTS.md."
+        prog="python -m benchmarks", description="Measure, and write RESULTS.md."
     )
     scenarios = [scenario.name for scenario in SCENARIOS]
-    parser.add_argument("--quick", action="store_true", help="the small scenarios alone, once")
+    parser.add_argument("--quick", action="store_true", help="only the small scenarios, once")
     parser.add_argument("--only", type=_split, default=[], help=f"contenders: {', '.join(CONTENDERS)}")
     parser.add_argument(
         "--scenarios", type=_split, default=[], help=f"{', '.join(scenarios)}, startup, audio"
     )
     parser.add_argument("--sizes", type=_split, default=[], help="numbers of recordings")
-    parser.add_argument("--repetitions", type=int, help="instead of each scenario's own")
+    parser.add_argument("--repetitions", type=int, help="repetitions of each scenario (default: its own)")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where to write (default: %(default)s)")
     options = parser.parse_args()
     options.sizes = [int(size) for size in options.sizes]
@@ -51,13 +51,13 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _check(parser: argparse.ArgumentParser, given: Sequence[str], known: Sequence[str]) -> None:
-    if unknown := [name for name in given if name not in known]:
+def _check(parser: argparse.ArgumentParser, names: Sequence[str], known: Sequence[str]) -> None:
+    if unknown := [name for name in names if name not in known]:
         parser.error(f"unknown: {', '.join(unknown)}; there is {', '.join(known)}")
 
 
 def warm_up(names: Sequence[str]) -> dict[str, str]:
-    """Let every contender load a little, which compiles its modules; says who cannot, and why."""
+    """Run every contender on little data, which compiles its modules; return those that fail, and why."""
     left_out = {}
     with Fixture(WARM_UP.rows) as fixture:
         for name in names:
@@ -74,7 +74,7 @@ def warm_up(names: Sequence[str]) -> dict[str, str]:
 
 
 def measure(scenarios: Sequence[Scenario], left_out: Sequence[str]) -> Iterator[Result]:
-    """Measure the scenarios; those that need the same recordings share a server."""
+    """Measure the scenarios; those with the same recordings share a server."""
     ordered = sorted(scenarios, key=lambda scenario: scenario.work.rows)
     for rows, group in groupby(ordered, key=lambda scenario: scenario.work.rows):
         with Fixture(rows) as fixture:
@@ -86,13 +86,13 @@ def measure(scenarios: Sequence[Scenario], left_out: Sequence[str]) -> Iterator[
                         if name in done:
                             continue
                         result = perform(CONTENDERS[name], scenario.work, fixture, repetition)
-                        _tell(result)
+                        _print(result)
                         yield result
-                        if repetition + 1 >= ENOUGH and result.measured.seconds > SLOW:
+                        if repetition + 1 >= SLOW_REPETITIONS and result.measured.seconds > SLOW_SECONDS:
                             done.add(name)
 
 
-def _tell(result: Result) -> None:
+def _print(result: Result) -> None:
     measured = result.measured
     inside = f"{result.inside:7.2f}" if result.inside is not None else "      –"
     print(
@@ -104,14 +104,14 @@ def _tell(result: Result) -> None:
 
 
 def main() -> int:
-    """Measure, write the results, and say which goals are not met."""
+    """Measure, write the results, and print which goals are met."""
     options = read_arguments()
     began, clock, machine = datetime.now(timezone.utc), time.monotonic(), describe_machine()
     scenarios = choose(options.scenarios, options.only, options.sizes, options.repetitions, options.quick)
     names = list(dict.fromkeys(name for scenario in scenarios for name in scenario.contenders))
     left_out = warm_up(names)
     for name, reason in left_out.items():
-        print(f"{name} is left out: {reason}", flush=True)
+        print(f"{name} is skipped: {reason}", flush=True)
     results = list(measure(scenarios, list(left_out)))
     startup: Startup | None = None
     everything = not (options.scenarios or options.only or options.sizes)

@@ -1,4 +1,4 @@
-"""How quickly files come into a folder: `vbc audio`, curl, and the vendor's tutorial."""
+"""Measure how fast audio files are copied into a folder: `vbc audio`, curl, and the vendor's tutorial."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FILES, LINKS, CONFIG = "files", "links.txt", "curl.txt"
 TOKEN = "Authorization: Bearer bench"
 
 AUDIO: Mapping[str, str] = {
-    "audio": "`vbc audio`: eight at once, each proven, hashed and in the ledger",
+    "audio": "`vbc audio`: eight at once, each verified, hashed and in the ledger",
     "curl_at_once": "`curl --parallel`, eight at once: the floor",
     "curl": "`curl` in a loop",
     "tutorial": "the vendor's tutorial: `requests`, one after the other",
@@ -35,15 +35,15 @@ AUDIO: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A run that brought files.
+    """One run of a contender.
 
     Attributes:
-        contender: who.
-        latency: seconds before a request is answered.
-        measured: as seen from outside.
-        files: how many there are afterwards.
-        size_bytes: of all.
-        fault: what went wrong; empty when all files are there, as long as the server's.
+        contender: Its name.
+        latency: Seconds before a request is answered.
+        measured: As seen from outside.
+        files: Number of files afterwards.
+        size_bytes: Size of all files.
+        fault: What went wrong; empty when all files are present with their full length.
     """
 
     contender: str
@@ -55,17 +55,17 @@ class Fetched:
 
 
 def measure_audio(repetitions: int) -> Iterator[Fetched]:
-    """Let all take turns."""
+    """Run all contenders in turns."""
     with Fixture(WORK.rows) as fixture:
         sizes = _list_sizes(fixture.url)
         for latency in LATENCIES:
-            for _ in range(repetitions if not latency else 1):  # waiting takes its time, and varies little
+            for _ in range(repetitions if not latency else 1):  # runs with latency take long and vary little
                 for name in AUDIO:
                     yield _perform(name, fixture, latency, sizes)
 
 
 def _list_sizes(url: str) -> Mapping[str, int]:
-    """The links of all files, and how long they are."""
+    """Return the links of all files with their sizes."""
     path = f"{PREFIX}/accounts/self/company_call_recordings?page_size={WORK.rows}"
     with urlopen(Request(url + path, headers=dict([TOKEN.split(": ")])), timeout=30) as answer:
         rows = json.load(answer)["_embedded"]["recordings"]
@@ -82,11 +82,11 @@ def _perform(name: str, fixture: Fixture, latency: float, sizes: Mapping[str, in
         command = _prepare(name, place, environ, list(sizes))
         fixture.set(WORK.page_size, latency, 0)
         measured = run(command, environ, folder, TIMEOUT)
-        found = [path.stat().st_size for path in (folder / FILES).rglob("*.mp3")]
+        lengths = [path.stat().st_size for path in (folder / FILES).rglob("*.mp3")]
         fault = measured.errors[-160:] if measured.status else ""
-        if not fault and sorted(found) != sorted(sizes.values()):
-            fault = f"wrong: {len(found):,} files of {len(sizes):,}"
-        return Fetched(name, latency, measured, len(found), sum(found), fault)
+        if not fault and sorted(lengths) != sorted(sizes.values()):
+            fault = f"wrong: {len(lengths):,} files of {len(sizes):,}"
+        return Fetched(name, latency, measured, len(lengths), sum(lengths), fault)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -94,7 +94,7 @@ def _perform(name: str, fixture: Fixture, latency: float, sizes: Mapping[str, in
 def _prepare(
     name: str, place: Place, environ: Mapping[str, str], links: Sequence[str]
 ) -> Sequence[str | Path]:
-    """Make what a contender has before it starts: loaded metadata, or a list of links."""
+    """Prepare what a contender needs (loaded metadata, or a list of links); return its command."""
     files = place.folder / FILES
     if name == "audio":
         run(SYNC.command(WORK, place), environ, place.folder, TIMEOUT)
@@ -118,9 +118,9 @@ class AudioSummary:
     """The runs of one contender at one latency.
 
     Attributes:
-        contender: who.
-        latency: seconds before a request is answered.
-        runs: its runs.
+        contender: Its name.
+        latency: Seconds before a request is answered.
+        runs: The results.
     """
 
     contender: str
@@ -129,7 +129,7 @@ class AudioSummary:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """A row of the results."""
+        """The cells of a row in the results."""
         seconds = median(fetched.measured.seconds for fetched in self.runs)
         first = self.runs[0]
         fault = next((fetched.fault for fetched in self.runs if fetched.fault), "")
@@ -148,7 +148,7 @@ HEADS = ("contender", "ms a request", "whole, s", "files a second", "MB a second
 
 
 def summarize_audio(fetched: Sequence[Fetched]) -> list[AudioSummary]:
-    """Put the runs of a contender at a latency together."""
+    """Group runs by latency and contender."""
     return [
         AudioSummary(name, latency, runs)
         for latency in LATENCIES

@@ -1,4 +1,4 @@
-"""Who is measured: how each is started, and where its rows are afterwards."""
+"""The contenders: how each is started, and which table it loads."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from benchmarks.environments import AIRBYTE, OWN, SCRIPT, SINGER, Environment
 
 SCRIPTS = Path(__file__).with_name("scripts")
-POSTGRES = "postgresql://postgres:unused@127.0.0.1:5432/test"  # dlt wants a password, the server does not
+POSTGRES = "postgresql://postgres:unused@127.0.0.1:5432/test"  # dlt needs a password, the server does not
 DATASET = "bench_vbc"
 TABLE = "company_recordings"
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a contender has to do.
+    """The work of a contender.
 
     Attributes:
-        rows: how many recordings there are.
-        page_size: how many to ask for at once, and the most the server gives.
-        delay: seconds before a request is answered.
-        per_minute: requests a minute that the server allows, and that contenders are told to keep; 0 for any.
+        rows: Number of recordings.
+        page_size: Rows to request per page, and the most the server returns.
+        delay: Seconds before a response.
+        per_minute: Quota of the server, for which contenders are configured; 0 for none.
         destination: `duckdb`, `postgres`, or `filesystem` for parquet files.
     """
 
@@ -39,9 +39,9 @@ class Place:
     """Where a contender runs.
 
     Attributes:
-        url: the fixture server.
-        folder: an empty folder.
-        start: oldest start to read, ISO.
+        url: Address of the fixture server.
+        folder: An empty folder.
+        start: Oldest start to read, ISO.
     """
 
     url: str
@@ -57,12 +57,12 @@ class Contender:
     """One way to load the recordings.
 
     Attributes:
-        name: as `--only` takes it.
-        label: as the results show it.
-        environment: where it is installed.
-        command: makes its command line.
-        table: the table that it loads into, in DuckDB.
-        page_size: what it asks for, whatever the work says; None where it follows the work.
+        name: Name for `--only`.
+        label: Name in the results.
+        environment: Where it is installed.
+        command: Returns its command line.
+        table: The table that it loads in DuckDB.
+        page_size: Its own page size; None for that of the work.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Contender:
 
 
 def make_environ(work: Work, place: Place) -> Mapping[str, str]:
-    """The environment variables of every contender."""
+    """Return the environment variables of every contender."""
     own = {
         "SOURCES__VBC__BASE_URL": place.url,
         "SOURCES__VBC__PAGE_SIZE": str(work.page_size),
@@ -156,7 +156,7 @@ CONTENDERS: Mapping[str, Contender] = {
         ),
         Contender("singer", "Singer tap and target", SINGER, _script(SINGER, "singer_pipe"), _PEER_TABLE),
         Contender(
-            "rest_api", "dlt `rest_api` as it comes", OWN, _script(OWN, "rest_api_source"), _PEER_TABLE
+            "rest_api", "dlt `rest_api` with defaults", OWN, _script(OWN, "rest_api_source"), _PEER_TABLE
         ),
         Contender(
             "rest_api_parquet",

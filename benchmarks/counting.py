@@ -1,4 +1,4 @@
-"""Counts what a contender has loaded, in a process of its own. Prints rows and distinct ids."""
+"""Count what a contender has loaded, in a separate process; print rows and distinct ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def count_duckdb(path: str, table: str) -> list[int]:
 
 
 def count_postgres(address: str, schema: str, table: str) -> list[int]:
-    """Count a table of Postgres, and drop the schema it is in."""
+    """Count a table of Postgres, and drop its schema."""
     import psycopg2
 
     with psycopg2.connect(address) as connection, connection.cursor() as cursor:

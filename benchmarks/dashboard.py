@@ -1,7 +1,8 @@
-"""How long the dashboard takes to show its figures: a million recordings, a real browser.
+"""Measure how long the dashboard takes to show its figures: a million recordings, a real browser.
 
 `python -m benchmarks.dashboard [duckdb|postgres] [recordings]` invents recordings in SQL, builds the models,
-serves the page and opens it in Chromium: from the navigation's start to the frame with all figures.
+serves the page and opens it in Chromium. The time is from the start of the navigation to the frame with all
+figures.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def invent(kind: str, folder: Path, recordings: int) -> None:
 
 
 def drop() -> None:
-    """Leave nothing in Postgres."""
+    """Drop the schemas in Postgres."""
     with closing(psycopg2.connect(POSTGRES)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             f"DROP SCHEMA IF EXISTS {DATASET} CASCADE; DROP SCHEMA IF EXISTS {DATASET}_models CASCADE"
@@ -91,7 +92,7 @@ def measure(port: int) -> dict[str, list[float]]:
     """Open each page five times: milliseconds until its figures were painted."""
     from playwright.sync_api import sync_playwright
 
-    found: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {}
     flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
@@ -99,19 +100,19 @@ def measure(port: int) -> dict[str, list[float]]:
             for _ in range(5):
                 page: Any = browser.new_page(viewport={"width": 1280, "height": 900})
                 page.goto(f"http://127.0.0.1:{port}{path}")
-                # two frames behind the last figure's coming into the document, it has been painted
+                # two frames after the last figure is in the document, it is painted
                 painted = page.evaluate(
                     "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame("
                     "() => done(document.querySelector('main table') ? performance.now() : NaN))))"
                 )
-                found.setdefault(name, []).append(painted)
+                times.setdefault(name, []).append(painted)
                 page.close()
         browser.close()
-    return found
+    return times
 
 
 def main(kind: str = "duckdb", recordings: str = "1000000") -> None:
-    """Invent, serve, measure, tell."""
+    """Invent recordings, serve the dashboard, measure and print."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         began = time.monotonic()
@@ -130,7 +131,7 @@ def main(kind: str = "duckdb", recordings: str = "1000000") -> None:
 
 
 def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    """Wait until the models are built and the page is served."""
+    """Wait until the models are built and the port accepts connections."""
     import socket
 
     while server.poll() is None:

@@ -1,4 +1,4 @@
-"""The virtual environments that contenders run in, made when they are first needed."""
+"""The contenders' virtual environments, created when first needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ for name in sys.argv[1:]:
 
 
 class NotInstalled(Exception):
-    """An environment could not be made; the text says why."""
+    """Raised when an environment cannot be created; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Environment:
     """A virtual environment.
 
     Attributes:
-        name: its folder.
-        requirements: the file it is made from; None for the connector's own, which is there.
-        shown: packages whose versions the results name.
+        name: Name of its folder.
+        requirements: Its requirements file; None for the environment that runs the benchmark.
+        shown: Packages whose versions the results list.
     """
 
     name: str
@@ -47,17 +47,17 @@ class Environment:
         return Path(sys.executable) if self.requirements is None else FOLDER / self.name / "bin" / "python"
 
     def prepare(self) -> None:
-        """Install what is pinned, unless that was done before.
+        """Install the pinned packages, unless they are installed.
 
         Raises:
-            NotInstalled: it does not install.
+            NotInstalled: The installation failed.
         """
         reason = _install(self)
         if reason:
             raise NotInstalled(reason)
 
     def read_versions(self) -> list[str]:
-        """Name and version of the packages that matter."""
+        """Return name and version of the packages to show."""
         command = [self.python, "-c", _VERSIONS, *self.shown]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
 
@@ -75,21 +75,30 @@ ALL = (OWN, SCRIPT, SINGER, AIRBYTE)
 def _install(environment: Environment) -> str:
     if environment.requirements is None:
         return ""
-    wanted = Path(__file__).with_name(environment.requirements)
+    requirements = Path(__file__).with_name(environment.requirements)
     mark = FOLDER / environment.name / ".installed"
-    if mark.exists() and mark.read_text() == wanted.read_text():
+    if mark.exists() and mark.read_text() == requirements.read_text():
         return ""
-    print(f"Installing {wanted.name} …", flush=True)
+    print(f"Installing {requirements.name} …", flush=True)
     commands: list[Sequence[str | Path]] = [
         [sys.executable, "-m", "venv", "--clear", FOLDER / environment.name],
-        [environment.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", wanted],
+        [
+            environment.python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+            requirements,
+        ],
     ]
     try:
         for command in commands:
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=INSTALL_SECONDS)
     except subprocess.CalledProcessError as error:
-        return f"does not install: {(error.stderr.strip().splitlines() or ['no reason given'])[-1][:200]}"
+        return f"does not install: {(error.stderr.strip().splitlines() or ['no reason reported'])[-1][:200]}"
     except subprocess.TimeoutExpired:
         return f"does not install within {INSTALL_SECONDS} s"
-    mark.write_text(wanted.read_text())
+    mark.write_text(requirements.read_text())
     return ""

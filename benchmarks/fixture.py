@@ -1,4 +1,4 @@
-"""The fixture server as a process of its own."""
+"""The fixture server as a separate process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmarks.environments import ROOT
 
 
 class Fixture:
-    """Serves so many recordings for as long as a `with` block lasts.
+    """Serve recordings during a `with` block.
 
     Args:
-        rows: how many.
-        quiet_hours: how long ago the newest one began.
+        rows: Number of recordings.
+        quiet_hours: Age of the newest recording, hours.
     """
 
     def __init__(self, rows: int, quiet_hours: int = 0) -> None:
@@ -28,7 +28,7 @@ class Fixture:
         self.url = ""
 
     def __enter__(self) -> Fixture:
-        """Start it; ends when it answers."""
+        """Start the server; return when it answers."""
         self._server = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         self.url = self._server.stdout.readline().strip() if self._server.stdout else ""
         if not self.url:
@@ -38,19 +38,19 @@ class Fixture:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End it."""
+        """Stop the server."""
         self._server.terminate()
         self._server.wait()
 
     def set(self, cap: int, delay: float, per_minute: int) -> None:
-        """Set the largest page, the latency in seconds and the quota, and begin to count anew."""
-        self._ask("/control?" + urlencode({"cap": cap, "delay": delay, "per_minute": per_minute}))
+        """Set the largest page, the latency in seconds and the quota; reset the counters."""
+        self._get("/control?" + urlencode({"cap": cap, "delay": delay, "per_minute": per_minute}))
 
     def take_stats(self) -> dict[str, int]:
-        """What was asked since."""
-        stats: dict[str, int] = self._ask("/stats")
+        """Return the counters since the last reset, and reset them."""
+        stats: dict[str, int] = self._get("/stats")
         return stats
 
-    def _ask(self, path: str) -> Any:
+    def _get(self, path: str) -> Any:
         with urlopen(self.url + path, timeout=30) as answer:
             return json.load(answer)

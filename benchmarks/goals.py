@@ -1,4 +1,4 @@
-"""The goals, each judged by ratios of runs that stood beside each other."""
+"""The goals, each judged by ratios of runs of the same repetition."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A goal and what came of it.
+    """A goal and its result.
 
     Attributes:
-        text: what is wanted.
-        measured: what was measured, or that it was not.
-        met: whether it is met; None where it was not measured.
+        text: The goal.
+        measured: The measured value, or that there is none.
+        met: Whether it is met; None if it was not measured.
     """
 
     text: str
@@ -36,20 +36,20 @@ class _Judge:
     """Judges the goals of one run of the benchmark."""
 
     def __init__(self, results: Sequence[Result], startup: Startup | None) -> None:
-        self.sound = [result for result in results if not result.fault]
-        self.summaries = summarize(self.sound)
+        self.valid = [result for result in results if not result.fault]
+        self.summaries = summarize(self.valid)
         self.startup = startup
 
     def find(self, contender: str, scenario: str) -> Summary | None:
-        """The sound runs of a contender in a scenario."""
+        """Return the valid runs of a contender in a scenario."""
         return self.summaries.get((contender, WORKS[scenario]))
 
     def compare(self, ours: str, peer: str, scenario: str, *, inside: bool) -> list[float]:
-        """How many times as long as the peer we took, once for each repetition that both can tell of."""
+        """Return our time divided by the peer's, for each repetition that both have."""
         times = [
             {
                 result.repetition: seconds
-                for result in self.sound
+                for result in self.valid
                 if (result.contender, result.work) == (name, WORKS[scenario])
                 and (seconds := result.inside if inside else result.measured.seconds) is not None
             }
@@ -60,12 +60,12 @@ class _Judge:
     def slower(
         self, text: str, peer: str, scenario: str, most: float, *, inside: bool, aim: str = ""
     ) -> Goal:
-        """A goal of the form: at most so many times as long as a peer."""
+        """Judge a goal of the form: at most so many times as long as a peer."""
         ratios = self.compare("connector" if inside else "sync", peer, scenario, inside=inside)
         return _judge(text, ratios, lambda ratio: ratio <= most, f"{{:.2f}} times as long{aim}")
 
     def faster(self, text: str, peer: str, scenario: str, least: float, *, inside: bool) -> Goal:
-        """A goal of the form: at least so many times as fast as a peer."""
+        """Judge a goal of the form: at least so many times as fast as a peer."""
         ratios = [
             1 / ratio
             for ratio in self.compare("connector" if inside else "sync", peer, scenario, inside=inside)
@@ -73,7 +73,7 @@ class _Judge:
         return _judge(text, ratios, lambda ratio: ratio >= least, "{:.1f} times as fast")
 
     def latency(self, *, inside: bool) -> Goal:
-        """The fastest sequential peer counts; inside the run, of those that tell it."""
+        """Judge the goal on latency by the fastest sequential peer that has the time in question."""
         ours, where = ("connector", "inside the run") if inside else ("sync", "whole process")
         text = f"50 ms a request, pages of 100, {where}: at least 5 times faster than any sequential peer"
         best: tuple[float, str, list[float]] | None = None
@@ -83,24 +83,24 @@ class _Judge:
                 best = median(ratios), peer, ratios
         if best is None:
             return Goal(text, NOT_MEASURED, None)
-        told = f"{{:.1f}} times as fast as the fastest, {CONTENDERS[best[1]].label}"
-        return _judge(text, best[2], lambda ratio: ratio >= 5, told)
+        label = f"{{:.1f}} times as fast as the fastest, {CONTENDERS[best[1]].label}"
+        return _judge(text, best[2], lambda ratio: ratio >= 5, label)
 
     def requests(self, text: str, scenarios: Sequence[str]) -> Goal:
-        """The worst of these scenarios counts."""
-        found = [
+        """Judge the number of requests by the worst of these scenarios."""
+        ratios = [
             (summary.requests / ceil(work.rows / work.page_size), work)
             for (name, work), summary in self.summaries.items()
             if name == "sync" and work in [WORKS[scenario] for scenario in scenarios]
         ]
-        if not found:
+        if not ratios:
             return Goal(text, NOT_MEASURED, None)
-        worst, work = max(found, key=lambda pair: pair[0])
-        told = f"{worst - 1:+.1%} at worst ({work.rows:,} in pages of {work.page_size:,})"
-        return Goal(text, told, worst <= 1.05)
+        worst, work = max(ratios, key=lambda pair: pair[0])
+        label = f"{worst - 1:+.1%} at worst ({work.rows:,} in pages of {work.page_size:,})"
+        return Goal(text, label, worst <= 1.05)
 
     def memory(self) -> list[Goal]:
-        """A million against 50,000, and alone."""
+        """Judge peak memory at a million recordings: against 50,000, and alone."""
         small, large = self.find("sync", "50k"), self.find("sync", "1m")
         texts = (
             "Peak memory at 1,000,000 at most 1.25 times that at 50,000",
@@ -112,12 +112,12 @@ class _Judge:
         growth = Goal(texts[0], NOT_MEASURED, None)
         if small is not None:
             ratio = large.peak_bytes / small.peak_bytes
-            told = f"{ratio:.2f} times ({peak:.0f} MB against {small.peak_bytes / 1e6:.0f} MB)"
-            growth = Goal(texts[0], told, ratio <= 1.25)
+            label = f"{ratio:.2f} times ({peak:.0f} MB against {small.peak_bytes / 1e6:.0f} MB)"
+            growth = Goal(texts[0], label, ratio <= 1.25)
         return [growth, Goal(texts[1], f"{peak:.0f} MB", peak < 400)]
 
     def starting(self) -> list[Goal]:
-        """`vbc --help`, and an idle sync."""
+        """Judge `vbc --help` and an idle sync."""
         texts = (
             "`vbc --help` under 0.3 s",
             "Idle `vbc sync`: at most 1.3 times `import dlt` and an empty dlt run",
@@ -132,12 +132,12 @@ class _Judge:
         ]
 
 
-def _judge(text: str, ratios: Sequence[float], is_met: Callable[[float], bool], told: str) -> Goal:
+def _judge(text: str, ratios: Sequence[float], is_met: Callable[[float], bool], label: str) -> Goal:
     if not ratios:
         return Goal(text, NOT_MEASURED, None)
     middle = median(ratios)
     spread = f" ({min(ratios):.2f}–{max(ratios):.2f})" if len(ratios) > 1 else ""
-    return Goal(text, told.format(middle) + spread, is_met(middle))
+    return Goal(text, label.format(middle) + spread, is_met(middle))
 
 
 def judge(results: Sequence[Result], startup: Startup | None) -> list[Goal]:
@@ -156,7 +156,7 @@ def judge(results: Sequence[Result], startup: Startup | None) -> list[Goal]:
             inside=True,
         ),
         judge_.faster(
-            "20,000 at 0 ms, inside the run: at least 8 times faster than `rest_api` as it comes",
+            "20,000 at 0 ms, inside the run: at least 8 times faster than `rest_api` with defaults",
             "rest_api",
             "20k",
             8,

@@ -1,4 +1,4 @@
-"""What the machine is."""
+"""Describe the machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def describe_machine() -> list[str]:
-    """Processor, memory, system, and how busy it was before."""
+    """Return lines on processor, memory, system, and the load before the run."""
     return [
         f"processor: {os.cpu_count()} cores, {_read('/proc/cpuinfo', 'model name') or platform.processor()}",
         f"memory: {_read_memory():.0f} GB",

@@ -1,4 +1,4 @@
-"""Runs a command and measures it. Imports little: a child begins with its parent's peak memory."""
+"""Run a command and measure it. Imports little: a child process inherits its parent's peak memory."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A run as seen from outside.
+    """The measurement of a process.
 
     Attributes:
-        status: exit status; negative for the signal that ended it.
-        seconds: from start to end.
-        cpu_seconds: user and system time of the whole tree of processes.
-        peak_bytes: the most memory the tree had resident at once; what processes share counts for each.
-        output: what it printed, less what it printed on stderr.
-        errors: the last lines of stderr.
+        status: Exit status; negative for the signal that ended it.
+        seconds: Wall time.
+        cpu_seconds: User and system time of the process and its children.
+        peak_bytes: Peak resident memory of all processes together; shared memory counts for each.
+        output: Its stdout.
+        errors: The last lines of its stderr.
     """
 
     status: int
@@ -40,7 +40,7 @@ class Measurement:
 def run(
     command: Sequence[str | Path], environ: Mapping[str, str], folder: Path, timeout: float
 ) -> Measurement:
-    """Run a command in a folder and measure it; end it when it takes too long."""
+    """Run a command in a folder and measure it; kill it after the timeout."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         began = time.perf_counter()
         child = subprocess.Popen(
@@ -65,7 +65,7 @@ def run(
 
 
 class _Watch(threading.Thread):
-    """Samples the memory of a tree of processes, and ends it when its time is up."""
+    """Sample the memory of a process and its children, and kill them after the timeout."""
 
     def __init__(self, pid: int, timeout: float) -> None:
         super().__init__(daemon=True)
@@ -76,14 +76,14 @@ class _Watch(threading.Thread):
     def run(self) -> None:
         while not self._ended.wait(SAMPLE_SECONDS):
             pids = _list_tree(self._pid)
-            if len(pids) > 1:  # of a single process the kernel tells the peak itself
+            if len(pids) > 1:  # the kernel reports the peak of a single process itself
                 self.peak_bytes = max(self.peak_bytes, sum(map(_read_resident, pids)))
             if time.monotonic() > self._deadline:
                 os.killpg(self._pid, signal.SIGKILL)  # the session that this run started
                 return
 
     def stop(self) -> None:
-        """End the watch."""
+        """Stop sampling."""
         self._ended.set()
         self.join()
 

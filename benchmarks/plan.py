@@ -1,4 +1,4 @@
-"""What is measured: scenarios, each with its work and its contenders, and in which order."""
+"""The scenarios: work, contenders and repetitions, in the order of the results."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ LATENCY = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Contenders that do the same work, one after the other, and that again.
+    """Contenders that do the same work in turns.
 
     Attributes:
-        name: as `--scenarios` takes it.
-        title: as the results show it.
-        work: what they do.
-        contenders: who, by name.
-        repetitions: how often.
-        note: what a reader should know.
+        name: Name for `--scenarios`.
+        title: Heading in the results.
+        work: What they load.
+        contenders: Their names.
+        repetitions: Number of repetitions.
+        note: An explanation for the results.
     """
 
     name: str
@@ -49,8 +49,8 @@ SCENARIOS: Sequence[Scenario] = (
         Work(200_000),
         (*OURS, *SEQUENTIAL),
         3,
-        "`rest_api` as it comes and the tutorial are left out: at 20,000 they say enough, and here they "
-        "would take many minutes.",
+        "`rest_api` with defaults and the tutorial are left out: 20,000 recordings show their speed. Here "
+        "they would take many minutes.",
     ),
     Scenario("50k", "50,000 recordings into DuckDB, 0 ms a request", Work(50_000), ("sync",), 3),
     Scenario("1m", "1,000,000 recordings into DuckDB, 0 ms a request", Work(1_000_000), ("sync", "floor"), 2),
@@ -74,8 +74,8 @@ SCENARIOS: Sequence[Scenario] = (
         Work(20_000, page_size=100, delay=LATENCY),
         ("sync", "sync_many", "connector", *SEQUENTIAL),
         3,
-        "All but the connector ask for one page after the other. The tutorial is left out: its 2,000 "
-        "requests take 100 s of waiting alone.",
+        "All except the connector request one page after the other. The tutorial is left out: its 2,000 "
+        "requests take 100 s of latency alone.",
     ),
     Scenario(
         "budget",
@@ -83,9 +83,8 @@ SCENARIOS: Sequence[Scenario] = (
         Work(66_000, page_size=100, per_minute=BUDGET),
         ("sync", "bare", "singer", "rest_api_parquet", "airbyte"),
         1,
-        "660 pages cannot be had in the first minute: beyond 600 the server answers 429, and says in "
-        "`Retry-After` when it will answer again. The connector and Airbyte were told of the budget, "
-        "which the others cannot be.",
+        "660 pages do not fit into the first minute: beyond 600 the server answers 429, with `Retry-After`. "
+        "The connector and Airbyte are configured with the budget; the others have no such setting.",
     ),
 )
 
@@ -93,22 +92,22 @@ SCENARIOS: Sequence[Scenario] = (
 def choose(
     names: Sequence[str], only: Sequence[str], sizes: Sequence[int], repetitions: int | None, quick: bool
 ) -> list[Scenario]:
-    """Choose scenarios and contenders; what is empty chooses all.
+    """Choose scenarios and contenders; an empty argument chooses all.
 
     Args:
-        names: scenarios.
-        only: contenders.
-        sizes: numbers of recordings.
-        repetitions: how often, instead of the plan's own; what takes minutes is done once all the same.
-        quick: the small scenarios alone, once.
+        names: Scenarios.
+        only: Contenders.
+        sizes: Numbers of recordings.
+        repetitions: Instead of the scenarios' own; those that take minutes stay at one.
+        quick: Only the small scenarios, once.
     """
     chosen = []
     for scenario in SCENARIOS:
         contenders = tuple(name for name in scenario.contenders if not only or name in only)
-        wanted = (not names or scenario.name in names) and (not sizes or scenario.work.rows in sizes)
+        is_chosen = (not names or scenario.name in names) and (not sizes or scenario.work.rows in sizes)
         if quick:
-            wanted = wanted and scenario.name in ("20k", "latency")
-        if wanted and contenders:
+            is_chosen = is_chosen and scenario.name in ("20k", "latency")
+        if is_chosen and contenders:
             planned = 1 if quick else scenario.repetitions
             times = planned if planned == 1 else repetitions or planned
             chosen.append(

@@ -1,4 +1,4 @@
-"""Invented recordings, encoded once: a page of them is a slice of bytes."""
+"""Invented recordings, encoded once, so that a page is a slice of bytes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Recordings:
     """Recordings in ascending order of start.
 
     Attributes:
-        body: the rows as JSON, each with a comma behind it.
-        offsets: where each row begins in it; one more for the end.
-        starts: when each began, seconds since 1970.
-        sizes: of each one's file, bytes.
+        body: The rows as JSON, each followed by a comma.
+        offsets: Where each row starts in `body`, and the end.
+        starts: The `start` of each, seconds since 1970.
+        sizes: Size of each audio file, bytes.
     """
 
     body: bytes
@@ -44,22 +44,22 @@ class Recordings:
     sizes: array[int]
 
     def read_audio(self, recording_id: int) -> memoryview | None:
-        """The file of a recording; None where there is none."""
+        """Return the audio file of a recording, or None."""
         row, rest = divmod(recording_id - FIRST_ID, 3)
         return _AUDIO[: self.sizes[row]] if not rest and 0 <= row < len(self.sizes) else None
 
     def select(self, first: int | None, last: int | None) -> tuple[int, int]:
-        """Find the rows that began between two seconds, both included; each bound may be missing."""
+        """Return the range of rows with `start` between two seconds, both included; None for no bound."""
         low = 0 if first is None else bisect_left(self.starts, first)
         high = len(self.starts) if last is None else bisect_right(self.starts, last)
         return low, max(low, high)
 
     def rows(self, low: int, high: int) -> memoryview:
-        """The rows of a range, separated by commas."""
+        """Return the rows of a range, separated by commas."""
         return memoryview(self.body)[self.offsets[low] : self.offsets[high] - 1] if low < high else _NOTHING
 
     def rows_backwards(self, low: int, high: int) -> bytes:
-        """The same rows, latest first."""
+        """Return the same rows, latest first."""
         body, offsets = self.body, self.offsets
         return b"".join(body[offsets[row] : offsets[row + 1]] for row in range(high - 1, low - 1, -1))[:-1]
 
@@ -69,13 +69,13 @@ _AUDIO = memoryview(b"ID3\x04" + bytes(6) + random.Random(0).randbytes(2 << 20))
 
 
 def invent(count: int, base_url: str, until: int, seed: int = 1) -> Recordings:
-    """Invent recordings of the last 700 days, most of them in the hours and on the days of an office.
+    """Invent recordings of the last 700 days, most of them in office hours.
 
     Args:
-        count: how many.
-        base_url: what links begin with.
-        until: when the newest hour ends, seconds since 1970.
-        seed: another one invents others.
+        count: Number of recordings.
+        base_url: Prefix of the links.
+        until: End of the newest hour, seconds since 1970.
+        seed: Seed of the random numbers.
     """
     rng = random.Random(seed)
     starts = _draw_starts(rng, count, until)

@@ -1,4 +1,4 @@
-"""One run of one contender: started, measured, and its rows counted."""
+"""Run one contender, measure it, and count its rows."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ YEARS_BACK = timedelta(days=3 * 365)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
-        contender: who.
-        work: what.
-        repetition: which one, from 0.
-        measured: as seen from outside.
-        inside: seconds without imports; None where the contender cannot tell.
-        requests: list requests that were answered with a page.
-        refused: list requests beyond the quota.
-        in_flight: the most list requests at once.
-        fault: what went wrong; empty when all rows are there, each once.
+        contender: Its name.
+        work: What it loaded.
+        repetition: Counted from 0.
+        measured: As seen from outside.
+        inside: Seconds without imports; None if the contender does not report them.
+        requests: List requests answered with a page.
+        refused: List requests beyond the quota.
+        in_flight: Most list requests at once.
+        fault: What went wrong; empty if every row was loaded exactly once.
     """
 
     contender: str
@@ -50,7 +50,7 @@ class Result:
 
 
 def perform(contender: Contender, work: Work, fixture: Fixture, repetition: int = 0) -> Result:
-    """Let a contender load everything into an empty place."""
+    """Run a contender in an empty folder."""
     folder = Path(tempfile.mkdtemp(prefix="vbc-bench-"))
     try:
         place = Place(fixture.url, folder, read_start())
@@ -73,23 +73,23 @@ def perform(contender: Contender, work: Work, fixture: Fixture, repetition: int 
 
 
 def read_start() -> str:
-    """Where contenders begin to read: three years ago, before all recordings."""
+    """Return the oldest start to read: three years ago, before all recordings."""
     return f"{datetime.now(timezone.utc) - YEARS_BACK:%Y-%m-%dT00:00:00Z}"
 
 
 def _read_inside(output: str) -> float | None:
     for line in reversed(output.splitlines()):
         with suppress(ValueError, AttributeError):
-            told = json.loads(line)
-            return told.get("seconds_inside")
+            reported = json.loads(line)
+            return reported.get("seconds_inside")
     return None
 
 
 def _find_fault(contender: Contender, work: Work, folder: Path, measured: Measurement) -> str:
     if measured.status:
         lines = [line.strip() for line in measured.errors.splitlines() if line.strip()]
-        told = next((line for line in reversed(lines) if "Error" in line or "rror:" in line), "")
-        return f"failed with {measured.status}: {(told or (lines or ['nothing said'])[-1])[:160]}"
+        message = next((line for line in reversed(lines) if "Error" in line or "rror:" in line), "")
+        return f"failed with {measured.status}: {(message or (lines or ['no output'])[-1])[:160]}"
     arguments = {
         "duckdb": ["duckdb", str(_find_database(folder)), contender.table],
         "filesystem": ["duckdb", "", f"read_parquet('{folder}/lake/{DATASET}/{TABLE}/**/*.parquet')"],
@@ -111,7 +111,7 @@ class Summary:
     """The runs of one contender at one work: median, least and most.
 
     Attributes:
-        results: the runs.
+        results: The runs.
     """
 
     results: tuple[Result, ...]
@@ -128,7 +128,7 @@ class Summary:
 
     @property
     def inside(self) -> list[float]:
-        """Without imports; empty where the contender cannot tell."""
+        """Without imports; empty if the contender does not report it."""
         return [result.inside for result in self.results if result.inside is not None]
 
     @property
@@ -138,28 +138,28 @@ class Summary:
 
     @property
     def peak_bytes(self) -> int:
-        """The most of all runs."""
+        """The maximum of all runs."""
         return max(result.measured.peak_bytes for result in self.results)
 
     @property
     def requests(self) -> int:
-        """Pages that were asked for; the most of all runs."""
+        """Pages answered; the maximum of all runs."""
         return max(result.requests for result in self.results)
 
     @property
     def refused(self) -> int:
-        """Refused requests; the most of all runs."""
+        """Refused requests; the maximum of all runs."""
         return max(result.refused for result in self.results)
 
     @property
     def in_flight(self) -> int:
-        """The most at once of all runs."""
+        """Requests in flight; the maximum of all runs."""
         return max(result.in_flight for result in self.results)
 
 
 def summarize(results: list[Result]) -> dict[tuple[str, Work], Summary]:
-    """Put the runs of the same contender at the same work together."""
-    found: dict[tuple[str, Work], list[Result]] = {}
+    """Group results by contender and work."""
+    groups: dict[tuple[str, Work], list[Result]] = {}
     for result in results:
-        found.setdefault((result.contender, result.work), []).append(result)
-    return {key: Summary(tuple(group)) for key, group in found.items()}
+        groups.setdefault((result.contender, result.work), []).append(result)
+    return {key: Summary(tuple(group)) for key, group in groups.items()}

@@ -1,8 +1,8 @@
-"""A fixture server that is much faster than its clients, so that the clients are what is measured.
+"""Fixture server that is much faster than its clients, so that the benchmark measures the clients.
 
-It speaks just enough HTTP, and serves one account's company recordings with the filters on `start`,
+It implements just enough HTTP, and serves one account's company recordings with the filters on `start`,
 `order`, `page` and `page_size`. `/control` sets the largest page, the latency and the quota;
-`/stats` tells what was asked since.
+`/stats` returns the counters.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ MINUTE = 60.0
 
 @dataclass(slots=True)
 class Stats:
-    """What was asked.
+    """Counters of requests.
 
     Attributes:
-        pages: list requests that were answered with a page.
-        refused: list requests beyond the quota.
-        other: everything else, logins included.
-        in_flight: list requests being answered now.
-        most_in_flight: the most there were at once.
+        pages: List requests answered with a page.
+        refused: List requests beyond the quota.
+        other: All other requests, logins included.
+        in_flight: List requests in progress.
+        most_in_flight: Most list requests at once.
     """
 
     pages: int = 0
@@ -52,16 +52,16 @@ class Stats:
 
 @dataclass(slots=True)
 class Gateway:
-    """What all connections share.
+    """State shared by all connections.
 
     Attributes:
-        recordings: what is served.
-        base_url: what links begin with.
-        cap: the most rows a page has.
-        delay: seconds before a list request is answered.
-        per_minute: list requests in a minute that begins with the first one; 0 for no quota.
-        stats: what was asked.
-        window: when the quota's minute began, and how many came in it.
+        recordings: The recordings to serve.
+        base_url: Prefix of the links.
+        cap: Most rows in a page.
+        delay: Seconds before a list request is answered.
+        per_minute: List requests in a minute that starts with the first one; 0 for no quota.
+        stats: The counters.
+        window: Start of the quota's minute, and the requests in it.
     """
 
     recordings: Recordings
@@ -73,7 +73,7 @@ class Gateway:
     window: tuple[float, int] = (0.0, 0)
 
     def answer(self, target: str, authorized: bool) -> tuple[int, Body, str]:
-        """Answer a request: status, body, further headers."""
+        """Return status, body and further headers for a request."""
         path, _, query = target.partition("?")
         params = dict(parse_qsl(query))
         if path == "/stats":
@@ -93,14 +93,14 @@ class Gateway:
         return 404, [b"{}"], ""
 
     def send_audio(self, target: str) -> tuple[int, Body, str]:
-        """Answer with a file."""
+        """Return a response with an audio file."""
         number = target.partition("?")[0].rpartition("/")[2]
         audio = self.recordings.read_audio(int(number)) if number.isdigit() else None
         self.stats.other += 1
         return (404, [b"{}"], "") if audio is None else (200, [audio], "")
 
     def list_page(self, target: str) -> tuple[int, Body, str]:
-        """Answer a list request, unless the quota is used up."""
+        """Return a page, or 429 if the quota is used up."""
         began, count = self.window
         now = time.time()
         if now - began >= MINUTE:
@@ -142,18 +142,18 @@ class Gateway:
         return b'{"_embedded":{"recordings":[', rows, b"]}," + json.dumps(tail).encode()[1:]
 
     def take_stats(self) -> Stats:
-        """Give what was counted, and begin anew."""
+        """Return the counters and reset them."""
         taken, self.stats = self.stats, Stats(in_flight=self.stats.in_flight)
         return taken
 
 
 def _refuse(allowed: float) -> tuple[int, Body, str]:
-    told = datetime.fromtimestamp(allowed, timezone.utc)
+    next_access = datetime.fromtimestamp(allowed, timezone.utc)
     fault = {
         "code": 900803,
         "message": "Message throttled out",
         "description": "You have exceeded your quota",
-        "nextAccessTime": f"{told:%Y-%b-%d %H:%M:%S}+0000 UTC",
+        "nextAccessTime": f"{next_access:%Y-%b-%d %H:%M:%S}+0000 UTC",
     }
     header = f"Retry-After: {formatdate(allowed + 1, usegmt=True)}\r\n"
     return 429, [json.dumps({"fault": fault}).encode()], header
@@ -167,7 +167,7 @@ def _read_seconds(text: str | None) -> int | None:
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection: a request, its answer, the next request."""
+    """A client's connection, one request at a time."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=1 << 24)  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that is there as a whole."""
+        """Answer every complete request in the buffer."""
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             lines = self._buffer[:end].decode("latin-1").split("\r\n")
@@ -220,12 +220,12 @@ class Connection(asyncio.Protocol):
             f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\n"
             f"Content-Length: {size}\r\n{further}\r\n"
         )
-        with suppress(OSError):  # the client went away
+        with suppress(OSError):  # the client closed the connection
             self._transport.writelines([head.encode(), *body])
 
 
 async def serve(port: int, make: Callable[[str], Gateway]) -> None:
-    """Serve until ended; prints the base URL when it is ready."""
+    """Serve until stopped; print the base URL when ready."""
     loop = asyncio.get_running_loop()
     gateways: list[Gateway] = []
     listener = await loop.create_server(lambda: Connection(gateways[0]), "127.0.0.1", port)
@@ -240,8 +240,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.server", description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--quiet-hours", type=int, default=0, help="how long ago the newest recording began")
-    parser.add_argument("--cap", type=int, default=1000, help="the most rows a page has")
+    parser.add_argument("--quiet-hours", type=int, default=0, help="age of the newest recording, hours")
+    parser.add_argument("--cap", type=int, default=1000, help="most rows in a page")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before a list request is answered")
     options = parser.parse_args()
     until = int(time.time()) - options.quiet_hours * 3600

@@ -1,4 +1,4 @@
-"""How long it takes to say something, and to find that there is nothing to do."""
+"""Measure start-up: `vbc --help`, and runs with nothing to load."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ QUIET_HOURS = 72  # longer than the lookback
 
 @dataclass(frozen=True, slots=True)
 class Startup:
-    """Seconds of whole processes, a list of repetitions each.
+    """Seconds of whole processes, one for each repetition.
 
     Attributes:
         help: `vbc --help`.
         idle: `vbc sync` with nothing new, which reads the lookback's recordings again.
-        quiet: the same where the lookback has none.
-        empty: `import dlt` and an empty run of a pipeline that has run before.
-        idle_requests: list requests of an idle sync.
+        quiet: The same with no recordings in the lookback.
+        empty: `import dlt` and an empty run of an existing pipeline.
+        idle_requests: List requests of an idle sync.
     """
 
     help: list[float]
@@ -38,7 +38,7 @@ class Startup:
 
 
 def measure_startup(repetitions: int) -> Startup:
-    """Measure all four in turns."""
+    """Measure the four in turns."""
     folder = Path(tempfile.mkdtemp(prefix="vbc-bench-"))
     help_command = [OWN.python.with_name("vbc"), "--help"]
     seconds: dict[str, list[float]] = {"help": [], "idle": [], "quiet": [], "empty": []}
@@ -50,7 +50,7 @@ def measure_startup(repetitions: int) -> Startup:
                 "quiet": (SYNC, Place(quiet.url, folder / "quiet", read_start())),
                 "empty": (EMPTY_DLT, Place(busy.url, folder / "empty", read_start())),
             }
-            for repetition in range(repetitions + 1):  # the first one loads what there is
+            for repetition in range(repetitions + 1):  # the first one loads everything
                 for name, (contender, place) in places.items():
                     place.folder.mkdir(exist_ok=True)
                     busy.take_stats()

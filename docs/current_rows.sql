@@ -1,15 +1,15 @@
 -- The rows that count, where tables are files (parquet, Delta, Iceberg): a view `…_now` for each of the API's lists.
--- Written for DuckDB; BigQuery, Snowflake, Databricks, Trino's `row_number()` in a subquery, … differ in a word.
+-- Written for DuckDB. BigQuery, Snowflake and Databricks differ in a word; Trino needs `row_number()` in a subquery.
 --
--- Plain files and Iceberg tables are only appended to: a recording that was read again has a row for each
--- time. Delta tables hold one row for each key, but keep the rest of a list that became shorter.
--- Both are settled by the load that a row came with: of a recording, and of its lists, the newest counts.
+-- Plain files and Iceberg tables are only appended to: a recording that was read twice has two rows.
+-- Delta tables hold one row for each key, but keep the rest of a list that became shorter.
+-- In both cases the load id decides: of a recording, and of its lists, the newest load counts.
 --
--- First give the files names, for each table, such as:
+-- First create a view of the files of each table, such as:
 --   CREATE VIEW company_recordings AS
---       FROM read_parquet('lake/vbc/company_recordings/*.parquet', union_by_name = true);
--- For Delta and Iceberg DuckDB has the extensions `delta` and `iceberg` (delta_scan, iceberg_scan). The tests read
--- these tables by deltalake and pyiceberg instead, and then run what follows.
+--       FROM read_parquet('lake/vbc_data/company_recordings/*.parquet', union_by_name = true);
+-- For Delta and Iceberg, DuckDB has the extensions `delta` and `iceberg` (delta_scan, iceberg_scan). The tests read
+-- these tables with deltalake and pyiceberg instead, and then run the statements below.
 
 CREATE VIEW company_recordings_now AS FROM company_recordings
 QUALIFY row_number() OVER (PARTITION BY account_id, id ORDER BY _dlt_load_id DESC) = 1;
@@ -50,5 +50,5 @@ QUALIFY _dlt_load_id = max(_dlt_load_id) OVER (PARTITION BY account_id, user_id)
 CREATE VIEW extensions_now AS FROM extensions
 QUALIFY row_number() OVER (PARTITION BY account_id, extension ORDER BY _dlt_load_id DESC) = 1;
 
--- The ledgers likewise: user_access by account_id, resource, user_id; recording_audio by account_id, recording_type,
+-- The ledgers in the same way: user_access by account_id, resource, user_id; recording_audio by account_id, recording_type,
 -- user_id, recording_id, where the newest fetched_at counts. scan_windows and recording_deletions are only appended to.

@@ -1,6 +1,6 @@
-"""Takes the pictures of the dashboard: `python docs/screenshots.py`, with the extras and Debian's chromium.
+"""Take the screenshots of the dashboard: `python docs/screenshots.py`, with all extras and Debian's chromium.
 
-Loads the demo's invented call centre into a folder of its own, which does not stay.
+Loads the demo's invented call centre into a temporary folder.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PIL import Image  # comes with matplotlib
+from PIL import Image  # installed with matplotlib
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "dashboard"))
 from dashboards import CHROMIUM, FLAGS, serve_dashboard
 from loading import vbc
 
@@ -27,7 +28,7 @@ SHOTS = {  # width, height, scheme, address
 
 
 def main() -> None:
-    """Load, serve, take."""
+    """Load, serve, take the screenshots."""
     zone = {"SOURCES__VBC__VBC_TIMEZONE": "Europe/London"}
     with TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)

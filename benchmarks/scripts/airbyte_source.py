@@ -1,4 +1,4 @@
-"""A declarative Airbyte source, run by PyAirbyte into its DuckDB cache, as its documents show."""
+"""A declarative Airbyte source, run by PyAirbyte into its DuckDB cache, as in its documentation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MANIFEST = Path(__file__).with_name("airbyte_manifest.yaml")
 
 
 def read_manifest(arguments: Arguments) -> dict[str, Any]:
-    """Read the manifest; a budget of requests is part of it."""
+    """Read the manifest, and add the budget of requests."""
     manifest: dict[str, Any] = yaml.safe_load(MANIFEST.read_text())
     if arguments.per_minute:
         rate = {"type": "Rate", "limit": arguments.per_minute, "interval": "PT1M"}

@@ -1,4 +1,4 @@
-"""The arguments of every contender, and the one line of JSON that each prints at its end."""
+"""Arguments of the contenders, and the line of JSON that each prints at the end."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ TOKEN = "bench"
 
 
 class Arguments(argparse.Namespace):
-    """What a contender is told.
+    """Arguments of a contender.
 
     Attributes:
-        url: the gateway.
-        folder: where it may write; it is empty.
-        page_size: recordings to ask for at once.
-        start: oldest start to read, ISO.
-        per_minute: its budget of requests; 0 for none.
-        destination: `duckdb`, a folder for parquet files (`parquet`), or `postgres`.
-        variant: which of several ways, where the script has some.
+        url: Address of the gateway.
+        folder: An empty folder to write into.
+        page_size: Rows to request per page.
+        start: Oldest `start` to read, ISO.
+        per_minute: Requests a minute; 0 for no limit.
+        destination: `duckdb`, `filesystem` for parquet files, or `postgres`.
+        variant: Variant of the script, if it has several.
     """
 
     url: str
@@ -34,12 +34,12 @@ class Arguments(argparse.Namespace):
 
     @property
     def api_url(self) -> str:
-        """Where the Call Recording API is."""
+        """Address of the Call Recording API."""
         return self.url + API
 
     @property
     def list_url(self) -> str:
-        """Where company recordings are listed."""
+        """Address of the list of company recordings."""
         return f"{self.api_url}/accounts/self/company_call_recordings"
 
     @property
@@ -62,9 +62,9 @@ def read_arguments() -> Arguments:
 
 
 def report(began: float) -> None:
-    """Say how long the run took, without the imports before it.
+    """Print how long the run took, without the imports before it.
 
     Args:
-        began: what `time.perf_counter()` gave.
+        began: Value of `time.perf_counter()` at the start.
     """
     print(json.dumps({"seconds_inside": time.perf_counter() - began}), flush=True)

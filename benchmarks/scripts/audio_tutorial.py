@@ -1,4 +1,4 @@
-"""Files as the vendor's tutorial fetches them: one after the other, whole in memory, nothing checked."""
+"""Fetch files as the vendor's tutorial does: one after the other, whole in memory, without checks."""
 
 from __future__ import annotations
 

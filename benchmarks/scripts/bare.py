@@ -1,6 +1,6 @@
-"""A bare script: requests and pandas, page after page, one table, nothing proven.
+"""A bare script: requests and pandas, page after page into one table, without proof.
 
-With ten a page, the API's default, it is what the vendor's tutorial shows.
+With ten rows a page, the API's default, it is the vendor's tutorial.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def fetch(arguments: Arguments) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Fetch, make a frame, store it."""
+    """Fetch, convert to a frame, store it."""
     arguments = read_arguments()
     began = time.perf_counter()
     frame = pd.DataFrame(fetch(arguments)).drop(columns="_links")

@@ -1,4 +1,4 @@
-"""The connector from Python, as `vbc sync` does it; what is measured begins behind the imports."""
+"""The connector from Python, as `vbc sync` uses it; the time starts after the imports."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from datetime import datetime
 
 from arguments import read_arguments, report
 
-import vbc_source.load.sync as connector
+from vbc_source import Target, sync
 
 
 def main() -> None:
-    """Load what is new; all else is set in the environment."""
+    """Load what is new; all settings are in the environment."""
     arguments = read_arguments()
-    began = time.perf_counter()
+    target = Target("vbc", arguments.destination, "bench_vbc")
+    started = time.perf_counter()
     start = datetime.fromisoformat(arguments.start.replace("Z", "+00:00"))
-    with connector.hold_pipeline("vbc", arguments.destination, "bench_vbc") as pipeline:
-        connector.run_sync(pipeline, connector.open_source(start, None, ["company_recordings"]))
-    report(began)
+    sync(target, start_date=start, resources=["company_recordings"])
+    report(started)
 
 
 if __name__ == "__main__":

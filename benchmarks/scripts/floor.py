@@ -1,4 +1,4 @@
-"""The floor: http.client, DuckDB's own JSON reader, one table, nothing proven, nothing merged."""
+"""The floor: http.client and DuckDB's own JSON reader into one table, without proof or merge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOAD = """
 
 
 def fetch(arguments: Arguments, path: Path) -> None:
-    """Write the rows of all pages to a file, one a line: that is what DuckDB reads fastest."""
+    """Write the rows of all pages to a file, one a line, which DuckDB reads fastest."""
     address = urlsplit(arguments.list_url)
     connection = http.client.HTTPConnection(address.netloc)
     pages, page = 1, 0

@@ -1,6 +1,6 @@
-"""dlt's own rest_api source, as its documents set up an incremental resource.
+"""dlt's own rest_api source, set up as in its documentation of incremental resources.
 
-Variants: as it comes, or `parquet` as loader file format.
+Variants: defaults, or `parquet` as loader file format.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Singer as its documents run it: `tap | target-duckdb`, two processes and a pipe.
+"""Singer as in its documentation: `tap | target-duckdb`, two processes and a pipe.
 
 Nothing is measured inside: both processes import what they need while they run.
 """
@@ -25,7 +25,7 @@ def write_settings(arguments: Arguments) -> tuple[Path, Path]:
 
 
 def main() -> None:
-    """Run both; fail where one fails."""
+    """Run both; fail if one fails."""
     arguments = read_arguments()
     tap_settings, target_settings = write_settings(arguments)
     folder = Path(sys.executable).parent

@@ -1,4 +1,4 @@
-"""A Singer tap made with singer-sdk, with the message writer that its guide to performance names."""
+"""A Singer tap made with singer-sdk, with the message writer that its performance guide recommends."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Pages(PageNumberPaginator):
     """Pages until the last one."""
 
     def has_more(self, response: requests.Response) -> bool:
-        """Whether there is a page behind this one."""
+        """Return whether there is another page."""
         return self.current_value < int(response.json()["total_pages"])
 
 
 def _read_wait(error: RetriableAPIError) -> float:
-    told = error.response.headers.get("Retry-After") if error.response is not None else None
-    return max(0.0, parsedate_to_datetime(told).timestamp() - time.time()) if told else 2.0
+    date = error.response.headers.get("Retry-After") if error.response is not None else None
+    return max(0.0, parsedate_to_datetime(date).timestamp() - time.time()) if date else 2.0
 
 
 class CompanyRecordings(RESTStream):
@@ -58,7 +58,7 @@ class CompanyRecordings(RESTStream):
 
     @property
     def url_base(self) -> str:
-        """Where the API is."""
+        """Address of the API."""
         return self.config["url"] + API
 
     @property
@@ -71,11 +71,11 @@ class CompanyRecordings(RESTStream):
         return Pages(start_value=1)
 
     def backoff_wait_generator(self) -> Generator[float, None, None]:
-        """Wait as long as the server says, as the code samples of singer-sdk show."""
+        """Wait as long as the server asks, as in the code samples of singer-sdk."""
         return self.backoff_runtime(value=_read_wait)
 
     def get_url_params(self, context: Any, next_page_token: int | None) -> dict[str, Any]:
-        """Ask for one page of what is new."""
+        """Return the parameters of a page."""
         start = self.get_starting_replication_key_value(context)
         size = self.config["page_size"]
         return {"page": next_page_token, "page_size": size, "order": "start:ASC", "start:gte": start}
@@ -93,7 +93,7 @@ class TapRecordings(Tap):
     ).to_dict()
 
     def discover_streams(self) -> list[CompanyRecordings]:
-        """The only one."""
+        """Return the only stream."""
         return [CompanyRecordings(self)]
 
 

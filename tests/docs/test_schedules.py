@@ -1,4 +1,4 @@
-"""The examples for cron and systemd are run, or checked by systemd itself."""
+"""Run the example lines for cron as cron does; check the systemd units with systemd itself."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from vbc_source.emulator import Gateway
 
 Serve = Callable[[Gateway], str]
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 HOME = "/srv/vbc"
 
 
 def cron_lines() -> list[str]:
-    """The commands, in the order of the file."""
+    """Return the commands of the example crontab, in its order."""
     lines = (DOCS / "crontab.example").read_text().splitlines()
-    found = [re.fullmatch(r"(?:\S+ ){5}(.+)", line) for line in lines if re.match(r"[*\d]", line)]
-    return [line[1] for line in found if line]
+    matches = [re.fullmatch(r"(?:\S+ ){5}(.+)", line) for line in lines if re.match(r"[*\d]", line)]
+    return [match[1] for match in matches if match]
 
 
 class Machine:
-    """A folder as the examples want it, and cron's way to run a line: by sh, in an empty environment."""
+    """A folder as the examples expect it, in which lines run as by cron: by sh, in an empty environment."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
@@ -44,13 +44,13 @@ class Machine:
         (folder / ".venv" / "bin" / "vbc").symlink_to(Path(sys.executable).parent / "vbc")
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
-        assert "%" not in line  # which means a new line to cron
+        assert "%" not in line  # cron replaces it by a newline
         empty = {
             "HOME": str(self.folder / "home"),
             "PATH": "/usr/bin:/bin",
             "SHELL": "/bin/sh",
             "LOGNAME": "vbc",
-            "DLT_DATA_DIR": str(self.folder / "dlt"),  # else that of whoever runs the tests
+            "DLT_DATA_DIR": str(self.folder / "dlt"),  # otherwise root's runs would share one folder
         }
         return subprocess.run(
             ["/bin/sh", "-c", line.replace(HOME, str(self.folder))],
@@ -72,7 +72,8 @@ needs_flock = pytest.mark.skipif(
 
 
 @needs_flock
-def test_a_line_for_cron_loads_says_nothing_and_writes_a_log(serve: Serve, own_folder: Path) -> None:
+@pytest.mark.slow
+def test_cron_line_loads_prints_nothing_and_writes_a_log(serve: Serve, own_folder: Path) -> None:
     often, _, _, metrics = cron_lines()
     machine = Machine(own_folder, serve(still_gateway(recordings=20, users=2, user_recordings=4)))
     ran = machine.run(often)
@@ -82,34 +83,34 @@ def test_a_line_for_cron_loads_says_nothing_and_writes_a_log(serve: Serve, own_f
     assert machine.run(metrics).returncode == 0
     assert [path.name for path in (own_folder / "metrics").iterdir()] == ["vbc.prom"]
     text = (own_folder / "metrics" / "vbc.prom").read_text()
-    assert {"vbc_ok", "vbc_list_lag_seconds"} <= {told.name for told in text_string_to_metric_families(text)}
+    assert {"vbc_ok", "vbc_list_lag_seconds"} <= {
+        metric.name for metric in text_string_to_metric_families(text)
+    }
 
 
 @needs_flock
 @pytest.mark.slow
-def test_the_line_for_the_night_loads_everything_and_the_watch_is_content(
-    serve: Serve, own_folder: Path
-) -> None:
-    often, nightly, watch, _ = cron_lines()
+def test_nightly_line_loads_everything_and_the_lag_check_passes(serve: Serve, own_folder: Path) -> None:
+    often, nightly, lag_check, _ = cron_lines()
     gateway = still_gateway(recordings=20, users=2, user_recordings=4)
     machine = Machine(own_folder, serve(gateway))
-    for line in (often, nightly, watch):
+    for line in (often, nightly, lag_check):
         ran = machine.run(line)
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     assert machine.log().count("recordings read and proven complete") == 2
     assert read_database(own_folder, "SELECT count(*) FROM vbc_data.users") == [(len(gateway.users),)]
 
 
-@pytest.mark.slow
 @needs_flock
-def test_a_line_for_cron_that_fails_says_why_so_that_cron_mails_it(serve: Serve, own_folder: Path) -> None:
-    often, _, watch, metrics = cron_lines()
+@pytest.mark.slow
+def test_failing_cron_line_prints_the_reason_for_cron_to_mail(serve: Serve, own_folder: Path) -> None:
+    often, _, lag_check, metrics = cron_lines()
     machine = Machine(own_folder, serve(still_gateway(recordings=5, faults=("down",))))
     failed = machine.run(often)
     assert failed.returncode == 1
     assert failed.stdout.splitlines()[-1].startswith("vbc sync: ")
     assert "the VBC gateway did not answer properly (HTTP 503" in failed.stdout.splitlines()[-1]
-    missed = machine.run(watch)
+    missed = machine.run(lag_check)
     assert (missed.returncode, missed.stdout) == (1, "")
     assert missed.stderr == "vbc status: nothing was ever loaded there: run vbc sync\n"
     assert machine.run(metrics).returncode == 0
@@ -117,7 +118,7 @@ def test_a_line_for_cron_that_fails_says_why_so_that_cron_mails_it(serve: Serve,
 
 
 @needs_flock
-def test_a_line_for_cron_does_nothing_while_another_runs(serve: Serve, own_folder: Path) -> None:
+def test_cron_line_does_nothing_while_another_runs(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=5)
     machine = Machine(own_folder, serve(gateway))
     with subprocess.Popen(["flock", str(own_folder / "sync.lock"), "cat"], stdin=subprocess.PIPE) as holder:
@@ -131,7 +132,7 @@ def test_a_line_for_cron_does_nothing_while_another_runs(serve: Serve, own_folde
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
-def test_systemd_finds_nothing_wrong_with_the_units(own_folder: Path) -> None:
+def test_systemd_accepts_the_units(own_folder: Path) -> None:
     command = own_folder / "srv" / ".venv" / "bin" / "vbc"
     command.parent.mkdir(parents=True)
     command.symlink_to(Path(sys.executable).parent / "vbc")
@@ -139,18 +140,18 @@ def test_systemd_finds_nothing_wrong_with_the_units(own_folder: Path) -> None:
     units.mkdir()
     for unit in (DOCS / "systemd").iterdir():
         (units / unit.name).write_text(unit.read_text().replace(HOME, str(own_folder / "srv")))
-    found = subprocess.run(
+    verified = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *map(str, sorted(units.iterdir()))],
         capture_output=True,
         text=True,
         check=False,
         env={"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{units}:"},
     )
-    ours = [line for line in found.stderr.splitlines() if "vbc-" in line]
-    assert (found.returncode, ours) == (0, [])
+    ours = [line for line in verified.stderr.splitlines() if "vbc-" in line]
+    assert (verified.returncode, ours) == (0, [])
 
 
-def test_the_timer_starts_the_service_of_its_name() -> None:
+def test_timer_and_service_have_the_same_name() -> None:
     names = {path.name for path in (DOCS / "systemd").iterdir()}
     assert names == {"vbc-sync.service", "vbc-sync.timer", "vbc-alert@.service"}
     assert "ExecStart=/srv/vbc/.venv/bin/vbc sync\n" in (DOCS / "systemd" / "vbc-sync.service").read_text()

@@ -1,0 +1,72 @@
+"""The wheel works alone, in an empty environment; the sdist holds what pyproject.toml names."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+EXTRAS = "emulator,dbt,dashboard"
+ALWAYS = {"PKG-INFO", "pyproject.toml", ".gitignore"}  # hatchling adds these
+
+
+def make_environment(folder: Path, *requirements: str) -> Path:
+    """Create a virtual environment and return its folder of commands."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    quiet = ["--quiet", "--disable-pip-version-check"]
+    subprocess.run([folder / "bin" / "python", "-m", "pip", "install", *quiet, *requirements], check=True)
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the sdist, and with the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("built")
+    commands = make_environment(folder / "builder", "build")
+    subprocess.run([commands / "python", "-m", "build", "--outdir", folder / "dist", ROOT], check=True)
+    return folder / "dist"
+
+
+@pytest.fixture
+def environ(own_folder: Path) -> dict[str, str]:
+    """An environment in which nothing points to the checkout."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return {**kept, "DLT_DATA_DIR": str(own_folder / "dlt")}
+
+
+def test_sdist_holds_only_what_is_included(built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        held = {name.split("/")[1] for name in archive.getnames() if "/" in name}
+    text = (ROOT / "pyproject.toml").read_text()
+    listed = re.search(r"targets\.sdist\].*?include = \[(.*?)\]", text, re.DOTALL)
+    assert listed
+    assert held == set(re.findall(r'"/([^"]+)"', listed[1])) | ALWAYS
+
+
+def test_wheel_alone_runs_demo_models_and_dashboard(
+    built: Path, own_folder: Path, environ: dict[str, str]
+) -> None:
+    (wheel,) = built.glob("*.whl")
+    vbc = make_environment(own_folder / "venv", f"{wheel}[{EXTRAS}]") / "vbc"
+    for command in (["demo", "--recordings", "500"], ["models", "run"]):
+        subprocess.run([vbc, *command], cwd=own_folder, env=environ, check=True)
+    with subprocess.Popen(
+        [vbc, "dashboard", "--port", "0"], cwd=own_folder, env=environ, stdout=subprocess.PIPE, text=True
+    ) as dashboard:
+        assert dashboard.stdout
+        try:
+            address = re.search(r"http://\S+", dashboard.stdout.readline())
+            assert address
+            with urlopen(address[0], timeout=60) as page:
+                assert b"recordings" in page.read()
+        finally:
+            dashboard.terminate()
