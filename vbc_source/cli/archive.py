@@ -35,7 +35,11 @@ FILES = "Where files go: a folder, s3://…, gs://… or az://…"
 @span_options("--since", "--until")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Archive at most so many files.")
 @click.option(
-    "--recording-type", type=click.Choice(["company", "user", "all"]), default="all", show_default=True
+    "--recording-type",
+    type=click.Choice(["company", "user", "all"]),
+    default="all",
+    show_default=True,
+    help="Company recordings, users' own, or both.",
 )
 @click.option(
     "--via",
@@ -121,7 +125,11 @@ def owner_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--user", default="self", show_default=True, metavar="ID", help="For --recording-type user."
         ),
         click.option(
-            "--recording-type", type=click.Choice(["company", "user"]), default="company", show_default=True
+            "--recording-type",
+            type=click.Choice(["company", "user"]),
+            default="company",
+            show_default=True,
+            help="Company recordings, or a user's own.",
         ),
     ):
         command = option(command)
@@ -131,7 +139,9 @@ def owner_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @recordings.command("list", cls=Command)
 @owner_options
 @span_options("--since", "--until")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="List at most N."
+)
 def list_recordings(
     recording_type: str,
     user: str,
@@ -216,10 +226,18 @@ jobs_argument = click.argument("jobs", metavar="JOB...", nargs=-1, required=True
 @job_owner_options
 @click.option("--start", callback=read_date, metavar="DATE", help=f"Oldest start. {INSTANT_HELP}")
 @click.option("--end", callback=read_date, metavar="DATE", help="Newest start.")
-@click.option("--direction", type=click.Choice(["INBOUND", "OUTBOUND", "INTRA_PBX"], case_sensitive=False))
+@click.option(
+    "--direction",
+    type=click.Choice(["INBOUND", "OUTBOUND", "INTRA_PBX"], case_sensitive=False),
+    help="Only calls in this direction.",
+)
 @click.option("--extension", metavar="NUMBER", help="Only of this extension.")
-@click.option("--min-duration", type=click.FloatRange(0), metavar="SECONDS")
-@click.option("--max-duration", type=click.FloatRange(0), metavar="SECONDS")
+@click.option(
+    "--min-duration", type=click.FloatRange(0), metavar="SECONDS", help="Only calls at least as long."
+)
+@click.option(
+    "--max-duration", type=click.FloatRange(0), metavar="SECONDS", help="Only calls at most as long."
+)
 def create_export(
     user: str | None,
     account: str | None,
@@ -254,7 +272,14 @@ def list_exports(user: str | None, account: str | None) -> dict[str, Any]:
 
 @export.command("wait", cls=Command)
 @job_owner_options
-@click.option("--timeout", type=click.FloatRange(0), default=3600, show_default=True, metavar="SECONDS")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0),
+    default=3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up after this time.",
+)
 @jobs_argument
 def wait_for_exports(
     user: str | None, account: str | None, timeout: float, jobs: tuple[str, ...]

@@ -55,7 +55,12 @@ def test_models(target: Target) -> dict[str, Any]:
 @models.command("docs", cls=Command)
 @target_options
 @click.option(
-    "--output", default="vbc-models.html", show_default=True, type=click.Path(dir_okay=False), metavar="FILE"
+    "--output",
+    default="vbc-models.html",
+    show_default=True,
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="File to write.",
 )
 def document_models(target: Target, output: str) -> dict[str, Any]:
     """Write dbt's documentation of the models as one page: columns, tests, lineage."""
