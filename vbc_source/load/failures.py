@@ -1,4 +1,4 @@
-"""Turn dlt's exceptions into one line that says the reason."""
+"""Turn dlt's exceptions into one line with the reason."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from vbc_source.errors import SettingsError, VbcError
 
 @contextmanager
 def explaining() -> Iterator[None]:
-    """Have every error say its reason: dlt wraps it in what it was doing.
+    """Raise the reason instead of the exceptions that dlt wraps around it.
 
     Raises:
-        VbcError: the reason, in words for the person who can act.
+        VbcError: The reason, in words for the person who can act.
     """
     try:
         yield
@@ -27,13 +27,13 @@ def explaining() -> Iterator[None]:
             raise KeyboardInterrupt from None
         for cause in causes:
             if isinstance(cause, VbcError):
-                raise cause from None  # it stands in the chain: naming what wraps it would make a ring
+                raise cause from None  # it is in the chain itself: chaining it again would make a ring
         for cause in causes:
             if isinstance(cause, ConfigurationException):
                 raise SettingsError(first_line(cause)) from error
-        doing = getattr(error, "step", None)
-        where = f"{doing} failed: " if doing else ""
-        raise VbcError(f"{where}{type(causes[-1]).__name__}: {first_line(causes[-1])}") from error
+        step = getattr(error, "step", None)  # of a dlt pipeline: extract, normalize or load
+        prefix = f"{step} failed: " if step else ""
+        raise VbcError(f"{prefix}{type(causes[-1]).__name__}: {first_line(causes[-1])}") from error
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -45,5 +45,5 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error; further ones may hold data."""
+    """Return the first line of an error; further lines may contain data."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,4 +1,4 @@
-"""Load rows of a ledger: a table of what was done, with a dlt schema of its own."""
+"""Load rows of a ledger: a table that records what was done, with a dlt schema of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Disposition = Literal["append", "merge"]
 
 
 def make_schema(columns: dict[str, pa.DataType], required: Sequence[str]) -> pa.Schema:
-    """Make an Arrow schema; its key holds no nulls."""
+    """Make an Arrow schema whose required columns hold no nulls."""
     return pa.schema([pa.field(name, kind, name not in required) for name, kind in columns.items()])
 
 
@@ -30,7 +30,15 @@ def load_rows(
 ) -> None:
     """Load rows of a ledger, after what an earlier load left pending.
 
-    They have a dlt schema of their own, so that neither the source's schema nor its state is touched.
+    The dlt schema is the ledger's own, so that neither the source's schema nor its state is touched.
+
+    Args:
+        pipeline: Where to load; the caller holds its lock.
+        name: Name of the table.
+        table: The rows.
+        disposition: `append`, or `merge` by the key.
+        key: Columns that identify a row.
+        schema: Name of the dlt schema.
     """
 
     @dlt.source(name=schema)

@@ -1,4 +1,4 @@
-"""Says now and then how far a long work has come."""
+"""Log from time to time how far a long task has come."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-SECONDS = 5.0  # between two words
+SECONDS = 5.0  # between two log lines
 
 
 class Progress:
     """Counts files and bytes.
 
     Args:
-        files: how many there are to do.
-        size: how many bytes, as far as that is known.
-        clock: seconds that never run backwards.
+        files: Files to process.
+        size: Their bytes, as far as known.
+        clock: Seconds that never run backwards.
     """
 
     def __init__(self, files: int, size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.files, self.bytes = 0, 0
         self._all_files, self._all_bytes = files, size
         self._clock = clock
-        self._began = self._told = clock()
+        self._started = self._logged = clock()
 
     def count(self, size: int) -> None:
-        """Count a file that is done, and say how far the work has come if that was not said lately."""
+        """Count a processed file, and log the progress unless that was done just now."""
         self.files, self.bytes = self.files + 1, self.bytes + size
-        if self._clock() - self._told >= SECONDS:
-            self._told = self._clock()
+        if self._clock() - self._logged >= SECONDS:
+            self._logged = self._clock()
             log.info("%s", self.describe())
 
     def describe(self) -> str:
-        """Files, bytes, rate, time left."""
-        seconds = max(self._clock() - self._began, 0.001)
+        """Return files, bytes, rate and time left."""
+        seconds = max(self._clock() - self._started, 0.001)
         left = max(self._all_files - self.files, 0) * seconds / max(self.files, 1)
         return (
             f"audio: {self.files:,} of {self._all_files:,} files, {write_size(self.bytes)} of "
@@ -44,21 +44,21 @@ class Progress:
 
 
 class WindowProgress:
-    """Says after each window how far a backfill has come.
+    """Logs the progress of a backfill after each window.
 
     Args:
-        windows: how many there are to load.
-        clock: seconds that never run backwards.
+        windows: Windows to load.
+        clock: Seconds that never run backwards.
     """
 
     def __init__(self, windows: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._all, self._clock, self._began = windows, clock, clock()
+        self._all, self._clock, self._started = windows, clock, clock()
         self._windows = self._rows = 0
 
     def count(self, rows: int) -> None:
-        """Count a window that is loaded, with so many recordings."""
+        """Count a loaded window with so many recordings."""
         self._windows, self._rows = self._windows + 1, self._rows + rows
-        left = (self._all - self._windows) * (self._clock() - self._began) / self._windows
+        left = (self._all - self._windows) * (self._clock() - self._started) / self._windows
         log.info(
             "backfill: %s of %s windows, %s recordings, %s left",
             f"{self._windows:,}",
@@ -69,7 +69,7 @@ class WindowProgress:
 
 
 def write_size(size: float) -> str:
-    """Write a number of bytes for people."""
+    """Format a number of bytes for people."""
     for unit in ("B", "KB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
@@ -78,7 +78,7 @@ def write_size(size: float) -> str:
 
 
 def write_time(seconds: float) -> str:
-    """Write a number of seconds for people."""
+    """Format a number of seconds for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
