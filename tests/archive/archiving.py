@@ -20,7 +20,7 @@ from vbc_source import vbc_source
 from vbc_source.audio.archive_audio import archive_audio
 from vbc_source.audio.run import AudioResult
 from vbc_source.emulator import Gateway
-from vbc_source.emulator.audio import CHUNK, make_audio
+from vbc_source.emulator.data.audio import CHUNK, make_audio
 
 AUDIO = "/audio/recording"
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}

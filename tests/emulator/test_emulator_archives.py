@@ -10,8 +10,8 @@ import pytest
 import requests
 from emulator_caller import API, LIST, Caller, Clock, Serve, users_list
 
-from vbc_source.emulator.archives import make_archive
-from vbc_source.emulator.files import File
+from vbc_source.emulator.data.archives import make_archive
+from vbc_source.emulator.data.audio import AudioFile
 
 OLD = "/t/vbc.prod/call_recording/v1/bulkDownload/retrieve"
 V1 = "/t/vbc.prod/call_recording/v1/api/bulkDownload/retrieve"
@@ -147,7 +147,7 @@ def test_a_hook_decides_what_is_sent(caller: Caller) -> None:
 
 def test_a_large_archive_is_never_in_memory_as_a_whole() -> None:
     tracemalloc.start()
-    archive = make_archive([File(f"{number}.mp3", 20_000_000, "Silence") for number in range(5)], 0, None)
+    archive = make_archive([AudioFile(f"{number}.mp3", 20_000_000, "Silence") for number in range(5)], 0, None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert archive.size > 100_000_000

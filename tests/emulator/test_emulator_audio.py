@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from emulator_caller import API, Caller, Serve
 
-from vbc_source.emulator.audio import CHUNK, make_audio
+from vbc_source.emulator.data.audio import CHUNK, make_audio
 
 FRAME = 96
 

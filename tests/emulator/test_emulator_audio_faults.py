@@ -10,7 +10,7 @@ import requests
 from emulator_caller import API, Caller, Serve, users_list
 from emulator_checks import Checks, read_fault
 
-from vbc_source.emulator.catalogue import AUDIO
+from vbc_source.emulator.faults.catalogue import AUDIO
 
 SIZE = 300_001
 PATH = f"{API}/audio/recording/1"

@@ -10,7 +10,7 @@ from emulator_caller import API, LIST, NOON, USERS, Caller, Serve
 from emulator_checks import Check, Checks, find_time, read_fault
 
 from vbc_source.emulator import FAULTS, Gateway
-from vbc_source.emulator.catalogue import AUDIO, ONE_OFFS
+from vbc_source.emulator.faults.catalogue import AUDIO, ONE_TIME
 
 BROKEN = requests.exceptions.RequestException
 CHECKS = Checks()
@@ -207,14 +207,14 @@ def see_missing_totals(caller: Caller) -> None:
     assert ["total_items" in caller.get_list().json() for _ in range(2)] == [False, True]
 
 
-@pytest.mark.parametrize("name", [name for name in ONE_OFFS if name not in AUDIO])
+@pytest.mark.parametrize("name", [name for name in ONE_TIME if name not in AUDIO])
 def test_the_fault_does_what_the_catalogue_says(caller: Caller, name: str) -> None:
     CHECKS[name](caller)
 
 
 def test_every_fault_is_described_in_one_line() -> None:
     assert all(text and "\n" not in text for text in FAULTS.values())
-    assert set(CHECKS) == set(ONE_OFFS) - set(AUDIO)
+    assert set(CHECKS) == set(ONE_TIME) - set(AUDIO)
 
 
 def test_a_fault_strikes_as_often_as_it_is_told(caller: Caller) -> None:

@@ -10,7 +10,7 @@ import pytest
 from emulator_caller import LIST, NOON, PROVISIONING, USERS, Caller, users_list
 from emulator_checks import Checks, find_time, read_fault
 
-from vbc_source.emulator.catalogue import HABITS
+from vbc_source.emulator.faults.catalogue import BEHAVIOURS
 
 CHECKS = Checks()
 
@@ -221,13 +221,13 @@ def see_odd_times(caller: Caller) -> None:
     assert {row["id"]: read(row["start"]) for row in odd} == {row["id"]: read(row["start"]) for row in plain}
 
 
-@pytest.mark.parametrize("name", HABITS)
+@pytest.mark.parametrize("name", BEHAVIOURS)
 def test_the_habit_is_what_the_catalogue_says(caller: Caller, name: str) -> None:
     CHECKS[name](caller)
 
 
 def test_every_habit_is_looked_at() -> None:
-    assert set(CHECKS) == set(HABITS)
+    assert set(CHECKS) == set(BEHAVIOURS)
 
 
 def test_a_number_may_be_any(caller: Caller) -> None:
@@ -236,7 +236,7 @@ def test_a_number_may_be_any(caller: Caller) -> None:
 
 
 def test_the_quota_begins_anew_after_a_minute(caller: Caller) -> None:
-    clock: Any = caller.gateway._clock  # the clock of the fixture, which a test may move
+    clock: Any = caller.gateway.clock  # the clock of the fixture, which a test may move
     caller.gateway.fault("quota")
     assert [caller.get_list().status_code for _ in range(11)] == [200] * 10 + [429]
     clock.now += 60

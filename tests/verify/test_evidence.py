@@ -16,7 +16,7 @@ from vbc_source import VbcError
 from vbc_source.api.client import Client
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.emulator import Gateway
-from vbc_source.emulator.catalogue import ANSWERS, BREAKS
+from vbc_source.emulator.faults.catalogue import ANSWERS, BREAKS
 from vbc_source.errors import NotSubscribed
 from vbc_source.verification.evidence import DeletionEvidence
 from vbc_source.verification.verify import VerifyResult

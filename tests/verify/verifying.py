@@ -12,7 +12,7 @@ import dlt
 from loading import LOGIN, open_target, query
 
 from vbc_source.emulator import Gateway
-from vbc_source.emulator.recordings import Recordings
+from vbc_source.emulator.data.recordings import Recordings
 from vbc_source.load.destinations import Target
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.sync import make_source, run_pipeline

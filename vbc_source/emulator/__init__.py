@@ -1,23 +1,30 @@
-"""An emulator of the Vonage Business Communications gateway with two of its APIs.
+"""Emulator of the Vonage Business Communications gateway with two of its APIs.
 
-It answers over HTTP, as Call Recording and as Provisioning, with invented recordings and users, and
-goes wrong on demand in the ways the real one does. Nothing in it is shared with the connector, so that
-a misreading cannot hide in both.
+Serves Call Recording and Provisioning over HTTP, with generated recordings and users, and on demand with
+the faults of the real gateway. Imports nothing of the connector, so that a misreading of the API cannot
+hide in both.
 
     gateway = Gateway(recordings=20_000)
     with Emulator(gateway) as url:
         ...
+
+Imports point downwards only, which import-linter checks:
+
+    http     the gateway in front of the APIs, and its server
+    routes   endpoints of the APIs
+    faults   what can go wrong
+    data     accounts, users, recordings, jobs, audio
 """
 
 from __future__ import annotations
 
-from vbc_source.emulator.accounts import Account
-from vbc_source.emulator.catalogue import FAULTS
-from vbc_source.emulator.gateway import Gateway
-from vbc_source.emulator.jobs import Jobs
-from vbc_source.emulator.journal import Request
-from vbc_source.emulator.recordings import Recordings
-from vbc_source.emulator.server import Emulator, serve
-from vbc_source.emulator.users import Users
+from vbc_source.emulator.data.accounts import Account
+from vbc_source.emulator.data.jobs import Jobs
+from vbc_source.emulator.data.recordings import Recordings
+from vbc_source.emulator.data.users import Users
+from vbc_source.emulator.faults.catalogue import FAULTS
+from vbc_source.emulator.http.gateway import Gateway
+from vbc_source.emulator.http.request_log import Request
+from vbc_source.emulator.http.server import Emulator, serve
 
 __all__ = ["FAULTS", "Account", "Emulator", "Gateway", "Jobs", "Recordings", "Request", "Users", "serve"]
