@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from emulator_caller import NOON, Caller, Clock, Serve
+from emulator_client import NOON, Client, Clock, Serve
 
 from vbc_source.emulator import Emulator, Gateway
 
@@ -29,27 +29,27 @@ def serve() -> Iterator[Serve]:
 def _serving() -> Iterator[Serve]:
     with ExitStack() as stack:
 
-        def start(clock: Clock | None = None, *, log_in: bool = True, **options: Any) -> Caller:
+        def start(clock: Clock | None = None, *, log_in: bool = True, **options: Any) -> Client:
             gateway = Gateway(clock=clock or Clock(), **options)
-            caller = Caller(gateway, stack.enter_context(Emulator(gateway)))
-            stack.callback(caller.session.close)
+            client = Client(gateway, stack.enter_context(Emulator(gateway)))
+            stack.callback(client.session.close)
             if log_in:
-                caller.log_in()
+                client.log_in()
                 gateway.clear()
-            return caller
+            return client
 
         yield start
 
 
 @pytest.fixture(scope="module")
-def shared_caller(serve_module: Serve) -> Caller:
+def shared_client(serve_module: Serve) -> Client:
     return serve_module(recordings=250, until=datetime.fromtimestamp(NOON - 86_400, timezone.utc))
 
 
 @pytest.fixture
-def caller(shared_caller: Caller) -> Iterator[Caller]:
-    """A caller of a gateway without faults, which a test may add."""
-    shared_caller.log_in()
-    yield shared_caller
-    shared_caller.gateway.heal()
-    shared_caller.gateway.clear()
+def client(shared_client: Client) -> Iterator[Client]:
+    """Client of a shared gateway; faults are switched off after each test."""
+    shared_client.log_in()
+    yield shared_client
+    shared_client.gateway.heal()
+    shared_client.gateway.clear()

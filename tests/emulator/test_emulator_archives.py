@@ -1,4 +1,4 @@
-"""The archive of an export."""
+"""Archives of export jobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import pytest
 import requests
-from emulator_caller import API, LIST, Caller, Clock, Serve, users_list
+from emulator_client import API, LIST, Client, Clock, Serve, users_list
 
 from vbc_source.emulator.data.archives import make_archive
 from vbc_source.emulator.data.audio import AudioFile
@@ -19,107 +19,107 @@ RETRIEVE = f"{API}/bulkDownload/retrieve"
 
 
 @pytest.fixture
-def caller(serve: Serve, clock: Clock) -> Caller:
-    caller = serve(clock)
-    caller.gateway.job_seconds = 0
+def client(serve: Serve, clock: Clock) -> Client:
+    client = serve(clock)
+    client.gateway.job_seconds = 0
     for key, size in ((1, 70_000), (2, 1000), (3, 10)):
-        caller.gateway.company.add(id=key, file_size_in_bytes=size, start=f"2025-06-0{key}T00:00:00Z")
-    return caller
+        client.gateway.company.add(id=key, file_size_in_bytes=size, start=f"2025-06-0{key}T00:00:00Z")
+    return client
 
 
-def _export(caller: Caller, path: str = LIST) -> str:
-    key: str = caller.send("POST", f"{path}/export", json={}).json()["job_ids"][0]
+def _export(client: Client, path: str = LIST) -> str:
+    key: str = client.send("POST", f"{path}/export", json={}).json()["job_ids"][0]
     return key
 
 
-def _open(answer: requests.Response) -> ZipFile:
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
-    assert int(answer.headers["content-length"]) == len(answer.content)
-    return ZipFile(io.BytesIO(answer.content))
+def _open(response: requests.Response) -> ZipFile:
+    assert (response.status_code, response.headers["content-type"]) == (200, "application/zip")
+    assert int(response.headers["content-length"]) == len(response.content)
+    return ZipFile(io.BytesIO(response.content))
 
 
-def test_an_archive_holds_what_the_recordings_links_give(caller: Caller) -> None:
-    job = _export(caller)
-    archive = _open(caller.send("GET", caller.gateway.jobs.all()[0]["download_url"]))
-    rows = caller.gateway.company.all()
+def test_archive_contains_the_same_bytes_as_the_download_urls(client: Client) -> None:
+    job = _export(client)
+    archive = _open(client.send("GET", client.gateway.jobs.all()[0]["download_url"]))
+    rows = client.gateway.company.all()
     assert sorted(archive.namelist()) == sorted(row["file_name"] for row in rows)
     assert {info.compress_type for info in archive.infolist()} == {ZIP_STORED}
     for row in rows:
-        assert archive.read(row["file_name"]) == caller.send("GET", row["download_url"]).content
-    assert job in caller.send("GET", f"{RETRIEVE}?jobId={job}").headers["content-disposition"]
+        assert archive.read(row["file_name"]) == client.send("GET", row["download_url"]).content
+    assert job in client.send("GET", f"{RETRIEVE}?jobId={job}").headers["content-disposition"]
 
 
-def test_a_users_archive_holds_the_users_audio(caller: Caller) -> None:
-    row = caller.gateway.users.recordings("745249").add(id=1)
-    archive = _open(caller.send("GET", f"{RETRIEVE}?jobId={_export(caller, users_list())}"))
+def test_archive_of_a_user_contains_the_audio_of_the_user(client: Client) -> None:
+    row = client.gateway.users.recordings("745249").add(id=1)
+    archive = _open(client.send("GET", f"{RETRIEVE}?jobId={_export(client, users_list())}"))
     assert archive.namelist() == [row["file_name"]]
-    assert archive.read(row["file_name"]) == caller.send("GET", row["download_url"]).content
+    assert archive.read(row["file_name"]) == client.send("GET", row["download_url"]).content
 
 
 @pytest.mark.parametrize("path", [RETRIEVE, V1, OLD])
 @pytest.mark.parametrize("name", ["jobId", "job_id"])
-def test_every_spelling_is_understood(caller: Caller, path: str, name: str) -> None:
-    answer = caller.send("GET", path, params={name: _export(caller), "login_name": "demo"})
-    assert len(_open(answer).namelist()) == 3
-    assert caller.send("GET", path, params={name: "1"}).status_code == 404
-    assert caller.send("GET", path).status_code == 400
+def test_every_documented_archive_url_works(client: Client, path: str, name: str) -> None:
+    response = client.send("GET", path, params={name: _export(client), "login_name": "demo"})
+    assert len(_open(response).namelist()) == 3
+    assert client.send("GET", path, params={name: "1"}).status_code == 404
+    assert client.send("GET", path).status_code == 400
 
 
-def test_what_is_deleted_later_is_still_in_the_archive(caller: Caller) -> None:
-    job = _export(caller)
-    caller.gateway.company.delete(2)
-    assert len(_open(caller.send("GET", f"{RETRIEVE}?jobId={job}")).namelist()) == 3
+def test_archive_keeps_recordings_deleted_later(client: Client) -> None:
+    job = _export(client)
+    client.gateway.company.delete(2)
+    assert len(_open(client.send("GET", f"{RETRIEVE}?jobId={job}")).namelist()) == 3
 
 
-def test_an_archive_is_there_from_completion_until_it_expires(caller: Caller, clock: Clock) -> None:
-    caller.gateway.job_seconds = 30
-    path = f"{RETRIEVE}?jobId={_export(caller)}"
+def test_archive_is_available_from_completion_until_expiry(client: Client, clock: Clock) -> None:
+    client.gateway.job_seconds = 30
+    path = f"{RETRIEVE}?jobId={_export(client)}"
     statuses = []
     for seconds in (29, 1, 7 * 86_400 - 1, 1):
         clock.now += seconds
-        caller.log_in()
-        statuses.append(caller.send("GET", path).status_code)
+        client.log_in()
+        statuses.append(client.send("GET", path).status_code)
     assert statuses == [409, 200, 200, 404]
-    caller.gateway.fault("expired-listed")
-    assert caller.send("GET", path).status_code == 404
+    client.gateway.fault("expired-listed")
+    assert client.send("GET", path).status_code == 404
 
 
-def test_a_partly_complete_archive_lacks_one_file(caller: Caller) -> None:
-    caller.gateway.fault("jobs-partly")
-    archive = _open(caller.send("GET", f"{RETRIEVE}?jobId={_export(caller)}"))
+def test_archive_of_a_partially_complete_job_lacks_one_file(client: Client) -> None:
+    client.gateway.fault("jobs-partly")
+    archive = _open(client.send("GET", f"{RETRIEVE}?jobId={_export(client)}"))
     assert len(archive.namelist()) == 2
 
 
-def test_an_archive_of_nothing_is_an_archive(caller: Caller) -> None:
-    job = caller.gateway.jobs.add(status="complete")
-    assert _open(caller.send("GET", job["download_url"])).namelist() == []
+def test_archive_can_be_empty(client: Client) -> None:
+    job = client.gateway.jobs.add(status="complete")
+    assert _open(client.send("GET", job["download_url"])).namelist() == []
 
 
-def test_a_job_of_any_account_can_be_fetched(caller: Caller) -> None:
-    account = caller.gateway.add_account("77", recordings=5)
-    job = _export(caller, f"{API}/accounts/77/company_call_recordings")
-    assert caller.send("GET", f"{RETRIEVE}?jobId={job}").status_code == 200
+def test_archive_of_another_account_can_be_downloaded(client: Client) -> None:
+    account = client.gateway.add_account("77", recordings=5)
+    job = _export(client, f"{API}/accounts/77/company_call_recordings")
+    assert client.send("GET", f"{RETRIEVE}?jobId={job}").status_code == 200
     assert [row["id"] for row in account.jobs.all()] == [job]
-    assert caller.gateway.jobs.all() == []
+    assert client.gateway.jobs.all() == []
 
 
-def test_a_range_is_honoured(caller: Caller) -> None:
-    path = f"{RETRIEVE}?jobId={_export(caller)}"
-    whole = caller.send("GET", path).content
+def test_archive_supports_ranges(client: Client) -> None:
+    path = f"{RETRIEVE}?jobId={_export(client)}"
+    whole = client.send("GET", path).content
     for start, stop in ((0, 10), (65_530, 65_550), (70_000, len(whole))):
-        answer = caller.send("GET", path, headers={"range": f"bytes={start}-{stop - 1}"})
-        assert (answer.status_code, answer.content) == (206, whole[start:stop])
+        response = client.send("GET", path, headers={"range": f"bytes={start}-{stop - 1}"})
+        assert (response.status_code, response.content) == (206, whole[start:stop])
 
 
-def test_a_cut_archive_states_its_whole_length(caller: Caller) -> None:
-    path = f"{RETRIEVE}?jobId={_export(caller)}"
-    caller.gateway.fault("truncated@bulkDownload")
+def test_truncated_archive_has_the_full_content_length(client: Client) -> None:
+    path = f"{RETRIEVE}?jobId={_export(client)}"
+    client.gateway.fault("truncated@bulkDownload")
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
-        caller.send("GET", path)
-    assert caller.send("GET", path).status_code == 200
+        client.send("GET", path)
+    assert client.send("GET", path).status_code == 200
 
 
-def test_a_hook_decides_what_is_sent(caller: Caller) -> None:
+def test_hook_replaces_the_members_of_an_archive(client: Client) -> None:
     packed = ZipInfo("bomb.mp3")
     packed.compress_type = ZIP_DEFLATED
     seen: list[tuple[str, bytes]] = []
@@ -134,20 +134,22 @@ def test_a_hook_decides_what_is_sent(caller: Caller) -> None:
             (packed, bytes(10**6)),
         ]
 
-    caller.gateway.zip_members = hook
-    answer = caller.send("GET", f"{RETRIEVE}?jobId={_export(caller)}")
-    assert _open(answer).namelist() == ["../evil.mp3", "/abs/evil.mp3", "twice", "twice", "bomb.mp3"]
-    assert _open(answer).read("bomb.mp3") == bytes(10**6)
-    assert len(answer.content) < 10_000
-    rows = caller.gateway.company.all()
+    client.gateway.zip_members = hook
+    response = client.send("GET", f"{RETRIEVE}?jobId={_export(client)}")
+    assert _open(response).namelist() == ["../evil.mp3", "/abs/evil.mp3", "twice", "twice", "bomb.mp3"]
+    assert _open(response).read("bomb.mp3") == bytes(10**6)
+    assert len(response.content) < 10_000
+    rows = client.gateway.company.all()
     assert sorted(seen) == sorted(
-        (row["file_name"], caller.send("GET", row["download_url"]).content) for row in rows
+        (row["file_name"], client.send("GET", row["download_url"]).content) for row in rows
     )
 
 
-def test_a_large_archive_is_never_in_memory_as_a_whole() -> None:
+def test_large_archive_is_generated_in_chunks() -> None:
     tracemalloc.start()
-    archive = make_archive([AudioFile(f"{number}.mp3", 20_000_000, "Silence") for number in range(5)], 0, None)
+    archive = make_archive(
+        [AudioFile(f"{number}.mp3", 20_000_000, "Silence") for number in range(5)], 0, None
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert archive.size > 100_000_000

@@ -1,9 +1,9 @@
-"""The audio of a recording."""
+"""Audio files of recordings."""
 
 from __future__ import annotations
 
 import pytest
-from emulator_caller import API, Caller, Serve
+from emulator_client import API, Client, Serve
 
 from vbc_source.emulator.data.audio import CHUNK, make_audio
 
@@ -11,11 +11,11 @@ FRAME = 96
 
 
 @pytest.fixture(scope="module")
-def caller(serve_module: Serve) -> Caller:
-    caller = serve_module()
+def client(serve_module: Serve) -> Client:
+    client = serve_module()
     for key, size in ((1, 300_001), (2, 1000), (3, 10), (4, 200_000_000)):
-        caller.gateway.company.add(id=key, file_size_in_bytes=size)
-    return caller
+        client.gateway.company.add(id=key, file_size_in_bytes=size)
+    return client
 
 
 def _read_tag_size(audio: bytes) -> int:
@@ -24,11 +24,11 @@ def _read_tag_size(audio: bytes) -> int:
 
 
 @pytest.mark.parametrize(("key", "size"), [(1, 300_001), (2, 1000)])
-def test_audio_is_an_mp3_of_exactly_the_stated_size(caller: Caller, key: int, size: int) -> None:
-    answer = caller.send("GET", f"{API}/audio/recording/{key}")
-    audio = answer.content
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "audio/mpeg")
-    assert len(audio) == size == int(answer.headers["content-length"])
+def test_audio_is_an_mp3_with_the_size_in_the_recording(client: Client, key: int, size: int) -> None:
+    response = client.send("GET", f"{API}/audio/recording/{key}")
+    audio = response.content
+    assert (response.status_code, response.headers["content-type"]) == (200, "audio/mpeg")
+    assert len(audio) == size == int(response.headers["content-length"])
     tag = _read_tag_size(audio)
     assert f"Recording {key}".encode() in audio[:tag]
     assert (size - tag) % FRAME == 0
@@ -36,15 +36,15 @@ def test_audio_is_an_mp3_of_exactly_the_stated_size(caller: Caller, key: int, si
     assert not any(audio[tag + 4 : tag + FRAME])
 
 
-@pytest.mark.parametrize("size", [*range(0, 400), CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
-def test_any_size_can_be_made(size: int) -> None:
-    audio = make_audio(size, "Recording 12345678901")
-    whole = b"".join(audio.read(place, min(place + CHUNK, size)) for place in range(0, size, CHUNK))
-    assert len(whole) == size
-    if size > 200:
-        tag = _read_tag_size(whole)
-        assert set(whole[tag::FRAME]) == {0xFF}
-        assert len(whole[tag:]) % FRAME == 0
+def test_mp3_of_any_size_is_valid() -> None:
+    for size in (*range(0, 400), CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5):
+        audio = make_audio(size, "Recording 12345678901")
+        whole = b"".join(audio.read(place, min(place + CHUNK, size)) for place in range(0, size, CHUNK))
+        assert len(whole) == size
+        if size > 200:
+            tag = _read_tag_size(whole)
+            assert set(whole[tag::FRAME]) == {0xFF}, size
+            assert len(whole[tag:]) % FRAME == 0, size
 
 
 @pytest.mark.parametrize(
@@ -58,37 +58,37 @@ def test_any_size_can_be_made(size: int) -> None:
         ("bytes=-999999999", 0, 300_001),
     ],
 )
-def test_a_range_is_honoured(caller: Caller, text: str, start: int, stop: int) -> None:
+def test_audio_supports_ranges(client: Client, text: str, start: int, stop: int) -> None:
     path = f"{API}/audio/recording/1"
-    whole = caller.send("GET", path).content
-    answer = caller.send("GET", path, headers={"range": text})
-    assert answer.status_code == 206
-    assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/300001"
-    assert answer.content == whole[start:stop]
+    whole = client.send("GET", path).content
+    response = client.send("GET", path, headers={"range": text})
+    assert response.status_code == 206
+    assert response.headers["content-range"] == f"bytes {start}-{stop - 1}/300001"
+    assert response.content == whole[start:stop]
 
 
 @pytest.mark.parametrize("text", ["bytes=300001-", "bytes=999999-1000000", "bytes=-0"])
-def test_a_range_outside_cannot_be_satisfied(caller: Caller, text: str) -> None:
-    answer = caller.send("GET", f"{API}/audio/recording/1", headers={"range": text})
-    assert answer.status_code == 416
-    assert answer.headers["content-range"] == "bytes */300001"
+def test_range_outside_the_file_returns_416(client: Client, text: str) -> None:
+    response = client.send("GET", f"{API}/audio/recording/1", headers={"range": text})
+    assert response.status_code == 416
+    assert response.headers["content-range"] == "bytes */300001"
 
 
 @pytest.mark.parametrize("text", ["bytes=5-1", "bytes=-", "lines=1-2", "bytes=0-1,5-6"])
-def test_a_range_that_cannot_be_read_is_passed_over(caller: Caller, text: str) -> None:
-    answer = caller.send("GET", f"{API}/audio/recording/1", headers={"range": text})
-    assert (answer.status_code, len(answer.content)) == (200, 300_001)
+def test_invalid_range_is_ignored(client: Client, text: str) -> None:
+    response = client.send("GET", f"{API}/audio/recording/1", headers={"range": text})
+    assert (response.status_code, len(response.content)) == (200, 300_001)
 
 
-def test_a_tiny_size_is_kept_too(caller: Caller) -> None:
-    assert len(caller.send("GET", f"{API}/audio/recording/3").content) == 10
+def test_very_small_audio_has_the_size_in_the_recording(client: Client) -> None:
+    assert len(client.send("GET", f"{API}/audio/recording/3").content) == 10
 
 
-def test_a_large_file_is_made_while_it_is_read(caller: Caller) -> None:
-    with caller.send("GET", f"{API}/audio/recording/4", stream=True) as answer:
-        assert answer.headers["content-length"] == "200000000"
-        assert len(answer.raw.read(1_000_000)) == 1_000_000
+def test_large_file_is_generated_while_it_is_read(client: Client) -> None:
+    with client.send("GET", f"{API}/audio/recording/4", stream=True) as response:
+        assert response.headers["content-length"] == "200000000"
+        assert len(response.raw.read(1_000_000)) == 1_000_000
 
 
-def test_audio_needs_no_account_but_must_exist(caller: Caller) -> None:
-    assert caller.send("GET", f"{API}/audio/recording/99").status_code == 404
+def test_audio_of_an_unknown_recording_returns_404(client: Client) -> None:
+    assert client.send("GET", f"{API}/audio/recording/99").status_code == 404

@@ -1,4 +1,4 @@
-"""Which recordings a list request gets."""
+"""Filters of a list of recordings."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Any
 
 import pytest
 import requests
-from emulator_caller import Caller, Serve
+from emulator_client import Client, Serve
 
 DAY = [f"2025-06-01T{hour:02d}:00:00+0000" for hour in range(24)]
 
 
 @pytest.fixture(scope="module")
-def caller(serve_module: Serve) -> Caller:
-    caller = serve_module()
+def client(serve_module: Serve) -> Client:
+    client = serve_module()
     for hour in range(12):
-        caller.gateway.company.add(id=100 + hour, start=DAY[hour], duration=hour * 60_000)
+        client.gateway.company.add(id=100 + hour, start=DAY[hour], duration=hour * 60_000)
     plain: dict[str, Any] = {"caller_id": 12015550100, "cnam": None, "dnis": "1", "extensions": [1001]}
-    add = caller.gateway.company.add
+    add = client.gateway.company.add
     add(**plain, id=1, start=DAY[20], call_direction="OUTBOUND", call_id="abc", duration=5)
     add(**{**plain, "caller_id": "Anonymous", "dnis": "17325550199"}, id=2, start=DAY[21], duration=6)
     add(**{**plain, "cnam": 'ZO\u00cb "Z" LAST', "extensions": [1, "2"]}, id=3, start=DAY[22], duration=7)
     add(**{**plain, "extensions": None, "extension": 3}, id=4, start=DAY[23], duration=8)
-    return caller
+    return client
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,15 @@ def caller(serve_module: Serve) -> Caller:
         ({"unknown": "1", "call_id": "abc"}, [1]),
     ],
 )
-def test_a_filter_keeps_what_matches(caller: Caller, filters: dict[str, Any], ids: list[int]) -> None:
-    assert caller.ids(**filters) == ids
+def test_filter_returns_matching_recordings(client: Client, filters: dict[str, Any], ids: list[int]) -> None:
+    assert client.ids(**filters) == ids
 
 
 @pytest.mark.parametrize("direction", ["INBOUND", "OUTBOUND", "INTRA_PBX"])
-def test_directions_part_the_recordings(serve: Serve, direction: str) -> None:
-    caller = serve(recordings=200)
-    expected = [row["id"] for row in caller.gateway.company.all() if row["call_direction"] == direction]
-    assert sorted(caller.ids(call_direction=direction)) == sorted(expected)
+def test_filter_by_direction(serve: Serve, direction: str) -> None:
+    client = serve(recordings=200)
+    expected = [row["id"] for row in client.gateway.company.all() if row["call_direction"] == direction]
+    assert sorted(client.ids(call_direction=direction)) == sorted(expected)
 
 
 @pytest.mark.parametrize(
@@ -69,15 +69,15 @@ def test_directions_part_the_recordings(serve: Serve, direction: str) -> None:
         "2025-06-01T05:00:00-05:00",
     ],
 )
-def test_a_bound_may_be_spelt_in_several_ways_and_is_inclusive(caller: Caller, spelling: str) -> None:
-    assert caller.ids(start_gte=spelling, start_lte=spelling) == [110]
+def test_date_bound_is_inclusive_in_every_accepted_format(client: Client, spelling: str) -> None:
+    assert client.ids(start_gte=spelling, start_lte=spelling) == [110]
 
 
-def test_a_bound_is_exact_to_the_millisecond(caller: Caller) -> None:
-    caller.gateway.company.add(id=5, start="2025-06-01T10:00:00.001+0000")
-    assert 5 not in caller.ids(start_lte=DAY[10])
-    assert 5 in caller.ids(start_gte=DAY[10])
-    caller.gateway.company.delete(5)
+def test_date_bound_is_exact_to_the_millisecond(client: Client) -> None:
+    client.gateway.company.add(id=5, start="2025-06-01T10:00:00.001+0000")
+    assert 5 not in client.ids(start_lte=DAY[10])
+    assert 5 in client.ids(start_gte=DAY[10])
+    client.gateway.company.delete(5)
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_a_bound_is_exact_to_the_millisecond(caller: Caller) -> None:
         ("2025-13-01T10:00:00Z", "2025-13-01T10:00:00Z"),
     ],
 )
-def test_a_malformed_date_is_refused(caller: Caller, text: str, rest: str) -> None:
-    answer = caller.get_list(start_gte=text)
-    assert answer.status_code == 400
-    assert answer.json()["message"].endswith(f'is malformed at "{rest}"')
+def test_malformed_date_returns_400(client: Client, text: str, rest: str) -> None:
+    response = client.get_list(start_gte=text)
+    assert response.status_code == 400
+    assert response.json()["message"].endswith(f'is malformed at "{rest}"')
 
 
-def test_a_bare_plus_reads_as_a_space(caller: Caller) -> None:
-    answer = caller.send(
+def test_unencoded_plus_in_a_date_is_read_as_a_space(client: Client) -> None:
+    response = client.send(
         "GET",
         requests.Request(
             "GET",
@@ -106,8 +106,8 @@ def test_a_bare_plus_reads_as_a_space(caller: Caller) -> None:
             "company_call_recordings?start:gte=2025-06-01T10:00:00+0000",
         ).url,
     )
-    assert answer.status_code == 400
-    assert 'is malformed at " 0000"' in answer.json()["message"]
+    assert response.status_code == 400
+    assert 'is malformed at " 0000"' in response.json()["message"]
 
 
 @pytest.mark.parametrize(
@@ -121,5 +121,5 @@ def test_a_bare_plus_reads_as_a_space(caller: Caller) -> None:
         {"call_direction": "SIDEWAYS"},
     ],
 )
-def test_other_parameters_that_cannot_be_read_are_refused(caller: Caller, params: dict[str, Any]) -> None:
-    assert caller.get_list(**params).status_code == 400
+def test_invalid_parameter_returns_400(client: Client, params: dict[str, Any]) -> None:
+    assert client.get_list(**params).status_code == 400

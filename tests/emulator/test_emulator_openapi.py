@@ -1,4 +1,4 @@
-"""Answers against the vendor's OpenAPI files."""
+"""Responses match the OpenAPI files of the vendor."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import yaml
-from emulator_caller import LIST, NOON, PROVISIONING, USERS, Caller, Clock, Serve, users_list
+from emulator_client import LIST, NOON, PROVISIONING, USERS, Client, Clock, Serve, users_list
 from jsonschema import Draft4Validator
 
 SPECS = Path(__file__).parents[3] / "shared/api"
 
 pytestmark = pytest.mark.skipif(not SPECS.exists(), reason=f"the vendor's OpenAPI files are not at {SPECS}")
 
-# Where the vendor's own examples and public clients' data contradict the vendor's schema.
+# Types that occur in the vendor's examples or in public clients, but not in the vendor's schema.
 WIDER = {
     "caller_id": ["string", "integer"],
     "cnam": ["string", "null"],
@@ -43,7 +43,7 @@ def spec() -> dict[str, Any]:
 def provisioning() -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load((SPECS / "provisioning.yml").read_text(encoding="utf-8"))
     schemas = loaded["components"]["schemas"]
-    # A list, as the description of the endpoint and its paging say.
+    # The description of the endpoint and its paging require a list, unlike the schema.
     rows = {"type": "array", "items": {"$ref": "#/components/schemas/EndUserRoute"}}
     schemas["EndUserRouteEmbeddedObject"]["properties"]["data"] = rows
     schemas["DID"]["properties"]["custom_tag"]["type"] = ["string", "null"]
@@ -51,7 +51,7 @@ def provisioning() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def caller(serve_module: Serve) -> Caller:
+def client(serve_module: Serve) -> Client:
     return serve_module(
         Clock(NOON + 86_400),
         recordings=1000,
@@ -67,48 +67,48 @@ def _check(spec: dict[str, Any], name: str, body: object) -> None:
     assert problems == []
 
 
-def test_a_list_is_as_described(spec: dict[str, Any], caller: Caller) -> None:
-    body = caller.get_list(page_size=1000).json()
+def test_list_matches_the_schema(spec: dict[str, Any], client: Client) -> None:
+    body = client.get_list(page_size=1000).json()
     assert len(body["_embedded"]["recordings"]) == 1000
     _check(spec, "CompanyCallRecordingsHalResponse", body)
     assert set(body) == set(spec["components"]["schemas"]["CompanyCallRecordingsHalResponse"]["properties"])
 
 
-def test_a_middle_page_has_every_link_described(spec: dict[str, Any], caller: Caller) -> None:
-    body = caller.get_list(page=2).json()
+def test_middle_page_has_every_documented_link(spec: dict[str, Any], client: Client) -> None:
+    body = client.get_list(page=2).json()
     described = spec["components"]["schemas"]["CompanyCallRecordingsHalResponse"]["properties"]["_links"]
     assert set(body["_links"]) == set(described["properties"])
 
 
-def test_a_recording_is_as_described(spec: dict[str, Any], caller: Caller) -> None:
-    row = caller.rows()[0]
-    body = caller.send("GET", f"{LIST}/{row['id']}").json()
+def test_recording_matches_the_schema(spec: dict[str, Any], client: Client) -> None:
+    row = client.rows()[0]
+    body = client.send("GET", f"{LIST}/{row['id']}").json()
     _check(spec, "CompanyCallRecordingHalResponse", body)
     assert set(body) - {"extension"} == set(
         spec["components"]["schemas"]["CompanyCallRecording"]["properties"]
     )
 
 
-def test_every_parameter_described_is_understood(spec: dict[str, Any], caller: Caller) -> None:
+def test_every_documented_parameter_is_accepted(spec: dict[str, Any], client: Client) -> None:
     refs = spec["paths"]["/api/accounts/{account_id}/company_call_recordings"]["get"]["parameters"]
     described = [spec["components"]["parameters"][ref["$ref"].rsplit("/", 1)[1]] for ref in refs]
     values = {item["name"]: item["example"] for item in described if item["in"] == "query"}
     values.update({"start:gte": "2019-01-01T00:00:00+0000"})
     assert len(values) == 13
     for name, value in values.items():
-        assert caller.get_list(**{name: value}).status_code == 200, name
-    assert caller.get_list(call_id=values["call_id"]).json()["total_items"] == 0
+        assert client.get_list(**{name: value}).status_code == 200, name
+    assert client.get_list(call_id=values["call_id"]).json()["total_items"] == 0
 
 
-def test_the_statuses_described_are_given(spec: dict[str, Any], caller: Caller) -> None:
+def test_every_documented_status_is_returned(spec: dict[str, Any], client: Client) -> None:
     operations = spec["paths"]["/api/accounts/{account_id}/company_call_recordings/{recording_id}"]
-    added = caller.gateway.company.add()
+    added = client.gateway.company.add()
     for method in ("get", "delete"):
         statuses = {
-            caller.send(method.upper(), f"{LIST}/{added['id']}").status_code,
-            caller.send(method.upper(), f"{LIST}/1").status_code,
-            caller.send(method.upper(), f"{LIST}/1", headers={"authorization": "Bearer no"}).status_code,
-            caller.send(method.upper(), LIST.replace("self", "1") + "/1").status_code,
+            client.send(method.upper(), f"{LIST}/{added['id']}").status_code,
+            client.send(method.upper(), f"{LIST}/1").status_code,
+            client.send(method.upper(), f"{LIST}/1", headers={"authorization": "Bearer no"}).status_code,
+            client.send(method.upper(), LIST.replace("self", "1") + "/1").status_code,
         }
         assert {str(status) for status in statuses} == set(operations[method]["responses"])
 
@@ -117,59 +117,59 @@ def _properties(spec: dict[str, Any], name: str) -> set[str]:
     return set(spec["components"]["schemas"][name]["properties"])
 
 
-def test_a_users_recordings_are_as_described(spec: dict[str, Any], caller: Caller) -> None:
-    users = caller.gateway.users
+def test_user_recordings_match_the_schema(spec: dict[str, Any], client: Client) -> None:
+    users = client.gateway.users
     key = max((row["id"] for row in users.all()), key=lambda key: len(users.recordings(key)))
-    body = caller.get_list(users_list(key), page_size=100).json()
+    body = client.get_list(users_list(key), page_size=100).json()
     assert len(body["_embedded"]["recordings"]) == 100
     _check(spec, "OnDemandCallRecordingsHalResponse", body)
     assert set(body) == _properties(spec, "OnDemandCallRecordingsHalResponse")
-    row = caller.send("GET", body["_embedded"]["recordings"][0]["_links"]["self"]["href"]).json()
+    row = client.send("GET", body["_embedded"]["recordings"][0]["_links"]["self"]["href"]).json()
     _check(spec, "OnDemandCallRecordingHalResponse", row)
     assert set(row) - {"extension"} == _properties(spec, "OnDemandCallRecording")
 
 
-def test_an_export_is_as_described(spec: dict[str, Any], caller: Caller) -> None:
+def test_export_matches_the_schema(spec: dict[str, Any], client: Client) -> None:
     schema = spec["components"]["schemas"]["Filters"]["properties"]
     filters = {name: field["example"] for name, field in schema.items()}
     assert len(filters) == 10
     for path in (LIST, users_list()):
         operation = spec["paths"]["/api/accounts/{account_id}/company_call_recordings/export"]["post"]
-        answer = caller.send("POST", f"{path}/export", json=filters)
-        assert str(answer.status_code) in operation["responses"]
-        assert set(answer.json()) == _properties(spec, "CreateExportJobHalResponse")
-        _check(spec, "CreateExportJobHalResponse", answer.json())
+        response = client.send("POST", f"{path}/export", json=filters)
+        assert str(response.status_code) in operation["responses"]
+        assert set(response.json()) == _properties(spec, "CreateExportJobHalResponse")
+        _check(spec, "CreateExportJobHalResponse", response.json())
 
 
 @pytest.mark.parametrize("status", ["pending", "in_progress", "complete"])
-def test_jobs_are_as_described(spec: dict[str, Any], caller: Caller, status: str) -> None:
-    job = caller.gateway.jobs.add(status=status)
-    body = caller.get_list(f"{users_list()}/jobs", status=status).json()
+def test_jobs_match_the_schema(spec: dict[str, Any], client: Client, status: str) -> None:
+    job = client.gateway.jobs.add(status=status)
+    body = client.get_list(f"{users_list()}/jobs", status=status).json()
     assert job in body["_embedded"]["jobs"]
     _check(spec, "ExportJobsHalResponse", body)
     assert set(body) == _properties(spec, "ExportJobsHalResponse")
-    shown = caller.send("GET", job["_links"]["self"]["href"]).json()
+    shown = client.send("GET", job["_links"]["self"]["href"]).json()
     _check(spec, "ExportJobHalResponse", shown)
     assert set(shown) == _properties(spec, "ExportJob")
 
 
 @pytest.mark.parametrize(
-    ("name", "answer", "row"),
+    ("name", "response", "row"),
     [("users", "UsersHalResponse", "User"), ("extensions", "EndUserRouteHalResponse", "EndUserRoute")],
 )
-def test_provisioning_is_as_described(
-    provisioning: dict[str, Any], caller: Caller, name: str, answer: str, row: str
+def test_provisioning_matches_the_schema(
+    provisioning: dict[str, Any], client: Client, name: str, response: str, row: str
 ) -> None:
-    body = caller.get_list(f"{PROVISIONING}/accounts/549825/{name}", page_size=20, page=2).json()
+    body = client.get_list(f"{PROVISIONING}/accounts/549825/{name}", page_size=20, page=2).json()
     assert len(body["_embedded"]["data"]) == 20
-    _check(provisioning, answer, body)
-    assert set(body) == _properties(provisioning, answer)
+    _check(provisioning, response, body)
+    assert set(body) == _properties(provisioning, response)
     assert set(body["_links"]) == _properties(provisioning, "Links")
-    assert all(set(found) == _properties(provisioning, row) for found in body["_embedded"]["data"])
+    assert all(set(fields) == _properties(provisioning, row) for fields in body["_embedded"]["data"])
 
 
-def test_provisioning_refuses_as_described(provisioning: dict[str, Any], caller: Caller) -> None:
-    answer = caller.get_list(USERS, page="x")
-    assert answer.status_code == 400
-    _check(provisioning, "ValidationErrorsResponse", answer.json())
-    assert set(answer.json()) == _properties(provisioning, "ValidationErrorsResponse")
+def test_provisioning_errors_match_the_schema(provisioning: dict[str, Any], client: Client) -> None:
+    response = client.get_list(USERS, page="x")
+    assert response.status_code == 400
+    _check(provisioning, "ValidationErrorsResponse", response.json())
+    assert set(response.json()) == _properties(provisioning, "ValidationErrorsResponse")

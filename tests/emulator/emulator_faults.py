@@ -1,4 +1,4 @@
-"""Reads faults, for the tests of this folder."""
+"""Checks of faults by name, and a parser of fault bodies."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from datetime import datetime
 from xml.etree import ElementTree
 
 import requests
-from emulator_caller import Caller
+from emulator_client import Client
 
-Check = Callable[[Caller], None]
+Check = Callable[[Client], None]
 
 
 class Checks(dict[str, Check]):
-    """What to look for, by the name of the fault."""
+    """Functions that check a fault, by its name."""
 
-    def see(self, *names: str) -> Callable[[Check], Check]:
+    def add(self, *names: str) -> Callable[[Check], Check]:
         def register(function: Check) -> Check:
             self.update(dict.fromkeys(names, function))
             return function
@@ -28,12 +28,12 @@ def find_time(text: str) -> float:
     return datetime.strptime(text, "%Y-%b-%d %H:%M:%S%z UTC").timestamp()
 
 
-def read_fault(answer: requests.Response) -> dict[str, str]:
-    if answer.headers["content-type"].startswith("application/xml"):
-        root = ElementTree.fromstring(answer.text)
+def read_fault(response: requests.Response) -> dict[str, str]:
+    if response.headers["content-type"].startswith("application/xml"):
+        root = ElementTree.fromstring(response.text)
         assert root.tag.endswith("}fault")
         return {child.tag.split("}")[1]: child.text or "" for child in root}
-    body = json.loads(answer.text)
+    body = json.loads(response.text)
     if "fault" in body:
         assert isinstance(body["fault"]["code"], int)
         body = body["fault"]

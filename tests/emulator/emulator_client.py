@@ -1,4 +1,4 @@
-"""Calls a served gateway, for the tests of this folder."""
+"""HTTP client of a served gateway, for the tests of the emulator."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LIST = f"{API}/accounts/self/company_call_recordings"
 
 
 def users_list(user: object = "self", account: object = "self", prefix: str = API) -> str:
-    """The path of a user's recordings."""
+    """Return the path of the list of a user's recordings."""
     return f"{prefix}/accounts/{account}/users/{user}/call_recordings"
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """Clock that stands still until a test moves it."""
 
     def __init__(self, now: float = NOON) -> None:
         self.now = now
@@ -31,8 +31,8 @@ class Clock:
         return self.now
 
 
-class Caller:
-    """Someone who calls a served gateway."""
+class Client:
+    """HTTP client of a served gateway."""
 
     def __init__(self, gateway: Gateway, url: str) -> None:
         self.gateway = gateway
@@ -45,10 +45,10 @@ class Caller:
 
     def log_in(self, password: str = "demo-password", username: str = "demo@vbc.prod") -> requests.Response:
         form = {"grant_type": "password", "scope": "openid", "username": username, "password": password}
-        answer = self.post_token(**form)
-        if answer.ok:
-            self.use(answer.json()["access_token"])
-        return answer
+        response = self.post_token(**form)
+        if response.ok:
+            self.use(response.json()["access_token"])
+        return response
 
     def use(self, token: str) -> None:
         self.session.headers["authorization"] = f"Bearer {token}"
@@ -58,7 +58,7 @@ class Caller:
         return self.session.request(method, path if path.startswith("http") else self.url + path, **options)
 
     def get_list(self, path: str = LIST, **params: object) -> requests.Response:
-        # Colons cannot stand in names of arguments: start_gte means start:gte.
+        # Argument names cannot contain colons: start_gte stands for start:gte.
         for name in ("start", "duration"):
             for bound in ("gte", "lte"):
                 if f"{name}_{bound}" in params:
@@ -66,13 +66,13 @@ class Caller:
         return self.send("GET", path, params=params)
 
     def rows(self, **params: object) -> list[dict[str, Any]]:
-        answer = self.get_list(LIST, **{"page_size": 1000, **params})
-        assert answer.status_code == 200, answer.text
-        found: list[dict[str, Any]] = answer.json()["_embedded"]["recordings"]
-        return found
+        response = self.get_list(LIST, **{"page_size": 1000, **params})
+        assert response.status_code == 200, response.text
+        rows: list[dict[str, Any]] = response.json()["_embedded"]["recordings"]
+        return rows
 
     def ids(self, **params: object) -> list[int]:
         return [row["id"] for row in self.rows(**params)]
 
 
-Serve = Callable[..., Caller]
+Serve = Callable[..., Client]
