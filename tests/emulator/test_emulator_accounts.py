@@ -12,8 +12,8 @@ OTHER = f"{API}/accounts/77/company_call_recordings"
 
 @pytest.fixture
 def client(serve: Serve, clock: Clock) -> Client:
-    client = serve(clock, recordings=30, users=3, user_recordings=20)
-    client.gateway.add_account("77", seed=1, recordings=30, users=2, user_recordings=20)
+    client = serve(clock, recordings=30, users=3, user_recordings=20, days=30)
+    client.gateway.add_account("77", seed=1, recordings=30, users=2, user_recordings=20, days=30)
     return client
 
 

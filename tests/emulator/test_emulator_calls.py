@@ -134,7 +134,7 @@ def test_ids_increase_in_order_of_visibility_not_of_start() -> None:
         if len(gateway.company) == len(seen):
             continue
         new = sorted(row["id"] for row in gateway.company.all() if row["id"] not in seen)
-        assert all(id > newest for id in new)
+        assert all(key > newest for key in new)
         newest = max([newest, *new])
         seen.update(new)
         late += new

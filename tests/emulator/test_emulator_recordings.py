@@ -14,7 +14,7 @@ from vbc_source.emulator import Emulator, Gateway
 
 @pytest.fixture
 def client(serve: Serve, clock: Clock) -> Client:
-    return serve(clock, recordings=50, until=datetime.fromtimestamp(NOON - 86_400, timezone.utc))
+    return serve(clock, recordings=50, days=10, until=datetime.fromtimestamp(NOON - 86_400, timezone.utc))
 
 
 def test_single_recording_can_be_read(client: Client) -> None:

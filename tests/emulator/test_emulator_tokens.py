@@ -9,7 +9,7 @@ from emulator_client import LIST, Client, Clock, Serve
 
 @pytest.fixture
 def client(serve: Serve, clock: Clock) -> Client:
-    return serve(clock, log_in=False, recordings=5)
+    return serve(clock, log_in=False, recordings=5, days=1)
 
 
 def _code(response: requests.Response) -> int:

@@ -13,7 +13,7 @@ INDIA = "/t/vbc.prod/call_recording_india/api"
 
 @pytest.fixture
 def client(serve: Serve, clock: Clock) -> Client:
-    client = serve(clock, users=3, recordings=5)
+    client = serve(clock, users=3, recordings=5, days=1)
     client.gateway.users.add(17)
     for hour in range(23):
         _recordings(client).add(

@@ -15,7 +15,7 @@ REFUSAL = "User is not authorized to search CCR recordings for this account"
 
 @pytest.fixture
 def client(serve: Serve, clock: Clock) -> Client:
-    return serve(clock, users=4, user_recordings=40)
+    return serve(clock, users=4, user_recordings=40, days=30)
 
 
 def _spread(users: Users) -> list[int]:
@@ -57,7 +57,7 @@ def test_generated_numbers_and_addresses_are_fictional() -> None:
 
 
 def test_recordings_are_distributed_unevenly() -> None:
-    counts = _spread(Gateway(users=20, user_recordings=1000, clock=Clock(NOON)).users)
+    counts = _spread(Gateway(users=20, user_recordings=1000, days=30, clock=Clock(NOON)).users)
     assert 900 < sum(counts) <= 1000
     assert counts.count(0) >= 5
     assert max(counts) > 3 * sorted(counts)[10] > 0
