@@ -91,8 +91,10 @@ def make_account(
         "/audio/recording" if main else f"/audio/recording/{account_id}",
         "" if main else f"account {account_id}",
     )
+    # Generators of their own for each purpose: an added recording does not change the generated ones.
     company = Recordings(links, environment, Random(f"{seed}/added"))
     company.load(generate_newest_calls(seed, size.recordings, size.days, size.until), size.held_back)
+    # Derived from the account, so that users of different accounts have different ids.
     first_user = _MAIN_FIRST_USER if main else 100_000 + zlib.crc32(account_id.encode()) % 600_000
     users = Users(environment, account_id, seed, first_user)
     counts = _distribute(size.user_recordings, max(1, size.users), Random(f"{seed}/shares"))

@@ -97,6 +97,7 @@ def _write_zip(members: Iterable[tuple[ZipInfo, bytes | AudioStream]]) -> Iterat
     buffer = _Buffer()
     with ZipFile(buffer, "w", ZIP_STORED) as archive:
         for info, content in members:
+            # Known in advance, so that zipfile chooses the header for more than 2 GB itself.
             info.file_size = content.size if isinstance(content, AudioStream) else len(content)
             with archive.open(info, "w") as target:
                 for chunk in _iterate(content):

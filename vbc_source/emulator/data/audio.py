@@ -36,6 +36,7 @@ class AudioStream:
         remaining = stop - start - len(head)
         if self.media_type != "audio/mpeg":
             return head + bytes(remaining)
+        # A range can start in the middle of a frame.
         skip = max(0, start - len(self.header)) % len(FRAME)
         return head + _FRAMES[skip : skip + remaining]
 
@@ -80,6 +81,7 @@ def make_audio(size: int, title: str) -> AudioStream:
 def _make_tag(size: int, title: str) -> bytes:
     """Build an ID3v2.3 tag of exactly ``size`` bytes, filled up with padding."""
     text = b"\0" + title.encode("latin-1", "replace")
+    # A title makes the audio of each recording different, although all of it is silence.
     frame = b"TIT2" + len(text).to_bytes(4, "big") + b"\0\0" + text
     body = frame.ljust(size - _TAG_HEADER_SIZE, b"\0")
     length = bytes(len(body) >> shift & 0x7F for shift in (21, 14, 7, 0))

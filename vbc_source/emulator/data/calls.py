@@ -55,6 +55,7 @@ def draw_duration(rng: Random) -> int:
 
 
 def _draw_inbound_caller(rng: Random, number: int) -> int | str:
+    # The API returns numbers as numbers or as text, and "Anonymous".
     chance = rng.random()
     if chance < 0.05:
         return "Anonymous"
@@ -82,6 +83,7 @@ def _draw_call_id(rng: Random) -> str:
 
 def _draw_extensions(rng: Random) -> list[int] | None:
     chance = rng.random()
+    # Both null and an empty list occur in responses of the API.
     if chance < 0.04:
         return None if chance < 0.02 else []
     first = _EXTENSIONS[int(rng.random() * len(_EXTENSIONS))]
@@ -117,7 +119,7 @@ def make_recording_fields(rng: Random, start: int, duration: int) -> dict[str, A
     fields["end"] = None if rng.random() < 0.003 else format_time(start + duration // 1000)
     fields["extensions"] = _draw_extensions(rng)
     if rng.random() < 0.05:
-        fields["extension"] = None
+        fields["extension"] = None  # the API can return it beside the list, null
     noise = rng.getrandbits(128)
     fields["file_name"] = f"730048.{noise >> 64}.{noise:032x}.{start * 1000 + duration}.mp3"
     fields["file_size_in_bytes"] = duration * BYTES_PER_MILLISECOND + 200 + (noise & 1023)
@@ -152,6 +154,7 @@ def _make_day(seed: int, day: int, rate: float) -> list[Call]:
     Returns:
         The calls in order of visibility, which is the order of their ids.
     """
+    # A generator for each day: the calls of a day do not depend on how many days are generated.
     rng = Random(f"{seed}/{day}")
     drawn: list[tuple[float, int, int]] = []
     for start in _draw_starts(rng, day, _draw_call_count(rng, day, rate)):

@@ -16,10 +16,11 @@ from vbc_source.emulator.data.people import Fields
 from vbc_source.emulator.data.stored_recording import DEFAULT_PREFIX
 from vbc_source.emulator.data.users import Users
 
+# The vendor documents "complete" only; clients must accept any other status as well.
 PENDING, IN_PROGRESS, COMPLETE = "pending", "in_progress", "complete"
 PARTIALLY_COMPLETE, EXPIRED = "partially_complete", "expired"
 _FINISHED = (COMPLETE, PARTIALLY_COMPLETE)
-VALID_DAYS = 7
+VALID_DAYS = 7  # an assumption: the vendor documents that archives expire, not when
 _PENDING_SHARE = 0.2
 
 
@@ -67,6 +68,7 @@ class StoredJob:
     def count_files(self, now: float) -> int:
         """Count the files completed so far."""
         status = self.get_status(now)
+        # A test may set a status that never finishes; its files are complete all the same.
         if self.is_finished(now) or now >= self.created + self.seconds:
             return self.total - (1 if status == PARTIALLY_COMPLETE and self.total else self.missing)
         pending_seconds = self.seconds * _PENDING_SHARE

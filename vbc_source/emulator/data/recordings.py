@@ -18,6 +18,7 @@ from vbc_source.emulator.data.environment import Environment
 from vbc_source.emulator.data.selection import UNLIMITED, PageSlice, Query, slice_page
 from vbc_source.emulator.data.stored_recording import RecordingLinks, StoredRecording, encode_recording
 
+# Recordings are listed only after the call has ended and the recording has been processed.
 _PROCESSING_SECONDS = 120
 _NEVER = float("inf")
 
@@ -52,11 +53,13 @@ class Recordings:
         self._environment = environment
         self._lock = environment.lock
         self._rng = rng
+        # Visible recordings, oldest first, and their starts: bisect on plain integers finds a date filter's
+        # bounds without a pass over half a million rows.
         self._rows: list[StoredRecording] = []
         self._starts: list[int] = []
         self._visible: dict[str, StoredRecording] = {}
         self._hidden: dict[str, StoredRecording] = {}
-        self._queue: list[tuple[float, str]] = []
+        self._queue: list[tuple[float, str]] = []  # heap of (visible_at, key)
         self._last_id = 0
 
     def __len__(self) -> int:
@@ -130,6 +133,7 @@ class Recordings:
         """
         with self._lock:
             self._show_due()
+            # Removed and added again, as a new start changes its position.
             hidden = str(id) in self._hidden
             old = self._remove(str(id))
             new = encode_recording(
@@ -199,6 +203,7 @@ class Recordings:
                 rows = [row for row in rows[low:high] if not query.filters_fields or query.matches(row)]
                 low, high = 0, len(rows)
             if shuffled:
+                # Every request has a new order, so pages of one list overlap and leave rows out.
                 rng.shuffle(rows)
                 return high, rows[page.offset : page.offset + page.size]
             return high - low, slice_page(rows, low, high, page, rng)
@@ -225,6 +230,7 @@ class Recordings:
     def update_links(self) -> None:
         """Let all generated links start with the current base URL."""
         with self._lock, _paused_garbage_collector():
+            # Links are stored within the JSON, so that a page can be sent without encoding its rows.
             old, new = self._links, replace(self._links, base_url=self._environment.base_url)
             if old == new:
                 return
@@ -234,6 +240,7 @@ class Recordings:
             self._hidden = {key: row.relink(old, new) for key, row in self._hidden.items()}
 
     def _complete(self, given: dict[str, Any]) -> dict[str, Any]:
+        # Drawn even if a duration is given: the generated fields of later recordings stay the same.
         drawn = draw_duration(self._rng)
         duration = given.get("duration")
         length = duration if isinstance(duration, int) else drawn
@@ -272,7 +279,7 @@ class Recordings:
             return self._hidden.pop(key)
         row = self._visible.pop(key)
         index = bisect_left(self._starts, row.start)
-        while self._rows[index] is not row:
+        while self._rows[index] is not row:  # several recordings can have the same start
             index += 1
         del self._rows[index], self._starts[index]
         return row

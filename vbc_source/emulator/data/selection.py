@@ -61,6 +61,7 @@ class Query:
 
 def _has_value(fields: Mapping[str, Any], name: str, text: str) -> bool:
     values = [fields.get(name)]
+    # The API documents the filter for one extension, but the field is a list.
     if name == "extension":
         values += fields.get("extensions") or []
     return any(value is not None and str(value) == text for value in values)

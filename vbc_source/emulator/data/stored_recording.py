@@ -92,5 +92,6 @@ def encode_recording(
     generated = [f'"{name}":{link}' for name, link in links.encode(key).items() if name not in fields]
     if start is None:
         start = parse_timestamp(fields.get("start")) or 0
+    # Links come first, so that relink can replace them and leave texts in other fields unchanged.
     body = "{" + ",".join([*generated, _encode(fields)[1:]])
     return StoredRecording(key, start, visible_at, body.encode(), len(generated))

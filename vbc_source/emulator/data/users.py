@@ -185,6 +185,7 @@ class Users:
         """
         with self._lock:
             user = self._users[str(id)]
+            # Generated on first access: 200 users with 1,000 recordings each would delay every start.
             if user.recordings is None:
                 user.recordings = self._generate_recordings(str(id), user)
             return user.recordings
@@ -222,12 +223,13 @@ class Users:
                 self._next_id += 1
             id = self._next_id  # noqa: A001
         key = str(id)
+        # A removed user can be added again, with the same id and new recordings.
         if key in self._users and self._users[key].listed:
             raise ValueError(f"user {key} exists already")
         row = make_user(self._rng, id, self._next_extension)
         self._next_extension += max(1, len(row["extensions"]))
         row.update(deepcopy(fields))
-        self._next_id += 1 + int(self._rng.random() * 9)
+        self._next_id += 1 + int(self._rng.random() * 9)  # ids of the real API have gaps too
         self._users[key] = _User(row, plan)
         return deepcopy(row)
 

@@ -102,6 +102,7 @@ class ActiveFaults:
     def find(self, name: str, path: str) -> Fault | None:
         """Look up an active fault for a path, the newest first, without using it up."""
         with self._lock:
+            # The newest first: a test can override a behaviour without switching the old one off.
             matches = (
                 fault for fault in reversed(self._active) if fault.name == name and fault.path_part in path
             )
@@ -131,6 +132,7 @@ class ActiveFaults:
             if fault is None:
                 return None
             now = self._clock()
+            # A fixed window, which starts with the first request after the previous window.
             start, used = self._quota_use.get(fault, (float("-inf"), 0))
             if now >= start + QUOTA_SECONDS:
                 start, used = now, 0

@@ -13,6 +13,7 @@ from vbc_source.emulator.data.people import Fields
 from vbc_source.emulator.data.stored_recording import StoredRecording
 
 _INDIA = timezone(timedelta(hours=5, minutes=30))
+# Types that no single column type can hold.
 _SENTIMENTS: tuple[object, ...] = (0.75, "positive", {"score": -1, "words": ["late"]}, 3, None)
 
 
@@ -70,6 +71,6 @@ def encode_row(fields: Fields, faults: Iterable[str]) -> bytes:
 
 def encode_recordings(recordings: Iterable[StoredRecording], faults: list[str]) -> list[bytes]:
     """Encode recordings for a response, altered by faults."""
-    if not faults:
+    if not faults:  # the usual case: rows are sent as they are stored
         return [recording.body for recording in recordings]
     return [encode_row(recording.decode(), faults) for recording in recordings]

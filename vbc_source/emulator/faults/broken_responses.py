@@ -63,5 +63,6 @@ class HalfResponse(Response):
 async def close_connection(scope: Scope, receive: Receive) -> None:
     """Close the connection without a response."""
     scope["extensions"][TRANSPORT].close()
+    # Returning earlier would make uvicorn send a 500 for the missing response.
     while (await receive())["type"] != "http.disconnect":
         await asyncio.sleep(0)

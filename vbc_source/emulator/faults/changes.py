@@ -29,6 +29,7 @@ def change_users(users: Users, faults: ActiveFaults, rng: Random, path: str) -> 
         removed = users.pick(rng) if removes else None
         if removed is not None:
             users.remove(removed)
+        # Only the API user is left if none was removed: add one, so that something changes.
         if adds or removed is None:
             users.add()
 

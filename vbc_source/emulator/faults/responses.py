@@ -121,6 +121,7 @@ def answer_fault(fault: Fault, now: float, allowed_at: float | None = None) -> R
     if fault.name in _OTHER_RESPONSES:
         response_class, status, text = _OTHER_RESPONSES[fault.name]
         return response_class(text, status)
+    # Both formats of the time have whole seconds; rounding down would allow requests too early.
     retry_at = math.ceil(now) + 1 if allowed_at is None else math.ceil(allowed_at)
     return _build(_BODIES[fault.name], fault.format, retry_at, _TIME_PLACES.get(fault.name, ()))
 
@@ -137,6 +138,7 @@ def _build(body: FaultBody, form: str, retry_at: int, time_places: tuple[str, ..
         headers["www-authenticate"] = 'OAuth2 realm="WSO2 API Manager"'
     if form == "xml":
         return Response(_to_xml(body, parts), body.status, headers, "application/xml; charset=UTF-8")
+    # The code is text in the flat format and a number in the wrapped one.
     if form == "flat":
         text = json.dumps({"code": str(body.code), **parts})
     else:

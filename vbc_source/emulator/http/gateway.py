@@ -205,7 +205,7 @@ class Gateway(GatewayState):
 
     def run_page_hooks(self, request: HttpRequest) -> None:
         """Run the hooks in ``before_page``."""
-        for hook in list(self.before_page):
+        for hook in list(self.before_page):  # a copy: a hook may remove itself
             hook(self, read_request(request.scope, self.clock()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -250,6 +250,7 @@ class Gateway(GatewayState):
         problem = self.tokens.check(request.headers.get("authorization"))
         if problem is not None:
             return self._answer_fault(Fault(problem))
+        # Only requests with a valid token count: the default quota of an application is per token.
         exceeded = self.faults.use_quota(request.path)
         return None if exceeded is None else answer_fault(exceeded[0], self.clock(), exceeded[1])
 

@@ -80,6 +80,7 @@ class RequestLog:
 
         async def send_logged(message: Message) -> None:
             if message["type"] == "http.response.start":
+                # Before the first byte: a client that has the response finds its request in the log.
                 self.append(replace(request, status=message["status"]))
                 # The server's own Date would not follow the gateway's clock, as Retry-After does.
                 date = (b"date", format_http_date(self._clock()).encode())

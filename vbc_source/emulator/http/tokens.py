@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TENANT = "@vbc.prod"
+# The vendor documents seven days. The lock is known from public clients only.
 REFRESH_TOKEN_SECONDS = 7 * 86_400
 LOCK_SECONDS = 30 * 60
 ALLOWED_FAILURES = 3
@@ -171,12 +172,14 @@ class Tokens:
         return self._issue(form.get("scope") or "default", keep_old)
 
     def _renew(self, form: Mapping[str, str], keep_old: bool) -> TokenResponse:
+        # Removed even if the renewal fails: a refresh token works once.
         expires, scope = self._refresh.pop(form.get("refresh_token", ""), (float("-inf"), ""))
         if expires <= self._clock():
             return _refuse("invalid_grant", _UNKNOWN_REFRESH)
         return self._issue(scope, keep_old)
 
     def _issue(self, scope: str, keep_old: bool) -> TokenResponse:
+        # Whether a new token revokes the previous one is not documented, so a fault chooses.
         if not keep_old:
             self.revoke_all()
         access, refresh = self._new_token(), self._new_token()

@@ -39,6 +39,7 @@ class AudioRoutes:
         return routes
 
     async def _get_of_main_account(self, request: HttpRequest) -> Response:
+        # Links of the main account have no account in their path.
         request.path_params["account"] = "self"
         return await self._get(request)
 

@@ -108,6 +108,7 @@ class ExportRoutes:
         return response
 
     def _find_job(self, job_id: str) -> StoredJob | None:
+        # The path has no account: ids of jobs are unique across accounts.
         with self.gateway.lock:
             jobs = (account.jobs.find(job_id) for account in self.gateway.accounts.values())
             return next((job for job in jobs if job is not None), None)

@@ -127,6 +127,7 @@ def check_page_size(gateway: GatewayState, request: HttpRequest, page_size: int)
 
 def answer_json(gateway: GatewayState, request: HttpRequest, body: bytes) -> Response:
     """Return a JSON response whose links have the host and the prefix of the request."""
+    # Rows are stored with links of the default prefix; replacing them is faster than encoding rows anew.
     stored, requested = gateway.base_url + DEFAULT_PREFIX, _get_link_root(gateway, request)
     if stored != requested:
         body = body.replace(f'"{stored}/'.encode(), f'"{requested}/'.encode())
@@ -136,9 +137,11 @@ def answer_json(gateway: GatewayState, request: HttpRequest, body: bytes) -> Res
 def answer_list(gateway: GatewayState, request: HttpRequest, listing: ListRequest) -> Response:
     """Return a page of a list."""
     _change_listed(gateway, request, listing.listed)
+    # Hooks and changes run before anything is read, as rows change between pages of the real API.
     gateway.run_page_hooks(request)
     size, reported_size = _limit_page_size(gateway, request, listing.page_size)
     first = 0 if gateway.has_fault("page-base-0", request) else 1
+    # Page 0 of a list that starts at 1 is its first page.
     number = first if listing.page is None else max(listing.page, first)
     newest_first = listing.newest_first or gateway.has_fault("ignore-order", request)
     total, rows = listing.select(PageSlice((number - first) * size, size, newest_first))
@@ -194,6 +197,7 @@ def _apply_field_faults(
     gateway: GatewayState, request: HttpRequest, fields: Fields
 ) -> tuple[Fields, list[str]]:
     omitted = [name for name, fault in _OMITTING_FAULTS.items() if gateway.has_fault(fault, request)]
+    # One-time faults: a client that reads the page again gets the correct total.
     fault = gateway.faults.take(TOTALS, request.scope["path"])
     if fault is not None and fault.name == "wrong-totals":
         fields["total_items"] += 1

@@ -93,5 +93,6 @@ def parse_export_filters(body: bytes) -> Query:
         raise InvalidParameterError("body", "is not JSON") from None
     if not isinstance(filters, dict):
         raise InvalidParameterError("body", "is not an object")
+    # An export has neither order nor pages.
     names = set(filters) - {"order", "page", "page_size"}
     return parse_query({name: str(filters[name]) for name in names if filters[name] is not None})

@@ -33,6 +33,7 @@ def _parse_range(header: str | None, size: int) -> tuple[int, int] | None:
         return None
     if not match[1]:
         return max(0, size - int(match[2])), size
+    # RFC 9110: a range that ends before it starts is invalid, and the whole is sent.
     if match[2] and int(match[2]) < int(match[1]):
         return None
     return int(match[1]), min(size, int(match[2]) + 1 if match[2] else size)
