@@ -38,7 +38,7 @@ def draw_caller_name(rng: Random) -> str | None:
     if rng.random() < 1 / 6:
         return None
     first = _FIRST_NAMES[int(rng.random() * len(_FIRST_NAMES))]
-    # Random.choice takes three times as long, and another function would change the data of every seed.
+    # Random.choice takes twice as long, and would change the generated data of every seed.
     return f"{first} {_LAST_NAMES[int(rng.random() * len(_LAST_NAMES))]}"
 
 
