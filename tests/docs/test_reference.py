@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
-from model_facts import MODELS
+from expected_models import MODELS
 
 from vbc_source.config import AudioConfig, VbcConfig, VbcCredentials
 

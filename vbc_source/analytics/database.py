@@ -1,7 +1,8 @@
-"""Where the tables and the models are, as dlt's own configuration says: a DuckDB file, or Postgres."""
+"""The database of the loaded tables and their models: a DuckDB file or Postgres, as dlt is configured."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,19 @@ from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
 
-PASSWORD = "DBT_ENV_SECRET_VBC_PASSWORD"  # noqa: S105 - a name; dbt keeps what is named so out of its logs
-TLS = ("sslmode", "sslcert", "sslkey", "sslrootcert")
+# dbt keeps values of variables with this prefix out of its logs
+PASSWORD_VARIABLE = "DBT_ENV_SECRET_VBC_PASSWORD"  # noqa: S105 - a name, not a password
+TLS_PARAMETERS = ("sslmode", "sslcert", "sslkey", "sslrootcert")
 
 
 @dataclass(frozen=True, slots=True)
 class AnalyticsDatabase:
-    """A database that holds what was loaded, and the models of it.
+    """A database with the loaded tables and the models built from them.
 
     Attributes:
         kind: `duckdb` or `postgres`.
-        dataset: where the source's tables are.
-        credentials: dlt's.
+        dataset: Dataset (schema) of the loaded tables.
+        credentials: Credentials of the dlt destination.
     """
 
     kind: str
@@ -32,20 +34,24 @@ class AnalyticsDatabase:
     credentials: Any = field(repr=False)
 
     @property
-    def models(self) -> str:
-        """The dataset of the models."""
-        return f"{self.dataset}_models"
+    def models_dataset(self) -> str:
+        """Dataset (schema) of the models: `vbc_models` beside `vbc_data`."""
+        return self.dataset.removesuffix("_data") + "_models"
+
+    @property
+    def password(self) -> str:
+        """Password of the database; empty if there is none."""
+        return str(getattr(self.credentials, "password", None) or "")
 
     def name_model(self, model: str) -> str:
-        """Write a model's name as SQL needs it: quoted, and in DuckDB with its database."""
-        parts = [Path(self.credentials.database).stem] if self.kind == "duckdb" else []
-        return ".".join(f'"{part}"' for part in (*parts, self.models, model))
+        """Return the quoted, qualified name of a model for SQL."""
+        return f'"{self.models_dataset}"."{model}"'
 
     def connect(self) -> Any:
-        """Open a connection of Python's DB-API that can read and nothing else; times come in UTC.
+        """Open a read-only DB-API connection with session time zone UTC.
 
         Raises:
-            VbcError: it could not be opened.
+            VbcError: The database cannot be opened.
         """
         with explaining():
             if self.kind == "duckdb":
@@ -54,7 +60,8 @@ class AnalyticsDatabase:
                 if not Path(self.credentials.database).exists():
                     raise VbcError(f"there is no {self.credentials.database}: run vbc sync first")
                 connection: Any = duckdb.connect(self.credentials.database, read_only=True)
-                connection.execute("SET GLOBAL TimeZone = 'UTC'")  # also for its further cursors
+                # GLOBAL: a cursor is a connection of its own and does not inherit session settings
+                connection.execute("SET GLOBAL TimeZone = 'UTC'")
             else:
                 import psycopg2
 
@@ -63,74 +70,66 @@ class AnalyticsDatabase:
                 connection.cursor().execute("SET TIME ZONE 'UTC'")
             return connection
 
-    def find_datasets(self, *tables: str) -> set[str]:
-        """Say which datasets have one of some tables."""
-        connection = self.connect()
-        try:
-            cursor = connection.cursor()
-            cursor.execute("SELECT table_schema, table_name FROM information_schema.tables")
-            return {schema for schema, name in cursor.fetchall() if name in tables}
-        finally:
-            connection.close()
-
     def check_loaded(self) -> None:
-        """Make sure that recordings were loaded.
+        """Check that recordings were loaded.
 
         Raises:
-            VbcError: nothing is there.
+            VbcError: The dataset has no table of recordings.
         """
-        if self.dataset not in self.find_datasets("company_recordings", "user_recordings"):
+        if not self._has_table(self.dataset, "company_recordings", "user_recordings"):
             raise VbcError(f"no recordings are loaded in dataset {self.dataset}: run vbc sync first")
 
     def check_built(self) -> None:
-        """Make sure that the models were built.
+        """Check that the models were built.
 
         Raises:
-            VbcError: they are not there.
+            VbcError: The models' dataset does not have them.
         """
-        if self.models not in self.find_datasets("coverage"):
-            raise VbcError(f"there are no models in dataset {self.models}: run vbc models run first")
+        if not self._has_table(self.models_dataset, "coverage"):
+            raise VbcError(f"there are no models in dataset {self.models_dataset}: run vbc models run first")
 
-    def describe(self) -> dict[str, Any]:
-        """Say in dbt's words where this is; the password is to be in the environment, as `PASSWORD`."""
+    def _has_table(self, dataset: str, *tables: str) -> bool:
+        """Return whether a dataset has at least one of the tables."""
+        with closing(self.connect()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SELECT table_schema, table_name FROM information_schema.tables")
+            return any(schema == dataset and name in tables for schema, name in cursor.fetchall())
+
+    def dbt_output(self) -> dict[str, Any]:
+        """Return the output of a dbt profile; it reads the password from `PASSWORD_VARIABLE`."""
+        output: dict[str, Any] = {"type": self.kind, "schema": self.models_dataset, "threads": 4}
         if self.kind == "duckdb":
-            return {
-                "type": "duckdb",
-                "path": str(self.credentials.database),
-                "schema": self.models,
-                "threads": 4,
-            }
+            return {**output, "path": str(self.credentials.database)}
         query = self.credentials.get_query()
         return {
-            "type": "postgres",
+            **output,
             "host": self.credentials.host,
             "port": self.credentials.port,
             "user": self.credentials.username,
-            "password": f"{{{{ env_var('{PASSWORD}') }}}}",
+            "password": f"{{{{ env_var('{PASSWORD_VARIABLE}') }}}}",
             "dbname": self.credentials.database,
-            "schema": self.models,
-            "threads": 4,
-            **{name: query[name] for name in TLS if query.get(name)},
+            **{name: query[name] for name in TLS_PARAMETERS if query.get(name)},
         }
-
-    @property
-    def password(self) -> str:
-        """The password; empty where there is none."""
-        return str(getattr(self.credentials, "password", None) or "")
 
 
 def find_database(target: Target) -> AnalyticsDatabase:
     """Return the database of a target.
 
     Raises:
-        WrongUsage: its destination is none that has models.
+        UsageError: Models cannot be built in its destination or dataset.
     """
-    loaded = LoadedTables(target)
+    loaded, schema = LoadedTables(target), Schema(SOURCE_SCHEMA)
     kind = loaded.kind
     if kind not in ("duckdb", "postgres"):
         raise UsageError(f"models are built in duckdb or postgres, not in {kind}")
     with explaining():
-        config: Any = loaded.open_dataset(Schema(SOURCE_SCHEMA)).destination_client.config
-        return AnalyticsDatabase(
-            kind, config.normalize_dataset_name(Schema(SOURCE_SCHEMA)), config.credentials
+        config: Any = loaded.open_dataset(schema).destination_client.config
+        dataset = config.normalize_dataset_name(schema)
+        database = AnalyticsDatabase(kind, dataset, config.credentials)
+    # DuckDB cannot tell whether `calls_models.recordings` names a schema or the database of that file
+    if kind == "duckdb" and Path(config.credentials.database).stem == database.models_dataset:
+        raise UsageError(
+            f"the models of dataset {dataset} would be in {database.models_dataset}, which is also the name "
+            f"of the DuckDB file {config.credentials.database}: choose another --dataset or rename the file"
         )
+    return database

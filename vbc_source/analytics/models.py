@@ -1,9 +1,8 @@
-"""The dbt models: built, tested and documented with dbt, whose files go to a folder that does not stay."""
+"""Runs dbt on the models: build, test, document. dbt's own files go to a temporary folder."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import time
@@ -14,29 +13,28 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vbc_source.analytics.database import PASSWORD, AnalyticsDatabase, find_database
-from vbc_source.config import load_config
+from vbc_source.analytics.database import PASSWORD_VARIABLE, AnalyticsDatabase, find_database
+from vbc_source.config import VbcConfig, load_config
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining, first_line
 from vbc_source.warehouse.queries import LoadedTables
 
-log = logging.getLogger(__name__)
-
 PROJECT = Path(__file__).parent / "dbt"
 PROFILE = "vbc_source"
+# no usage statistics, no look-up of newer versions: nothing leaves the machine
 QUIET = ("--no-use-colors", "--no-send-anonymous-usage-stats", "--no-version-check", "--no-partial-parse")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What became of a model or of a test.
+    """Result of one model or one test.
 
     Attributes:
-        name: its name.
-        status: dbt's word: `success` or `pass`; `warn`; `error`, `fail` or `skipped`.
-        seconds: how long it took.
-        message: why, in one line; empty where all is well.
+        name: Name of the model or test.
+        status: dbt's status: `success`, `pass`, `warn`, `error`, `fail` or `skipped`.
+        seconds: Duration.
+        message: Reason in one line; empty after a success.
     """
 
     name: str
@@ -46,17 +44,17 @@ class Node:
 
     @property
     def failed(self) -> bool:
-        """Whether it did not come to what it should."""
+        """Whether the model was not built or the test did not pass."""
         return self.status not in ("success", "pass", "warn", "no-op")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelsResult:
-    """What dbt did.
+    """Result of a dbt command.
 
     Attributes:
-        nodes: models or tests, in the order in which they ended.
-        seconds: how long it took.
+        nodes: Models or tests, in the order in which they finished.
+        seconds: Duration of the whole command.
     """
 
     nodes: tuple[Node, ...]
@@ -91,45 +89,53 @@ def build_models(
     with explaining():
         config, loaded = load_config(), LoadedTables(target)
     with loaded.lock():
-        return run_dbt(find_database(target), command, config.vbc_timezone, output)
+        return run_dbt(find_database(target), command, config, output)
 
 
 def run_dbt(
-    warehouse: AnalyticsDatabase, command: Sequence[str], timezone: str, target: Path | None = None
+    database: AnalyticsDatabase, command: Sequence[str], config: VbcConfig, output: Path | None = None
 ) -> ModelsResult:
-    """Run a command of dbt on the models.
+    """Run a dbt command on the models.
 
     Args:
-        warehouse: where.
-        command: such as `run`, with its options.
-        timezone: in which days and hours are counted.
-        target: where to leave the documentation as one page, if dbt makes one.
+        database: Where the tables are loaded and the models are built.
+        command: dbt command and its options, such as `["run", "--full-refresh"]`.
+        config: Settings of the source; the models use `vbc_timezone` and `lookback_hours`.
+        output: File for the documentation that `docs generate --static` makes.
 
     Raises:
-        VbcError: nothing is loaded or built, or dbt could not begin.
+        VbcError: Nothing is loaded or built yet, or dbt could not start.
     """
-    warehouse.check_loaded()
+    database.check_loaded()
     if command[0] != "run":
-        warehouse.check_built()
-    began = time.monotonic()
-    variables = {"vbc_dataset": warehouse.dataset, "vbc_timezone": timezone}
-    with _open_folder(warehouse) as folder:
-        places = ("--profiles-dir", "--target-path", "--log-path")
-        arguments = [*command, "--project-dir", str(PROJECT), "--vars", json.dumps(variables), *QUIET]
-        arguments += [word for place in places for word in (place, folder)]
-        arguments += [] if target else ["--no-write-json"]  # only the documentation is made of dbt's files
-        nodes = _invoke(["--log-level", "none", "--log-level-file", "none", *arguments])
-        if target is not None:
-            shutil.copyfile(Path(folder) / "static_index.html", target)
-    return ModelsResult(nodes, time.monotonic() - began)
+        database.check_built()
+    started = time.monotonic()
+    variables = {
+        "vbc_dataset": database.dataset,
+        "vbc_timezone": config.vbc_timezone,
+        "vbc_lookback_hours": config.lookback_hours,
+    }
+    with _open_folder(database) as folder:
+        arguments = ["--log-level", "none", "--log-level-file", "none", *command, *QUIET]
+        arguments += ["--project-dir", str(PROJECT), "--vars", json.dumps(variables)]
+        for option in ("--profiles-dir", "--target-path", "--log-path"):
+            arguments += [option, folder]
+        if output is None:
+            arguments.append("--no-write-json")  # only the documentation needs dbt's artifacts
+        nodes = _invoke(arguments)
+        if output is not None:
+            shutil.copyfile(Path(folder) / "static_index.html", output)
+    return ModelsResult(nodes, time.monotonic() - started)
 
 
-def _invoke(arguments: Sequence[str]) -> tuple[Node, ...]:
+def _invoke(arguments: list[str]) -> tuple[Node, ...]:
     try:
         from dbt.cli.main import dbtRunner
     except ImportError:
-        raise VbcError("models need dbt: pip install 'vbc-source[dbt]'") from None
-    done: Any = dbtRunner().invoke(list(arguments))
+        raise VbcError(
+            "models need dbt: install the extra `dbt` (pip install '.[dbt]' in a checkout)"
+        ) from None
+    done: Any = dbtRunner().invoke(arguments)
     if done.exception is not None:
         raise VbcError(f"dbt failed: {first_line(done.exception)}") from done.exception
     results = getattr(done.result, "results", None) or ()
@@ -138,22 +144,22 @@ def _invoke(arguments: Sequence[str]) -> tuple[Node, ...]:
 
 def _read_node(result: Any) -> Node:
     status = str(result.status)
-    said = [line.strip() for line in str(result.message or "").splitlines() if line.strip()]
-    message = " ".join(said[:3])[:300] if status not in ("success", "pass") else ""
+    lines = [line.strip() for line in str(result.message or "").splitlines() if line.strip()]
+    message = " ".join(lines[:3])[:300] if status not in ("success", "pass") else ""
     return Node(result.node.name, status, round(result.execution_time, 2), message)
 
 
 @contextmanager
-def _open_folder(warehouse: AnalyticsDatabase) -> Iterator[str]:
-    """Make a folder with dbt's profile, and tell the password in the environment for as long as that."""
-    before = os.environ.get(PASSWORD)
+def _open_folder(database: AnalyticsDatabase) -> Iterator[str]:
+    """Make a temporary folder with a dbt profile, and set the password in the environment meanwhile."""
+    before = os.environ.get(PASSWORD_VARIABLE)
     with TemporaryDirectory(prefix="vbc_models_") as folder:
-        profile = {PROFILE: {"target": "vbc", "outputs": {"vbc": warehouse.describe()}}}
+        profile = {PROFILE: {"target": "vbc", "outputs": {"vbc": database.dbt_output()}}}
         (Path(folder) / "profiles.yml").write_text(json.dumps(profile))  # JSON is YAML
-        os.environ[PASSWORD] = warehouse.password
+        os.environ[PASSWORD_VARIABLE] = database.password
         try:
             yield folder
         finally:
-            os.environ.pop(PASSWORD)
+            os.environ.pop(PASSWORD_VARIABLE)
             if before is not None:
-                os.environ[PASSWORD] = before
+                os.environ[PASSWORD_VARIABLE] = before

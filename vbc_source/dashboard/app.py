@@ -1,4 +1,4 @@
-"""The dashboard: two pages and an export, served to this machine alone, from a database that is only read."""
+"""The web application: two pages and a CSV export, on 127.0.0.1 only, from a read-only connection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,10 +24,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vbc_source.analytics.database import AnalyticsDatabase, find_database
 from vbc_source.config import load_config
-from vbc_source.dashboard.figures import Figures
+from vbc_source.dashboard.figures import LIST_COLUMNS, Figures
 from vbc_source.dashboard.filters import InvalidFilter, read_filters
-from vbc_source.dashboard.pages import PAGES, open_templates, show_figures, show_recordings, spell_row
-from vbc_source.dashboard.queries import COLUMNS
+from vbc_source.dashboard.pages import (
+    TEMPLATES,
+    build_dashboard,
+    build_list,
+    format_csv_row,
+    open_templates,
+)
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
@@ -36,12 +41,13 @@ from vbc_source.load.locks import pipeline_lock
 log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-NAMES = [HOST, "localhost"]  # a page elsewhere that has its own name lead here is refused
-TURN_SECONDS = 2.0
+# DNS rebinding: a foreign page whose name resolves to 127.0.0.1 sends its own name in `Host` and is refused
+HOST_NAMES = [HOST, "localhost"]
+LOCK_SECONDS = 2.0
 BUSY = "The database is being loaded. Try again in a moment."
-EMPTY = "No recordings are loaded in dataset {dataset} yet. Load some, then build the models:"
-UNBUILT = "The models are not built yet in dataset {dataset}. Build them:"
-SECURE = {
+EMPTY = "No recordings are loaded in dataset {dataset} yet. Load them, then build the models:"
+NOT_BUILT = "The models are not built yet for dataset {dataset}. Build them:"
+SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
     "x-content-type-options": "nosniff",
@@ -51,181 +57,178 @@ SECURE = {
 }
 
 
-class Busy(VbcError):
-    """Another process has the database to itself for a while."""
+class DatabaseBusy(VbcError):
+    """Another process is writing to the database."""
 
 
 class DashboardDatabase:
-    """Opens the database for one answer at a time, and closes it: DuckDB lets a load in only then.
+    """Opens the database for one response at a time: an open connection would lock a load out of DuckDB.
 
     Args:
-        warehouse: where the models are.
-        turn: keeps loads away for as long as an answer takes; None where that is not needed.
-        zone: in which days and hours are counted.
+        database: Where the models are.
+        lock: Lock that loads take too, held while a response is made; None where none is needed.
+        zone: Time zone of days and hours.
     """
 
-    def __init__(self, warehouse: AnalyticsDatabase, turn: FileLock | None, zone: str) -> None:
-        self.warehouse, self.zone = warehouse, ZoneInfo(zone)
-        self._turn, self._guard = turn, threading.Lock()
+    def __init__(self, database: AnalyticsDatabase, lock: FileLock | None, zone: str) -> None:
+        self.warehouse, self.zone = database, ZoneInfo(zone)
+        self._lock, self._guard = lock, threading.Lock()
 
     @contextmanager
     def open(self) -> Iterator[Figures]:
         """Open the database.
 
         Raises:
-            Busy: another process has it.
-            VbcError: it cannot be opened.
+            DatabaseBusy: Another process is writing to it.
+            VbcError: It cannot be opened or queried.
         """
-        with self._take_turn(), explaining():
-            connection = self._connect()
-            try:
-                yield Figures(connection, self.warehouse, self.zone)
-            finally:
-                connection.close()
+        with self._hold_lock(), explaining(), closing(self._connect()) as connection:
+            yield Figures(connection, self.warehouse, self.zone)
 
     def has_models(self) -> bool:
-        """Whether the models are built."""
+        """Return whether the models are built."""
         with self.open() as figures:
-            return figures.are_there()
+            return figures.have_models()
 
     @contextmanager
-    def _take_turn(self) -> Iterator[None]:
-        if self._turn is None:
+    def _hold_lock(self) -> Iterator[None]:
+        if self._lock is None:
             yield
             return
         try:
-            with self._guard:  # several answers at once share one turn
-                self._turn.acquire(timeout=TURN_SECONDS)
+            # concurrent responses share the lock: FileLock counts its holders, but not thread-safely
+            with self._guard:
+                self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
-            raise Busy(BUSY) from None
+            raise DatabaseBusy(BUSY) from None
         try:
             yield
         finally:
             with self._guard:
-                self._turn.release()
+                self._lock.release()
 
     def _connect(self) -> Any:
         try:
             return self.warehouse.connect()
         except VbcError as error:
             if self.warehouse.kind == "duckdb" and type(error.__cause__).__name__ == "IOException":
-                raise Busy(BUSY) from error  # a process that takes no turns has it open
+                raise DatabaseBusy(BUSY) from error  # opened by a process that does not take the lock
             raise
 
 
 def open_database(target: Target) -> DashboardDatabase:
-    """Open the database of a target for the dashboard.
+    """Return the database of a target for the dashboard.
 
     Raises:
         VbcError: A setting is malformed, or the destination has no models.
     """
     with explaining():
         config = load_config()
-    warehouse = find_database(target)
-    # threads of the server share one lock: DuckDB admits one process, and a load in between needs its turn
-    lock = pipeline_lock(target.pipeline, thread_local=False) if warehouse.kind == "duckdb" else None
-    return DashboardDatabase(warehouse, lock, config.vbc_timezone)
+    database = find_database(target)
+    # all threads of the server share one lock: DuckDB admits one process, and a load must get its turn
+    lock = pipeline_lock(target.pipeline, thread_local=False) if database.kind == "duckdb" else None
+    return DashboardDatabase(database, lock, config.vbc_timezone)
 
 
-def make_app(desk: DashboardDatabase) -> ASGIApp:
-    """Make the application that answers."""
+def make_app(database: DashboardDatabase) -> ASGIApp:
+    """Return the ASGI application."""
     templates = open_templates()
+    dataset = database.warehouse.dataset
 
-    def page(request: Request, template: str, show: Callable[..., dict[str, Any] | None]) -> Response:
-        with desk.open() as figures:
-            if not figures.are_there():
-                return say(
-                    503,
-                    "Nothing to show yet",
-                    UNBUILT.format(dataset=desk.warehouse.dataset),
-                    "vbc models run",
-                )
-            view = show(figures, request.query_params, desk.zone.key)
-        if view is None:
-            text = EMPTY.format(dataset=desk.warehouse.dataset)
-            return say(200, "No recordings yet", text, "vbc sync && vbc models run")
+    def show(request: Request, template: str, build: Callable[..., dict[str, Any]]) -> Response:
+        with database.open() as figures:
+            if not figures.have_models():
+                text = NOT_BUILT.format(dataset=dataset)
+                return show_message(503, "Nothing to show yet", text, "vbc models run")
+            options = figures.read_options()
+            if options is None:
+                text = EMPTY.format(dataset=dataset)
+                return show_message(200, "No recordings yet", text, "vbc sync && vbc models run")
+            view = build(figures, options, request.query_params, database.zone.key)
         return HTMLResponse(templates.get_template(template).render(view=view))
 
-    def say(status: int, heading: str, text: str, command: str = "") -> Response:
-        told = {"heading": heading, "text": text, "command": command, "again": status != 400}
-        return HTMLResponse(templates.get_template("message.html").render(told), status)
+    def show_message(status: int, heading: str, text: str, command: str = "") -> Response:
+        values = {"heading": heading, "text": text, "command": command, "can_retry": status != 400}
+        return HTMLResponse(templates.get_template("message.html").render(values), status)
 
-    def figures(request: Request) -> Response:
-        return page(request, "dashboard.html", show_figures)
+    def show_dashboard(request: Request) -> Response:
+        return show(request, "dashboard.html", build_dashboard)
 
-    def recordings(request: Request) -> Response:
-        return page(request, "recordings.html", show_recordings)
+    def show_list(request: Request) -> Response:
+        return show(request, "recordings.html", build_list)
 
     def export(request: Request) -> Response:
-        lines = _write_csv(desk, dict(request.query_params))
-        next(lines)  # what goes wrong before the first line still has a status of its own
-        return _Export(lines)
+        chunks = _write_csv(database, dict(request.query_params))
+        next(chunks)  # errors before the first row still get a status of their own
+        return _CsvResponse(chunks)
 
-    def style(_: Request) -> Response:
-        return FileResponse(PAGES / "style.css")
+    def send_style(_: Request) -> Response:
+        return FileResponse(TEMPLATES / "style.css")
 
-    def fail(_: Request, error: Exception) -> Response:
+    def handle_error(_: Request, error: Exception) -> Response:
         if isinstance(error, InvalidFilter):
-            return say(400, "That cannot be shown", str(error))
-        if isinstance(error, Busy):
-            return say(503, "One moment", str(error))
-        log.warning("a page failed: %s", error)
-        return say(503, "The figures cannot be read", str(error))
+            return show_message(400, "Invalid filter", str(error))
+        if isinstance(error, DatabaseBusy):
+            return show_message(503, "One moment", str(error))
+        log.warning("dashboard: a request failed: %s", error)
+        return show_message(503, "The figures cannot be read", str(error))
 
     routes = [
-        Route("/", figures),
-        Route("/recordings", recordings),
+        Route("/", show_dashboard),
+        Route("/recordings", show_list),
         Route("/recordings.csv", export),
-        Route("/style.css", style),
+        Route("/style.css", send_style),
     ]
-    guard = [Middleware(TrustedHostMiddleware, allowed_hosts=NAMES, www_redirect=False)]
-    return _Secured(Starlette(routes=routes, middleware=guard, exception_handlers={VbcError: fail}))
+    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOST_NAMES, www_redirect=False)
+    return _SecurityHeaders(
+        Starlette(routes=routes, middleware=[hosts], exception_handlers={VbcError: handle_error})
+    )
 
 
-class _Secured:
-    """Has every answer say what the browser must not do with it."""
+class _SecurityHeaders:
+    """Adds `SECURITY_HEADERS` to every response, also to those of Starlette's own middleware."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._headers = [(name.encode(), value.encode()) for name, value in SECURE.items()]
+        self._headers = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def secured(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *self._headers]
             await send(message)
 
-        await self._app(scope, receive, secured)
+        await self._app(scope, receive, send_with_headers)
 
 
-class _Export(StreamingResponse):
-    """Gives the database back at its end, also where the reader leaves before that."""
+class _CsvResponse(StreamingResponse):
+    """CSV export that closes the database at its end, and when the client disconnects before."""
 
-    def __init__(self, lines: Generator[str, None, None]) -> None:
-        named = {"content-disposition": 'attachment; filename="recordings.csv"'}
-        super().__init__(lines, media_type="text/csv; charset=utf-8", headers=named)
-        self._lines = lines
+    def __init__(self, chunks: Generator[str, None, None]) -> None:
+        headers = {"content-disposition": 'attachment; filename="recordings.csv"'}
+        super().__init__(chunks, media_type="text/csv; charset=utf-8", headers=headers)
+        self._chunks = chunks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._lines.close()
+            self._chunks.close()
 
 
-def _write_csv(desk: DashboardDatabase, asked: Mapping[str, str]) -> Generator[str, None, None]:
-    """Yield nothing once, when all is well, and then the lines, some at a time."""
-    with desk.open() as figures:
-        choices = figures.choices() if figures.are_there() else None
-        if choices is None:
+def _write_csv(database: DashboardDatabase, query: Mapping[str, str]) -> Generator[str, None, None]:
+    """Yield an empty text once everything is open and valid, then the rows in chunks."""
+    with database.open() as figures:
+        options = figures.read_options() if figures.have_models() else None
+        if options is None:
             raise VbcError("there are no recordings to export: run vbc sync, then vbc models run")
-        rows = figures.every_recording(read_filters(asked, choices.earliest, choices.latest))
+        rows = figures.iterate_recordings(read_filters(query, options.earliest, options.latest))
         yield ""
         text = io.StringIO()
         writer = csv.writer(text)
-        writer.writerow(COLUMNS)
+        writer.writerow(LIST_COLUMNS)
         for number, row in enumerate(rows, 1):
-            writer.writerow(spell_row(row))
+            writer.writerow(format_csv_row(row))
             if number % 1000 == 0:
                 yield text.getvalue()
                 text.seek(0)
@@ -234,10 +237,10 @@ def _write_csv(desk: DashboardDatabase, asked: Mapping[str, str]) -> Generator[s
 
 
 def listen(port: int) -> socket.socket:
-    """Take a port of this machine, which no other can reach.
+    """Return a socket that listens on a port of 127.0.0.1.
 
     Raises:
-        VbcError: it is taken.
+        VbcError: The port is taken.
     """
     try:
         return socket.create_server((HOST, port), backlog=64)
@@ -245,17 +248,17 @@ def listen(port: int) -> socket.socket:
         raise VbcError(f"port {port} is taken: choose another with --port") from None
 
 
-def serve(desk: DashboardDatabase, listener: socket.socket) -> None:
+def serve(database: DashboardDatabase, listener: socket.socket) -> None:
     """Serve until interrupted."""
     config = uvicorn.Config(
-        make_app(desk),
+        make_app(database),
         log_config=None,
         log_level="critical",
-        access_log=False,  # addresses hold what somebody looks at
+        access_log=False,  # URLs show what somebody looks at
         ws="none",
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+    with suppress(KeyboardInterrupt):  # Ctrl-C is the normal end
         uvicorn.Server(config).run([listener])

@@ -1,4 +1,4 @@
-"""What the dashboard draws: numbers become shapes and words; nothing is asked and nothing is written."""
+"""Numbers as shapes and text for the page. Pure: no queries, no HTML."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 DIRECTIONS = {"INBOUND": "Inbound", "OUTBOUND": "Outbound", "INTRA_PBX": "Internal", "UNKNOWN": "Unknown"}
 TYPES = {"company": "Company", "user": "On demand"}
 HEAT_LEVELS = 9
-MOST_DAYS, MOST_WEEKS = 92, 105  # as many columns can be told apart
+MOST_DAYS, MOST_WEEKS = 92, 105  # more columns than this cannot be told apart at 1280 pixels
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a column: one direction.
+class Segment:
+    """One direction in a column of the chart.
 
     Attributes:
-        kind: number of its colour.
-        name: of the direction.
-        recordings: how many.
-        top: where it begins, in hundredths of the chart's height from above.
-        height: in hundredths, too.
+        color: Number of its color, from 0.
+        name: Name of the direction.
+        recordings: Number of recordings.
+        top: Distance from the top of the chart, in percent of its height.
+        height: Height, in percent of the chart's height.
     """
 
-    kind: int
+    color: int
     name: str
     recordings: int
     top: float
@@ -35,74 +35,73 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A day, a week or a month of the chart over time, with its first and last day inside the period."""
+class ChartColumn:
+    """A day, week or month of the chart, with its first and last day inside the period."""
 
     first: date
     last: date
     recordings: int
-    parts: tuple[Part, ...]
+    segments: tuple[Segment, ...]
 
 
 def choose_step(first: date, last: date) -> str:
-    """Say whether to count by `day`, `week` or `month`, so that columns can be told apart."""
+    """Return `day`, `week` or `month`: the smallest step with few enough columns."""
     days = (last - first).days + 1
     if days <= MOST_DAYS:
         return "day"
     return "week" if days <= MOST_WEEKS * 7 else "month"
 
 
-def each_step(first: date, last: date, step: str) -> Iterator[tuple[date, date, date]]:
-    """Yield, of each step, the day that it is counted under, and its first and last day in the period."""
+def split_period(first: date, last: date, step: str) -> Iterator[tuple[date, date, date]]:
+    """Yield the calendar start of each step, and its first and last day inside the period."""
     day = first
     while day <= last:
         if step == "day":
-            counted, behind = day, day + timedelta(days=1)
+            start, end = day, day + timedelta(days=1)
         elif step == "week":
-            counted = day - timedelta(days=day.weekday())
-            behind = counted + timedelta(days=7)
+            start = day - timedelta(days=day.weekday())
+            end = start + timedelta(days=7)
         else:
-            counted = day.replace(day=1)
-            behind = (counted + timedelta(days=31)).replace(day=1)
-        yield counted, day, min(behind - timedelta(days=1), last)
-        day = behind
+            start = day.replace(day=1)
+            end = (start + timedelta(days=31)).replace(day=1)
+        yield start, day, min(end - timedelta(days=1), last)
+        day = end
 
 
-def stack(
-    steps: Iterable[tuple[date, date, date]], rows: Iterable[Sequence[Any]]
-) -> tuple[list[Column], int]:
-    """Make columns of counts by first day and direction; also what the chart's whole height stands for."""
-    counts: dict[date, dict[str, int]] = {}
-    for day, direction, recordings in rows:
-        counts.setdefault(day, {})[direction] = recordings
-    known = order_directions({direction for column in counts.values() for direction in column})
-    height = round_up(max((sum(column.values()) for column in counts.values()), default=0))
+def stack_columns(
+    steps: Iterable[tuple[date, date, date]], counts: Iterable[Sequence[Any]]
+) -> tuple[list[ChartColumn], int]:
+    """Return stacked columns, and the number that the chart's full height stands for.
+
+    Args:
+        steps: As from `split_period`.
+        counts: Calendar start of a step, direction, number of recordings.
+    """
+    by_step: dict[date, dict[str, int]] = {}
+    for start, direction, number in counts:
+        by_step.setdefault(start, {})[direction] = number
+    directions = sort_directions({direction for column in by_step.values() for direction in column})
+    height = round_up(max((sum(column.values()) for column in by_step.values()), default=0))
     columns = []
-    for counted, first, last in steps:
-        column = counts.get(counted, {})
-        parts, reached = [], 0
-        for kind, direction in enumerate(known):
-            number = column.get(direction, 0)
-            reached += number
-            top, share = 100 - 100 * reached / height, 100 * number / height
-            parts.append(Part(kind, direction_name(direction), number, round(top, 3), round(share, 3)))
-        columns.append(Column(first, last, reached, tuple(parts)))
+    for start, first, last in steps:
+        segments, total = [], 0
+        for color, direction in enumerate(directions):
+            number = by_step.get(start, {}).get(direction, 0)
+            total += number
+            top, share = round(100 - 100 * total / height, 3), round(100 * number / height, 3)
+            segments.append(Segment(color, format_direction(direction), number, top, share))
+        columns.append(ChartColumn(first, last, total, tuple(segments)))
     return columns, height
 
 
-def order_directions(directions: Iterable[str]) -> list[str]:
-    """The usual ones first, in the order in which they always come."""
+def sort_directions(directions: Iterable[str]) -> list[str]:
+    """Return directions in a fixed order, unusual ones last, so that colors stay the same."""
     usual = list(DIRECTIONS)
     return sorted(directions, key=lambda name: (usual.index(name) if name in usual else len(usual), name))
 
 
-def direction_name(direction: str) -> str:
-    """What to call a direction."""
-    return DIRECTIONS.get(direction, direction.replace("_", " ").capitalize())
-
-
 def round_up(number: int) -> int:
-    """The next number that is good to read, and whose half is whole (that of 1 is not)."""
+    """Return the next round number whose half is whole too (except 1), for the scale of the chart."""
     power = 1
     while True:
         for factor in (1, 2, 4, 5, 6, 8) if power > 1 else (1, 2, 4, 6, 8):
@@ -111,31 +110,37 @@ def round_up(number: int) -> int:
         power *= 10
 
 
-def heat(hours: Mapping[tuple[int, int], int]) -> list[list[tuple[int, int]]]:
-    """For each hour, for each weekday: recordings, and how warm that is, 0 to `HEAT_LEVELS`."""
+def build_heatmap(hours: Mapping[tuple[int, int], int]) -> list[list[tuple[int, int]]]:
+    """Return the recordings and heat level (0 to `HEAT_LEVELS`) of each hour and weekday."""
     most = max(hours.values(), default=0)
 
     def cell(weekday: int, hour: int) -> tuple[int, int]:
         number = hours.get((weekday, hour), 0)
+        # rounded up, so that a single recording is visible beside thousands
         return number, -(-number * HEAT_LEVELS // most) if number else 0
 
     return [[cell(weekday, hour) for weekday in range(1, 8)] for hour in range(24)]
 
 
-def busiest(hours: Mapping[tuple[int, int], int]) -> tuple[int, int] | None:
-    """The weekday and hour with most recordings; the first of several."""
+def find_busiest(hours: Mapping[tuple[int, int], int]) -> tuple[int, int] | None:
+    """Return the weekday and hour with most recordings, the earliest on a tie."""
     return min(hours, key=lambda place: (-hours[place], place), default=None)
 
 
-def name_spans(days: Iterable[date]) -> list[tuple[date, date]]:
-    """First and last days of the spans that days in order make up."""
+def group_days(days: Iterable[date]) -> list[tuple[date, date]]:
+    """Return the first and last day of each run of consecutive days."""
     numbered = ((day.toordinal() - place, day) for place, day in enumerate(days))
-    spans = ([day for _, day in group] for _, group in groupby(numbered, key=lambda pair: pair[0]))
-    return [(span[0], span[-1]) for span in spans]
+    runs = ([day for _, day in group] for _, group in groupby(numbered, key=lambda pair: pair[0]))
+    return [(run[0], run[-1]) for run in runs]
 
 
-def say_duration(seconds: float | None) -> str:
-    """Write a length for people; `unknown` where there is none."""
+def format_direction(direction: str) -> str:
+    """Return the name of a direction for people."""
+    return DIRECTIONS.get(direction, direction.replace("_", " ").capitalize())
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return a length such as `2 min 05 s`, or `unknown`."""
     if seconds is None:
         return "unknown"
     whole = round(seconds)
@@ -146,8 +151,8 @@ def say_duration(seconds: float | None) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60:02} min"
 
 
-def say_change(now: float | None, before: float | None) -> str:
-    """Write how much more or less something is than before; empty where that cannot be said."""
+def format_change(now: float | None, before: float | None) -> str:
+    """Return the relative change such as `+10.0 %`; empty where there is nothing to compare with."""
     if now is None or not before:
         return ""
     change = 100 * (now - before) / before
@@ -156,8 +161,8 @@ def say_change(now: float | None, before: float | None) -> str:
     return f"{'+' if change > 0 else '−'}{abs(change):,.1f} %"
 
 
-def say_share(part: int, whole: int) -> str:
-    """Write a share; what is not all is never written as 100 %, and what is something never as 0 %."""
+def format_share(part: int, whole: int) -> str:
+    """Return a share in percent; only all is `100 %`, and only nothing is `0 %`."""
     if not whole:
         return "–"
     share = 100 * part / whole
@@ -166,6 +171,11 @@ def say_share(part: int, whole: int) -> str:
     return "over 99.9 %" if 99.9 < share < 100 else f"{share:.1f} %".replace(".0 %", " %")
 
 
-def say_day(day: date) -> str:
-    """Write a day for people."""
+def format_day(day: date) -> str:
+    """Return a day such as `1 Mar 2025`."""
     return f"{day.day} {day:%b %Y}"
+
+
+def format_days(first: date, last: date) -> str:
+    """Return a run of days such as `1 Mar 2025 to 3 Mar 2025`, or its only day."""
+    return format_day(first) if first == last else f"{format_day(first)} to {format_day(last)}"

@@ -1,4 +1,4 @@
-"""What a reader of the dashboard has chosen: from an address to conditions of SQL, and back to an address."""
+"""The filters of a page: parsed from a URL's query, and written back as a query or as SQL conditions."""
 
 from __future__ import annotations
 
@@ -14,24 +14,40 @@ from vbc_source.errors import VbcError
 
 PERIODS = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "12 months", "all": "All"}
 DEFAULT_PERIOD = "30"
-TEXTS = ("account", "direction", "extension", "type", "archived")
-NUMBERS = {"weekday": range(1, 8), "hour": range(24), "length": range(1, 100)}
-PHONE_NUMBER = re.compile(r"\+?[0-9]{7,}")  # not to stand in an address
+TEXT_FILTERS = ("account", "direction", "extension", "type", "archived")
+NUMBER_FILTERS = {"weekday": range(1, 8), "hour": range(24), "length": range(1, 100)}
+PHONE_NUMBER = re.compile(r"\+?[0-9]{7,}")  # may be personal data, so it must not get into a URL
+
+LOCAL_TIME = "(r.started_at AT TIME ZONE %(zone)s)"
+_PERIOD_CONDITIONS = (
+    "r.started_at >= CAST(%(since)s AS timestamp with time zone)",
+    "r.started_at < CAST(%(until)s AS timestamp with time zone)",
+)
+_CONDITIONS = {
+    "account": "r.account_id = %(account)s",
+    "direction": "r.direction = %(direction)s",
+    "type": "r.recording_type = %(type)s",
+    "extension": "r.recording_key IN (SELECT recording_key FROM {recording_extensions} "
+    "WHERE extension = %(extension)s)",
+    "weekday": f"extract(isodow FROM {LOCAL_TIME}) = %(weekday)s",
+    "hour": f"extract(hour FROM {LOCAL_TIME}) = %(hour)s",
+    "archived": "r.archived = %(archived)s",
+}
 
 
 class InvalidFilter(VbcError):
-    """An address asks for what cannot be chosen."""
+    """A URL has a filter that does not exist or has an invalid value."""
 
 
 @dataclass(frozen=True, slots=True)
-class Length:
-    """A span of lengths, as the model `duration_buckets` has it.
+class LengthBucket:
+    """A range of lengths, as in the model `duration_buckets`.
 
     Attributes:
-        order: its number, from 1.
-        name: what to call it.
-        shortest: seconds; None where lengths are unknown.
-        below: seconds; None where there is no limit, or lengths are unknown.
+        order: Number of the bucket, from 1.
+        name: Name for people, such as `2 to 5 min`.
+        shortest: Shortest length in seconds; None in the bucket of unknown lengths.
+        below: Upper bound in seconds, exclusive; None without a bound and for unknown lengths.
     """
 
     order: int
@@ -39,21 +55,29 @@ class Length:
     shortest: float | None
     below: float | None
 
+    @property
+    def condition(self) -> str:
+        """SQL condition on a row `r` of the model `recordings`."""
+        if self.shortest is None:
+            return "r.duration_seconds IS NULL"
+        lower = "r.duration_seconds >= %(shortest)s"
+        return lower if self.below is None else f"{lower} AND r.duration_seconds < %(below)s"
+
 
 @dataclass(frozen=True, slots=True)
 class PageFilters:
-    """Which recordings are looked at; None is all.
+    """Which recordings a page shows; a filter that is None matches all.
 
     Attributes:
-        first: first day, in the time zone of the models.
-        last: last day.
-        account: an account's id.
-        direction: such as `INBOUND`.
-        extension: a number that took part.
+        first: First day, in the time zone of the models.
+        last: Last day, inclusive.
+        account: Account id.
+        direction: Direction as in the model `recordings`, such as `INBOUND`.
+        extension: Extension that took part in the call.
         type: `company` or `user`.
-        weekday: 1 is Monday.
+        weekday: 1 (Monday) to 7.
         hour: 0 to 23.
-        length: number of a bucket.
+        length: `order` of a `LengthBucket`.
         archived: `yes` or `no`.
     """
 
@@ -70,112 +94,91 @@ class PageFilters:
 
     @property
     def days(self) -> int:
-        """How many days there are in the period."""
+        """Number of days in the period."""
         return (self.last - self.first).days + 1
 
-    def asked(self) -> set[str]:
-        """What else than the period is chosen."""
-        return {name for name in (*TEXTS, *NUMBERS) if getattr(self, name) is not None}
+    @property
+    def active(self) -> set[str]:
+        """Names of the filters that are set, without the period."""
+        return {name for name in (*TEXT_FILTERS, *NUMBER_FILTERS) if getattr(self, name) is not None}
 
-    def before(self) -> PageFilters:
-        """The same of the period before, which is as long."""
+    def previous_period(self) -> PageFilters:
+        """Return the same filters for the period before, which has as many days."""
         span = timedelta(days=self.days)
         return replace(self, first=self.first - span, last=self.last - span)
 
-    def link(self, **changed: Any) -> str:
-        """Write the part of an address behind `?`; what is changed to None is left out."""
-        wanted = {"from": self.first, "to": self.last}
-        wanted |= {name: getattr(self, name) for name in (*TEXTS, *NUMBERS)}
-        if "days" in changed:
-            del wanted["from"], wanted["to"]
-        return urlencode({name: value for name, value in {**wanted, **changed}.items() if value is not None})
+    def write_query(self, **changes: Any) -> str:
+        """Return the query of a URL with these filters; a change to None removes a filter."""
+        period = {} if "days" in changes else {"from": self.first, "to": self.last}
+        filters = {name: getattr(self, name) for name in (*TEXT_FILTERS, *NUMBER_FILTERS)}
+        values = {**period, **filters, **changes}
+        return urlencode({name: value for name, value in values.items() if value is not None})
 
-    def conditions(self, zone: ZoneInfo, lengths: Sequence[Length]) -> tuple[str, dict[str, Any]]:
-        """Write conditions on a row `r` of the model `recordings`, in SQL, and their values."""
-        found = [*_WHEN]
-        values: dict[str, Any] = {"since": day_start(self.first, zone)}
-        values["until"] = day_start(self.last + timedelta(days=1), zone)
-        found += [_CONDITIONS[name] for name in _CONDITIONS if getattr(self, name) is not None]
-        for name in _CONDITIONS:
-            values[name] = getattr(self, name)
-        values |= {"zone": zone.key, "archived": self.archived == "yes"}
-        chosen = next((length for length in lengths if length.order == self.length), None)
-        if chosen is not None:
-            found.append(_limit(chosen))
-            values |= {"shortest": chosen.shortest, "below": chosen.below}
-        return " AND ".join(found), values
-
-
-LOCAL = "(r.started_at AT TIME ZONE %(zone)s)"  # an instant on the wall clocks
-_WHEN = (
-    "r.started_at >= CAST(%(since)s AS timestamp with time zone)",
-    "r.started_at < CAST(%(until)s AS timestamp with time zone)",
-)
-_CONDITIONS = {
-    "account": "r.account_id = %(account)s",
-    "direction": "r.direction = %(direction)s",
-    "type": "r.recording_type = %(type)s",
-    "extension": "r.recording_key IN (SELECT recording_key FROM {recording_extensions} "
-    "WHERE extension = %(extension)s)",
-    "weekday": f"extract(isodow FROM {LOCAL}) = %(weekday)s",
-    "hour": f"extract(hour FROM {LOCAL}) = %(hour)s",
-    "archived": "r.archived = %(archived)s",
-}
+    def write_conditions(self, zone: ZoneInfo, buckets: Sequence[LengthBucket]) -> tuple[str, dict[str, Any]]:
+        """Return SQL conditions on a row `r` of the model `recordings`, and the values to bind."""
+        conditions = [*_PERIOD_CONDITIONS]
+        conditions += [text for name, text in _CONDITIONS.items() if getattr(self, name) is not None]
+        values = {
+            **{name: getattr(self, name) for name in _CONDITIONS},
+            "since": format_day_start(self.first, zone),
+            "until": format_day_start(self.last + timedelta(days=1), zone),
+            "zone": zone.key,
+            "archived": self.archived == "yes",
+        }
+        bucket = next((bucket for bucket in buckets if bucket.order == self.length), None)
+        if bucket is not None:
+            conditions.append(bucket.condition)
+            values |= {"shortest": bucket.shortest, "below": bucket.below}
+        return " AND ".join(conditions), values
 
 
-def _limit(length: Length) -> str:
-    if length.shortest is None:
-        return "r.duration_seconds IS NULL"
-    above = "r.duration_seconds >= %(shortest)s"
-    return above if length.below is None else f"{above} AND r.duration_seconds < %(below)s"
-
-
-def day_start(day: date, zone: ZoneInfo) -> str:
-    """The instant in which a day begins, as text."""
+def format_day_start(day: date, zone: ZoneInfo) -> str:
+    """Return the instant at which a local day starts, as text in UTC."""
+    # where clocks go back over midnight there are two: fold=0 (the default) is the first, as in the models
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
     return midnight.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S+00:00")
 
 
-def read_filters(asked: Mapping[str, str], earliest: date, latest: date) -> PageFilters:
-    """Read what an address asks for.
+def read_filters(query: Mapping[str, str], earliest: date, latest: date) -> PageFilters:
+    """Parse the query of a URL.
 
     Args:
-        asked: the address's parameters; empty ones count as not given.
-        earliest: first day with recordings.
-        latest: last day that was read.
+        query: Parameters of the URL; empty ones count as missing.
+        earliest: First day with recordings.
+        latest: Last day that was read.
 
     Raises:
-        BadChoice: it cannot be chosen; the message says what.
+        InvalidFilter: A parameter has an invalid value; the message names it.
     """
-    given = {name: value.strip() for name, value in asked.items() if value.strip()}
+    given = {name: value.strip() for name, value in query.items() if value.strip()}
     first, last = _read_period(given, earliest, latest)
-    texts: dict[str, Any] = {name: given[name] for name in TEXTS if name in given}
-    numbers: dict[str, Any] = {name: _read_number(name, given[name]) for name in NUMBERS if name in given}
-    chosen = PageFilters(first, last, **texts, **numbers)
-    if unreadable := [name for name, text in texts.items() if not text.isprintable()]:
-        raise InvalidFilter(f"{unreadable[0]} must be text that can be read.")
-    if chosen.extension and PHONE_NUMBER.fullmatch(chosen.extension):
-        raise InvalidFilter(
-            "An extension of more than six digits cannot be chosen: it may be a phone number."
-        )
-    return chosen
+    texts: dict[str, Any] = {name: given[name] for name in TEXT_FILTERS if name in given}
+    numbers: dict[str, Any] = {
+        name: _read_number(name, given[name]) for name in NUMBER_FILTERS if name in given
+    }
+    for name, text in texts.items():
+        if not text.isprintable():
+            raise InvalidFilter(f"{name} must be printable text.")
+    if PHONE_NUMBER.fullmatch(texts.get("extension", "")):
+        raise InvalidFilter("An extension of more than six digits is not allowed: it may be a phone number.")
+    return PageFilters(first, last, **texts, **numbers)
 
 
 def _read_period(given: Mapping[str, str], earliest: date, latest: date) -> tuple[date, date]:
     if "from" not in given and "to" not in given:
-        return period(given.get("days", DEFAULT_PERIOD), earliest, latest)
+        return resolve_period(given.get("days", DEFAULT_PERIOD), earliest, latest)
     first = _read_day("from", given["from"]) if "from" in given else earliest
     last = _read_day("to", given["to"]) if "to" in given else latest
     if first > last:
-        raise InvalidFilter(f"The first day, {first}, is behind the last one, {last}.")
+        raise InvalidFilter(f"The first day, {first}, is after the last one, {last}.")
     return first, last
 
 
-def period(name: str, earliest: date, latest: date) -> tuple[date, date]:
-    """First and last day of a period of `PERIODS`, which ends with the last day that was read.
+def resolve_period(name: str, earliest: date, latest: date) -> tuple[date, date]:
+    """Return the first and last day of a period of `PERIODS`, which ends with the last day read.
 
     Raises:
-        BadChoice: there is no such period.
+        InvalidFilter: There is no such period.
     """
     if name not in PERIODS:
         raise InvalidFilter(f"There is no period of {name[:20]} days: choose one of the page's, or two days.")
@@ -187,13 +190,15 @@ def _read_day(name: str, text: str) -> date:
         day = date.fromisoformat(text)
     except ValueError:
         raise InvalidFilter(f"{name} must be a day such as 2025-01-31, not {text[:20]!r}.") from None
+    # at the limits of `date` the arithmetic of periods would overflow
     if not 1990 <= day.year <= 2200:
         raise InvalidFilter(f"{name} must be a day between 1990 and 2200.")
     return day
 
 
 def _read_number(name: str, text: str) -> int:
-    if not re.fullmatch("[0-9]{1,2}", text) or int(text) not in NUMBERS[name]:
-        allowed = NUMBERS[name]
+    allowed = NUMBER_FILTERS[name]
+    # a plain isdigit() would accept characters such as ²
+    if not re.fullmatch("[0-9]{1,2}", text) or int(text) not in allowed:
         raise InvalidFilter(f"{name} must be a number from {allowed[0]} to {allowed[-1]}.")
     return int(text)

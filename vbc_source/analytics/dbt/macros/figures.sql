@@ -1,14 +1,14 @@
-{#- Seconds in all: added up as whole milliseconds, so that it does not depend on the order of rows. -#}
+{#- Sum of seconds. Adds whole milliseconds: a sum of floats would depend on the order of rows. -#}
 {% macro total_seconds(seconds) -%}
   cast(coalesce(sum(cast(round({{ seconds }} * 1000) as bigint)), 0) as double precision) / 1000
 {%- endmacro %}
 
-{#- A percentile by interpolation, to a tenth of a millisecond: what comes behind that differs by database. -#}
+{#- Interpolated percentile, to a tenth of a millisecond: further digits differ between databases. -#}
 {% macro percentile(fraction, seconds) -%}
   cast(cast(percentile_cont({{ fraction }}) within group (order by {{ seconds }}) as decimal(38, 4)) as double precision)
 {%- endmacro %}
 
-{#- A whole number: where the API gave something else, the source kept it as text; a fraction is rounded. -#}
+{#- A whole number. The source keeps other values as text in a variant column: read it if it is a number, rounded. -#}
 {% macro whole_number(column, variant) -%}
   coalesce(
     {{ column }},

@@ -1,14 +1,15 @@
-{#- When each of some recordings was first read: by the earliest proven reading of its start, once its call had ended.
-    Nearly always that is the list's next reading of all, which takes no join of every recording with every reading.
+{#- When each recording was first loaded: the earliest reading of its start after its call had ended.
+    For nearly all it is the next reading of its list, which window functions find: joining every recording with every
+    reading of its day would be far slower, so that is done for the remaining ones only.
 
     Args:
-        recordings: name of the rows, with recording_key, account_id, recording_type, user_id, started_at, ended_at. -#}
+        recordings: Relation with recording_key, account_id, recording_type, user_id, started_at, ended_at. -#}
 {% macro first_loaded(recordings) -%}
 with windows as materialized (
     select * from {{ ref('stg_scan_windows') }}
 ),
 
-wanted as materialized (
+started as materialized (
     select
         recording_key, account_id, recording_type, coalesce(user_id, '') as user_id, started_at,
         {{ vbc_source.local_day('started_at') }} as day, coalesce(ended_at, started_at) as ready_at
@@ -19,7 +20,7 @@ wanted as materialized (
 moments as (
     select account_id, recording_type, user_id, ready_at as moment, recording_key, started_at, day,
         cast(null as timestamp with time zone) as scanned_at
-    from wanted
+    from started
     union all
     select distinct account_id, recording_type, user_id, scanned_at, cast(null as text),
         cast(null as timestamp with time zone), cast(null as date), scanned_at
@@ -27,7 +28,7 @@ moments as (
 ),
 
 next_readings as materialized (
-    -- backwards in time, so that the next reading is the last one seen
+    -- ordered backwards in time, the next reading is the smallest so far
     select
         account_id, recording_type, user_id, recording_key, started_at, day,
         min(scanned_at) over (
@@ -37,7 +38,7 @@ next_readings as materialized (
     from moments
 ),
 
-quickly_found as materialized (
+matched as materialized (
     select distinct next_readings.recording_key, next_readings.scanned_at as first_loaded_at
     from next_readings
     inner join windows
@@ -48,23 +49,23 @@ quickly_found as materialized (
     where next_readings.recording_key is not null
 ),
 
-others as materialized (
-    select * from wanted
-    where not exists (select 1 from quickly_found where quickly_found.recording_key = wanted.recording_key)
+unmatched as materialized (
+    select * from started
+    where not exists (select 1 from matched where matched.recording_key = started.recording_key)
 )
 
-select recording_key, first_loaded_at from quickly_found
+select recording_key, first_loaded_at from matched
 union all
 select
-    others.recording_key,
-    -- clocks differ: read before it ended by ours
+    unmatched.recording_key,
+    -- clocks differ: the gateway may say that a call ended after it was read
     coalesce(
-        min(case when windows.scanned_at >= others.ready_at then windows.scanned_at end), min(windows.scanned_at)
+        min(case when windows.scanned_at >= unmatched.ready_at then windows.scanned_at end), min(windows.scanned_at)
     ) as first_loaded_at
-from others
+from unmatched
 inner join windows
-    on windows.account_id = others.account_id and windows.recording_type = others.recording_type
-    and windows.user_id = others.user_id and windows.day = others.day
-    and others.started_at >= windows.window_start and others.started_at < windows.window_end
-group by others.recording_key
+    on windows.account_id = unmatched.account_id and windows.recording_type = unmatched.recording_type
+    and windows.user_id = unmatched.user_id and windows.day = unmatched.day
+    and unmatched.started_at >= windows.window_start and unmatched.started_at < windows.window_end
+group by unmatched.recording_key
 {%- endmacro %}

@@ -1,9 +1,9 @@
-{#- Have Postgres know how much there is before the next model asks; DuckDB knows. -#}
+{#- Refresh Postgres' statistics of a new table, which the plans of the next models need; DuckDB has them always. -#}
 {% macro analyze(relation) -%}
   {%- if target.type == "postgres" -%}analyze {{ relation }}{%- endif -%}
 {%- endmacro %}
 
-{#- Compiling takes Postgres longer than these queries do. -#}
-{% macro spare_compilation() -%}
+{#- Switch off Postgres' JIT: compiling takes longer than these queries. -#}
+{% macro disable_jit() -%}
   {%- if target.type == "postgres" -%}set local jit = off{%- endif -%}
 {%- endmacro %}

@@ -1,4 +1,4 @@
-{#- Some columns together tell rows apart. -#}
+{#- Columns that together are unique. -#}
 {% test unique_together(model, columns) %}
 select {{ columns | join(", ") }}, count(*) as rows_of_one_key
 from {{ model }}
@@ -6,12 +6,12 @@ group by {{ columns | join(", ") }}
 having count(*) > 1
 {% endtest %}
 
-{#- The column `recordings` adds up to the rows of the model `recordings`, or to some `of` them. -#}
+{#- The sum of column `recordings` equals the number of rows of the model `recordings` that match condition `of`. -#}
 {% test adds_up(model, of="true") %}
-select found.recordings, expected.recordings as expected
-from (select coalesce(sum(recordings), 0) as recordings from {{ model }}) as found
+select actual.recordings, expected.recordings as expected
+from (select coalesce(sum(recordings), 0) as recordings from {{ model }}) as actual
 cross join (select count(*) as recordings from {{ ref('recordings') }} where {{ of }}) as expected
-where found.recordings <> expected.recordings
+where actual.recordings <> expected.recordings
 {% endtest %}
 
 {#- Every extension of a recording is in the model `extensions`, under the recording's account. -#}

@@ -1,4 +1,4 @@
-{#- An instant on the wall clocks of the time zone. -#}
+{#- An instant as local time of `vbc_timezone`. -#}
 {% macro local_time(instant) -%}
   ({{ instant }} at time zone '{{ var("vbc_timezone") }}')
 {%- endmacro %}
@@ -7,14 +7,14 @@
   cast({{ vbc_source.local_time(instant) }} as date)
 {%- endmacro %}
 
-{#- The instant in which a day begins. Where clocks are put back over midnight, it comes twice: the first counts. -#}
+{#- The instant at which a day starts. Where clocks go back over midnight there are two: the first one counts. -#}
 {% macro day_start(day) -%}
   {%- set midnight = "(cast(" ~ day ~ " as timestamp) at time zone '" ~ var("vbc_timezone") ~ "')" -%}
   {%- set before = "(" ~ midnight ~ " - interval '1 hour')" -%}
   case when {{ vbc_source.local_day(before) }} = {{ day }} then {{ before }} else {{ midnight }} end
 {%- endmacro %}
 
-{#- One row a day, to be selected. -#}
+{#- A set-returning expression: one row for each day from first to last. -#}
 {% macro each_day(first, last) -%}
   {{ return(adapter.dispatch("each_day", "vbc_source")(first, last)) }}
 {%- endmacro %}
@@ -25,4 +25,9 @@
 
 {% macro duckdb__each_day(first, last) -%}
   cast(unnest(generate_series(cast({{ first }} as timestamp), cast({{ last }} as timestamp), interval '1 day')) as date)
+{%- endmacro %}
+
+{#- The lookback as whole seconds: `vbc_lookback_hours` may be a fraction. -#}
+{% macro lookback_seconds() -%}
+  {{ (var("vbc_lookback_hours") | float * 3600) | round | int }}
 {%- endmacro %}

@@ -17,7 +17,7 @@ company_days as (
 ),
 
 user_days as (
-    -- of users' own recordings, a day is proven when it is for every user who was there
+    -- a day of users' own recordings is proven when it is proven for every user of that day
     select
         days.account_id, days.recording_type, days.day,
         case when count(*) = count(proven.proven_at) then min(proven.proven_at) end as proven_at

@@ -13,7 +13,7 @@ with listed as (
     from ({{ vbc_source.raw('user_recordings__extensions', columns) }}) as own
 )
 
-select distinct recordings.recording_key, trim(listed.extension) as extension -- some lists name one twice
+select distinct recordings.recording_key, trim(listed.extension) as extension -- the API may list an extension twice
 from listed
 inner join {{ ref('recordings') }} as recordings on recordings.recording_key = {{ vbc_source.recording_key('listed') }}
 where trim(listed.extension) <> ''

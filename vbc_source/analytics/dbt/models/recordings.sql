@@ -1,6 +1,6 @@
-{#- Kept up to date by comparing, not by a mark of what is new: whatever loaded, changed, archived or marked a
-    recording, and whenever, the model ends as if it were built anew. What is gone comes out of the comparison as a
-    bare key, so that dbt replaces the row by it, and is then deleted. -#}
+{#- Incremental by comparing all rows, not by a high-water mark: late arrivals, corrections, archiving, tombstones and
+    their return have no common timestamp. The result equals a full refresh. A recording that is gone comes out of the
+    comparison as a key with nulls: dbt replaces its row by that, and the post-hook deletes it. -#}
 {{ config(
     materialized="incremental",
     incremental_strategy="delete+insert",
@@ -31,7 +31,7 @@ changed as materialized (
     full join {{ this }} as built on built.recording_key = staged.recording_key
     where built.recording_key is null
         or built.first_loaded_at is null
-        or built.first_loaded_at < coalesce(built.ended_at, built.started_at) -- a later reading may say it better
+        or built.first_loaded_at < coalesce(built.ended_at, built.started_at) -- a later reading may replace it
         {%- for column in columns %}
         or built.{{ column }} is distinct from staged.{{ column }}
         {%- endfor %}

@@ -1,4 +1,4 @@
-{#- Recordings whose file is stored. -#}
+{#- Recordings whose audio file is stored. -#}
 {%- set columns = {
     "account_id": "text", "recording_type": "text", "user_id": "text", "recording_id": "bigint", "status": "text",
 } -%}

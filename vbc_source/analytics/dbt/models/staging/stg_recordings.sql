@@ -1,4 +1,4 @@
-{#- Company recordings and users' own, without the tombstoned. -#}
+{#- Company and user recordings in one form, without tombstoned ones. -#}
 {%- set columns = {
     "account_id": "text", "user_id": "text", "id": "bigint", "call_id": "text", "call_direction": "text",
     "caller_id": "text", "cnam": "text", "dnis": "text", "start": "timestamp with time zone",

@@ -1,4 +1,4 @@
-{#- Recordings that are gone at VBC; who has come back is not among them. -#}
+{#- Recordings that are gone at VBC and have not returned. -#}
 {%- set columns = {
     "account_id": "text", "recording_type": "text", "user_id": "text", "recording_id": "bigint",
     "returned_at": "timestamp with time zone",

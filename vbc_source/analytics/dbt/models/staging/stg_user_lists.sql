@@ -1,13 +1,13 @@
-{#- Whose own recordings should have been read, and until when. -#}
-{%- set people = {"account_id": "text", "id": "text", "gone_at": "timestamp with time zone"} -%}
-{%- set refusals = {
+{#- Users whose own recordings have to be read, and until when. -#}
+{%- set user_columns = {"account_id": "text", "id": "text", "gone_at": "timestamp with time zone"} -%}
+{%- set access_columns = {
     "account_id": "text", "resource": "text", "user_id": "text", "access": "text", "noted_at": "timestamp with time zone",
 } -%}
 with lists as (
-    select account_id, id as user_id, gone_at from ({{ vbc_source.raw('users', people) }}) as users
+    select account_id, id as user_id, gone_at from ({{ vbc_source.raw('users', user_columns) }}) as users
     union all
     select account_id, user_id, noted_at
-    from ({{ vbc_source.raw('user_access', refusals) }}) as refused
+    from ({{ vbc_source.raw('user_access', access_columns) }}) as refused
     where resource = 'user_recordings' and access = 'not_found'
     union all
     select distinct account_id, user_id, cast(null as timestamp with time zone)

@@ -1,4 +1,4 @@
-"""Tables of the models, as plain Python works them out: quicker than dbt, and known to the last row."""
+"""The models as tables, computed in plain Python: faster than dbt, and every row is known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from model_facts import BUCKETS, MODELS
+from expected_models import BUCKETS, MODELS
 from psycopg2.extras import execute_values
 from raw_tables import ARROW, connect_postgres
 
@@ -38,7 +38,7 @@ Facts = dict[str, list[tuple[Any, ...]]]
 
 @dataclass
 class Credentials:
-    """Where a database is, in the words of dlt's credentials."""
+    """The part of dlt's credentials that a connection needs."""
 
     database: str
 
@@ -47,7 +47,7 @@ class Credentials:
 
 
 def _complete(model: str, facts: Facts) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
-    """Columns with their types, and rows, of a model."""
+    """Return the columns with their types, and the rows, of a model."""
     names, rows = MODELS[model].split(", "), facts[model]
     if model == "duration_buckets":
         names = [*names, "bucket", "from_seconds", "to_seconds"]
@@ -62,7 +62,7 @@ def _complete(model: str, facts: Facts) -> tuple[dict[str, str], list[tuple[Any,
 def write_models_duckdb(path: Path, facts: Facts) -> None:
     """Write the models into dataset `vbc_models` of a DuckDB file."""
     with duckdb.connect(str(path)) as connection:
-        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{path.stem}".vbc_models')
+        connection.execute("CREATE SCHEMA IF NOT EXISTS vbc_models")
         for model in MODELS:
             kinds, rows = _complete(model, facts)
             schema = pa.schema([(name, TYPES[kind]) for name, kind in kinds.items()])
@@ -70,9 +70,7 @@ def write_models_duckdb(path: Path, facts: Facts) -> None:
                 "arrow_rows",
                 pa.Table.from_pylist([dict(zip(kinds, row, strict=True)) for row in rows], schema),
             )
-            connection.execute(
-                f'CREATE OR REPLACE TABLE "{path.stem}".vbc_models.{model} AS SELECT * FROM arrow_rows'
-            )
+            connection.execute(f"CREATE OR REPLACE TABLE vbc_models.{model} AS SELECT * FROM arrow_rows")
 
 
 def write_models_postgres(dataset: str, facts: Facts) -> None:

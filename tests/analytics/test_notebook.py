@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, and its figures are those of plain SQL."""
+"""The notebook runs from top to bottom, and its figures equal plain SQL."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import nbformat
 import pytest
 from loading import run_vbc
 from nbclient import NotebookClient
-from raw_counts import RawCounts, ask_duckdb
+from raw_counts import RawCounts, query_duckdb
 from raw_tables import invent, write_duckdb
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "call_analytics.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "call_analytics.ipynb"
 ZONE = "America/New_York"
-TELL = """
+PRINT_FIGURES = """
 import json
-medians = ask("SELECT direction, median(duration_seconds) AS m FROM recordings GROUP BY 1")
+medians = query("SELECT direction, median(duration_seconds) AS m FROM recordings GROUP BY 1")
 print(json.dumps({
     "sums": sums.to_dict(),
     "directions": directions["recordings"].to_dict(),
@@ -29,9 +29,9 @@ print(json.dumps({
 
 
 def run(folder: Path) -> dict[str, Any]:
-    """Run all cells beside a database; gives what they have found."""
+    """Run all cells in the folder of a database; returns the figures."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell(TELL))
+    notebook.cells.append(nbformat.v4.new_code_cell(PRINT_FIGURES))
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
     plots = [
         output
@@ -43,7 +43,7 @@ def run(folder: Path) -> dict[str, Any]:
     return dict(json.loads(notebook.cells[-1].outputs[0].text))
 
 
-def test_it_is_kept_without_outputs_and_its_words_hold_no_figures() -> None:
+def test_notebook_is_stored_without_outputs_and_without_figures_in_its_text() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in notebook.cells)
@@ -53,19 +53,19 @@ def test_it_is_kept_without_outputs_and_its_words_hold_no_figures() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["demo", "crafted"])
-def test_its_figures_equal_plain_sql(own_folder: Path, kind: str) -> None:
+def test_notebook_figures_equal_plain_sql(own_folder: Path, kind: str) -> None:
     if kind == "demo":
         assert run_vbc(own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000").returncode == 0
     else:
         write_duckdb(own_folder / "vbc.duckdb", invent(1))
     built = run_vbc(own_folder, "http://127.0.0.1:9", "models", "run", SOURCES__VBC__VBC_TIMEZONE=ZONE)
     assert built.returncode == 0
-    counts = RawCounts(ask_duckdb(own_folder), "vbc_data.", ZONE, complete=kind == "crafted")
+    counts = RawCounts(query_duckdb(own_folder), "vbc_data.", ZONE, complete=kind == "crafted")
     found = run(own_folder)
     assert found["sums"]["days"] == counts.totals()[0]
     hours = counts.group("extract(isodow FROM local), extract(hour FROM local)")
     assert {(day, hour): count for day, hour, count in found["hours"] if count} == hours
-    every = RawCounts(ask_duckdb(own_folder), "vbc_data.", ZONE, kind == "crafted", started=False)
+    every = RawCounts(query_duckdb(own_folder), "vbc_data.", ZONE, kind == "crafted", started=False)
     assert found["sums"]["recordings"] == every.totals()[0]
     assert found["directions"] == every.group("direction")
     assert {(account, name): count for account, name, count in found["extensions"]} == every.extensions()

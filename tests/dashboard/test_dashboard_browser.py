@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: its figures are plain SQL's, its filters filter, everybody can use it."""
+"""The dashboard in a real browser: figures equal plain SQL, filters work, and it is accessible."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from dashboards import open_browser, serve_dashboard
 from loading import run_vbc
-from raw_counts import RawCounts, ask_duckdb, ask_postgres
+from raw_counts import RawCounts, query_duckdb, query_postgres
 from raw_tables import POSTGRES, invent, own_dataset, write_duckdb, write_postgres
 
-from vbc_source.dashboard.charts import say_duration
+from vbc_source.dashboard.charts import format_duration
 
 pytestmark = pytest.mark.slow  # a browser, and models built by dbt
 
@@ -26,16 +26,16 @@ ENVIRONMENT = {"SOURCES__VBC__VBC_TIMEZONE": ZONE, "DESTINATION__POSTGRES__CREDE
 
 @contextmanager
 def crafted(kind: str, folder: Path) -> Iterator[tuple[str, RawCounts]]:
-    """Serve a database with everything that is awkward; gives the address, and plain SQL to compare with."""
+    """Serve the invented tables; yields the URL, and plain SQL to compare with."""
     tables = invent(1)
     with own_dataset() as dataset:
         if kind == "duckdb":
             write_duckdb(folder / "vbc.duckdb", tables)
-            counts = RawCounts(ask_duckdb(folder), "vbc_data.", ZONE, complete=True)
+            counts = RawCounts(query_duckdb(folder), "vbc_data.", ZONE, complete=True)
             options: tuple[str, ...] = ()
         else:
             write_postgres(dataset, tables)
-            counts = RawCounts(ask_postgres, f"{dataset}.", ZONE, complete=True)
+            counts = RawCounts(query_postgres, f"{dataset}.", ZONE, complete=True)
             options = ("--destination", "postgres", "--dataset", dataset)
         with serve_dashboard(folder, *options, **ENVIRONMENT) as url:
             yield url, counts
@@ -43,7 +43,7 @@ def crafted(kind: str, folder: Path) -> Iterator[tuple[str, RawCounts]]:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's database, with the models of it."""
+    """Load the demo and build its models."""
     folder = tmp_path_factory.mktemp("demo")
     for command in (("demo", "--recordings", "3000"), ("models", "run")):
         url = "http://127.0.0.1:9"
@@ -66,13 +66,13 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """A page that notes every request, and everything that the browser complains of."""
+    """A page that records every request and every message of the browser's console."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
     page = context.new_page()
-    page.seen, page.complaints = [], []
-    page.on("request", lambda request: page.seen.append(request.url))
-    page.on("console", lambda message: page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.requests, page.messages = [], []
+    page.on("request", lambda request: page.requests.append(request.url))
+    page.on("console", lambda message: page.messages.append(message.text))
+    page.on("pageerror", lambda error: page.messages.append(str(error)))
     yield page
     context.close()
 
@@ -82,18 +82,18 @@ def number(text: str) -> float:
 
 
 def read_table(page: Any, name: str) -> list[list[str]]:
-    """The cells of a table's body, whether or not it is unfolded."""
+    """Return the cells of a table's body, also where it is folded."""
     rows: list[list[str]] = page.eval_on_selector_all(
         f"#{name} tbody tr", "rows => rows.map(row => [...row.cells].map(cell => cell.textContent.trim()))"
     )
     return rows
 
 
-def agrees(page: Any, counts: RawCounts, where: str) -> None:
-    """Every figure of the page is what plain SQL says of the raw rows that fit a condition."""
+def assert_figures(page: Any, counts: RawCounts, where: str) -> None:
+    """Every figure of the page equals plain SQL on the raw rows that match a condition."""
     recordings, seconds, median, p90 = counts.totals(where)
     if not recordings:
-        assert page.get_by_text("No recordings fit these filters").is_visible()
+        assert page.get_by_text("No recordings match these filters").is_visible()
     shown = {
         key: page.locator(f"#total-{key} .figure").inner_text()
         for key in ("recordings", "hours", "median", "p90")
@@ -101,8 +101,8 @@ def agrees(page: Any, counts: RawCounts, where: str) -> None:
     assert shown == {
         "recordings": f"{recordings:,}",
         "hours": f"{seconds / 3600:,.1f}",
-        "median": say_duration(median),
-        "p90": say_duration(p90),
+        "median": format_duration(median),
+        "p90": format_duration(p90),
     }, where
     if not recordings:
         return
@@ -139,18 +139,16 @@ def agrees(page: Any, counts: RawCounts, where: str) -> None:
 
 
 def read_extension(text: str) -> tuple[str, str]:
-    """Account and number; the account is told where there are several."""
+    """Return account and extension; the page names the account where there are several."""
     account = re.search(r"account (\w+)", text)
     return account.group(1) if account else "549825", re.match("[0-9]+", text).group()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "postgres"])
-def test_figures_equal_plain_sql_with_every_filter_on_awkward_data(
-    own_folder: Path, page: Any, kind: str
-) -> None:
+def test_figures_equal_plain_sql_with_every_filter(own_folder: Path, page: Any, kind: str) -> None:
     with crafted(kind, own_folder) as (url, counts):
         page.goto(f"{url}/?days=all")
-        agrees(page, counts, "true")
+        assert_figures(page, counts, "true")
         whole = page.locator("#total-recordings .figure").inner_text()
         archived = counts.totals(counts.archived())[0]
         assert page.locator("#total-archived .figure").inner_text() == f"{archived:,}"
@@ -170,7 +168,7 @@ def test_figures_equal_plain_sql_with_every_filter_on_awkward_data(
             page.select_option(f"#{field}", value)
             page.get_by_role("button", name="Show").click()
             assert page.locator(f"#{field}").input_value() == value
-            agrees(page, counts, where)
+            assert_figures(page, counts, where)
             assert page.locator("#total-recordings .figure").inner_text() != whole, field
         for first, last in (
             ("2025-03-08", "2025-03-10"),
@@ -181,18 +179,16 @@ def test_figures_equal_plain_sql_with_every_filter_on_awkward_data(
             page.fill("#from", first)
             page.fill("#to", last)
             page.get_by_role("button", name="Show").click()
-            agrees(page, counts, f"CAST(local AS date) BETWEEN '{first}' AND '{last}'")
-    assert all(address.startswith((url, "data:")) for address in page.seen)
-    assert page.complaints == []
+            assert_figures(page, counts, f"CAST(local AS date) BETWEEN '{first}' AND '{last}'")
+    assert all(address.startswith((url, "data:")) for address in page.requests)
+    assert page.messages == []
 
 
-def test_figures_equal_plain_sql_on_the_demo_and_so_do_list_and_export(
-    demo: Path, served: str, page: Any
-) -> None:
-    counts = RawCounts(ask_duckdb(demo), "vbc_data.", ZONE, complete=False)
+def test_figures_list_and_export_of_the_demo_equal_plain_sql(demo: Path, served: str, page: Any) -> None:
+    counts = RawCounts(query_duckdb(demo), "vbc_data.", ZONE, complete=False)
     page.goto(f"{served}/?days=all")
-    agrees(page, counts, "true")
-    ((proven,),) = ask_duckdb(demo)(
+    assert_figures(page, counts, "true")
+    ((proven,),) = query_duckdb(demo)(
         "SELECT count(*) FROM (SELECT day FROM vbc_models.coverage WHERE day >= (SELECT min(day) "
         "FROM vbc_models.coverage WHERE recordings > 0) GROUP BY day HAVING count(*) = count(proven_at) "
         "AND count(*) = (SELECT count(DISTINCT recording_type) FROM vbc_models.coverage))"
@@ -201,7 +197,7 @@ def test_figures_equal_plain_sql_on_the_demo_and_so_do_list_and_export(
     page.goto(f"{served}/?days=90&direction=INBOUND")
     first, last = page.locator("#from").input_value(), page.locator("#to").input_value()
     where = f"direction = 'INBOUND' AND CAST(local AS date) BETWEEN '{first}' AND '{last}'"
-    agrees(page, counts, where)
+    assert_figures(page, counts, where)
     recordings = counts.totals(where)[0]
     days = (f"CAST('{day}' AS date) - 90" for day in (first, last))
     before = counts.totals("direction = 'INBOUND' AND CAST(local AS date) BETWEEN " + " AND ".join(days))[0]
@@ -215,16 +211,17 @@ def test_figures_equal_plain_sql_on_the_demo_and_so_do_list_and_export(
     with open(waiting.value.path(), newline="") as file:
         rows = list(csv.DictReader(file))
     ids = {
-        id_ for (id_,) in counts.ask("SELECT id FROM kept", f"{where} AND seconds >= 60 AND seconds < 120")
+        id_
+        for (id_,) in counts.select("SELECT id FROM current", f"{where} AND seconds >= 60 AND seconds < 120")
     }
     assert (len(rows), {int(row["recording_id"]) for row in rows}) == (behind, ids)
-    assert all(address.startswith((served, "data:")) for address in page.seen)
+    assert all(address.startswith((served, "data:")) for address in page.requests)
 
 
-def test_each_figure_leads_to_its_recordings(served: str, page: Any) -> None:
+def test_each_figure_links_to_its_recordings(served: str, page: Any) -> None:
     for table, cell in (("table-lengths", 1), ("table-extensions", 1), ("table-over-time", -1)):
         page.goto(f"{served}/?days=all")
-        page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+        page.eval_on_selector_all("details", "all => all.forEach(each => each.open = true)")
         row = read_table(page, table)[3]
         page.locator(f"#{table} tbody tr").nth(3).locator("a").first.click()
         assert page.locator("h1").inner_text().split()[0] == row[cell]
@@ -243,7 +240,7 @@ def test_each_figure_leads_to_its_recordings(served: str, page: Any) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_fits_and_breaks_no_rule_of_accessibility(
+def test_pages_fit_the_window_and_have_no_accessibility_violations(
     served: str, browser: Any, width: int, scheme: str
 ) -> None:
     axe = Axe()
@@ -256,7 +253,7 @@ def test_it_fits_and_breaks_no_rule_of_accessibility(
         "/?days=8",
     ):
         page.goto(served + path)
-        page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+        page.eval_on_selector_all("details", "all => all.forEach(each => each.open = true)")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 20, 26)"
         assert dark == (scheme == "dark")
@@ -271,21 +268,21 @@ def landmarks(page: Any) -> set[str]:
     return {role for role in roles if page.get_by_role(role).count()}
 
 
-def test_the_keyboard_reaches_every_control_in_order_and_chooses(served: str, page: Any) -> None:
+def test_every_control_is_reachable_and_usable_by_keyboard(served: str, page: Any) -> None:
     page.goto(f"{served}/?days=90&hour=9")  # with the further filters open
-    wanted = page.locator("a[href]:not([tabindex='-1']):visible, button, input, select, summary").count()
+    controls = page.locator("a[href]:not([tabindex='-1']):visible, button, input, select, summary").count()
     reached = []
-    for _ in range(wanted + 20):
+    for _ in range(controls + 20):
         page.keyboard.press("Tab")
         name = page.evaluate(
-            "() => {const one = document.activeElement; one.dataset.seen = 1;"
-            "return one === document.body ? '' : one.id || one.textContent.trim()}"
+            "() => {const each = document.activeElement; each.dataset.seen = 1;"
+            "return each === document.body ? '' : each.id || each.textContent.trim()}"
         )
         reached.append(name)
     assert reached[0] == "Skip to the figures"
     missed = page.eval_on_selector_all(
         "a[href]:not([tabindex='-1']), button, input, select, summary",
-        "all => all.filter(one => !one.dataset.seen && one.checkVisibility()).map(one => one.outerHTML)",
+        "all => all.filter(each => !each.dataset.seen && each.checkVisibility()).map(each => each.outerHTML)",
     )
     assert missed == []
     page.goto(f"{served}/?days=90")
@@ -298,7 +295,7 @@ def test_the_keyboard_reaches_every_control_in_order_and_chooses(served: str, pa
     assert landmarks(page) == {"banner", "main", "contentinfo", "search", "navigation"}
 
 
-def test_an_empty_database_says_what_to_do(own_folder: Path, page: Any) -> None:
+def test_empty_database_shows_what_to_run(own_folder: Path, page: Any) -> None:
     write_duckdb(own_folder / "vbc.duckdb", {"company_recordings": []})
     with serve_dashboard(own_folder) as url:
         page.goto(url)

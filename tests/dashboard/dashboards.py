@@ -1,4 +1,4 @@
-"""A served dashboard, and a browser that looks at it."""
+"""A running dashboard, and a browser to look at it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SERVED = re.compile(r"http://127\.0\.0\.1:\d+")
 
 @contextmanager
 def serve_dashboard(folder: Path, *options: str, **changed: str) -> Iterator[str]:
-    """Run `vbc dashboard` on a free port until the block ends; gives its address."""
+    """Run `vbc dashboard` on a free port; yields its URL."""
     command = vbc("dashboard", "--port", "0", *options)
     with subprocess.Popen(
         command,
         cwd=folder,
-        env={**environment("", folder), "PYTHONUNBUFFERED": "1", **changed},
+        env={**environment("http://127.0.0.1:9", folder), "PYTHONUNBUFFERED": "1", **changed},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -42,16 +42,16 @@ def serve_dashboard(folder: Path, *options: str, **changed: str) -> Iterator[str
         finally:
             process.terminate()
             out, logged = process.communicate(timeout=30)
-    assert process.returncode == 0, logged  # ends like Ctrl-C, and that is no failure
-    assert logged == "", logged  # whatever was looked at, nothing of it is in a log
+    assert process.returncode == 0, logged  # SIGTERM is a normal end
+    assert logged == "", logged  # no request is logged
     assert not SERVED.search(out)
 
 
 @contextmanager
 def open_browser() -> Iterator[Any]:
-    """Start Chromium; without it, the test is left out, and says why."""
+    """Start Chromium; skips the test if it is not installed."""
     if CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine: apt-get install chromium")
+        pytest.skip("chromium is not installed: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

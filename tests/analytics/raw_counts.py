@@ -1,4 +1,4 @@
-"""Plain SQL on the source's own tables: what dashboard, notebook and models have to agree with."""
+"""Plain SQL on the loaded tables: dashboard, notebook and models must agree with it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from raw_tables import connect_postgres
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 
-# the two lists, without what VBC does not know any more; a length that came as text is one if it is a number
+# both kinds of recordings without the tombstoned; a length that was loaded as text counts if it is a number
 RECORDINGS = """
     SELECT 'company' AS type, '' AS user_id, account_id, id, call_direction,
-        coalesce(duration, {said}) AS length, start
+        coalesce(duration, {text_length}) AS length, start
     FROM {raw}company_recordings
     UNION ALL
-    SELECT 'user', user_id, account_id, id, call_direction, coalesce(duration, {said}), start
+    SELECT 'user', user_id, account_id, id, call_direction, coalesce(duration, {text_length}), start
     FROM {raw}user_recordings"""
-KEPT = """
+CURRENT = """
     SELECT *, coalesce(nullif(upper(trim(call_direction)), ''), 'UNKNOWN') AS direction,
         CASE WHEN length >= 0 THEN length / 1000.0 END AS seconds,
         (start AT TIME ZONE '{zone}') AS local
@@ -34,65 +34,67 @@ EXTENSIONS = """
     SELECT 'user', user_id, account_id, recording_id, trim(extension)
     FROM {raw}user_recordings__extensions WHERE trim(extension) <> ''"""
 NUMBER = "'^[0-9]{1,15}([.][0-9]{1,9})?$'"
-SAID = f"CASE WHEN duration__v_text ~ {NUMBER} THEN round(CAST(duration__v_text AS decimal(30, 9))) END"
+TEXT_LENGTH = (
+    f"CASE WHEN duration__v_text ~ {NUMBER} THEN round(CAST(duration__v_text AS decimal(30, 9))) END"
+)
 
 
-def ask_duckdb(folder: Path) -> Query:
-    def ask(sql: str) -> list[tuple[Any, ...]]:
+def query_duckdb(folder: Path) -> Query:
+    def select(sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(folder / "vbc.duckdb"), read_only=True) as connection:
             return connection.execute(sql).fetchall()
 
-    return ask
+    return select
 
 
-def ask_postgres(sql: str) -> list[tuple[Any, ...]]:
+def query_postgres(sql: str) -> list[tuple[Any, ...]]:
     with connect_postgres() as cursor:
         cursor.execute(sql)
         return list(cursor.fetchall())
 
 
 class RawCounts:
-    """Counts the rows of the source's tables.
+    """Counts of the loaded tables.
 
     Args:
-        query: asks the database.
-        raw: what stands before the names of tables.
-        zone: of days and hours.
-        complete: whether lengths as text and tombstones were ever loaded.
-        started: whether to leave out what has no start, and so is in no period.
+        query: Runs a query.
+        raw: Prefix of the names of tables.
+        zone: Time zone of days and hours.
+        complete: Whether there are text lengths and tombstones in the tables.
+        started: Whether to leave out recordings without a start, which are in no period.
     """
 
     def __init__(self, query: Query, raw: str, zone: str, complete: bool, started: bool = True) -> None:
         self._query = query
-        text = RECORDINGS.format(raw=raw, said=SAID if complete else "NULL")
+        text = RECORDINGS.format(raw=raw, text_length=TEXT_LENGTH if complete else "NULL")
         gone = GONE.format(raw=raw) if complete else ""
-        self._kept = KEPT.format(
+        self._current = CURRENT.format(
             zone=zone, recordings=text, gone=gone, started="start IS NOT NULL" if started else "true"
         )
         self._extensions, self._raw = EXTENSIONS.format(raw=raw), raw
 
-    def ask(self, sql: str, where: str = "true") -> list[tuple[Any, ...]]:
-        """Ask of the recordings, `kept`, that fit a condition."""
-        return self._query(f"WITH kept AS (SELECT * FROM ({self._kept}) k WHERE {where}) {sql}")
+    def select(self, sql: str, where: str = "true") -> list[tuple[Any, ...]]:
+        """Query the recordings that match a condition, as `current`."""
+        return self._query(f"WITH current AS (SELECT * FROM ({self._current}) k WHERE {where}) {sql}")
 
     def totals(self, where: str = "true") -> tuple[int, float, float | None, float | None]:
-        """Recordings, seconds, median and 90th percentile."""
-        ((count, seconds, median, p90),) = self.ask(
+        """Return recordings, seconds, median and 90th percentile."""
+        ((count, seconds, median, p90),) = self.select(
             "SELECT count(*), coalesce(sum(seconds), 0), "
             "percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds), "
-            "percentile_cont(0.9) WITHIN GROUP (ORDER BY seconds) FROM kept",
+            "percentile_cont(0.9) WITHIN GROUP (ORDER BY seconds) FROM current",
             where,
         )
         return count, float(seconds), *(None if value is None else float(value) for value in (median, p90))
 
     def extensions(self, where: str = "true") -> dict[Any, int]:
-        """Recordings by account and extension; one with two counts for both."""
+        """Count recordings by account and extension; one with two extensions counts for both."""
         join = f"JOIN ({self._extensions}) e USING (type, user_id, account_id, id)"
-        rows = self.ask(f"SELECT account_id, extension, count(*) FROM kept {join} GROUP BY 1, 2", where)
+        rows = self.select(f"SELECT account_id, extension, count(*) FROM current {join} GROUP BY 1, 2", where)
         return {(account, number): count for account, number, count in rows}
 
     def having(self, extension: str) -> str:
-        """The condition that an extension took part."""
+        """Return the condition that an extension took part."""
         return (
             f"EXISTS (SELECT 1 FROM ({self._extensions}) e "
             f"WHERE e.extension = '{extension}' AND e.type = k.type "
@@ -100,7 +102,7 @@ class RawCounts:
         )
 
     def archived(self) -> str:
-        """The condition that its audio is stored."""
+        """Return the condition that the audio is stored."""
         return (
             f"EXISTS (SELECT 1 FROM {self._raw}recording_audio a WHERE a.status = 'stored' AND "
             "a.account_id = k.account_id AND a.recording_type = k.type AND "
@@ -108,6 +110,6 @@ class RawCounts:
         )
 
     def group(self, columns: str, where: str = "true") -> dict[Any, int]:
-        """Recordings by some columns."""
-        rows = self.ask(f"SELECT {columns}, count(*) FROM kept GROUP BY {columns}", where)
+        """Count recordings by some columns."""
+        rows = self.select(f"SELECT {columns}, count(*) FROM current GROUP BY {columns}", where)
         return {key[0] if len(key) == 1 else tuple(key): count for *key, count in rows}

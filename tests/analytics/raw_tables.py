@@ -1,4 +1,4 @@
-"""Invented rows of the source's tables, full of what is awkward, written straight into DuckDB or Postgres."""
+"""Invented rows of the source's tables, with many edge cases, written directly into DuckDB or Postgres."""
 
 from __future__ import annotations
 
@@ -61,25 +61,34 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     "scan_windows": {
         **{"account_id": TEXT, "resource": TEXT, "user_id": TEXT, "window_start": INSTANT},
-        **{"window_end": INSTANT, "scanned_at": INSTANT, "filters": TEXT},
+        **{"window_end": INSTANT, "scanned_at": INSTANT, "filters": TEXT, "_dlt_load_id": TEXT},
     },
+    "_dlt_loads": {"load_id": TEXT, "schema_name": TEXT, "status": WHOLE, "inserted_at": INSTANT},
     "recording_audio": {**_KEY, "status": TEXT},
     "recording_tombstones": {**_KEY, "detected_at": INSTANT, "evidence": TEXT, "returned_at": INSTANT},
 }
 
 
 def at(text: str) -> datetime:
-    """An instant in UTC, such as 2025-03-09T06:59:59."""
+    """Parse an instant in UTC, such as 2025-03-09T06:59:59."""
     return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
 
 
-# clocks in New York move at 2025-03-09 07:00 and at 2025-11-02 06:00 UTC, in Havana an hour or two earlier
-TURNS = (at("2025-03-09T07:00:00"), at("2025-11-02T06:00:00"))
+# loads of the invented rows; "3" did not complete, and "4" (rolled back) has no row in `_dlt_loads`
+COMPLETE_LOAD, FAILED_LOAD, ROLLED_BACK_LOAD = "1", "3", "4"
+LOADS = {COMPLETE_LOAD: 0, "2": 0, FAILED_LOAD: 1}
+LOOKBACK = timedelta(hours=48)
+
+# clocks in New York change at 2025-03-09 07:00 and at 2025-11-02 06:00 UTC, in Havana an hour or two earlier
+# with what a spreadsheet would take for a formula, and a browser for HTML
+CALLER_NAMES = ("CLEO GREYSTOKE", None, "=1+1", "+12125550142", "@SUM(A1)", "<b>BOLD</b>")
+
+CLOCK_CHANGES = (at("2025-03-09T07:00:00"), at("2025-11-02T06:00:00"))
 USERS = ("1001", "1002", "1003")
 
 
 def invent(seed: int, recordings: int = 120) -> Tables:
-    """Invent rows around the days on which clocks change."""
+    """Return rows around the days on which clocks change."""
     chance = random.Random(seed)
     tables: Tables = {name: [] for name in COLUMNS}
     for number in range(recordings):
@@ -87,7 +96,7 @@ def invent(seed: int, recordings: int = 120) -> Tables:
         # ids repeat from user to user, and between users and the company
         id_ = chance.randrange(10**6) * 1000 + number if user is None else number
         add_recording(tables, chance, chance.choice([MAIN, MAIN, OTHER]), user, id_)
-    for turn in TURNS:  # to the second, before and behind
+    for turn in CLOCK_CHANGES:  # to the second, before and after
         for hours in range(-30, 31):
             for seconds in (-1, 0):
                 start = turn + timedelta(hours=hours, seconds=seconds)
@@ -103,7 +112,7 @@ def add_recording(
     tables: Tables, chance: random.Random, account: str, user: str | None, id_: int, **known: Any
 ) -> Row:
     """Add a recording and its extensions."""
-    start = chance.choice(TURNS) + timedelta(seconds=chance.randrange(-260_000, 260_000))
+    start = chance.choice(CLOCK_CHANGES) + timedelta(seconds=chance.randrange(-260_000, 260_000))
     length = chance.choice(
         [None, 0, 9_999, 10_000, 3_600_000, -5, chance.randrange(700_000), chance.randrange(9_000)]
     )
@@ -113,7 +122,7 @@ def add_recording(
         "call_direction": chance.choice(["INBOUND", "OUTBOUND", "INTRA_PBX", "inbound", None, " "]),
         "call_id": f"call-{id_ % 50}",
         "caller_id": chance.choice(["12125550142", "Anonymous", None]),
-        "cnam": chance.choice(["CLEO GREYSTOKE", None]),
+        "cnam": chance.choice(CALLER_NAMES),
         "dnis": "17325550100",
         "duration": length,
         "duration__v_text": chance.choice(["12500.5", "soon", "77"]) if length is None else None,
@@ -133,7 +142,7 @@ def add_recording(
 
 
 def add_people(tables: Tables) -> None:
-    """Add users and extensions: present, gone, without a name, without a user."""
+    """Add users and extensions: present, removed, without a name, without a user."""
     gone = at("2025-11-01T15:00:00")
 
     def user(id_: str, first: str | None, last: str | None, left: datetime | None = None) -> Row:
@@ -164,11 +173,12 @@ def add_people(tables: Tables) -> None:
 
 
 def add_windows(tables: Tables, chance: random.Random) -> None:
-    """Add readings: whole spans, spans in pieces, gaps, and what proves nothing."""
+    """Add windows: whole days, days in pieces, gaps, and windows that prove nothing."""
+    rules = random.Random(chance.randrange(10**6))
     lists = [(MAIN, "company_recordings", None), (OTHER, "company_recordings", None)]
     lists += [(MAIN, "user_recordings", user) for user in USERS]
     for account, resource, user in lists:
-        for turn in TURNS:
+        for turn in CLOCK_CHANGES:
             scanned, start = turn + timedelta(days=30), turn - timedelta(days=4, hours=chance.randrange(24))
             while start < turn + timedelta(days=3):
                 end = start + timedelta(seconds=chance.choice([6 * 3600, 86_400, 250_000, 3 * 3600 - 7]))
@@ -178,20 +188,25 @@ def add_windows(tables: Tables, chance: random.Random) -> None:
                 label = "call_direction#5d41402abc4b" if chance.random() < 0.1 else None
                 row = {"account_id": account, "resource": resource, "user_id": user, "filters": label}
                 times = {"window_start": start, "window_end": end, "scanned_at": scanned}
+                if rules.random() < 0.1:  # a part, or all, was not settled yet
+                    times["scanned_at"] = end + timedelta(hours=rules.randrange(1, 60))
                 tables["scan_windows"].append({**row, **times})
                 start = chance.choice(
                     [end, end, end, start, end - timedelta(hours=30), end + timedelta(hours=1)]
                 )
                 start = max(start, times["window_start"])
-        now = TURNS[1] - timedelta(days=3)
-        while now < TURNS[1] + timedelta(days=2):  # every few hours, two days back
-            now += timedelta(hours=chance.choice([1, 5, 11]))
-            times = {"window_start": now - timedelta(hours=48), "window_end": now}
+        now = CLOCK_CHANGES[1] - timedelta(days=3)
+        while now < CLOCK_CHANGES[1] + timedelta(days=4):  # incremental runs every few hours
+            start, now = now - LOOKBACK, now + timedelta(hours=chance.choice([1, 5, 11]))
+            times = {"window_start": start, "window_end": now}
             row = {"account_id": account, "resource": resource, "user_id": user, "filters": None}
             tables["scan_windows"].append({**row, **times, "scanned_at": now + timedelta(seconds=1)})
     tables["scan_windows"].append(
         {**tables["scan_windows"][0], "resource": "users", "window_end": at("2026-01-01")}
     )
+    for row in tables["scan_windows"]:
+        row["_dlt_load_id"] = rules.choice([*"11111111222222", FAILED_LOAD, ROLLED_BACK_LOAD])
+    tables["_dlt_loads"] += [{"load_id": id_, "status": status} for id_, status in LOADS.items()]
 
 
 def _mark_some(tables: Tables, chance: random.Random, user: str | None) -> None:
@@ -215,7 +230,7 @@ def _mark_some(tables: Tables, chance: random.Random, user: str | None) -> None:
 
 
 def change(tables: Tables, seed: int) -> Tables:
-    """What may happen between two runs: late arrivals, corrections, tombstones, returns, audio, readings."""
+    """Return rows as after another sync: late arrivals, corrections, tombstones, returns, audio, windows."""
     chance = random.Random(seed)
     later: Tables = {name: [dict(row) for row in rows] for name, rows in tables.items()}
     for kind in ("company", "user"):
@@ -242,31 +257,33 @@ def change(tables: Tables, seed: int) -> Tables:
                 later["recording_tombstones"].append({**values, **stone})
     for audio in chance.sample(later["recording_audio"], 8):
         audio["status"] = "stored"
-    whole = {"window_start": TURNS[0] - timedelta(days=9), "window_end": TURNS[1] + timedelta(days=9)}
+    whole = {
+        "window_start": CLOCK_CHANGES[0] - timedelta(days=9),
+        "window_end": CLOCK_CHANGES[1] + timedelta(days=9),
+    }
     for user in (None, *USERS[:2]):
         place = {
             "account_id": MAIN,
             "resource": f"{'user' if user else 'company'}_recordings",
             "user_id": user,
         }
-        later["scan_windows"].append({**place, **whole, "scanned_at": at("2025-12-24"), "filters": None})
+        proof = {"scanned_at": at("2025-12-24"), "filters": None, "_dlt_load_id": COMPLETE_LOAD}
+        later["scan_windows"].append({**place, **whole, **proof})
     return later
 
 
 def write_duckdb(path: Path, tables: Tables) -> None:
-    """Write tables into dataset `vbc` of a DuckDB file, in place of those that are there."""
+    """Write tables into dataset `vbc_data` of a DuckDB file; they replace existing ones."""
     with duckdb.connect(str(path)) as connection:
-        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{path.stem}".vbc')
+        connection.execute("CREATE SCHEMA IF NOT EXISTS vbc_data")
         for name, rows in tables.items():
             schema = pa.schema([(column, ARROW[kind]) for column, kind in COLUMNS[name].items()])
             connection.register("arrow_rows", pa.Table.from_pylist(rows, schema))
-            connection.execute(
-                f'CREATE OR REPLACE TABLE "{path.stem}".vbc.{name} AS SELECT * FROM arrow_rows'
-            )
+            connection.execute(f"CREATE OR REPLACE TABLE vbc_data.{name} AS SELECT * FROM arrow_rows")
 
 
 def write_postgres(dataset: str, tables: Tables) -> None:
-    """Write tables into a schema of Postgres, in place of those that are there."""
+    """Write tables into a schema of Postgres; they replace existing ones."""
     with connect_postgres() as cursor:
         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {dataset}")
         for name, rows in tables.items():
@@ -279,7 +296,7 @@ def write_postgres(dataset: str, tables: Tables) -> None:
 
 @contextmanager
 def connect_postgres() -> Iterator[Any]:
-    """A cursor that commits at the end."""
+    """Open a cursor that commits at the end."""
     connection = psycopg2.connect(POSTGRES)
     try:
         with connection, connection.cursor() as cursor:
@@ -290,7 +307,7 @@ def connect_postgres() -> Iterator[Any]:
 
 @contextmanager
 def own_dataset() -> Iterator[str]:
-    """A name of a Postgres schema that nobody else has; it and the models' are dropped at the end."""
+    """Return a unique name of a Postgres schema; it and the models' schema are dropped at the end."""
     dataset = f"models_{uuid4().hex[:12]}"
     try:
         yield dataset

@@ -1,4 +1,4 @@
-"""What the models should hold, worked out in plain Python from the rows of the source's tables."""
+"""Expected rows of the models, computed in plain Python from the rows of the source's tables."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from raw_tables import invent
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
@@ -29,17 +32,23 @@ MODELS = {
 }
 
 
-def work_out(tables: Tables, zone: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Say what each model should hold, in the order of its columns above."""
-    facts = _Facts(tables, ZoneInfo(zone))
-    found = {name: [tuple(row) for row in getattr(facts, name)()] for name in MODELS}
-    return {name: sorted(rows, key=repr) for name, rows in found.items()}
+def expect_models(tables: Tables, zone: str, lookback_hours: float = 48) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the expected rows of each model, with its columns in the order above."""
+    expected = _ExpectedModels(tables, ZoneInfo(zone), timedelta(hours=lookback_hours))
+    models = {name: [tuple(row) for row in getattr(expected, name)()] for name in MODELS}
+    return {name: sorted(rows, key=repr) for name, rows in models.items()}
 
 
-class _Facts:
-    def __init__(self, tables: Tables, zone: ZoneInfo) -> None:
+@cache
+def expect_invented(seed: int, zone: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the expected models of invented tables, computed once; not to be changed."""
+    return expect_models(invent(seed), zone)
+
+
+class _ExpectedModels:
+    def __init__(self, tables: Tables, zone: ZoneInfo, lookback: timedelta) -> None:
         self._tables = defaultdict(list, tables)
-        self._zone = zone
+        self._zone, self._lookback = zone, lookback
         self._windows = [*self._read_windows()]
         self._proofs = [window for window in self._windows if window["filters"] is None]
         self._rows = [*self._read("company"), *self._read("user")]
@@ -153,11 +162,14 @@ class _Facts:
         return groups
 
     def _read_windows(self) -> Iterable[Row]:
+        complete = {load["load_id"] for load in self._tables["_dlt_loads"] if load["status"] == 0}
         for window in self._tables["scan_windows"]:
             kind = {"company_recordings": "company", "user_recordings": "user"}.get(window["resource"])
-            if kind:
+            if kind and window["_dlt_load_id"] in complete:
                 end = window["window_end"] + timedelta(seconds=1)  # the last second is inside
-                yield {**window, "kind": kind, "user_id": window["user_id"] or "", "end": end}
+                settled = min(end, (window["scanned_at"] - self._lookback).replace(microsecond=0))
+                known = {"kind": kind, "user_id": window["user_id"] or "", "end": end, "settled": settled}
+                yield {**window, **known}
 
     def _first_loaded(self, row: Row) -> datetime | None:
         if row["start"] is None:
@@ -182,19 +194,19 @@ class _Facts:
         found = []
         for item in self._tables["extensions"]:
             if (item["account_id"], item["extension"]) == (account, number) and item["user_id"]:
-                said = _name(item["user_first_name"], item["user_last_name"]) or name(item["user_id"])
-                found.append((item["gone_at"], 1, item["user_id"], said))
+                full_name = _name(item["user_first_name"], item["user_last_name"]) or name(item["user_id"])
+                found.append((item["gone_at"], 1, item["user_id"], full_name))
         for item in self._tables["users__extensions"]:
             if (item["account_id"], item["extension"]) == (account, number):
                 gone = users.get(item["user_id"], {}).get("gone_at")
                 found.append((gone, 2, item["user_id"], name(item["user_id"])))
         found.sort(
-            key=lambda one: (one[0] is not None, -(one[0].timestamp() if one[0] else 0), one[1], one[2])
+            key=lambda item: (item[0] is not None, -(item[0].timestamp() if item[0] else 0), item[1], item[2])
         )
         return (found[0][2], found[0][3]) if found else (None, None)
 
     def _day_bounds(self, day: date) -> tuple[datetime, datetime]:
-        """Where a day begins and ends, found by looking at every quarter of an hour around it."""
+        """Return start and end of a day, found by looking at every quarter of an hour around it."""
         noon = datetime(day.year, day.month, day.day, 12, tzinfo=timezone.utc)
         quarters = [noon + timedelta(minutes=15 * n) for n in range(-144, 144)]
         inside = [quarter for quarter in quarters if self._day(quarter) == day]
@@ -217,31 +229,31 @@ class _Facts:
         return (window["account_id"], window["kind"]) == (account, kind)
 
     def _prove(self, account: str, kind: str, user: str, start: datetime, end: datetime) -> datetime | None:
-        """Since when every moment of a span was read: tried with every time of a reading."""
+        """Return the latest `scanned_at` since which every moment of a day was read and settled."""
         windows = [
             window
             for window in self._proofs
             if self._of(window, account, kind)
             and window["user_id"] == user
             and window["window_start"] < end
-            and window["end"] > start
+            and window["settled"] > start
         ]
         for since in sorted({window["scanned_at"] for window in windows}, reverse=True):
             reached = start
-            for window in sorted(windows, key=lambda one: one["window_start"]):
+            for window in sorted(windows, key=lambda window: window["window_start"]):
                 if window["scanned_at"] >= since and window["window_start"] <= reached:
-                    reached = max(reached, window["end"])
+                    reached = max(reached, window["settled"])
             if reached >= end:
                 return since
         return None
 
 
 def _seconds(row: Row) -> float | None:
-    said = row["duration"]
+    milliseconds = row["duration"]
     text = row.get("duration__v_text") or ""
-    if said is None and re.fullmatch(r"\d+(\.\d+)?", text):
-        said = int(Decimal(text).quantize(Decimal(1), ROUND_HALF_UP))
-    return None if said is None or said < 0 else said / 1000
+    if milliseconds is None and re.fullmatch(r"\d+(\.\d+)?", text):
+        milliseconds = int(Decimal(text).quantize(Decimal(1), ROUND_HALF_UP))
+    return None if milliseconds is None or milliseconds < 0 else milliseconds / 1000
 
 
 def _total(rows: Iterable[Row]) -> float:
@@ -270,6 +282,6 @@ def _name(first: str | None, last: str | None) -> str | None:
 
 
 def differences(found: Iterable[tuple[Any, ...]], expected: Iterable[tuple[Any, ...]]) -> tuple[Any, Any]:
-    """What there is too much, and what is missing; a row that comes twice too often counts."""
-    one, other = Counter(found), Counter(expected)
-    return sorted((one - other).elements(), key=repr), sorted((other - one).elements(), key=repr)
+    """Return the surplus rows and the missing ones; a row that is there twice too often counts."""
+    actual, required = Counter(found), Counter(expected)
+    return sorted((actual - required).elements(), key=repr), sorted((required - actual).elements(), key=repr)
