@@ -421,7 +421,7 @@ def test_while_one_thread_is_throttled_the_others_wait_too(
         assert go_on.wait(PATIENCE)
         return clock.wait(seconds)
 
-    client = connect(throttle=RateLimiter(clock=clock, wait=wait))
+    client = connect(rate_limiter=RateLimiter(clock=clock, wait=wait))
     client.log_in()
     gateway.fault("throttled")
     with ThreadPoolExecutor(4) as pool:
@@ -501,7 +501,7 @@ def test_throttling_is_forgotten_once_a_request_was_answered_with_not_found(
 
 
 def test_with_a_budget_nothing_is_throttled(connect: Connect, gateway: Gateway, clock: Clock) -> None:
-    client = connect(throttle=RateLimiter(10, clock=clock, wait=clock.wait))
+    client = connect(rate_limiter=RateLimiter(10, clock=clock, wait=clock.wait))
     gateway.fault("quota*10")
     for _ in range(35):
         get_rows(client)
@@ -530,7 +530,7 @@ def test_closing_the_client_ends_a_request_that_waits(
             rung.set()
 
     rung, bell, log = threading.Event(), Bell(), logging.getLogger("vbc_source.api.client")
-    client = connect(throttle=RateLimiter(clock=clock))
+    client = connect(rate_limiter=RateLimiter(clock=clock))
     client.log_in()
     gateway.fault("throttled")
     log.addHandler(bell)

@@ -62,7 +62,7 @@ def fetch(server: Callable[[Seen], bytes], expected: int | None = len(BODY)) -> 
     with serve_bytes(server) as raw:
         throttle = RateLimiter(clock=clock, wait=clock.wait)
         with closing(
-            Client(raw.url, make_credentials(), throttle=throttle, clock=clock, retry_seconds=1)
+            Client(raw.url, make_credentials(), rate_limiter=throttle, clock=clock, retry_seconds=1)
         ) as client:
             download = Download(client, f"{raw.url}/audio/1", expected, "audio of company recording 1")
             return b"".join(download), download, clock

@@ -16,8 +16,7 @@ from gateway_fixtures import Seen, make_credentials, serve_bytes, write_answer, 
 from loading import run_vbc
 
 from vbc_source.api.client import Client
-from vbc_source.api.export_job import read_job
-from vbc_source.api.export_jobs import ExportApi, ExportFailed
+from vbc_source.api.export_jobs import ExportApi, ExportFailed, read_job
 from vbc_source.cli import main
 from vbc_source.emulator import Gateway
 from vbc_source.errors import BadRequest, OutcomeUnknown
