@@ -65,7 +65,7 @@ def test_without_a_budget_nobody_waits() -> None:
     throttle = RateLimiter(clock=clock, wait=clock.wait)
 
     for _ in range(1000):
-        throttle.pass_through()
+        throttle.acquire()
 
     assert clock.waits == []
 
@@ -78,7 +78,7 @@ def pass_at_random(budget: int, seed: int, tick: float) -> list[float]:
     for _ in range(6 * budget + 1):
         idle = random.choice([0.0, 0.0, random.random(), 90 * random.random() / budget])
         clock.now += idle // tick * tick if tick else idle
-        throttle.pass_through()
+        throttle.acquire()
         moments.append(clock())
     return moments
 
@@ -102,7 +102,7 @@ def test_eight_threads_share_one_budget_and_use_all_of_it() -> None:
     def work() -> list[float]:
         moments = []
         for _ in range(5):
-            throttle.pass_through()
+            throttle.acquire()
             moments.append(time())
         return moments
 
@@ -117,10 +117,10 @@ def test_a_budget_that_was_saved_can_be_used_at_once() -> None:
     clock = Clock()
     throttle = RateLimiter(3, clock=clock, wait=clock.wait)
     for _ in range(3):
-        throttle.pass_through()
+        throttle.acquire()
     clock.now += 61
     for _ in range(3):
-        throttle.pass_through()
+        throttle.acquire()
 
     assert clock.waits == []
 
@@ -132,7 +132,7 @@ def test_a_pause_holds_every_thread(budget: int | None) -> None:
     throttle.pause(30)
 
     def work() -> list[float]:
-        throttle.pass_through()
+        throttle.acquire()
         return [time()]
 
     assert time.run(work) == [30.0] * 8
@@ -143,7 +143,7 @@ def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     throttle = RateLimiter(clock=clock, wait=clock.wait)
     throttle.pause(30)
     throttle.pause(5)
-    throttle.pass_through()
+    throttle.acquire()
 
     assert clock() == 30
 
@@ -158,7 +158,7 @@ def test_a_pause_that_grows_while_a_thread_waits_is_waited_for() -> None:
 
     throttle = RateLimiter(clock=clock, wait=wait)
     throttle.pause(30)
-    throttle.pass_through()
+    throttle.acquire()
 
     assert clock() == 50
 
@@ -168,7 +168,7 @@ def test_after_a_pause_nobody_waits() -> None:
     throttle = RateLimiter(clock=clock, wait=clock.wait)
     throttle.pause(30)
     clock.now += 30
-    throttle.pass_through()
+    throttle.acquire()
 
     assert clock.waits == []
 
@@ -177,9 +177,9 @@ def test_after_a_pause_nobody_waits() -> None:
 def test_a_pause_and_a_used_up_budget_are_both_waited_for(pause: float, passed_at: float) -> None:
     clock = Clock(0.0)
     throttle = RateLimiter(1, clock=clock, wait=clock.wait)
-    throttle.pass_through()
+    throttle.acquire()
     throttle.pause(pause)
-    throttle.pass_through()
+    throttle.acquire()
 
     assert clock() == passed_at
 
@@ -209,7 +209,7 @@ def test_closing_wakes_and_ends_every_thread_that_waits() -> None:
     throttle.pause(3600)
     asked.acquire()
     with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(throttle.pass_through) for _ in range(4)]
+        waiting = [pool.submit(throttle.acquire) for _ in range(4)]
         for _ in waiting:
             assert asked.acquire(timeout=PATIENCE)  # has asked for its turn
         throttle.close()
@@ -223,7 +223,7 @@ def test_a_closed_throttle_lets_nobody_through() -> None:
     throttle.close()
 
     with pytest.raises(ClientClosed):
-        throttle.pass_through()
+        throttle.acquire()
     with pytest.raises(ClientClosed):
         throttle.sleep(3600)
 

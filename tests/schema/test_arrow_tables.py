@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from vbc_source.schema.child_tables import split_lists
 from vbc_source.schema.columns import INSTANT, VARIANT, guess_type
-from vbc_source.schema.pages import Page, build_table, read_page
+from vbc_source.schema.pages import Page, read_page
+from vbc_source.schema.tables import build_table
 from vbc_source.schema.specs import RECORDING
 
 FIELDS, LISTS = RECORDING.fields, RECORDING.lists
@@ -192,7 +193,7 @@ def test_a_broken_body_is_an_error_that_repeats_none_of_it(broken: bytes) -> Non
     "id_", [None, "", "12125550143x", "1.5", 1.5, True, [], {}, ["12125550143"], "9" * 19, 1e19, -1e30]
 )
 def test_a_recording_without_a_numeric_id_is_an_error_that_does_not_repeat_it(id_: Any) -> None:
-    with pytest.raises(ValueError, match=r"^a recording bears no numeric id$"):
+    with pytest.raises(ValueError, match=r"^a recording has no numeric id$"):
         read_page(body(recording(1), recording(id_)))
 
 

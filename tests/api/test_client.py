@@ -84,7 +84,7 @@ def connect(gateway: Gateway, clock: Clock, folder: Path) -> Iterator[Connect]:
     clients = []
 
     def connect(url: str = "", credentials: VbcCredentials | None = None, **options: Any) -> Client:
-        options = {"clock": clock, "throttle": RateLimiter(clock=clock, wait=clock.wait), **options}
+        options = {"clock": clock, "rate_limiter": RateLimiter(clock=clock, wait=clock.wait), **options}
         clients.append(Client(url or gateway.base_url, credentials or make_credentials(), **options))
         return clients[-1]
 
@@ -345,9 +345,9 @@ def test_what_the_reader_does_not_understand_is_asked_for_again_and_then_told(
     connect: Connect, gateway: Gateway, clock: Clock
 ) -> None:
     def read(body: bytes) -> None:
-        raise ValueError("a recording bears no numeric id")
+        raise ValueError("a recording has no numeric id")
 
-    with pytest.raises(InvalidResponse, match="a recording bears no numeric id"):
+    with pytest.raises(InvalidResponse, match="a recording has no numeric id"):
         connect().get(LIST, None, read, what=WHAT)
     assert gateway.count(LIST) > 3
     assert sum(clock.waits) <= 60
@@ -617,7 +617,7 @@ def test_a_token_that_is_rejected_twice_is_told(connect: Connect, gateway: Gatew
     client = connect()
     gateway.fault("token-invalid*2")
 
-    assert str(fail(client, TokenRejected)).startswith(f"{WHAT}: the VBC gateway rejects the access token")
+    assert str(fail(client, TokenRejected)).startswith(f"{WHAT}: the VBC gateway rejected the access token")
     assert [request.path for request in gateway.requests] == ["/token", LIST, "/token", LIST]
 
 

@@ -101,7 +101,7 @@ def test_an_on_demand_export_is_listed_under_its_user(serve: Serve) -> None:
         (id_,) = api.create({}, company=False)
         assert [job.id for job in api.list_jobs()] == [id_]
         assert api.wait([id_])[0].total == len(gateway.users.recordings(user))
-        with pytest.raises(ExportFailed, match="none of the API user's"):
+        with pytest.raises(ExportFailed, match="does not belong to the API user"):
             ExportApi(client, ROOT, "549825").show(id_)
 
 
@@ -202,7 +202,7 @@ def test_commands_say_in_one_line_what_is_wrong(prepare: Prepare) -> None:
     assert "--account" in done.stderr
     done = run_vbc(site.folder, site.url, "export", "wait", "no such\njob", "--account", "549825")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "export job nosuchjob is none of the API user's, or has expired" in done.stderr
+    assert "export job nosuchjob is does not belong to the API user, or has expired" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ from loading import load, open_pipeline, query, run_vbc, still_gateway
 from vbc_source.emulator import Gateway
 from vbc_source.pii import PiiPolicy
 from vbc_source.schema.child_tables import split_lists
-from vbc_source.schema.pages import build_table, read_page
+from vbc_source.schema.pages import read_page
 from vbc_source.schema.specs import RECORDING
+from vbc_source.schema.tables import build_table
 
 Serve = Callable[[Gateway], str]
 

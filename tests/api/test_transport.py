@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vbc_source.api.transport import find_own, follow
+from vbc_source.api.transport import resolve_own, resolve_redirect
 from vbc_source.errors import ForeignAddress
 
 BASE = "https://api.vonage.com"
@@ -20,7 +20,7 @@ BASE = "https://api.vonage.com"
     ],
 )
 def test_a_link_of_the_gateway_becomes_an_address_of_it(link: str, own: str) -> None:
-    assert find_own(BASE, link) == own
+    assert resolve_own(BASE, link) == own
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_a_link_of_the_gateway_becomes_an_address_of_it(link: str, own: str) -> 
     ],
 )
 def test_every_other_link_is_foreign(link: str) -> None:
-    assert find_own(BASE, link) is None
+    assert resolve_own(BASE, link) is None
 
 
 def test_a_redirect_may_lead_to_https_only() -> None:
-    assert follow(BASE, f"{BASE}/a/b", "c?d=e") == f"{BASE}/a/c?d=e"
-    assert follow(BASE, f"{BASE}/a/b", "https://storage.example/c") == "https://storage.example/c"
+    assert resolve_redirect(BASE, f"{BASE}/a/b", "c?d=e") == f"{BASE}/a/c?d=e"
+    assert resolve_redirect(BASE, f"{BASE}/a/b", "https://storage.example/c") == "https://storage.example/c"
     for location in (
         "http://storage.example/c",
         "ftp://storage.example/c",
@@ -58,5 +58,5 @@ def test_a_redirect_may_lead_to_https_only() -> None:
         "file:///c",
     ):
         with pytest.raises(ForeignAddress):
-            follow(BASE, f"{BASE}/a/b", location)
-    assert follow("http://localhost:1", "http://localhost:1/a", "http://other/c") == "http://other/c"
+            resolve_redirect(BASE, f"{BASE}/a/b", location)
+    assert resolve_redirect("http://localhost:1", "http://localhost:1/a", "http://other/c") == "http://other/c"

@@ -544,7 +544,7 @@ def test_a_refused_login_is_never_repeated(gateway: Gateway, begin: Begin, clock
     for _ in range(3):
         assert "check username and password" in refuse(first)
     for _ in range(3):
-        assert "said at an earlier try" in refuse(begin(credentials))
+        assert "refused at an earlier attempt" in refuse(begin(credentials))
     clock.now += 30 * DAY
     refuse(begin(credentials))
 

@@ -332,7 +332,7 @@ def test_a_refused_request_says_what_was_wrong_with_it(write: Write) -> None:
         (Unavailable(0), "the VBC gateway did not answer properly"),
         (
             BadRequest(400, hint="page is no number"),
-            "the VBC gateway refuses the request (HTTP 400, page is no number)",
+            "the VBC gateway refused the request (HTTP 400, page is no number)",
         ),
     ],
 )
