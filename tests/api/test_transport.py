@@ -19,7 +19,7 @@ BASE = "https://api.vonage.com"
         (f"{BASE}/a#fragment", f"{BASE}/a"),
     ],
 )
-def test_a_link_of_the_gateway_becomes_an_address_of_it(link: str, own: str) -> None:
+def test_link_of_the_gateway_becomes_its_address(link: str, own: str) -> None:
     assert resolve_own(BASE, link) == own
 
 
@@ -44,11 +44,11 @@ def test_a_link_of_the_gateway_becomes_an_address_of_it(link: str, own: str) -> 
         "javascript:alert(1)",
     ],
 )
-def test_every_other_link_is_foreign(link: str) -> None:
+def test_other_links_are_foreign(link: str) -> None:
     assert resolve_own(BASE, link) is None
 
 
-def test_a_redirect_may_lead_to_https_only() -> None:
+def test_redirect_must_stay_on_https() -> None:
     assert resolve_redirect(BASE, f"{BASE}/a/b", "c?d=e") == f"{BASE}/a/c?d=e"
     assert resolve_redirect(BASE, f"{BASE}/a/b", "https://storage.example/c") == "https://storage.example/c"
     for location in (
@@ -59,4 +59,6 @@ def test_a_redirect_may_lead_to_https_only() -> None:
     ):
         with pytest.raises(ForeignAddress):
             resolve_redirect(BASE, f"{BASE}/a/b", location)
-    assert resolve_redirect("http://localhost:1", "http://localhost:1/a", "http://other/c") == "http://other/c"
+    assert (
+        resolve_redirect("http://localhost:1", "http://localhost:1/a", "http://other/c") == "http://other/c"
+    )
