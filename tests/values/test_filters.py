@@ -23,6 +23,7 @@ from vbc_source.pii import PiiPolicy
 from vbc_source.windows import Window, read_instant
 
 Serve = Callable[[Gateway], str]
+OUTBOUND = {"call_direction": "OUTBOUND", "duration:gte": 60_000}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_filters_are_sent_and_each_combination_has_its_own_cursor(
 ) -> None:
     gateway = still_gateway(recordings=20, users=2, user_recordings=60)
     url, pipeline = serve(gateway), open_pipeline()
-    monkeypatch.setenv("SOURCES__VBC__FILTERS", json.dumps({"call_direction": "OUTBOUND", "duration:gte": 60_000}))
+    monkeypatch.setenv("SOURCES__VBC__FILTERS", json.dumps(OUTBOUND))
     extract(pipeline, url, "company_recordings", "user_recordings")
     lists = [request.query for request in gateway.requests if "start:gte" in request.query]
     assert {(query["call_direction"], query["duration:gte"]) for query in lists} == {("OUTBOUND", "60000")}
@@ -131,9 +132,7 @@ def test_each_combination_of_filters_has_its_own_history(
 ) -> None:
     gateway = still_gateway(recordings=60, users=2, user_recordings=60)
     url, pipeline = serve(gateway), open_pipeline()
-    monkeypatch.setenv(
-        "SOURCES__VBC__FILTERS", json.dumps({"call_direction": "OUTBOUND", "duration:gte": 60_000})
-    )
+    monkeypatch.setenv("SOURCES__VBC__FILTERS", json.dumps(OUTBOUND))
     load(pipeline, url, "company_recordings", "user_recordings")
     for request in gateway.requests:
         if request.path.endswith("call_recordings") and "start:gte" in request.query:

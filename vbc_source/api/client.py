@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import requests
 import urllib3
-from requests.auth import AuthBase
 from urllib3.exceptions import LocationValueError
 
 from vbc_source.api.auth import TokenProvider
@@ -20,10 +19,11 @@ from vbc_source.api.faults import read_fault, redact
 from vbc_source.api.rate_limit import ClientClosed, RateLimiter
 from vbc_source.api.retry import Retry, describe_faults, retry_unsent_only
 from vbc_source.api.transport import (
-    Bearer,
-    NoAuth,
+    Auth,
     Response,
     StreamingResponse,
+    bearer,
+    no_auth,
     open_session,
     read_object,
     resolve_own,
@@ -55,7 +55,8 @@ _MALFORMED = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema,
 class Client:
     """Sends requests to one gateway with one login; safe to use from many threads.
 
-    Constructing it sends nothing and opens nothing.
+    Constructing it sends nothing and opens nothing. All methods that send raise GatewayFault, of the
+    class of the last fault, LoginRefused if the credentials are refused, and ClientClosed after `close`.
 
     Args:
         base_url: The gateway, such as `https://api.vonage.com`.
@@ -127,12 +128,10 @@ class Client:
             stopped: Whether nobody needs the result any more; checked before each attempt.
 
         Raises:
-            ClientClosed: The client was closed, or `stopped` returned True.
-            GatewayFault: The last fault of the gateway; its class says which kind.
-            LoginRefused: The credentials were refused.
+            ClientClosed: `stopped` returned True, or the client is closed.
         """
 
-        def attempt(auth: AuthBase) -> T:
+        def attempt(auth: Auth) -> T:
             return self._read(self._send("GET", url, stopped, auth=auth), read)
 
         # encoded here: dates contain "+", which would be read as a space
@@ -144,11 +143,9 @@ class Client:
 
         Raises:
             NotFound: The resource does not exist, or was deleted already.
-            GatewayFault: The last fault of the gateway; its class says which kind.
-            LoginRefused: The credentials were refused.
         """
 
-        def attempt(auth: AuthBase) -> None:
+        def attempt(auth: Auth) -> None:
             self._read(self._send("DELETE", f"{self.base_url}{path}", auth=auth), len, (202, 204))
 
         self._send_authorized(attempt, what)
@@ -158,11 +155,9 @@ class Client:
 
         Raises:
             OutcomeUnknown: The action may have been started all the same.
-            GatewayFault: The last fault of the gateway; its class says which kind.
-            LoginRefused: The credentials were refused.
         """
 
-        def attempt(auth: AuthBase) -> T:
+        def attempt(auth: Auth) -> T:
             with retry_unsent_only():
                 response = self._send("POST", f"{self.base_url}{path}", auth=auth, json=dict(body))
                 return self._read(response, read, (200, 201, 202))
@@ -182,24 +177,16 @@ class Client:
 
         Raises:
             ForeignAddress: The link points to another host.
-            GatewayFault: The last fault of the gateway; its class says which kind.
-            LoginRefused: The credentials were refused.
         """
         url = resolve_own(self.base_url, link)
         if url is None:
             raise ForeignAddress(f"{what}: its address points to another host than {self.base_url}")
         response = self._send_authorized(lambda auth: self._open_stream(url, headers, auth), what)
-        try:
+        with closing(response):
             yield response
-        finally:
-            response.close()
 
     def log_in(self) -> str:
-        """Log in unless there is a valid token; returns the address of the gateway.
-
-        Raises:
-            LoginRefused: The credentials were refused.
-        """
+        """Log in unless there is a valid token; returns the address of the gateway."""
         self._tokens.current()
         return self.base_url
 
@@ -211,21 +198,21 @@ class Client:
         self._session.close()
         self._storage.close()
 
-    def _send_authorized(self, send: Callable[[AuthBase], T], description: str) -> T:
+    def _send_authorized(self, send: Callable[[Auth], T], description: str) -> T:
         """Send with the token, and once more with a new one if it is rejected."""
         token = self._tokens.current()
         with describe_faults(description):
             try:
-                return self._retries.repeat(lambda: send(Bearer(token)), description)
+                return self._retries.repeat(lambda: send(bearer(token)), description)
             except TokenRejected:
                 renewed = self._tokens.renew(token)
-                return self._retries.repeat(lambda: send(Bearer(renewed)), description)
+                return self._retries.repeat(lambda: send(bearer(renewed)), description)
 
     def _post_login(self, form: Mapping[str, str]) -> tuple[int, bytes]:
         """Post a form to /token; retried while the gateway fails, never when it refuses."""
 
         def attempt() -> tuple[int, bytes]:
-            response = self._send("POST", f"{self.base_url}/token", auth=NoAuth(), data=dict(form))
+            response = self._send("POST", f"{self.base_url}/token", auth=no_auth, data=dict(form))
             if response.status == 200:
                 self._read(response, read_object)
             else:
@@ -261,7 +248,7 @@ class Client:
         timeout = (CONNECT_SECONDS, READ_SECONDS)
         return session.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options)
 
-    def _open_stream(self, url: str, headers: Mapping[str, str], auth: AuthBase) -> StreamingResponse:
+    def _open_stream(self, url: str, headers: Mapping[str, str], auth: Auth) -> StreamingResponse:
         # takes no slot: who reads a stream may need another request meanwhile, and would wait for itself
         session, host = self._session, self.base_url
         for _ in range(REDIRECTS + 1):
@@ -272,7 +259,7 @@ class Client:
             response.close()
             url = resolve_redirect(self.base_url, url, response.headers["Location"])
             if resolve_own(self.base_url, url) is None:
-                session, host, auth = self._storage, STORAGE, NoAuth()
+                session, host, auth = self._storage, STORAGE, no_auth
         raise InvalidResponse(response.status_code, hint="too many redirects")
 
     def _start_stream(self, response: requests.Response, host: str) -> StreamingResponse:
@@ -288,7 +275,8 @@ class Client:
                 raise Unavailable(status, hint=f"at {STORAGE}")  # noqa: TRY301
             if status != 206:  # the middle of a file may look like a fault
                 self._check(status, head, headers, (200,))
-            return StreamingResponse(response, self._pass_on(chain([head], chunks), host))
+            body = self._pass_on(chain([head], chunks), host)
+            return StreamingResponse(status, headers, body, response.close)
         except BaseException:
             response.close()
             raise

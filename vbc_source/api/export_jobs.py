@@ -150,7 +150,7 @@ def make_filters(
 
 
 class ExportApi:
-    """The export jobs of an account.
+    """The export jobs of an account. Its methods raise the faults of `Client`.
 
     Args:
         client: Sends the requests.
@@ -197,7 +197,6 @@ class ExportApi:
 
         Raises:
             OutcomeUnknown: The export may have been started all the same.
-            GatewayFault: The last fault of the gateway.
         """
         path = f"{self._account}/company_call_recordings" if company else self._rows
         try:
@@ -207,11 +206,7 @@ class ExportApi:
             raise
 
     def list_jobs(self) -> Iterator[Job]:
-        """Yield the jobs of the user, each once, whether the server counts pages from 1 or from 0.
-
-        Raises:
-            GatewayFault: The last fault of the gateway.
-        """
+        """Yield the jobs of the user, each once, whether the server counts pages from 1 or from 0."""
         number, seen = 1, set[str]()
         while True:
             jobs, total = self._list_page(number)
@@ -240,7 +235,6 @@ class ExportApi:
 
         Raises:
             ExportFailed: The user has no job with this id, or no longer.
-            GatewayFault: The last fault of the gateway.
         """
         path, title = f"{self._rows}/jobs/{quote(job_id, safe='')}", f"export job {_printable(job_id)}"
         try:
@@ -257,7 +251,6 @@ class ExportApi:
 
         Raises:
             ExportFailed: Some jobs are not ready in time, have expired or failed, or are unknown.
-            GatewayFault: The last fault of the gateway.
         """
         started, pause = self._clock(), FIRST_PAUSE
         jobs = {job_id: self.show(job_id) for job_id in job_ids}

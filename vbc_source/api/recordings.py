@@ -15,7 +15,7 @@ PAGE = 100
 
 
 class RecordingApi:
-    """The recordings of a company, or of one of its users.
+    """The recordings of a company, or of one of its users. Its methods raise the faults of `Client`.
 
     Args:
         client: Sends the requests.
@@ -39,9 +39,6 @@ class RecordingApi:
         Args:
             filters: The API's own filters, such as `start:gte`.
             limit: Most recordings to yield.
-
-        Raises:
-            GatewayFault: The last fault of the gateway.
         """
         number, seen = 1, 0
         while seen < limit:
@@ -60,7 +57,6 @@ class RecordingApi:
 
         Raises:
             NotFound: No recording has this id.
-            GatewayFault: The last fault of the gateway.
         """
         return self._client.get(
             self.locate(recording_id), None, read_object, what=f"{self._title} {recording_id}"
@@ -75,7 +71,6 @@ class RecordingApi:
 
         Raises:
             NotFound: No recording has this id.
-            GatewayFault: The last fault of the gateway.
         """
         self._client.delete(self.locate(recording_id), what=f"deletion of {self._title} {recording_id}")
 

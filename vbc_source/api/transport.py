@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -14,9 +14,10 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 
 from vbc_source.errors import ForeignAddress
+
+Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -30,6 +31,7 @@ class Response:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
 class StreamingResponse:
     """A response whose body is still being received.
 
@@ -37,38 +39,28 @@ class StreamingResponse:
         status: 200, or 206 for the part of a file.
         headers: Headers of the response.
         chunks: The body in chunks of at most 64 KiB; raises Unavailable if the connection breaks.
+        close: Closes the connection if the body was not read to its end.
     """
 
-    def __init__(self, response: requests.Response, chunks: Iterator[bytes]) -> None:
-        self.status, self.headers, self.chunks = response.status_code, response.headers, chunks
-        self._response = response
-
-    def close(self) -> None:
-        """Close the connection if the body was not read to its end."""
-        self._response.close()
+    status: int
+    headers: Mapping[str, str]
+    chunks: Iterator[bytes]
+    close: Callable[[], None]
 
 
-# requests replaces an Authorization header by an entry in .netrc, unless an auth object is given
+def bearer(token: str) -> Auth:
+    """Return the authorization of a request by a token."""
 
-
-class Bearer(AuthBase):
-    """Sets the access token on one request."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Set the header."""
-        request.headers["Authorization"] = f"Bearer {self._token.strip()}"
+    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {token.strip()}"
         return request
 
+    return authorize
 
-class NoAuth(AuthBase):
-    """Sends a request without any authorization."""
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request unchanged."""
-        return request
+def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Leave a request without authorization; without an auth function requests would look into .netrc."""
+    return request
 
 
 class _DropQuery(logging.Filter):
