@@ -1,4 +1,4 @@
-"""What the tests of the tokens and of the client share: a clock, gateways, and a server of raw bytes."""
+"""Shared by the tests of the API client: a clock, emulated gateways, and a server of raw bytes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ PASSWORD = {
 
 
 def make_credentials(**changes: str | None) -> VbcCredentials:
-    """Credentials the emulator accepts, or others."""
+    """Return credentials that the emulator accepts, with changes."""
     return VbcCredentials(**{**PASSWORD, **changes})
 
 
 class Clock:
-    """Time that passes only while somebody waits; those who wait at once wait side by side."""
+    """A clock that moves only while threads wait; threads that wait at the same time wait in parallel."""
 
     def __init__(self, now: float = NOON) -> None:
         self.now = now
@@ -51,7 +51,7 @@ class Clock:
 
 
 class Stage(Gateway):
-    """One server for many gateways: a test takes a fresh one, and the server stays."""
+    """One server for many gateways: each test gets a new gateway, and the server keeps running."""
 
     current: Gateway
 
@@ -76,7 +76,7 @@ def serve_gateways() -> Iterator[Stage]:
 
 @dataclass(frozen=True)
 class Seen:
-    """A request that reached a raw server."""
+    """A request that a raw server received."""
 
     method: str
     path: str
@@ -86,7 +86,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class RawServer:
-    """Where a raw server listens, and what reached it."""
+    """The address of a raw server, and the requests that it received."""
 
     url: str
     seen: list[Seen]
@@ -94,7 +94,7 @@ class RawServer:
 
 @contextmanager
 def serve_bytes(answer: Callable[[Seen], bytes]) -> Iterator[RawServer]:
-    """Serve whatever bytes a function gives, for what the emulator is too well-behaved to say."""
+    """Serve the bytes that a function returns, for responses that the emulator does not send."""
     seen: list[Seen] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -108,7 +108,7 @@ def serve_bytes(answer: Callable[[Seen], bytes]) -> Iterator[RawServer]:
         do_GET = do_POST = handle_any  # noqa: N815 - names of http.server
 
         def log_message(self, *parts: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -121,12 +121,12 @@ def serve_bytes(answer: Callable[[Seen], bytes]) -> Iterator[RawServer]:
 
 
 def write_answer(status: str, body: bytes = b"", *headers: str) -> bytes:
-    """An HTTP answer as bytes."""
+    """Return an HTTP response as bytes."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
 
 def write_login(token: str = "raw-token", **fields: object) -> bytes:
-    """A good answer of /token."""
+    """Return a valid response of /token."""
     body = {"access_token": token, "refresh_token": "raw-refresh", "expires_in": 86_400, **fields}
     return write_answer("200 OK", json.dumps(body).encode(), "Content-Type: application/json")

@@ -239,7 +239,7 @@ def test_a_budget_holds_for_all_users_in_any_minute() -> None:
     with Emulator(gateway) as url:
         # one request in flight, of whichever thread: else the clock jumps while another one is on its way
         gate = RateLimiter(60, clock, clock.wait)
-        client = Client(url, credentials(), throttle=gate, clock=clock, connections=1)
+        client = Client(url, credentials(), rate_limiter=gate, clock=clock, connections=1)
         config = VbcConfig.from_values(account_id=MAIN)
 
         @dlt.source(name="vbc", section="vbc")

@@ -1,4 +1,4 @@
-"""The settings of the source and the commands: one configuration class, validated before any request."""
+"""Settings of the source and the commands: one configuration class, validated before any request."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SECTIONS = ("sources", "vbc")
 CREDENTIALS_SECTION = "[sources.vbc.credentials]"
 BASE_URL = "https://api.vonage.com"
 RECORDING_API = "/t/vbc.prod/call_recording/api"
-INDIA = "call_recording_india"  # in the path; that API has no on-demand recordings
+INDIA = "call_recording_india"  # part of the API's path in India, where there are no on-demand recordings
 SELF = "self"
 ALL = "all"
 REALM = "@vbc.prod"
 HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `start_date` is set
-LONGEST_LOOKBACK = timedelta(hours=876_000)
+LONGEST_LOOKBACK = timedelta(hours=876_000)  # a hundred years
 
 Instant = str | date | datetime
 
@@ -38,12 +38,12 @@ class VbcCredentials(CredentialsConfiguration):
     """How to log in: a password, a refresh token, or a ready access token.
 
     Attributes:
-        client_id: The application's key in the developer portal.
-        client_secret: The application's secret.
-        username: An API user; `@vbc.prod` is appended where it is missing.
-        password: That user's password. Single sign-on users cannot log in this way.
-        refresh_token: Instead of user and password; valid for 7 days, rotated at each use.
-        access_token: A ready token, used until the gateway rejects it.
+        client_id: Key of the application in the developer portal.
+        client_secret: Secret of the application.
+        username: An API user; `@vbc.prod` is appended if missing.
+        password: Password of that user. Single sign-on users cannot log in with one.
+        refresh_token: Used instead of user and password; valid for 7 days, replaced at each use.
+        access_token: An existing token, used until the gateway rejects it.
     """
 
     client_id: str | None = None
@@ -54,24 +54,24 @@ class VbcCredentials(CredentialsConfiguration):
     access_token: TSecretStrValue | None = None
 
     def missing(self) -> list[str]:
-        """Return the names of the settings that a login lacks; empty when a login is possible."""
+        """Return the names of the settings missing for a login; empty when a login is possible."""
         required = ["client_id", "client_secret"]
         if not self.refresh_token:
             required += ["username", "password"]
         return [name for name in required if not self.get(name)]
 
     def full_username(self) -> str:
-        """Return the user name with its realm; empty where none is set."""
+        """Return the user name with its realm; empty if no user is set."""
         name = self.username or ""
         return name if not name or name.lower().endswith(REALM) else name + REALM
 
     def identity(self) -> str:
-        """Return a digest of application and user, the same for any password; empty without a user."""
+        """Return a digest of application and user, independent of the password; empty without a user."""
         names = json.dumps([self.client_id, self.full_username()])
         return hashlib.sha256(names.encode()).hexdigest()[:16] if self.username else ""
 
     def fingerprint(self) -> str:
-        """Return a keyed digest of all secrets: equal for equal credentials, reveals none of them."""
+        """Return a keyed digest of all credentials, from which none of them can be read."""
         secrets = json.dumps([self.username, self.password, self.refresh_token])
         key = f"{self.client_id}:{self.client_secret}".encode()
         return hmac.new(key, secrets.encode(), hashlib.sha256).hexdigest()
@@ -81,27 +81,27 @@ class VbcCredentials(CredentialsConfiguration):
 class VbcConfig(BaseConfiguration):
     """Settings in `[sources.vbc]`, or `SOURCES__VBC__…` in the environment.
 
-    Resolving or constructing it with `from_values` validates all settings; the properties give them parsed.
+    Both resolving it and `from_values` validate all settings. The properties return parsed values.
 
     Attributes:
         credentials: How to log in.
-        base_url: The gateway; tokens at `/token`, APIs below `/t/vbc.prod/…`.
-        recording_api: Path of the Call Recording API; `…/v1/api` and India's answer alike.
+        base_url: Address of the gateway: tokens at `/token`, APIs below `/t/vbc.prod/…`.
+        recording_api: Path of the Call Recording API; also `…/v1/api`, or the path of India's API.
         account_id: An account, a list of accounts, or `self`.
         user_ids: `all`, a user, a list of users, `self`, or `[]` for none.
-        start_date: ISO; oldest `start` to read. Two years before the run unless set.
-        end_date: ISO; newest `start` to read. With it the run is a backfill without state.
+        start_date: Oldest `start` to read, ISO; by default two years before the run.
+        end_date: Newest `start` to read, ISO; makes the run a backfill without state.
         lookback_hours: How far behind the cursor every run reads again.
-        page_size: Rows to request per page; a cap of the server is honoured.
-        max_concurrency: Requests in flight.
-        requests_per_minute: A budget for all requests together; None for no limit.
-        on_forbidden: `raise`, or `skip` to load what is allowed and report the rest.
+        page_size: Rows to request per page; the server may return fewer.
+        max_concurrency: Most requests in flight at a time.
+        requests_per_minute: Most requests per minute, all threads together; None for no limit.
+        on_forbidden: `raise`, or `skip` to load what the user may read and report the rest.
         retry_seconds: How long to retry while the gateway fails, seconds.
-        rows_per_run: End an incremental run after about so many recordings; None for no limit.
-        allow_external_schedulers: Take both bounds from the scheduler's data interval.
-        filters: The API's own filters, a table or its JSON.
+        rows_per_run: Stop an incremental run after about this many recordings; None for no limit.
+        allow_external_schedulers: Take both dates from the scheduler's data interval.
+        filters: The API's own filters, as a table or its JSON.
         pii: `keep`, `hash` or `drop` names and numbers.
-        pii_key: The key of the hashes.
+        pii_key: Key of the hashes.
         vbc_timezone: Time zone in which the models count days and hours.
     """
 
@@ -127,7 +127,7 @@ class VbcConfig(BaseConfiguration):
 
     @classmethod
     def from_values(cls, **values: Any) -> VbcConfig:
-        """Make a configuration of given values alone, without looking anything up.
+        """Make a configuration from arguments alone; nothing is read from files or the environment.
 
         Raises:
             SettingsError: A value is malformed; the message names the setting.
@@ -137,7 +137,7 @@ class VbcConfig(BaseConfiguration):
         return config
 
     def on_resolved(self) -> None:
-        """Validate all settings; dlt calls this when the values are found.
+        """Validate all settings; dlt calls this once it has resolved the values.
 
         Raises:
             SettingsError: A value is malformed; the message names the setting.
@@ -190,7 +190,7 @@ class VbcConfig(BaseConfiguration):
 
     @property
     def pii_policy(self) -> PiiPolicy:
-        """What happens to names and numbers.
+        """Policy for names and numbers.
 
         Raises:
             SettingsError: `pii` is unknown, or `hash` has no key.
@@ -199,7 +199,7 @@ class VbcConfig(BaseConfiguration):
 
     @property
     def skip_forbidden(self) -> bool:
-        """Whether to go on without what the API user may not read."""
+        """Whether to skip what the API user may not read."""
         return self.on_forbidden == "skip"
 
     @property
@@ -214,38 +214,38 @@ class VbcConfig(BaseConfiguration):
 
     @property
     def login(self) -> VbcCredentials:
-        """The credentials; empty where none are set: the first request then reports what is missing."""
+        """The credentials; empty if none are set, so that the first request reports the missing ones."""
         return self.credentials or VbcCredentials()
 
     @property
     def login_name(self) -> str | None:
-        """The API user without its realm, or None where there is none."""
+        """The API user without its realm, or None if no user is set."""
         return (self.login.username or "").removesuffix(REALM) or None
 
     def first_start(self, now: datetime) -> datetime:
-        """Return where the history begins."""
+        """Return the oldest `start` that a run at this time reads."""
         return self.start or now - HISTORY
 
     def fixed_window(self, now: datetime, interval: Callable[[], Any]) -> Window | Literal[False] | None:
-        """Return the window of a backfill or of a scheduler's interval.
+        """Return the window of a backfill, or of the data interval of a scheduler.
 
         Args:
-            now: Nothing later is read.
-            interval: Returns the scheduler's data interval, or None where there is none.
+            now: Time of the run; nothing later is read.
+            interval: Returns the data interval of the scheduler, or None without a scheduler.
 
         Returns:
-            None for an incremental run; False where the window is empty.
+            None for an incremental run; False for an empty window.
 
         Raises:
-            SettingsError: A scheduler is expected, and there is none.
+            SettingsError: `allow_external_schedulers` is set, but there is no scheduler.
         """
         start, end = self.first_start(now), self.end
         if self.allow_external_schedulers:
             given = interval()
             if given is None:
                 raise SettingsError(
-                    "allow_external_schedulers is set, but no scheduler gives a data interval: run it in "
-                    "Airflow, set DLT_INTERVAL_START and DLT_INTERVAL_END, or leave the setting out"
+                    "allow_external_schedulers is set, but no scheduler provides a data interval: run it in "
+                    "Airflow, set DLT_INTERVAL_START and DLT_INTERVAL_END, or remove the setting"
                 )
             start, end = given.start - self.lookback, given.end
         if end is None:
@@ -253,24 +253,24 @@ class VbcConfig(BaseConfiguration):
         return plan_window(start, min(end, now)) or False
 
     def choose_account(self, account: str | None) -> str:
-        """Return the account to use where one is needed.
+        """Return the given account, or else the only account of the settings.
 
         Raises:
-            SettingsError: The settings name several, and none is given.
+            SettingsError: The settings list several accounts, and none is given.
         """
         if account is None and len(self.accounts) > 1:
-            raise SettingsError("account_id names several accounts: choose one with --account")
+            raise SettingsError("account_id lists several accounts: choose one with --account")
         return account or self.accounts[0]
 
 
 @configspec
 class AudioConfig(VbcConfig):
-    """Settings in `[sources.vbc.audio]`; what is not set there is taken from `[sources.vbc]`.
+    """Settings in `[sources.vbc.audio]`; those missing there are taken from `[sources.vbc]`.
 
     Attributes:
-        bucket_url: Where files go.
-        max_attempts: In how many runs a file that fails is requested before it is given up.
-        max_zip_bytes: How large the zip of an export may be.
+        bucket_url: Where files are stored.
+        max_attempts: Number of runs that try to download a file before it is given up.
+        max_zip_bytes: Largest zip file of an export to download, bytes.
     """
 
     bucket_url: str | None = None
@@ -283,13 +283,13 @@ class AudioConfig(VbcConfig):
         Raises:
             SettingsError: A value is malformed; the message names the setting.
         """
-        # dlt calls the method of each class, the general one first
+        # dlt calls this method of each class itself, base class first: no super() here
         _check_whole("max_attempts", self.max_attempts)
         _check_whole("max_zip_bytes", self.max_zip_bytes)
 
     @property
     def bucket(self) -> str:
-        """Where files go.
+        """Where files are stored.
 
         Raises:
             SettingsError: No bucket is configured.
@@ -321,20 +321,20 @@ def load_audio_config(**overrides: Any) -> AudioConfig:
 
 
 def _given(overrides: dict[str, Any]) -> dict[str, Any]:
-    # dlt takes an explicit None for a value that is meant
+    # dlt would use an explicit None instead of the configured value
     return {name: value for name, value in overrides.items() if value is not None}
 
 
 def check_base_url(url: str) -> str:
-    """Check the gateway's address, and drop a slash at its end.
+    """Validate the address of the gateway, and remove a slash at its end.
 
     Raises:
-        SettingsError: It is not a web address, or holds a user name.
+        SettingsError: It is not a web address, or contains a user name.
     """
     if not url.startswith(("http://", "https://")):
         raise SettingsError("base_url must begin with https://")
     if "@" in url:
-        raise SettingsError("base_url must hold no user and no password")
+        raise SettingsError("base_url must not contain a user name or a password")
     return url.rstrip("/")
 
 
@@ -346,7 +346,7 @@ def _check_whole(name: str, value: Any, *, optional: bool = False) -> None:
 
 
 def read_lookback(hours: Any) -> timedelta:
-    """Read the lookback.
+    """Parse the setting `lookback_hours`.
 
     Raises:
         SettingsError: It is not a number of hours, or out of bounds.
@@ -356,15 +356,15 @@ def read_lookback(hours: Any) -> timedelta:
     except (TypeError, ValueError, OverflowError):
         lookback = timedelta(-1)
     if not timedelta() <= lookback <= LONGEST_LOOKBACK:
-        raise SettingsError(f"lookback_hours must be from 0 to 876000, a hundred years, not {hours!r}")
+        raise SettingsError(f"lookback_hours must be from 0 to 876000 (a hundred years), not {hours!r}")
     return lookback
 
 
 def read_accounts(account_id: Any) -> tuple[str, ...]:
-    """Read the account setting: one account or several.
+    """Parse the setting `account_id`: one account or several.
 
     Raises:
-        SettingsError: An account id is empty, or holds other characters than letters and digits.
+        SettingsError: An account id is empty, or has characters other than letters and digits.
     """
     accounts = _read_ids(account_id)
     if not accounts:
@@ -373,10 +373,10 @@ def read_accounts(account_id: Any) -> tuple[str, ...]:
 
 
 def read_users(user_ids: Any) -> tuple[str, ...] | None:
-    """Read the user setting: None for `all`, else the users; empty for none.
+    """Parse the setting `user_ids`: None for `all`, else the users; empty for none.
 
     Raises:
-        SettingsError: A user id holds other characters than letters and digits.
+        SettingsError: A user id has characters other than letters and digits.
     """
     if isinstance(user_ids, str) and user_ids.strip().lower() in (ALL, "none"):
         return None if user_ids.strip().lower() == ALL else ()
@@ -387,9 +387,9 @@ def read_users(user_ids: Any) -> tuple[str, ...] | None:
 
 
 def _read_ids(ids: Any) -> tuple[str, ...] | None:
-    """Read one id or several; None where the value is neither."""
+    """Parse one id or several; None if the value is neither."""
     listed: Any = ids
-    if isinstance(ids, str):  # from the environment: 549825,549826 or ["549825", "549826"]
+    if isinstance(ids, str):  # an environment variable: 549825,549826 or ["549825", "549826"]
         text = ids.strip(" []").replace('"', "").replace("'", "")
         listed = text.split(",") if text else []
     elif isinstance(ids, int) and not isinstance(ids, bool):
@@ -401,7 +401,7 @@ def _read_ids(ids: Any) -> tuple[str, ...] | None:
 
 
 def read_pii_policy(pii: Any, pii_key: str | None) -> PiiPolicy:
-    """Read the two settings on personal data.
+    """Parse the settings `pii` and `pii_key`.
 
     Raises:
         SettingsError: `pii` is unknown, or `hash` has no key.
@@ -411,13 +411,13 @@ def read_pii_policy(pii: Any, pii_key: str | None) -> PiiPolicy:
     if pii == "hash" and not pii_key:
         raise SettingsError(
             "pii = hash needs a key: set pii_key to a long random text in .dlt/secrets.toml, "
-            "[sources.vbc], and keep it, since another key gives other hashes"
+            "[sources.vbc], and keep it, because another key gives other hashes"
         )
     return PiiPolicy(pii, (pii_key or "").encode())
 
 
 def read_date(name: str, value: Instant | None) -> datetime | None:
-    """Read a date setting.
+    """Parse a setting that is a date.
 
     Raises:
         SettingsError: It is not an ISO date; the message names the setting.
@@ -433,14 +433,14 @@ def read_date(name: str, value: Instant | None) -> datetime | None:
 
 
 def read_timezone(name: str) -> str:
-    """Read the setting `vbc_timezone`.
+    """Parse the setting `vbc_timezone`.
 
     Raises:
         SettingsError: There is no such time zone.
     """
     try:
         return ZoneInfo(name or "UTC").key
-    except (KeyError, ValueError, OSError):  # unknown; not a name; a folder
+    except (KeyError, ValueError, OSError):  # an unknown zone, a malformed name, or a folder
         raise SettingsError(
             f"vbc_timezone must be a time zone such as America/New_York, not {name!r}"
         ) from None

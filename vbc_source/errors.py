@@ -1,57 +1,62 @@
-"""The errors of this package.
+"""The errors of this package. Other modules subclass VbcError for failures that only they can have.
 
-VbcError                     whatever this package raises on purpose
-├── SettingsError            stop: a setting is missing or malformed; the message names it
-├── LoginRefused             stop: the credentials were refused; never tried again
-├── ScanFailed               stop: a window could not be proven complete
-├── ForeignAddress           skip: a link leads to another host, which must not see the token
-├── NotStored                skip: bytes that came are not the recording they should be
-└── GatewayFault             the gateway answered with a fault, or not at all
-    ├── Unavailable          retry: back end down, suspended or slow; connection broken
-    │   └── BrokenAnswer     retry: status 200, but the body is not what was asked for
-    ├── Throttled            wait, all threads, then repeat
-    ├── TokenRejected        renew the token once, then repeat
-    ├── NotFound             skip: no such resource, or it is gone
-    ├── BadRequest           stop: a parameter was refused
-    ├── Uncertain            stop: no answer, and asking again could do it twice
-    └── Forbidden            stop: the API user lacks a right
-        └── NotSubscribed    stop: the application lacks a subscription
+VbcError                      stop: this package raised it on purpose
+├── SettingsError             stop: a setting is missing or malformed
+├── UsageError                stop: an argument of a command is wrong
+├── LoginRefused              stop: the gateway refused the credentials
+├── IncompleteWindow          stop: a window could not be read completely
+├── ForeignAddress            skip: a link points to another host
+├── InvalidContent            skip: the bytes received are not the expected recording
+└── GatewayFault              the gateway answered with a fault, or not at all
+    ├── Unavailable           retry: the back end is down, suspended or slow, or the connection broke
+    │   └── InvalidResponse   retry: the status is a success, but the body is not the data requested
+    ├── Throttled             wait in all threads, then retry
+    ├── TokenRejected         renew the token once, then retry
+    ├── NotFound              skip: the resource does not exist
+    ├── BadRequest            stop: a parameter was refused
+    ├── OutcomeUnknown        stop: no usable response, and a retry could do it twice
+    └── Forbidden             stop: the API user lacks a right
+        └── NotSubscribed     stop: the application lacks a subscription
 """
 
 from __future__ import annotations
 
 
 class VbcError(Exception):
-    """Whatever this package raises on purpose."""
+    """Raised for every failure that this package foresees; catches all of them."""
 
 
 class SettingsError(VbcError):
-    """A setting is missing or malformed."""
+    """Raised when a setting is missing or malformed; the message names the setting."""
+
+
+class UsageError(VbcError):
+    """Raised when an argument of a command is wrong; the exit status is 2."""
 
 
 class LoginRefused(VbcError):
-    """The gateway refused the credentials; asking again could lock the user."""
+    """Raised when the gateway refuses the credentials; never retried, which could lock the user."""
 
 
 class IncompleteWindow(VbcError):
-    """A window of recordings kept changing, or never added up, while it was read."""
+    """Raised when the pages of a window contradict each other after all retries."""
 
 
 class ForeignAddress(VbcError):
-    """A link of the gateway leads to another host, which must not see the token."""
+    """Raised when a link of the gateway points to another host, which must not get the token."""
 
 
 class InvalidContent(VbcError):
-    """The bytes that came are not the recording they should be."""
+    """Raised when downloaded bytes are not the recording that they should be."""
 
 
 class GatewayFault(VbcError):
-    """The gateway answered with a fault.
+    """Raised when the gateway answers with a fault that no subclass describes.
 
     Attributes:
-        status: HTTP status, 0 where there was no answer.
-        code: the gateway's own code, such as 900804, or None.
-        retry_after: seconds until the gateway allows requests again, or None where it did not say.
+        status: HTTP status; 0 where there was no response.
+        code: The gateway's own code, such as 900804, or None.
+        retry_after: Seconds until the gateway allows requests again; None where it gives no time.
     """
 
     meaning = "the gateway answered with a fault"
@@ -60,58 +65,55 @@ class GatewayFault(VbcError):
         self, status: int, code: int | None = None, hint: str = "", retry_after: float | None = None
     ) -> None:
         self.status, self.code, self.retry_after = status, code, retry_after
-        told = ", ".join(
-            part
-            for part in (f"HTTP {status}" if status else "", f"code {code}" if code else "", hint)
-            if part
-        )
-        super().__init__(f"{self.meaning} ({told})" if told else self.meaning)
+        details = [f"HTTP {status}" if status else "", f"code {code}" if code else "", hint]
+        text = ", ".join(filter(None, details))
+        super().__init__(f"{self.meaning} ({text})" if text else self.meaning)
 
 
 class Unavailable(GatewayFault):
-    """The gateway or the back end behind it is down, suspended, slow or unreachable."""
+    """Raised when the gateway or the back end behind it is down, suspended, slow or unreachable."""
 
     meaning = "the VBC gateway did not answer properly"
 
 
 class InvalidResponse(Unavailable):
-    """The status said success, but the body is empty, cut off, HTML or a fault."""
+    """Raised when the status is a success, but the body is empty, cut off, HTML or a fault."""
 
-    meaning = "the VBC gateway answered with something that is not the data asked for"
+    meaning = "the VBC gateway returned something that is not the data asked for"
 
 
 class Throttled(GatewayFault):
-    """A quota is used up; every thread has to wait."""
+    """Raised when a request quota is used up; every thread has to wait."""
 
     meaning = "the VBC gateway throttles this application"
 
 
 class TokenRejected(GatewayFault):
-    """The access token is invalid, expired or was revoked."""
+    """Raised when the access token is invalid, expired or revoked."""
 
-    meaning = "the VBC gateway rejects the access token"
+    meaning = "the VBC gateway rejected the access token"
 
 
 class NotFound(GatewayFault):
-    """No such resource, or it is gone."""
+    """Raised when the resource does not exist, or no longer."""
 
-    meaning = "the VBC gateway knows no such resource"
+    meaning = "the VBC gateway has no such resource"
 
 
 class BadRequest(GatewayFault):
-    """A parameter was refused."""
+    """Raised when the gateway refuses a parameter."""
 
-    meaning = "the VBC gateway refuses the request"
+    meaning = "the VBC gateway refused the request"
 
 
 class OutcomeUnknown(GatewayFault):
-    """What was asked for may have been begun; asking again could begin it twice."""
+    """Raised when an action may have been started, so that a retry could start it twice."""
 
-    meaning = "the VBC gateway did not say whether it has begun what it was asked for"
+    meaning = "the VBC gateway did not confirm whether it started the requested action"
 
 
 class Forbidden(GatewayFault):
-    """The API user or the token lacks a right."""
+    """Raised when the API user or the token lacks a right."""
 
     meaning = (
         "the API user is not authorized for this; give the user the right in the VBC admin portal "
@@ -120,10 +122,6 @@ class Forbidden(GatewayFault):
 
 
 class NotSubscribed(Forbidden):
-    """The application is not subscribed to the API."""
+    """Raised when the application is not subscribed to the API."""
 
     meaning = "the application is not subscribed to this API; subscribe it in the developer portal"
-
-
-class UsageError(VbcError):
-    """An argument of a command is wrong; the exit status is 2."""

@@ -1,6 +1,6 @@
-"""The API's own filters, checked before anything is sent. Pure.
+"""The API's own filters, validated before the first request. Pure.
 
-Source of names and types: the parameters of the list endpoints in the Call Recording API's OpenAPI file.
+Names and types are the parameters of the list endpoints in the Call Recording API's OpenAPI file.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from vbc_source.pii import PiiPolicy
 from vbc_source.windows import Window, floor_second, read_instant
 
 DIRECTIONS = ("INBOUND", "OUTBOUND", "INTRA_PBX")
-PAGING = {"page": "page_size", "page_size": "page_size", "order": "start_date"}  # what is a setting instead
+# parameters that are not filters, and the setting to use instead
+PAGING = {"page": "page_size", "page_size": "page_size", "order": "start_date"}
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What the server is asked to leave out.
+    """Validated filters.
 
     Attributes:
-        params: filters to send as they are.
-        start: oldest `start`, or None.
-        end: newest `start`, or None.
-        label: tells one selection from another without giving values away; empty where there is none.
+        params: Filters to send unchanged.
+        start: Oldest `start`, or None.
+        end: Newest `start`, or None.
+        label: Identifies the combination of filters without revealing values; empty without filters.
     """
 
     params: Mapping[str, str | int] = field(default_factory=dict)
@@ -38,7 +39,7 @@ class Filters:
     label: str = ""
 
     def narrow(self, window: Window | None) -> Window | None:
-        """The part of a span that the filters on `start` leave; None where nothing is left."""
+        """Return the part of a window within the filters on `start`; None where nothing is left."""
         if window is None:
             return None
         start, end = max(window.start, self.start or window.start), min(window.end, self.end or window.end)
@@ -46,18 +47,19 @@ class Filters:
 
 
 def check_filters(filters: Any, privacy: PiiPolicy = PiiPolicy()) -> Filters:  # noqa: B008 - a frozen value
-    """Turn the `filters` setting into what is sent.
+    """Validate the `filters` setting.
 
     Args:
-        filters: a table of names and values, or its JSON.
-        privacy: what becomes of personal data: the label is loaded, and must not tell a number.
+        filters: A table of names and values, or its JSON.
+        privacy: Policy for personal data. The label is loaded into tables, so nobody may find a
+            telephone number by hashing all of them.
 
     Raises:
-        SettingsError: a filter is unknown or its value malformed; the message names it.
+        SettingsError: A filter is unknown or its value malformed; the message names it.
     """
     if filters in (None, ""):
         return Filters()
-    if isinstance(filters, str):  # from the environment
+    if isinstance(filters, str):  # JSON, from an environment variable
         try:
             filters = json.loads(filters)
         except ValueError:
@@ -68,37 +70,38 @@ def check_filters(filters: Any, privacy: PiiPolicy = PiiPolicy()) -> Filters:  #
         )
     if not filters:
         return Filters()
-    read = {str(name): _read(str(name), value) for name, value in filters.items()}
-    start, end = read.pop("start:gte", None), read.pop("start:lte", None)
+    parsed = {str(name): _read(str(name), value) for name, value in filters.items()}
+    start, end = parsed.pop("start:gte", None), parsed.pop("start:lte", None)
     if start and end and start > end:
         raise SettingsError("filters: start:gte is after start:lte")
-    shortest, longest = read.get("duration:gte"), read.get("duration:lte")
+    shortest, longest = parsed.get("duration:gte"), parsed.get("duration:lte")
     if shortest is not None and longest is not None and shortest > longest:
         raise SettingsError("filters: duration:gte is greater than duration:lte")
-    return Filters(read, start, end, _label(filters, privacy))
+    return Filters(parsed, start, end, _label(filters, privacy))
 
 
 def _label(filters: Mapping[str, Any], privacy: PiiPolicy) -> str:
-    told = json.dumps({name: str(value) for name, value in filters.items()}, sort_keys=True).encode()
+    content = json.dumps({name: str(value) for name, value in filters.items()}, sort_keys=True).encode()
     if privacy.key:
-        told = hmac.digest(privacy.key, told, "sha256")
-    elif not privacy.keeps:  # all telephone numbers are soon tried, but not at a tenth of a second each
-        told = hashlib.scrypt(told, salt=b"vbc filters", n=2**15, r=8, p=1, maxmem=2**26)
-    return f"{','.join(sorted(filters))}#{hashlib.sha256(told).hexdigest()[:12]}"
+        content = hmac.digest(privacy.key, content, "sha256")
+    elif not privacy.keeps:
+        # without a key all telephone numbers could be tried; scrypt makes each try take 0.1 s
+        content = hashlib.scrypt(content, salt=b"vbc filters", n=2**15, r=8, p=1, maxmem=2**26)
+    return f"{','.join(sorted(filters))}#{hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def _read(name: str, value: Any) -> Any:
     if name in PAGING:
-        raise SettingsError(f"filters: {name} is no filter; there is a setting {PAGING[name]}")
+        raise SettingsError(f"filters: {name} is not a filter; use the setting {PAGING[name]}")
     if name not in _READERS:
-        raise SettingsError(f"filters: there is no filter {name}; there is {', '.join(_READERS)}")
-    what, read = _READERS[name]
+        raise SettingsError(f"filters: there is no filter {name}; the filters are {', '.join(_READERS)}")
+    expected, read = _READERS[name]
     try:
         return read(value)
     except (ValueError, TypeError, AttributeError, OverflowError):
-        # the value may be a telephone number or a name, so only dates and directions are repeated
+        # other values may be telephone numbers or names, which must not get into logs
         shown = f", not {value!r}" if name in ("start:gte", "start:lte", "call_direction") else ""
-        raise SettingsError(f"filters: {name} must be {what}{shown}") from None
+        raise SettingsError(f"filters: {name} must be {expected}{shown}") from None
 
 
 def _read_direction(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""What becomes of names and numbers: kept, hashed with a key, or dropped. Pure.
+"""Hashing or dropping names and telephone numbers. Pure.
 
-Known columns say whether they are personal (`shapes`). Of what is not known, every text counts as
-personal, and so does a number as long as a telephone number's.
+Row specs list which known columns are personal (`schema.specs`). In unknown fields every text counts
+as personal, and so does every number as long as a telephone number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class PiiPolicy:
 
     Attributes:
         mode: `keep`, `hash` or `drop`.
-        key: of the hash, HMAC-SHA256; the same input gives the same hash in every table.
+        key: Key of the hash, HMAC-SHA256. Equal values get equal hashes in every table.
     """
 
     mode: str = "keep"
@@ -34,18 +34,17 @@ class PiiPolicy:
 
     @property
     def keeps(self) -> bool:
-        """Whether personal data stays as it is."""
+        """Whether personal data stays unchanged."""
         return self.mode == "keep"
 
     def hide(self, text: str) -> str | None:
-        """Hash or drop a text; the hash is 64 hexadecimal digits, and what is one already stays."""
+        """Hash or drop a text; the hash has 64 hexadecimal digits."""
         if self.mode == "drop":
             return None
-        return (
-            text
-            if self.keeps or HASH.fullmatch(text)
-            else hmac.digest(self.key, text.encode(), "sha256").hex()
-        )
+        # rows that were loaded before are hidden again, so hashes must stay unchanged
+        if self.keeps or HASH.fullmatch(text):
+            return text
+        return hmac.digest(self.key, text.encode(), "sha256").hex()
 
     def hide_column(self, column: Any) -> Any:
         """Hash or drop a column of text; each distinct value is hashed once."""
@@ -59,7 +58,7 @@ class PiiPolicy:
         return hidden.take(coded.indices)
 
     def hide_value(self, value: Any) -> Any:
-        """Hash or drop what may be personal in a value of an unknown field, inside objects too."""
+        """Hash or drop the texts and long numbers in a value of an unknown field, at any depth."""
         if self.keeps or value is None or isinstance(value, bool):
             return value
         if isinstance(value, dict):
@@ -71,7 +70,7 @@ class PiiPolicy:
         return value if abs(value) < SHORT else self.hide(msgspec.json.encode(value).decode())
 
     def hide_long(self, column: Any) -> Any:
-        """Hide the texts of a column that are no extensions: those are at most six digits."""
+        """Hash or drop the texts of a column that are not extensions of at most six digits."""
         if self.keeps:
             return column
         return pc.if_else(pc.match_substring_regex(column, EXTENSION), column, self.hide_column(column))

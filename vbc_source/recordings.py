@@ -1,4 +1,4 @@
-"""A recording as the archive knows it, and where its file belongs. Pure: nothing here but names."""
+"""A loaded recording, and the place of its file in the archive. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 RecordingType = Literal["company", "user"]
 TYPES: tuple[RecordingType, ...] = ("company", "user")
-LONGEST_SEGMENT = 200  # bytes; file systems end at 255
+LONGEST_SEGMENT = 200  # bytes; file systems allow 255, and the name gets a user and a suffix
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -19,15 +19,15 @@ class Recording:
     """A recording that was loaded.
 
     Attributes:
-        account_id: the real account.
+        account_id: The real account id.
         recording_type: `company` or `user`.
-        user_id: whose own recording it is; empty for the company's.
-        recording_id: the API's id.
-        start: when the call began; 1970 where that is unknown.
-        download_url: where its audio is, or None.
-        size_bytes: how large the API says its file is, or None.
-        shared_id: whether another user has a recording of the same id.
-        attempts: how often its audio was asked for before.
+        user_id: Owner of a user recording; empty for company recordings.
+        recording_id: Id in the API.
+        start: When the call began; 1970 where that is unknown.
+        download_url: Address of its audio, or None.
+        size_bytes: Size of its file as the API reports it, or None.
+        shared_id: Whether another user has a recording with the same id.
+        attempts: How often its audio was requested before.
     """
 
     account_id: str
@@ -42,28 +42,28 @@ class Recording:
 
     @property
     def title(self) -> str:
-        """Names it in logs and errors."""
+        """Its name in logs and errors."""
         return f"{self.recording_type} recording {self.recording_id}"
 
     @property
     def folder(self) -> str:
-        """Where its file belongs, below the bucket's address."""
+        """Folder of its file, relative to the bucket's address."""
         day = self.start.astimezone(timezone.utc).strftime("%Y-%m-%d")
         return f"account_id={escape(self.account_id)}/recording_type={self.recording_type}/date={day}"
 
     def file(self, extension: str) -> str:
-        """The name of its file; where users share an id, it says whose it is."""
-        whose = f".user_id={escape(self.user_id)}" if self.shared_id else ""
-        return f"{escape(str(self.recording_id))}{whose}.{extension}"
+        """Return the name of its file; it contains the user where users share the id."""
+        owner = f".user_id={escape(self.user_id)}" if self.shared_id else ""
+        return f"{escape(str(self.recording_id))}{owner}.{extension}"
 
     def key(self, extension: str) -> str:
-        """The object's key below the bucket's address."""
+        """Return the key of its object, relative to the bucket's address."""
         return f"{self.folder}/{self.file(extension)}"
 
 
 def escape(value: str) -> str:
-    """Make part of a path of a value from the API: no separator, and not too long for a file's name."""
-    # behind `account_id=` dots are harmless, but a name of their own they must not become
+    """Turn a value from the API into one segment of a path: without separators, and not too long."""
+    # dots are escaped too: a segment `..` would leave the folder
     escaped = quote(value, safe="").replace(".", "%2E")
     if len(escaped) <= LONGEST_SEGMENT:
         return escaped

@@ -253,7 +253,7 @@ def test_every_export_that_leads_to_nothing_says_why(prepare: Prepare) -> None:
     site = prepare(make_gateway(2))
     site.load()
     jobs = site.gateway.jobs
-    assert "is none of the API user's, or has expired" in error_of(site, "no-such")
+    assert "does not belong to the API user, or has expired" in error_of(site, "no-such")
     assert "not complete (in_the_oven, 0 of 2 files): wait with" in error_of(
         site, jobs.add(status="in_the_oven", files_total=2)["id"]
     )
@@ -291,7 +291,7 @@ def test_other_spellings_and_hosts_of_the_zips_address(prepare: Prepare, caplog:
     foreign = start(site)
     site.gateway.jobs.change(foreign, download_url="https://evil.example/zip")
     assert counts(fetch(site, foreign)) == {"found": 2, "ok": True}
-    assert "leads to another host" in caplog.text
+    assert "points to another host" in caplog.text
     assert "demo" not in caplog.text
 
 

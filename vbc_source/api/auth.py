@@ -1,4 +1,4 @@
-"""One shared access token: one login at a time, and never a second try at a refused one."""
+"""Logging in: one access token for all threads and processes, and no second try of a refused login."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from vbc_source.errors import LoginRefused, SettingsError, TokenRejected
 
 Post = Callable[[Mapping[str, str]], tuple[int, bytes]]
 
-LOCKED_SECONDS = 31 * 60  # a locked user is locked for about 30 minutes from the last attempt
+LOCKED_SECONDS = 31 * 60  # VBC locks a user for about 30 minutes, counted from the last attempt
 
 
 class TokenProvider:
-    """The token all threads and processes of one login share.
+    """Provides the access token, and renews it; shared by all threads and processes of one login.
 
     Args:
-        credentials: how to log in.
-        base_url: the gateway, part of the shared file's name.
-        post: sends a form to /token; returns status and body.
-        clock: wall clock, seconds since 1970.
-        folder: where the shared file lives; in dlt's data folder unless given.
+        credentials: How to log in.
+        base_url: The gateway; part of the name of the shared file.
+        post: Posts a form to /token; returns status and body.
+        clock: Wall clock, seconds since 1970.
+        folder: Folder of the shared file; by default below dlt's data folder.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class TokenProvider:
         self._login = Login(access_token=credentials.access_token, expires_at=float("inf"))
 
     def current(self) -> str:
-        """Give a token that should work, logging in where there is none.
+        """Return a token that should be valid; logs in if there is none.
 
         Raises:
-            LoginRefused: the credentials were refused, now or earlier.
-            SettingsError: credentials are missing.
+            LoginRefused: The credentials are refused, or were refused before.
+            SettingsError: Credentials are missing.
         """
         login = self._login
         if login.access_token and login.expires_at > self._clock():
@@ -61,19 +61,19 @@ class TokenProvider:
         return self.renew(login.access_token)
 
     def renew(self, rejected: str | None) -> str:
-        """Replace a token that was rejected or has expired, unless somebody already has.
+        """Replace a rejected or expired token, unless another thread or process already has.
 
         Raises:
-            LoginRefused: the credentials were refused, now or earlier.
-            SettingsError: credentials are missing.
-            TokenRejected: there is only a ready token, and it no longer works.
+            LoginRefused: The credentials are refused, or were refused before.
+            SettingsError: Credentials are missing.
+            TokenRejected: Only an access token is configured, and it is no longer valid.
         """
         with self._lock:
             if self._login.access_token not in (None, rejected):
                 return str(self._login.access_token)
             if self._refusal:
                 raise self._refusal
-            self._check_settings()
+            self._check_credentials()
             cache = TokenCache(self._path())
             with cache.lock():
                 try:
@@ -84,18 +84,19 @@ class TokenProvider:
             return str(self._login.access_token)
 
     def _renew_shared(self, cache: TokenCache, rejected: str | None) -> Login:
+        # VBC may revoke a token when it issues the next one: look whether another process has done it
         shared = cache.read()
         if shared.access_token not in (None, rejected) and shared.expires_at > self._clock():
             return shared
-        self._check_refusal(shared)
-        # a configured refresh token works once; what it was exchanged for comes first, and instead
+        self._check_refusals(shared)
+        # a refresh token works once, so the cached successor of a configured one comes first
         refresh_token = shared.refresh_token or self._credentials.refresh_token
         login = self._refresh(refresh_token) if refresh_token else None
         login = replace(login or self._log_in(cache, shared), refusals=shared.refusals)
         cache.write(login)
         return login
 
-    def _check_settings(self) -> None:
+    def _check_credentials(self) -> None:
         missing = ", ".join(self._credentials.missing())
         if missing and self._credentials.access_token:
             rejected = TokenRejected(401)
@@ -107,19 +108,19 @@ class TokenProvider:
         if missing:
             raise SettingsError(f"credentials are missing: set {missing} in {SECTION}")
 
-    def _check_refusal(self, shared: Login) -> None:
-        # what was refused for good concerns these credentials alone, a locked user all of them
+    def _check_refusals(self, shared: Login) -> None:
+        # a permanent refusal concerns these credentials alone; a locked user, all credentials
         own, now = shared.refusals.get(self._credentials.fingerprint()), self._clock()
-        standing = [own] if own and own.retry_at is None else []
-        standing += [refusal for refusal in shared.refusals.values() if (refusal.retry_at or 0) > now]
-        if standing:
+        refusals = [own] if own and own.retry_at is None else []
+        refusals += [refusal for refusal in shared.refusals.values() if (refusal.retry_at or 0) > now]
+        if refusals:
             raise LoginRefused(
-                f"{standing[0].reason} (said at an earlier try; not asked again with the same credentials. "
-                f"Where they have become right since, remove {self._path()})"
+                f"{refusals[0].reason} (refused at an earlier attempt; not sent again with the same "
+                f"credentials. If they have become valid since, remove {self._path()})"
             )
 
     def _refresh(self, refresh_token: str) -> Login | None:
-        """Use a refresh token; None where it was used or has expired."""
+        """Use a refresh token; None if it was used before or has expired."""
         status, body = self._post(self._form("refresh_token", refresh_token=refresh_token))
         return self._read_login(body, refresh_token) if status == 200 else None
 
@@ -127,14 +128,15 @@ class TokenProvider:
         credentials = self._credentials
         if not (credentials.username and credentials.password):
             reason = (
-                f"VBC refused the refresh_token in {SECTION}; it lives 7 days and works once: set a new one"
+                f"VBC refused the refresh_token in {SECTION}; it is valid for 7 days and can be used once: "
+                "set a new one"
             )
             raise self._refused(cache, shared, Refusal(reason))
         form = self._form(
             "password",
             username=credentials.full_username(),
             password=credentials.password,
-            scope="openid",
+            scope="openid",  # some APIs refuse a token without this scope
         )
         status, body = self._post(form)
         if status == 200:
@@ -155,15 +157,16 @@ class TokenProvider:
 
     def _read_login(self, body: bytes, refresh_token: str | None) -> Login:
         try:
-            answer = json.loads(body)
-            token, renewal = answer["access_token"], answer.get("refresh_token")
-            lifetime = float(answer.get("expires_in") or 3600)
+            fields = json.loads(body)
+            token, successor = fields["access_token"], fields.get("refresh_token")
+            lifetime = float(fields.get("expires_in") or 3600)
         except (ValueError, KeyError, TypeError, AttributeError):
             token = None
         if not (token and isinstance(token, str)):
             raise LoginRefused("VBC answered the login without an access token")
-        # renewed a little early: a token must not end while a request is on its way
-        return Login(token, renewal or refresh_token, self._clock() + lifetime - min(60.0, lifetime / 10))
+        # renewed a little early, so that it does not expire while a request is on its way
+        expires_at = self._clock() + lifetime - min(60.0, lifetime / 10)
+        return Login(token, successor or refresh_token, expires_at)
 
     def _path(self) -> Path:
         folder = self._folder or Path(dlt.current.run_context().data_dir) / "vbc_tokens"
@@ -175,9 +178,9 @@ class TokenProvider:
 
 
 def _explain_refusal(status: int, body: bytes, now: float) -> Refusal:
-    """Say why a login was refused, and when the same credentials may be tried again."""
+    """Return why a login was refused, and when to try the same credentials again."""
     text = body.decode("utf-8", "replace").lower()
-    if "17003" in text or "locked" in text:
+    if "17003" in text or "locked" in text:  # 17003 is WSO2's code of a locked account
         reason = (
             f"VBC has locked the user in {SECTION} after failed logins; wait 30 minutes without any "
             "attempt, or have an administrator unlock the user"
@@ -187,7 +190,7 @@ def _explain_refusal(status: int, body: bytes, now: float) -> Refusal:
         return Refusal(f"VBC refused the application: check client_id and client_secret in {SECTION}")
     reason = (
         f"VBC refused the login (HTTP {status}): check username and password in {SECTION}. It was tried "
-        "once and is not repeated, since a few failed logins lock the user for about 30 minutes; a locked "
-        "user is unlocked by waiting that long or by an administrator. Single sign-on users cannot log in so"
+        "once and is not retried, because a few failed logins lock the user for about 30 minutes; to unlock "
+        "a user, wait that long or ask an administrator. Single sign-on users cannot log in with a password"
     )
     return Refusal(reason)

@@ -1,4 +1,4 @@
-"""What is found out about an API while its pages are read."""
+"""What was learned about an API while reading its pages: the page size and the number of the first page."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class ApiCapabilities:
-    """What was found out about an API; the scans of all its lists share it.
+    """What was learned about an API; shared by the readers of all its lists.
 
     Attributes:
-        page_size: what to ask for.
-        page_base: number of the first page, 1 as documented or 0; None until it is found out.
-        full: rows of the fullest page so far.
+        page_size: Rows to request per page; lowered when the server refuses it.
+        page_base: Number of the first page: 1 as documented, or 0; None until it is known.
+        full: Rows of the largest page so far.
     """
 
     page_size: int

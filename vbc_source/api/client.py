@@ -1,34 +1,33 @@
-"""The only place that sends: pooled connections, retries, throttling, one token for all threads."""
+"""The HTTP client: the only place that sends requests to the gateway."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import requests
 import urllib3
-from requests.auth import AuthBase
 from urllib3.exceptions import LocationValueError
 
 from vbc_source.api.auth import TokenProvider
-from vbc_source.api.concurrency import AdaptiveConcurrency
 from vbc_source.api.faults import read_fault, redact
-from vbc_source.api.rate_limit import RateLimiter
-from vbc_source.api.retry import Retry, certain, named
+from vbc_source.api.rate_limit import ClientClosed, RateLimiter
+from vbc_source.api.retry import Retry, describe_faults, retry_unsent_only
 from vbc_source.api.transport import (
-    Bearer,
-    NoAuth,
+    Auth,
     Response,
     StreamingResponse,
-    check_object,
-    find_own,
-    follow,
+    bearer,
+    no_auth,
     open_session,
+    read_object,
+    resolve_own,
+    resolve_redirect,
 )
 from vbc_source.config import VbcConfig, VbcCredentials, check_base_url
 from vbc_source.errors import (
@@ -46,26 +45,30 @@ T = TypeVar("T")
 Params = Mapping[str, str | int]
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
-PIECE = 1 << 16  # bytes of a stream to hold at once; so many are lost where it breaks off
-HEAD = 4096  # bytes by which a fault is told from what was asked for
+CHUNK = 1 << 16  # bytes of a stream to read at once; at most so many are lost when it breaks
+HEAD = 4096  # bytes of a stream to read before it is handed on: enough to recognize a fault
 REDIRECTS = 3
 STORAGE = "the storage it redirects to"
-_NO_ADDRESS = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, LocationValueError)
+_MALFORMED = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, LocationValueError)
 
 
 class Client:
-    """Sends requests to one gateway for one login.
+    """Sends requests to one gateway with one login; safe to use from many threads.
 
-    Constructing it sends nothing and opens nothing.
+    Constructing it sends nothing and opens nothing. All methods that send raise GatewayFault, of the
+    class of the last fault, LoginRefused if the credentials are refused, and ClientClosed after `close`.
 
     Args:
-        base_url: the gateway, such as `https://api.vonage.com`.
-        credentials: how to log in.
-        requests_per_minute: a budget for all requests of all threads; None for none.
-        retry_seconds: how long to go on asking a gateway that fails, seconds.
-        connections: how many requests may be in flight.
-        clock: wall clock, seconds since 1970.
-        throttle: the gate all threads pass; made from `requests_per_minute` unless given.
+        base_url: The gateway, such as `https://api.vonage.com`.
+        credentials: How to log in.
+        requests_per_minute: Most requests per minute, all threads together; None for no limit.
+        retry_seconds: How long to retry while the gateway fails, seconds.
+        connections: Most requests in flight at a time, not counting streams.
+        clock: Wall clock, seconds since 1970.
+        rate_limiter: Where all threads wait; made from `requests_per_minute` unless given.
+
+    Attributes:
+        requests_sent: Number of requests sent so far, logins and retries included.
     """
 
     def __init__(
@@ -77,17 +80,18 @@ class Client:
         retry_seconds: float = 60.0,
         connections: int = 8,
         clock: Callable[[], float] = time.time,
-        throttle: RateLimiter | None = None,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
         self.base_url = check_base_url(base_url)
-        self.throttle = throttle or RateLimiter(requests_per_minute)
-        self.slots = AdaptiveConcurrency(connections)
+        self.rate_limiter = rate_limiter or RateLimiter(requests_per_minute)
         self.requests_sent = 0
         self._count = threading.Lock()
+        self._in_flight = threading.Semaphore(connections)
         self._clock = clock
-        self._retries = Retry(self.throttle, retry_seconds, clock)
+        self._retries = Retry(self.rate_limiter, retry_seconds, clock)
         self._session = open_session(connections, self.base_url)
-        self._storage = open_session(connections, cookies=False)  # for where redirects lead
+        # redirects to storage get a session of their own, without the token and without cookies
+        self._storage = open_session(connections, cookies=False)
         self._tokens = TokenProvider(credentials, self.base_url, self._post_login, clock=clock)
 
     @classmethod
@@ -114,204 +118,198 @@ class Client:
         what: str,
         stopped: Callable[[], bool] = lambda: False,
     ) -> T:
-        """Get a resource and read it; repeats what may be repeated.
+        """Get a resource and parse it, with retries.
 
         Args:
-            path: below `base_url`, such as `/t/vbc.prod/…`.
-            params: the query.
-            read: turns the body into the result; a ValueError from it means the body is broken.
-            what: names the request in errors and logs, without personal data.
-            stopped: whether nobody waits for the result any more; asked before each try is sent.
+            path: Path below `base_url`, such as `/t/vbc.prod/…`.
+            params: The query.
+            read: Parses the body; a ValueError means that the body is broken, and is retried.
+            what: Name of the request in errors and logs, without personal data.
+            stopped: Whether nobody needs the result any more; checked before each attempt.
 
         Raises:
-            Closed: it was stopped.
-            GatewayFault: the gateway's last word; its class says what kind.
-            LoginRefused: the credentials were refused.
+            ClientClosed: `stopped` returned True, or the client is closed.
         """
 
-        def attempt(auth: AuthBase) -> T:
+        def attempt(auth: Auth) -> T:
             return self._read(self._send("GET", url, stopped, auth=auth), read)
 
-        # dates hold "+" and ":"; a bare "+" would read as a space
+        # encoded here: dates contain "+", which would be read as a space
         url = f"{self.base_url}{path}" + (f"?{urlencode(params)}" if params else "")
-        return self._authorized(attempt, what)
+        return self._send_authorized(attempt, what)
 
     def delete(self, path: str, *, what: str) -> None:
-        """Delete a resource; repeats what may be repeated.
+        """Delete a resource, with retries.
 
         Raises:
-            NotFound: it was gone already.
-            GatewayFault: the gateway's last word; its class says what kind.
-            LoginRefused: the credentials were refused.
+            NotFound: The resource does not exist, or was deleted already.
         """
-        url = f"{self.base_url}{path}"
-        self._authorized(lambda auth: self._read(self._send("DELETE", url, auth=auth), len, (202, 204)), what)
+
+        def attempt(auth: Auth) -> None:
+            self._read(self._send("DELETE", f"{self.base_url}{path}", auth=auth), len, (202, 204))
+
+        self._send_authorized(attempt, what)
 
     def post(self, path: str, body: Mapping[str, Any], read: Callable[[bytes], T], *, what: str) -> T:
-        """Start something and read the answer; repeats only what the back end has not seen.
+        """Start an action and parse the response; retried only if the back end did not see the request.
 
         Raises:
-            Uncertain: it may have been started all the same.
-            GatewayFault: the gateway's last word; its class says what kind.
-            LoginRefused: the credentials were refused.
+            OutcomeUnknown: The action may have been started all the same.
         """
 
-        def attempt(auth: AuthBase) -> T:
-            with certain():
-                answer = self._send("POST", f"{self.base_url}{path}", auth=auth, json=dict(body))
-                return self._read(answer, read, (200, 201, 202))
+        def attempt(auth: Auth) -> T:
+            with retry_unsent_only():
+                response = self._send("POST", f"{self.base_url}{path}", auth=auth, json=dict(body))
+                return self._read(response, read, (200, 201, 202))
 
-        return self._authorized(attempt, what)
+        return self._send_authorized(attempt, what)
 
     @contextmanager
     def stream(self, link: str, headers: Mapping[str, str], *, what: str) -> Iterator[StreamingResponse]:
-        """Get what a link of the gateway leads to, while it comes; repeats until the body begins.
+        """Get a link of the gateway as a stream, with retries until the body starts.
 
-        The token goes to the gateway alone: a redirect to another host is followed without it.
+        The token goes to the gateway alone: redirects to other hosts are followed without it.
 
         Args:
-            link: a whole address.
-            headers: to send along, such as a range.
-            what: names the request in errors and logs, without personal data.
+            link: A whole address.
+            headers: Headers to send, such as a range.
+            what: Name of the request in errors and logs, without personal data.
 
         Raises:
-            ForeignAddress: the link does not lead to the gateway.
-            GatewayFault: the gateway's last word; its class says what kind.
-            LoginRefused: the credentials were refused.
+            ForeignAddress: The link points to another host.
         """
-        url = find_own(self.base_url, link)
+        url = resolve_own(self.base_url, link)
         if url is None:
-            raise ForeignAddress(f"{what}: its address leads to another host than {self.base_url}")
-        answer = self._authorized(lambda auth: self._open(str(url), headers, auth), what)
-        try:
-            yield answer
-        finally:
-            answer.close()
+            raise ForeignAddress(f"{what}: its address points to another host than {self.base_url}")
+        response = self._send_authorized(lambda auth: self._open_stream(url, headers, auth), what)
+        with closing(response):
+            yield response
 
     def log_in(self) -> str:
-        """Make sure that there is a token; returns the gateway it is for.
-
-        Raises:
-            LoginRefused: the credentials were refused.
-        """
+        """Log in unless there is a valid token; returns the address of the gateway."""
         self._tokens.current()
         return self.base_url
 
     def close(self) -> None:
-        """Wake waiting threads and drop the connections."""
-        self.throttle.close()
-        self.slots.close()
+        """Wake all waiting threads, which raise ClientClosed, and close the connections."""
+        self.rate_limiter.close()
+        # wakes one thread that waits for a slot; it finds the client closed and wakes the next one
+        self._in_flight.release()
         self._session.close()
         self._storage.close()
 
-    def _authorized(self, send: Callable[[AuthBase], T], what: str) -> T:
-        """Send with the token, and once more with a new one where it is rejected."""
+    def _send_authorized(self, send: Callable[[Auth], T], description: str) -> T:
+        """Send with the token, and once more with a new one if it is rejected."""
         token = self._tokens.current()
-        with named(what):
+        with describe_faults(description):
             try:
-                return self._retries.repeat(lambda: send(Bearer(token)), what)
+                return self._retries.repeat(lambda: send(bearer(token)), description)
             except TokenRejected:
                 renewed = self._tokens.renew(token)
-                return self._retries.repeat(lambda: send(Bearer(renewed)), what)
+                return self._retries.repeat(lambda: send(bearer(renewed)), description)
 
     def _post_login(self, form: Mapping[str, str]) -> tuple[int, bytes]:
-        """Post to /token; only a gateway that fails is asked again, never one that refuses."""
+        """Post a form to /token; retried while the gateway fails, never when it refuses."""
 
         def attempt() -> tuple[int, bytes]:
-            answer = self._send("POST", f"{self.base_url}/token", auth=NoAuth(), data=dict(form))
-            if answer.status == 200:
-                return 200, self._read(answer, check_object)
-            fault = read_fault(answer.status, answer.body, answer.headers, self._clock())
-            if isinstance(fault, (Unavailable, Throttled, NotFound, Forbidden)):
-                raise fault  # nobody has looked at the credentials
-            return answer.status, answer.body
+            response = self._send("POST", f"{self.base_url}/token", auth=no_auth, data=dict(form))
+            if response.status == 200:
+                self._read(response, read_object)
+            else:
+                fault = read_fault(response.status, response.body, response.headers, self._clock())
+                # these faults come from in front of the identity server: no credentials were checked
+                if isinstance(fault, (Unavailable, Throttled, NotFound, Forbidden)):
+                    raise fault
+            return response.status, response.body
 
-        with named(f"login at {self.base_url}/token"):
+        with describe_faults(f"login at {self.base_url}/token"):
             return self._retries.repeat(attempt, "login")
 
-    def _send(self, method: str, url: str, stopped: Callable[[], bool] = bool, **options: Any) -> Response:
-        with (
-            self.slots.hold(stopped),
-            self._explaining(self.base_url),
-            self._request(self._session, method, url, **options) as answer,
-        ):
-            # at once: requests' own way of reading takes twice the time of a page
-            body = answer.raw.read(decode_content=True) or b""
-        self.slots.judge(answer.status_code, answer.elapsed.total_seconds(), url)
-        return Response(answer.status_code, answer.headers, body)
+    def _send(
+        self, method: str, url: str, stopped: Callable[[], bool] = lambda: False, **options: Any
+    ) -> Response:
+        with self._in_flight:
+            if stopped():
+                raise ClientClosed
+            with (
+                self._translate_errors(self.base_url),
+                self._request(self._session, method, url, **options) as response,
+            ):
+                # read in one go: response.content takes twice as long for a page
+                body = response.raw.read(decode_content=True) or b""
+        return Response(response.status_code, response.headers, body)
 
     def _request(self, session: requests.Session, method: str, url: str, **options: Any) -> requests.Response:
         if session is self._session:
-            self.throttle.pass_through()
+            self.rate_limiter.acquire()
             with self._count:
                 self.requests_sent += 1
-        # redirects are answers here: a token never follows one
+        # requests would follow redirects with the token; stream=True leaves the body to the caller
         timeout = (CONNECT_SECONDS, READ_SECONDS)
         return session.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options)
 
-    def _open(self, url: str, headers: Mapping[str, str], auth: AuthBase) -> StreamingResponse:
-        session = self._session
+    def _open_stream(self, url: str, headers: Mapping[str, str], auth: Auth) -> StreamingResponse:
+        # takes no slot: who reads a stream may need another request meanwhile, and would wait for itself
+        session, host = self._session, self.base_url
         for _ in range(REDIRECTS + 1):
-            with self._explaining(self._place(session)):
+            with self._translate_errors(host):
                 response = self._request(session, "GET", url, headers=headers, auth=auth)
             if not response.is_redirect:
-                return self._begin(response, self._place(session))
+                return self._start_stream(response, host)
             response.close()
-            url = follow(self.base_url, url, response.headers["Location"])
-            if find_own(self.base_url, url) is None:
-                session, auth = self._storage, NoAuth()
+            url = resolve_redirect(self.base_url, url, response.headers["Location"])
+            if resolve_own(self.base_url, url) is None:
+                session, host, auth = self._storage, STORAGE, no_auth
         raise InvalidResponse(response.status_code, hint="too many redirects")
 
-    def _place(self, session: requests.Session) -> str:
-        return self.base_url if session is self._session else STORAGE
-
-    def _begin(self, response: requests.Response, place: str) -> StreamingResponse:
-        """Read as much of a body as tells a fault from what was asked for."""
+    def _start_stream(self, response: requests.Response, host: str) -> StreamingResponse:
+        """Read the start of a body, and raise the fault if it is one."""
         try:
             status, headers = response.status_code, response.headers
-            with self._explaining(place):
-                pieces, head = response.iter_content(PIECE), b""
-                while len(head) < HEAD and (piece := next(pieces, b"")):
-                    head += piece
-            if place == STORAGE and status not in (200, 206):
+            with self._translate_errors(host):
+                chunks, head = response.iter_content(CHUNK), b""
+                while len(head) < HEAD and (chunk := next(chunks, b"")):
+                    head += chunk
+            if host == STORAGE and status not in (200, 206):
+                # a 404 or 401 of the storage concerns neither the recording nor our token
                 raise Unavailable(status, hint=f"at {STORAGE}")  # noqa: TRY301
-            if status != 206:  # the middle of a file may begin like a fault
-                self._judge(status, head, headers, (200,))
-            return StreamingResponse(response, self._pass_on(chain([head], pieces), place))
+            if status != 206:  # the middle of a file may look like a fault
+                self._check(status, head, headers, (200,))
+            body = self._pass_on(chain([head], chunks), host)
+            return StreamingResponse(status, headers, body, response.close)
         except BaseException:
             response.close()
             raise
 
-    def _pass_on(self, pieces: Iterator[bytes], place: str) -> Iterator[bytes]:
-        with self._explaining(place):
-            for piece in pieces:
-                self.throttle.check_open()
-                yield piece
+    def _pass_on(self, chunks: Iterator[bytes], host: str) -> Iterator[bytes]:
+        with self._translate_errors(host):
+            for chunk in chunks:
+                self.rate_limiter.check_open()
+                yield chunk
 
     @contextmanager
-    def _explaining(self, place: str) -> Iterator[None]:
+    def _translate_errors(self, host: str) -> Iterator[None]:
         try:
             yield
-        except _NO_ADDRESS:
-            if place == STORAGE:
+        except _MALFORMED:
+            if host == STORAGE:
                 raise Unavailable(0, hint=f"no usable address of {STORAGE}") from None
             raise SettingsError(f"base_url is not a usable address: {self.base_url!r}") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            self.slots.troubled()
-            # its text holds the address with the query, so only its kind is told
-            raise Unavailable(0, hint=f"{type(error).__name__} at {place}") from None
+            # the text of the error contains the address with its query, so only its class is reported
+            raise Unavailable(0, hint=f"{type(error).__name__} at {host}") from None
 
-    def _read(self, answer: Response, read: Callable[[bytes], T], expected: tuple[int, ...] = (200,)) -> T:
-        self._judge(answer.status, answer.body, answer.headers, expected)
+    def _read(self, response: Response, read: Callable[[bytes], T], expected: tuple[int, ...] = (200,)) -> T:
+        self._check(response.status, response.body, response.headers, expected)
         try:
-            return read(answer.body)
+            return read(response.body)
         except ValueError as error:
-            raise InvalidResponse(answer.status, hint=redact(str(error))) from None
+            raise InvalidResponse(response.status, hint=redact(str(error))) from None
 
-    def _judge(self, status: int, body: bytes, headers: Mapping[str, str], expected: tuple[int, ...]) -> None:
+    def _check(self, status: int, body: bytes, headers: Mapping[str, str], expected: tuple[int, ...]) -> None:
         fault = read_fault(status, body, headers, self._clock())
         if not isinstance(fault, Throttled):
-            self.throttle.succeeded()
+            self.rate_limiter.succeeded()
         if fault:
             raise fault
         if status not in expected:

@@ -1,6 +1,6 @@
-"""The list endpoints of the APIs, and the tables their rows go to. Pure data.
+"""The list endpoints of the APIs, and the tables that their rows are loaded into. Pure data.
 
-Source: the vendor's reference and its OpenAPI files of the Call Recording and Provisioning APIs.
+Source: the vendor's reference, and its OpenAPI files of the Call Recording and Provisioning APIs.
 """
 
 from __future__ import annotations
@@ -14,49 +14,49 @@ from vbc_source.schema.specs import EXTENSION, JOB, RECORDING, USER, RowSpec
 
 PROVISIONING_API = "/t/vbc.prod/provisioning/api"
 
-_PLACE = re.compile(r"/accounts/([^/?]+)(?:/users/([^/?]+))?/")
+_OWNER = re.compile(r"/accounts/([^/?]+)(?:/users/([^/?]+))?/")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A list that every account, or every user of one, has.
+    """A list that every account, or every user of an account, has.
 
     Attributes:
-        name: the resource and the table.
-        shape: what its rows are.
-        path: below the API's own path, with places for the account and the user.
-        key: the columns that tell whose list it is.
-        what: names the list in errors and logs.
-        windowed: whether the list can be asked for a span of `start`.
-        provisioning: whether it belongs to the Provisioning API.
+        name: Name of the resource and of the table.
+        shape: Schema of its rows.
+        path: Path below that of the API, with placeholders for account and user.
+        key: Columns that identify the list's owner.
+        title: Name of the list in errors and logs, with the same placeholders.
+        windowed: Whether the list can be filtered by `start`.
+        provisioning: Whether it belongs to the Provisioning API.
     """
 
     name: str
     shape: RowSpec
     path: str
     key: tuple[str, ...]
-    what: str
+    title: str
     windowed: bool = False
     provisioning: bool = False
 
     @property
     def per_user(self) -> bool:
-        """Whether every user has a list."""
+        """Whether every user has such a list."""
         return "user_id" in self.key
 
     @property
     def primary_key(self) -> tuple[str, ...]:
-        """The columns that tell rows apart."""
+        """Columns that identify a row."""
         return (*self.key, self.shape.id_column)
 
     def locate(self, recording_api: str, account: str, user: str | None) -> str:
-        """Give the path of one list."""
+        """Return the path of one list."""
         api = PROVISIONING_API if self.provisioning else recording_api
         return api + self.path.format(account=quote(account, safe=""), user=quote(user or "", safe=""))
 
     def describe(self, account: str, user: str | None) -> str:
-        """Name one list, without personal data."""
-        return self.what.format(account=account, user=user)
+        """Return the name of one list, without personal data."""
+        return self.title.format(account=account, user=user)
 
 
 COMPANY = Endpoint(
@@ -101,8 +101,11 @@ EXTENSIONS = Endpoint(
 
 
 def read_place(links: tuple[str, ...]) -> tuple[str | None, str | None]:
-    """Read the real account and user out of an answer's links; None for what they do not say."""
-    found = [place for link in links for place in _PLACE.findall(link)]
-    accounts = [account for account, _ in found if account != SELF]
-    users = [user for _, user in found if user not in ("", SELF)]
+    """Return the real account and user in the links of a response; None where they give only `self`.
+
+    Self links carry the real account id even if the request was for `self`.
+    """
+    owners = [owner for link in links for owner in _OWNER.findall(link)]
+    accounts = [account for account, _ in owners if account != SELF]
+    users = [user for _, user in owners if user not in ("", SELF)]
     return accounts[0] if accounts else None, users[0] if users else None

@@ -1,4 +1,4 @@
-"""Export jobs at the API: how to start, list and watch them, and where their zips are."""
+"""Export jobs: start, list and watch them, and find the address of their zip files."""
 
 from __future__ import annotations
 
@@ -6,40 +6,162 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from vbc_source.api.client import Client
-from vbc_source.api.export_job import Job, read_job
+from vbc_source.api.endpoints import read_place
+from vbc_source.api.faults import redact
+from vbc_source.api.transport import read_list, read_object
 from vbc_source.config import SELF, load_config
 from vbc_source.errors import NotFound, OutcomeUnknown, VbcError
+from vbc_source.filters import check_filters
+from vbc_source.windows import format_instant, read_instant
 
 log = logging.getLogger(__name__)
 
+State = Literal["waiting", "ready", "expired", "failed"]
+
 PAGE = 100
-FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds between two looks at a job
-PAUSE_PER_JOB = 6.0  # a new application may send ten requests a minute
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds between two requests for a job
+PAUSE_PER_JOB = 6.0  # seconds; a new application may send ten requests a minute
 TIMEOUT = 3600.0
+# The vendor documents the status `complete` alone; these words are guesses at the others.
+_DONE = ("complete", "completed", "done", "finished", "success", "succeeded")
+_FAILED = ("fail", "error", "cancel", "abort", "reject")
 
 
 class ExportFailed(VbcError):
-    """An export job does not lead to files."""
+    """Raised when an export job has no zip file: not yet, no longer, or never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An export job as the API has it now.
+
+    Attributes:
+        id: Id of the job.
+        status: Status in the API's words.
+        completed: Number of files in its zip so far, or None.
+        total: Number of files its zip is going to have, or None.
+        link: Address of its zip, or None.
+        valid_until: When its zip expires, or None.
+        account: The real account id, or None if the response does not contain it.
+    """
+
+    id: str
+    status: str
+    completed: int | None
+    total: int | None
+    link: str | None
+    valid_until: datetime | None
+    account: str | None = None
+
+    def judge(self, now: datetime) -> State:
+        """Return the state of the job.
+
+        Args:
+            now: A zip that is valid until an earlier time has expired, whatever the status.
+        """
+        status = self.status.strip().lower()
+        if "expire" in status or (self.valid_until is not None and self.valid_until <= now):
+            return "expired"
+        if status in _DONE or (self.link and (status.startswith("partial") or self._is_full)):
+            return "ready"
+        return "failed" if any(word in status for word in _FAILED) else "waiting"
+
+    @property
+    def _is_full(self) -> bool:
+        return self.total is not None and 0 < self.total == self.completed
+
+    @property
+    def progress(self) -> str:
+        """Its status and counts as text."""
+        counts = f", {self.completed or 0:,} of {self.total:,} files" if self.total is not None else ""
+        return f"{redact(self.status) or 'without a status'}{counts}"
+
+
+def read_job(row: Mapping[str, Any]) -> Job:
+    """Parse a job of the API.
+
+    Raises:
+        ValueError: It has no id.
+    """
+    if row.get("id") in (None, ""):
+        raise ValueError("a job without an id")
+    link, links = row.get("download_url"), row.get("_links")
+    account, _ = read_place((json.dumps(links),)) if links else (None, None)
+    return Job(
+        id=str(row["id"]),
+        status=str(row.get("status") or ""),
+        completed=_read_count(row.get("files_completed")),
+        total=_read_count(row.get("files_total")),
+        link=link if isinstance(link, str) and link else None,
+        valid_until=_read_moment(row.get("valid_until")),
+        account=account,
+    )
+
+
+def _read_count(value: Any) -> int | None:
+    return int(value) if str(value).isdecimal() else None
+
+
+def _read_moment(value: Any) -> datetime | None:
+    try:
+        return read_instant(value) if value else None
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def make_filters(
+    start: datetime | None = None,
+    end: datetime | None = None,
+    direction: str | None = None,
+    extension: str | None = None,
+    min_duration: float | None = None,
+    max_duration: float | None = None,
+) -> Mapping[str, Any]:
+    """Return the body that starts an export.
+
+    Args:
+        start: Oldest `start` of a recording.
+        end: Newest `start` of a recording.
+        direction: `INBOUND`, `OUTBOUND` or `INTRA_PBX`.
+        extension: Recordings of this extension only.
+        min_duration: Shortest duration, seconds; the API takes milliseconds.
+        max_duration: Longest duration, seconds.
+
+    Raises:
+        SettingsError: A value is malformed, or excludes everything; the message names it.
+    """
+    values = {
+        "call_direction": direction,
+        "extension": extension,
+        "duration:gte": None if min_duration is None else round(min_duration * 1000),
+        "duration:lte": None if max_duration is None else round(max_duration * 1000),
+        "start:gte": start,
+        "start:lte": end,
+    }
+    filters = check_filters({name: value for name, value in values.items() if value is not None})
+    bounds = {"start:gte": filters.start, "start:lte": filters.end}
+    return {**filters.params, **{name: format_instant(bound) for name, bound in bounds.items() if bound}}
 
 
 class ExportApi:
-    """The exports of an account.
+    """The export jobs of an account. Its methods raise the faults of `Client`.
 
     Args:
-        client: what to send with.
-        root: path of the Call Recording API.
-        account: an account id, or `self`.
-        user: whose jobs they are, a user id or `self`: a company's export is listed under the user who
-            started it, an on-demand export under the user whose recordings it has.
-        login_name: of the API user, for one of the two spellings of a zip's address; None where unknown.
-        clock: seconds that never run backwards.
-        now: tells the time.
-        sleep: waits so many seconds; the client's own unless given, which ends when it is closed.
+        client: Sends the requests.
+        root: Path of the Call Recording API.
+        account: An account id, or `self`.
+        user: Owner of the jobs, a user id or `self`. A company export is listed under the user who
+            started it, an on-demand export under the user whose recordings it contains.
+        login_name: Name of the API user, for one of the two addresses of a zip; None if unknown.
+        clock: Monotonic clock, seconds.
+        now: Returns the current time.
+        sleep: Waits for some seconds; by default the client's own, which `close` ends.
     """
 
     def __init__(
@@ -57,7 +179,7 @@ class ExportApi:
         self._account = f"{root}/accounts/{quote(account, safe='')}"
         self._rows = f"{self._account}/users/{quote(user, safe='')}/call_recordings"
         self._user, self._clock, self.now = user, clock, now
-        self._sleep = sleep or client.throttle.sleep
+        self._sleep = sleep or client.rate_limiter.sleep
 
     def close(self) -> None:
         """Close the client."""
@@ -67,15 +189,14 @@ class ExportApi:
         """Start an export.
 
         Args:
-            filters: the API's own, such as `start:gte`.
-            company: of the company's recordings; else of the user's own.
+            filters: The API's own filters, such as `start:gte`.
+            company: Export company recordings; otherwise those of the user.
 
         Returns:
-            The ids of its jobs: usually one.
+            The ids of its jobs, usually one.
 
         Raises:
-            Uncertain: it may have been started all the same.
-            GatewayFault: the gateway's last word.
+            OutcomeUnknown: The export may have been started all the same.
         """
         path = f"{self._account}/company_call_recordings" if company else self._rows
         try:
@@ -85,137 +206,104 @@ class ExportApi:
             raise
 
     def list_jobs(self) -> Iterator[Job]:
-        """Give the user's jobs as the API has them; each once, however the pages are counted.
-
-        Raises:
-            GatewayFault: the gateway's last word.
-        """
+        """Yield the jobs of the user, each once, whether the server counts pages from 1 or from 0."""
         number, seen = 1, set[str]()
         while True:
             jobs, total = self._list_page(number)
-            fresh = [job for job in jobs if job.id not in seen]
+            new = [job for job in jobs if job.id not in seen]
             seen |= {job.id for job in jobs}
-            yield from fresh
+            yield from new
             if len(seen) >= total or number == 0:
                 return
-            number = number + 1 if fresh else 0  # some servers count their pages from 0
+            number = number + 1 if new else 0  # jobs missing after the last page may be on page 0
 
     def _list_page(self, number: int) -> tuple[list[Job], float]:
+        def read(body: bytes) -> tuple[list[Job], float]:
+            rows, total = read_list(body, "jobs")
+            return [read_job(row) for row in rows], total
+
         params: dict[str, str | int] = {"page": number, "page_size": PAGE}
         try:
-            return self.client.get(f"{self._rows}/jobs", params, _read_jobs, what="list of export jobs")
-        except NotFound:  # so some answer beyond the last page
+            return self.client.get(f"{self._rows}/jobs", params, read, what="list of export jobs")
+        except NotFound:  # some servers answer so behind the last page
             if number == 0:
                 raise
             return [], float("inf")
 
     def show(self, job_id: str) -> Job:
-        """Give a job as the API has it now.
+        """Return a job as the API has it now.
 
         Raises:
-            ExportFailed: there is none of that id any more, or never was.
-            GatewayFault: the gateway's last word.
+            ExportFailed: The user has no job with this id, or no longer.
         """
-        path, what = f"{self._rows}/jobs/{quote(job_id, safe='')}", f"export job {_name(job_id)}"
+        path, title = f"{self._rows}/jobs/{quote(job_id, safe='')}", f"export job {_printable(job_id)}"
         try:
-            return self.client.get(path, None, lambda body: read_job(_read_object(body)), what=what)
+            return self.client.get(path, None, lambda body: read_job(read_object(body)), what=title)
         except NotFound:
-            whose = "the API user" if self._user == SELF else f"user {self._user}"
+            owner = "the API user" if self._user == SELF else f"user {self._user}"
             raise ExportFailed(
-                f"{what} is none of {whose}'s, or has expired: see vbc export list, give --user for another "
-                "user's, or start a new one with vbc export create"
+                f"{title} does not belong to {owner}, or has expired: see vbc export list, give --user for "
+                "a job of another user, or start a new one with vbc export create"
             ) from None
 
     def wait(self, job_ids: Sequence[str], timeout: float = TIMEOUT) -> list[Job]:
-        """Look at jobs, less and less often, until each is ready or will never be.
+        """Poll jobs at growing intervals until all are ready, or one can no longer become ready.
 
         Raises:
-            ExportFailed: some are not ready in time, have expired or failed, or are not known.
-            GatewayFault: the gateway's last word.
+            ExportFailed: Some jobs are not ready in time, have expired or failed, or are unknown.
         """
-        began, pause = self._clock(), FIRST_PAUSE
+        started, pause = self._clock(), FIRST_PAUSE
         jobs = {job_id: self.show(job_id) for job_id in job_ids}
-        while left := [id_ for id_, job in jobs.items() if job.judge(self.now()) == "waiting"]:
-            seconds = min(max(pause, PAUSE_PER_JOB * (len(left) - 1)), began + timeout - self._clock())
+        while waiting := [id_ for id_, job in jobs.items() if job.judge(self.now()) == "waiting"]:
+            seconds = min(max(pause, PAUSE_PER_JOB * (len(waiting) - 1)), started + timeout - self._clock())
+            progress = [f"{_printable(id_)} is {jobs[id_].progress}" for id_ in waiting[:3]]
             if seconds <= 0:
-                told = "; ".join(f"{_name(id_)} is {jobs[id_].progress}" for id_ in left[:3])
                 raise ExportFailed(
-                    f"{len(left)} of {len(jobs)} export jobs are not complete after {timeout:.0f} s: {told}"
+                    f"{len(waiting)} of {len(jobs)} export jobs are not complete after {timeout:.0f} s: "
+                    + "; ".join(progress)
                 )
-            for id_ in left[:3]:
-                log.info("export job %s: %s", _name(id_), jobs[id_].progress)
+            for line in progress:
+                log.info("export job %s", line)
             self._sleep(seconds)
-            jobs |= {id_: self.show(id_) for id_ in left}
+            jobs |= {id_: self.show(id_) for id_ in waiting}
             pause = min(pause * 1.5, LONGEST_PAUSE)
         for job in jobs.values():
             self.check_ready(job)
         return list(jobs.values())
 
     def check_ready(self, job: Job) -> None:
-        """Make sure that a job has a zip.
+        """Raise an error if a job has no zip.
 
         Raises:
-            ExportFailed: it has none; the message says why.
+            ExportFailed: It has none; the message gives the reason.
         """
-        state, name = job.judge(self.now()), _name(job.id)
+        state, title = job.judge(self.now()), f"export job {_printable(job.id)}"
         if state == "expired":
             since = f" since {job.valid_until:%Y-%m-%d %H:%M} UTC" if job.valid_until else ""
-            raise ExportFailed(
-                f"export job {name} has expired{since}: start a new one with vbc export create"
-            )
+            raise ExportFailed(f"{title} has expired{since}: start a new one with vbc export create")
         if state == "failed":
-            raise ExportFailed(f"export job {name} has failed at VBC ({job.progress}): start a new one")
+            raise ExportFailed(f"{title} has failed at VBC ({job.progress}): start a new one")
         if state == "waiting":
-            raise ExportFailed(
-                f"export job {name} is not complete ({job.progress}): wait with vbc export wait {name}"
-            )
+            command = f"vbc export wait {_printable(job.id)}"
+            raise ExportFailed(f"{title} is not complete ({job.progress}): wait with {command}")
 
     def find_links(self, job: Job) -> list[str]:
-        """Say where a job's zip may be: its own link first, then both spellings of the reference."""
+        """Return the possible addresses of a job's zip: its own link, then both forms of the reference."""
         base, version1 = self.client.base_url, self._root.removesuffix("/api").removesuffix("/v1") + "/v1"
         by_name = {"job_id": job.id, **({"login_name": self._login_name} if self._login_name else {})}
-        spelled = [
+        documented = [
             f"{base}{self._root}/bulkDownload/retrieve?{urlencode({'jobId': job.id})}",
             f"{base}{version1}/bulkDownload/retrieve?{urlencode(by_name)}",
         ]
-        return list(dict.fromkeys(link for link in (job.link, *spelled) if link))
-
-
-def _name(job_id: str) -> str:
-    """A job's id as it may stand in an error: the user typed it, so it may be anything."""
-    return "".join(char for char in job_id[:60] if char.isalnum() or char in "-_.")
-
-
-def _read_object(body: bytes) -> dict[str, Any]:
-    found = json.loads(body)
-    if not isinstance(found, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - what a reader says of a broken body
-    return found
-
-
-def _read_ids(body: bytes) -> list[str]:
-    ids = _read_object(body).get("job_ids")
-    listed = [ids] if isinstance(ids, (str, int)) else ids
-    if not isinstance(listed, list) or not listed:
-        raise ValueError("no job_ids")
-    return [str(id_) for id_ in listed]
-
-
-def _read_jobs(body: bytes) -> tuple[list[Job], int]:
-    found = _read_object(body)
-    rows = (found.get("_embedded") or {}).get("jobs") or []
-    total = found.get("total_items")
-    if not isinstance(total, int) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError("not a list answer")
-    return [read_job(row) for row in rows], total
+        return list(dict.fromkeys(link for link in (job.link, *documented) if link))
 
 
 def open_exports(user: str | None = None, account: str | None = None) -> ExportApi:
-    """Connect to export jobs at VBC, with settings from dlt's configuration.
+    """Open the export jobs of an account, with the settings of dlt's configuration.
 
     Args:
-        user: Whose jobs; the API user's unless given.
-        account: Which account, where the settings name several.
+        user: Owner of the jobs; the API user unless given.
+        account: The account, if the settings list several.
 
     Raises:
         SettingsError: A setting is missing or malformed; the message names it.
@@ -225,3 +313,16 @@ def open_exports(user: str | None = None, account: str | None = None) -> ExportA
     return ExportApi(
         Client.from_config(config), config.recording_api, account, user or SELF, config.login_name
     )
+
+
+def _printable(job_id: str) -> str:
+    """Return a job id for a message: a user typed it, so it may contain anything."""
+    return "".join(char for char in job_id[:60] if char.isalnum() or char in "-_.")
+
+
+def _read_ids(body: bytes) -> list[str]:
+    value = read_object(body).get("job_ids")
+    ids = [value] if isinstance(value, (str, int)) else value
+    if not isinstance(ids, list) or not ids:
+        raise ValueError("no job_ids")
+    return [str(id_) for id_ in ids]

@@ -1,4 +1,4 @@
-"""The one gate that every request of every thread passes: pauses, and a budget per minute."""
+"""The rate limiter that all requests of all threads pass: a budget per minute, and pauses."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-# A request counts where it arrives: the spare second covers those that travel longer than others.
+# The gateway counts requests when they arrive, and some take longer than others: a second to spare.
 MINUTE = 61.0
 
 
 class ClientClosed(Exception):
-    """The client was closed while a thread waited for its turn."""
+    """Raised when the client is closed, or the caller stopped, before a request is sent."""
 
 
 class RateLimiter:
-    """Lets requests through, one budget and one pause for all threads.
+    """One budget and one pause for all threads.
 
     Args:
-        requests_per_minute: at most so many in any sixty seconds; None for no limit.
-        clock: seconds that never run backwards.
-        wait: waits so many seconds; returns True when it was interrupted by `close`.
+        requests_per_minute: Most requests in any sixty seconds; None for no limit.
+        clock: Monotonic clock, seconds.
+        wait: Waits for some seconds; returns True if `close` interrupted it.
     """
 
     def __init__(
@@ -39,17 +39,18 @@ class RateLimiter:
         self._paused_until = float("-inf")
         self._throttled_since: float | None = None
 
-    def pass_through(self) -> None:
-        """Wait for this thread's turn.
+    def acquire(self) -> None:
+        """Wait until a request may be sent.
 
         Raises:
-            Closed: the client was closed meanwhile.
+            ClientClosed: The client is closed.
         """
         while True:
             with self._lock:
                 seconds = self._seconds_to_wait(self._clock())
                 if seconds <= 0:
-                    self._sent.append(self._clock())
+                    if self._budget is not None:
+                        self._sent.append(self._clock())
                     return
             self.sleep(seconds)
 
@@ -57,7 +58,6 @@ class RateLimiter:
         self.check_open()
         paused = self._paused_until - now
         if self._budget is None:
-            self._sent.clear()
             return paused
         while self._sent and self._sent[0] + MINUTE - now <= 0:
             self._sent.popleft()
@@ -65,28 +65,33 @@ class RateLimiter:
         return max(paused, self._sent[0] + MINUTE - now if full else 0.0)
 
     def check_open(self) -> None:
-        """Stop a thread that is busy when the client is closed.
+        """Raise an error if the client is closed.
 
         Raises:
-            Closed: it was.
+            ClientClosed: The client is closed.
         """
         if self._closed.is_set():
             raise ClientClosed
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless and until the client is closed."""
+        """Wait for some seconds.
+
+        Raises:
+            ClientClosed: The client is closed, before or meanwhile.
+        """
         if self._wait(seconds) or self._closed.is_set():
             raise ClientClosed
 
     def pause(self, seconds: float, longest: float = float("inf")) -> float:
-        """Hold back all threads.
+        """Hold back the requests of all threads.
 
         Args:
-            seconds: how long.
-            longest: seconds without a single request let through; a pause beyond is not begun.
+            seconds: Length of the pause.
+            longest: Do not start a pause that would end more than so many seconds after the gateway
+                last accepted a request.
 
         Returns:
-            For how long the gateway has let nothing through, seconds.
+            Seconds since the gateway last accepted a request.
         """
         with self._lock:
             now = self._clock()
@@ -98,9 +103,9 @@ class RateLimiter:
             return throttled_for
 
     def succeeded(self) -> None:
-        """Note that a request got through."""
+        """Record that the gateway accepted a request."""
         self._throttled_since = None
 
     def close(self) -> None:
-        """Wake and end every thread that waits."""
+        """Wake all waiting threads; they raise ClientClosed."""
         self._closed.set()

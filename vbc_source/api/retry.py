@@ -1,4 +1,4 @@
-"""How often and how long to go on asking: a gateway that fails, and one that throttles."""
+"""Retries: exponential back-off with jitter while the gateway fails, pauses while it throttles."""
 
 from __future__ import annotations
 
@@ -11,85 +11,89 @@ from typing import TypeVar
 from vbc_source.api.rate_limit import RateLimiter
 from vbc_source.errors import GatewayFault, OutcomeUnknown, Throttled, Unavailable
 
-log = logging.getLogger("vbc_source.api.client")  # the one that sends is who tells
+log = logging.getLogger("vbc_source.api.client")  # users know the client, not this module
 
 T = TypeVar("T")
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 20.0  # seconds
-LONGEST_THROTTLE = 3600.0  # seconds without a single request let through
-_NOT_PASSED_ON = (303001, 101503)  # back end suspended, or it refused the connection
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 20.0  # seconds; WSO2 suspends a failed back end for 30 s
+LONGEST_THROTTLE = 3600.0  # seconds without a single accepted request
+# WSO2 codes of requests that never reached the back end: it is suspended, or refused the connection
+_NOT_PASSED_ON = (303001, 101503)
 
 
 class Retry:
-    """Repeats what may be repeated.
+    """Repeats requests that fail for a reason that may pass.
 
     Args:
-        throttle: the gate that all threads pass.
-        retry_seconds: how long to go on asking a gateway that fails, seconds.
-        clock: wall clock, seconds since 1970.
+        rate_limiter: Where all threads wait.
+        retry_seconds: How long to retry while the gateway fails, seconds.
+        clock: Wall clock, seconds since 1970.
     """
 
-    def __init__(self, throttle: RateLimiter, retry_seconds: float, clock: Callable[[], float]) -> None:
-        self._throttle, self._retry_seconds, self._clock = throttle, retry_seconds, clock
+    def __init__(self, rate_limiter: RateLimiter, retry_seconds: float, clock: Callable[[], float]) -> None:
+        self._rate_limiter, self._retry_seconds, self._clock = rate_limiter, retry_seconds, clock
 
-    def repeat(self, attempt: Callable[[], T], what: str) -> T:
-        """Try until it succeeds, or fails for good.
+    def repeat(self, attempt: Callable[[], T], description: str) -> T:
+        """Call a function until it succeeds or fails for good.
 
         Args:
-            attempt: what to try.
-            what: names it in logs, without personal data.
+            attempt: Sends the request.
+            description: Name of the request in logs, without personal data.
 
         Raises:
-            GatewayFault: the last one, or the first that is not to be repeated.
+            GatewayFault: The last fault of the gateway, or the first one that is not retried.
         """
         failures = throttles = 0
         failing_since = self._clock()
         while True:
             try:
-                result = attempt()
+                return attempt()
             except Throttled as fault:
+                # a throttled gateway is up: time spent waiting for it is no time of failing
                 throttles, failures = throttles + 1, 0
-                self._wait_for_all(fault, throttles, what)
+                self._pause_all(fault, throttles, description)
             except Unavailable as fault:
                 seconds, now = backoff(failures), self._clock()
                 failing_since = failing_since if failures else now
                 failures += 1
                 if now + seconds - failing_since > self._retry_seconds:
                     raise
-                log.warning("%s: %s; trying again in %.1f s", what, fault, seconds)
-                self._throttle.sleep(seconds)
-            else:
-                return result
+                log.warning("%s: %s; retrying in %.1f s", description, fault, seconds)
+                self._rate_limiter.sleep(seconds)
 
-    def _wait_for_all(self, fault: Throttled, throttles: int, what: str) -> None:
-        told = fault.retry_after or 0.0
-        seconds = told + random.uniform(0, 0.5) if told > 0 else backoff(throttles)
-        if self._throttle.pause(seconds, LONGEST_THROTTLE) + seconds > LONGEST_THROTTLE:
+    def _pause_all(self, fault: Throttled, throttles: int, description: str) -> None:
+        # quotas belong to the application or the token, so one throttled request concerns all threads
+        requested = fault.retry_after or 0.0
+        seconds = requested + random.uniform(0, 0.5) if requested > 0 else backoff(throttles)
+        if self._rate_limiter.pause(seconds, LONGEST_THROTTLE) + seconds > LONGEST_THROTTLE:
             raise fault
-        log.warning("%s: throttled by the gateway; all threads wait %.0f s", what, seconds)
+        log.warning("%s: throttled by the gateway; all threads wait %.0f s", description, seconds)
 
 
 def backoff(failures: int) -> float:
-    """How long to wait after so many failures: exponential, with jitter; seconds."""
+    """Return the seconds to wait after some failures in a row: exponential, with jitter."""
     return min(FIRST_BACKOFF * 2.0**failures, LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
 
 
 @contextmanager
-def named(what: str) -> Iterator[None]:
-    """Have a fault say what was asked for."""
+def describe_faults(description: str) -> Iterator[None]:
+    """Put the name of the request in front of the message of a fault."""
     try:
         yield
     except GatewayFault as fault:
-        fault.args = (f"{what}: {fault}",)
+        fault.args = (f"{description}: {fault}",)
         raise
 
 
 @contextmanager
-def certain() -> Iterator[None]:
-    """Have a fault that leaves open whether something was begun not be repeated.
+def retry_unsent_only() -> Iterator[None]:
+    """Prevent a retry where the back end may have seen the request; for requests that are not idempotent.
+
+    RFC 9110, section 9.2.2: a client should not automatically retry a non-idempotent request unless
+    it knows that the original request was never applied.
 
     Raises:
-        Uncertain: that is open.
+        OutcomeUnknown: The back end may have seen the request.
     """
     try:
         yield

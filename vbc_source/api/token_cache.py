@@ -1,4 +1,4 @@
-"""What a login gave, kept in a private file, so that several processes share one token."""
+"""The login in a private file, by which several processes share one token."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from filelock import FileLock
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A login that was refused.
+    """A refused login.
 
     Attributes:
-        reason: why.
-        retry_at: when the same credentials may be tried again, seconds since 1970; None for never.
+        reason: Why it was refused.
+        retry_at: When to try the same credentials again, seconds since 1970; None for never.
     """
 
     reason: str
@@ -28,13 +28,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What is known of a user's logins.
+    """The state of a user's login.
 
     Attributes:
-        access_token: the last token, or None.
-        refresh_token: the single-use token that renews it.
-        expires_at: when the access token ends, seconds since 1970.
-        refusals: refused logins, by the fingerprint of their credentials.
+        access_token: The last token, or None.
+        refresh_token: The single-use token that renews it.
+        expires_at: When the access token expires, seconds since 1970.
+        refusals: Refused logins by the fingerprint of their credentials.
     """
 
     access_token: str | None = field(default=None, repr=False)
@@ -44,17 +44,17 @@ class Login:
 
 
 class TokenCache:
-    """One file for one login at one gateway; mode 0600 in a folder of mode 0700.
+    """A file for one user at one gateway; mode 0600 in a folder of mode 0700.
 
     Args:
-        path: the file; its folder is made when something is written.
+        path: The file; its folder is created when needed.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def lock(self) -> AbstractContextManager[Any]:
-        """Keep other processes and threads out while one logs in."""
+        """Return a lock that keeps out other processes and threads during a login."""
         self._make_folder()
         return FileLock(self.path.with_suffix(".lock"), mode=0o600)
 
@@ -62,18 +62,19 @@ class TokenCache:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def read(self) -> Login:
-        """Read the file; an empty login where there is none or it is not readable as one."""
+        """Read the file; an empty login if it is missing or damaged."""
         try:
-            found = json.loads(self.path.read_text())
-            refusals = {key: Refusal(**refusal) for key, refusal in found["refusals"].items()}
-            return Login(found["access_token"], found["refresh_token"], float(found["expires_at"]), refusals)
+            data = json.loads(self.path.read_text())
+            refusals = {key: Refusal(**refusal) for key, refusal in data["refusals"].items()}
+            return Login(data["access_token"], data["refresh_token"], float(data["expires_at"]), refusals)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return Login()
 
     def write(self, login: Login) -> None:
-        """Replace the file as a whole, so that no reader sees half of it."""
+        """Replace the file atomically, so that no reader sees a part of it."""
         self._make_folder()
         draft = self.path.with_suffix(f".{os.getpid()}")
+        # opened with its final mode: a chmod afterwards would leave a moment for others to read it
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(asdict(login), file)
         draft.replace(self.path)

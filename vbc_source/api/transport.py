@@ -1,55 +1,70 @@
-"""What requests needs to be told: who is authorized, where links may lead, what is not to be logged."""
+"""What surrounds a request: sessions, authorization, addresses that may be requested, and JSON bodies."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 
 from vbc_source.errors import ForeignAddress
+
+Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 _PORTS = {"http": 80, "https": 443}
 
 
-class Response(NamedTuple):
-    """What the gateway answered, read to its end."""
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response of the gateway with its whole body."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-class Bearer(AuthBase):
-    """Sets the token on one request; as an auth object, so that no .netrc replaces it."""
+@dataclass(frozen=True, slots=True)
+class StreamingResponse:
+    """A response whose body is still being received.
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    Attributes:
+        status: 200, or 206 for the part of a file.
+        headers: Headers of the response.
+        chunks: The body in chunks of at most 64 KiB; raises Unavailable if the connection breaks.
+        close: Closes the connection if the body was not read to its end.
+    """
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Put the header on."""
-        request.headers["Authorization"] = f"Bearer {self._token.strip()}"
+    status: int
+    headers: Mapping[str, str]
+    chunks: Iterator[bytes]
+    close: Callable[[], None]
+
+
+def bearer(token: str) -> Auth:
+    """Return the authorization of a request by a token."""
+
+    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {token.strip()}"
         return request
 
+    return authorize
 
-class NoAuth(AuthBase):
-    """Leaves a request as it is, so that no .netrc adds to it."""
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Leave it."""
-        return request
+def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Leave a request without authorization; without an auth function requests would look into .netrc."""
+    return request
 
 
 class _DropQuery(logging.Filter):
-    """Keeps query strings, which may hold phone numbers, out of urllib3's debug log."""
+    """Removes query strings, which may contain telephone numbers, from urllib3's debug log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -60,35 +75,22 @@ class _DropQuery(logging.Filter):
 _drop_query = _DropQuery()
 
 
-class StreamingResponse:
-    """An answer whose body is still coming.
-
-    Attributes:
-        status: 200, or 206 where a range was asked for and given.
-        headers: of the answer.
-        chunks: the body, in pieces of some hundred KB; raises Unavailable where it breaks off.
-    """
-
-    def __init__(self, response: requests.Response, chunks: Iterator[bytes]) -> None:
-        self.status, self.headers, self.chunks = response.status_code, response.headers, chunks
-        self._response = response
-
-    def close(self) -> None:
-        """Drop the connection if the body was not read to its end."""
-        self._response.close()
-
-
 def open_session(connections: int, base_url: str = "", *, cookies: bool = True) -> requests.Session:
-    """Open a session with so many connections to a host; without cookies where they could tell on us.
+    """Open a session without sending anything.
 
-    Where all of its requests go to `base_url`, the proxy and the certificates that the environment names
-    for it are looked up here, once; requests would do so for each, which takes a quarter of its time.
+    Args:
+        connections: Connections to keep open to a host.
+        base_url: Host of all requests of the session, if there is only one.
+        cookies: Whether to keep cookies.
     """
     session = requests.Session()
     if base_url:
-        with suppress(ValueError):  # it is no address; the first request says so
-            found = session.merge_environment_settings(base_url, {}, None, None, None)
-            session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
+        # requests would look up proxies and certificates in the environment for each request, which
+        # takes a quarter of its time
+        with suppress(ValueError):  # a malformed address: the first request reports it
+            settings = session.merge_environment_settings(base_url, {}, None, None, None)
+            session.proxies, session.verify = settings["proxies"], settings["verify"]
+            session.trust_env = False
     adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
@@ -101,54 +103,69 @@ def open_session(connections: int, base_url: str = "", *, cookies: bool = True) 
     return session
 
 
-def find_own(base_url: str, link: str) -> str | None:
-    """Give a link as an address of the gateway; None where it leads elsewhere.
+def resolve_own(base_url: str, link: str) -> str | None:
+    """Return a link as an address of the gateway, or None if it points to another host.
 
-    The address is built from `base_url` itself, so that whatever two parsers make of a malformed
-    link, the request goes to the configured host.
+    The address is built from `base_url`: however another parser reads a malformed link, the request
+    goes to the configured host.
     """
-    own, there = urlsplit(base_url), _split(link)
-    if there is None or _origin(there) != _origin(own):
+    own, target = urlsplit(base_url), _split(link)
+    if target is None or _origin(target) != _origin(own):
         return None
-    return f"{own.scheme}://{own.netloc}/{there.path.lstrip('/')}" + (
-        f"?{there.query}" if there.query else ""
-    )
+    query = f"?{target.query}" if target.query else ""
+    return f"{own.scheme}://{own.netloc}/{target.path.lstrip('/')}{query}"
 
 
-def follow(base_url: str, address: str, location: str) -> str:
-    """Say where a redirect leads.
+def resolve_redirect(base_url: str, address: str, location: str) -> str:
+    """Return the address that a redirect points to.
 
     Raises:
-        ForeignAddress: to no web address, or from https to an unprotected one.
+        ForeignAddress: It is not a web address, or it leaves https.
     """
-    target = urljoin(address, location)
-    there = _split(target)
-    if there is None or (base_url.startswith("https://") and there.scheme != "https"):
+    link = urljoin(address, location)
+    target = _split(link)
+    if target is None or (base_url.startswith("https://") and target.scheme != "https"):
         raise ForeignAddress("the VBC gateway redirects to an address that is not https; it is not followed")
-    return target
+    return link
 
 
 def _split(link: str) -> SplitResult | None:
-    """Split an address of the web; None where it is none, or hides a user name."""
+    """Split a web address; None if it is malformed, or contains a user name or a backslash."""
     try:
-        there = urlsplit(link)
-        port = there.port
+        address = urlsplit(link)
+        port = address.port
     except ValueError:
         return None
-    usable = there.scheme in _PORTS and there.hostname and port != 0 and "@" not in there.netloc
-    return there if usable and "\\" not in link else None
+    # browsers and parsers disagree on the host behind "@" and "\"
+    usable = address.scheme in _PORTS and address.hostname and port != 0 and "@" not in address.netloc
+    return address if usable and "\\" not in link else None
 
 
-def _origin(there: SplitResult) -> tuple[str, str | None, int | None]:
-    return there.scheme, there.hostname, there.port or _PORTS.get(there.scheme)
+def _origin(address: SplitResult) -> tuple[str, str | None, int | None]:
+    return address.scheme, address.hostname, address.port or _PORTS.get(address.scheme)
 
 
-def check_object(body: bytes) -> bytes:
-    """Have a body be a JSON object.
+def read_object(body: bytes) -> dict[str, Any]:
+    """Parse a body that must be a JSON object.
 
     Raises:
-        ValueError: it is none.
+        ValueError: It is not.
     """
-    if not isinstance(json.loads(body), dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - what a reader says of a broken body
-    return body
+    value = json.loads(body)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - readers report broken bodies as ValueError
+    return value
+
+
+def read_list(body: bytes, collection: str) -> tuple[list[dict[str, Any]], int]:
+    """Parse the body of a list endpoint; returns its rows and the total number of rows.
+
+    Raises:
+        ValueError: It is not a list response.
+    """
+    value = read_object(body)
+    embedded, total = value.get("_embedded") or {}, str(value.get("total_items"))
+    rows = (embedded.get(collection) or []) if isinstance(embedded, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or not total.isdecimal():
+        raise ValueError("not a list response")
+    return rows, int(total)

@@ -28,7 +28,8 @@ from vbc_source.extract.parallel import ParallelReader, TaskEnd
 from vbc_source.extract.state import CursorState
 from vbc_source.extract.tables import TableBuilder, make_scan_windows, make_user_access
 from vbc_source.schema.columns import INSTANT
-from vbc_source.schema.pages import PageRows, digest
+from vbc_source.schema.pages import PageRows
+from vbc_source.schema.tables import digest
 from vbc_source.windows import Window, format_instant
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ from vbc_source.extract.file_tables import LOAD_ID, is_lake, read_table
 from vbc_source.extract.tables import ARROW_TYPES, TableBuilder
 from vbc_source.pii import PiiPolicy
 from vbc_source.schema.columns import INSTANT, to_text
-from vbc_source.schema.pages import PageRows, digest
+from vbc_source.schema.pages import PageRows
+from vbc_source.schema.tables import digest
 
 log = logging.getLogger(__name__)
 

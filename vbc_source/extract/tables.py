@@ -18,7 +18,8 @@ from vbc_source.extract.lists import ListOwner
 from vbc_source.pii import PiiPolicy
 from vbc_source.schema.child_tables import split_lists
 from vbc_source.schema.columns import INSTANT
-from vbc_source.schema.pages import PageRows, build_table, read_page
+from vbc_source.schema.pages import PageRows, read_page
+from vbc_source.schema.tables import build_table
 
 ARROW_TYPES: Mapping[str, pa.DataType] = {
     "text": pa.string(),

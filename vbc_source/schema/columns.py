@@ -1,4 +1,8 @@
-"""Python values become Arrow columns; what does not fit its column goes beside it, never away. Pure."""
+"""Building Arrow columns from Python values. Pure.
+
+A value that does not fit the type of its column is never dropped: it goes, as text, to a variant
+column beside it, named as dlt names variants (`duration__v_text`).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ import pyarrow.compute as pc
 INSTANT = pa.timestamp("us", "UTC")
 TEXTS = pa.list_(pa.string())
 VARIANT = "__v_text"
-LARGEST = 2**63  # what a bigint does not hold any more
+LARGEST = 2**63  # one more than the largest bigint
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 _FIRST, _LAST = (datetime.min - _EPOCH) // _MICROSECOND, (datetime.max - _EPOCH) // _MICROSECOND
 _INSTANT_TEXT = re.compile(
@@ -26,7 +30,7 @@ _INSTANT_TEXT = re.compile(
 
 
 def guess_type(values: Iterable[Any]) -> pa.DataType:
-    """Type a column by its values: one scalar type where they agree, else text."""
+    """Return the type of a column by its values: a scalar type if all have it, else text."""
     kinds = set(map(type, values)) - {type(None)}
     if kinds == {bool}:
         return pa.bool_()
@@ -36,7 +40,16 @@ def guess_type(values: Iterable[Any]) -> pa.DataType:
 
 
 def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, pa.Array]:
-    """Build a column, and a variant column for the values that do not fit, if any."""
+    """Build a column, and a variant column if some values do not fit.
+
+    Args:
+        name: Name of the column.
+        values: Its values, decoded from JSON.
+        kind: Its type.
+
+    Returns:
+        One or two columns by name.
+    """
     for build in _COMPILED.get(kind, ()):
         with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
             return {name: build(values)}
@@ -53,7 +66,7 @@ def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, p
 
 
 def _read_instants(values: list[Any]) -> pa.Array:
-    """Read `…Z`, `+0000` and `+05:30`; refuse instants that no Python and no Postgres holds."""
+    """Parse `…Z`, `+0000` and `+05:30`; refuses years that Python and Postgres cannot represent."""
     instants = pc.cast(pa.array(values, pa.string()), INSTANT)
     if len(instants) > instants.null_count:
         bounds = pc.min_max(instants)
@@ -63,26 +76,26 @@ def _read_instants(values: list[Any]) -> pa.Array:
 
 
 def _read_integers(values: list[Any]) -> pa.Array:
-    return pa.array(_of_one(int, values), pa.int64())  # Arrow would cut fractions off
+    return pa.array(_check_type(int, values), pa.int64())  # Arrow would truncate fractions
 
 
 def _read_floats(values: list[Any]) -> pa.Array:
-    return pa.array(_of_one(float, values), pa.float64())
+    return pa.array(_check_type(float, values), pa.float64())
 
 
-def _of_one(native: type, values: list[Any]) -> list[Any]:
+def _check_type(native: type, values: list[Any]) -> list[Any]:
     if set(map(type, values)) <= {native, type(None)}:
         return values
-    raise pa.ArrowTypeError(f"not all of them are {native.__name__}")
+    raise pa.ArrowTypeError(f"not all values are {native.__name__}")
 
 
 def build_list(values: list[Any]) -> pa.Array:
-    """Build a column of lists of text; a lone value counts as a list of one."""
+    """Build a column of lists of text; a value that is not a list counts as a list of one."""
     lists = values
     if not set(map(type, values)) <= {list, type(None)}:
         lists = [value if isinstance(value, list) or value is None else [value] for value in values]
     kinds = set(map(type, chain.from_iterable(filter(None, lists)))) - {type(None)}
-    for native, kind in ((int, pa.int64()), (str, pa.string())):  # compiled, where all are of one kind
+    for native, kind in ((int, pa.int64()), (str, pa.string())):  # the fast way, if all have one type
         if kinds <= {native}:
             with suppress(OverflowError):
                 return pa.array(lists, pa.list_(kind)).cast(TEXTS)
@@ -91,7 +104,7 @@ def build_list(values: list[Any]) -> pa.Array:
 
 
 def to_text(value: Any) -> str:
-    """Write a value as text; an object or a list as JSON."""
+    """Convert a value to text; objects and lists to JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():
@@ -100,7 +113,7 @@ def to_text(value: Any) -> str:
 
 
 def to_integer(value: Any) -> int | None:
-    """Read a whole number, also as text; None where it is none, or a bigint does not hold it."""
+    """Parse a whole number, also from text; None if it is not one, or too large for a bigint."""
     if isinstance(value, str):
         text = value.strip()
         if not re.fullmatch(r"[+-]?\d{1,19}", text):
@@ -122,11 +135,11 @@ def _to_bool(value: Any) -> bool | None:
 
 
 def _to_instant(value: Any) -> datetime | None:
-    """Read what compiled code does not: long fractions, and a missing zone, which is UTC here."""
-    found = _INSTANT_TEXT.fullmatch(value) if isinstance(value, str) else None
-    if not found:
+    """Parse what Arrow refuses: fractions beyond microseconds, and a missing zone, which means UTC."""
+    match = _INSTANT_TEXT.fullmatch(value) if isinstance(value, str) else None
+    if not match:
         return None
-    day, clock, fraction, zone = found.groups()
+    day, clock, fraction, zone = match.groups()
     offset = "+0000" if zone in (None, "Z", "UTC") else zone.replace(":", "")
     try:
         moment = datetime.strptime(f"{day}T{clock}{offset}", "%Y-%m-%dT%H:%M:%S%z").astimezone(timezone.utc)
@@ -135,7 +148,8 @@ def _to_instant(value: Any) -> datetime | None:
     return moment + timedelta(microseconds=int((fraction or "0")[:6].ljust(6, "0")))
 
 
-# what compiled code reads as a column, whole and right or not at all, in the order in which it is tried
+# Conversions of whole columns in compiled code, in the order in which they are tried. Each converts
+# all values correctly or raises an error; only then are values converted one by one, which takes far longer.
 _COMPILED: Mapping[pa.DataType, Sequence[Callable[[list[Any]], pa.Array]]] = {
     INSTANT: (_read_instants,),
     pa.string(): (

@@ -1,7 +1,7 @@
-"""What the API's lists hold: schemas as data. Pure.
+"""The schemas of the API's lists, as data. Pure.
 
-Names are the API's own, but for what design gives another name: an `extension_number` is an `extension`
-in every table, so that tables join on it. A field that is not named here becomes a column as well.
+Columns have the API's names, except that `extension_number` is `extension` in every table, so that
+tables join on it. A field that is not listed here becomes a column too.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ TEXT = pa.string()
 
 @dataclass(frozen=True, slots=True)
 class ListSpec:
-    """A list inside a row; it becomes a table of its own.
+    """A list inside a row; it becomes a child table.
 
     Attributes:
-        columns: its value columns; an item that is no object goes to the first.
-        names: for items that are objects, the API's names of the columns, where they differ.
-        objects: whether items are objects.
-        clear: the columns that are no personal data.
+        columns: Its value columns; an item that is not an object goes to the first one.
+        names: Column names by the API's field names, where they differ; for items that are objects.
+        objects: Whether the items are objects.
+        clear: Columns that are not personal data.
     """
 
     columns: Mapping[str, pa.DataType]
@@ -38,16 +38,16 @@ class RowSpec:
     """The rows of one list endpoint.
 
     Attributes:
-        collection: where the answer has them, below `_embedded`.
-        id: the API's name of what tells them apart.
-        id_kind: its type.
-        id_column: its name as a column.
-        child_key: what the tables of its lists call it.
-        fields: the known columns, by the API's names.
-        lists: the lists in a row, by the API's names.
-        nested: objects in a row; their fields become columns, prefixed with the object's name.
-        ignored: fields that say nothing.
-        personal: known fields that are personal data; every field that is not known counts as such.
+        collection: Name of the list of rows below `_embedded`.
+        id: The API's name of the id of a row.
+        id_kind: Type of the id.
+        id_column: Name of the id column.
+        child_key: Name of the id column in child tables.
+        fields: Types of the known columns, by the API's names.
+        lists: Lists in a row, by the API's names.
+        nested: Objects in a row; their fields become columns, prefixed with the object's name.
+        ignored: Fields that become a column only where they have a value.
+        personal: Known fields that are personal data; every unknown field counts as personal.
     """
 
     collection: str
@@ -85,11 +85,12 @@ RECORDING = RowSpec(
         "extensions": ListSpec({"extension": TEXT}, clear=frozenset({"extension"})),
         "rule_ids": ListSpec({"rule_id": pa.int64()}, clear=frozenset({"rule_id"})),
     },
-    ignored=("extension",),  # seen beside `extensions`, empty: named here, it costs no second decoding
-    # the vendor's own example of a file name holds the caller's number
+    # an empty `extension` comes beside `extensions`; as an unknown field it would slow down every page
+    ignored=("extension",),
+    # the vendor's own example of a file name contains the caller's number
     personal=frozenset({"caller_id", "cnam", "dnis", "file_name"}),
 )
-"""A company recording, or a user's own."""
+"""A company recording or a user recording."""
 
 USER = RowSpec(
     collection="data",
@@ -133,7 +134,7 @@ EXTENSION = RowSpec(
     nested=("user",),
     personal=frozenset({"user_email", "user_login_name", "user_first_name", "user_last_name", "caller_id"}),
 )
-"""An extension and the user behind it, from the Provisioning API; its numbers are kept as JSON."""
+"""An extension and its user, from the Provisioning API; its telephone numbers are kept as JSON."""
 
 JOB = RowSpec(
     collection="jobs",

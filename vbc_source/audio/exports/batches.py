@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 
 from vbc_source.api.client import Client
-from vbc_source.api.export_filters import make_filters
-from vbc_source.api.export_jobs import TIMEOUT, ExportApi
+from vbc_source.api.export_jobs import TIMEOUT, ExportApi, make_filters
 from vbc_source.audio.archive import Archive
 from vbc_source.audio.backlog import Backlog
 from vbc_source.audio.bucket import BucketFailed

@@ -13,8 +13,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import BinaryIO, NamedTuple
 
-from vbc_source.api.export_job import Job
-from vbc_source.api.export_jobs import ExportApi
+from vbc_source.api.export_jobs import ExportApi, Job
 from vbc_source.audio.archive import Archive
 from vbc_source.audio.exports.catalog import Catalog
 from vbc_source.audio.exports.folders import FolderListings

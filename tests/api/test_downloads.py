@@ -33,22 +33,22 @@ class Server:
     steps: list[int | None]
     ranges: bool = True
     etags: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
     body: Callable[[int], bytes] = lambda number: BODY
 
     def __call__(self, seen: Seen) -> bytes:
         if seen.path == "/token":
             return write_login()
-        number = len(self.asked)
-        self.asked.append(seen.headers.get("range", ""))
+        number = len(self.requested)
+        self.requested.append(seen.headers.get("range", ""))
         body, step = self.body(number), self.steps[min(number, len(self.steps) - 1)]
-        found = re.fullmatch(r"bytes=(\d+)-", seen.headers.get("range", "")) if self.ranges else None
-        start = int(found[1]) if found else 0
-        if found and start >= len(body):
+        match = re.fullmatch(r"bytes=(\d+)-", seen.headers.get("range", "")) if self.ranges else None
+        start = int(match[1]) if match else 0
+        if match and start >= len(body):
             return write_answer("416 Range Not Satisfiable", b"")
-        status = "206 Partial Content" if found else "200 OK"
+        status = "206 Partial Content" if match else "200 OK"
         headers = [KIND]
-        if found:
+        if match:
             headers.append(f"Content-Range: bytes {start}-{len(body) - 1}/{len(body)}")
         if self.etags:
             headers.append(f'ETag: "{self.etags[min(number, len(self.etags) - 1)]}"')
@@ -60,58 +60,58 @@ class Server:
 def fetch(server: Callable[[Seen], bytes], expected: int | None = len(BODY)) -> tuple[bytes, Download, Clock]:
     clock = Clock()
     with serve_bytes(server) as raw:
-        throttle = RateLimiter(clock=clock, wait=clock.wait)
+        limiter = RateLimiter(clock=clock, wait=clock.wait)
         with closing(
-            Client(raw.url, make_credentials(), throttle=throttle, clock=clock, retry_seconds=1)
+            Client(raw.url, make_credentials(), rate_limiter=limiter, clock=clock, retry_seconds=1)
         ) as client:
             download = Download(client, f"{raw.url}/audio/1", expected, "audio of company recording 1")
             return b"".join(download), download, clock
 
 
-def test_a_broken_transfer_is_taken_up_where_it_broke() -> None:
+def test_broken_transfer_continues_where_it_broke() -> None:
     server = Server([300_000, 200_000, 1, None], etags=["a"])
     body, download, _ = fetch(server)
     assert body == BODY
     assert (download.size, download.content_type) == (len(BODY), "audio/mpeg")
-    places = [int(asked.removeprefix("bytes=").removesuffix("-") or 0) for asked in server.asked]
+    places = [int(requested.removeprefix("bytes=").removesuffix("-") or 0) for requested in server.requested]
     assert places == sorted(places)
-    assert len(set(places)) == 3  # each began where the one before had come to
+    assert len(set(places)) == 3  # each started where the one before broke
 
 
-def test_without_ranges_it_begins_again_and_what_has_come_must_come_again() -> None:
+def test_transfer_without_ranges_starts_again_and_is_compared() -> None:
     server = Server([300_000, 700_000, None], ranges=False)
     assert fetch(server)[0] == BODY
-    assert len(server.asked) == 3
+    assert len(server.requested) == 3
 
 
-def test_a_file_that_became_another_one_is_refused() -> None:
+def test_changed_file_is_an_error() -> None:
     server = Server([600_000, None], ranges=False, body=lambda number: BODY if not number else BODY[::-1])
-    with pytest.raises(InvalidContent, match="became another one"):
+    with pytest.raises(InvalidContent, match="changed while it was"):
         fetch(server)
 
 
-def test_an_answer_that_is_shorter_than_the_file_is_gone_on_with() -> None:
+def test_short_response_is_continued() -> None:
     """As of a gateway that cuts a body and states the shorter length."""
     server = Server([None], body=lambda number: BODY if number else BODY[:1000])
     assert fetch(server)[0] == BODY
-    assert server.asked == ["", "bytes=1000-"]
+    assert server.requested == ["", "bytes=1000-"]
 
 
-def test_where_nothing_more_comes_the_stream_ends_short() -> None:
+def test_short_file_ends_the_stream_early() -> None:
     server = Server([None], body=lambda number: BODY[:1000])
     body, download, _ = fetch(server)
     assert (len(body), download.size) == (1000, 1000)
-    assert len(server.asked) == 2
+    assert len(server.requested) == 2
 
 
-def test_it_gives_up_where_no_new_byte_comes() -> None:
+def test_download_fails_after_several_breaks_without_new_bytes() -> None:
     server = Server([500_000, 0], ranges=False)
     with pytest.raises(Unavailable):
         fetch(server)
-    assert 4 <= len(server.asked) <= 16
+    assert 4 <= len(server.requested) <= 16
 
 
-def test_an_answer_for_another_range_is_not_taken() -> None:
+def test_response_with_another_range_is_an_error() -> None:
     def answer(seen: Seen) -> bytes:
         if seen.path == "/token":
             return write_login()
@@ -123,7 +123,7 @@ def test_an_answer_for_another_range_is_not_taken() -> None:
         fetch(answer)
 
 
-def test_a_compressed_answer_is_not_taken() -> None:
+def test_compressed_response_is_an_error() -> None:
     def answer(seen: Seen) -> bytes:
         if seen.path == "/token":
             return write_login()
@@ -134,7 +134,7 @@ def test_a_compressed_answer_is_not_taken() -> None:
         fetch(answer)
 
 
-def test_a_token_that_ends_in_the_middle_is_renewed() -> None:
+def test_token_that_expires_during_a_download_is_renewed() -> None:
     logins: list[str] = []
 
     def answer(seen: Seen) -> bytes:
@@ -152,7 +152,7 @@ def test_a_token_that_ends_in_the_middle_is_renewed() -> None:
     assert len(logins) == 2
 
 
-def test_a_fault_is_told_from_audio_whatever_its_status_and_length() -> None:
+def test_fault_with_status_200_is_not_taken_for_audio() -> None:
     fault = json.dumps({"fault": {"code": 900803, "message": "Message throttled out"}}).encode()
     answers = [write_answer("200 OK", fault, KIND), write_answer("200 OK", b"<html>", KIND)]
 
@@ -170,7 +170,7 @@ def test_a_fault_is_told_from_audio_whatever_its_status_and_length() -> None:
     ("status", "error"),
     [("404 Not Found", NotFound), ("401 Unauthorized", TokenRejected), ("500 Oops", Unavailable)],
 )
-def test_the_gateways_last_word_is_passed_on_with_what_was_asked(status: str, error: type[Exception]) -> None:
+def test_last_fault_is_raised_with_the_name_of_the_download(status: str, error: type[Exception]) -> None:
     def answer(seen: Seen) -> bytes:
         return write_login() if seen.path == "/token" else write_answer(status, b"private text")
 
@@ -180,7 +180,7 @@ def test_the_gateways_last_word_is_passed_on_with_what_was_asked(status: str, er
 
 
 @pytest.mark.parametrize("location", ["{own}/audio/1", "", "http://127.0.0.1:0/x", "ftp://elsewhere/x"])
-def test_a_redirect_that_leads_nowhere_ends(location: str) -> None:
+def test_redirect_loops_and_bad_redirects_are_errors(location: str) -> None:
     def answer(seen: Seen) -> bytes:
         if seen.path == "/token":
             return write_login()
@@ -190,13 +190,13 @@ def test_a_redirect_that_leads_nowhere_ends(location: str) -> None:
         fetch(answer)
 
 
-def test_storage_that_fails_is_no_fault_of_the_gateway() -> None:
+def test_failing_storage_is_unavailable_whatever_its_status() -> None:
     """Its 404 or 401 says nothing of the recording or of our token."""
     for status in ("404 Not Found", "401 Unauthorized", "403 Forbidden"):
-        asked: list[dict[str, str]] = []
+        requested: list[dict[str, str]] = []
 
-        def store(seen: Seen, status: str = status, asked: list[dict[str, str]] = asked) -> bytes:
-            asked.append(seen.headers)
+        def store(seen: Seen, status: str = status, requested: list[dict[str, str]] = requested) -> bytes:
+            requested.append(seen.headers)
             return write_answer(status, b"<Error>AccessDenied</Error>")
 
         with serve_bytes(store) as storage:
@@ -212,5 +212,5 @@ def test_storage_that_fails_is_no_fault_of_the_gateway() -> None:
             with pytest.raises(Unavailable) as raised:
                 fetch(answer)
         assert "secret" not in str(raised.value)
-        assert all("authorization" not in headers for headers in asked)
-        assert asked
+        assert all("authorization" not in headers for headers in requested)
+        assert requested

@@ -34,8 +34,8 @@ Write = Callable[..., bytes]
 
 
 def write_xml(code: int | None, message: str = "", **parts: str) -> bytes:
-    told = {"code": str(code), "message": message, **parts} if code else {"message": message, **parts}
-    inner = "".join(f"<ams:{name}>{escape(text)}</ams:{name}>" for name, text in told.items())
+    fields = {"code": str(code), "message": message, **parts} if code else {"message": message, **parts}
+    inner = "".join(f"<ams:{name}>{escape(text)}</ams:{name}>" for name, text in fields.items())
     return f'<ams:fault xmlns:ams="http://wso2.org/apimanager/security">{inner}</ams:fault>'.encode()
 
 
@@ -66,7 +66,7 @@ TABLE = [
 
 @every_format
 @pytest.mark.parametrize(("status", "code", "kind"), TABLE)
-def test_each_fault_of_the_gateway_is_told_in_every_format(
+def test_faults_are_read_in_every_format(
     status: int, code: int | None, kind: type[GatewayFault], write: Write
 ) -> None:
     fault = read_fault(status, write(code, "Some message", description="Some description"), {}, NOON)
@@ -76,13 +76,13 @@ def test_each_fault_of_the_gateway_is_told_in_every_format(
 
 
 @pytest.mark.parametrize("prefix", ["am", "ams", "amt"])
-def test_the_prefix_of_the_xml_does_not_matter(prefix: str) -> None:
+def test_xml_prefix_does_not_matter(prefix: str) -> None:
     body = write_xml(900801, "API Limit Reached").replace(b"ams", prefix.encode())
 
     assert type(read_fault(503, body, {}, NOON)) is Throttled
 
 
-def test_xml_is_read_behind_a_declaration_and_line_breaks() -> None:
+def test_xml_with_declaration_and_line_breaks_is_read() -> None:
     body = b'\n<?xml version="1.0"?>\n' + write_xml(900908).replace(b"><", b">\n  <").replace(
         b"900908", b"\n 900908 \n"
     )
@@ -95,7 +95,7 @@ def test_xml_is_read_behind_a_declaration_and_line_breaks() -> None:
 
 @every_format
 @pytest.mark.parametrize("code", THROTTLES)
-def test_a_throttling_code_counts_whatever_the_status_is(code: int, write: Write) -> None:
+def test_throttling_code_takes_precedence_over_the_status(code: int, write: Write) -> None:
     assert type(read_fault(403, write(code), {}, NOON)) is Throttled
 
 
@@ -117,9 +117,7 @@ def test_a_throttling_code_counts_whatever_the_status_is(code: int, write: Write
         (504, Unavailable),
     ],
 )
-def test_the_status_decides_where_the_body_says_nothing(
-    status: int, kind: type[GatewayFault], body: bytes
-) -> None:
+def test_status_decides_without_a_fault_body(status: int, kind: type[GatewayFault], body: bytes) -> None:
     fault = read_fault(status, body, {}, NOON)
 
     assert type(fault) is kind
@@ -138,12 +136,12 @@ def test_the_status_decides_where_the_body_says_nothing(
         (12345, InvalidResponse),
     ],
 )
-def test_a_fault_under_status_200_is_a_fault(code: int, kind: type[GatewayFault], write: Write) -> None:
+def test_fault_body_with_status_200_is_a_fault(code: int, kind: type[GatewayFault], write: Write) -> None:
     assert type(read_fault(200, write(code, "Send timeout"), {}, NOON)) is kind
 
 
 @pytest.mark.parametrize("body", [b"", b" \n", HTML, b"  " + HTML])
-def test_nothing_and_html_under_status_200_are_broken_answers(body: bytes) -> None:
+def test_empty_body_and_html_with_status_200_are_invalid(body: bytes) -> None:
     assert type(read_fault(200, body, {}, NOON)) is InvalidResponse
 
 
@@ -160,17 +158,17 @@ def test_nothing_and_html_under_status_200_are_broken_answers(body: bytes) -> No
         b"ID3\x03\x00 silence",
     ],
 )
-def test_data_under_status_200_is_no_fault(body: bytes) -> None:
+def test_data_with_status_200_is_not_a_fault(body: bytes) -> None:
     assert read_fault(200, body, {}, NOON) is None
 
 
 @pytest.mark.parametrize("status", [202, 204])
-def test_accepted_and_deleted_without_a_body_are_no_faults(status: int) -> None:
+def test_empty_body_with_status_202_or_204_is_not_a_fault(status: int) -> None:
     assert read_fault(status, b"", {}, NOON) is None
 
 
 @every_format
-def test_a_path_the_gateway_does_not_know_is_no_reason_for_a_new_token(write: Write) -> None:
+def test_unknown_path_is_not_a_rejected_token(write: Write) -> None:
     fault = read_fault(403, write(900906, "No matching resource found in the API"), {}, NOON)
 
     assert not isinstance(fault, TokenRejected)
@@ -201,7 +199,7 @@ def access_time(minute: int, second: int = 0) -> str:
         ({}, {}, None),
     ],
 )
-def test_the_time_to_wait_is_found_wherever_it_is_told(
+def test_retry_time_is_read_from_header_or_body(
     headers: dict[str, str], parts: dict[str, str], seconds: float | None, write: Write
 ) -> None:
     fault = read_fault(429, write(900804, "Message throttled out", **parts), headers, NOON)
@@ -212,7 +210,7 @@ def test_the_time_to_wait_is_found_wherever_it_is_told(
 
 @every_format
 @pytest.mark.parametrize("skew", [-86_400, -90, 90, 86_400])
-def test_the_time_to_wait_is_measured_by_the_clock_of_the_gateway(skew: int, write: Write) -> None:
+def test_retry_time_is_measured_by_the_clock_of_the_gateway(skew: int, write: Write) -> None:
     headers = {"Date": http_date(0), "Retry-After": http_date(60)}
 
     by_header = read_fault(429, write(900804), headers, NOON + skew)
@@ -225,14 +223,14 @@ def test_the_time_to_wait_is_measured_by_the_clock_of_the_gateway(skew: int, wri
     assert (by_header.retry_after, by_body.retry_after) == (60, 60)
 
 
-def test_seconds_to_wait_do_not_depend_on_any_clock() -> None:
+def test_retry_time_in_seconds_needs_no_clock() -> None:
     fault = read_fault(429, b"", {"Date": http_date(-5000), "Retry-After": "60"}, NOON)
 
     assert fault is not None
     assert fault.retry_after == 60
 
 
-def test_an_unreadable_date_leaves_the_own_clock_to_measure_by() -> None:
+def test_malformed_date_header_falls_back_to_the_local_clock() -> None:
     fault = read_fault(429, b"", {"Date": "yesterday", "Retry-After": http_date(60)}, NOON)
 
     assert fault is not None
@@ -254,7 +252,7 @@ def test_an_unreadable_date_leaves_the_own_clock_to_measure_by() -> None:
         ("extension 1001 is unknown", "extension 1001 is unknown"),
     ],
 )
-def test_phone_numbers_and_addresses_are_taken_out(text: str, left: str) -> None:
+def test_redact_removes_phone_numbers_and_mail_addresses(text: str, left: str) -> None:
     assert redact(text) == left
 
 
@@ -268,46 +266,44 @@ def test_phone_numbers_and_addresses_are_taken_out(text: str, left: str) -> None
         ("jane.doe%40example.com", "jane.doe"),
     ],
 )
-def test_phone_numbers_and_addresses_in_other_spellings_are_taken_out(text: str, secret: str) -> None:
+def test_redact_removes_unusual_spellings(text: str, secret: str) -> None:
     assert secret not in redact(text)
 
 
-def test_a_long_text_is_cut() -> None:
+def test_redact_shortens_long_texts() -> None:
     assert len(redact("far too long " * 1000)) == 200
 
 
 @every_format
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 422, 429, 500, 503])
 @pytest.mark.parametrize("code", [None, 12345, 101503, 900804, 900901, 900908, 900910])
-def test_no_text_of_a_fault_holds_what_the_body_says_of_people(
-    status: int, code: int | None, write: Write
-) -> None:
+def test_message_contains_no_personal_data(status: int, code: int | None, write: Write) -> None:
     body = write(code, f"No rights for {MAIL}, {PHONE}", description=f"Jane Doe at {PHONE} has none")
 
     fault = read_fault(status, body, {}, NOON)
 
     assert isinstance(fault, GatewayFault)
-    for told in (str(fault), repr(fault), str(vars(fault))):
-        assert "0199" not in told
-        assert "example.com" not in told
-        assert "Jane" not in told
+    for text in (str(fault), repr(fault), str(vars(fault))):
+        assert "0199" not in text
+        assert "example.com" not in text
+        assert "Jane" not in text
 
 
 @pytest.mark.parametrize(
     "body", [HTML, b"Please log in, Jane Doe", b'{"status": 1, "error": "Please log in"}']
 )
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 429, 500])
-def test_no_text_of_a_fault_holds_the_body(status: int, body: bytes) -> None:
-    told = str(read_fault(status, body, {}, NOON))
+def test_message_does_not_contain_the_body(status: int, body: bytes) -> None:
+    message = str(read_fault(status, body, {}, NOON))
 
-    assert f"HTTP {status}" in told
-    assert "Please" not in told
-    assert "<" not in told
+    assert f"HTTP {status}" in message
+    assert "Please" not in message
+    assert "<" not in message
 
 
 @every_format
 @pytest.mark.parametrize("code", [12345, 101503, 900804, 900901, 900908, 900910])
-def test_what_the_gateway_says_is_told_for_refused_parameters_alone(code: int, write: Write) -> None:
+def test_gateway_message_is_used_for_bad_requests_only(code: int, write: Write) -> None:
     body = write(code, "Not for Jane Doe", description="Not for Jane Doe")
 
     assert [
@@ -318,7 +314,7 @@ def test_what_the_gateway_says_is_told_for_refused_parameters_alone(code: int, w
 
 
 @every_format
-def test_a_refused_request_says_what_was_wrong_with_it(write: Write) -> None:
+def test_bad_request_contains_the_gateway_message(write: Write) -> None:
     fault = read_fault(400, write(4001, "start:gte is malformed at T25"), {}, NOON)
 
     assert type(fault) is BadRequest
@@ -326,26 +322,26 @@ def test_a_refused_request_says_what_was_wrong_with_it(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         (Throttled(429, 900804), "the VBC gateway throttles this application (HTTP 429, code 900804)"),
         (Unavailable(0), "the VBC gateway did not answer properly"),
         (
             BadRequest(400, hint="page is no number"),
-            "the VBC gateway refuses the request (HTTP 400, page is no number)",
+            "the VBC gateway refused the request (HTTP 400, page is no number)",
         ),
     ],
 )
-def test_a_fault_tells_its_meaning_then_status_code_and_hint(fault: GatewayFault, told: str) -> None:
-    assert str(fault) == told
+def test_message_contains_meaning_status_code_and_hint(fault: GatewayFault, message: str) -> None:
+    assert str(fault) == message
 
 
-def test_a_fault_that_needs_somebody_says_what_to_do() -> None:
+def test_permission_faults_say_what_to_do() -> None:
     assert "subscribe it in the developer portal" in str(NotSubscribed(403, 900908))
     assert "give the user the right in the VBC admin portal" in str(Forbidden(403))
 
 
-def test_one_class_catches_all_and_the_others_say_what_to_do_next() -> None:
+def test_error_classes_form_the_documented_tree() -> None:
     assert all(
         issubclass(kind, VbcError) for kind in (GatewayFault, SettingsError, LoginRefused, IncompleteWindow)
     )

@@ -1,28 +1,35 @@
-"""Names and numbers: hashed or dropped wherever they would go, and joins still work."""
+"""Names and telephone numbers are hashed or dropped everywhere, and joins still work."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import hmac
+import io
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dlt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from gateway_fixtures import PASSWORD
 from holdings import ago, only
-from loading import load, open_pipeline, query, run_vbc, still_gateway
+from in_process import run_in_process
+from loading import load, open_pipeline, query, still_gateway
 
-from vbc_source.emulator import Gateway
+from vbc_source.emulator import Emulator, Gateway
 from vbc_source.pii import PiiPolicy
 from vbc_source.schema.child_tables import split_lists
-from vbc_source.schema.pages import build_table, read_page
+from vbc_source.schema.pages import read_page
 from vbc_source.schema.specs import RECORDING
+from vbc_source.schema.tables import build_table
 
 Serve = Callable[[Gateway], str]
 
@@ -89,7 +96,7 @@ def secrets(gateway: Gateway) -> set[str]:
     rows = gateway.company.all() + [
         row for user in range(1, 5) for row in gateway.users.recordings(user).all()
     ]
-    told = {
+    values = {
         str(row[name]) for row in rows for name in ("caller_id", "dnis", "cnam", "file_name") if row[name]
     }
     known = {
@@ -103,11 +110,11 @@ def secrets(gateway: Gateway) -> set[str]:
         MOBILE,
         DIRECT,
     }
-    return known | {text for text in told if len(text) > 8}
+    return known | {text for text in values if len(text) > 8}
 
 
 def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """What is in all files, as it is and as it reads when it is unpacked."""
+    """The contents of all files: raw, decompressed, and as rows."""
     for path in folder.rglob("*"):
         if path.is_file():
             data = path.read_bytes()
@@ -118,80 +125,112 @@ def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
                 yield f"{path} as rows", repr(pq.read_table(path).to_pylist()).encode()
 
 
-def found_in(folder: Path, words: set[str]) -> list[tuple[str, bytes]]:
-    sought = re.compile(b"|".join(re.escape(word.encode()) for word in words))
-    return [(place, found[0]) for place, data in contents(folder) if (found := sought.search(data))]
+def search_files(folder: Path, words: set[str]) -> list[tuple[str, bytes]]:
+    """The files that contain one of the words."""
+    pattern = re.compile(b"|".join(re.escape(word.encode()) for word in words))
+    return [(place, match[0]) for place, data in contents(folder) if (match := pattern.search(data))]
 
 
-@pytest.mark.parametrize("mode", ["hash", pytest.param("drop", marks=pytest.mark.slow)])
-def test_no_name_and_no_number_is_in_any_working_file_in_the_database_or_in_the_log(
-    serve: Serve, own_folder: Path, caplog: pytest.LogCaptureFixture, mode: str
-) -> None:
-    gateway = private_gateway()
-    pipeline = open_pipeline()
-    source = only(serve(gateway), on_forbidden="skip", **SETTINGS[mode])
-    with caplog.at_level("DEBUG", "vbc_source"):
-        pipeline.extract(source)
-        pipeline.normalize()
-    assert any(path.suffix == ".parquet" for path in own_folder.rglob("*"))
+@dataclass
+class Hidden:
+    """A gateway with personal data, and what a load with a policy left behind."""
+
+    gateway: Gateway
+    pipeline: dlt.Pipeline
+    words: set[str]
+    leaks: list[tuple[str, bytes]]
+    log: str
+
+
+@pytest.fixture(scope="module")
+def hidden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hidden]:
+    """One load of all resources for many tests; its files are searched before and after loading."""
+    folder, log = tmp_path_factory.mktemp(request.param), io.StringIO()
+    gateway, handler = private_gateway(), logging.StreamHandler(log)
     words = secrets(gateway) | {KEY}
-    assert found_in(own_folder, words) == []
-    assert not [word for word in words if word in caplog.text]
-    pipeline.load()
-    assert found_in(own_folder, words) == []
+    logger = logging.getLogger("vbc_source")
+    with pytest.MonkeyPatch.context() as patch, Emulator(gateway) as url:
+        patch.chdir(folder)
+        patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+        patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+        patch.setattr(logger, "level", logging.DEBUG)
+        logger.addHandler(handler)
+        try:
+            pipeline = open_pipeline()
+            pipeline.extract(only(url, on_forbidden="skip", **SETTINGS[request.param]))
+            pipeline.normalize()
+            assert any(path.suffix == ".parquet" for path in folder.rglob("*"))
+            leaks = search_files(folder, words)
+            pipeline.load()
+            leaks += search_files(folder, words)
+        finally:
+            logger.removeHandler(handler)
+        yield Hidden(gateway, pipeline, words, leaks, log.getvalue())
+
+
+both_modes = pytest.mark.parametrize(
+    "hidden", ["hash", pytest.param("drop", marks=pytest.mark.slow)], indirect=True
+)
+hash_mode = pytest.mark.parametrize("hidden", ["hash"], indirect=True)
+
+
+@both_modes
+def test_working_files_and_database_file_contain_no_personal_data(hidden: Hidden) -> None:
+    assert hidden.leaks == []
+
+
+@both_modes
+def test_log_contains_no_personal_data(hidden: Hidden) -> None:
+    assert "user 3 of account" in hidden.log
+    assert not [word for word in hidden.words if word in hidden.log]
+
+
+@both_modes
+def test_tables_and_state_contain_no_personal_data(hidden: Hidden) -> None:
     rows = [
-        repr(query(pipeline, f'SELECT * FROM "{table}"'))
-        for table in pipeline.default_schema.tables
+        repr(query(hidden.pipeline, f'SELECT * FROM "{table}"'))
+        for table in hidden.pipeline.default_schema.tables
         if not table.startswith("_dlt") or table in ("_dlt_pipeline_state", "_dlt_version")
     ]
-    assert not [word for word in words if any(word in row for row in rows)]
-    assert query(pipeline, "SELECT count(*), count(user_name) FROM user_access") == [(4, 0)]
+    assert not [word for word in hidden.words if any(word in row for row in rows)]
+    assert query(hidden.pipeline, "SELECT count(*), count(user_name) FROM user_access") == [(4, 0)]
+
+
+@both_modes
+def test_ids_and_extensions_stay_readable(hidden: Hidden) -> None:
     joined = "SELECT id, extension FROM users JOIN extensions ON user_id = id ORDER BY 1"
-    assert query(pipeline, joined) == [(str(number), str(2000 + number)) for number in range(1, 5)]
+    assert query(hidden.pipeline, joined) == [(str(number), str(2000 + number)) for number in range(1, 5)]
     keys = "SELECT count(*), count(DISTINCT (account_id, user_id, id)) FROM user_recordings"
-    expected = len([row for user in (1, 2) for row in gateway.users.recordings(user).all()])
-    assert query(pipeline, keys) == [(expected, expected)]
+    expected = len([row for user in (1, 2) for row in hidden.gateway.users.recordings(user).all()])
+    assert query(hidden.pipeline, keys) == [(expected, expected)]
 
 
-def test_the_log_and_the_files_of_a_command_hold_no_name_no_number_and_no_key(
-    serve: Serve, own_folder: Path
-) -> None:
-    gateway = private_gateway()
-    url = serve(gateway)
-    finished = run_vbc(
-        own_folder,
-        url,
-        "sync",
-        SOURCES__VBC__PII="hash",
-        SOURCES__VBC__PII_KEY=KEY,
-        SOURCES__VBC__FILTERS=json.dumps({"caller_id": MOBILE}),
-    )
-    assert finished.returncode == 1  # a user is forbidden
-    assert "user 3 of account" in finished.stderr
-    words = secrets(gateway) | {KEY}
-    assert not [word for word in words if word in finished.stderr + finished.stdout]
-    assert found_in(own_folder, words) == []
-
-
-def test_equal_input_has_an_equal_hash_in_every_table(serve: Serve) -> None:
-    gateway = private_gateway()
-    pipeline = open_pipeline()
-    tables = ("company_recordings", "user_recordings", "users")
-    load(pipeline, serve(gateway), *tables, on_forbidden="skip", **SETTINGS["hash"])
+@hash_mode
+def test_equal_values_have_equal_hashes_in_every_table(hidden: Hidden) -> None:
     joined = query(
-        pipeline,
+        hidden.pipeline,
         "SELECT count(*) FROM user_recordings JOIN company_recordings USING (caller_id) "
         "JOIN users__contact_numbers ON value = caller_id WHERE company_recordings.agent_name IS NOT NULL",
     )
     assert joined == [(2 * 4,)]
-    (dids,) = query(pipeline, "SELECT DISTINCT dids FROM users__extensions")
+    users = query(
+        hidden.pipeline, "SELECT email, login_name, first_name, last_name FROM users WHERE id = '1'"
+    )
+    assert users == [
+        tuple(hashed(person(1)[name]) for name in ("email", "login_name", "first_name", "last_name"))
+    ]
+
+
+@hash_mode
+def test_values_of_every_kind_are_hashed(hidden: Hidden) -> None:
+    (dids,) = query(hidden.pipeline, "SELECT DISTINCT dids FROM users__extensions")
     assert json.loads(dids[0])[0]["phone_number"] == hashed(DIRECT)
-    told = query(
-        pipeline,
+    rows = query(
+        hidden.pipeline,
         "SELECT caller_id, dnis, cnam, agent_name, callback, duration__v_text, score, notes "
         "FROM company_recordings WHERE agent_name IS NOT NULL",
     )
-    assert told[0][:7] == (
+    assert rows[0][:7] == (
         hashed(MOBILE),
         hashed(DIRECT),
         hashed("ZEBULONIA QUAXWORTH"),
@@ -200,20 +239,36 @@ def test_equal_input_has_an_equal_hash_in_every_table(serve: Serve) -> None:
         hashed("Quaxworth hung up"),
         7,
     )
-    assert json.loads(told[0][7]) == [hashed("ring +1 202 555 0177"), {"by": hashed("Zebulonia"), "score": 4}]
+    assert json.loads(rows[0][7]) == [hashed("ring +1 202 555 0177"), {"by": hashed("Zebulonia"), "score": 4}]
     extensions = query(
-        pipeline,
+        hidden.pipeline,
         "SELECT extension FROM company_recordings__extensions JOIN company_recordings "
         "ON id = recording_id WHERE agent_name IS NOT NULL ORDER BY position",
     )
     assert extensions == [("2001",), (hashed(DIRECT),)]
-    users = query(pipeline, "SELECT email, login_name, first_name, last_name FROM users WHERE id = '1'")
-    assert users == [
-        tuple(hashed(person(1)[name]) for name in ("email", "login_name", "first_name", "last_name"))
-    ]
 
 
-def test_who_left_is_hidden_too_once_names_are_to_be_hidden(serve: Serve, own_folder: Path) -> None:
+def test_log_and_files_of_a_command_contain_no_personal_data_and_no_key(
+    serve: Serve, own_folder: Path
+) -> None:
+    gateway = private_gateway()
+    login = {f"SOURCES__VBC__CREDENTIALS__{name.upper()}": value for name, value in PASSWORD.items()}
+    result = run_in_process(
+        "sync",
+        SOURCES__VBC__BASE_URL=serve(gateway),
+        SOURCES__VBC__PII="hash",
+        SOURCES__VBC__PII_KEY=KEY,
+        SOURCES__VBC__FILTERS=json.dumps({"caller_id": MOBILE}),
+        **login,
+    )
+    assert result.exit_code == 1  # a user is forbidden
+    assert "user 3 of account" in result.stderr
+    words = secrets(gateway) | {KEY}
+    assert not [word for word in words if word in result.stderr + result.stdout]
+    assert search_files(own_folder, words) == []
+
+
+def test_former_users_are_hidden_after_a_change_of_the_policy(serve: Serve, own_folder: Path) -> None:
     gateway = private_gateway()
     url, pipeline = serve(gateway), open_pipeline()
     load(pipeline, url, "users")
@@ -236,9 +291,9 @@ def page(**fields: Any) -> pa.Table:
 
 
 @pytest.mark.parametrize(
-    "privacy", [PiiPolicy("hash", b"key"), PiiPolicy("drop")], ids=lambda told: told.mode
+    "privacy", [PiiPolicy("hash", b"key"), PiiPolicy("drop")], ids=lambda policy: policy.mode
 )
-def test_rule_ids_are_no_numbers_of_persons(privacy: PiiPolicy) -> None:
+def test_rule_ids_are_not_personal(privacy: PiiPolicy) -> None:
     table = build_table([page(rule_ids=[12345678, 7])], {"account_id": "1"}, lambda _: None, privacy=privacy)
     rules = split_lists(table, ["account_id"], RECORDING, privacy)["rule_ids"]
     assert rules["rule_id"].to_pylist() == [12345678, 7]
@@ -259,9 +314,9 @@ def test_rule_ids_are_no_numbers_of_persons(privacy: PiiPolicy) -> None:
 )
 @pytest.mark.parametrize("name", ["somethingNew", "caller_id", "duration", "start", "call_direction_note"])
 @pytest.mark.parametrize(
-    "privacy", [PiiPolicy("hash", b"key"), PiiPolicy("drop")], ids=lambda told: told.mode
+    "privacy", [PiiPolicy("hash", b"key"), PiiPolicy("drop")], ids=lambda policy: policy.mode
 )
-def test_a_number_is_hidden_wherever_it_stands(privacy: PiiPolicy, name: str, value: Any) -> None:
+def test_number_is_hidden_in_every_field(privacy: PiiPolicy, name: str, value: Any) -> None:
     if name == "duration" and isinstance(value, (int, float)):
         pytest.skip("a number of milliseconds")
     table = build_table([page(**{name: value})], {"account_id": "1"}, lambda _: None, privacy=privacy)
@@ -269,8 +324,8 @@ def test_a_number_is_hidden_wherever_it_stands(privacy: PiiPolicy, name: str, va
     assert "555 0177" not in repr(table.to_pylist())
 
 
-def test_another_key_gives_another_hash_and_the_same_key_the_same() -> None:
-    one, other = PiiPolicy("hash", b"one"), PiiPolicy("hash", b"other")
-    assert one.hide(MOBILE) == PiiPolicy("hash", b"one").hide(MOBILE) != other.hide(MOBILE)
-    assert one.hide(one.hide(MOBILE) or "") == one.hide(MOBILE)
-    assert one.hide_value(int(MOBILE)) == one.hide(MOBILE)
+def test_hash_depends_on_the_key() -> None:
+    first, second = PiiPolicy("hash", b"first"), PiiPolicy("hash", b"second")
+    assert first.hide(MOBILE) == PiiPolicy("hash", b"first").hide(MOBILE) != second.hide(MOBILE)
+    assert first.hide(first.hide(MOBILE) or "") == first.hide(MOBILE)
+    assert first.hide_value(int(MOBILE)) == first.hide(MOBILE)

@@ -42,7 +42,7 @@ spans = st.builds(
 
 @always_alike
 @given(spans, st.integers(-1, 500))
-def test_pieces_cover_a_window_and_share_their_boundary_seconds(window: Window, parts: int) -> None:
+def test_split_covers_the_window_and_shares_boundary_seconds(window: Window, parts: int) -> None:
     pieces = window.split(parts)
     assert (pieces[0].start, pieces[-1].end) == (window.start, window.end)
     assert all(before.end == after.start for before, after in pairwise(pieces))
@@ -51,9 +51,7 @@ def test_pieces_cover_a_window_and_share_their_boundary_seconds(window: Window, 
 
 @always_alike
 @given(spans, st.integers(-1, 500))
-def test_pieces_are_as_many_as_asked_for_and_as_equal_as_whole_seconds_can_be(
-    window: Window, parts: int
-) -> None:
+def test_split_gives_equal_parts_in_the_requested_number(window: Window, parts: int) -> None:
     pieces = window.split(parts)
     lengths = [piece.end - piece.start for piece in pieces]
     assert len(pieces) == max(1, min(parts, (window.end - window.start) // SECOND))
@@ -63,18 +61,18 @@ def test_pieces_are_as_many_as_asked_for_and_as_equal_as_whole_seconds_can_be(
 
 
 @pytest.mark.parametrize(("length", "divisible"), [(0, False), (1, False), (2, True), (86_400, True)])
-def test_a_window_is_divisible_where_its_pieces_are_smaller(length: int, divisible: bool) -> None:
+def test_window_is_divisible_if_its_parts_are_smaller(length: int, divisible: bool) -> None:
     window = Window(FIRST, FIRST + length * SECOND)
     assert window.divisible is divisible
     assert (window.split(2) != [window]) is divisible
 
 
-def test_a_window_is_written_as_the_api_would_be_asked_for_it() -> None:
+def test_window_as_text_is_in_utc() -> None:
     window = Window(FIRST.astimezone(INDIA), FIRST + 90 * SECOND)
     assert str(window) == "2024-01-01T00:00:00Z/2024-01-01T00:01:30Z"
 
 
-def test_windows_are_values_in_the_order_of_their_starts() -> None:
+def test_windows_are_values_ordered_by_start() -> None:
     early, late = Window(FIRST, FIRST + DAYS), Window(FIRST + DAYS, FIRST + 2 * DAYS)
     assert sorted([late, early]) == [early, late]
     assert {early, Window(FIRST, FIRST + DAYS)} == {early}
@@ -85,42 +83,42 @@ def test_windows_are_values_in_the_order_of_their_starts() -> None:
 # Planning
 
 
-def test_a_first_run_reads_from_the_beginning_to_now_in_whole_seconds() -> None:
+def test_first_run_reads_the_whole_history_in_whole_seconds() -> None:
     assert plan_window(FIRST, NOW) == Window(FIRST, NOW_WHOLE)
     assert plan_window(FIRST + timedelta(microseconds=5), NOW) == Window(FIRST, NOW_WHOLE)
 
 
-def test_a_later_run_reads_from_the_cursor_less_the_lookback() -> None:
+def test_later_run_reads_from_the_cursor_minus_the_lookback() -> None:
     cursor = NOW_WHOLE - 3 * DAYS
     assert plan_window(FIRST, NOW, cursor) == Window(cursor, NOW_WHOLE)
     assert plan_window(FIRST, NOW, cursor, 2 * DAYS) == Window(cursor - 2 * DAYS, NOW_WHOLE)
 
 
-def test_a_lookback_does_not_reach_behind_the_beginning() -> None:
+def test_lookback_does_not_reach_before_the_first_start() -> None:
     assert plan_window(FIRST, NOW, FIRST + DAYS, 2 * DAYS) == Window(FIRST, NOW_WHOLE)
 
 
-def test_a_lookback_longer_than_the_calendar_reads_from_the_beginning() -> None:
+def test_lookback_beyond_the_calendar_reads_the_whole_history() -> None:
     assert plan_window(FIRST, NOW, FIRST + DAYS, timedelta(days=999_999)) == Window(FIRST, NOW_WHOLE)
 
 
-def test_without_a_cursor_the_lookback_does_not_matter() -> None:
+def test_lookback_does_not_matter_without_a_cursor() -> None:
     assert plan_window(FIRST, NOW, None, 2 * DAYS) == Window(FIRST, NOW_WHOLE)
 
 
-def test_there_is_nothing_to_read_of_the_future() -> None:
+def test_start_in_the_future_gives_no_window() -> None:
     assert plan_window(NOW + SECOND, NOW) is None
     assert plan_window(FIRST, NOW, NOW + 3 * DAYS, 2 * DAYS) is None
 
 
-def test_the_second_that_is_now_is_read() -> None:
+def test_current_second_is_read() -> None:
     assert plan_window(NOW, NOW) == Window(NOW_WHOLE, NOW_WHOLE)
     assert plan_window(FIRST, NOW, NOW) == Window(NOW_WHOLE, NOW_WHOLE)
 
 
 @always_alike
 @given(instants, instants, st.none() | instants, st.integers(0, 10**6))
-def test_a_plan_is_in_utc_ends_now_and_leaves_out_no_second(
+def test_planned_window_is_in_utc_and_omits_no_second(
     first: datetime, now: datetime, cursor: datetime | None, hours: int
 ) -> None:
     lookback = timedelta(hours=hours % 20_000)
@@ -137,35 +135,35 @@ def test_a_plan_is_in_utc_ends_now_and_leaves_out_no_second(
 # The cursor
 
 
-def test_the_cursor_goes_to_the_newest_start() -> None:
+def test_cursor_moves_to_the_newest_start() -> None:
     starts = [FIRST + 2 * DAYS, FIRST + 5 * DAYS, FIRST + 3 * DAYS]
     assert advance(None, starts, NOW) == FIRST + 5 * DAYS
     assert advance(FIRST + 4 * DAYS, starts, NOW) == FIRST + 5 * DAYS
 
 
-def test_the_cursor_does_not_go_back() -> None:
+def test_cursor_does_not_move_back() -> None:
     assert advance(FIRST + 9 * DAYS, [FIRST], NOW) == FIRST + 9 * DAYS
     assert advance(FIRST, [], NOW) == FIRST
 
 
 @pytest.mark.parametrize("ahead", [timedelta(microseconds=1), DAYS, 30_000 * DAYS])
-def test_the_cursor_never_passes_now_whatever_date_a_recording_claims(ahead: timedelta) -> None:
+def test_cursor_ignores_starts_in_the_future(ahead: timedelta) -> None:
     assert advance(None, [NOW + ahead, FIRST], NOW) == FIRST
     assert advance(FIRST + DAYS, [NOW + ahead], NOW) == FIRST + DAYS
     assert advance(None, [NOW + ahead], NOW) is None
 
 
-def test_a_recording_of_this_very_moment_moves_the_cursor_to_now() -> None:
+def test_start_equal_to_now_moves_the_cursor() -> None:
     assert advance(FIRST, [NOW.astimezone(INDIA)], NOW) == NOW
 
 
-def test_without_recordings_there_is_no_cursor() -> None:
+def test_no_starts_give_no_cursor() -> None:
     assert advance(None, [], NOW) is None
 
 
 @always_alike
 @given(st.none() | instants, st.lists(instants), instants)
-def test_the_cursor_is_the_newest_instant_up_to_now(
+def test_cursor_is_the_newest_instant_up_to_now(
     cursor: datetime | None, starts: list[datetime], now: datetime
 ) -> None:
     moved = advance(cursor, starts, now)
@@ -176,7 +174,7 @@ def test_the_cursor_is_the_newest_instant_up_to_now(
 
 @always_alike
 @given(seconds, st.lists(seconds), st.lists(seconds), seconds)
-def test_the_cursor_is_the_same_in_whatever_portions_recordings_come(
+def test_cursor_does_not_depend_on_batching(
     cursor: datetime, some: list[datetime], more: list[datetime], now: datetime
 ) -> None:
     assert advance(advance(cursor, some, now), more, now) == advance(cursor, [*more, *some], now)
@@ -203,7 +201,7 @@ def test_the_cursor_is_the_same_in_whatever_portions_recordings_come(
         (" 2025-01-31 ", datetime(2025, 1, 31, tzinfo=timezone.utc)),
     ],
 )
-def test_an_iso_text_is_read_with_what_python_3_10_can_read(
+def test_iso_text_is_read_on_python_3_10(
     written: str, read: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert read_instant(written) == read
@@ -224,16 +222,16 @@ class Python310(datetime):
         return datetime.fromisoformat(text)
 
 
-def test_a_date_is_its_midnight_in_utc() -> None:
+def test_date_is_read_as_midnight_utc() -> None:
     assert read_instant(date(2025, 1, 31)) == datetime(2025, 1, 31, tzinfo=timezone.utc)
 
 
 @pytest.mark.parametrize("zone", [timezone.utc, INDIA])
-def test_an_instant_with_a_zone_stays_the_instant_it_is(zone: tzinfo) -> None:
+def test_instant_with_zone_is_kept(zone: tzinfo) -> None:
     assert read_instant(NOW.astimezone(zone)) == NOW
 
 
-def test_an_instant_without_a_zone_is_utc() -> None:
+def test_instant_without_zone_is_utc() -> None:
     assert read_instant(datetime(2025, 1, 31, 8)) == datetime(2025, 1, 31, 8, tzinfo=timezone.utc)
 
 
@@ -241,14 +239,14 @@ def test_an_instant_without_a_zone_is_utc() -> None:
     "written",
     ["", " ", "yesterday", "31.01.2025", "2025-13-01", "2025-02-29", "2025-01-31T25:00:00Z", "Z", "+0000"],
 )
-def test_a_text_that_is_no_iso_instant_is_an_error(written: str) -> None:
+def test_malformed_instant_is_an_error(written: str) -> None:
     with pytest.raises(ValueError, match=r"isoformat|must be in|out of range"):
         read_instant(written)
 
 
 @always_alike
 @given(instants)
-def test_what_is_written_is_read_again_to_the_second(moment: datetime) -> None:
+def test_formatted_instant_is_read_back_to_the_second(moment: datetime) -> None:
     written = format_instant(moment)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", written)
     assert read_instant(written) == floor_second(moment)
@@ -258,6 +256,6 @@ def test_what_is_written_is_read_again_to_the_second(moment: datetime) -> None:
 
 @always_alike
 @given(instants)
-def test_an_instant_with_any_offset_is_read_as_it_was_written(moment: datetime) -> None:
+def test_instant_with_any_offset_is_read_back(moment: datetime) -> None:
     assert read_instant(moment.isoformat()) == moment
     assert read_instant(moment.strftime("%Y-%m-%dT%H:%M:%S.%f%z")) == moment

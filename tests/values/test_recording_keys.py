@@ -22,12 +22,12 @@ def make(**changes: object) -> Recording:
     return Recording(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def test_a_key_says_account_type_day_in_utc_and_id() -> None:
+def test_key_contains_account_type_utc_day_and_id() -> None:
     key = make().key("mp3")
     assert key == "account_id=549825/recording_type=company/date=2025-02-28/193228.mp3"
 
 
-def test_where_users_share_an_id_the_key_says_whose_it_is() -> None:
+def test_key_contains_the_user_if_users_share_the_id() -> None:
     mine = make(recording_type="user", user_id="7", shared_id=True).key("mp3")
     assert mine.endswith("recording_type=user/date=2025-02-28/193228.user_id=7.mp3")
     assert make(recording_type="user", user_id="7").key("wav").endswith("/193228.wav")
@@ -37,7 +37,7 @@ def test_where_users_share_an_id_the_key_says_whose_it_is() -> None:
     "evil",
     ["..", ".", "", "/", "../../etc", "a/b", "a\\b", "a\0b", "a\nb", "%2e", "ü", "\xff", "x" * 999],
 )
-def test_no_id_leaves_its_place_in_the_path(evil: str) -> None:
+def test_ids_cannot_leave_their_path_segment(evil: str) -> None:
     escaped = escape(evil)
     assert set(escaped) <= set("%-_~") | set(map(chr, range(48, 58))) | set(
         map(chr, [*range(65, 91), *range(97, 123)])
@@ -48,6 +48,6 @@ def test_no_id_leaves_its_place_in_the_path(evil: str) -> None:
     assert not {"..", "."} & set(key.split("/"))
 
 
-def test_two_ids_never_become_one_place() -> None:
+def test_different_ids_have_different_segments() -> None:
     ids = ["a/b", "a%2Fb", "a.b", "a%2Eb", "x" * 201, "x" * 202, "a", "A"]
     assert len(set(map(escape, ids))) == len(ids)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vbc_source.api.transport import find_own, follow
+from vbc_source.api.transport import resolve_own, resolve_redirect
 from vbc_source.errors import ForeignAddress
 
 BASE = "https://api.vonage.com"
@@ -19,8 +19,8 @@ BASE = "https://api.vonage.com"
         (f"{BASE}/a#fragment", f"{BASE}/a"),
     ],
 )
-def test_a_link_of_the_gateway_becomes_an_address_of_it(link: str, own: str) -> None:
-    assert find_own(BASE, link) == own
+def test_link_of_the_gateway_becomes_its_address(link: str, own: str) -> None:
+    assert resolve_own(BASE, link) == own
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_a_link_of_the_gateway_becomes_an_address_of_it(link: str, own: str) -> 
         "javascript:alert(1)",
     ],
 )
-def test_every_other_link_is_foreign(link: str) -> None:
-    assert find_own(BASE, link) is None
+def test_other_links_are_foreign(link: str) -> None:
+    assert resolve_own(BASE, link) is None
 
 
-def test_a_redirect_may_lead_to_https_only() -> None:
-    assert follow(BASE, f"{BASE}/a/b", "c?d=e") == f"{BASE}/a/c?d=e"
-    assert follow(BASE, f"{BASE}/a/b", "https://storage.example/c") == "https://storage.example/c"
+def test_redirect_must_stay_on_https() -> None:
+    assert resolve_redirect(BASE, f"{BASE}/a/b", "c?d=e") == f"{BASE}/a/c?d=e"
+    assert resolve_redirect(BASE, f"{BASE}/a/b", "https://storage.example/c") == "https://storage.example/c"
     for location in (
         "http://storage.example/c",
         "ftp://storage.example/c",
@@ -58,5 +58,7 @@ def test_a_redirect_may_lead_to_https_only() -> None:
         "file:///c",
     ):
         with pytest.raises(ForeignAddress):
-            follow(BASE, f"{BASE}/a/b", location)
-    assert follow("http://localhost:1", "http://localhost:1/a", "http://other/c") == "http://other/c"
+            resolve_redirect(BASE, f"{BASE}/a/b", location)
+    assert (
+        resolve_redirect("http://localhost:1", "http://localhost:1/a", "http://other/c") == "http://other/c"
+    )

@@ -44,7 +44,7 @@ def gateway(stage: Stage, clock: Clock) -> Gateway:
 
 
 class Process:
-    """Stands for a process: tokens of its own, the folder and the gateway shared with the others."""
+    """Simulates a process: its own TokenProvider, with the folder and the gateway of the others."""
 
     def __init__(self, gateway: Gateway, clock: Clock, folder: Path, credentials: VbcCredentials) -> None:
         self.forms: list[dict[str, str]] = []
@@ -77,12 +77,12 @@ def is_accepted(gateway: Gateway, token: str) -> bool:
 
 
 def issue(gateway: Gateway) -> dict[str, str]:
-    """Log in beside the code that is tested, as an administrator who hands out tokens does."""
+    """Log in without the tested code, as an administrator who hands out tokens does."""
     form = {"grant_type": "password", "scope": "openid", **PASSWORD}
     answer = requests.post(f"{gateway.base_url}/token", data=form, timeout=10)
     gateway.tokens.logins = 0
-    found: dict[str, str] = answer.json()
-    return found
+    tokens: dict[str, str] = answer.json()
+    return tokens
 
 
 def refuse(process: Process) -> str:
@@ -92,7 +92,7 @@ def refuse(process: Process) -> str:
 
 
 def answer_with(*answers: tuple[int, bytes]) -> Post:
-    """A /token endpoint that gives these answers, one by one."""
+    """A /token endpoint that gives these responses in order."""
     left = iter(answers)
     return lambda form: next(left)
 
@@ -100,7 +100,7 @@ def answer_with(*answers: tuple[int, bytes]) -> Post:
 # Grants
 
 
-def test_a_password_is_exchanged_for_a_token_the_gateway_accepts(gateway: Gateway, begin: Begin) -> None:
+def test_password_login_gives_an_accepted_token(gateway: Gateway, begin: Begin) -> None:
     process = begin()
 
     assert is_accepted(gateway, process.tokens.current())
@@ -108,14 +108,14 @@ def test_a_password_is_exchanged_for_a_token_the_gateway_accepts(gateway: Gatewa
 
 
 @pytest.mark.parametrize("username", ["demo", "demo@vbc.prod"])
-def test_the_realm_is_added_to_the_user_once(gateway: Gateway, begin: Begin, username: str) -> None:
+def test_realm_is_appended_only_if_missing(gateway: Gateway, begin: Begin, username: str) -> None:
     process = begin(make_credentials(username=username))
 
     assert is_accepted(gateway, process.tokens.current())
     assert process.forms[0]["username"] == "demo@vbc.prod"
 
 
-def test_a_realm_in_capitals_is_a_realm(tmp_path: Path) -> None:
+def test_realm_in_capitals_is_recognized(tmp_path: Path) -> None:
     sent: list[str] = []
 
     def post(form: Mapping[str, str]) -> tuple[int, bytes]:
@@ -129,7 +129,7 @@ def test_a_realm_in_capitals_is_a_realm(tmp_path: Path) -> None:
     assert sent == ["Demo@VBC.PROD"]
 
 
-def test_a_refresh_token_is_exchanged_where_there_is_no_password(gateway: Gateway, begin: Begin) -> None:
+def test_refresh_token_is_used_without_a_password(gateway: Gateway, begin: Begin) -> None:
     refresh_token = issue(gateway)["refresh_token"]
     process = begin(make_credentials(username=None, password=None, refresh_token=refresh_token))
 
@@ -144,7 +144,7 @@ def test_a_refresh_token_is_exchanged_where_there_is_no_password(gateway: Gatewa
     ]
 
 
-def test_a_ready_token_is_used_without_asking_anybody(begin: Begin, tmp_path: Path) -> None:
+def test_configured_access_token_is_used_without_a_login(begin: Begin, tmp_path: Path) -> None:
     process = begin(VbcCredentials(access_token="ready"))
 
     assert process.tokens.current() == "ready"
@@ -152,14 +152,14 @@ def test_a_ready_token_is_used_without_asking_anybody(begin: Begin, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_ready_token_that_was_rejected_is_replaced_by_a_login(gateway: Gateway, begin: Begin) -> None:
+def test_rejected_access_token_is_replaced_by_a_login(gateway: Gateway, begin: Begin) -> None:
     process = begin(make_credentials(access_token="ready"))
 
     assert is_accepted(gateway, process.tokens.renew("ready"))
     assert process.grants == ["password"]
 
 
-def test_a_rejected_ready_token_alone_says_what_to_set(begin: Begin) -> None:
+def test_rejected_access_token_without_credentials_names_the_settings(begin: Begin) -> None:
     process = begin(VbcCredentials(access_token="ready"))
 
     with pytest.raises(
@@ -179,7 +179,7 @@ def test_a_rejected_ready_token_alone_says_what_to_set(begin: Begin) -> None:
         ({"refresh_token": "r", "client_id": "c"}, "client_secret"),
     ],
 )
-def test_missing_credentials_are_named_and_nothing_is_sent(
+def test_missing_credentials_are_named_before_any_request(
     begin: Begin, given: dict[str, str], missing: str
 ) -> None:
     process = begin(VbcCredentials(**given))
@@ -189,7 +189,7 @@ def test_missing_credentials_are_named_and_nothing_is_sent(
     assert process.forms == []
 
 
-def test_constructing_tokens_sends_and_writes_nothing(begin: Begin, tmp_path: Path) -> None:
+def test_constructor_sends_and_writes_nothing(begin: Begin, tmp_path: Path) -> None:
     assert begin().forms == []
     assert list(tmp_path.iterdir()) == []
 
@@ -197,14 +197,14 @@ def test_constructing_tokens_sends_and_writes_nothing(begin: Begin, tmp_path: Pa
 # One login
 
 
-def test_a_token_is_asked_for_once(begin: Begin) -> None:
+def test_token_is_requested_once(begin: Begin) -> None:
     process = begin()
 
     assert len({process.tokens.current() for _ in range(5)}) == 1
     assert process.grants == ["password"]
 
 
-def test_eight_threads_that_race_make_one_login(gateway: Gateway, begin: Begin) -> None:
+def test_eight_racing_threads_make_one_login(gateway: Gateway, begin: Begin) -> None:
     gateway.fault("latency-20")
     process, ready = begin(), threading.Barrier(8)
 
@@ -219,7 +219,7 @@ def test_eight_threads_that_race_make_one_login(gateway: Gateway, begin: Begin) 
     assert gateway.count("/token") == 1
 
 
-def test_eight_threads_whose_token_was_rejected_make_one_login(gateway: Gateway, begin: Begin) -> None:
+def test_eight_threads_with_a_rejected_token_make_one_login(gateway: Gateway, begin: Begin) -> None:
     process, ready = begin(), threading.Barrier(8)
     old = process.tokens.current()
     gateway.tokens.revoke_all()
@@ -237,14 +237,14 @@ def test_eight_threads_whose_token_was_rejected_make_one_login(gateway: Gateway,
     assert gateway.tokens.logins == 1
 
 
-def test_a_second_process_uses_the_token_of_the_first(begin: Begin) -> None:
+def test_second_process_uses_the_token_of_the_first(begin: Begin) -> None:
     first, second = begin(), begin()
 
     assert first.tokens.current() == second.tokens.current()
     assert second.forms == []
 
 
-def test_processes_that_race_make_one_login(gateway: Gateway, begin: Begin) -> None:
+def test_racing_processes_make_one_login(gateway: Gateway, begin: Begin) -> None:
     gateway.fault("latency-20")
     processes, ready = [begin() for _ in range(4)], threading.Barrier(4)
 
@@ -274,7 +274,8 @@ print(client.requests_sent)
 """
 
 
-def test_two_real_processes_make_one_login(gateway: Gateway, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_two_operating_system_processes_make_one_login(gateway: Gateway, tmp_path: Path) -> None:
     gateway.fault("latency-100")
     command = [sys.executable, "-c", RACER, gateway.base_url, *PASSWORD.values()]
     environment = {**os.environ, "DLT_DATA_DIR": str(tmp_path)}
@@ -296,7 +297,7 @@ def test_two_real_processes_make_one_login(gateway: Gateway, tmp_path: Path) -> 
     assert gateway.count("/token") == 1
 
 
-def test_a_token_that_another_process_renewed_is_taken_over(gateway: Gateway, begin: Begin) -> None:
+def test_token_renewed_by_another_process_is_reused(gateway: Gateway, begin: Begin) -> None:
     first, second = begin(), begin()
     old = first.tokens.current()
     assert second.tokens.current() == old
@@ -308,7 +309,7 @@ def test_a_token_that_another_process_renewed_is_taken_over(gateway: Gateway, be
     assert is_accepted(gateway, new)
 
 
-def test_other_users_applications_and_gateways_have_tokens_of_their_own(clock: Clock, tmp_path: Path) -> None:
+def test_tokens_are_separate_by_user_application_and_gateway(clock: Clock, tmp_path: Path) -> None:
     def log_in(base_url: str, token: str, **changes: str) -> str:
         post = answer_with((200, json.dumps({"access_token": token, "expires_in": 600}).encode()))
         return TokenProvider(
@@ -319,10 +320,10 @@ def test_other_users_applications_and_gateways_have_tokens_of_their_own(clock: C
     assert log_in("https://two.test", "b") == "b"
     assert log_in("https://one.test", "c", username="other") == "c"
     assert log_in("https://one.test", "d", client_id="other") == "d"
-    assert log_in("https://one.test", "never asked for") == "a"
+    assert log_in("https://one.test", "never requested") == "a"
 
 
-def test_a_user_with_and_without_the_realm_is_one_user(begin: Begin) -> None:
+def test_user_with_and_without_realm_shares_one_token(begin: Begin) -> None:
     first, second = (
         begin(make_credentials(username="demo")),
         begin(make_credentials(username="demo@vbc.prod")),
@@ -343,7 +344,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_the_file_and_its_folder_are_closed_to_others(begin: Begin, tmp_path: Path) -> None:
+def test_file_and_folder_are_private(begin: Begin, tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         begin().tokens.current()
@@ -356,7 +357,7 @@ def test_the_file_and_its_folder_are_closed_to_others(begin: Begin, tmp_path: Pa
     assert len(list(folder.glob("*.json"))) == 1
 
 
-def test_the_file_holds_tokens_but_neither_passwords_nor_names(begin: Begin, tmp_path: Path) -> None:
+def test_file_contains_neither_passwords_nor_names(begin: Begin, tmp_path: Path) -> None:
     token = begin().tokens.current()
     files = read_files(tmp_path / "vbc_tokens")
 
@@ -364,7 +365,7 @@ def test_the_file_holds_tokens_but_neither_passwords_nor_names(begin: Begin, tmp
     assert not [word for word in PASSWORD.values() for text in [*files, *files.values()] if word in text]
 
 
-def test_a_refusal_leaves_no_password_in_the_file(begin: Begin, tmp_path: Path) -> None:
+def test_refusal_stores_no_password(begin: Begin, tmp_path: Path) -> None:
     refuse(begin(make_credentials(password="wrong-word")))
     files = read_files(tmp_path / "vbc_tokens")
 
@@ -372,9 +373,7 @@ def test_a_refusal_leaves_no_password_in_the_file(begin: Begin, tmp_path: Path) 
     assert not [word for word in words for text in [*files, *files.values()] if word in text]
 
 
-def test_without_a_folder_the_file_is_in_the_data_folder_of_dlt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_default_folder_is_the_data_folder_of_dlt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path))
     post = answer_with((200, b'{"access_token": "a", "expires_in": 600}'))
     TokenProvider(make_credentials(), "https://vbc.test", post).current()
@@ -395,7 +394,7 @@ CORRUPT = [
 
 
 @pytest.mark.parametrize("content", CORRUPT)
-def test_a_corrupt_file_is_as_none_and_is_mended(
+def test_corrupt_file_is_ignored_and_replaced(
     gateway: Gateway, begin: Begin, tmp_path: Path, content: bytes
 ) -> None:
     begin().tokens.current()
@@ -410,7 +409,7 @@ def test_a_corrupt_file_is_as_none_and_is_mended(
 
 
 @pytest.mark.parametrize("changes", [{"expires_at": "soon"}, {"expires_at": None}])
-def test_a_file_with_values_of_other_types_is_as_none(
+def test_file_with_wrong_types_is_ignored(
     gateway: Gateway, begin: Begin, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     begin().tokens.current()
@@ -420,7 +419,7 @@ def test_a_file_with_values_of_other_types_is_as_none(
     assert is_accepted(gateway, begin().tokens.current())
 
 
-def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_file_round_trip(tmp_path: Path) -> None:
     cache = TokenCache(tmp_path / "login.json")
     login = Login("access", "refresh", 12.5, {"fingerprint": Refusal("why: “ö”", 99.0)})
     cache.write(login)
@@ -429,11 +428,11 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["login.json"]
 
 
-def test_a_file_that_is_not_there_is_an_empty_login(tmp_path: Path) -> None:
+def test_missing_file_gives_an_empty_login(tmp_path: Path) -> None:
     assert TokenCache(tmp_path / "nowhere" / "login.json").read() == Login()
 
 
-def test_writing_makes_the_folder(tmp_path: Path) -> None:
+def test_writing_creates_the_folder(tmp_path: Path) -> None:
     cache = TokenCache(tmp_path / "vbc_tokens" / "login.json")
     cache.write(Login("access"))
 
@@ -443,9 +442,7 @@ def test_writing_makes_the_folder(tmp_path: Path) -> None:
 # Renewal
 
 
-def test_a_token_is_used_for_its_life_and_renewed_before_it_ends(
-    gateway: Gateway, begin: Begin, clock: Clock
-) -> None:
+def test_token_is_renewed_shortly_before_it_expires(gateway: Gateway, begin: Begin, clock: Clock) -> None:
     process = begin()
     old = process.tokens.current()
     clock.now += DAY - 2 * MINUTE
@@ -458,7 +455,7 @@ def test_a_token_is_used_for_its_life_and_renewed_before_it_ends(
     assert is_accepted(gateway, new)
 
 
-def test_a_short_life_is_honoured(stage: Stage, clock: Clock, tmp_path: Path) -> None:
+def test_short_token_lifetime_is_honoured(stage: Stage, clock: Clock, tmp_path: Path) -> None:
     gateway = stage.start(clock=clock, expires_in=10)
     process = Process(gateway, clock, tmp_path, make_credentials())
     old = process.tokens.current()
@@ -469,7 +466,7 @@ def test_a_short_life_is_honoured(stage: Stage, clock: Clock, tmp_path: Path) ->
     assert process.tokens.current() != old
 
 
-def test_an_expired_token_in_the_file_is_not_used(gateway: Gateway, begin: Begin, clock: Clock) -> None:
+def test_expired_token_in_the_file_is_not_used(gateway: Gateway, begin: Begin, clock: Clock) -> None:
     begin().tokens.current()
     clock.now += DAY
     second = begin()
@@ -478,9 +475,7 @@ def test_an_expired_token_in_the_file_is_not_used(gateway: Gateway, begin: Begin
     assert second.grants == ["refresh_token"]
 
 
-def test_a_refresh_token_is_used_once_and_its_successor_next(
-    gateway: Gateway, begin: Begin, clock: Clock
-) -> None:
+def test_each_refresh_token_is_used_once(gateway: Gateway, begin: Begin, clock: Clock) -> None:
     configured = issue(gateway)["refresh_token"]
     credentials = make_credentials(username=None, password=None, refresh_token=configured)
     first = begin(credentials)
@@ -496,21 +491,21 @@ def test_a_refresh_token_is_used_once_and_its_successor_next(
     assert gateway.tokens.logins == 0
 
 
-def test_a_login_is_renewed_by_its_refresh_token_not_by_the_password(begin: Begin) -> None:
+def test_renewal_uses_the_refresh_token_not_the_password(begin: Begin) -> None:
     process = begin()
     process.tokens.renew(process.tokens.current())
 
     assert process.grants == ["password", "refresh_token"]
 
 
-def test_a_used_refresh_token_falls_back_to_the_password(gateway: Gateway, begin: Begin) -> None:
+def test_used_refresh_token_falls_back_to_the_password(gateway: Gateway, begin: Begin) -> None:
     process = begin(make_credentials(refresh_token="used"))
 
     assert is_accepted(gateway, process.tokens.current())
     assert process.grants == ["refresh_token", "password"]
 
 
-def test_a_refresh_token_that_expired_falls_back_to_the_password(
+def test_expired_refresh_token_falls_back_to_the_password(
     gateway: Gateway, begin: Begin, clock: Clock
 ) -> None:
     process = begin()
@@ -521,7 +516,9 @@ def test_a_refresh_token_that_expired_falls_back_to_the_password(
     assert process.grants == ["password", "refresh_token", "password"]
 
 
-def test_a_used_refresh_token_alone_is_told_and_never_sent_again(gateway: Gateway, begin: Begin) -> None:
+def test_used_refresh_token_without_password_is_reported_and_not_sent_again(
+    gateway: Gateway, begin: Begin
+) -> None:
     credentials = make_credentials(username=None, password=None, refresh_token="used")
     first, second = begin(credentials), begin(credentials)
 
@@ -538,13 +535,13 @@ def test_a_used_refresh_token_alone_is_told_and_never_sent_again(gateway: Gatewa
 # Refusals
 
 
-def test_a_refused_login_is_never_repeated(gateway: Gateway, begin: Begin, clock: Clock) -> None:
+def test_refused_login_is_never_retried(gateway: Gateway, begin: Begin, clock: Clock) -> None:
     credentials = make_credentials(password="wrong")
     first = begin(credentials)
     for _ in range(3):
         assert "check username and password" in refuse(first)
     for _ in range(3):
-        assert "said at an earlier try" in refuse(begin(credentials))
+        assert "refused at an earlier attempt" in refuse(begin(credentials))
     clock.now += 30 * DAY
     refuse(begin(credentials))
 
@@ -576,7 +573,7 @@ def test_changed_credentials_are_tried_after_a_refusal(gateway: Gateway, begin: 
     assert is_accepted(gateway, begin().tokens.current())
 
 
-def test_the_file_of_a_refusal_can_be_removed_as_the_message_says(
+def test_removing_the_file_named_in_the_message_allows_another_login(
     gateway: Gateway, begin: Begin, tmp_path: Path
 ) -> None:
     credentials = make_credentials(password="wrong")
@@ -589,9 +586,7 @@ def test_the_file_of_a_refusal_can_be_removed_as_the_message_says(
     assert gateway.tokens.logins == 2
 
 
-def test_a_good_token_of_another_process_serves_one_with_a_wrong_password(
-    gateway: Gateway, begin: Begin
-) -> None:
+def test_valid_shared_token_is_used_despite_a_wrong_password(gateway: Gateway, begin: Begin) -> None:
     begin().tokens.current()
     process = begin(make_credentials(password="wrong"))
 
@@ -599,7 +594,7 @@ def test_a_good_token_of_another_process_serves_one_with_a_wrong_password(
     assert process.forms == []
 
 
-def test_a_refusal_is_not_forgotten_over_another_one(gateway: Gateway, begin: Begin) -> None:
+def test_refusals_of_several_credentials_are_remembered(gateway: Gateway, begin: Begin) -> None:
     for _ in range(2):
         for password in ("outdated", "older still"):
             refuse(begin(make_credentials(password=password)))
@@ -616,18 +611,16 @@ def lock_user(gateway: Gateway) -> None:
     gateway.tokens.logins = 0
 
 
-def test_a_locked_user_is_told_how_to_get_unlocked(gateway: Gateway, begin: Begin) -> None:
+def test_locked_user_message_explains_how_to_unlock(gateway: Gateway, begin: Begin) -> None:
     lock_user(gateway)
 
-    told = refuse(begin())
-    assert "locked" in told
-    assert "wait 30 minutes" in told
-    assert "administrator" in told
+    message = refuse(begin())
+    assert "locked" in message
+    assert "wait 30 minutes" in message
+    assert "administrator" in message
 
 
-def test_a_locked_user_is_left_alone_for_half_an_hour_and_then_tried(
-    gateway: Gateway, begin: Begin, clock: Clock
-) -> None:
+def test_locked_user_is_tried_again_after_half_an_hour(gateway: Gateway, begin: Begin, clock: Clock) -> None:
     lock_user(gateway)
     refuse(begin())
     for _ in range(6):
@@ -640,7 +633,7 @@ def test_a_locked_user_is_left_alone_for_half_an_hour_and_then_tried(
 
 
 @pytest.mark.parametrize("body", [b"17003 Account", b'{"error_description": "User account is LOCKED"}'])
-def test_a_locked_user_is_known_by_code_or_word(tmp_path: Path, body: bytes) -> None:
+def test_locked_user_is_recognized_by_code_or_word(tmp_path: Path, body: bytes) -> None:
     tokens = TokenProvider(make_credentials(), "https://vbc.test", answer_with((400, body)), folder=tmp_path)
 
     with pytest.raises(LoginRefused, match="wait 30 minutes"):
@@ -648,7 +641,7 @@ def test_a_locked_user_is_known_by_code_or_word(tmp_path: Path, body: bytes) -> 
 
 
 @pytest.mark.parametrize("name", ["client_id", "client_secret"])
-def test_a_wrong_application_is_told_and_never_sent_again(gateway: Gateway, begin: Begin, name: str) -> None:
+def test_wrong_application_is_reported_and_not_sent_again(gateway: Gateway, begin: Begin, name: str) -> None:
     credentials = make_credentials(**{name: "mistyped"})
 
     assert "check client_id and client_secret" in refuse(begin(credentials))
@@ -657,7 +650,7 @@ def test_a_wrong_application_is_told_and_never_sent_again(gateway: Gateway, begi
     assert is_accepted(gateway, begin().tokens.current())
 
 
-def test_a_gateway_that_is_down_refuses_nothing(gateway: Gateway, clock: Clock, tmp_path: Path) -> None:
+def test_unavailable_gateway_is_not_a_refusal(gateway: Gateway, clock: Clock, tmp_path: Path) -> None:
     calls: list[str] = []
 
     def post(form: Mapping[str, str]) -> tuple[int, bytes]:
@@ -677,7 +670,7 @@ NO_TOKEN = [b"{}", b"[]", b'"word"', b'{"expires_in": 600}', b'{"access_token": 
 
 
 @pytest.mark.parametrize("body", NO_TOKEN)
-def test_a_login_answered_without_a_token_is_refused_for_good(tmp_path: Path, body: bytes) -> None:
+def test_login_response_without_token_is_a_permanent_refusal(tmp_path: Path, body: bytes) -> None:
     tokens = TokenProvider(make_credentials(), "https://vbc.test", answer_with((200, body)), folder=tmp_path)
 
     for _ in range(2):
@@ -686,7 +679,7 @@ def test_a_login_answered_without_a_token_is_refused_for_good(tmp_path: Path, bo
 
 
 @pytest.mark.parametrize("token", [None, ""])
-def test_a_login_answered_with_something_else_than_a_token_is_refused(tmp_path: Path, token: object) -> None:
+def test_login_response_with_an_empty_token_is_a_refusal(tmp_path: Path, token: object) -> None:
     body = json.dumps({"access_token": token, "expires_in": 600}).encode()
     tokens = TokenProvider(make_credentials(), "https://vbc.test", answer_with((200, body)), folder=tmp_path)
 
@@ -722,36 +715,36 @@ SECRETS = {
     ],
 )
 @pytest.mark.parametrize("given", ["password", "refresh_token"])
-def test_no_refusal_tells_a_secret_or_a_name(tmp_path: Path, answer: tuple[int, bytes], given: str) -> None:
+def test_refusals_contain_no_secret_and_no_name(
+    tmp_path: Path, answer: tuple[int, bytes], given: str
+) -> None:
     credentials = VbcCredentials(client_id="demo-client", **SECRETS)
     if given == "refresh_token":
         credentials.username = credentials.password = None
-    told = []
-    for _ in range(2):  # at first the gateway's word, then the remembered one
+    texts = []
+    for _ in range(2):  # first the response of the gateway, then the stored refusal
         post = answer_with(*[answer] * 3)
         tokens = TokenProvider(credentials, "https://vbc.test", post, folder=tmp_path)
         with pytest.raises(VbcError) as refused:
             tokens.renew(SECRETS["access_token"])
-        told += [str(refused.value), repr(refused.value), *traceback.format_exception(refused.value)]
+        texts += [str(refused.value), repr(refused.value), *traceback.format_exception(refused.value)]
 
-    assert not [text for text in told if "s3cret" in text or "jane.doe" in text]
+    assert not [text for text in texts if "s3cret" in text or "jane.doe" in text]
 
 
-def test_credentials_and_tokens_do_not_show_their_secrets(tmp_path: Path) -> None:
+def test_repr_of_credentials_contains_no_secret(tmp_path: Path) -> None:
     credentials = VbcCredentials(client_id="demo-client", **SECRETS)
     tokens = TokenProvider(credentials, "https://vbc.test", answer_with(), folder=tmp_path)
 
-    for told in (repr(credentials), str(credentials), repr(tokens), credentials.fingerprint()):
-        assert "s3cret" not in told
+    for text in (repr(credentials), str(credentials), repr(tokens), credentials.fingerprint()):
+        assert "s3cret" not in text
 
 
-def test_a_login_does_not_show_its_tokens() -> None:
-    told = repr(Login("s3cret-access", "s3cret-refresh", 1.0))
-
-    assert "s3cret" not in told
+def test_repr_of_a_login_contains_no_token() -> None:
+    assert "s3cret" not in repr(Login("s3cret-access", "s3cret-refresh", 1.0))
 
 
-def test_a_fingerprint_changes_with_every_part_of_the_credentials() -> None:
+def test_fingerprint_changes_with_every_credential() -> None:
     changes = [{}, *({name: "other"} for name in (*PASSWORD, "refresh_token"))]
     fingerprints = [make_credentials(**change).fingerprint() for change in changes]
 

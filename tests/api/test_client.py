@@ -73,18 +73,18 @@ def gateway(stage: Stage, clock: Clock) -> Gateway:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where dlt, and so the client, keeps its files."""
+    """The data folder of dlt, where the client stores its token."""
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "data"))
     return tmp_path / "data"
 
 
 @pytest.fixture
 def connect(gateway: Gateway, clock: Clock, folder: Path) -> Iterator[Connect]:
-    """Make clients whose time passes only while they wait."""
+    """Make clients whose clock moves only while they wait."""
     clients = []
 
     def connect(url: str = "", credentials: VbcCredentials | None = None, **options: Any) -> Client:
-        options = {"clock": clock, "throttle": RateLimiter(clock=clock, wait=clock.wait), **options}
+        options = {"clock": clock, "rate_limiter": RateLimiter(clock=clock, wait=clock.wait), **options}
         clients.append(Client(url or gateway.base_url, credentials or make_credentials(), **options))
         return clients[-1]
 
@@ -94,9 +94,9 @@ def connect(gateway: Gateway, clock: Clock, folder: Path) -> Iterator[Connect]:
 
 
 def get_rows(client: Client, **params: str | int) -> int:
-    """How many recordings a page holds."""
-    found = client.get(LIST, params, json.loads, what=WHAT)
-    return len(found["_embedded"]["recordings"])
+    """Return the number of recordings on a page."""
+    response = client.get(LIST, params, json.loads, what=WHAT)
+    return len(response["_embedded"]["recordings"])
 
 
 def fail(
@@ -110,10 +110,10 @@ def fail(
     return failed.value
 
 
-# Asking
+# Requests
 
 
-def test_a_page_is_read_with_one_login_and_one_request(connect: Connect, gateway: Gateway) -> None:
+def test_page_needs_one_login_and_one_request(connect: Connect, gateway: Gateway) -> None:
     client = connect()
 
     assert get_rows(client, page_size=20) == 20
@@ -122,14 +122,14 @@ def test_a_page_is_read_with_one_login_and_one_request(connect: Connect, gateway
     assert client.requests_sent == gateway.count() == 3
 
 
-def test_constructing_a_client_sends_and_writes_nothing(
+def test_client_constructor_sends_and_writes_nothing(
     connect: Connect, gateway: Gateway, folder: Path
 ) -> None:
     assert connect().requests_sent == gateway.count() == 0
     assert not folder.exists()
 
 
-def test_parameters_arrive_as_they_are(connect: Connect, gateway: Gateway) -> None:
+def test_query_parameters_arrive_unchanged(connect: Connect, gateway: Gateway) -> None:
     params = {
         "start:gte": "2025-01-01T00:00:00+0000",
         "start:lte": "2025-06-01T00:00:00Z",
@@ -140,12 +140,12 @@ def test_parameters_arrive_as_they_are(connect: Connect, gateway: Gateway) -> No
     assert gateway.requests[-1].query == params
 
 
-def test_a_slash_behind_the_address_does_not_matter(connect: Connect, gateway: Gateway) -> None:
+def test_slash_after_the_address_is_ignored(connect: Connect, gateway: Gateway) -> None:
     assert get_rows(connect(gateway.base_url + "/")) == 10
     assert [request.path for request in gateway.requests] == ["/token", LIST]
 
 
-def test_the_client_says_who_it_is_and_what_it_takes(connect: Connect, gateway: Gateway) -> None:
+def test_requests_have_user_agent_and_accept_headers(connect: Connect, gateway: Gateway) -> None:
     get_rows(connect())
 
     headers = gateway.requests[-1].headers
@@ -153,7 +153,7 @@ def test_the_client_says_who_it_is_and_what_it_takes(connect: Connect, gateway: 
     assert headers["accept"] == "application/json"
 
 
-def test_logging_in_tells_the_gateway_and_happens_once(connect: Connect, gateway: Gateway) -> None:
+def test_log_in_returns_the_gateway_and_sends_once(connect: Connect, gateway: Gateway) -> None:
     client = connect()
 
     assert client.log_in() == client.log_in() == gateway.base_url
@@ -163,7 +163,7 @@ def test_logging_in_tells_the_gateway_and_happens_once(connect: Connect, gateway
 @pytest.mark.parametrize(
     "url", ["api.vonage.com", "//api.vonage.com", "ftp://api.vonage.com", "localhost:8080", "https:api", ""]
 )
-def test_an_address_without_a_scheme_is_a_wrong_setting(url: str) -> None:
+def test_address_without_scheme_is_a_settings_error(url: str) -> None:
     with pytest.raises(SettingsError, match=r"base_url must begin with https://"):
         Client(url, READY)
 
@@ -171,20 +171,20 @@ def test_an_address_without_a_scheme_is_a_wrong_setting(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://", "http:///path", "http://[bad", "http://host:99999", "https://two words"]
 )
-def test_an_address_that_cannot_be_used_is_a_wrong_setting(connect: Connect, url: str) -> None:
+def test_unusable_address_is_a_settings_error(connect: Connect, url: str) -> None:
     client = connect(url, READY)
 
     assert "base_url" in str(fail(client, SettingsError))
 
 
 @pytest.mark.parametrize("url", ["http://a..b", "https://.vonage.com"])
-def test_an_address_with_an_empty_label_is_a_wrong_setting(connect: Connect, url: str) -> None:
+def test_address_with_an_empty_label_is_a_settings_error(connect: Connect, url: str) -> None:
     client = connect(url, READY)
 
     assert "base_url" in str(fail(client, SettingsError))
 
 
-# What is asked again
+# Retries
 
 BROKEN = ["truncated", "cut-json", "reset", "empty-body", "html", "not-json", "bad-gateway", "redirect"]
 CODED = ["suspended", "refused", "backend-timeout", "fault-200"]
@@ -192,9 +192,7 @@ TRANSIENT = [*BROKEN, *(f"{name}:{form}" for name in CODED for form in FORMS)]
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_an_answer_that_failed_is_asked_for_again(
-    connect: Connect, gateway: Gateway, clock: Clock, fault: str
-) -> None:
+def test_transient_faults_are_retried(connect: Connect, gateway: Gateway, clock: Clock, fault: str) -> None:
     client = connect()
     gateway.fault(f"{fault}*3")
 
@@ -206,7 +204,7 @@ def test_an_answer_that_failed_is_asked_for_again(
 
 
 @pytest.mark.parametrize("fault", ["login-down:xml", "login-down:wrapped", "login-down:flat", "login-html"])
-def test_a_login_that_failed_is_asked_for_again(
+def test_failed_login_request_is_retried(
     connect: Connect, gateway: Gateway, clock: Clock, fault: str
 ) -> None:
     gateway.fault(f"{fault}*2")
@@ -232,7 +230,7 @@ def named(**values: bytes) -> pytest.MarkDecorator:
     cut=write_login()[:-10],
     no_gzip=write_answer("200 OK", b"not gzip", "Content-Encoding: gzip"),
 )
-def test_a_login_whose_answer_is_broken_is_asked_for_again(connect: Connect, answer: bytes) -> None:
+def test_broken_login_response_is_retried(connect: Connect, answer: bytes) -> None:
     with serve_bytes(lambda seen: answer if len(server.seen) < 3 else write_login()) as server:
         client = connect(server.url)
         client.log_in()
@@ -240,7 +238,7 @@ def test_a_login_whose_answer_is_broken_is_asked_for_again(connect: Connect, ans
     assert len(server.seen) == client.requests_sent == 3
 
 
-def test_a_login_whose_answer_is_half_is_asked_for_again(connect: Connect) -> None:
+def test_truncated_login_response_is_retried(connect: Connect) -> None:
     half = write_answer("200 OK", b'{"access_token": "raw-tok')
     with serve_bytes(lambda seen: half if len(server.seen) == 1 else write_login()) as server:
         connect(server.url).log_in()
@@ -259,7 +257,7 @@ def test_a_login_whose_answer_is_half_is_asked_for_again(connect: Connect) -> No
     of_a_cache=write_answer("203 Non-Authoritative", b"[1]"),
     no_content=write_answer("204 No Content"),
 )
-def test_an_answer_that_is_no_answer_is_asked_for_again(connect: Connect, answer: bytes) -> None:
+def test_malformed_responses_are_retried(connect: Connect, answer: bytes) -> None:
     good = write_answer("200 OK", b"[1, 2]")
     with serve_bytes(lambda seen: answer if len(server.seen) < 3 else good) as server:
         assert connect(server.url, READY).get("/x", None, json.loads, what=WHAT) == [1, 2]
@@ -268,20 +266,20 @@ def test_an_answer_that_is_no_answer_is_asked_for_again(connect: Connect, answer
 
 
 @pytest.mark.parametrize("broken", ["reset*2", "suspended*2", "throttled*2"])
-def test_a_failure_is_told_in_the_log_with_what_was_asked(
+def test_log_names_the_request_that_is_retried(
     connect: Connect, gateway: Gateway, caplog: pytest.LogCaptureFixture, broken: str
 ) -> None:
     client = connect()
     gateway.fault(broken)
     get_rows(client)
 
-    told = [record.getMessage() for record in caplog.records if record.name == "vbc_source.api.client"]
-    assert len(told) == 2
-    assert all(text.startswith(f"{WHAT}: ") for text in told)
+    messages = [record.getMessage() for record in caplog.records if record.name == "vbc_source.api.client"]
+    assert len(messages) == 2
+    assert all(text.startswith(f"{WHAT}: ") for text in messages)
 
 
 @pytest.mark.parametrize("retry_seconds", [5.0, 60.0])
-def test_a_gateway_that_is_down_for_good_is_given_up_in_time(
+def test_retries_end_after_retry_seconds(
     connect: Connect, gateway: Gateway, clock: Clock, retry_seconds: float
 ) -> None:
     client = connect(retry_seconds=retry_seconds)
@@ -294,9 +292,7 @@ def test_a_gateway_that_is_down_for_good_is_given_up_in_time(
     assert retry_seconds / 3 < sum(clock.waits) <= retry_seconds
 
 
-def test_a_gateway_that_is_down_at_the_login_is_given_up_in_time(
-    connect: Connect, gateway: Gateway, clock: Clock
-) -> None:
+def test_login_retries_end_after_retry_seconds(connect: Connect, gateway: Gateway, clock: Clock) -> None:
     gateway.fault("down")
     client = connect()
     fail(client, Unavailable)
@@ -304,10 +300,10 @@ def test_a_gateway_that_is_down_at_the_login_is_given_up_in_time(
     assert sum(clock.waits) <= 60
     assert gateway.count("/token") == gateway.count() == client.requests_sent
     gateway.heal()
-    assert get_rows(client) == 10  # nothing was refused, so nothing is remembered
+    assert get_rows(client) == 10  # no refusal was stored
 
 
-def test_a_gateway_that_does_not_listen_is_given_up_in_time(connect: Connect, clock: Clock) -> None:
+def test_refused_connection_is_retried_then_reported(connect: Connect, clock: Clock) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     fault = fail(connect(url, READY), Unavailable, params={"caller_id": PHONE})
@@ -318,7 +314,7 @@ def test_a_gateway_that_does_not_listen_is_given_up_in_time(connect: Connect, cl
     assert 20 < sum(clock.waits) <= 60
 
 
-def test_time_to_give_up_counts_from_the_first_failure_of_a_request(
+def test_retry_time_counts_from_the_first_failure_of_a_request(
     connect: Connect, gateway: Gateway, clock: Clock
 ) -> None:
     client = connect()
@@ -341,19 +337,19 @@ def test_time_spent_throttled_does_not_count_as_failing(connect: Connect, clock:
     assert sum(clock.waits) > 1200
 
 
-def test_what_the_reader_does_not_understand_is_asked_for_again_and_then_told(
+def test_value_error_of_the_reader_is_retried_then_reported(
     connect: Connect, gateway: Gateway, clock: Clock
 ) -> None:
     def read(body: bytes) -> None:
-        raise ValueError("a recording bears no numeric id")
+        raise ValueError("a recording has no numeric id")
 
-    with pytest.raises(InvalidResponse, match="a recording bears no numeric id"):
+    with pytest.raises(InvalidResponse, match="a recording has no numeric id"):
         connect().get(LIST, None, read, what=WHAT)
     assert gateway.count(LIST) > 3
     assert sum(clock.waits) <= 60
 
 
-def test_other_errors_of_the_reader_are_not_hidden(connect: Connect, gateway: Gateway) -> None:
+def test_other_errors_of_the_reader_propagate(connect: Connect, gateway: Gateway) -> None:
     def read(body: bytes) -> None:
         raise ZeroDivisionError
 
@@ -369,7 +365,7 @@ TIMED = ["throttled", "throttled-header-only", "throttled-body", "throttled-desc
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", TIMED)
-def test_a_throttled_request_waits_for_as_long_as_it_was_told(
+def test_throttled_request_waits_for_the_requested_time(
     connect: Connect, gateway: Gateway, name: str, form: str
 ) -> None:
     client = connect()
@@ -379,12 +375,12 @@ def test_a_throttled_request_waits_for_as_long_as_it_was_told(
 
     assert get_rows(client) == 10
     first, second, third = (request.time for request in gateway.requests)
-    assert NOON + 2 <= second <= first + 3  # allowed again at the next but one full second
+    assert NOON + 2 <= second <= first + 3  # the gateway allows requests from the second full second on
     assert second + 1 <= third <= second + 3
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_request_throttled_without_a_time_waits_longer_and_longer(
+def test_throttling_without_a_time_backs_off_exponentially(
     connect: Connect, gateway: Gateway, clock: Clock, form: str
 ) -> None:
     client = connect()
@@ -397,9 +393,7 @@ def test_a_request_throttled_without_a_time_waits_longer_and_longer(
 
 
 @pytest.mark.parametrize("skew", [-86_400, 86_400])
-def test_a_gateway_with_another_clock_is_waited_for_no_longer(
-    connect: Connect, stage: Stage, clock: Clock, skew: int
-) -> None:
+def test_clock_skew_does_not_change_the_wait(connect: Connect, stage: Stage, clock: Clock, skew: int) -> None:
     gateway = stage.start(clock=lambda: clock() + skew, recordings=50)
     client = connect()
     for name in TIMED:
@@ -410,7 +404,7 @@ def test_a_gateway_with_another_clock_is_waited_for_no_longer(
     assert all(1 <= seconds <= 3 for seconds in clock.waits)
 
 
-def test_while_one_thread_is_throttled_the_others_wait_too(
+def test_throttling_of_one_thread_holds_back_all_threads(
     connect: Connect, gateway: Gateway, clock: Clock
 ) -> None:
     waiting: queue.Queue[float] = queue.Queue()
@@ -421,7 +415,7 @@ def test_while_one_thread_is_throttled_the_others_wait_too(
         assert go_on.wait(PATIENCE)
         return clock.wait(seconds)
 
-    client = connect(throttle=RateLimiter(clock=clock, wait=wait))
+    client = connect(rate_limiter=RateLimiter(clock=clock, wait=wait))
     client.log_in()
     gateway.fault("throttled")
     with ThreadPoolExecutor(4) as pool:
@@ -438,7 +432,7 @@ def test_while_one_thread_is_throttled_the_others_wait_too(
     assert rows == [10] * 4
 
 
-def test_a_login_waits_too_while_the_gateway_throttles(connect: Connect, clock: Clock) -> None:
+def test_login_waits_while_the_gateway_throttles(connect: Connect, clock: Clock) -> None:
     throttled = write_answer("429 Too Many Requests", b"", "Retry-After: 30")
     with serve_bytes(lambda seen: throttled if len(server.seen) == 1 else write_login()) as server:
         connect(server.url).log_in()
@@ -446,9 +440,7 @@ def test_a_login_waits_too_while_the_gateway_throttles(connect: Connect, clock: 
     assert 30 <= sum(clock.waits) < 31
 
 
-def test_a_gateway_that_throttles_for_good_is_given_up_after_an_hour(
-    connect: Connect, gateway: Gateway, clock: Clock
-) -> None:
+def test_throttling_fails_after_an_hour(connect: Connect, gateway: Gateway, clock: Clock) -> None:
     client = connect()
     client.log_in()
     gateway.fault("throttled-silent*always")
@@ -461,7 +453,7 @@ def test_a_gateway_that_throttles_for_good_is_given_up_after_an_hour(
 THROTTLED_FOR_HOURS = write_answer("429 Too Many Requests", b"", "Retry-After: 7200")
 
 
-def test_a_wait_of_hours_is_told_at_once(connect: Connect, clock: Clock) -> None:
+def test_requested_wait_of_hours_fails_at_once(connect: Connect, clock: Clock) -> None:
     with serve_bytes(lambda seen: THROTTLED_FOR_HOURS) as server:
         fault = fail(connect(server.url, READY), Throttled)
 
@@ -469,7 +461,7 @@ def test_a_wait_of_hours_is_told_at_once(connect: Connect, clock: Clock) -> None
     assert clock.waits == []
 
 
-def test_a_wait_of_hours_is_no_more_waited_for_by_the_next_request(connect: Connect, clock: Clock) -> None:
+def test_requested_wait_of_hours_does_not_hold_back_the_next_request(connect: Connect, clock: Clock) -> None:
     with serve_bytes(lambda seen: THROTTLED_FOR_HOURS) as server:
         client = connect(server.url, READY)
         fail(client, Throttled)
@@ -478,7 +470,7 @@ def test_a_wait_of_hours_is_no_more_waited_for_by_the_next_request(connect: Conn
     assert sum(clock.waits) < 3600
 
 
-def test_throttling_is_forgotten_once_a_request_gets_through(
+def test_accepted_request_resets_the_throttling_time(
     connect: Connect, gateway: Gateway, clock: Clock
 ) -> None:
     client = connect()
@@ -488,9 +480,7 @@ def test_throttling_is_forgotten_once_a_request_gets_through(
         clock.now += 3600
 
 
-def test_throttling_is_forgotten_once_a_request_was_answered_with_not_found(
-    connect: Connect, gateway: Gateway, clock: Clock
-) -> None:
+def test_not_found_resets_the_throttling_time(connect: Connect, gateway: Gateway, clock: Clock) -> None:
     client = connect()
     gateway.fault("throttled")
     fail(client, NotFound, f"{LIST}/404")
@@ -500,8 +490,8 @@ def test_throttling_is_forgotten_once_a_request_was_answered_with_not_found(
     assert get_rows(client) == 10
 
 
-def test_with_a_budget_nothing_is_throttled(connect: Connect, gateway: Gateway, clock: Clock) -> None:
-    client = connect(throttle=RateLimiter(10, clock=clock, wait=clock.wait))
+def test_budget_avoids_throttling(connect: Connect, gateway: Gateway, clock: Clock) -> None:
+    client = connect(rate_limiter=RateLimiter(10, clock=clock, wait=clock.wait))
     gateway.fault("quota*10")
     for _ in range(35):
         get_rows(client)
@@ -510,9 +500,7 @@ def test_with_a_budget_nothing_is_throttled(connect: Connect, gateway: Gateway, 
     assert sum(clock.waits) >= 3 * 60
 
 
-def test_without_a_budget_a_small_quota_is_waited_for(
-    connect: Connect, gateway: Gateway, clock: Clock
-) -> None:
+def test_small_quota_is_waited_for_without_a_budget(connect: Connect, gateway: Gateway, clock: Clock) -> None:
     client = connect()
     gateway.fault("quota*3")
     for _ in range(7):
@@ -522,7 +510,7 @@ def test_without_a_budget_a_small_quota_is_waited_for(
     assert 120 <= sum(clock.waits) <= 123
 
 
-def test_closing_the_client_ends_a_request_that_waits(
+def test_close_ends_a_throttled_request(
     connect: Connect, gateway: Gateway, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Bell(logging.Handler):
@@ -530,14 +518,14 @@ def test_closing_the_client_ends_a_request_that_waits(
             rung.set()
 
     rung, bell, log = threading.Event(), Bell(), logging.getLogger("vbc_source.api.client")
-    client = connect(throttle=RateLimiter(clock=clock))
+    client = connect(rate_limiter=RateLimiter(clock=clock))
     client.log_in()
     gateway.fault("throttled")
     log.addHandler(bell)
     try:
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(get_rows, client)
-            assert rung.wait(PATIENCE)  # the wait is told just before it begins
+            assert rung.wait(PATIENCE)  # logged just before the wait starts
             client.close()
             error = waiting.exception(PATIENCE)
     finally:
@@ -547,7 +535,79 @@ def test_closing_the_client_ends_a_request_that_waits(
     assert gateway.count(LIST) == 1
 
 
-# What is not asked again
+# Requests in flight
+
+
+@pytest.mark.parametrize("connections", [1, 2, 5])
+def test_requests_in_flight_reach_but_never_exceed_the_limit(connect: Connect, connections: int) -> None:
+    lock, together = threading.Lock(), threading.Barrier(connections)
+    in_flight = highest = 0
+
+    def answer(seen: Seen) -> bytes:
+        nonlocal in_flight, highest
+        with lock:
+            in_flight += 1
+            highest = max(highest, in_flight)
+        together.wait(PATIENCE)  # as many as allowed must arrive at the same time
+        with lock:
+            in_flight -= 1
+        return write_answer("200 OK", b"[]")
+
+    with serve_bytes(answer) as server, ThreadPoolExecutor(8) as pool:
+        client = connect(server.url, READY, connections=connections)
+        requests = [pool.submit(client.get, "/x", None, json.loads, what=WHAT) for _ in range(20)]
+        assert [request.result(PATIENCE) for request in requests] == [[]] * 20
+
+    assert highest == connections
+
+
+def test_request_that_nobody_needs_any_more_is_not_sent(connect: Connect) -> None:
+    arrived, go_on, stopped = threading.Event(), threading.Event(), threading.Event()
+
+    def answer(seen: Seen) -> bytes:
+        arrived.set()
+        assert go_on.wait(PATIENCE)
+        return write_answer("200 OK", b"[]")
+
+    with serve_bytes(answer) as server, ThreadPoolExecutor(2) as pool:
+        client = connect(server.url, READY, connections=1)
+        first = pool.submit(client.get, "/first", None, json.loads, what=WHAT)
+        assert arrived.wait(PATIENCE)
+        second = pool.submit(client.get, "/second", None, json.loads, what=WHAT, stopped=stopped.is_set)
+        stopped.set()
+        go_on.set()
+        with pytest.raises(ClientClosed):
+            second.result(PATIENCE)
+        assert first.result(PATIENCE) == []
+        assert client.get("/third", None, json.loads, what=WHAT) == []  # the slot is free again
+
+    assert [seen.path for seen in server.seen] == ["/first", "/third"]
+
+
+def test_close_wakes_all_threads_that_wait_for_a_slot(connect: Connect) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def answer(seen: Seen) -> bytes:
+        arrived.set()
+        assert go_on.wait(PATIENCE)
+        return write_answer("200 OK", b"[]")
+
+    with serve_bytes(answer) as server, ThreadPoolExecutor(4) as pool:
+        client = connect(server.url, READY, connections=1)
+        first = pool.submit(client.get, "/first", None, json.loads, what=WHAT)
+        assert arrived.wait(PATIENCE)
+        waiting = [pool.submit(client.get, "/x", None, json.loads, what=WHAT) for _ in range(3)]
+        client.close()
+        errors = [request.exception(PATIENCE) for request in waiting]
+        assert not first.done()
+        go_on.set()
+        assert first.result(PATIENCE) == []
+
+    assert [type(error) for error in errors] == [ClientClosed] * 3
+    assert [seen.path for seen in server.seen] == ["/first"]
+
+
+# No retries
 
 
 @pytest.mark.parametrize(
@@ -559,27 +619,27 @@ def test_closing_the_client_ends_a_request_that_waits(
         ("not-found", NotFound),
     ],
 )
-def test_what_will_not_change_is_asked_for_once(
+def test_permanent_faults_are_not_retried(
     connect: Connect, gateway: Gateway, clock: Clock, fault: str, kind: type[GatewayFault]
 ) -> None:
     client = connect()
     gateway.fault(fault)
-    found = fail(client)
+    raised = fail(client)
 
-    assert type(found) is kind
-    assert str(found).startswith(f"{WHAT}: ")
+    assert type(raised) is kind
+    assert str(raised).startswith(f"{WHAT}: ")
     assert gateway.count(LIST) == 1
     assert clock.waits == []
 
 
-def test_a_missing_subscription_says_what_to_do(connect: Connect, gateway: Gateway) -> None:
+def test_missing_subscription_message_says_what_to_do(connect: Connect, gateway: Gateway) -> None:
     client = connect()
     gateway.fault("unsubscribed")
 
     assert "subscribe it in the developer portal" in str(fail(client, NotSubscribed))
 
 
-def test_a_refused_parameter_is_asked_for_once(connect: Connect, gateway: Gateway) -> None:
+def test_refused_parameter_is_not_retried(connect: Connect, gateway: Gateway) -> None:
     fail(connect(), BadRequest, params={"start:gte": "yesterday"})
 
     assert gateway.count(LIST) == 1
@@ -589,7 +649,9 @@ def test_a_refused_parameter_is_asked_for_once(connect: Connect, gateway: Gatewa
     not_found=write_answer("404 Not Found", b"Not Found"),
     blocked=write_answer("403 Forbidden", b"<html><body>Blocked by policy</body></html>"),
 )
-def test_an_answer_that_judged_no_credentials_does_not_blame_them(connect: Connect, answer: bytes) -> None:
+def test_login_faults_before_the_credential_check_do_not_blame_credentials(
+    connect: Connect, answer: bytes
+) -> None:
     with serve_bytes(lambda seen: answer if len(server.seen) == 1 else write_login()) as server:
         with pytest.raises(VbcError) as failed:
             connect(server.url).log_in()
@@ -602,7 +664,7 @@ def test_an_answer_that_judged_no_credentials_does_not_blame_them(connect: Conne
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ["token-invalid", "token-missing", "token-expired"])
-def test_a_rejected_token_is_renewed_once_and_the_request_repeated(
+def test_rejected_token_is_renewed_and_the_request_repeated(
     connect: Connect, gateway: Gateway, clock: Clock, name: str, form: str
 ) -> None:
     client = connect()
@@ -613,16 +675,16 @@ def test_a_rejected_token_is_renewed_once_and_the_request_repeated(
     assert clock.waits == []
 
 
-def test_a_token_that_is_rejected_twice_is_told(connect: Connect, gateway: Gateway) -> None:
+def test_token_rejected_twice_is_an_error(connect: Connect, gateway: Gateway) -> None:
     client = connect()
     gateway.fault("token-invalid*2")
 
-    assert str(fail(client, TokenRejected)).startswith(f"{WHAT}: the VBC gateway rejects the access token")
+    assert str(fail(client, TokenRejected)).startswith(f"{WHAT}: the VBC gateway rejected the access token")
     assert [request.path for request in gateway.requests] == ["/token", LIST, "/token", LIST]
 
 
 @pytest.mark.parametrize(("end", "sent"), [("expire_all", [200]), ("revoke_all", [400, 200])])
-def test_tokens_that_end_while_eight_threads_use_them_are_renewed_once(
+def test_token_that_ends_under_eight_threads_is_renewed_once(
     connect: Connect, gateway: Gateway, end: str, sent: list[int]
 ) -> None:
     client, ready = connect(), threading.Barrier(8)
@@ -649,7 +711,7 @@ def test_two_clients_share_one_login(connect: Connect, gateway: Gateway) -> None
     assert gateway.count("/token") == 1
     gateway.tokens.expire_all()
     get_rows(first)
-    get_rows(second)  # its token is rejected, the renewed one is at hand
+    get_rows(second)  # its token is rejected, and the renewed one is in the file
 
     assert gateway.count("/token") == 2
 
@@ -664,7 +726,7 @@ def test_requests_of_many_threads_are_counted(connect: Connect, gateway: Gateway
     assert client.requests_sent == gateway.count() == 1 + 40 + 3 + 3 + 3 + 2
 
 
-def test_a_wrong_password_is_sent_once(connect: Connect, gateway: Gateway) -> None:
+def test_wrong_password_is_sent_once(connect: Connect, gateway: Gateway) -> None:
     client = connect(credentials=make_credentials(password="mistyped"))
     fail(client, LoginRefused)
     fail(client, LoginRefused)
@@ -678,7 +740,7 @@ def test_a_wrong_password_is_sent_once(connect: Connect, gateway: Gateway) -> No
 @pytest.mark.parametrize(
     "status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"]
 )
-def test_a_redirect_is_not_followed_and_the_token_stays(connect: Connect, status: str) -> None:
+def test_redirect_of_a_request_is_not_followed(connect: Connect, status: str) -> None:
     with serve_bytes(lambda seen: write_answer("200 OK", b"[]")) as other:
         away = write_answer(status, b"", f"Location: {other.url}/elsewhere")
         with serve_bytes(lambda seen: away) as server:
@@ -690,7 +752,7 @@ def test_a_redirect_is_not_followed_and_the_token_stays(connect: Connect, status
 
 
 @pytest.mark.parametrize("status", ["302 Found", "307 Temporary"])
-def test_a_redirected_login_is_not_followed_and_the_password_stays(connect: Connect, status: str) -> None:
+def test_redirect_of_a_login_is_not_followed(connect: Connect, status: str) -> None:
     with serve_bytes(lambda seen: write_login()) as other:
         away = write_answer(status, b"", f"Location: {other.url}/token")
         with serve_bytes(lambda seen: away) as server:
@@ -701,14 +763,14 @@ def test_a_redirected_login_is_not_followed_and_the_password_stays(connect: Conn
 
 @pytest.fixture
 def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials for the same host that somebody keeps for another purpose."""
+    """Credentials for the same host that serve another purpose."""
     file = tmp_path / "netrc"
     file.write_text("machine 127.0.0.1 login somebody password s3cret-netrc\n")
     monkeypatch.setenv("NETRC", str(file))
 
 
 @pytest.mark.usefixtures("netrc")
-def test_a_netrc_does_not_replace_the_token(connect: Connect) -> None:
+def test_netrc_does_not_replace_the_token(connect: Connect) -> None:
     with serve_bytes(lambda seen: write_answer("200 OK", b"[]")) as server:
         connect(server.url, READY).get("/x", None, json.loads, what=WHAT)
 
@@ -716,14 +778,14 @@ def test_a_netrc_does_not_replace_the_token(connect: Connect) -> None:
 
 
 @pytest.mark.usefixtures("netrc")
-def test_a_netrc_does_not_replace_the_application(connect: Connect, gateway: Gateway) -> None:
+def test_netrc_adds_no_authorization_to_a_login(connect: Connect, gateway: Gateway) -> None:
     connect().log_in()
 
     assert "authorization" not in gateway.requests[0].headers
 
 
 def scream(gateway: Gateway, client: Client) -> list[str]:
-    """Let everything go wrong once; returns what is secret."""
+    """Cause every kind of fault once; return the secrets."""
     private = {"caller_id": PHONE, "cnam": "Jane Doe"}
     for fault in (
         "reset*2",
@@ -755,7 +817,7 @@ def read_log(caplog: pytest.LogCaptureFixture) -> str:
     return "\n".join(formatter.format(record) for record in caplog.records)  # tracebacks as well
 
 
-def test_no_log_at_any_level_holds_secrets_or_queries(
+def test_debug_log_contains_no_secrets_and_no_queries(
     connect: Connect, gateway: Gateway, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -765,11 +827,11 @@ def test_no_log_at_any_level_holds_secrets_or_queries(
     (file,) = (folder / "vbc_tokens").glob("*.json")
     secrets += [json.loads(file.read_text())[name] for name in ("access_token", "refresh_token")]
     assert len(secrets) > 10
-    assert f'"GET {LIST} HTTP/1.1" 200' in log  # urllib3 did tell
+    assert f'"GET {LIST} HTTP/1.1" 200' in log  # urllib3 logged its requests
     assert [secret for secret in secrets if secret in log] == []
 
 
-def test_no_log_of_a_refused_login_holds_secrets(
+def test_log_of_a_refused_login_contains_no_secrets(
     connect: Connect, gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -780,7 +842,7 @@ def test_no_log_of_a_refused_login_holds_secrets(
     assert not [secret for secret in ("s3cret-word", "demo@vbc", "demo-secret") if secret in log]
 
 
-def test_no_log_of_malformed_headers_holds_a_query(
+def test_log_of_malformed_headers_contains_no_query(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
@@ -801,26 +863,28 @@ ANY_FAULT += ["unsubscribed", "scope", "no-rights", "not-found", "token-invalid*
 
 
 @pytest.mark.parametrize("fault", ANY_FAULT)
-def test_no_error_holds_secrets_or_queries(connect: Connect, gateway: Gateway, fault: str) -> None:
+def test_errors_contain_no_secrets_and_no_queries(connect: Connect, gateway: Gateway, fault: str) -> None:
     client = connect()
     client.log_in()
     gateway.fault(fault)
-    told = tell(fail(client, params={"caller_id": PHONE}))
+    text = tell(fail(client, params={"caller_id": PHONE}))
 
     token = gateway.requests[-1].headers.get("authorization", "Bearer -").split()[1]
     assert len(token) > 10
     assert not [
-        secret for secret in (token, PHONE, PHONE[1:], *list(PASSWORD.values())[1:]) if secret in told
+        secret for secret in (token, PHONE, PHONE[1:], *list(PASSWORD.values())[1:]) if secret in text
     ]
 
 
-def test_a_token_with_a_line_break_is_not_shown(connect: Connect, gateway: Gateway) -> None:
+def test_token_with_a_line_break_is_not_in_the_error(connect: Connect, gateway: Gateway) -> None:
     client = connect(credentials=VbcCredentials(access_token="s3cret-ready\n"))
 
     assert "s3cret" not in tell(fail(client, VbcError))
 
 
-def test_what_a_reader_stumbles_over_is_not_shown(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+def test_value_that_a_reader_refuses_is_not_in_the_error(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
     def read(body: bytes) -> int:
         return int(json.loads(body)["caller_id"])
 
@@ -832,27 +896,29 @@ def test_what_a_reader_stumbles_over_is_not_shown(connect: Connect, caplog: pyte
     assert PHONE not in caplog.text
 
 
-def test_a_password_in_the_address_is_not_shown(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+def test_password_in_the_address_is_not_in_the_error(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port, password = closed.getsockname()[1], "s3cret-word"
-    with pytest.raises(VbcError) as failed:  # it may as well be refused from the start
+    with pytest.raises(VbcError) as failed:  # may also be refused by the constructor
         get_rows(connect(f"http://proxy-user:{password}@127.0.0.1:{port}", READY))
 
     assert password not in tell(failed.value)
     assert password not in caplog.text
 
 
-def test_the_token_is_sent_to_the_configured_gateway_alone(connect: Connect) -> None:
-    asked: list[Seen] = []
+def test_token_is_sent_to_the_configured_gateway_only(connect: Connect) -> None:
+    received: list[Seen] = []
 
     def answer(seen: Seen) -> bytes:
-        asked.append(seen)
+        received.append(seen)
         return write_login() if seen.path == "/token" else write_answer("200 OK", b"[]")
 
     with serve_bytes(answer) as server:
         connect(server.url).get(f"{API}/x", {"page": 1}, json.loads, what=WHAT)
 
-    login, request = asked
+    login, request = received
     assert (login.method, login.path) == ("POST", "/token")
     assert b"demo-password" in login.body
     assert (request.method, request.path) == ("GET", f"{API}/x?page=1")
@@ -861,7 +927,7 @@ def test_the_token_is_sent_to_the_configured_gateway_alone(connect: Connect) -> 
 
 
 @pytest.mark.parametrize(("no_proxy", "proxied"), [("elsewhere.example", True), ("127.0.0.1", False)])
-def test_a_proxy_of_the_environment_is_used_but_where_it_is_not_wanted(
+def test_proxy_settings_of_the_environment_are_honoured(
     connect: Connect, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, no_proxy: str, proxied: bool
 ) -> None:
     with serve_bytes(lambda seen: write_answer("200 OK", seen.path.encode())) as proxy:
@@ -871,6 +937,6 @@ def test_a_proxy_of_the_environment_is_used_but_where_it_is_not_wanted(
         connected = connect(gateway.base_url, READY if proxied else None)
         if proxied:
             path = connected.get(LIST, {}, bytes.decode, what=WHAT)
-            assert path == f"{gateway.base_url}{LIST}"  # what a proxy is asked for
+            assert path == f"{gateway.base_url}{LIST}"  # the path in a request to a proxy
         else:
             assert get_rows(connected) == 10

@@ -1,4 +1,4 @@
-"""The API's own filters: checked before the first request; each selection has its own history."""
+"""The API's own filters: validated before the first request; each combination has its own history."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from holdings import count, held, loaded, state
-from loading import load, open_pipeline, query, run_vbc, still_gateway
+from gateway_fixtures import PASSWORD
+from holdings import count, extract, held, loaded, state
+from in_process import run_in_process
+from loading import load, open_pipeline, query, still_gateway
 
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
@@ -21,6 +23,7 @@ from vbc_source.pii import PiiPolicy
 from vbc_source.windows import Window, read_instant
 
 Serve = Callable[[Gateway], str]
+OUTBOUND = {"call_direction": "OUTBOUND", "duration:gte": 60_000}
 
 
 @pytest.mark.parametrize(
@@ -30,9 +33,9 @@ Serve = Callable[[Gateway], str]
         ({"Call_Direction": "INBOUND"}, "there is no filter Call_Direction"),
         ({"start": "2025-01-01"}, "there is no filter start"),
         ({7: "x"}, "there is no filter 7"),
-        ({"page": 2}, "page is no filter"),
-        ({"page_size": 2}, "page_size is no filter"),
-        ({"order": "start:ASC"}, "order is no filter"),
+        ({"page": 2}, "page is not a filter"),
+        ({"page_size": 2}, "page_size is not a filter"),
+        ({"order": "start:ASC"}, "order is not a filter"),
         ({"call_direction": "inbound"}, "call_direction must be one of"),
         ({"call_direction": ["INBOUND"]}, "call_direction must be one of"),
         ({"call_direction": None}, "call_direction must be one of"),
@@ -57,13 +60,13 @@ Serve = Callable[[Gateway], str]
     ],
     ids=str,
 )
-def test_a_wrong_filter_is_named_before_anything_is_sent(filters: Any, named: str) -> None:
+def test_wrong_filter_is_named_before_any_request(filters: Any, named: str) -> None:
     with pytest.raises(SettingsError, match=named), explaining():
         vbc_source(base_url="http://127.0.0.1:9", filters=filters)
 
 
 @pytest.mark.parametrize("name", ["caller_id", "dnis", "cnam", "call_id", "extension"])
-def test_an_error_repeats_no_number_and_no_name(name: str) -> None:
+def test_error_contains_no_number_and_no_name(name: str) -> None:
     with pytest.raises(SettingsError) as failure:
         check_filters({name: ["12025550100"]})
     assert "12025550100" not in str(failure.value)
@@ -73,47 +76,63 @@ def test_an_error_repeats_no_number_and_no_name(name: str) -> None:
     "filters",
     [None, "", {}, "{}"],
 )
-def test_no_filters_are_no_selection(filters: Any) -> None:
+def test_empty_setting_gives_no_filters(filters: Any) -> None:
     assert check_filters(filters).label == ""
 
 
-def test_dates_narrow_the_span_and_are_compared_as_instants() -> None:
-    told = check_filters({"start:gte": date(2025, 1, 31), "start:lte": "2025-02-01T05:30:00+05:30"})
+def test_dates_narrow_the_window() -> None:
+    filters = check_filters({"start:gte": date(2025, 1, 31), "start:lte": "2025-02-01T05:30:00+05:30"})
     year = Window(read_instant("2025-01-01"), read_instant("2026-01-01"))
-    assert told.narrow(year) == Window(read_instant("2025-01-31"), read_instant("2025-02-01"))
-    assert told.narrow(Window(read_instant("2025-03-01"), read_instant("2025-04-01"))) is None
-    assert told.params == {}
+    assert filters.narrow(year) == Window(read_instant("2025-01-31"), read_instant("2025-02-01"))
+    assert filters.narrow(Window(read_instant("2025-03-01"), read_instant("2025-04-01"))) is None
+    assert filters.params == {}
 
 
 @pytest.mark.parametrize(
-    "privacy", [PiiPolicy(), PiiPolicy("hash", b"key"), PiiPolicy("drop")], ids=lambda told: told.mode
+    "privacy", [PiiPolicy(), PiiPolicy("hash", b"key"), PiiPolicy("drop")], ids=lambda policy: policy.mode
 )
-def test_a_label_tells_selections_apart_and_gives_nothing_away(privacy: PiiPolicy) -> None:
-    one, other = (
+def test_label_identifies_filters_without_revealing_values(privacy: PiiPolicy) -> None:
+    first, second = (
         {"caller_id": number, "call_direction": "INBOUND"} for number in ("12025550100", "12025550101")
     )
-    label = check_filters(one, privacy).label
-    assert label == check_filters(dict(reversed(one.items())), privacy).label
-    assert label == check_filters(json.dumps(one), privacy).label
-    assert label != check_filters(other, privacy).label
+    label = check_filters(first, privacy).label
+    assert label == check_filters(dict(reversed(first.items())), privacy).label
+    assert label == check_filters(json.dumps(first), privacy).label
+    assert label != check_filters(second, privacy).label
     assert "2025550" not in label
 
 
-def test_a_label_cannot_be_found_by_trying_numbers_where_they_are_hidden() -> None:
+def test_label_depends_on_the_pii_policy() -> None:
     filters = {"caller_id": "12025550100"}
-    told = {check_filters(filters, privacy).label for privacy in (PiiPolicy(), PiiPolicy("drop"))}
-    told |= {check_filters(filters, PiiPolicy("hash", key)).label for key in (b"one", b"other")}
-    assert len(told) == 4
+    labels = {check_filters(filters, privacy).label for privacy in (PiiPolicy(), PiiPolicy("drop"))}
+    labels |= {check_filters(filters, PiiPolicy("hash", key)).label for key in (b"one", b"other")}
+    assert len(labels) == 4
 
 
-def test_filters_reach_the_server_and_a_new_selection_gets_its_own_history(
+def test_filters_are_sent_and_each_combination_has_its_own_cursor(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = still_gateway(recordings=20, users=2, user_recordings=60)
+    url, pipeline = serve(gateway), open_pipeline()
+    monkeypatch.setenv("SOURCES__VBC__FILTERS", json.dumps(OUTBOUND))
+    extract(pipeline, url, "company_recordings", "user_recordings")
+    lists = [request.query for request in gateway.requests if "start:gte" in request.query]
+    assert {(query["call_direction"], query["duration:gte"]) for query in lists} == {("OUTBOUND", "60000")}
+    before = dict(state(pipeline)["cursors"])
+    monkeypatch.setenv("SOURCES__VBC__FILTERS", json.dumps({"call_direction": "INBOUND"}))
+    extract(pipeline, url, "company_recordings", "user_recordings")
+    after = state(pipeline)["cursors"]
+    assert before.items() <= after.items()
+    assert len(after) > len(before)
+
+
+@pytest.mark.slow
+def test_each_combination_of_filters_has_its_own_history(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = still_gateway(recordings=60, users=2, user_recordings=60)
     url, pipeline = serve(gateway), open_pipeline()
-    monkeypatch.setenv(
-        "SOURCES__VBC__FILTERS", json.dumps({"call_direction": "OUTBOUND", "duration:gte": 60_000})
-    )
+    monkeypatch.setenv("SOURCES__VBC__FILTERS", json.dumps(OUTBOUND))
     load(pipeline, url, "company_recordings", "user_recordings")
     for request in gateway.requests:
         if request.path.endswith("call_recordings") and "start:gte" in request.query:
@@ -142,7 +161,7 @@ def test_filters_reach_the_server_and_a_new_selection_gets_its_own_history(
     ]
 
 
-def test_filters_come_from_the_configuration_file(serve: Serve, own_folder: Path) -> None:
+def test_filters_are_read_from_the_configuration_file(serve: Serve, own_folder: Path) -> None:
     folder = own_folder / ".dlt"
     folder.mkdir()
     (folder / "config.toml").write_text(
@@ -150,9 +169,14 @@ def test_filters_come_from_the_configuration_file(serve: Serve, own_folder: Path
         '"duration:lte" = 60000\n'
     )
     gateway = still_gateway(recordings=10)
-    arguments = ("sync", "--resources", "company_recordings", "--start-date", "2020-01-01")
-    done = run_vbc(own_folder, serve(gateway), *arguments)
-    assert done.returncode == 0, done.stderr
+    settings = {f"CREDENTIALS__{name.upper()}": value for name, value in PASSWORD.items()}
+    settings = {f"SOURCES__VBC__{name}": value for name, value in settings.items()}
+    result = run_in_process(
+        *("sync", "--resources", "company_recordings", "--start-date", "2020-01-01"),
+        SOURCES__VBC__BASE_URL=serve(gateway),
+        **settings,
+    )
+    assert result.exit_code == 0, result.stderr
     (request,) = [request for request in gateway.requests if request.path != "/token"]
     assert request.query["call_direction"] == "INBOUND"
     assert request.query["duration:lte"] == "60000"

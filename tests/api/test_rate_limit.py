@@ -14,7 +14,7 @@ PATIENCE = 30  # seconds until a test that hangs is given up
 
 
 class Simulation:
-    """A clock for several threads: time moves on only when all of them wait, so nothing is left to chance."""
+    """A clock for several threads: time moves on only when all of them wait, so tests are deterministic."""
 
     def __init__(self, threads: int) -> None:
         self.now = 0.0
@@ -60,49 +60,49 @@ def most_in_a_minute(moments: list[float]) -> int:
     return max(sum(start <= moment <= start + 60 for moment in moments) for start in moments)
 
 
-def test_without_a_budget_nobody_waits() -> None:
+def test_no_wait_without_a_budget() -> None:
     clock = Clock()
-    throttle = RateLimiter(clock=clock, wait=clock.wait)
+    limiter = RateLimiter(clock=clock, wait=clock.wait)
 
     for _ in range(1000):
-        throttle.pass_through()
+        limiter.acquire()
 
     assert clock.waits == []
 
 
 def pass_at_random(budget: int, seed: int, tick: float) -> list[float]:
-    """When requests got through that were asked for at random, now and then in bursts."""
+    """Moments at which requests were allowed that were made at random, sometimes in bursts."""
     random, clock = Random(seed), Clock(0.0)
-    throttle = RateLimiter(budget, clock=clock, wait=clock.wait)
+    limiter = RateLimiter(budget, clock=clock, wait=clock.wait)
     moments = []
     for _ in range(6 * budget + 1):
         idle = random.choice([0.0, 0.0, random.random(), 90 * random.random() / budget])
         clock.now += idle // tick * tick if tick else idle
-        throttle.pass_through()
+        limiter.acquire()
         moments.append(clock())
     return moments
 
 
 @pytest.mark.parametrize("budget", [1, 2, 10, 60])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_budget_is_never_exceeded_in_any_minute(budget: int, seed: int) -> None:
+def test_budget_is_not_exceeded_in_any_minute(budget: int, seed: int) -> None:
     assert most_in_a_minute(pass_at_random(budget, seed, tick=1 / 1024)) <= budget
 
 
 @pytest.mark.parametrize("budget", [1, 2, 10, 60])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_budget_is_never_exceeded_at_moments_that_do_not_add_up_exactly(budget: int, seed: int) -> None:
+def test_budget_is_not_exceeded_despite_rounding_errors(budget: int, seed: int) -> None:
     assert most_in_a_minute(pass_at_random(budget, seed, tick=0)) <= budget
 
 
 def test_eight_threads_share_one_budget_and_use_all_of_it() -> None:
     time = Simulation(8)
-    throttle = RateLimiter(10, clock=time, wait=time.wait)
+    limiter = RateLimiter(10, clock=time, wait=time.wait)
 
     def work() -> list[float]:
         moments = []
         for _ in range(5):
-            throttle.pass_through()
+            limiter.acquire()
             moments.append(time())
         return moments
 
@@ -113,123 +113,123 @@ def test_eight_threads_share_one_budget_and_use_all_of_it() -> None:
     assert moments[-1] == pytest.approx(3 * 61)
 
 
-def test_a_budget_that_was_saved_can_be_used_at_once() -> None:
+def test_unused_budget_can_be_used_at_once() -> None:
     clock = Clock()
-    throttle = RateLimiter(3, clock=clock, wait=clock.wait)
+    limiter = RateLimiter(3, clock=clock, wait=clock.wait)
     for _ in range(3):
-        throttle.pass_through()
+        limiter.acquire()
     clock.now += 61
     for _ in range(3):
-        throttle.pass_through()
+        limiter.acquire()
 
     assert clock.waits == []
 
 
 @pytest.mark.parametrize("budget", [None, 100])
-def test_a_pause_holds_every_thread(budget: int | None) -> None:
+def test_pause_holds_back_every_thread(budget: int | None) -> None:
     time = Simulation(8)
-    throttle = RateLimiter(budget, clock=time, wait=time.wait)
-    throttle.pause(30)
+    limiter = RateLimiter(budget, clock=time, wait=time.wait)
+    limiter.pause(30)
 
     def work() -> list[float]:
-        throttle.pass_through()
+        limiter.acquire()
         return [time()]
 
     assert time.run(work) == [30.0] * 8
 
 
-def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+def test_shorter_pause_does_not_end_a_longer_one() -> None:
     clock = Clock(0.0)
-    throttle = RateLimiter(clock=clock, wait=clock.wait)
-    throttle.pause(30)
-    throttle.pause(5)
-    throttle.pass_through()
+    limiter = RateLimiter(clock=clock, wait=clock.wait)
+    limiter.pause(30)
+    limiter.pause(5)
+    limiter.acquire()
 
     assert clock() == 30
 
 
-def test_a_pause_that_grows_while_a_thread_waits_is_waited_for() -> None:
+def test_pause_extended_during_a_wait_is_honoured() -> None:
     clock = Clock(0.0)
 
     def wait(seconds: float) -> bool:
         if clock() == 0:
-            throttle.pause(50)  # another thread is throttled meanwhile
+            limiter.pause(50)  # another thread is throttled meanwhile
         return clock.wait(seconds)
 
-    throttle = RateLimiter(clock=clock, wait=wait)
-    throttle.pause(30)
-    throttle.pass_through()
+    limiter = RateLimiter(clock=clock, wait=wait)
+    limiter.pause(30)
+    limiter.acquire()
 
     assert clock() == 50
 
 
-def test_after_a_pause_nobody_waits() -> None:
+def test_no_wait_after_a_pause() -> None:
     clock = Clock(0.0)
-    throttle = RateLimiter(clock=clock, wait=clock.wait)
-    throttle.pause(30)
+    limiter = RateLimiter(clock=clock, wait=clock.wait)
+    limiter.pause(30)
     clock.now += 30
-    throttle.pass_through()
+    limiter.acquire()
 
     assert clock.waits == []
 
 
 @pytest.mark.parametrize(("pause", "passed_at"), [(10, 61), (90, 90)])
-def test_a_pause_and_a_used_up_budget_are_both_waited_for(pause: float, passed_at: float) -> None:
+def test_pause_and_budget_are_both_honoured(pause: float, passed_at: float) -> None:
     clock = Clock(0.0)
-    throttle = RateLimiter(1, clock=clock, wait=clock.wait)
-    throttle.pass_through()
-    throttle.pause(pause)
-    throttle.pass_through()
+    limiter = RateLimiter(1, clock=clock, wait=clock.wait)
+    limiter.acquire()
+    limiter.pause(pause)
+    limiter.acquire()
 
     assert clock() == passed_at
 
 
-def test_a_pause_tells_for_how_long_nothing_was_let_through() -> None:
+def test_pause_returns_the_time_since_the_last_accepted_request() -> None:
     clock = Clock()
-    throttle = RateLimiter(clock=clock, wait=clock.wait)
+    limiter = RateLimiter(clock=clock, wait=clock.wait)
 
-    assert throttle.pause(1) == 0
+    assert limiter.pause(1) == 0
     clock.now += 40
-    assert throttle.pause(1) == 40
+    assert limiter.pause(1) == 40
     clock.now += 20
-    assert throttle.pause(1) == 60
-    throttle.succeeded()
+    assert limiter.pause(1) == 60
+    limiter.succeeded()
     clock.now += 10
-    assert throttle.pause(1) == 0
+    assert limiter.pause(1) == 0
 
 
-def test_closing_wakes_and_ends_every_thread_that_waits() -> None:
-    asked = threading.Semaphore(0)
+def test_close_ends_all_waiting_threads() -> None:
+    requested = threading.Semaphore(0)
 
     def clock() -> float:
-        asked.release()
+        requested.release()
         return 0.0
 
-    throttle = RateLimiter(clock=clock)
-    throttle.pause(3600)
-    asked.acquire()
+    limiter = RateLimiter(clock=clock)
+    limiter.pause(3600)
+    requested.acquire()
     with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(throttle.pass_through) for _ in range(4)]
+        waiting = [pool.submit(limiter.acquire) for _ in range(4)]
         for _ in waiting:
-            assert asked.acquire(timeout=PATIENCE)  # has asked for its turn
-        throttle.close()
+            assert requested.acquire(timeout=PATIENCE)  # this thread waits for the pause to end
+        limiter.close()
         errors = [future.exception(PATIENCE) for future in waiting]
 
     assert [type(error) for error in errors] == [ClientClosed] * 4
 
 
-def test_a_closed_throttle_lets_nobody_through() -> None:
-    throttle = RateLimiter()
-    throttle.close()
+def test_closed_limiter_refuses_requests() -> None:
+    limiter = RateLimiter()
+    limiter.close()
 
     with pytest.raises(ClientClosed):
-        throttle.pass_through()
+        limiter.acquire()
     with pytest.raises(ClientClosed):
-        throttle.sleep(3600)
+        limiter.sleep(3600)
 
 
-def test_a_wait_that_was_interrupted_ends_the_thread() -> None:
-    throttle = RateLimiter(wait=lambda seconds: True)
+def test_interrupted_wait_raises_client_closed() -> None:
+    limiter = RateLimiter(wait=lambda seconds: True)
 
     with pytest.raises(ClientClosed):
-        throttle.sleep(1)
+        limiter.sleep(1)

@@ -1,4 +1,4 @@
-"""Export jobs: started, listed, waited for, and what is said of those that lead to nothing."""
+"""Export jobs: creating, listing and waiting for them, and the errors of those without a zip."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from archiving import Prepare, make_gateway
-from click.testing import CliRunner
-from gateway_fixtures import Seen, make_credentials, serve_bytes, write_answer, write_login
-from loading import run_vbc
+from gateway_fixtures import PASSWORD, Seen, make_credentials, serve_bytes, write_answer, write_login
+from in_process import run_in_process
 
 from vbc_source.api.client import Client
-from vbc_source.api.export_job import read_job
-from vbc_source.api.export_jobs import ExportApi, ExportFailed
-from vbc_source.cli import main
+from vbc_source.api.export_jobs import ExportApi, ExportFailed, read_job
 from vbc_source.emulator import Gateway
 from vbc_source.errors import BadRequest, OutcomeUnknown
 
@@ -27,7 +23,7 @@ ROOT = "/t/vbc.prod/call_recording/api"
 
 
 class Passing:
-    """Time that passes only while somebody waits; the emulator's too."""
+    """A clock that moves only while the code sleeps; also the clock of the emulator."""
 
     def __init__(self) -> None:
         self.began, self.passed = time.time(), 0.0
@@ -66,7 +62,7 @@ def api(serve: Serve, gateway: Gateway, passing: Passing) -> Iterator[ExportApi]
         )
 
 
-def test_a_job_is_waited_for_less_and_less_often(api: ExportApi, gateway: Gateway, passing: Passing) -> None:
+def test_job_is_polled_at_growing_intervals(api: ExportApi, gateway: Gateway, passing: Passing) -> None:
     gateway.job_seconds = 300
     (id_,) = api.create({"start:gte": "2025-03-02T00:00:00Z"}, company=True)
     (job,) = api.wait([id_])
@@ -76,7 +72,7 @@ def test_a_job_is_waited_for_less_and_less_often(api: ExportApi, gateway: Gatewa
     assert gateway.count("/jobs/") == len(passing.slept) + 1 < 15
 
 
-def test_a_timeout_says_which_job_and_how_far_it_is(
+def test_timeout_message_contains_job_and_progress(
     api: ExportApi, gateway: Gateway, passing: Passing
 ) -> None:
     gateway.jobs.add(id="j-1", status="REINDEXING", files_completed=2, files_total=9)
@@ -86,14 +82,14 @@ def test_a_timeout_says_which_job_and_how_far_it_is(
 
 
 @pytest.mark.parametrize("fault", ["", "page-base-0", "empty-404", "cap-7", "cap-quiet-7"])
-def test_all_jobs_are_listed_once_however_the_pages_go(api: ExportApi, gateway: Gateway, fault: str) -> None:
+def test_all_jobs_are_listed_once_for_any_paging(api: ExportApi, gateway: Gateway, fault: str) -> None:
     ids = [gateway.jobs.add(status="complete")["id"] for _ in range(25)]
     if fault:
         gateway.fault(fault)
     assert sorted(job.id for job in api.list_jobs()) == sorted(ids)
 
 
-def test_an_on_demand_export_is_listed_under_its_user(serve: Serve) -> None:
+def test_on_demand_export_is_listed_under_its_user(serve: Serve) -> None:
     gateway = Gateway(users=3, user_recordings=30)
     gateway.job_seconds = 0
     user = str(gateway.users.all()[1]["id"])
@@ -102,7 +98,7 @@ def test_an_on_demand_export_is_listed_under_its_user(serve: Serve) -> None:
         (id_,) = api.create({}, company=False)
         assert [job.id for job in api.list_jobs()] == [id_]
         assert api.wait([id_])[0].total == len(gateway.users.recordings(user))
-        with pytest.raises(ExportFailed, match="none of the API user's"):
+        with pytest.raises(ExportFailed, match="does not belong to the API user"):
             ExportApi(client, ROOT, "549825").show(id_)
 
 
@@ -122,12 +118,12 @@ def test_an_on_demand_export_is_listed_under_its_user(serve: Serve) -> None:
         ({"status": 7, "valid_until": "soon", "files_total": "9"}, "waiting"),
     ],
 )
-def test_a_status_nobody_documents_is_read_by_its_meaning(fields: dict[str, Any], state: str) -> None:
+def test_undocumented_statuses_are_interpreted(fields: dict[str, Any], state: str) -> None:
     job = read_job({"id": "1", "valid_until": None, **fields})
     assert job.judge(datetime(2025, 6, 1, tzinfo=timezone.utc)) == state
 
 
-def test_a_start_that_may_have_happened_is_not_repeated() -> None:
+def test_start_with_unknown_outcome_is_not_retried() -> None:
     def hang_up(seen: Seen) -> bytes:
         return write_login() if seen.path == "/token" else b""
 
@@ -138,14 +134,16 @@ def test_a_start_that_may_have_happened_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("fault", ["suspended", "refused", "throttled-silent", "token-expired"])
-def test_a_start_that_cannot_have_happened_is_repeated(api: ExportApi, gateway: Gateway, fault: str) -> None:
+def test_start_that_did_not_reach_the_back_end_is_retried(
+    api: ExportApi, gateway: Gateway, fault: str
+) -> None:
     gateway.fault(fault)
     assert len(api.create({}, company=True)) == 1
     assert len(gateway.jobs.all()) == 1
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"job_ids": []}', b'{"job_ids": null}', b"[]"])
-def test_an_answer_without_a_job_is_no_success(body: bytes) -> None:
+def test_response_without_a_job_is_an_unknown_outcome(body: bytes) -> None:
     def answer(seen: Seen) -> bytes:
         return write_login() if seen.path == "/token" else write_answer("202 Accepted", body)
 
@@ -157,7 +155,7 @@ def test_an_answer_without_a_job_is_no_success(body: bytes) -> None:
         ExportApi(client, ROOT, "self").create({}, company=True)
 
 
-def test_both_spellings_of_a_zips_address_are_known(api: ExportApi, gateway: Gateway) -> None:
+def test_both_documented_zip_addresses_are_tried(api: ExportApi, gateway: Gateway) -> None:
     job = read_job(gateway.jobs.add(status="complete", id="a b"))
     own, spelled, old = api.find_links(job)
     assert own == job.link
@@ -165,45 +163,57 @@ def test_both_spellings_of_a_zips_address_are_known(api: ExportApi, gateway: Gat
     assert old.endswith("/t/vbc.prod/call_recording/v1/bulkDownload/retrieve?job_id=a+b&login_name=demo")
 
 
-def test_the_api_refuses_what_it_refuses(api: ExportApi) -> None:
+def test_malformed_filter_is_a_bad_request(api: ExportApi) -> None:
     with pytest.raises(BadRequest):
         api.create({"duration:gte": "x"}, company=True)
 
 
-def run(*arguments: str) -> tuple[int, dict[str, Any], str]:
-    """A command in this process: its exit status, its JSON, and what it says of errors."""
-    done = CliRunner().invoke(main, ["export", *arguments, "--json"])
-    lines = done.stdout.splitlines()
-    return done.exit_code, json.loads(lines[-1]) if lines else {}, done.stderr
+@pytest.fixture
+def commands(serve: Serve, passing: Passing, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """A gateway with nine recordings that the commands use."""
+    gateway = Gateway()
+    gateway.job_seconds = 0
+    for number in range(9):
+        gateway.company.add(id=1000 + number, start=f"2025-03-0{1 + number}T10:00:00+0000", duration=60_000)
+    for name, value in PASSWORD.items():
+        monkeypatch.setenv(f"SOURCES__VBC__CREDENTIALS__{name.upper()}", value)
+    monkeypatch.setenv("SOURCES__VBC__BASE_URL", serve(gateway))
+    return gateway
 
 
-def test_commands_start_list_and_wait(prepare: Prepare) -> None:
-    site = prepare(make_gateway(9))
-    site.gateway.job_seconds = 0
-    code, created, _ = run(
-        "create", "--start", "2025-03-02", "--end", "2025-03-06T23:00:00Z", "--min-duration", "30.5"
-    )
+def run(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run a command; return its exit status and its JSON."""
+    result = run_in_process("export", *arguments, "--json")
+    lines = result.stdout.splitlines()
+    return result.exit_code, json.loads(lines[-1]) if lines else {}
+
+
+@pytest.mark.usefixtures("commands")
+def test_commands_create_list_and_wait() -> None:
+    span = ("--start", "2025-03-02", "--end", "2025-03-06T23:00:00Z")
+    code, created = run("create", *span, "--min-duration", "30.5")
     assert (code, list(created)) == (0, ["ok", "job_ids"])
-    code, listed, _ = run("list")
+    code, listed = run("list")
     assert (code, [(job["id"], job["status"], job["total"]) for job in listed["jobs"]]) == (
         0,
         [(created["job_ids"][0], "complete", 5)],
     )
-    code, waited, _ = run("wait", *created["job_ids"], "--timeout", "5")
+    code, waited = run("wait", *created["job_ids"], "--timeout", "5")
     assert (code, waited["jobs"]) == (0, listed["jobs"])
     for filters in (("--max-duration", "59"), ("--extension", "000"), ("--direction", "intra_pbx")):
-        code, created, _ = run("create", *filters)
+        code, created = run("create", *filters)
         assert (code, run("wait", *created["job_ids"])[1]["jobs"][0]["total"] < 9) == (0, True)
 
 
-def test_commands_say_in_one_line_what_is_wrong(prepare: Prepare) -> None:
-    site = prepare(make_gateway(1), SOURCES__VBC__ACCOUNT_ID='["549825", "777"]')
-    done = run_vbc(site.folder, site.url, "export", "wait", "no such\njob")
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "--account" in done.stderr
-    done = run_vbc(site.folder, site.url, "export", "wait", "no such\njob", "--account", "549825")
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "export job nosuchjob is none of the API user's, or has expired" in done.stderr
+@pytest.mark.usefixtures("commands")
+def test_command_errors_are_one_line() -> None:
+    command, accounts = ("export", "wait", "no such\njob"), '["549825", "777"]'
+    result = run_in_process(*command, SOURCES__VBC__ACCOUNT_ID=accounts)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "--account" in result.stderr
+    result = run_in_process(*command, "--account", "549825", SOURCES__VBC__ACCOUNT_ID=accounts)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "export job nosuchjob does not belong to the API user, or has expired" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -215,5 +225,5 @@ def test_commands_say_in_one_line_what_is_wrong(prepare: Prepare) -> None:
         ("create", "--min-duration", "-1"),
     ],
 )
-def test_wrong_usage_is_exit_2(own_folder: object, arguments: tuple[str, ...]) -> None:
-    assert CliRunner().invoke(main, ["export", *arguments]).exit_code == 2
+def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
+    assert run_in_process("export", *arguments).exit_code == 2

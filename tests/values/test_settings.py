@@ -23,7 +23,7 @@ def check(**changes: Any) -> VbcConfig:
     return VbcConfig.from_values(**changes)
 
 
-def test_the_defaults_are_valid() -> None:
+def test_defaults_are_valid() -> None:
     config = check()
     assert (config.recording_api, config.base_url) == (RECORDING_API, "https://api.vonage.com")
     assert (config.accounts, config.users, config.start, config.end) == (("self",), None, None, None)
@@ -32,7 +32,7 @@ def test_the_defaults_are_valid() -> None:
     assert (config.api_filters, config.pii_policy, config.vbc_timezone) == (Filters(), PiiPolicy(), "UTC")
 
 
-def test_what_is_set_is_taken_over() -> None:
+def test_values_are_parsed() -> None:
     config = check(
         account_id=["549825", 549826],
         user_ids=[745249],
@@ -99,7 +99,7 @@ def test_what_is_set_is_taken_over() -> None:
         ("pii", ""),
     ],
 )
-def test_a_malformed_value_is_an_error_that_names_its_setting(name: str, value: Any) -> None:
+def test_error_for_a_malformed_value_names_the_setting(name: str, value: Any) -> None:
     with pytest.raises(SettingsError, match=rf"^{name} must "):
         check(**{name: value})
 
@@ -117,30 +117,30 @@ def test_a_malformed_value_is_an_error_that_names_its_setting(name: str, value: 
         ("account_id", 549825.0),
     ],
 )
-def test_a_value_of_no_use_is_an_error_that_names_its_setting(name: str, value: Any) -> None:
+def test_error_for_an_unusable_value_names_the_setting(name: str, value: Any) -> None:
     with pytest.raises(SettingsError, match=name):
         check(**{name: value})
 
 
-def test_a_start_behind_the_end_is_an_error_that_names_both() -> None:
+def test_error_for_start_after_end_names_both() -> None:
     with pytest.raises(SettingsError, match=r"start_date 2025-02-01 is after end_date 2025-01-31"):
         check(start_date="2025-02-01", end_date="2025-01-31")
 
 
-def test_bounds_are_compared_as_instants_not_as_text() -> None:
+def test_dates_are_compared_as_instants() -> None:
     settings = check(start_date="2025-01-31T01:00:00+05:30", end_date="2025-01-30T20:00:00Z")
     assert settings.start == datetime(2025, 1, 30, 19, 30, tzinfo=timezone.utc)
     with pytest.raises(SettingsError, match="start_date"):
         check(start_date="2025-01-30T20:00:00Z", end_date="2025-01-31T01:00:00+05:30")
 
 
-def test_start_and_end_may_be_the_same_instant() -> None:
+def test_start_may_equal_end() -> None:
     settings = check(start_date="2025-01-31", end_date=date(2025, 1, 31))
     assert settings.start == settings.end == DAY
 
 
 @pytest.mark.parametrize(
-    "told",
+    "value",
     [
         "2025-01-31",
         " 2025-01-31T00:00:00Z",
@@ -150,25 +150,25 @@ def test_start_and_end_may_be_the_same_instant() -> None:
         datetime(2025, 1, 31),
     ],
 )
-def test_dates_may_be_texts_dates_or_instants_and_become_utc(told: Any) -> None:
-    assert read_date("start_date", told) == DAY
-    found = read_date("end_date", told)
-    assert found is not None
-    assert found.tzinfo is timezone.utc
+def test_dates_may_be_text_dates_or_instants(value: Any) -> None:
+    assert read_date("start_date", value) == DAY
+    end = read_date("end_date", value)
+    assert end is not None
+    assert end.tzinfo is timezone.utc
 
 
-@pytest.mark.parametrize("told", [None, ""])
-def test_a_date_left_empty_is_none(told: Any) -> None:
-    assert read_date("start_date", told) is None
+@pytest.mark.parametrize("value", [None, ""])
+def test_empty_date_is_none(value: Any) -> None:
+    assert read_date("start_date", value) is None
 
 
-def test_the_history_begins_two_years_ago_unless_a_start_is_set() -> None:
+def test_history_starts_two_years_ago_by_default() -> None:
     assert check().first_start(NOW) == NOW - HISTORY == datetime(2023, 6, 2, 12, tzinfo=timezone.utc)
     assert check(start_date="2025-01-31").first_start(NOW) == DAY
 
 
 @pytest.mark.parametrize(
-    ("told", "accounts"),
+    ("value", "accounts"),
     [
         ("self", ("self",)),
         (" 549825 ", ("549825",)),
@@ -178,23 +178,23 @@ def test_the_history_begins_two_years_ago_unless_a_start_is_set() -> None:
         ([549825, "549825", " 549825"], ("549825",)),
     ],
 )
-def test_accounts_are_one_or_several_each_once(told: Any, accounts: tuple[str, ...]) -> None:
-    assert read_accounts(told) == accounts
+def test_accounts_may_be_one_or_several(value: Any, accounts: tuple[str, ...]) -> None:
+    assert read_accounts(value) == accounts
 
 
 @pytest.mark.parametrize(
-    "told",
+    "value",
     [
         "/t/vbc.prod/call_recording/v1/api",
         "t/vbc.prod/call_recording/v1/api/",
         "//t/vbc.prod/call_recording/v1/api//",
     ],
 )
-def test_the_path_of_the_api_begins_with_one_slash_and_ends_with_none(told: str) -> None:
-    assert check(recording_api=told).recording_api == "/t/vbc.prod/call_recording/v1/api"
+def test_api_path_is_normalized(value: str) -> None:
+    assert check(recording_api=value).recording_api == "/t/vbc.prod/call_recording/v1/api"
 
 
-def test_every_argument_of_the_source_is_a_setting_with_the_same_default() -> None:
+def test_arguments_of_the_source_equal_the_settings() -> None:
     arguments = inspect.signature(vbc_source).parameters
     fields = VbcConfig.get_resolvable_fields()
     defaults = VbcConfig()
@@ -204,7 +204,7 @@ def test_every_argument_of_the_source_is_a_setting_with_the_same_default() -> No
 
 
 @pytest.mark.parametrize(
-    ("told", "users"),
+    ("value", "users"),
     [
         ("all", None),
         (" ALL ", None),
@@ -220,15 +220,15 @@ def test_every_argument_of_the_source_is_a_setting_with_the_same_default() -> No
         ([745249, "745249"], ("745249",)),
     ],
 )
-def test_users_are_all_some_self_or_none(told: Any, users: tuple[str, ...] | None) -> None:
-    assert read_users(told) == users
+def test_users_may_be_all_some_self_or_none(value: Any, users: tuple[str, ...] | None) -> None:
+    assert read_users(value) == users
 
 
-def test_hashing_without_a_key_is_an_error_that_says_where_to_put_one() -> None:
+def test_error_for_hashing_without_a_key_says_where_to_set_it() -> None:
     for key in (None, ""):
         with pytest.raises(SettingsError, match=r"pii_key .* \.dlt/secrets\.toml"):
             check(pii="hash", pii_key=key)
 
 
-def test_a_key_is_never_shown() -> None:
+def test_repr_contains_no_key() -> None:
     assert "a key" not in repr(check(pii="hash", pii_key="a key"))
