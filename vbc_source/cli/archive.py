@@ -250,7 +250,7 @@ def create_export(
 ) -> dict[str, Any]:
     """Start an export; prints the ids of its jobs, one a line."""
     from vbc_source import open_exports
-    from vbc_source.api.export_filters import make_filters
+    from vbc_source.api.export_jobs import make_filters
 
     filters = make_filters(start, end, direction, extension, min_duration, max_duration)
     with closing(open_exports(user, account)) as exports:
