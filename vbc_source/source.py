@@ -6,21 +6,22 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
+from uuid import uuid4
 
 import dlt
-from dlt.common.typing import TSecretStrValue
-from dlt.extract import DltResource, DltSource
+from dlt.sources import DltResource, DltSource
 
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import ALL, BASE_URL, RECORDING_API, SELF, Instant, VbcConfig, VbcCredentials
 from vbc_source.errors import Forbidden, SettingsError
 from vbc_source.extract.accounts import AccountDirectory
-from vbc_source.extract.checkpoint import Checkpoint
+from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.extract.extractor import Extractor
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.snapshots import Snapshot
-from vbc_source.extract.tables import make_empty_tables, split_children
+from vbc_source.extract.state import ResourceRun
+from vbc_source.extract.tables import ChildTables, make_empty_tables
 from vbc_source.pii import PiiPolicy
 
 log = logging.getLogger(__name__)
@@ -45,35 +46,37 @@ def vbc_source(
     allow_external_schedulers: bool = False,
     filters: Any = None,
     pii: str = "keep",
-    pii_key: TSecretStrValue | None = None,
+    pii_key: dlt.TSecretStrValue | None = None,
 ) -> DltSource:
     """Call recordings of Vonage Business Communications, with users, extensions and export jobs.
 
     Every argument is also dlt configuration, in section `sources.vbc`. Constructing sends nothing.
 
     Args:
-        credentials: client and user with their secrets; or `refresh_token`; or a ready `access_token`.
-        base_url: the gateway; tokens at `/token`, APIs below `/t/vbc.prod/…`.
-        recording_api: path of the Call Recording API; `…/v1/api` and India's answer alike.
-        account_id: an account, several, or `self`, the API user's. Rows always carry the real id.
-        user_ids: whose on-demand recordings and export jobs to read: `all`, asked of the Provisioning API;
-            a list, `self`, or `[]` for none. Unless it is `all`, `users` and `extensions` are not read.
+        credentials: Client and user with their secrets; or `refresh_token`; or a ready `access_token`.
+        base_url: The gateway; tokens at `/token`, APIs below `/t/vbc.prod/…`.
+        recording_api: Path of the Call Recording API; `…/v1/api` and India's answer alike.
+        account_id: An account, several, or `self`, the API user's. Rows always carry the real id.
+        user_ids: The users whose on-demand recordings and export jobs to read: `all`, requested from the
+            Provisioning API; a list, `self`, or `[]` for none. Unless it is `all`, `users` and `extensions`
+            are not read.
         start_date: ISO; oldest `start` to read. Two years ago unless given.
         end_date: ISO; newest `start` to read. With it the run is a backfill: no state is read or written.
-        lookback_hours: how far behind the newest loaded `start` every run reads again.
-        page_size: recordings to ask for at once; what the server really gives is honoured.
-        max_concurrency: requests in flight.
-        requests_per_minute: a budget for all requests together; none unless given.
-        on_forbidden: `raise`, or `skip` to load what is allowed and warn of what is not.
-        retry_seconds: how long to go on asking a gateway that fails, seconds.
-        rows_per_run: end an incremental run after about so many recordings; the next one goes on there.
-        allow_external_schedulers: take the scheduler's data interval, less the lookback, without state.
-        filters: the API's own, by their names; `start:gte` and `start:lte` narrow the span.
+        lookback_hours: How far behind the newest loaded `start` every run reads again.
+        page_size: Recordings to request per page; what the server really returns is honoured.
+        max_concurrency: Requests in flight.
+        requests_per_minute: A budget for all requests together; none unless given.
+        on_forbidden: `raise`, or `skip` to load what is allowed and warn about the rest.
+        retry_seconds: How long to retry while the gateway fails, seconds.
+        rows_per_run: End an incremental run after about so many recordings; the next one continues there.
+        allow_external_schedulers: Read the scheduler's data interval, and the lookback before it, without
+            state.
+        filters: The API's own filters, by their names; `start:gte` and `start:lte` narrow the span.
         pii: `keep`, `hash` (HMAC-SHA256) or `drop` names and numbers.
-        pii_key: the key of the hashes.
+        pii_key: The key of the hashes.
 
     Raises:
-        SettingsError: a setting is malformed; the message names it.
+        SettingsError: A setting is malformed; the message names it.
     """
     config = VbcConfig.from_values(**locals())
     return Resources(config, Client.from_config(config)).make()  # type: ignore[return-value]
@@ -81,10 +84,10 @@ def vbc_source(
 
 @dlt.source(name="vbc", section="vbc")
 def empty_tables(names: Sequence[str]) -> list[DltResource]:
-    """The tables of lists of recordings without a row, so that loads side by side need not create them.
+    """The tables of recordings without rows, created before parallel loads that would race to create them.
 
     Args:
-        names: of the resources.
+        names: The resources whose tables to create.
     """
     privacy = PiiPolicy()
 
@@ -98,134 +101,154 @@ def empty_tables(names: Sequence[str]) -> list[DltResource]:
 
 
 class Resources:
-    """The resources of one source: they share a client, what is known of users, and the round.
+    """The resources of one source: they share a client and what is known about accounts and users.
 
     Args:
         config: The settings.
         client: Sends the requests.
+        lookup: Reads what is loaded already.
     """
 
-    def __init__(self, config: VbcConfig, client: Client) -> None:
-        self._config = config
+    def __init__(self, config: VbcConfig, client: Client, lookup: DestinationLookup | None = None) -> None:
+        self.config, self._lookup = config, lookup or DestinationLookup()
         self._reader = ListReader(config, client)
         self._directory = AccountDirectory(self._reader, config.login.identity())
+        self.source_id = uuid4().hex
+        # in the order in which dlt reads them
+        self.readers: dict[Endpoint, Callable[[ResourceRun], Iterator[Any]]] = {
+            COMPANY: self._read_recordings(self._list_accounts),
+            USERS: self._read_snapshots,
+            EXTENSIONS: self._read_snapshots,
+            ON_DEMAND: self._read_recordings(self._list_users),
+            JOBS: self._read_recordings(self._list_job_owners),
+        }
 
     def make(self) -> list[DltResource]:
-        """Make all of them, in the order in which dlt turns to them."""
+        """Make all resources."""
+        # with listed users, no subscription to the Provisioning API is needed
         return [
-            self._make_histories(COMPANY, self._list_accounts),
-            self._make_listing(USERS),
-            self._make_listing(EXTENSIONS),
-            self._make_histories(ON_DEMAND, self._list_users),
-            self._make_histories(JOBS, self._list_job_owners),
+            make_resource(
+                endpoint,
+                self._run(endpoint),
+                self.config.pii_policy,
+                selected=self.config.users is None or not endpoint.provisioning,
+            )
+            for endpoint in self.readers
         ]
 
-    def _make_histories(self, endpoint: Endpoint, find: Callable[[], list[ReadTask]]) -> DltResource:
-        progress = Checkpoint()
-
+    def _run(self, endpoint: Endpoint) -> Callable[[], Iterator[Any]]:
         def read() -> Iterator[Any]:
-            yield from Extractor(endpoint, self._reader, progress, self._directory.learn).read(find())
+            yield from self.readers[endpoint](self._start(endpoint))
 
-        return make_resource(endpoint, read, self._config.pii_policy)
+        return read
 
-    def _make_listing(self, endpoint: Endpoint) -> DltResource:
-        def read() -> Iterator[Any]:
-            for account in self._find_accounts():
-                yield from self._read_listing(endpoint, account)
+    def _start(self, endpoint: Endpoint) -> ResourceRun:
+        """Start a run inside of a dlt pipeline."""
+        now, stateless = datetime.now(timezone.utc), self.config.stateless
+        metrics = dlt.current.resource_metrics()
+        metrics.clear()  # a source that runs again keeps the metrics of the run before
+        return ResourceRun(
+            endpoint,
+            self.config,
+            source_id=self.source_id,
+            load_id=str(dlt.current.load_package_state()["load_id"]),
+            schema=dlt.current.source_schema(),
+            # asking dlt for state creates it: a backfill must leave none behind
+            state={} if stateless else dlt.current.resource_state(),
+            accounts={} if stateless else dlt.current.source_state().setdefault("accounts", {}),
+            metrics=metrics,
+            lookup=self._lookup,
+            now=now,
+            window=self.config.fixed_window(now, dlt.current.interval),
+        )
 
-        # whoever names the users need not be subscribed to the Provisioning API
-        selected = self._config.users is None
-        return make_resource(endpoint, read, self._config.pii_policy, selected=selected)
+    def _read_recordings(
+        self, find: Callable[[ResourceRun], list[ReadTask]]
+    ) -> Callable[[ResourceRun], Iterator[Any]]:
+        def read(run: ResourceRun) -> Iterator[Any]:
+            yield from Extractor(run, self._reader, self._directory.learn).read(find(run))
 
-    def _read_listing(self, endpoint: Endpoint, account: str) -> Iterator[Any]:
-        run, now = _name_run(), datetime.now(timezone.utc)
-        try:
-            proof = self._directory.read_list(endpoint, account, run, now)
-        except Forbidden as fault:
-            if not self._config.skip_forbidden:
-                raise
-            log.warning("left out, since on_forbidden = skip: %s", fault)
-        else:
-            state = {} if self._config.stateless else dlt.current.resource_state()
-            yield from Snapshot(endpoint, account, self._config.pii_policy, state).write(proof, now)
+        return read
 
-    def _find_accounts(self) -> list[str]:
-        state = self._remembered()
-        found = [self._directory.find_account(asked, state) for asked in self._config.accounts]
-        return list(dict.fromkeys(found))
+    def _read_snapshots(self, run: ResourceRun) -> Iterator[Any]:
+        for account in self._find_accounts(run):
+            try:
+                proof = self._directory.read_list(run.endpoint, account, run.load_id, run.now)
+            except Forbidden as fault:
+                self._skip(fault)
+            else:
+                yield from Snapshot(run, account).write(proof)
 
-    def _remembered(self) -> dict[str, Any]:
-        """Which account `self` was the last time, by API user."""
-        state: dict[str, Any] = {} if self._config.stateless else dlt.current.source_state()
-        accounts: dict[str, Any] = state.setdefault("accounts", {})
-        return accounts
+    def _skip(self, fault: Forbidden) -> None:
+        if not self.config.skip_forbidden:
+            raise fault
+        log.warning("left out, since on_forbidden = skip: %s", fault)
 
-    def _list_accounts(self) -> list[ReadTask]:
-        return [ReadTask(ListOwner(account)) for account in self._config.accounts]
+    def _find_accounts(self, run: ResourceRun) -> list[str]:
+        accounts = [self._directory.find_account(name, run.accounts) for name in self.config.accounts]
+        return list(dict.fromkeys(accounts))
 
-    def _list_users(self) -> list[ReadTask]:
-        if not self._config.has_user_recordings:
-            log.info("this API has no on-demand recordings: %s", self._config.recording_api)
+    def _list_accounts(self, _: ResourceRun) -> list[ReadTask]:
+        return [ReadTask(ListOwner(account)) for account in self.config.accounts]
+
+    def _list_users(self, run: ResourceRun) -> list[ReadTask]:
+        if not self.config.has_user_recordings:
+            log.info("this API has no on-demand recordings: %s", self.config.recording_api)
             return []
-        return [history for account in self._find_accounts() for history in self._list_users_of(account)]
+        return [task for account in self._find_accounts(run) for task in self._list_users_of(account, run)]
 
-    def _list_users_of(self, account: str) -> list[ReadTask]:
-        listed = self._config.users
-        if listed is not None:
-            return [ReadTask(ListOwner(account, user)) for user in listed]
+    def _list_users_of(self, account: str, run: ResourceRun) -> list[ReadTask]:
+        if self.config.users is not None:
+            return [ReadTask(ListOwner(account, user)) for user in self.config.users]
         try:
-            users = self._directory.users(account, _name_run(), datetime.now(timezone.utc))
+            users = self._directory.users(account, run.load_id, run.now)
         except Forbidden as fault:
-            if not self._config.skip_forbidden:
-                raise
-            log.warning("left out, since on_forbidden = skip: %s", fault)
+            self._skip(fault)
             return []
-        titles = users if self._config.pii_policy.keeps else dict.fromkeys(users, "")
+        titles = users if self.config.pii_policy.keeps else dict.fromkeys(users, "")
         return [ReadTask(ListOwner(account, user), title) for user, title in titles.items()]
 
-    def _is_own(self, account: str) -> bool:
-        """Whether the API user belongs to an account; of a single one that is taken for granted."""
-        if len(self._config.accounts) == 1:
+    def _is_own(self, account: str, run: ResourceRun) -> bool:
+        """Whether the API user belongs to an account; a single account is assumed to be the user's."""
+        if len(self.config.accounts) == 1:
             return True
         try:
-            return account == self._directory.find_account(SELF, self._remembered())
+            return account == self._directory.find_account(SELF, run.accounts)
         except SettingsError:
             return False
 
-    def _list_job_owners(self) -> list[ReadTask]:
-        """Users, and `self`: a company's export is listed under the user who started it."""
+    def _list_job_owners(self, run: ResourceRun) -> list[ReadTask]:
+        """List users, and `self`: a company's export is listed under the user who started it."""
         owners = []
-        for account in self._find_accounts():
-            users = self._list_users_of(account)
-            known = "" if self._config.stateless else _find_own_user(account)
-            asked = {history.place.user for history in users} & {known, SELF}
-            owners += (
-                users if asked or not self._is_own(account) else [*users, ReadTask(ListOwner(account, SELF))]
-            )
+        for account in self._find_accounts(run):
+            users = self._list_users_of(account, run)
+            # the user that `self` was the last time; read under its own id, if it is among the users
+            own = str(run.state.get(f"{account}/{SELF}", "")).partition("/")[2]
+            includes_own = {task.owner.user for task in users} & {own, SELF}
+            owners += users
+            if not includes_own and self._is_own(account, run):
+                owners.append(ReadTask(ListOwner(account, SELF)))
         return owners
 
 
 def make_resource(
     endpoint: Endpoint, read: Callable[[], Iterator[Any]], privacy: PiiPolicy, *, selected: bool = True
 ) -> DltResource:
-    """Make a resource of an endpoint: whatever `read` yields, with the keys and child tables that it has."""
+    """Make the resource of an endpoint, with its keys and child tables.
+
+    Args:
+        endpoint: The kind of rows.
+        read: Yields the tables.
+        privacy: What happens to personal data.
+        selected: Whether the resource is read unless others are selected.
+    """
     resource: DltResource = dlt.resource(
         read,
         name=endpoint.name,
         primary_key=endpoint.primary_key,
-        # not declared `deduplicated`, though a run sends no row twice: a load that is killed between copying
-        # into the staging table and writing that down copies once more
+        # Not declared `deduplicated`, although a run sends no row twice: a load that is killed between the
+        # copy into the staging table and the record of it copies once more.
         write_disposition="merge",
         selected=selected,
     )
-    return resource.add_step(split_children(endpoint, privacy))
-
-
-def _find_own_user(account: str) -> str:
-    """Say which user of an account `self` was the last time; empty where that is not known."""
-    return str(dlt.current.resource_state().get(f"{account}/{SELF}", "")).partition("/")[2]
-
-
-def _name_run() -> str:
-    """Tell one run from another: a list is read once in each."""
-    return str(dlt.current.load_package_state()["load_id"])
+    return resource.add_step(ChildTables(endpoint, privacy))

@@ -1,13 +1,10 @@
-"""Whose lists could not be read: noted where that concerns one user, raised where it concerns the run."""
+"""Lists that could not be read: recorded where that concerns one user, raised where it concerns the run."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping
-from datetime import datetime
 from typing import Any
 
-from vbc_source.api.endpoints import Endpoint
 from vbc_source.errors import (
     Forbidden,
     GatewayFault,
@@ -18,119 +15,104 @@ from vbc_source.errors import (
     VbcError,
 )
 from vbc_source.extract.lists import ReadTask
-from vbc_source.extract.state import CursorState
+from vbc_source.extract.state import ResourceRun
 
 log = logging.getLogger(__name__)
 
-MOST_NAMED = 10  # users that an error names
-MAY_BE_ALONE = (Forbidden, NotFound, Unavailable, IncompleteWindow)  # what may concern one list and no other
-NO_SUCH_PATH = 900906  # what the gateway says of a path it does not know, whoever's list it is
+MAX_NAMED = 10  # lists that an error names
+SINGLE_LIST_ERRORS = (Forbidden, NotFound, Unavailable, IncompleteWindow)  # may concern one list alone
+NO_SUCH_PATH = 900906  # the gateway's code for a path that it does not know, for any list
 
 
 class AccessLog:
-    """What a run finds out about who may be read.
+    """Records which lists of a run can be read.
 
     Args:
-        endpoint: whose lists.
-        skip_forbidden: whether to go on without what may not be read, as `on_forbidden` says.
-        most_failures: lists in a row that the gateway fails at, after which the others are not tried.
-        cursors: where it is remembered, or None.
-        metrics: where it is counted.
-        now: when the run began.
+        run: The run.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        skip_forbidden: bool,
-        most_failures: int,
-        cursors: CursorState | None,
-        metrics: MutableMapping[str, Any],
-        now: datetime,
-    ) -> None:
-        self._endpoint, self._skip, self._cursors = endpoint, skip_forbidden, cursors
-        self._metrics, self._now, self._most = metrics, now, most_failures
+    def __init__(self, run: ResourceRun) -> None:
+        self._run = run
+        # twice as many as may fail side by side: a few broken lists do not hold back the others
+        self._max_failures = 2 * run.config.max_concurrency + 1
         self._failures: list[tuple[ReadTask, VbcError]] = []
         self._in_a_row = 0
         self._rows: list[dict[str, Any]] = []
 
     @property
     def hopeless(self) -> bool:
-        """Whether so many lists in a row failed that the others will."""
-        return self._in_a_row >= self._most
-
-    def allow(self, history: ReadTask) -> None:
-        """Note that a list was read to its end."""
-        self._in_a_row = 0
-        self._note(history, "", None)
-
-    def judge(self, history: ReadTask, error: Exception) -> bool:
-        """Take an error in.
-
-        Returns:
-            Whether the list is done with; else it has failed, and `check` will say so.
-
-        Raises:
-            Exception: the error, where it concerns every list.
-        """
-        if not isinstance(error, MAY_BE_ALONE) or isinstance(error, NotSubscribed):
-            raise error
-        vanished = isinstance(error, NotFound) and error.code != NO_SUCH_PATH and self._endpoint.per_user
-        if vanished or (isinstance(error, Forbidden) and self._skip):
-            self._in_a_row = 0
-            self._note(history, "not_found" if vanished else "forbidden", error)
-            return True
-        self._failures.append((history, error))
-        # a refusal says nothing of the next list, and costs one request
-        self._in_a_row += not isinstance(error, Forbidden)
-        return False
-
-    def check(self) -> None:
-        """Raise the first failure; it names the others too.
-
-        Raises:
-            VbcError: a list could not be read.
-        """
-        for history, error in self._failures[:1]:
-            others = [str(other) for other, _ in self._failures[1:]]
-            named = ", ".join(others[:MOST_NAMED]) + (" …" if len(others) > MOST_NAMED else "")
-            error.args = (
-                f"{error}"
-                + (f"; that was {history}" if history.title else "")
-                + (f"; likewise {named}" if named else "")
-                + ("; or set on_forbidden = skip to go on without" if isinstance(error, Forbidden) else ""),
-            )
-            raise error
-
-    def take_rows(self) -> list[dict[str, Any]]:
-        """Give what is new: rows of `user_access`."""
-        rows, self._rows = self._rows, []
-        return rows
+        """Whether so many lists in a row failed that the others will fail too."""
+        return self._in_a_row >= self._max_failures
 
     @property
     def failed(self) -> bool:
         """Whether any list could not be read."""
         return bool(self._failures)
 
-    def _note(self, history: ReadTask, reason: str, error: VbcError | None) -> None:
-        place = history.place
+    def allow(self, task: ReadTask) -> None:
+        """Record that a list was read to its end."""
+        self._in_a_row = 0
+        self._record(task, "", None)
+
+    def judge(self, task: ReadTask, error: Exception) -> bool:
+        """Decide what an error means.
+
+        Returns:
+            Whether the list is finished; otherwise it has failed, and `check` raises that.
+
+        Raises:
+            Exception: The error, where it concerns every list.
+        """
+        if not isinstance(error, SINGLE_LIST_ERRORS) or isinstance(error, NotSubscribed):
+            raise error
+        vanished = isinstance(error, NotFound) and error.code != NO_SUCH_PATH and self._run.endpoint.per_user
+        if vanished or (isinstance(error, Forbidden) and self._run.config.skip_forbidden):
+            self._in_a_row = 0
+            self._record(task, "not_found" if vanished else "forbidden", error)
+            return True
+        self._failures.append((task, error))
+        # a refusal predicts nothing about the next list, and costs one request
+        self._in_a_row += not isinstance(error, Forbidden)
+        return False
+
+    def check(self) -> None:
+        """Raise the first failure; its message names the other lists too.
+
+        Raises:
+            VbcError: A list could not be read.
+        """
+        for task, error in self._failures[:1]:
+            others = [str(other) for other, _ in self._failures[1:]]
+            named = ", ".join(others[:MAX_NAMED]) + (" …" if len(others) > MAX_NAMED else "")
+            error.args = (
+                f"{error}"
+                + (f"; that was {task}" if task.title else "")
+                + (f"; likewise {named}" if named else "")
+                + ("; or set on_forbidden = skip to go on without" if isinstance(error, Forbidden) else ""),
+            )
+            raise error
+
+    def take_rows(self) -> list[dict[str, Any]]:
+        """Return the new rows of `user_access`, and forget them."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def _record(self, task: ReadTask, reason: str, error: VbcError | None) -> None:
+        owner, run = task.owner, self._run
         if reason:
-            self._metrics.setdefault(reason, []).append(str(history))
-            log.warning("left out, %s: %s (%s)", reason.replace("_", " "), history, error)
-        if not place.user or not (self._cursors is None or self._cursors.bar(str(place), reason)):
+            run.metrics.setdefault(reason, []).append(str(task))
+            log.warning("left out, %s: %s (%s)", reason.replace("_", " "), task, error)
+        # state shows what is new; a backfill has none, and reports refusals alone
+        if not owner.user or not (run.cursors.bar(str(owner), reason) if run.incremental else reason):
             return
-        if self._cursors is None and not reason:
-            return
-        status = f"HTTP {error.status}" if isinstance(error, GatewayFault) else None
         self._rows.append(
             {
-                "account_id": place.account,
-                "resource": self._endpoint.name,
-                "user_id": place.user,
-                "user_name": history.title or None,
+                "account_id": owner.account,
+                "resource": run.endpoint.name,
+                "user_id": owner.user,
+                "user_name": task.title or None,
                 "access": reason or "allowed",
-                "detail": status,
-                "noted_at": self._now,
+                "detail": f"HTTP {error.status}" if isinstance(error, GatewayFault) else None,
+                "noted_at": run.now,
             }
         )

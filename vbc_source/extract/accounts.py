@@ -1,4 +1,4 @@
-"""Who there is: which account `self` stands for, and which users an account has."""
+"""Accounts and users: which account `self` stands for, and which users an account has."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import SELF
 from vbc_source.errors import Forbidden, NotFound, SettingsError
-from vbc_source.extract.completeness import ProvenWindow
 from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.extract.window_reader import ProvenWindow
 from vbc_source.schema.pages import PageRows
 
 log = logging.getLogger(__name__)
 
 
 class AccountDirectory:
-    """What is known of accounts and users, each asked for once a run.
+    """Looks up accounts and users, each once a run.
 
     Args:
-        reader: what to ask with.
-        identity: of the API user, under which the account is remembered; empty for none.
+        reader: Reads the lists.
+        identity: Identifies the API user, whose account is stored under it; empty to store nothing.
     """
 
     def __init__(self, reader: ListReader, identity: str) -> None:
@@ -33,22 +33,22 @@ class AccountDirectory:
         self._lists: dict[tuple[str, str, str], ProvenWindow[PageRows]] = {}
 
     def learn(self, account: str) -> None:
-        """Take over which account `self` is from whoever saw it."""
+        """Store which account `self` is, as an answer to another list showed."""
         self._self = account
 
-    def find_account(self, asked: str, state: MutableMapping[str, Any]) -> str:
-        """Give an account's real id: the Provisioning API takes no `self`.
+    def find_account(self, requested: str, state: MutableMapping[str, Any]) -> str:
+        """Return an account's real id: the Provisioning API takes no `self`.
 
         Args:
-            asked: an account id, or `self`.
-            state: where to remember it; a mapping of the source's state.
+            requested: An account id, or `self`.
+            state: Where to store it; a mapping in the source's state.
 
         Raises:
-            SettingsError: `self` was asked for and nothing says which account it is.
+            SettingsError: `self` was requested, and no answer tells which account it is.
         """
-        if asked != SELF:
-            return asked
-        known = self._self or state.get(self._identity) or self._ask()
+        if requested != SELF:
+            return requested
+        known = self._self or state.get(self._identity) or self._request_account()
         if not known:
             raise SettingsError(
                 "the gateway does not say which account self is: set account_id to its number"
@@ -58,26 +58,26 @@ class AccountDirectory:
         self._self = known
         return known
 
-    def _ask(self) -> str | None:
-        for endpoint, place in ((COMPANY, ListOwner(SELF)), (ON_DEMAND, ListOwner(SELF, SELF))):
+    def _request_account(self) -> str | None:
+        for endpoint, owner in ((COMPANY, ListOwner(SELF)), (ON_DEMAND, ListOwner(SELF, SELF))):
             try:
-                if found := self._reader.find_account(endpoint, place):
-                    return found
+                if account := self._reader.find_account(endpoint, owner):
+                    return account
             except (Forbidden, NotFound) as fault:
-                log.info("cannot tell from it which account self is: %s", fault)
+                log.info("a list does not tell which account self is: %s", fault)
         return None
 
     def read_list(self, endpoint: Endpoint, account: str, run: str, now: datetime) -> ProvenWindow[PageRows]:
-        """Read an account's list whole, once a run; a list of several pages twice.
+        """Read an account's whole list, once a run; a list of several pages is read twice.
 
         Args:
-            endpoint: users or extensions.
-            account: the real id.
-            run: names the run.
-            now: when it began.
+            endpoint: Users or extensions.
+            account: The real id.
+            run: Identifies the run.
+            now: When it started.
 
         Raises:
-            VbcError: it could not be read, or not proven complete.
+            VbcError: The list could not be read, or not proven complete.
         """
         key = (endpoint.name, account, run)
         if key not in self._lists:
@@ -86,17 +86,17 @@ class AccountDirectory:
                 self._lists[key] = self._read_all(endpoint, ListOwner(account), now)
         return self._lists[key]
 
-    def _read_all(self, endpoint: Endpoint, place: ListOwner, now: datetime) -> ProvenWindow[PageRows]:
-        proof = self._reader.read_whole(endpoint, place, now)
+    def _read_all(self, endpoint: Endpoint, owner: ListOwner, now: datetime) -> ProvenWindow[PageRows]:
+        proof = self._reader.read_whole(endpoint, owner, now)
         if len(proof.pages) == 1:
             return proof
-        # where one leaves while another comes the counts agree, and a third who moved to the page
-        # before was not seen: whoever is in either of two readings is there
-        again = self._reader.read_whole(endpoint, place, now)
+        # When one user leaves while another comes, the counts agree although a third one, who moved to the
+        # page before, was not read. A user in either of two readings is there.
+        again = self._reader.read_whole(endpoint, owner, now)
         return replace(again, pages=(*again.pages, *proof.pages))
 
     def users(self, account: str, run: str, now: datetime) -> dict[str, str]:
-        """Give the users of an account, by id, with their names."""
+        """Return the users of an account: names by id."""
         proof = self.read_list(USERS, account, run, now)
         return {
             row["id"]: " ".join(filter(None, (row["first_name"], row["last_name"])))
@@ -109,7 +109,7 @@ class AccountDirectory:
 
 @contextmanager
 def advising() -> Iterator[None]:
-    """Have a refusal of the Provisioning API say how to do without it."""
+    """Add to a refusal of the Provisioning API how to do without it."""
     try:
         yield
     except Forbidden as fault:

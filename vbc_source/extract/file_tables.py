@@ -1,8 +1,8 @@
-"""Tables that are files: no statement clears there what was loaded before.
+"""Tables that are files: no statement removes from them what was loaded before.
 
-Plain files and Iceberg tables are appended to; Delta tables replace a row by its key, but leave the rest
-of a list that became shorter. So each row bears the load that brought it, and a query tells what counts:
-the newest load of a recording (docs/destinations.md).
+Plain files and Iceberg tables are appended to. Delta tables replace a row by its key, but keep the rest of a
+list that became shorter. So each row carries the load that brought it, and a query selects what counts: the
+newest load of a recording (docs/destinations.md).
 """
 
 from __future__ import annotations
@@ -13,18 +13,10 @@ import dlt
 import pyarrow as pa
 import pyarrow.json as pj
 import pyarrow.parquet as pq
-from dlt.common.configuration.container import Container
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.common.pipeline import PipelineContext
 
 FILESYSTEM = "filesystem"
 LOAD_ID = "_dlt_load_id"  # dlt's own name for it
-
-
-def is_lake() -> bool:
-    """Whether the pipeline that runs just now loads files."""
-    # dlt.current.pipeline() resolves all of its configuration again, which takes longer than building a table
-    return is_lake_of(Container()[PipelineContext].pipeline())
 
 
 def is_lake_of(pipeline: Any) -> bool:
@@ -34,7 +26,7 @@ def is_lake_of(pipeline: Any) -> bool:
 
 
 def add_load_id(rows: pa.Table) -> pa.Table:
-    """Have rows bear the load that they come with; those that do already, as proofs, are left as they are."""
+    """Add the id of the running load to rows; those that have it already, such as proofs, stay unchanged."""
     if LOAD_ID in rows.column_names:
         return rows
     load_id = str(dlt.current.load_package_state()["load_id"])
@@ -42,15 +34,15 @@ def add_load_id(rows: pa.Table) -> pa.Table:
 
 
 def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.Table:
-    """Read all rows of a table, of each load; DuckDB would need extensions for it, which it downloads.
+    """Read all rows of a table, of every load; DuckDB would need extensions for it, which it downloads.
 
     Args:
-        client: dlt's, of the destination.
-        table: its name.
-        columns: which ones; all unless given.
+        client: dlt's client of the destination.
+        table: The table's name.
+        columns: The columns to read; all unless given.
 
     Raises:
-        DestinationUndefinedEntity: there is no such table yet.
+        DestinationUndefinedEntity: The table does not exist yet.
     """
     if table not in client.schema.tables:
         raise DestinationUndefinedEntity(table)
@@ -63,6 +55,6 @@ def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.
     for path in client.list_table_files(table):
         with client.fs_client.open(path, "rb") as file:
             # dlt writes its own tables as JSON lines
-            table = pq.read_table(file, columns=columns) if path.endswith(".parquet") else pj.read_json(file)
-            parts.append(table)
+            is_parquet = path.endswith(".parquet")
+            parts.append(pq.read_table(file, columns=columns) if is_parquet else pj.read_json(file))
     return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})

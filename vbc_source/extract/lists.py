@@ -1,36 +1,30 @@
-"""Reads lists over the client: from the API's pages to proven windows, and what they say of `self`."""
+"""The lists of accounts and users: their owners, and how to read one through the client."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from vbc_source.api.capabilities import ApiCapabilities
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import Endpoint, read_place
-from vbc_source.api.rate_limit import ClientClosed
 from vbc_source.config import SELF, VbcConfig
 from vbc_source.errors import SettingsError
-from vbc_source.extract.completeness import ProvenWindow
-from vbc_source.extract.window_reader import WindowReader
+from vbc_source.extract.request_pool import RequestPool
+from vbc_source.extract.window_reader import ProvenWindow, WindowReader
 from vbc_source.schema.pages import Page, PageRows, read_page
 from vbc_source.windows import Window, floor_second, format_instant
-
-READING = 2  # threads beside those that wait for an answer
 
 
 @dataclass(frozen=True, slots=True)
 class ListOwner:
-    """Whose list it is.
+    """The account or user that a list belongs to.
 
     Attributes:
-        account: an account id, or `self`.
-        user: a user id, or `self`; None where the list is the account's.
+        account: An account id, or `self`.
+        user: A user id, or `self`; None where the list is the account's.
     """
 
     account: str
@@ -38,11 +32,16 @@ class ListOwner:
 
     @property
     def is_self(self) -> bool:
-        """Whether the answer has to tell whose list it really is."""
+        """Whether only the answer shows the real owner."""
         return SELF in (self.account, self.user)
 
+    @property
+    def key(self) -> dict[str, str]:
+        """The owner as key columns of a row."""
+        return {"account_id": self.account, **({"user_id": self.user} if self.user else {})}
+
     def __str__(self) -> str:
-        """The name under which state is kept: `549825`, `549825/745249`."""
+        """Return the name under which state is kept: `549825`, `549825/745249`."""
         return self.account if self.user is None else f"{self.account}/{self.user}"
 
 
@@ -51,22 +50,22 @@ class ReadTask:
     """A list to read.
 
     Attributes:
-        place: whose.
-        title: how a person knows the user; empty where that is not known or not to be told.
-        expected: the name it had in state the last time; empty where `self` was never resolved.
-        window: the span to read; None for a list without windows.
+        owner: The owner as requested.
+        title: The user's name for reports; empty where it is unknown or private.
+        expected: The name that `self` had in state the last time; empty where it was never resolved.
+        window: The span to read; None for a list without windows.
     """
 
-    place: ListOwner
+    owner: ListOwner
     title: str = ""
     expected: str = ""
     window: Window | None = None
 
     def __str__(self) -> str:
-        """For a report: by name, where there is one, and id."""
-        account, user = self.place.account, self.place.user
-        known = f"account {account}" if user is None else f"user {user} of account {account}"
-        return f"{self.title} ({known})" if self.title else known
+        """Name the list in reports: by title, where there is one, and id."""
+        account, user = self.owner.account, self.owner.user
+        owner = f"account {account}" if user is None else f"user {user} of account {account}"
+        return f"{self.title} ({owner})" if self.title else owner
 
 
 class ListReader:
@@ -74,137 +73,93 @@ class ListReader:
 
     Args:
         config: The settings.
-        client: what to read with.
+        client: Sends the requests.
     """
 
     def __init__(self, config: VbcConfig, client: Client) -> None:
         self.config, self.client = config, client
-        self._habits: dict[str, ApiCapabilities] = {}
-        self._decoding = threading.Lock()  # one at a time: Python does no two at once, and loses by trying
+        self._capabilities: dict[str, ApiCapabilities] = {}
 
     def scan(
-        self, endpoint: Endpoint, history: ReadTask, now: datetime, session: RequestPool
-    ) -> Iterator[ProvenWindow[PageRows]]:
-        """Read a list, oldest first, and prove it complete.
+        self, endpoint: Endpoint, task: ReadTask, now: datetime, session: RequestPool
+    ) -> Generator[ProvenWindow[PageRows], None, None]:
+        """Read a list, oldest rows first, and prove it complete.
 
         Args:
-            endpoint: of which sort.
-            history: which list, and which span of it.
-            now: when the run began; what is older than the lookback counts as settled.
-            session: of the run.
+            endpoint: The kind of list.
+            task: Which list, and which span of it.
+            now: When the run started; what is older than the lookback counts as settled.
+            session: Runs the requests.
 
         Raises:
-            VbcError: it could not be read, or not proven complete.
+            VbcError: The list could not be read, or not proven complete.
         """
-        habits = self._habits.setdefault(endpoint.name, ApiCapabilities(self.config.page_size))
-        fetch = partial(self._fetch, endpoint, history.place, session.stopped)
-        window, moment = history.window, floor_second(now)
-        settled = now - self.config.lookback if window else now
-        scan = WindowReader(fetch, habits, session.pool, settled, session.ending)
-        return scan.read(window or Window(moment, moment))
+        capabilities = self._capabilities.setdefault(endpoint.name, ApiCapabilities(self.config.page_size))
+        fetch = partial(self._fetch, endpoint, task.owner, session.stopped)
+        moment = floor_second(now)
+        settled = now - self.config.lookback if task.window else now
+        reader = WindowReader(fetch, capabilities, session.pool, settled)
+        return reader.read(task.window or Window(moment, moment))
 
-    def read_whole(self, endpoint: Endpoint, place: ListOwner, now: datetime) -> ProvenWindow[PageRows]:
+    def read_whole(self, endpoint: Endpoint, owner: ListOwner, now: datetime) -> ProvenWindow[PageRows]:
         """Read a list that has no windows."""
         with RequestPool(self.config.max_concurrency) as session:
-            return next(self.scan(endpoint, ReadTask(place), now, session))
+            return next(self.scan(endpoint, ReadTask(owner), now, session))
 
-    def find_account(self, endpoint: Endpoint, place: ListOwner) -> str | None:
-        """Ask which account `self` is; None where the answer does not say."""
-        what, path = endpoint.describe(place.account, place.user), self._locate(endpoint, place)
+    def find_account(self, endpoint: Endpoint, owner: ListOwner) -> str | None:
+        """Request which account `self` is; None where the answer does not tell."""
+        what, path = endpoint.describe(owner.account, owner.user), self._locate(endpoint, owner)
         page = self.client.get(path, {"page_size": 1}, read_page, what=what)
         return read_place(page.links)[0]
 
     def count(
-        self, endpoint: Endpoint, place: ListOwner, window: Window, stopped: Callable[[], bool]
+        self, endpoint: Endpoint, owner: ListOwner, window: Window, stopped: Callable[[], bool]
     ) -> Page[PageRows]:
-        """Ask how many rows a span of a list has; the answer holds one of them, where there are any.
+        """Request how many rows a span of a list has; the answer holds one of them at most.
 
         Raises:
-            GatewayFault: the gateway's last word.
+            GatewayFault: The gateway's final answer.
         """
-        return self._fetch(endpoint, place, stopped, window, None, 1)
+        return self._fetch(endpoint, owner, stopped, window, None, 1)
 
     def page_rows(self, endpoint: Endpoint) -> int:
-        """How many rows one answer may hold, as far as that is known."""
-        return self._habits.get(endpoint.name, ApiCapabilities(self.config.page_size)).page_size
+        """Return how many rows one answer may hold, as far as that is known."""
+        return self._capabilities.get(endpoint.name, ApiCapabilities(self.config.page_size)).page_size
 
-    def _locate(self, endpoint: Endpoint, place: ListOwner) -> str:
-        return endpoint.locate(self.config.recording_api, place.account, place.user)
+    def _locate(self, endpoint: Endpoint, owner: ListOwner) -> str:
+        return endpoint.locate(self.config.recording_api, owner.account, owner.user)
 
     def _fetch(
         self,
         endpoint: Endpoint,
-        place: ListOwner,
+        owner: ListOwner,
         stopped: Callable[[], bool],
         window: Window,
         number: int | None,
         size: int,
     ) -> Page[PageRows]:
-        # without a number it is the first page, wherever the server begins to count
+        # without a number it is the first page, wherever the server starts to count
         params: dict[str, str | int] = {**({} if number is None else {"page": number}), "page_size": size}
         if endpoint.windowed:
             span = {"start:gte": format_instant(window.start), "start:lte": format_instant(window.end)}
             params = {**self.config.api_filters.params, **span, "order": "start:ASC", **params}
-
-        def read(body: bytes) -> Page[PageRows]:
-            with self._decoding:
-                return read_page(body, endpoint.shape)
-
-        what = endpoint.describe(place.account, place.user)
-        return self.client.get(self._locate(endpoint, place), params, read, what=what, stopped=stopped)
+        read = partial(read_page, shape=endpoint.shape)
+        what = endpoint.describe(owner.account, owner.user)
+        return self.client.get(self._locate(endpoint, owner), params, read, what=what, stopped=stopped)
 
 
-class _Threads(ThreadPoolExecutor):
-    """Threads that turn away what comes after their end in the client's own way."""
-
-    def __init__(self, threads: int, stopped: Callable[[], bool]) -> None:
-        super().__init__(threads)
-        self._stopped = stopped
-
-    def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
-        try:
-            return super().submit(*args, **kwargs)
-        except RuntimeError:
-            if self._stopped():
-                raise ClientClosed from None
-            raise
-
-
-class RequestPool:
-    """The threads of one run that send requests, and the words for them to stop, or to come to an end.
-
-    Args:
-        requests: how many are to be in flight; further threads read what was answered.
-    """
-
-    def __init__(self, requests: int) -> None:
-        self._stopped, self._ending = threading.Event(), threading.Event()
-        self.pool = _Threads(requests + READING, self._stopped.is_set)
-        self.stopped, self.stop = self._stopped.is_set, self._stopped.set
-        self.ending, self.end = self._ending.is_set, self._ending.set
-
-    def __enter__(self) -> RequestPool:
-        """Begin."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Let what waits go: it finds that it was stopped, and whoever waits for it is told."""
-        self.stop()
-        self.pool.shutdown(wait=False)
-
-
-def resolve(place: ListOwner, proof: ProvenWindow[PageRows]) -> ListOwner | None:
-    """Say whose rows an answer has; None where it is unknown and there are no rows.
+def resolve(owner: ListOwner, proof: ProvenWindow[PageRows]) -> ListOwner | None:
+    """Return the real owner of an answer's rows; None where it is unknown and there are no rows.
 
     Raises:
-        SettingsError: there are rows, and nothing says whose they are.
+        SettingsError: There are rows, and no link names their owner.
     """
-    if not place.is_self:
-        return place
+    if not owner.is_self:
+        return owner
     account, user = read_place(tuple(link for page in proof.pages for link in page.links))
-    account = account if place.account == SELF else place.account
-    user = user if place.user == SELF else place.user
-    if account and (user or place.user is None):
+    account = account if owner.account == SELF else owner.account
+    user = user if owner.user == SELF else owner.user
+    if account and (user or owner.user is None):
         return ListOwner(account, user)
     if proof.total_items:
         who, name = ("user", "user_ids") if account else ("account", "account_id")

@@ -1,23 +1,32 @@
-"""Where each list was read up to, in a mapping that dlt keeps. Pure: the mapping and the time are passed in.
+"""One run of a resource, and the state that it continues: cursors, and the progress of an early end.
 
-    cursors   by list (`549825`, `549825/745249`), the newest `start` that was loaded
-    since     by list, where its history begins
+The keys of the state keep their names, whatever the code calls them: state of earlier versions must load.
+
+    cursors   by list (`549825`, `549825/745249`): the newest `start` that was loaded
+    since     by list: where its history starts
     self      the list that `self` stood for the last time; `self/self` for a user's
-    digests   by list, what the last run read where one answer held it: the same again is not loaded
-    unread    lists that a round which ended early had not come to
-    round     the mark of that round
+    digests   by list: a digest of what the last run read in one window; the same rows are not loaded again
+    round     the id of the source that ended early, after `rows_per_run` or a failure of some lists
+    unread    the lists that it has not read to their end
+    reached   by unread list: up to where it was read and proven
     barred    lists of users that could not be read, with the reason
 
-With filters, a list is kept apart for each selection: `549825?call_direction#5d41402abc4b`.
+With filters, each selection has its own cursors: `549825?call_direction#5d41402abc4b`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
+import dlt
+
+from vbc_source.api.endpoints import Endpoint
+from vbc_source.config import VbcConfig
+from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.windows import Window, advance, format_instant, plan_window, read_instant
 
 log = logging.getLogger(__name__)
@@ -26,83 +35,107 @@ DAY = timedelta(days=1)
 NEVER = "9999"  # later than any instant, as text
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one source has come that ended early; state is the only place that keeps it.
+
+    Attributes:
+        unread: The lists left to read; None where all are to be read.
+        reached: By unread list: up to where it was read and proven.
+    """
+
+    unread: frozenset[str] | None = None
+    reached: Mapping[str, datetime] = field(default_factory=dict)
+
+    def includes(self, name: str) -> bool:
+        """Whether a list is left to read."""
+        return self.unread is None or name in self.unread
+
+
 class CursorState:
-    """The cursors of the lists of one endpoint.
+    """The state of one resource, in a mapping that dlt keeps.
 
     Args:
-        state: where they are kept.
-        label: of the filters; empty where there are none.
+        state: The mapping; an empty one for a run that keeps no state.
+        label: Names the filters; empty without filters.
     """
 
     def __init__(self, state: MutableMapping[str, Any], label: str = "") -> None:
         self._state, self._label = state, label
 
-    def key(self, name: str) -> str:
-        """Under which name a list's cursor is kept."""
-        return f"{name}?{self._label}" if self._label else name
-
     def expect(self, name: str, is_self: bool) -> str:
-        """Give the real name that a list had the last time; empty where it is not known."""
+        """Return the real name that a list had the last time; empty where it is unknown."""
         return str(self._state.get(name, "")) if is_self else name
 
     def remember(self, name: str, real: str) -> None:
-        """Keep which list `self` stands for."""
+        """Store which list `self` stands for."""
         self._state[name] = real
 
     def find(self, name: str) -> datetime | None:
-        """Where a list was read up to, or None."""
-        cursor = self._state.get("cursors", {}).get(self.key(name))
+        """Return the cursor of a list, or None."""
+        cursor = self._state.get("cursors", {}).get(self._key(name))
         return read_instant(cursor) if cursor else None
 
     def plan(self, name: str, first: datetime, now: datetime, lookback: timedelta) -> Window | None:
-        """Say which span of a list to read; the whole history where its beginning was moved back."""
-        since = self._state.get("since", {}).get(self.key(name))
+        """Return the span of a list to read: the whole history where its start was moved back."""
+        since = self._state.get("since", {}).get(self._key(name))
         cursor = self.find(name)
         if cursor and since and first < read_instant(since) - DAY:
-            log.warning("start_date is earlier than before: reading the history of %s anew", name)
-            self._state["cursors"].pop(self.key(name))
+            log.warning("start_date is earlier than before: reading the history of %s again", name)
+            self._state["cursors"].pop(self._key(name))
             cursor = None
         return plan_window(first, now, cursor, lookback)
 
-    def move(self, name: str, starts: Iterable[datetime], first: datetime, now: datetime) -> None:
-        """Take over what was loaded."""
-        cursor = advance(self.find(name), list(starts), now)
+    def move(self, name: str, newest: datetime | None, first: datetime, now: datetime) -> bool:
+        """Move a cursor to the newest loaded `start`; return whether it moved."""
+        before = self.find(name)
+        cursor = advance(before, [newest] if newest else [], now)
         if cursor:
             since = self._state.setdefault("since", {})
-            since[self.key(name)] = min(since.get(self.key(name), NEVER), format_instant(first))
-            self._state.setdefault("cursors", {})[self.key(name)] = format_instant(cursor)
+            since[self._key(name)] = min(since.get(self._key(name), NEVER), format_instant(first))
+            self._state.setdefault("cursors", {})[self._key(name)] = format_instant(cursor)
+        return before != self.find(name)
 
-    def recall(self, name: str) -> str:
-        """What of a list was loaded last, as a digest; empty where that is not known."""
-        return str(self._state.get("digests", {}).get(self.key(name), ""))
+    def digest(self, name: str) -> str:
+        """Return the digest of what was loaded of a list the last time; empty where it is unknown."""
+        return str(self._state.get("digests", {}).get(self._key(name), ""))
 
-    def note(self, name: str, digest: str) -> None:
-        """Keep what of a list was loaded last; with an empty digest it is forgotten."""
+    def store_digest(self, name: str, digest: str) -> None:
+        """Store the digest of what was loaded of a list; an empty one removes it."""
         if digest:
-            self._state.setdefault("digests", {})[self.key(name)] = digest
+            self._state.setdefault("digests", {})[self._key(name)] = digest
         else:
-            self._state.get("digests", {}).pop(self.key(name), None)
+            self._state.get("digests", {}).pop(self._key(name), None)
 
     @property
-    def unread(self) -> list[str]:
-        """The lists that a round which ended early had not come to."""
-        return list(self._state.get("unread", ()))
+    def unread(self) -> frozenset[str]:
+        """The lists that a source which ended early has not read, be it this one or one before."""
+        return frozenset(self._state.get("unread", ()))
 
-    @property
-    def round(self) -> str:
-        """The mark of the round that is under way; empty where none is."""
-        return str(self._state.get("round", ""))
+    def read_progress(self, source_id: str) -> Progress:
+        """Return how far a source has come; a run that failed has stored nothing."""
+        if self._state.get("round") != source_id:
+            return Progress()
+        reached = self._state.get("reached", {}).items()
+        return Progress(self.unread, {name: read_instant(moment) for name, moment in reached})
 
-    def leave(self, names: Iterable[str], mark: str) -> None:
-        """Keep which lists this round has not come to, so that the next one begins with them."""
-        for name, value in (("unread", sorted(names)), ("round", mark)):
-            if value:
-                self._state[name] = value
-            else:
-                self._state.pop(name, None)
+    def store_progress(self, source_id: str, unread: Iterable[str], reached: Mapping[str, datetime]) -> None:
+        """Store that a source ended early; the next run reads what it left unread first."""
+        names = sorted(unread)
+        self.clear_progress()
+        self._state["round"] = source_id
+        if names:
+            self._state["unread"] = names
+        if moments := {name: format_instant(reached[name]) for name in names if name in reached}:
+            self._state["reached"] = moments
+
+    def clear_progress(self) -> None:
+        """Remove the progress of a source that has read all lists."""
+        for key in ("round", "unread", "reached"):
+            self._state.pop(key, None)
 
     def bar(self, name: str, reason: str) -> bool:
-        """Note that a list cannot be read, or with an empty reason that it can; says whether that is new."""
+        """Store that a list cannot be read, or, without a reason, that it can; return whether that is new."""
         barred = self._state.get("barred", {})
         if barred.get(name, "") == reason:
             return False
@@ -111,3 +144,52 @@ class CursorState:
         else:
             del barred[name]
         return True
+
+    def _key(self, name: str) -> str:
+        return f"{name}?{self._label}" if self._label else name
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRun:
+    """One run of a resource: its settings, and what dlt keeps for it.
+
+    Attributes:
+        endpoint: The lists to read.
+        config: The settings.
+        source_id: Identifies the source object; several runs of it read all lists once.
+        load_id: Identifies the load package of this run.
+        schema: What the destination knows.
+        state: The resource's state; an empty mapping for a backfill.
+        accounts: By API user, the account that `self` stood for; in the source's state.
+        metrics: Counts of this run.
+        lookup: Reads what is loaded already.
+        now: When the run started; the upper bound of all windows.
+        window: The window of a backfill; False where it is empty, None for an incremental run.
+    """
+
+    endpoint: Endpoint
+    config: VbcConfig
+    source_id: str
+    load_id: str
+    schema: dlt.Schema
+    state: MutableMapping[str, Any]
+    accounts: MutableMapping[str, Any]
+    metrics: MutableMapping[str, Any]
+    lookup: DestinationLookup
+    now: datetime
+    window: Window | Literal[False] | None = None
+
+    @property
+    def incremental(self) -> bool:
+        """Whether the run reads and writes state."""
+        return self.window is None
+
+    @property
+    def cursors(self) -> CursorState:
+        """The state of the resource."""
+        return CursorState(self.state, self.config.api_filters.label if self.endpoint.windowed else "")
+
+    def count(self, **numbers: int) -> None:
+        """Add to the counts of this run."""
+        for name, number in numbers.items():
+            self.metrics[name] = self.metrics.get(name, 0) + number

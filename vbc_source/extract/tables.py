@@ -1,4 +1,4 @@
-"""What goes to dlt beside the rows themselves: lists as child tables, and ledgers of what was done."""
+"""The tables that go to dlt: rows, their lists as child tables, and the ledgers of what was read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 
 import dlt
 import pyarrow as pa
-from dlt.common.schema import Schema
-from dlt.extract.items_transform import YieldMapItem
 
 from vbc_source.api.endpoints import Endpoint
-from vbc_source.extract.completeness import ProvenWindow
-from vbc_source.extract.file_tables import add_load_id, is_lake
+from vbc_source.dlt_internals import YieldMapItem
+from vbc_source.extract.file_tables import add_load_id, is_lake_of
 from vbc_source.extract.lists import ListOwner
+from vbc_source.extract.window_reader import ProvenWindow
 from vbc_source.pii import PiiPolicy
 from vbc_source.schema.child_tables import split_lists
 from vbc_source.schema.columns import INSTANT
@@ -31,28 +30,46 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
 
 
 class ChildTables(YieldMapItem):
-    """Sends rows on, and their lists to tables of their own, behind whatever a user adds to the pipe.
+    """The step of a pipe that moves the lists in rows to tables of their own.
 
-    So they come with `with_resources`, and a limit counts tables of rows, not child tables.
+    Args:
+        endpoint: The kind of rows.
+        privacy: What happens to personal data.
     """
 
+    # Behind dlt's incremental step (1), which refuses tables without a cursor column, and behind what a user
+    # adds to the pipe: so `with_resources` brings the child tables, and a limit does not count them.
     placement_affinity: ClassVar[float] = 1.5
 
+    def __init__(self, endpoint: Endpoint, privacy: PiiPolicy) -> None:
+        self._endpoint, self._privacy, self._in_lake = endpoint, privacy, False
+        super().__init__(self._split)
 
-def split_children(endpoint: Endpoint, privacy: PiiPolicy) -> ChildTables:
-    """Make the step that takes an endpoint's lists out of its rows."""
+    def bind(self, pipe: Any) -> ChildTables:
+        """Look up the destination; dlt calls this once in each run, when the pipeline is active."""
+        # not for each table: dlt resolves the configuration again each time, which takes longer than a table
+        self._in_lake = is_lake_of(dlt.current.pipeline())
+        super().bind(pipe)
+        return self
 
-    def split(rows: pa.Table) -> Iterator[Any]:  # dlt would fill a second argument
-        return _split(rows, endpoint, privacy, in_lake=is_lake())
-
-    return ChildTables(split)
+    def _split(self, rows: pa.Table) -> Iterator[Any]:
+        return split_children(rows, self._endpoint, self._privacy, in_lake=self._in_lake)
 
 
-def _split(rows: pa.Table, endpoint: Endpoint, privacy: PiiPolicy, *, in_lake: bool) -> Iterator[Any]:
+def split_children(
+    rows: pa.Table, endpoint: Endpoint, privacy: PiiPolicy, *, in_lake: bool = False
+) -> Iterator[Any]:
+    """Yield rows without their lists, then a child table for each list.
+
+    Args:
+        rows: The rows, as `TableBuilder` builds them.
+        endpoint: The kind of rows.
+        privacy: What happens to personal data.
+        in_lake: Whether the destination stores files, from which no statement removes rows.
+    """
     shape = endpoint.shape
     mark = add_load_id if in_lake else lambda table: table
-    present = [name for name in shape.lists if name in rows.column_names]
-    yield mark(rows.drop_columns(present))
+    yield mark(rows.drop_columns([name for name in shape.lists if name in rows.column_names]))
     key = (*endpoint.key, shape.child_key)
     for name, table in split_lists(rows, endpoint.key, shape, privacy).items():
         hints = dlt.mark.make_hints(
@@ -60,29 +77,29 @@ def _split(rows: pa.Table, endpoint: Endpoint, privacy: PiiPolicy, *, in_lake: b
             write_disposition="merge",
             primary_key=(*key, "position"),
             merge_key=key,
-            # where no statement clears the rest of a list, the row that says so is needed
+            # a row that marks a list as empty is deleted after it has cleared the list; in files it stays
             columns={} if in_lake else {"is_empty": {"hard_delete": True}},
         )
         yield dlt.mark.with_hints(mark(table), hints, create_table_variant=True)
 
 
 class TableBuilder:
-    """Makes the tables of an endpoint's rows.
+    """Builds the tables of an endpoint's rows.
 
-    A further column keeps the type that it got first, here or in an earlier load.
+    A column that the specs do not know keeps the type that it got first, here or in an earlier load.
 
     Args:
-        endpoint: of which rows.
-        schema: what the destination knows.
-        privacy: what becomes of personal data.
+        endpoint: The kind of rows.
+        schema: What the destination knows.
+        privacy: What happens to personal data.
     """
 
-    def __init__(self, endpoint: Endpoint, schema: Schema, privacy: PiiPolicy) -> None:
+    def __init__(self, endpoint: Endpoint, schema: dlt.Schema, privacy: PiiPolicy) -> None:
         self._endpoint, self._schema, self._privacy = endpoint, schema, privacy
         self._types: dict[str, pa.DataType] = {}
 
     def build(self, pages: Sequence[PageRows], key: Mapping[str, str]) -> pa.Table:
-        """Make a table of the rows of pages; `key` holds the columns that tell whose they are."""
+        """Build a table of the rows of pages; `key` holds the columns that identify the list."""
         normalize, shape = self._schema.naming.normalize_identifier, self._endpoint.shape
         table = build_table(pages, key, self._known_type, normalize, shape, self._privacy)
         for field in table.schema:
@@ -96,8 +113,8 @@ class TableBuilder:
         return ARROW_TYPES.get(known, pa.string()) if known else self._types.get(column)
 
 
-def make_empty_tables(endpoint: Endpoint, schema: Schema) -> Iterator[Any]:
-    """Make what a load of a list brings, without a row."""
+def make_empty_tables(endpoint: Endpoint, schema: dlt.Schema) -> Iterator[Any]:
+    """Yield the tables that a load of a list brings, without rows."""
     page = read_page(b'{"total_items": 0}', endpoint.shape)
     yield TableBuilder(endpoint, schema, PiiPolicy()).build([page.rows], dict.fromkeys(endpoint.key, ""))
     yield make_scan_windows(endpoint, [], "")
@@ -105,19 +122,28 @@ def make_empty_tables(endpoint: Endpoint, schema: Schema) -> Iterator[Any]:
 
 
 def make_scan_windows(
-    endpoint: Endpoint, proofs: Sequence[tuple[ListOwner, ProvenWindow[Any]]], filters: str
+    endpoint: Endpoint,
+    proofs: Sequence[tuple[ListOwner, ProvenWindow[Any]]],
+    filters: str,
+    load_id: str | None = None,
 ) -> Any:
-    """What was proven complete, and when: rows of `scan_windows`.
+    """Make rows of `scan_windows`: what was proven complete, and when.
 
-    They name the load that brings them: the proof counts when `_dlt_loads` says that it is complete. A
-    load that was killed may have left its proofs without the rows.
+    They name the load that brings them. A proof counts when `_dlt_loads` has that load as complete: a load
+    that was killed may have left its proofs without the rows.
+
+    Args:
+        endpoint: The kind of lists.
+        proofs: The proven windows, with the real owners of their lists.
+        filters: The label of the filters.
+        load_id: Identifies the load package; the running one unless given.
     """
-    now, load = datetime.now(timezone.utc), dlt.current.load_package_state()["load_id"]
+    now, load = datetime.now(timezone.utc), load_id or dlt.current.load_package_state()["load_id"]
     rows = [
         {
-            "account_id": place.account,
+            "account_id": owner.account,
             "resource": endpoint.name,
-            "user_id": place.user,
+            "user_id": owner.user,
             "window_start": proof.window.start,
             "window_end": proof.window.end,
             "total_items": proof.total_items,
@@ -128,7 +154,7 @@ def make_scan_windows(
             "filters": filters or None,
             "_dlt_load_id": load,
         }
-        for place, proof in proofs
+        for owner, proof in proofs
     ]
     hints = dlt.mark.make_hints(
         table_name="scan_windows", write_disposition="append", primary_key=(), merge_key=()
@@ -137,7 +163,7 @@ def make_scan_windows(
 
 
 def make_user_access(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Whose lists may not be read or are gone, and whose may be read again: rows of `user_access`."""
+    """Make rows of `user_access`: users whose lists became forbidden or unknown, or readable again."""
     hints = dlt.mark.make_hints(
         table_name="user_access",
         write_disposition="merge",

@@ -19,8 +19,9 @@ from itertools import pairwise
 from math import ceil, log2
 
 from vbc_source.api.endpoints import Endpoint
-from vbc_source.extract.completeness import ProvenWindow
-from vbc_source.extract.lists import ListOwner, ListReader, ReadTask, RequestPool
+from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
+from vbc_source.extract.request_pool import RequestPool
+from vbc_source.extract.window_reader import ProvenWindow
 from vbc_source.schema.pages import Page, PageRows
 from vbc_source.verification.inventory import Inventory, LoadedCounts
 from vbc_source.windows import Window

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from holdings import MAIN, asked, count, extract, users_of
-from loading import instant, load, open_pipeline, query, still_gateway
+from extraction import Extraction, extract, load
+from holdings import MAIN, asked, count, users_of
+from loading import instant, query, still_gateway
 
 from vbc_source.emulator import Gateway
 
@@ -30,7 +31,7 @@ def test_a_job_appears_progresses_completes_and_expires_in_one_row(serve: Serve)
     passed = [0.0]
     gateway = Gateway(clock=lambda: began + passed[0], users=1)
     gateway.job_seconds = 1000
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     settings = {"user_ids": [], "account_id": MAIN}
     job = gateway.jobs.add(files_total=100)
     end = int(began + 1000 + 7 * DAY)
@@ -50,7 +51,7 @@ def test_a_job_appears_progresses_completes_and_expires_in_one_row(serve: Serve)
     assert owner == [(MAIN, gateway.users.api_user, job["id"])]
 
 
-def test_jobs_of_all_users_and_of_self_land_once(serve: Serve) -> None:
+def test_jobs_of_all_users_and_of_self_are_loaded_once(serve: Serve) -> None:
     odd = ("cap-2", "page-base-0", "odd-times", "new-field", "jobs-partly")
     gateway = still_gateway(users=4, faults=odd)
     gateway.add_account("777", users=2)
@@ -60,7 +61,7 @@ def test_jobs_of_all_users_and_of_self_land_once(serve: Serve) -> None:
                 gateway.accounts[account].jobs.add(
                     user, status="complete", files_total=3, valid_until="2099-01-01T00:00:00Z"
                 )
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     load(pipeline, url, "export_jobs", account_id=["self", "777"])
     expected = sorted(
         (account, str(user), row["id"], row["status"], row["files_completed"], instant(row["valid_until"]))
@@ -76,12 +77,12 @@ def test_jobs_of_all_users_and_of_self_land_once(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("users", [[], ["self", "own"], ["own"]], ids=str)
-def test_a_companys_export_is_found_whoever_is_listed(serve: Serve, users: list[str]) -> None:
+def test_company_exports_are_read_whatever_users_are_listed(serve: Serve, users: list[str]) -> None:
     gateway = still_gateway(users=3)
     own = gateway.users.api_user
     gateway.jobs.add(status="complete")
     gateway.jobs.add(status="in_progress")
-    pipeline = open_pipeline()
+    pipeline = Extraction()
     listed = [own if user == "own" else user for user in users]
     load(pipeline, serve(gateway), "export_jobs", user_ids=listed)
     assert query(pipeline, "SELECT user_id, count(*), count(DISTINCT id) FROM export_jobs GROUP BY 1") == [
@@ -89,33 +90,33 @@ def test_a_companys_export_is_found_whoever_is_listed(serve: Serve, users: list[
     ]
 
 
-def test_self_is_asked_for_jobs_only_until_it_is_known_which_user_it_is(serve: Serve) -> None:
+def test_jobs_of_self_are_requested_only_until_the_user_is_known(serve: Serve) -> None:
     gateway = still_gateway(users=4)
     gateway.jobs.add()
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     extract(pipeline, url, "export_jobs", account_id=MAIN)
     gateway.clear()
     extract(pipeline, url, "export_jobs", account_id=MAIN)
     assert len([path for path in asked(gateway) if path.endswith("/jobs")]) == 4
 
 
-def test_india_has_jobs(serve: Serve) -> None:
+def test_the_api_of_india_has_jobs(serve: Serve) -> None:
     gateway = still_gateway(users=2)
     prefix = "/t/vbc.prod/call_recording_india/api"
-    extract(open_pipeline(), serve(gateway), "export_jobs", recording_api=prefix, account_id=MAIN)
+    extract(Extraction(), serve(gateway), "export_jobs", recording_api=prefix, account_id=MAIN)
     assert {path for path in asked(gateway) if path.endswith("/jobs")} == {
         f"{prefix}/accounts/{MAIN}/users/{user}/call_recordings/jobs" for user in [*users_of(gateway), "self"]
     }
 
 
-def test_jobs_of_users_who_are_forbidden_or_gone_are_noted_and_stop_nobody(serve: Serve) -> None:
+def test_jobs_of_forbidden_or_deleted_users_are_recorded_and_do_not_stop_the_run(serve: Serve) -> None:
     gateway = still_gateway(users=4)
     for user in users_of(gateway):
         gateway.jobs.add(user, status="complete")
     _, forbidden, gone, _ = users_of(gateway)
     gateway.users.forbid(forbidden)
     gateway.users.vanish(gone)
-    pipeline = open_pipeline()
+    pipeline = Extraction()
     load(pipeline, serve(gateway), "export_jobs", on_forbidden="skip")
     assert count(pipeline, "export_jobs") == 2
     noted = query(pipeline, "SELECT resource, user_id, access FROM user_access ORDER BY access")

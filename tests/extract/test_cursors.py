@@ -12,16 +12,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import dlt
 import pytest
+from extraction import Extraction, extract, load, sync
 from gateway_fixtures import Clock
-from holdings import MAIN, ago, asked, extract, held, held_extensions, loaded, only, state, users_of
+from holdings import MAIN, ago, asked, held, held_extensions, loaded, state, users_of
 from loading import (
     credentials,
     environment,
     instant,
-    load,
-    open_pipeline,
     query,
     read_database,
     run_vbc,
@@ -34,7 +32,6 @@ from vbc_source.api.rate_limit import RateLimiter
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Emulator, Gateway
 from vbc_source.errors import Forbidden, IncompleteWindow, VbcError
-from vbc_source.load.sync import run_pipeline
 from vbc_source.source import Resources
 
 Serve = Callable[[Gateway], str]
@@ -53,9 +50,9 @@ CHILDREN = "SELECT account_id, user_id, recording_id, position, extension FROM u
 
 
 @pytest.mark.parametrize("account", ["self", MAIN])
-def test_an_idle_run_is_the_user_list_and_one_request_a_user(serve: Serve, account: str) -> None:
+def test_a_run_without_news_needs_the_user_list_and_one_request_per_user(serve: Serve, account: str) -> None:
     gateway = still_gateway(users=9, user_recordings=200)
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     extract(pipeline, url, "users", "user_recordings", account_id=account)
     gateway.clear()
     extract(pipeline, url, "users", "user_recordings", account_id=account)
@@ -66,14 +63,13 @@ def test_an_idle_run_is_the_user_list_and_one_request_a_user(serve: Serve, accou
     assert sorted(asked(gateway)) == sorted([*lists, f"/t/vbc.prod/provisioning/api/accounts/{MAIN}/users"])
 
 
-def test_a_user_who_appears_in_the_tenth_run_has_all_his_history(serve: Serve) -> None:
+def test_a_user_who_appears_in_the_tenth_run_is_loaded_with_the_whole_history(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=30)
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     since = {"start_date": ago(days=1500)}
     load(pipeline, url, "user_recordings", **since)
     for _ in range(8):
         extract(pipeline, url, "user_recordings", **since)
-    pipeline.abort_packages()
     gateway.users.add(id=5, recordings=300, days=730)
     gateway.clear()
     load(pipeline, url, "user_recordings", **since)
@@ -86,19 +82,19 @@ def test_a_user_who_appears_in_the_tenth_run_has_all_his_history(serve: Serve) -
         assert instant(begin) == newest[user] - timedelta(hours=48)
 
 
-def test_a_user_who_failed_has_all_his_history_afterwards_and_nobody_else_is_read_again(serve: Serve) -> None:
+def test_a_failed_user_is_loaded_completely_later_and_no_other_user_is_read_again(serve: Serve) -> None:
     gateway = still_gateway(users=4, user_recordings=60)
     gateway.users.add(id=5, recordings=50, days=400)
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     gateway.fault("suspended*always@/users/5/")
     settings = {"rows_per_run": 1000, "retry_seconds": 0.1}
     with pytest.raises(VbcError, match="user 5 of account"):
-        run_pipeline(pipeline, only(url, "user_recordings", **settings))
+        sync(pipeline, url, "user_recordings", **settings)
     others = [user for user in users_of(gateway) if user != "5"]
     assert loaded(pipeline) == held(gateway, users=others)
     gateway.heal()
     gateway.clear()
-    run_pipeline(pipeline, only(url, "user_recordings", **settings))
+    sync(pipeline, url, "user_recordings", **settings)
     assert loaded(pipeline) == held(gateway)
     windows = {
         request.path.split("/")[-2]: request.query["start:gte"]
@@ -110,27 +106,27 @@ def test_a_user_who_failed_has_all_his_history_afterwards_and_nobody_else_is_rea
     assert windows["5"] < ago(days=720)
 
 
-def test_users_who_are_forbidden_are_all_named_and_the_others_loaded_first(serve: Serve) -> None:
+def test_forbidden_users_are_all_named_after_the_others_are_loaded(serve: Serve) -> None:
     gateway = still_gateway(users=0)
     for number in range(1, 5):
         gateway.users.add(id=number, first_name="Ida", last_name=f"Oak{number}")
         gateway.users.forbid(number)
     for number in range(5, 20):
         gateway.users.add(id=number, recordings=30)
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     with pytest.raises(Forbidden) as failure:
-        run_pipeline(pipeline, only(url, "user_recordings", rows_per_run=400, max_concurrency=2))
+        sync(pipeline, url, "user_recordings", rows_per_run=400, max_concurrency=2)
     for number in range(1, 5):
         assert f"Ida Oak{number} (user {number} of account {MAIN})" in str(failure.value)
     assert loaded(pipeline) == held(gateway, users=[str(number) for number in range(5, 20)])
 
 
-def test_a_gateway_that_fails_for_everybody_is_given_up_soon(serve: Serve) -> None:
+def test_a_gateway_that_fails_for_all_users_ends_the_run_early(serve: Serve) -> None:
     gateway = still_gateway(users=30, user_recordings=30)
     url = serve(gateway)
     gateway.fault("suspended*always@/call_recordings")
     with pytest.raises(VbcError, match="did not answer properly"):
-        run_pipeline(open_pipeline(), only(url, "user_recordings", rows_per_run=1, retry_seconds=0.1))
+        sync(Extraction(), url, "user_recordings", rows_per_run=1, retry_seconds=0.1)
     assert gateway.count("/call_recordings") < 30
 
 
@@ -138,7 +134,7 @@ def test_self_is_loaded_under_its_real_id(serve: Serve) -> None:
     gateway = still_gateway(users=3)
     own = gateway.users.api_user
     gateway.users.recordings(own).add(id=1, start=ago(days=300))
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     load(pipeline, url, "user_recordings", user_ids="self")
     assert loaded(pipeline) == held(gateway, users=[own])
     assert state(pipeline)["cursors"].keys() == {f"{MAIN}/{own}"}
@@ -150,11 +146,11 @@ def test_self_is_loaded_under_its_real_id(serve: Serve) -> None:
     assert request.query["start:gte"] > ago(days=303)
 
 
-def test_a_backfill_with_users_leaves_state_alone(serve: Serve) -> None:
+def test_a_backfill_of_users_reads_and_writes_no_state(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=60, recordings=20)
     forbidden = users_of(gateway)[1]
     gateway.users.forbid(forbidden)
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     start, end = ago(days=200), ago(days=100)
     span = {"start_date": start, "end_date": end, "on_forbidden": "skip"}
     load(pipeline, url, "user_recordings", "export_jobs", **span)
@@ -170,7 +166,7 @@ def test_a_backfill_with_users_leaves_state_alone(serve: Serve) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("most", [1, 100])
-def test_bounded_runs_come_to_an_end(serve: Serve, most: int) -> None:
+def test_runs_of_bounded_size_come_to_an_end(serve: Serve, most: int) -> None:
     """Two accounts, users and jobs, each with more in the lookback than a run may read.
 
     Rounds of unequal lengths must not wait for a run in which all of them happen to end.
@@ -185,7 +181,7 @@ def test_bounded_runs_come_to_an_end(serve: Serve, most: int) -> None:
                 account.users.recordings(user["id"]).add(start=ago(hours=1 + hours))
         for user in account.users.all():
             account.jobs.add(user["id"], status="complete")
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
 
     def give_up(endless: Gateway, _: Any) -> None:
         if len(endless.requests) > 250:
@@ -194,7 +190,7 @@ def test_bounded_runs_come_to_an_end(serve: Serve, most: int) -> None:
     gateway.before_page.append(give_up)
     for _ in range(2):
         gateway.clear()
-        run_pipeline(pipeline, only(url, rows_per_run=most, account_id=["self", "777"]))
+        sync(pipeline, url, rows_per_run=most, account_id=["self", "777"])
     for account in (MAIN, "777"):
         assert loaded(pipeline, account) == held(gateway, account)
 
@@ -204,18 +200,18 @@ def test_a_window_that_never_adds_up_fails_after_the_others_are_loaded(serve: Se
     gateway = still_gateway(users=3, user_recordings=30)
     gateway.users.add(id=5, recordings=20)
     gateway.fault("wrong-totals*always@/users/5/")
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     with pytest.raises(IncompleteWindow, match=r"never added up.*user 5 of account"):
-        run_pipeline(pipeline, only(url, "user_recordings", rows_per_run=1))
+        sync(pipeline, url, "user_recordings", rows_per_run=1)
     assert loaded(pipeline) == held(gateway, users=[user for user in users_of(gateway) if user != "5"])
 
 
-def test_new_users_come_first_and_then_those_that_were_not_come_to(serve: Serve) -> None:
+def test_new_users_are_read_first_and_then_those_left_unread(serve: Serve) -> None:
     gateway = still_gateway(users=0)
     for user in range(1, 7):
         gateway.users.add(id=user)
         gateway.users.recordings(user).add(start=ago(hours=user))
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     listed = {"user_ids": [1, 2, 3, 4, 5, 6], "account_id": MAIN, "max_concurrency": 1}
     load(pipeline, url, "user_recordings", **listed)
     gateway.clear()
@@ -232,21 +228,18 @@ def test_new_users_come_first_and_then_those_that_were_not_come_to(serve: Serve)
     assert set(order[1 : 1 + len(left)]) == set(left)
 
 
-def test_a_budget_holds_for_all_users_in_any_minute() -> None:
+def test_the_request_budget_holds_for_all_users_in_any_minute() -> None:
     """On a clock that moves only while somebody waits; the journal is the gateway's own."""
     clock = Clock(time.time())
-    gateway = Gateway(clock=clock, users=150, user_recordings=400)
+    gateway = Gateway(clock=clock, users=150, user_recordings=50)
     with Emulator(gateway) as url:
         # one request in flight, of whichever thread: else the clock jumps while another one is on its way
         gate = RateLimiter(60, clock, clock.wait)
         client = Client(url, credentials(), rate_limiter=gate, clock=clock, connections=1)
         config = VbcConfig.from_values(account_id=MAIN)
 
-        @dlt.source(name="vbc", section="vbc")
-        def budgeted() -> Any:
-            return Resources(config, client).make()
-
-        open_pipeline().extract(budgeted().with_resources("users", "user_recordings"))
+        extraction = Extraction()
+        extraction.run(Resources(config, client, extraction), "users", "user_recordings")
     moments = [request.time for request in gateway.requests]
     assert len(moments) >= 151
     assert max(sum(start <= moment < start + 60 for moment in moments) for start in moments) <= 60
@@ -254,13 +247,13 @@ def test_a_budget_holds_for_all_users_in_any_minute() -> None:
 
 
 @pytest.mark.slow
-def test_two_hundred_users_land_whole_twice_whatever_goes_wrong(serve: Serve) -> None:
+def test_two_hundred_users_are_loaded_completely_twice_despite_faults(serve: Serve) -> None:
     gateway = still_gateway(users=0, faults=("no-embedded",))
     rng = random.Random(7)
     sizes = [5000] * 6 + [rng.choice((0, 0, 1, 20, 150, 300)) for _ in range(194)]
     for number, size in enumerate(sizes, 1000):
         gateway.users.add(id=number, recordings=size, days=600)
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     # a second token that is refused while others renew theirs would be the last word on its request
     faults = [name for name in PASSING for _ in range(1 if name.startswith("token") else 3)]
     rng.shuffle(faults)
@@ -271,9 +264,7 @@ def test_two_hundred_users_land_whole_twice_whatever_goes_wrong(serve: Serve) ->
 
     gateway.before_page.append(strike)
     for _ in range(2):
-        run_pipeline(
-            pipeline, only(url, "users", "user_recordings", start_date="2000-01-01", rows_per_run=20_000)
-        )
+        sync(pipeline, url, "users", "user_recordings", start_date="2000-01-01", rows_per_run=20_000)
         assert loaded(pipeline) == held(gateway)
         assert sorted(query(pipeline, CHILDREN)) == held_extensions(gateway)
         for number in rng.sample(range(1000, 1200), 30):
@@ -289,7 +280,9 @@ def test_two_hundred_users_land_whole_twice_whatever_goes_wrong(serve: Serve) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trial", range(5))
-def test_a_kill_at_a_random_moment_costs_no_user_anything(serve: Serve, own_folder: Path, trial: int) -> None:
+def test_a_kill_at_a_random_moment_loses_no_recording_of_a_user(
+    serve: Serve, own_folder: Path, trial: int
+) -> None:
     gateway = still_gateway(users=40, user_recordings=6000, faults=("latency-5",))
     url = serve(gateway)
     options = {"SOURCES__VBC__ROWS_PER_RUN": "700", "SOURCES__VBC__START_DATE": "2000-01-01"}

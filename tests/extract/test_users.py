@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from extraction import Extraction, extract, load, sync
 from holdings import (
     MAIN,
     ago,
     asked,
     count,
-    extract,
     held,
     held_extensions,
     loaded,
-    only,
     users_of,
 )
-from loading import load, open_pipeline, query, run_vbc, still_gateway
+from loading import query, still_gateway
 
 from vbc_source.emulator import Gateway
 from vbc_source.errors import Forbidden
 from vbc_source.load.failures import explaining
-from vbc_source.load.sync import run_pipeline
 
 Serve = Callable[[Gateway], str]
 
@@ -37,9 +34,9 @@ def people(pipeline: Any) -> list[tuple[Any, ...]]:
     return sorted(query(pipeline, "SELECT id, email, login_name, first_name, last_name FROM users"))
 
 
-def test_users_and_extensions_land_as_provisioning_has_them(serve: Serve) -> None:
+def test_users_and_extensions_are_loaded_as_the_provisioning_api_has_them(serve: Serve) -> None:
     gateway = still_gateway(users=40)
-    pipeline = open_pipeline()
+    pipeline = Extraction()
     load(pipeline, serve(gateway), "users", "extensions")
     rows = gateway.users.all()
     names = ("id", "email", "login_name", "first_name", "last_name")
@@ -79,9 +76,9 @@ def test_users_and_extensions_land_as_provisioning_has_them(serve: Serve) -> Non
     assert count(pipeline, "users", "gone_at IS NOT NULL") == 0
 
 
-def test_who_leaves_is_kept_and_marked_as_gone_until_he_comes_back(serve: Serve) -> None:
+def test_a_user_who_leaves_is_kept_and_marked_as_gone_until_the_user_returns(serve: Serve) -> None:
     gateway = still_gateway(users=5)
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     leaver = gateway.users.add(
         id=77,
         extensions=[{"extension_number": "7700", "dids": []}],
@@ -104,9 +101,9 @@ def test_who_leaves_is_kept_and_marked_as_gone_until_he_comes_back(serve: Serve)
     assert query(pipeline, "SELECT last_name, gone_at FROM users WHERE id = '77'") == [("Back", None)]
 
 
-def test_who_leaves_is_noticed_also_when_a_new_field_comes_at_once(serve: Serve) -> None:
+def test_a_user_who_leaves_is_marked_although_a_new_field_appears_at_once(serve: Serve) -> None:
     gateway = still_gateway(users=3)
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     gateway.users.add(id=77)
     load(pipeline, url, "users")
     gateway.users.remove(77)
@@ -116,9 +113,9 @@ def test_who_leaves_is_noticed_also_when_a_new_field_comes_at_once(serve: Serve)
     assert count(pipeline, "users", "department = 'Sales'") == 1
 
 
-def test_an_empty_list_marks_nobody_and_reads_nobodys_recordings(serve: Serve) -> None:
+def test_an_empty_user_list_marks_nobody_as_gone_and_reads_no_recordings(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=20)
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     load(pipeline, url, "users", "user_recordings")
     before = loaded(pipeline)
     for user in users_of(gateway):
@@ -141,12 +138,12 @@ def test_an_empty_list_marks_nobody_and_reads_nobodys_recordings(serve: Serve) -
     ],
     ids=["capped", "quietly-capped"],
 )
-def test_users_of_two_accounts_land_whole_however_the_gateway_pages(
+def test_users_of_two_accounts_are_loaded_completely_however_the_gateway_pages(
     serve: Serve, behaviours: tuple[str, ...]
 ) -> None:
     """Also where both accounts hold the same user ids with recordings of equal ids."""
-    gateway = still_gateway(users=12, user_recordings=150, faults=behaviours)
-    gateway.add_account("777", users=9, user_recordings=60)
+    gateway = still_gateway(users=12, user_recordings=60, faults=behaviours)
+    gateway.add_account("777", users=9, user_recordings=30)
     first, second = users_of(gateway)[:2]
     for account, user in ((MAIN, first), (MAIN, second), ("777", first)):
         if account == "777":
@@ -154,8 +151,8 @@ def test_users_of_two_accounts_land_whole_however_the_gateway_pages(
         gateway.accounts[account].users.recordings(user).add(
             id=4711, cnam=f"{account} {user}", start=ago(days=9)
         )
-    url, pipeline = serve(gateway), open_pipeline()
-    load(pipeline, url, "users", "user_recordings", account_id=["self", "777"])
+    url, pipeline = serve(gateway), Extraction()
+    load(pipeline, url, "users", "user_recordings", account_id=["self", "777"], start_date="2000-01-01")
     for account in (MAIN, "777"):
         assert loaded(pipeline, account) == held(gateway, account)
         assert count(pipeline, "users", f"account_id = '{account}'") == len(users_of(gateway, account))
@@ -170,7 +167,7 @@ def test_users_of_two_accounts_land_whole_however_the_gateway_pages(
     assert all(key == cnam for key, cnam in names)
 
 
-def test_a_list_that_shifts_while_it_is_read_is_read_again(serve: Serve) -> None:
+def test_a_list_that_changes_while_it_is_read_is_read_again(serve: Serve) -> None:
     gateway = still_gateway(users=30, faults=("cap-20",))
     moves = iter(range(2))
 
@@ -179,15 +176,15 @@ def test_a_list_that_shifts_while_it_is_read_is_read_again(serve: Serve) -> None
             moved.users.remove(users_of(moved)[1])
 
     gateway.before_page.append(shift)
-    pipeline = open_pipeline()
+    pipeline = Extraction()
     load(pipeline, serve(gateway), "users")
     assert sorted(row[0] for row in people(pipeline)) == sorted(users_of(gateway))
 
 
-def test_a_user_who_leaves_while_another_comes_costs_nobody_else_his_place(serve: Serve) -> None:
+def test_a_user_who_leaves_while_another_comes_marks_no_third_user_as_gone(serve: Serve) -> None:
     """The counts agree, and yet the one who moved to the page before was not seen."""
     gateway = still_gateway(users=30, faults=("cap-20",))
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     load(pipeline, url, "users")
     moves = iter(range(1))
 
@@ -208,7 +205,7 @@ def test_a_user_who_is_forbidden_fails_the_run_by_name_and_id_or_is_skipped(
     gateway = still_gateway(users=4, user_recordings=60)
     gateway.users.add(id=5, recordings=20, days=500, first_name="Ada", last_name="Ashdown")
     gateway.users.forbid(5)
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     with (
         pytest.raises(Forbidden, match=r"Ada Ashdown \(user 5 of account 549825\).*on_forbidden"),
         explaining(),
@@ -226,65 +223,62 @@ def test_a_user_who_is_forbidden_fails_the_run_by_name_and_id_or_is_skipped(
     assert query(pipeline, noted)[0][4:] == ("allowed", None)
 
 
-def test_a_user_who_has_vanished_is_noted_and_stops_nobody(serve: Serve) -> None:
+def test_a_deleted_user_is_recorded_and_does_not_stop_the_run(serve: Serve) -> None:
     gateway = still_gateway(users=4, user_recordings=60)
     gone = gateway.users.add(id=5, recordings=20)
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     load(pipeline, url, "user_recordings")
     before = loaded(pipeline)
     gateway.users.vanish(5)
-    outcome = run_pipeline(pipeline, only(url, "user_recordings"))
-    assert outcome.not_found == (f"{gone['first_name']} {gone['last_name']} (user 5 of account {MAIN})",)
+    metrics = sync(pipeline, url, "user_recordings")["user_recordings"]
+    assert tuple(metrics["not_found"]) == (
+        f"{gone['first_name']} {gone['last_name']} (user 5 of account {MAIN})",
+    )
     assert loaded(pipeline) == before
     assert query(pipeline, "SELECT user_id, access, detail FROM user_access") == [
         ("5", "not_found", "HTTP 404")
     ]
 
 
-def test_without_the_provisioning_subscription_one_line_says_what_to_do(
-    serve: Serve, own_folder: Path
-) -> None:
+def test_without_the_provisioning_subscription_the_error_names_the_api_and_the_setting(serve: Serve) -> None:
     gateway = still_gateway(users=3, recordings=5)
     gateway.fault("unsubscribed*always@/provisioning/")
-    finished = run_vbc(own_folder, serve(gateway), "sync")
-    assert finished.returncode == 1
-    (line,) = [line for line in finished.stderr.splitlines() if line.startswith("vbc sync: ")]
-    assert "Traceback" not in finished.stderr
+    with pytest.raises(Forbidden) as failure:
+        extract(Extraction(), serve(gateway))
     for word in ("Provisioning API", "not subscribed to this API", "user_ids"):
-        assert word in line
+        assert word in str(failure.value)
 
 
-def test_with_skip_the_missing_subscription_costs_the_users_alone(serve: Serve) -> None:
+def test_with_skip_a_missing_subscription_leaves_out_the_users_alone(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=9, recordings=5)
     gateway.fault("unsubscribed*always@/provisioning/")
-    pipeline = open_pipeline()
+    pipeline = Extraction()
     load(pipeline, serve(gateway), *TABLES, on_forbidden="skip")
     assert count(pipeline, "company_recordings") == len(gateway.company)
     assert gateway.count("/call_recordings/jobs") == 1
 
 
-def test_listed_users_are_read_without_asking_provisioning(serve: Serve, monkeypatch: Any) -> None:
+def test_listed_users_are_read_without_the_provisioning_api(serve: Serve) -> None:
     gateway = still_gateway(users=6, user_recordings=80)
     chosen = users_of(gateway)[2:4]
-    url, pipeline = serve(gateway), open_pipeline()
-    monkeypatch.setenv("SOURCES__VBC__USER_IDS", ",".join(chosen))
-    extract(pipeline, url, account_id=MAIN)
+    url, pipeline = serve(gateway), Extraction()
+    extract(pipeline, url, account_id=MAIN, user_ids=",".join(chosen))
     assert gateway.count("/provisioning/") == 0
     assert {path.split("/")[8] for path in asked(gateway) if path.endswith("/call_recordings")} == set(chosen)
     load(pipeline, url, "users")
     assert count(pipeline, "users") == 6
 
 
-def test_no_users_means_no_request_for_any(serve: Serve) -> None:
+def test_without_users_no_request_for_users_is_sent(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=30, recordings=10)
-    extract(open_pipeline(), serve(gateway), user_ids=[])
+    extract(Extraction(), serve(gateway), user_ids=[])
     assert gateway.count("/provisioning/") == 0
     assert [path for path in asked(gateway) if path.endswith("/call_recordings")] == []
 
 
-def test_india_is_asked_for_no_on_demand_recordings(serve: Serve) -> None:
+def test_the_api_of_india_gets_no_request_for_on_demand_recordings(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=30, recordings=10)
-    extract(open_pipeline(), serve(gateway), recording_api="/t/vbc.prod/call_recording_india/api")
+    extract(Extraction(), serve(gateway), recording_api="/t/vbc.prod/call_recording_india/api")
     assert [path for path in asked(gateway) if path.endswith("/call_recordings")] == []
     assert gateway.count("/call_recording_india/api/accounts/self/company_call_recordings") == 1
     assert gateway.count("/provisioning/") == 2
@@ -293,7 +287,7 @@ def test_india_is_asked_for_no_on_demand_recordings(serve: Serve) -> None:
 def test_the_v1_prefix_has_the_same_users(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=30)
     prefix = "/t/vbc.prod/call_recording/v1/api"
-    extract(open_pipeline(), serve(gateway), "user_recordings", recording_api=prefix, account_id=MAIN)
+    extract(Extraction(), serve(gateway), "user_recordings", recording_api=prefix, account_id=MAIN)
     assert {path for path in asked(gateway) if path.endswith("/call_recordings")} == {
         f"{prefix}/accounts/{MAIN}/users/{user}/call_recordings" for user in users_of(gateway)
     }

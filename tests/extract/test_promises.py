@@ -9,18 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from extraction import Extraction, load
 from loading import (
     assert_equal,
     environment,
     expected_children,
     expected_recordings,
-    load,
-    open_pipeline,
     query,
     read_database,
     run_vbc,
@@ -29,6 +29,7 @@ from loading import (
 )
 
 from vbc_source.emulator import FAULTS, Emulator, Gateway
+from vbc_source.errors import Unavailable
 
 KILLED_SIZE = 5000
 
@@ -82,7 +83,7 @@ class Churn:
 @pytest.mark.parametrize(
     ("recordings", "behaviours", "every"),
     [
-        (4_000, (), 3),
+        (2_000, (), 3),
         pytest.param(20_000, (), 3, marks=pytest.mark.slow),
         pytest.param(20_000, ("ignore-order", "page-base-0", "odd-times"), 7, marks=pytest.mark.slow),
         pytest.param(
@@ -95,7 +96,7 @@ class Churn:
     ],
     ids=lambda value: "+".join(value) or "quiet" if isinstance(value, tuple) else str(value),
 )
-def test_recordings_land_exactly_once_whatever_moves(
+def test_recordings_are_loaded_exactly_once_whatever_changes(
     serve: Serve, recordings: int, behaviours: tuple[str, ...], every: int
 ) -> None:
     """Inserts, deletes, late arrivals, ties, an ignored order, base 0, pages of seven."""
@@ -103,12 +104,13 @@ def test_recordings_land_exactly_once_whatever_moves(
     # ties on start, some of them across pages
     for _ in range(40):
         gateway.company.add(start=recently(days=100))
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     gateway.before_page.append(churn)
-    load(pipeline, url)
+    # the lookback covers the recordings that are held back
+    load(pipeline, url, page_size=500, lookback_hours=120)
     gateway.before_page.clear()
     gateway.release()
-    load(pipeline, url)
+    load(pipeline, url, lookback_hours=120)
     assert churn.vanished
     loaded = [row[0] for row in query(pipeline, "SELECT id FROM company_recordings")]
     assert len(loaded) == len(set(loaded))
@@ -126,14 +128,30 @@ def test_recordings_land_exactly_once_whatever_moves(
         for form in (["wrapped"] if fault in FORMLESS else FORMS)
     ],
 )
-def test_each_passing_fault_leaves_no_trace_in_the_rows(serve: Serve, fault: str, form: str) -> None:
+def test_each_transient_fault_leaves_the_rows_correct(serve: Serve, fault: str, form: str) -> None:
     gateway = still_gateway(recordings=120)
-    url, pipeline = serve(gateway), open_pipeline()
+    url, pipeline = serve(gateway), Extraction()
     gateway.fault(f"{fault}:{form}")
     load(pipeline, url, page_size=50)
     assert_equal(pipeline, gateway)
 
 
+def test_a_run_that_fails_keeps_nothing_and_the_next_one_completes(serve: Serve) -> None:
+    gateway = still_gateway(recordings=300)
+    url, extraction = serve(gateway), Extraction()
+    load(extraction, url)
+    kept = deepcopy((extraction.state, extraction.tables))
+    gateway.company.add(id=1, start=recently(hours=1))
+    gateway.fault("down")
+    with pytest.raises(Unavailable, match="did not answer properly"):
+        load(extraction, url, retry_seconds=0.1)
+    assert (extraction.state, extraction.tables) == kept
+    gateway.heal()
+    load(extraction, url)
+    assert_equal(extraction, gateway)
+
+
+@pytest.mark.slow
 def test_a_gateway_that_is_down_fails_clearly_and_the_next_run_completes(
     serve: Serve, own_folder: Path
 ) -> None:
@@ -165,7 +183,7 @@ def duration(tmp_path_factory: pytest.TempPathFactory) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trial", range(20))
-def test_a_kill_at_a_random_moment_costs_nothing(
+def test_a_kill_at_a_random_moment_loses_nothing(
     serve: Serve, own_folder: Path, duration: float, trial: int
 ) -> None:
     """`kill -9` in extract, normalize or load: the next run completes, and nothing is there twice."""
@@ -193,9 +211,9 @@ def test_a_kill_at_a_random_moment_costs_nothing(
 @pytest.mark.slow
 def test_half_a_million_recordings_stay_under_400_megabytes(serve: Serve, own_folder: Path) -> None:
     url = serve(still_gateway(recordings=500_000))
-    told = "import atexit; atexit.register(lambda: print(open('/proc/self/status').read()))"
+    on_exit = "import atexit; atexit.register(lambda: print(open('/proc/self/status').read()))"
     process = subprocess.run(
-        [sys.executable, "-c", f"{told}; from vbc_source.cli import main; main(['sync'])"],
+        [sys.executable, "-c", f"{on_exit}; from vbc_source.cli import main; main(['sync'])"],
         cwd=own_folder,
         env=environment(url, own_folder),
         capture_output=True,

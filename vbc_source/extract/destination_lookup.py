@@ -1,0 +1,102 @@
+"""The two questions that extraction asks the destination."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import dlt
+import pyarrow.compute as pc
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+from vbc_source.api.endpoints import Endpoint
+from vbc_source.extract.file_tables import LOAD_ID, is_lake_of, read_table
+
+log = logging.getLogger(__name__)
+
+GONE = "gone_at"  # when a list was first read without the row; null while the list has it
+
+
+class DestinationLookup:
+    """Reads what earlier runs have loaded.
+
+    The destination is opened for each question, and only then. A failure is logged: what depends on the
+    answer is left out of this run, the rows themselves are loaded.
+
+    Args:
+        find_pipeline: Returns the pipeline that is running.
+    """
+
+    def __init__(self, find_pipeline: Callable[[], Any] = dlt.current.pipeline) -> None:
+        self._find_pipeline = find_pipeline
+
+    def read_ids(
+        self, endpoint: Endpoint, key: Sequence[str], start: datetime, end: datetime
+    ) -> list[int] | None:
+        """Read the ids of the loaded recordings of one list whose `start` is in a span.
+
+        Args:
+            endpoint: The kind of list.
+            key: The values of the endpoint's key columns.
+            start: First instant.
+            end: Last instant.
+
+        Returns:
+            The ids, or None where the destination does not answer.
+        """
+        try:
+            with self._find_pipeline().sql_client() as client:
+                id_, begin, *keys = map(client.escape_column_name, ("id", "start", *endpoint.key))
+                table = client.make_qualified_table_name(endpoint.name)
+                owner = " AND ".join(f"{column} = %s" for column in keys)
+                sql = f"SELECT {id_} FROM {table} WHERE {owner} AND {begin} BETWEEN %s AND %s"
+                rows = client.execute_sql(sql, *key, start, end) or ()
+        except Exception as error:  # any error of any destination
+            log.info("how late recordings arrive is not known: the destination raised %s", type(error))
+            return None
+        return [int(row[0]) for row in rows]
+
+    def read_present(
+        self, endpoint: Endpoint, account: str, columns: Sequence[str]
+    ) -> list[dict[str, Any]] | None:
+        """Read the loaded rows of an account's snapshot that are not marked as gone.
+
+        Args:
+            endpoint: Users or extensions.
+            account: The real account id.
+            columns: The columns to read.
+
+        Returns:
+            The rows; empty where the table does not exist yet, None where the destination does not answer.
+        """
+        try:
+            pipeline = self._find_pipeline()
+            read = _read_files if is_lake_of(pipeline) else _query
+            return read(pipeline, endpoint, account, columns)
+        except DestinationUndefinedEntity:
+            log.debug("%s was not loaded yet", endpoint.name)
+            return []
+        except Exception as error:  # any error of any destination
+            log.warning("cannot look up who has left: the destination raised %s", type(error).__name__)
+            return None
+
+
+def _query(pipeline: Any, endpoint: Endpoint, account: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    with pipeline.sql_client() as client:
+        owner, gone, *names = map(client.escape_column_name, ("account_id", GONE, *columns))
+        table = client.make_qualified_table_name(endpoint.name)
+        sql = f"SELECT {', '.join(names)} FROM {table} WHERE {owner} = %s AND {gone} IS NULL"
+        rows = client.execute_sql(sql, account)
+    return [dict(zip(columns, row, strict=True)) for row in rows or ()]
+
+
+def _read_files(
+    pipeline: Any, endpoint: Endpoint, account: str, columns: Sequence[str]
+) -> list[dict[str, Any]]:
+    # in files, a row stands beside its earlier versions: the newest load counts
+    table = read_table(pipeline.destination_client(), endpoint.name).sort_by(LOAD_ID)
+    rows = table.filter(pc.equal(table["account_id"], account)).to_pylist()
+    newest = {row[endpoint.shape.id_column]: row for row in rows}
+    return [{name: row.get(name) for name in columns} for row in newest.values() if not row.get(GONE)]
