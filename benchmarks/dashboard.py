@@ -49,15 +49,16 @@ CREATE TABLE {schema}.scan_windows AS SELECT
     CAST('2024-12-31 00:00:00+00' AS timestamptz) + i * interval '1 day' AS window_start,
     CAST('2025-01-01 00:00:00+00' AS timestamptz) + i * interval '1 day' AS window_end,
     CAST('2025-01-03 00:00:00+00' AS timestamptz) + i * interval '1 day' AS scanned_at,
-    CAST(NULL AS text) AS filters
+    CAST(NULL AS text) AS filters, '1' AS _dlt_load_id
 FROM {days};
+CREATE TABLE {schema}._dlt_loads AS SELECT '1' AS load_id, 'vbc' AS schema_name, CAST(0 AS bigint) AS status;
 """
 
 
 def invent(kind: str, folder: Path, recordings: int) -> None:
     """Write the source's tables."""
     form = "range(1, {} + 1) AS s(i)" if kind == "duckdb" else "generate_series(1, {}) AS s(i)"
-    names = {"schema": f"vbc.{DATASET}" if kind == "duckdb" else DATASET, "seconds": 365 * 86400 / recordings}
+    names = {"schema": DATASET, "seconds": 365 * 86400 / recordings}
     sql = INVENTED.format(series=form.format(recordings), days=form.format(365), **names)
     if kind == "duckdb":
         with duckdb.connect(str(folder / "vbc.duckdb")) as connection:

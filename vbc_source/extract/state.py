@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 DAY = timedelta(days=1)
 NEVER = "9999"  # later than any instant, as text
+PROGRESS_MARK = "round"  # in the state of a resource whose source ended early
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class CursorState:
 
     def read_progress(self, source_id: str) -> Progress:
         """Return how far a source has come; a run that failed has stored nothing."""
-        if self._state.get("round") != source_id:
+        if self._state.get(PROGRESS_MARK) != source_id:
             return Progress()
         reached = self._state.get("reached", {}).items()
         return Progress(self.unread, {name: read_instant(moment) for name, moment in reached})
@@ -123,7 +124,7 @@ class CursorState:
         """Store that a source ended early; the next run reads what it left unread first."""
         names = sorted(unread)
         self.clear_progress()
-        self._state["round"] = source_id
+        self._state[PROGRESS_MARK] = source_id
         if names:
             self._state["unread"] = names
         if moments := {name: format_instant(reached[name]) for name in names if name in reached}:
@@ -131,7 +132,7 @@ class CursorState:
 
     def clear_progress(self) -> None:
         """Remove the progress of a source that has read all lists."""
-        for key in ("round", "unread", "reached"):
+        for key in (PROGRESS_MARK, "unread", "reached"):
             self._state.pop(key, None)
 
     def bar(self, name: str, reason: str) -> bool:

@@ -14,6 +14,7 @@ import dlt
 from dlt.extract import DltSource
 
 from vbc_source.errors import UsageError
+from vbc_source.extract.state import PROGRESS_MARK
 from vbc_source.load.destinations import Target, destination_kind
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_dataset_lock
@@ -134,7 +135,7 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
                 pipeline.run()  # with a package pending, dlt loads that and extracts nothing
         unfinished = list(source.selected_resources)
         while unfinished:
-            marks = _read_marks(pipeline, source)
+            before = _read_states(pipeline, source)
             metrics += _read_metrics(pipeline.extract(source.with_resources(*unfinished)))
             gc.collect()  # dlt leaves reference cycles that hold Arrow tables
             pipeline.normalize()
@@ -163,11 +164,10 @@ def _adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
         source.schema = stored
 
 
-def _read_marks(pipeline: dlt.Pipeline, source: DltSource) -> dict[str, str]:
-    """Return the mark that each resource's state bears while a run has left lists for the next one."""
+def _read_states(pipeline: dlt.Pipeline, source: DltSource) -> dict[str, Any]:
+    """Return the state of each resource."""
     sources: Any = pipeline.state.get("sources", {})
-    resources = sources.get(source.name, {}).get("resources", {})
-    return {name: str(state.get("round", "")) for name, state in resources.items()}
+    return dict(sources.get(source.name, {}).get("resources", {}))
 
 
 @contextmanager
