@@ -154,7 +154,6 @@ class Extractor:
         if self._access.failed and (self._limit is None or not self._progressed):
             self._access.check()
         unfinished = self._access.failed or (bool(left) and self._is_over())
-        run.metrics["unfinished"] = int(unfinished)
         if unfinished:
             run.cursors.store_progress(run.source_id, map(str, left), self._writer.reached)
         else:

@@ -141,9 +141,12 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
             pipeline.normalize()
             with hold_dataset_lock(pipeline, window), _keep_open(pipeline):
                 pipeline.load()
-            after = _read_marks(pipeline, source)
+            after = _read_states(pipeline, source)
             unfinished = [
-                name for name in unfinished if after.get(name) != marks.get(name) and after.get(name)
+                # a mark that this run did not touch is another run's: a backfill neither reads nor writes state
+                name
+                for name in unfinished
+                if PROGRESS_MARK in after.get(name, {}) and after[name] != before.get(name)
             ]
     return SyncResult(
         recordings=_total(metrics, "recordings"),
