@@ -18,7 +18,7 @@ from loading import credentials
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.config import VbcConfig
-from vbc_source.extract.state import ResourceRun
+from vbc_source.extract.state import PROGRESS_MARK, ResourceRun
 from vbc_source.extract.tables import ARROW_TYPES, split_children
 from vbc_source.source import Resources
 
@@ -188,5 +188,6 @@ def sync(extraction: Extraction, url: str, *names: str, **settings: Any) -> dict
     unfinished = selected(resources, names)
     while unfinished:
         extraction.run(resources, *unfinished)
-        unfinished = [name for name in unfinished if extraction.metrics[name].get("unfinished")]
+        states = extraction.state["sources"].get("vbc", {}).get("resources", {})
+        unfinished = [name for name in unfinished if PROGRESS_MARK in states.get(name, {})]
     return extraction.metrics

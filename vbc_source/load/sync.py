@@ -143,7 +143,7 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
                 pipeline.load()
             after = _read_states(pipeline, source)
             unfinished = [
-                # a mark that this run did not touch is another run's: a backfill neither reads nor writes state
+                # a mark that this run did not touch is another run's: a backfill writes no state
                 name
                 for name in unfinished
                 if PROGRESS_MARK in after.get(name, {}) and after[name] != before.get(name)
