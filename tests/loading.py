@@ -12,7 +12,9 @@ from typing import Any
 
 import dlt
 import duckdb
+import pytest
 from dlt.common.pipeline import LoadInfo
+from in_process import run_in_process
 
 from vbc_source import VbcCredentials, vbc_source
 from vbc_source.emulator import Gateway
@@ -149,6 +151,17 @@ def vbc(*arguments: str) -> list[str]:
 
 
 def run_vbc(folder: Path, url: str, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in `folder`, in the process of the test: starting one takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = run_in_process(*arguments, **environment(url, folder, **changed))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
+
+
+def start_vbc(folder: Path, url: str, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, as a user does."""
     return subprocess.run(
         vbc(*arguments),
         cwd=folder,

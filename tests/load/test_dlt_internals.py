@@ -24,6 +24,7 @@ DOCUMENTED = (
     "dlt.destinations.exceptions",
     "dlt.destinations.sql_client",
     "dlt.extract",
+    "dlt.sources",
 )
 PRIVATE = (
     "dlt.common.destination.client",
