@@ -328,7 +328,7 @@ def test_every_command_has_help_and_a_line_in_the_readme(own_folder: Path) -> No
     listed = run_vbc(own_folder, "http://127.0.0.1:9", "--help").stdout
     commands = re.findall(r"^  (\w+)  +\S", listed.split("Commands:")[1], re.MULTILINE)
     assert {"sync", "doctor", "demo", "emulator"} <= set(commands)
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     for command in commands:
         helped = run_vbc(own_folder, "http://127.0.0.1:9", command, "--help")
         assert helped.returncode == 0
@@ -339,7 +339,7 @@ def test_every_command_has_help_and_a_line_in_the_readme(own_folder: Path) -> No
 def test_the_pipeline_script_loads_and_loads_again(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=100)
     url = serve(gateway)
-    script = Path(__file__).parents[1] / "pipelines" / "vbc_pipeline.py"
+    script = Path(__file__).parents[2] / "pipelines" / "vbc_pipeline.py"
     for _ in range(2):
         subprocess.run(
             [vbc()[0], str(script)],
