@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import dlt
-from dlt.sources import DltResource, DltSource
+from dlt.extract import DltResource, DltSource
 
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint

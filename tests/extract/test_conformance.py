@@ -110,7 +110,7 @@ def check_table(pipeline: dlt.Pipeline, name: str) -> None:
     found = query(
         pipeline,
         f"SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{name}' "
-        "AND table_schema = 'vbc_data'",
+        f"AND table_schema = '{pipeline.dataset_name}'",
     )
     assert dict(found) == columns
     key = [column for column, hint in hints.items() if hint.get("primary_key")]

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from extraction import Extraction, load
+from holdings import ago
 from loading import assert_equal, query, still_gateway
 
 from vbc_source.emulator import Gateway
 from vbc_source.errors import VbcError
 
 Serve = Callable[[Gateway], str]
-
-
-def ago(**span: float) -> str:
-    return (datetime.now(timezone.utc) - timedelta(**span)).strftime("%Y-%m-%dT%H:%M:%S+0000")
 
 
 def cursors(pipeline: Extraction) -> dict[str, str]:

@@ -1,35 +1,22 @@
-"""The source as a dlt user meets it: rows, cursor, backfills, and dlt's own habits."""
+"""The source in a dlt pipeline: limits, refresh, dev mode, schema contracts, lost folders, configuration."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
-from contextlib import nullcontext
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import dlt
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
-from holdings import extract
+from holdings import ago, extract
 from loading import assert_equal, credentials, load, open_pipeline, query, still_gateway
 
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
 from vbc_source.errors import VbcError
 from vbc_source.load.failures import explaining
-from vbc_source.load.sync import run_pipeline
 
 Serve = Callable[[Gateway], str]
-
-
-def ago(**span: float) -> str:
-    return (datetime.now(timezone.utc) - timedelta(**span)).strftime("%Y-%m-%dT%H:%M:%S+0000")
-
-
-def cursors(pipeline: dlt.Pipeline) -> dict[str, str]:
-    state: dict[str, Any] = pipeline.state["sources"]["vbc"]["resources"]["company_recordings"]
-    return state["cursors"]
 
 
 @pytest.mark.slow
@@ -116,6 +103,7 @@ def test_a_deleted_database_is_loaded_whole_again(serve: Serve, own_folder: Any)
     assert_equal(open_pipeline(), gateway)
 
 
+@pytest.mark.slow
 def test_a_lost_working_folder_loses_nothing(serve: Serve, own_folder: Any) -> None:
     gateway = still_gateway(recordings=300)
     url, pipeline = serve(gateway), open_pipeline()
@@ -169,13 +157,3 @@ def test_every_argument_is_configuration(monkeypatch: pytest.MonkeyPatch, name: 
     monkeypatch.setenv(f"SOURCES__VBC__{name.upper()}", "-?-")
     with pytest.raises(VbcError, match=name), explaining():
         vbc_source()
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_sync_leaves_pythons_garbage_collection_as_it_was(serve: Serve, fails: bool) -> None:
-    gateway = still_gateway(recordings=20, faults=("no-rights",) if fails else ())
-    source = vbc_source(credentials=credentials(), base_url=serve(gateway))
-    before = gc.get_threshold()
-    with pytest.raises(VbcError) if fails else nullcontext():
-        run_pipeline(open_pipeline(), source.with_resources("company_recordings"))
-    assert gc.get_threshold() == before
