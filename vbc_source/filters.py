@@ -47,15 +47,10 @@ class Filters:
 
 
 def check_filters(filters: Any, privacy: PiiPolicy = PiiPolicy()) -> Filters:  # noqa: B008 - a frozen value
-    """Validate the `filters` setting.
+    """Validate the `filters` setting, a table of names and values or its JSON; raises SettingsError.
 
-    Args:
-        filters: A table of names and values, or its JSON.
-        privacy: Policy for personal data. The label is loaded into tables, so nobody may find a
-            telephone number by hashing all of them.
-
-    Raises:
-        SettingsError: A filter is unknown or its value malformed; the message names it.
+    The label is loaded into tables, so `privacy` keeps anybody from finding a telephone number by
+    hashing all of them.
     """
     if filters in (None, ""):
         return Filters()

@@ -49,12 +49,7 @@ class TokenProvider:
         self._login = Login(access_token=credentials.access_token, expires_at=float("inf"))
 
     def current(self) -> str:
-        """Return a token that should be valid; logs in if there is none.
-
-        Raises:
-            LoginRefused: The credentials are refused, or were refused before.
-            SettingsError: Credentials are missing.
-        """
+        """Return a token that should be valid; logs in if there is none. Raises as `renew` does."""
         login = self._login
         if login.access_token and login.expires_at > self._clock():
             return login.access_token

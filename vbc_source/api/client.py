@@ -96,12 +96,7 @@ class Client:
 
     @classmethod
     def from_config(cls, config: VbcConfig, **changes: Any) -> Client:
-        """Make a client from the settings.
-
-        Args:
-            config: The settings.
-            **changes: Arguments that differ from the settings.
-        """
+        """Make a client from the settings; `changes` are arguments that differ from them."""
         arguments: dict[str, Any] = {
             "requests_per_minute": config.requests_per_minute,
             "retry_seconds": config.retry_seconds,
@@ -125,10 +120,7 @@ class Client:
             params: The query.
             read: Parses the body; a ValueError means that the body is broken, and is retried.
             what: Name of the request in errors and logs, without personal data.
-            stopped: Whether nobody needs the result any more; checked before each attempt.
-
-        Raises:
-            ClientClosed: `stopped` returned True, or the client is closed.
+            stopped: Whether the result is no longer needed; checked before each attempt, raises ClientClosed.
         """
 
         def attempt(auth: Auth) -> T:
@@ -139,11 +131,7 @@ class Client:
         return self._send_authorized(attempt, what)
 
     def delete(self, path: str, *, what: str) -> None:
-        """Delete a resource, with retries.
-
-        Raises:
-            NotFound: The resource does not exist, or was deleted already.
-        """
+        """Delete a resource, with retries; raises NotFound also if it was deleted already."""
 
         def attempt(auth: Auth) -> None:
             self._read(self._send("DELETE", f"{self.base_url}{path}", auth=auth), len, (202, 204))
@@ -166,14 +154,9 @@ class Client:
 
     @contextmanager
     def stream(self, link: str, headers: Mapping[str, str], *, what: str) -> Iterator[StreamingResponse]:
-        """Get a link of the gateway as a stream, with retries until the body starts.
+        """Get a link of the gateway, a whole address, as a stream, with retries until the body starts.
 
         The token goes to the gateway alone: redirects to other hosts are followed without it.
-
-        Args:
-            link: A whole address.
-            headers: Headers to send, such as a range.
-            what: Name of the request in errors and logs, without personal data.
 
         Raises:
             ForeignAddress: The link points to another host.

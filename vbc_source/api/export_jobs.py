@@ -60,11 +60,7 @@ class Job:
     account: str | None = None
 
     def judge(self, now: datetime) -> State:
-        """Return the state of the job.
-
-        Args:
-            now: A zip that is valid until an earlier time has expired, whatever the status.
-        """
+        """Return the state of the job; a zip that was valid until before `now` has expired in any status."""
         status = self.status.strip().lower()
         if "expire" in status or (self.valid_until is not None and self.valid_until <= now):
             return "expired"
@@ -84,11 +80,7 @@ class Job:
 
 
 def read_job(row: Mapping[str, Any]) -> Job:
-    """Parse a job of the API.
-
-    Raises:
-        ValueError: It has no id.
-    """
+    """Parse a job of the API; raises ValueError if it has no id."""
     if row.get("id") in (None, ""):
         raise ValueError("a job without an id")
     link, links = row.get("download_url"), row.get("_links")
@@ -123,15 +115,7 @@ def make_filters(
     min_duration: float | None = None,
     max_duration: float | None = None,
 ) -> Mapping[str, Any]:
-    """Return the body that starts an export.
-
-    Args:
-        start: Oldest `start` of a recording.
-        end: Newest `start` of a recording.
-        direction: `INBOUND`, `OUTBOUND` or `INTRA_PBX`.
-        extension: Recordings of this extension only.
-        min_duration: Shortest duration, seconds; the API takes milliseconds.
-        max_duration: Longest duration, seconds.
+    """Return the body that starts an export; durations are in seconds, which the API takes in milliseconds.
 
     Raises:
         SettingsError: A value is malformed, or excludes everything; the message names it.
@@ -231,11 +215,7 @@ class ExportApi:
             return [], float("inf")
 
     def show(self, job_id: str) -> Job:
-        """Return a job as the API has it now.
-
-        Raises:
-            ExportFailed: The user has no job with this id, or no longer.
-        """
+        """Return a job as the API has it now; raises ExportFailed if the user has none with this id."""
         path, title = f"{self._rows}/jobs/{quote(job_id, safe='')}", f"export job {_printable(job_id)}"
         try:
             return self.client.get(path, None, lambda body: read_job(read_object(body)), what=title)
@@ -272,11 +252,7 @@ class ExportApi:
         return list(jobs.values())
 
     def check_ready(self, job: Job) -> None:
-        """Raise an error if a job has no zip.
-
-        Raises:
-            ExportFailed: It has none; the message gives the reason.
-        """
+        """Raise ExportFailed, with the reason, if a job has no zip."""
         state, title = job.judge(self.now()), f"export job {_printable(job.id)}"
         if state == "expired":
             since = f" since {job.valid_until:%Y-%m-%d %H:%M} UTC" if job.valid_until else ""

@@ -60,13 +60,8 @@ def read_fault(status: int, body: bytes, headers: Mapping[str, str], now: float)
     """Return the fault in a response, in whatever format it comes; None if there is none.
 
     A body with status 200 is a fault too if it contains one, is empty or is HTML: VBC's gateway has
-    been seen to answer so.
-
-    Args:
-        status: HTTP status.
-        body: The whole body, or its start.
-        headers: Headers of the response.
-        now: Seconds since 1970; used where the response has no date of its own.
+    been seen to answer so. The start of a body is enough; `now`, seconds since 1970, is used where the
+    response has no date of its own.
     """
     if status in (202, 204):
         return None

@@ -34,12 +34,7 @@ class RecordingApi:
         self._title = f"{recording_type} recording"
 
     def list(self, filters: Mapping[str, str], limit: int) -> Iterator[dict[str, Any]]:
-        """Yield recordings as the API has them, newest first. Not checked for completeness.
-
-        Args:
-            filters: The API's own filters, such as `start:gte`.
-            limit: Most recordings to yield.
-        """
+        """Yield at most `limit` recordings, newest first, as the API has them; maybe not all: unchecked."""
         number, seen = 1, 0
         while seen < limit:
             params: dict[str, str | int] = {**filters, "page": number, "page_size": min(limit, PAGE)}
@@ -53,11 +48,7 @@ class RecordingApi:
                 return
 
     def show(self, recording_id: int) -> dict[str, Any]:
-        """Return one recording as the API has it.
-
-        Raises:
-            NotFound: No recording has this id.
-        """
+        """Return one recording as the API has it; raises NotFound."""
         return self._client.get(
             self.locate(recording_id), None, read_object, what=f"{self._title} {recording_id}"
         )
@@ -67,11 +58,7 @@ class RecordingApi:
         return f"{self._path}/{recording_id}"
 
     def delete(self, recording_id: int) -> None:
-        """Delete a recording irrevocably.
-
-        Raises:
-            NotFound: No recording has this id.
-        """
+        """Delete a recording irrevocably; raises NotFound."""
         self._client.delete(self.locate(recording_id), what=f"deletion of {self._title} {recording_id}")
 
 

@@ -22,27 +22,13 @@ _NOT_PASSED_ON = (303001, 101503)
 
 
 class Retry:
-    """Repeats requests that fail for a reason that may pass.
-
-    Args:
-        rate_limiter: Where all threads wait.
-        retry_seconds: How long to retry while the gateway fails, seconds.
-        clock: Wall clock, seconds since 1970.
-    """
+    """Repeats requests that fail for a reason that may pass; for `retry_seconds` while the gateway fails."""
 
     def __init__(self, rate_limiter: RateLimiter, retry_seconds: float, clock: Callable[[], float]) -> None:
         self._rate_limiter, self._retry_seconds, self._clock = rate_limiter, retry_seconds, clock
 
     def repeat(self, attempt: Callable[[], T], description: str) -> T:
-        """Call a function until it succeeds or fails for good.
-
-        Args:
-            attempt: Sends the request.
-            description: Name of the request in logs, without personal data.
-
-        Raises:
-            GatewayFault: The last fault of the gateway, or the first one that is not retried.
-        """
+        """Call a function until it succeeds; raises the last fault, or the first one that is not retried."""
         failures = throttles = 0
         failing_since = self._clock()
         while True:

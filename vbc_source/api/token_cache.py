@@ -44,11 +44,7 @@ class Login:
 
 
 class TokenCache:
-    """A file for one user at one gateway; mode 0600 in a folder of mode 0700.
-
-    Args:
-        path: The file; its folder is created when needed.
-    """
+    """A file for one user at one gateway; mode 0600 in a folder of mode 0700."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -40,16 +40,7 @@ def guess_type(values: Iterable[Any]) -> pa.DataType:
 
 
 def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, pa.Array]:
-    """Build a column, and a variant column if some values do not fit.
-
-    Args:
-        name: Name of the column.
-        values: Its values, decoded from JSON.
-        kind: Its type.
-
-    Returns:
-        One or two columns by name.
-    """
+    """Build a column from decoded JSON values, and a variant column if some of them do not fit."""
     for build in _COMPILED.get(kind, ()):
         with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
             return {name: build(values)}

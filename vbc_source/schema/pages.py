@@ -77,15 +77,7 @@ class PageRows:
 
 
 def read_page(body: bytes, shape: RowSpec = RECORDING) -> Page[PageRows]:
-    """Read one list response.
-
-    Args:
-        body: Body of the response.
-        shape: Schema of its rows.
-
-    Raises:
-        ValueError: The body is not a list response; the message contains none of its values.
-    """
+    """Read one list response; raises ValueError, without values of the body, if it is not one."""
     response = _decode(body, shape)
     rows: Sequence[Any] = (getattr(response.embedded, shape.collection) if response.embedded else None) or ()
     columns = _take_columns(rows, shape)
