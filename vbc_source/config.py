@@ -182,8 +182,15 @@ class VbcConfig(BaseConfiguration):
 
     @property
     def pii_policy(self) -> PiiPolicy:
-        """Policy for names and numbers."""
-        return read_pii_policy(self.pii, self.pii_key)
+        """Policy for names and numbers; raises SettingsError if `pii` is unknown, or `hash` has no key."""
+        if self.pii not in ("keep", "hash", "drop"):
+            raise SettingsError(f"pii must be keep, hash or drop, not {self.pii!r}")
+        if self.pii == "hash" and not self.pii_key:
+            raise SettingsError(
+                "pii = hash needs a key: set pii_key to a long random text in .dlt/secrets.toml, "
+                "[sources.vbc], and keep it, because another key gives other hashes"
+            )
+        return PiiPolicy(self.pii, (self.pii_key or "").encode())
 
     @property
     def skip_forbidden(self) -> bool:
@@ -343,18 +350,6 @@ def _read_ids(ids: Any) -> tuple[str, ...] | None:
         return None
     read = tuple(dict.fromkeys(str(id_).strip() for id_ in listed))
     return read if all(id_.isalnum() for id_ in read) else None
-
-
-def read_pii_policy(pii: Any, pii_key: str | None) -> PiiPolicy:
-    """Parse the settings `pii` and `pii_key`; raises SettingsError."""
-    if pii not in ("keep", "hash", "drop"):
-        raise SettingsError(f"pii must be keep, hash or drop, not {pii!r}")
-    if pii == "hash" and not pii_key:
-        raise SettingsError(
-            "pii = hash needs a key: set pii_key to a long random text in .dlt/secrets.toml, "
-            "[sources.vbc], and keep it, because another key gives other hashes"
-        )
-    return PiiPolicy(pii, (pii_key or "").encode())
 
 
 def read_date(name: str, value: Instant | None) -> datetime | None:

@@ -17,7 +17,7 @@ from urllib3.exceptions import LocationValueError
 from vbc_source.api.auth import TokenProvider
 from vbc_source.api.faults import read_fault, redact
 from vbc_source.api.rate_limit import ClientClosed, RateLimiter
-from vbc_source.api.retry import Retry, describe_faults, retry_unsent_only
+from vbc_source.api.retry import Retry, describe_faults
 from vbc_source.api.transport import (
     Auth,
     Response,
@@ -35,6 +35,7 @@ from vbc_source.errors import (
     ForeignAddress,
     InvalidResponse,
     NotFound,
+    OutcomeUnknown,
     SettingsError,
     Throttled,
     TokenRejected,
@@ -48,6 +49,8 @@ CONNECT_SECONDS, READ_SECONDS = 10, 60
 CHUNK = 1 << 16  # bytes of a stream to read at once; at most so many are lost when it breaks
 HEAD = 4096  # bytes of a stream to read before it is handed on: enough to recognize a fault
 REDIRECTS = 3
+# WSO2 codes of requests that never reached the back end: it is suspended, or refused the connection
+NOT_PASSED_ON = (303001, 101503)
 STORAGE = "the storage it redirects to"
 _MALFORMED = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, LocationValueError)
 
@@ -95,14 +98,15 @@ class Client:
         self._tokens = TokenProvider(credentials, self.base_url, self._post_login, clock=clock)
 
     @classmethod
-    def from_config(cls, config: VbcConfig, **changes: Any) -> Client:
-        """Make a client from the settings; `changes` are arguments that differ from them."""
-        arguments: dict[str, Any] = {
-            "requests_per_minute": config.requests_per_minute,
-            "retry_seconds": config.retry_seconds,
-            "connections": config.max_concurrency,
-        }
-        return cls(config.base_url, config.login, **{**arguments, **changes})
+    def from_config(cls, config: VbcConfig, retry_seconds: float | None = None) -> Client:
+        """Make a client from the settings; `retry_seconds` replaces the setting of that name."""
+        return cls(
+            config.base_url,
+            config.login,
+            requests_per_minute=config.requests_per_minute,
+            retry_seconds=config.retry_seconds if retry_seconds is None else retry_seconds,
+            connections=config.max_concurrency,
+        )
 
     def get(
         self,
@@ -146,9 +150,15 @@ class Client:
         """
 
         def attempt(auth: Auth) -> T:
-            with retry_unsent_only():
+            try:
                 response = self._send("POST", f"{self.base_url}{path}", auth=auth, json=dict(body))
                 return self._read(response, read, (200, 201, 202))
+            except Unavailable as fault:
+                # RFC 9110, section 9.2.2: a client should not automatically retry a non-idempotent
+                # request unless it knows that the original request was never applied
+                if fault.code in NOT_PASSED_ON:
+                    raise
+                raise OutcomeUnknown(fault.status, fault.code) from None
 
         return self._send_authorized(attempt, what)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import read_place
+from vbc_source.api.endpoints import COMPANY, JOBS, ON_DEMAND, read_place
 from vbc_source.api.faults import redact
 from vbc_source.api.transport import read_list, read_object
 from vbc_source.config import SELF, load_config
@@ -64,13 +64,10 @@ class Job:
         status = self.status.strip().lower()
         if "expire" in status or (self.valid_until is not None and self.valid_until <= now):
             return "expired"
-        if status in _DONE or (self.link and (status.startswith("partial") or self._is_full)):
+        full = self.total is not None and 0 < self.total == self.completed
+        if status in _DONE or (self.link and (status.startswith("partial") or full)):
             return "ready"
         return "failed" if any(word in status for word in _FAILED) else "waiting"
-
-    @property
-    def _is_full(self) -> bool:
-        return self.total is not None and 0 < self.total == self.completed
 
     @property
     def progress(self) -> str:
@@ -160,8 +157,8 @@ class ExportApi:
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.client, self._root, self._login_name = client, root, login_name
-        self._account = f"{root}/accounts/{quote(account, safe='')}"
-        self._rows = f"{self._account}/users/{quote(user, safe='')}/call_recordings"
+        self._company = COMPANY.locate(root, account, None)
+        self._rows, self._jobs = ON_DEMAND.locate(root, account, user), JOBS.locate(root, account, user)
         self._user, self._clock, self.now = user, clock, now
         self._sleep = sleep or client.rate_limiter.sleep
 
@@ -182,7 +179,7 @@ class ExportApi:
         Raises:
             OutcomeUnknown: The export may have been started all the same.
         """
-        path = f"{self._account}/company_call_recordings" if company else self._rows
+        path = self._company if company else self._rows
         try:
             return self.client.post(f"{path}/export", filters, _read_ids, what="start of an export")
         except OutcomeUnknown as fault:
@@ -208,7 +205,7 @@ class ExportApi:
 
         params: dict[str, str | int] = {"page": number, "page_size": PAGE}
         try:
-            return self.client.get(f"{self._rows}/jobs", params, read, what="list of export jobs")
+            return self.client.get(self._jobs, params, read, what="list of export jobs")
         except NotFound:  # some servers answer so behind the last page
             if number == 0:
                 raise
@@ -216,7 +213,7 @@ class ExportApi:
 
     def show(self, job_id: str) -> Job:
         """Return a job as the API has it now; raises ExportFailed if the user has none with this id."""
-        path, title = f"{self._rows}/jobs/{quote(job_id, safe='')}", f"export job {_printable(job_id)}"
+        path, title = f"{self._jobs}/{quote(job_id, safe='')}", f"export job {_printable(job_id)}"
         try:
             return self.client.get(path, None, lambda body: read_job(read_object(body)), what=title)
         except NotFound:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from vbc_source.api.client import Client
+from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.api.transport import read_list, read_object
 from vbc_source.config import SELF, load_config
 from vbc_source.recordings import RecordingType
@@ -29,8 +29,7 @@ class RecordingApi:
         self, client: Client, root: str, account: str, recording_type: RecordingType, user: str = ""
     ) -> None:
         self._client = client
-        owner = f"users/{quote(user, safe='')}/call_recordings" if recording_type == "user" else ""
-        self._path = f"{root}/accounts/{quote(account, safe='')}/{owner or 'company_call_recordings'}"
+        self._path = (ON_DEMAND if recording_type == "user" else COMPANY).locate(root, account, user)
         self._title = f"{recording_type} recording"
 
     def list(self, filters: Mapping[str, str], limit: int) -> Iterator[dict[str, Any]]:

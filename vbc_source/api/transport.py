@@ -63,16 +63,11 @@ def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-class _DropQuery(logging.Filter):
-    """Removes query strings, which may contain telephone numbers, from urllib3's debug log."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(arg.split("?", 1)[0] if isinstance(arg, str) else arg for arg in record.args)
-        return True
-
-
-_drop_query = _DropQuery()
+def _drop_query(record: logging.LogRecord) -> bool:
+    """Remove query strings, which may contain telephone numbers, from urllib3's debug log."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(arg.split("?", 1)[0] if isinstance(arg, str) else arg for arg in record.args)
+    return True
 
 
 def open_session(connections: int, base_url: str = "", *, cookies: bool = True) -> requests.Session:

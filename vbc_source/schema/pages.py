@@ -111,16 +111,9 @@ def _make_decoders(spec: RowSpec) -> tuple[Decoder, Decoder]:
 
 def _make_decoder(spec: RowSpec, row: Any) -> Decoder:
     embedded = msgspec.defstruct("Embedded", [(spec.collection, list[row] | None, None)])
-    body = msgspec.defstruct(
-        "Body",
-        [
-            ("total_items", int),
-            ("embedded", embedded | None, None),
-            ("page_size", Any, None),
-            ("links", Any, None),
-        ],
-        rename={"embedded": "_embedded", "links": "_links"},
-    )
+    fields = [("embedded", embedded | None, None), ("page_size", Any, None), ("links", Any, None)]
+    names = {"embedded": "_embedded", "links": "_links"}
+    body = msgspec.defstruct("Body", [("total_items", int), *fields], rename=names)
     return msgspec.json.Decoder(body, strict=False, float_hook=_read_number)
 
 

@@ -39,11 +39,11 @@ class RowSpec:
 
     Attributes:
         collection: Name of the list of rows below `_embedded`.
+        child_key: Name of the id column in child tables.
+        fields: Types of the known columns, by the API's names.
         id: The API's name of the id of a row.
         id_kind: Type of the id.
         id_column: Name of the id column.
-        child_key: Name of the id column in child tables.
-        fields: Types of the known columns, by the API's names.
         lists: Lists in a row, by the API's names.
         nested: Objects in a row; their fields become columns, prefixed with the object's name.
         ignored: Fields that become a column only where they have a value.
@@ -51,11 +51,11 @@ class RowSpec:
     """
 
     collection: str
-    id: str
-    id_kind: pa.DataType
-    id_column: str
     child_key: str
     fields: Mapping[str, pa.DataType]
+    id: str = "id"
+    id_kind: pa.DataType = TEXT
+    id_column: str = "id"
     lists: Mapping[str, ListSpec] = field(default_factory=dict)
     nested: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -64,9 +64,7 @@ class RowSpec:
 
 RECORDING = RowSpec(
     collection="recordings",
-    id="id",
     id_kind=pa.int64(),
-    id_column="id",
     child_key="recording_id",
     fields={
         "call_direction": TEXT,
@@ -94,9 +92,6 @@ RECORDING = RowSpec(
 
 USER = RowSpec(
     collection="data",
-    id="id",
-    id_kind=TEXT,
-    id_column="id",
     child_key="user_id",
     fields={"email": TEXT, "login_name": TEXT, "first_name": TEXT, "last_name": TEXT},
     lists={
@@ -115,7 +110,6 @@ USER = RowSpec(
 EXTENSION = RowSpec(
     collection="data",
     id="extension_number",
-    id_kind=TEXT,
     id_column="extension",
     child_key="extension",
     fields={
@@ -138,9 +132,6 @@ EXTENSION = RowSpec(
 
 JOB = RowSpec(
     collection="jobs",
-    id="id",
-    id_kind=TEXT,
-    id_column="id",
     child_key="job_id",
     fields={
         "status": TEXT,
