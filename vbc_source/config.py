@@ -7,7 +7,7 @@ import hmac
 import json
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta, timezone
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from dlt.common.configuration import configspec, resolve_configuration
@@ -31,6 +31,7 @@ HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `star
 LONGEST_LOOKBACK = timedelta(hours=876_000)  # a hundred years
 
 Instant = str | date | datetime
+Config = TypeVar("Config", bound=BaseConfiguration)
 
 
 @configspec
@@ -279,18 +280,18 @@ class AudioConfig(VbcConfig):
 
 def load_config(**overrides: Any) -> VbcConfig:
     """Read `[sources.vbc]`; overrides that are not None win. Raises SettingsError."""
-    return resolve_configuration(VbcConfig(), sections=SECTIONS, explicit_value=_given(overrides))
+    return _load(VbcConfig(), SECTIONS, overrides)
 
 
 def load_audio_config(**overrides: Any) -> AudioConfig:
     """Read `[sources.vbc.audio]` and `[sources.vbc]`; overrides that are not None win."""
-    sections = (*SECTIONS, "audio")
-    return resolve_configuration(AudioConfig(), sections=sections, explicit_value=_given(overrides))
+    return _load(AudioConfig(), (*SECTIONS, "audio"), overrides)
 
 
-def _given(overrides: dict[str, Any]) -> dict[str, Any]:
+def _load(config: Config, sections: tuple[str, ...], overrides: dict[str, Any]) -> Config:
     # dlt would use an explicit None instead of the configured value
-    return {name: value for name, value in overrides.items() if value is not None}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return resolve_configuration(config, sections=sections, explicit_value=given)
 
 
 def check_base_url(url: str) -> str:

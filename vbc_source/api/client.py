@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -22,7 +23,7 @@ from vbc_source.api.transport import (
     Auth,
     Response,
     StreamingResponse,
-    bearer,
+    authorize,
     no_auth,
     open_session,
     read_object,
@@ -117,30 +118,24 @@ class Client:
         what: str,
         stopped: Callable[[], bool] = lambda: False,
     ) -> T:
-        """Get a resource and parse it, with retries.
+        """Get a resource below `base_url` and parse it, with retries.
 
-        Args:
-            path: Path below `base_url`, such as `/t/vbc.prod/…`.
-            params: The query.
-            read: Parses the body; a ValueError means that the body is broken, and is retried.
-            what: Name of the request in errors and logs, without personal data.
-            stopped: Whether the result is no longer needed; checked before each attempt, raises ClientClosed.
+        `read` parses the body; a ValueError means that the body is broken, and is retried. `what` is the
+        name of the request in errors and logs, without personal data. `stopped` is called before each
+        attempt: once it returns True, the result is no longer needed, and the request raises ClientClosed.
         """
-
-        def attempt(auth: Auth) -> T:
-            return self._read(self._send("GET", url, stopped, auth=auth), read)
-
         # encoded here: dates contain "+", which would be read as a space
         url = f"{self.base_url}{path}" + (f"?{urlencode(params)}" if params else "")
-        return self._send_authorized(attempt, what)
+        return self._send_authorized(
+            lambda auth: self._read(self._send("GET", url, stopped, auth=auth), read), what
+        )
 
     def delete(self, path: str, *, what: str) -> None:
         """Delete a resource, with retries; raises NotFound also if it was deleted already."""
-
-        def attempt(auth: Auth) -> None:
-            self._read(self._send("DELETE", f"{self.base_url}{path}", auth=auth), len, (202, 204))
-
-        self._send_authorized(attempt, what)
+        url = f"{self.base_url}{path}"
+        self._send_authorized(
+            lambda auth: self._read(self._send("DELETE", url, auth=auth), len, (202, 204)), what
+        )
 
     def post(self, path: str, body: Mapping[str, Any], read: Callable[[bytes], T], *, what: str) -> T:
         """Start an action and parse the response; retried only if the back end did not see the request.
@@ -196,10 +191,10 @@ class Client:
         token = self._tokens.current()
         with describe_faults(description):
             try:
-                return self._retries.repeat(lambda: send(bearer(token)), description)
+                return self._retries.repeat(lambda: send(partial(authorize, token)), description)
             except TokenRejected:
                 renewed = self._tokens.renew(token)
-                return self._retries.repeat(lambda: send(bearer(renewed)), description)
+                return self._retries.repeat(lambda: send(partial(authorize, renewed)), description)
 
     def _post_login(self, form: Mapping[str, str]) -> tuple[int, bytes]:
         """Post a form to /token; retried while the gateway fails, never when it refuses."""

@@ -251,14 +251,14 @@ class ExportApi:
     def check_ready(self, job: Job) -> None:
         """Raise ExportFailed, with the reason, if a job has no zip."""
         state, title = job.judge(self.now()), f"export job {_printable(job.id)}"
-        if state == "expired":
-            since = f" since {job.valid_until:%Y-%m-%d %H:%M} UTC" if job.valid_until else ""
-            raise ExportFailed(f"{title} has expired{since}: start a new one with vbc export create")
-        if state == "failed":
-            raise ExportFailed(f"{title} has failed at VBC ({job.progress}): start a new one")
-        if state == "waiting":
-            command = f"vbc export wait {_printable(job.id)}"
-            raise ExportFailed(f"{title} is not complete ({job.progress}): wait with {command}")
+        since = f" since {job.valid_until:%Y-%m-%d %H:%M} UTC" if job.valid_until else ""
+        reasons = {
+            "expired": f"has expired{since}: start a new one with vbc export create",
+            "failed": f"has failed at VBC ({job.progress}): start a new one",
+            "waiting": f"is not complete ({job.progress}): wait with vbc export wait {_printable(job.id)}",
+        }
+        if state in reasons:
+            raise ExportFailed(f"{title} {reasons[state]}")
 
     def find_links(self, job: Job) -> list[str]:
         """Return the possible addresses of a job's zip: its own link, then both forms of the reference."""

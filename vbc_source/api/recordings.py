@@ -17,12 +17,7 @@ PAGE = 100
 class RecordingApi:
     """The recordings of a company, or of one of its users. Its methods raise the faults of `Client`.
 
-    Args:
-        client: Sends the requests.
-        root: Path of the Call Recording API.
-        account: An account id, or `self`.
-        recording_type: `company` or `user`.
-        user: A user id, or `self`; for user recordings.
+    `root` is the path of the Call Recording API; account and user are ids, or `self`.
     """
 
     def __init__(

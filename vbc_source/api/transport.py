@@ -48,14 +48,10 @@ class StreamingResponse:
     close: Callable[[], None]
 
 
-def bearer(token: str) -> Auth:
-    """Return the authorization of a request by a token."""
-
-    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {token.strip()}"
-        return request
-
-    return authorize
+def authorize(token: str, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Add a token to a request."""
+    request.headers["Authorization"] = f"Bearer {token.strip()}"
+    return request
 
 
 def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -14,6 +14,8 @@ import pyarrow as pa
 from vbc_source.schema.columns import INSTANT
 
 TEXT = pa.string()
+_NAMES = ("email", "login_name", "first_name", "last_name")
+_OWNER = tuple(f"user_{name}" for name in _NAMES)  # the user of an extension
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,7 @@ RECORDING = RowSpec(
     id_kind=pa.int64(),
     child_key="recording_id",
     fields={
-        "call_direction": TEXT,
-        "call_id": TEXT,
-        "caller_id": TEXT,
-        "cnam": TEXT,
-        "dnis": TEXT,
-        "download_url": TEXT,
+        **dict.fromkeys(("call_direction", "call_id", "caller_id", "cnam", "dnis", "download_url"), TEXT),
         "duration": pa.int64(),
         "start": INSTANT,
         "end": INSTANT,
@@ -93,7 +90,7 @@ RECORDING = RowSpec(
 USER = RowSpec(
     collection="data",
     child_key="user_id",
-    fields={"email": TEXT, "login_name": TEXT, "first_name": TEXT, "last_name": TEXT},
+    fields=dict.fromkeys(_NAMES, TEXT),
     lists={
         "extensions": ListSpec(
             {"extension": TEXT, "dids": TEXT},
@@ -103,7 +100,7 @@ USER = RowSpec(
         ),
         "contact_numbers": ListSpec({"type": TEXT, "value": TEXT}, objects=True, clear=frozenset({"type"})),
     },
-    personal=frozenset({"email", "login_name", "first_name", "last_name"}),
+    personal=frozenset(_NAMES),
 )
 """A user, from the Provisioning API."""
 
@@ -114,19 +111,14 @@ EXTENSION = RowSpec(
     child_key="extension",
     fields={
         "user_id": TEXT,
-        "user_email": TEXT,
-        "user_login_name": TEXT,
-        "user_first_name": TEXT,
-        "user_last_name": TEXT,
+        **dict.fromkeys(_OWNER, TEXT),
         "external_id": TEXT,
         "location_id": pa.int64(),
-        "vtt_enabled": pa.bool_(),
-        "dnd_enabled": pa.bool_(),
-        "block_caller_id": pa.bool_(),
+        **dict.fromkeys(("vtt_enabled", "dnd_enabled", "block_caller_id"), pa.bool_()),
         "caller_id": TEXT,
     },
     nested=("user",),
-    personal=frozenset({"user_email", "user_login_name", "user_first_name", "user_last_name", "caller_id"}),
+    personal=frozenset({*_OWNER, "caller_id"}),
 )
 """An extension and its user, from the Provisioning API; its telephone numbers are kept as JSON."""
 
