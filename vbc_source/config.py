@@ -7,7 +7,7 @@ import hmac
 import json
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta, timezone
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from dlt.common.configuration import configspec, resolve_configuration
@@ -31,6 +31,7 @@ HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `star
 LONGEST_LOOKBACK = timedelta(hours=876_000)  # a hundred years
 
 Instant = str | date | datetime
+Config = TypeVar("Config", bound=BaseConfiguration)
 
 
 @configspec
@@ -127,21 +128,13 @@ class VbcConfig(BaseConfiguration):
 
     @classmethod
     def from_values(cls, **values: Any) -> VbcConfig:
-        """Make a configuration from arguments alone; nothing is read from files or the environment.
-
-        Raises:
-            SettingsError: A value is malformed; the message names the setting.
-        """
+        """Make a configuration from arguments alone; nothing is read from files or the environment."""
         config = cls(**values)
         config.on_resolved()
         return config
 
     def on_resolved(self) -> None:
-        """Validate all settings; dlt calls this once it has resolved the values.
-
-        Raises:
-            SettingsError: A value is malformed; the message names the setting.
-        """
+        """Validate all settings; dlt calls this once it has resolved the values. Raises SettingsError."""
         self.base_url = check_base_url(self.base_url)
         self.recording_api = "/" + self.recording_api.strip("/")
         self.account_id, self.user_ids = read_accounts(self.account_id), read_users(self.user_ids)
@@ -190,12 +183,15 @@ class VbcConfig(BaseConfiguration):
 
     @property
     def pii_policy(self) -> PiiPolicy:
-        """Policy for names and numbers.
-
-        Raises:
-            SettingsError: `pii` is unknown, or `hash` has no key.
-        """
-        return read_pii_policy(self.pii, self.pii_key)
+        """Policy for names and numbers; raises SettingsError if `pii` is unknown, or `hash` has no key."""
+        if self.pii not in ("keep", "hash", "drop"):
+            raise SettingsError(f"pii must be keep, hash or drop, not {self.pii!r}")
+        if self.pii == "hash" and not self.pii_key:
+            raise SettingsError(
+                "pii = hash needs a key: set pii_key to a long random text in .dlt/secrets.toml, "
+                "[sources.vbc], and keep it, because another key gives other hashes"
+            )
+        return PiiPolicy(self.pii, (self.pii_key or "").encode())
 
     @property
     def skip_forbidden(self) -> bool:
@@ -229,15 +225,8 @@ class VbcConfig(BaseConfiguration):
     def fixed_window(self, now: datetime, interval: Callable[[], Any]) -> Window | Literal[False] | None:
         """Return the window of a backfill, or of the data interval of a scheduler.
 
-        Args:
-            now: Time of the run; nothing later is read.
-            interval: Returns the data interval of the scheduler, or None without a scheduler.
-
-        Returns:
-            None for an incremental run; False for an empty window.
-
-        Raises:
-            SettingsError: `allow_external_schedulers` is set, but there is no scheduler.
+        None is an incremental run, False an empty window. Nothing after `now` is read. `interval` returns
+        the scheduler's data interval, or None without a scheduler, which raises SettingsError.
         """
         start, end = self.first_start(now), self.end
         if self.allow_external_schedulers:
@@ -253,11 +242,7 @@ class VbcConfig(BaseConfiguration):
         return plan_window(start, min(end, now)) or False
 
     def choose_account(self, account: str | None) -> str:
-        """Return the given account, or else the only account of the settings.
-
-        Raises:
-            SettingsError: The settings list several accounts, and none is given.
-        """
+        """Return the given account, or else the only one of the settings; raises SettingsError."""
         if account is None and len(self.accounts) > 1:
             raise SettingsError("account_id lists several accounts: choose one with --account")
         return account or self.accounts[0]
@@ -278,22 +263,14 @@ class AudioConfig(VbcConfig):
     max_zip_bytes: int = 50_000_000_000
 
     def on_resolved(self) -> None:
-        """Validate all settings.
-
-        Raises:
-            SettingsError: A value is malformed; the message names the setting.
-        """
+        """Validate the settings that VbcConfig lacks; raises SettingsError."""
         # dlt calls this method of each class itself, base class first: no super() here
         _check_whole("max_attempts", self.max_attempts)
         _check_whole("max_zip_bytes", self.max_zip_bytes)
 
     @property
     def bucket(self) -> str:
-        """Where files are stored.
-
-        Raises:
-            SettingsError: No bucket is configured.
-        """
+        """Where files are stored; raises SettingsError if that is not configured."""
         if not self.bucket_url:
             raise SettingsError(
                 "no bucket configured: give --bucket-url, or set bucket_url in [sources.vbc.audio]"
@@ -302,35 +279,23 @@ class AudioConfig(VbcConfig):
 
 
 def load_config(**overrides: Any) -> VbcConfig:
-    """Read `[sources.vbc]`; overrides that are not None win.
-
-    Raises:
-        SettingsError: A setting is missing or malformed; the message names it.
-    """
-    return resolve_configuration(VbcConfig(), sections=SECTIONS, explicit_value=_given(overrides))
+    """Read `[sources.vbc]`; overrides that are not None win. Raises SettingsError."""
+    return _load(VbcConfig(), SECTIONS, overrides)
 
 
 def load_audio_config(**overrides: Any) -> AudioConfig:
-    """Read `[sources.vbc.audio]` and `[sources.vbc]`; overrides that are not None win.
-
-    Raises:
-        SettingsError: A setting is missing or malformed; the message names it.
-    """
-    sections = (*SECTIONS, "audio")
-    return resolve_configuration(AudioConfig(), sections=sections, explicit_value=_given(overrides))
+    """Read `[sources.vbc.audio]` and `[sources.vbc]`; overrides that are not None win."""
+    return _load(AudioConfig(), (*SECTIONS, "audio"), overrides)
 
 
-def _given(overrides: dict[str, Any]) -> dict[str, Any]:
+def _load(config: Config, sections: tuple[str, ...], overrides: dict[str, Any]) -> Config:
     # dlt would use an explicit None instead of the configured value
-    return {name: value for name, value in overrides.items() if value is not None}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return resolve_configuration(config, sections=sections, explicit_value=given)
 
 
 def check_base_url(url: str) -> str:
-    """Validate the address of the gateway, and remove a slash at its end.
-
-    Raises:
-        SettingsError: It is not a web address, or contains a user name.
-    """
+    """Validate the address of the gateway, and remove a slash at its end; raises SettingsError."""
     if not url.startswith(("http://", "https://")):
         raise SettingsError("base_url must begin with https://")
     if "@" in url:
@@ -346,11 +311,7 @@ def _check_whole(name: str, value: Any, *, optional: bool = False) -> None:
 
 
 def read_lookback(hours: Any) -> timedelta:
-    """Parse the setting `lookback_hours`.
-
-    Raises:
-        SettingsError: It is not a number of hours, or out of bounds.
-    """
+    """Parse the setting `lookback_hours`; raises SettingsError."""
     try:
         lookback = timedelta(hours=hours)
     except (TypeError, ValueError, OverflowError):
@@ -361,11 +322,7 @@ def read_lookback(hours: Any) -> timedelta:
 
 
 def read_accounts(account_id: Any) -> tuple[str, ...]:
-    """Parse the setting `account_id`: one account or several.
-
-    Raises:
-        SettingsError: An account id is empty, or has characters other than letters and digits.
-    """
+    """Parse the setting `account_id`, one account or several; raises SettingsError."""
     accounts = _read_ids(account_id)
     if not accounts:
         raise SettingsError("account_id must be self, an account id or a list of account ids")
@@ -373,11 +330,7 @@ def read_accounts(account_id: Any) -> tuple[str, ...]:
 
 
 def read_users(user_ids: Any) -> tuple[str, ...] | None:
-    """Parse the setting `user_ids`: None for `all`, else the users; empty for none.
-
-    Raises:
-        SettingsError: A user id has characters other than letters and digits.
-    """
+    """Parse the setting `user_ids`: None for `all`, else the users; empty for none. Raises SettingsError."""
     if isinstance(user_ids, str) and user_ids.strip().lower() in (ALL, "none"):
         return None if user_ids.strip().lower() == ALL else ()
     users = () if user_ids is None else _read_ids(user_ids)
@@ -400,28 +353,8 @@ def _read_ids(ids: Any) -> tuple[str, ...] | None:
     return read if all(id_.isalnum() for id_ in read) else None
 
 
-def read_pii_policy(pii: Any, pii_key: str | None) -> PiiPolicy:
-    """Parse the settings `pii` and `pii_key`.
-
-    Raises:
-        SettingsError: `pii` is unknown, or `hash` has no key.
-    """
-    if pii not in ("keep", "hash", "drop"):
-        raise SettingsError(f"pii must be keep, hash or drop, not {pii!r}")
-    if pii == "hash" and not pii_key:
-        raise SettingsError(
-            "pii = hash needs a key: set pii_key to a long random text in .dlt/secrets.toml, "
-            "[sources.vbc], and keep it, because another key gives other hashes"
-        )
-    return PiiPolicy(pii, (pii_key or "").encode())
-
-
 def read_date(name: str, value: Instant | None) -> datetime | None:
-    """Parse a setting that is a date.
-
-    Raises:
-        SettingsError: It is not an ISO date; the message names the setting.
-    """
+    """Parse a setting that is a date; raises SettingsError with the name of the setting."""
     if value is None or value == "":
         return None
     try:
@@ -433,11 +366,7 @@ def read_date(name: str, value: Instant | None) -> datetime | None:
 
 
 def read_timezone(name: str) -> str:
-    """Parse the setting `vbc_timezone`.
-
-    Raises:
-        SettingsError: There is no such time zone.
-    """
+    """Parse the setting `vbc_timezone`; raises SettingsError."""
     try:
         return ZoneInfo(name or "UTC").key
     except (KeyError, ValueError, OSError):  # an unknown zone, a malformed name, or a folder

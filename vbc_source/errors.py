@@ -1,22 +1,7 @@
 """The errors of this package. Other modules subclass VbcError for failures that only they can have.
 
-VbcError                      stop: this package raised it on purpose
-├── SettingsError             stop: a setting is missing or malformed
-├── UsageError                stop: an argument of a command is wrong
-├── LoginRefused              stop: the gateway refused the credentials
-├── IncompleteWindow          stop: a window could not be read completely
-├── ForeignAddress            skip: a link points to another host
-├── InvalidContent            skip: the bytes received are not the expected recording
-└── GatewayFault              the gateway answered with a fault, or not at all
-    ├── Unavailable           retry: the back end is down, suspended or slow, or the connection broke
-    │   └── InvalidResponse   retry: the status is a success, but the body is not the data requested
-    ├── Throttled             wait in all threads, then retry
-    ├── TokenRejected         renew the token once, then retry
-    ├── NotFound              skip: the resource does not exist
-    ├── BadRequest            stop: a parameter was refused
-    ├── OutcomeUnknown        stop: no usable response, and a retry could do it twice
-    └── Forbidden             stop: the API user lacks a right
-        └── NotSubscribed     stop: the application lacks a subscription
+The client retries Unavailable and Throttled, and renews the token on TokenRejected. NotFound,
+ForeignAddress and InvalidContent concern one list or file, which is skipped; the others end the command.
 """
 
 from __future__ import annotations

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from vbc_source.errors import SettingsError
@@ -47,15 +49,10 @@ class Filters:
 
 
 def check_filters(filters: Any, privacy: PiiPolicy = PiiPolicy()) -> Filters:  # noqa: B008 - a frozen value
-    """Validate the `filters` setting.
+    """Validate the `filters` setting, a table of names and values or its JSON; raises SettingsError.
 
-    Args:
-        filters: A table of names and values, or its JSON.
-        privacy: Policy for personal data. The label is loaded into tables, so nobody may find a
-            telephone number by hashing all of them.
-
-    Raises:
-        SettingsError: A filter is unknown or its value malformed; the message names it.
+    The label is loaded into tables, so `privacy` keeps anybody from finding a telephone number by
+    hashing all of them.
     """
     if filters in (None, ""):
         return Filters()
@@ -104,47 +101,28 @@ def _read(name: str, value: Any) -> Any:
         raise SettingsError(f"filters: {name} must be {expected}{shown}") from None
 
 
-def _read_direction(value: Any) -> str:
-    if value not in DIRECTIONS:
-        raise ValueError(value)
-    return str(value)
-
-
-def _read_text(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
-        raise ValueError(value)
-    return str(value)
-
-
-def _read_milliseconds(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (str, int)) or int(value) < 0:
-        raise ValueError(value)
-    return int(value)
-
-
-def _read_extension(value: Any) -> str:
-    text = _read_text(value)
-    if not text.isascii() or not text.isdigit():
+def _read_text(value: Any, pattern: str = r"(?s).*\S.*") -> str:
+    text = str(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or not re.fullmatch(pattern, text):
         raise ValueError(value)
     return text
 
 
-def _read_date(value: Any) -> datetime:
-    return floor_second(read_instant(value))
-
-
-_DATE = ("an ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z", _read_date)
-_NUMBER = ("a whole number of milliseconds", _read_milliseconds)
+_DATE = (
+    "an ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z",
+    lambda value: floor_second(read_instant(value)),
+)
+_NUMBER = ("a whole number of milliseconds", lambda value: int(_read_text(value, "[^-]+")))
 _TEXT = ("a text", _read_text)
 _READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "call_direction": (f"one of {', '.join(DIRECTIONS)}", _read_direction),
+    "call_direction": (f"one of {', '.join(DIRECTIONS)}", partial(_read_text, pattern="|".join(DIRECTIONS))),
     "call_id": _TEXT,
     "caller_id": _TEXT,
     "cnam": _TEXT,
     "dnis": _TEXT,
     "duration:gte": _NUMBER,
     "duration:lte": _NUMBER,
-    "extension": ("an extension number", _read_extension),
+    "extension": ("an extension number", partial(_read_text, pattern="[0-9]+")),
     "start:gte": _DATE,
     "start:lte": _DATE,
 }

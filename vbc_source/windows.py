@@ -45,7 +45,7 @@ class Window:
 def plan_window(
     first: datetime, now: datetime, cursor: datetime | None = None, lookback: timedelta = timedelta()
 ) -> Window | None:
-    """Return the window that an incremental run reads.
+    """Return the window that an incremental run reads, or None where there is nothing to read yet.
 
     Args:
         first: Start of the history.
@@ -53,9 +53,6 @@ def plan_window(
         cursor: Newest `start` loaded so far; None before the first load.
         lookback: How far behind the cursor to read again. A recording appears only after its call
             has ended, so a long call appears behind later, shorter ones.
-
-    Returns:
-        The window, or None where there is nothing to read yet.
     """
     try:
         start = first if cursor is None else max(first, cursor - lookback)
@@ -81,11 +78,7 @@ def format_instant(moment: datetime) -> str:
 
 
 def read_instant(value: str | date | datetime) -> datetime:
-    """Parse an ISO date or instant; a date alone is its midnight, and without a zone it is UTC.
-
-    Raises:
-        ValueError: The text is not an ISO date or instant.
-    """
+    """Parse an ISO date (its midnight) or instant, in UTC unless it has a zone; raises ValueError."""
     if isinstance(value, str):
         # Python 3.10's fromisoformat reads +00:00 alone, neither Z nor +0000
         text = value.strip().replace("Z", "+00:00")

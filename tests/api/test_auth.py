@@ -16,8 +16,7 @@ import pytest
 import requests
 from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials, serve_gateways
 
-from vbc_source.api.auth import TokenProvider, VbcCredentials
-from vbc_source.api.token_cache import Login, Refusal, TokenCache
+from vbc_source.api.auth import Login, Refusal, TokenCache, TokenProvider, VbcCredentials
 from vbc_source.emulator import Gateway
 from vbc_source.errors import LoginRefused, SettingsError, TokenRejected, Unavailable, VbcError
 

@@ -14,11 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vbc_source.schema.child_tables import split_lists
 from vbc_source.schema.columns import INSTANT, VARIANT, guess_type
 from vbc_source.schema.pages import read_page
 from vbc_source.schema.specs import RECORDING
-from vbc_source.schema.tables import build_table
+from vbc_source.schema.tables import build_table, split_lists
 
 FIELDS, LISTS = RECORDING.fields, RECORDING.lists
 CALLER = 12125550143

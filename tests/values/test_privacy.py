@@ -26,10 +26,9 @@ from loading import load, open_pipeline, query, still_gateway
 
 from vbc_source.emulator import Emulator, Gateway
 from vbc_source.pii import PiiPolicy
-from vbc_source.schema.child_tables import split_lists
 from vbc_source.schema.pages import read_page
 from vbc_source.schema.specs import RECORDING
-from vbc_source.schema.tables import build_table
+from vbc_source.schema.tables import build_table, split_lists
 
 Serve = Callable[[Gateway], str]
 

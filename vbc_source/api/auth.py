@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import dlt
+from filelock import FileLock
 
-from vbc_source.api.token_cache import Login, Refusal, TokenCache
 from vbc_source.config import CREDENTIALS_SECTION as SECTION
 from vbc_source.config import VbcCredentials
 from vbc_source.errors import LoginRefused, SettingsError, TokenRejected
@@ -22,15 +25,71 @@ Post = Callable[[Mapping[str, str]], tuple[int, bytes]]
 LOCKED_SECONDS = 31 * 60  # VBC locks a user for about 30 minutes, counted from the last attempt
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refused login.
+
+    Attributes:
+        reason: Why it was refused.
+        retry_at: When to try the same credentials again, seconds since 1970; None for never.
+    """
+
+    reason: str
+    retry_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """The state of a user's login.
+
+    Attributes:
+        access_token: The last token, or None.
+        refresh_token: The single-use token that renews it.
+        expires_at: When the access token expires, seconds since 1970.
+        refusals: Refused logins by the fingerprint of their credentials.
+    """
+
+    access_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    expires_at: float = 0.0
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
+
+
+class TokenCache:
+    """A file for one user at one gateway; mode 0600 in a folder of mode 0700."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def lock(self) -> AbstractContextManager[Any]:
+        """Return a lock that keeps out other processes and threads during a login."""
+        return FileLock(self.path.with_suffix(".lock"), mode=0o600)
+
+    def read(self) -> Login:
+        """Read the file; an empty login if it is missing or damaged."""
+        try:
+            data = json.loads(self.path.read_text())
+            refusals = {key: Refusal(**refusal) for key, refusal in data["refusals"].items()}
+            return Login(data["access_token"], data["refresh_token"], float(data["expires_at"]), refusals)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return Login()
+
+    def write(self, login: Login) -> None:
+        """Replace the file atomically, so that no reader sees a part of it."""
+        draft = self.path.with_suffix(f".{os.getpid()}")
+        # opened with its final mode: a chmod afterwards would leave a moment for others to read it
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(asdict(login), file)
+        draft.replace(self.path)
+
+
 class TokenProvider:
     """Provides the access token, and renews it; shared by all threads and processes of one login.
 
-    Args:
-        credentials: How to log in.
-        base_url: The gateway; part of the name of the shared file.
-        post: Posts a form to /token; returns status and body.
-        clock: Wall clock, seconds since 1970.
-        folder: Folder of the shared file; by default below dlt's data folder.
+    `post` sends a form to /token, and returns status and body. The login is shared in a file of
+    `folder`, by default below dlt's data folder; `base_url` and the user are part of its name.
+    `clock` is the wall clock, seconds since 1970.
     """
 
     def __init__(
@@ -49,12 +108,7 @@ class TokenProvider:
         self._login = Login(access_token=credentials.access_token, expires_at=float("inf"))
 
     def current(self) -> str:
-        """Return a token that should be valid; logs in if there is none.
-
-        Raises:
-            LoginRefused: The credentials are refused, or were refused before.
-            SettingsError: Credentials are missing.
-        """
+        """Return a token that should be valid; logs in if there is none. Raises as `renew` does."""
         login = self._login
         if login.access_token and login.expires_at > self._clock():
             return login.access_token
@@ -149,11 +203,8 @@ class TokenProvider:
         return LoginRefused(refusal.reason)
 
     def _form(self, grant: str, **fields: str) -> dict[str, str]:
-        application = {
-            "client_id": self._credentials.client_id or "",
-            "client_secret": self._credentials.client_secret or "",
-        }
-        return {"grant_type": grant, **fields, **application}
+        id_, secret = self._credentials.client_id or "", self._credentials.client_secret or ""
+        return {"grant_type": grant, **fields, "client_id": id_, "client_secret": secret}
 
     def _read_login(self, body: bytes, refresh_token: str | None) -> Login:
         try:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -17,12 +18,12 @@ from urllib3.exceptions import LocationValueError
 from vbc_source.api.auth import TokenProvider
 from vbc_source.api.faults import read_fault, redact
 from vbc_source.api.rate_limit import ClientClosed, RateLimiter
-from vbc_source.api.retry import Retry, describe_faults, retry_unsent_only
+from vbc_source.api.retry import Retry, describe_faults
 from vbc_source.api.transport import (
     Auth,
     Response,
     StreamingResponse,
-    bearer,
+    authorize,
     no_auth,
     open_session,
     read_object,
@@ -35,6 +36,7 @@ from vbc_source.errors import (
     ForeignAddress,
     InvalidResponse,
     NotFound,
+    OutcomeUnknown,
     SettingsError,
     Throttled,
     TokenRejected,
@@ -48,6 +50,8 @@ CONNECT_SECONDS, READ_SECONDS = 10, 60
 CHUNK = 1 << 16  # bytes of a stream to read at once; at most so many are lost when it breaks
 HEAD = 4096  # bytes of a stream to read before it is handed on: enough to recognize a fault
 REDIRECTS = 3
+# WSO2 codes of requests that never reached the back end: it is suspended, or refused the connection
+NOT_PASSED_ON = (303001, 101503)
 STORAGE = "the storage it redirects to"
 _MALFORMED = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, LocationValueError)
 
@@ -95,19 +99,15 @@ class Client:
         self._tokens = TokenProvider(credentials, self.base_url, self._post_login, clock=clock)
 
     @classmethod
-    def from_config(cls, config: VbcConfig, **changes: Any) -> Client:
-        """Make a client from the settings.
-
-        Args:
-            config: The settings.
-            **changes: Arguments that differ from the settings.
-        """
-        arguments: dict[str, Any] = {
-            "requests_per_minute": config.requests_per_minute,
-            "retry_seconds": config.retry_seconds,
-            "connections": config.max_concurrency,
-        }
-        return cls(config.base_url, config.login, **{**arguments, **changes})
+    def from_config(cls, config: VbcConfig, retry_seconds: float | None = None) -> Client:
+        """Make a client from the settings; `retry_seconds` replaces the setting of that name."""
+        return cls(
+            config.base_url,
+            config.login,
+            requests_per_minute=config.requests_per_minute,
+            retry_seconds=config.retry_seconds if retry_seconds is None else retry_seconds,
+            connections=config.max_concurrency,
+        )
 
     def get(
         self,
@@ -118,37 +118,24 @@ class Client:
         what: str,
         stopped: Callable[[], bool] = lambda: False,
     ) -> T:
-        """Get a resource and parse it, with retries.
+        """Get a resource below `base_url` and parse it, with retries.
 
-        Args:
-            path: Path below `base_url`, such as `/t/vbc.prod/…`.
-            params: The query.
-            read: Parses the body; a ValueError means that the body is broken, and is retried.
-            what: Name of the request in errors and logs, without personal data.
-            stopped: Whether nobody needs the result any more; checked before each attempt.
-
-        Raises:
-            ClientClosed: `stopped` returned True, or the client is closed.
+        `read` parses the body; a ValueError means that the body is broken, and is retried. `what` is the
+        name of the request in errors and logs, without personal data. `stopped` is called before each
+        attempt: once it returns True, the result is no longer needed, and the request raises ClientClosed.
         """
-
-        def attempt(auth: Auth) -> T:
-            return self._read(self._send("GET", url, stopped, auth=auth), read)
-
         # encoded here: dates contain "+", which would be read as a space
         url = f"{self.base_url}{path}" + (f"?{urlencode(params)}" if params else "")
-        return self._send_authorized(attempt, what)
+        return self._send_authorized(
+            lambda auth: self._read(self._send("GET", url, stopped, auth=auth), read), what
+        )
 
     def delete(self, path: str, *, what: str) -> None:
-        """Delete a resource, with retries.
-
-        Raises:
-            NotFound: The resource does not exist, or was deleted already.
-        """
-
-        def attempt(auth: Auth) -> None:
-            self._read(self._send("DELETE", f"{self.base_url}{path}", auth=auth), len, (202, 204))
-
-        self._send_authorized(attempt, what)
+        """Delete a resource, with retries; raises NotFound also if it was deleted already."""
+        url = f"{self.base_url}{path}"
+        self._send_authorized(
+            lambda auth: self._read(self._send("DELETE", url, auth=auth), len, (202, 204)), what
+        )
 
     def post(self, path: str, body: Mapping[str, Any], read: Callable[[bytes], T], *, what: str) -> T:
         """Start an action and parse the response; retried only if the back end did not see the request.
@@ -158,22 +145,23 @@ class Client:
         """
 
         def attempt(auth: Auth) -> T:
-            with retry_unsent_only():
+            try:
                 response = self._send("POST", f"{self.base_url}{path}", auth=auth, json=dict(body))
                 return self._read(response, read, (200, 201, 202))
+            except Unavailable as fault:
+                # RFC 9110, section 9.2.2: a client should not automatically retry a non-idempotent
+                # request unless it knows that the original request was never applied
+                if fault.code in NOT_PASSED_ON:
+                    raise
+                raise OutcomeUnknown(fault.status, fault.code) from None
 
         return self._send_authorized(attempt, what)
 
     @contextmanager
     def stream(self, link: str, headers: Mapping[str, str], *, what: str) -> Iterator[StreamingResponse]:
-        """Get a link of the gateway as a stream, with retries until the body starts.
+        """Get a link of the gateway, a whole address, as a stream, with retries until the body starts.
 
         The token goes to the gateway alone: redirects to other hosts are followed without it.
-
-        Args:
-            link: A whole address.
-            headers: Headers to send, such as a range.
-            what: Name of the request in errors and logs, without personal data.
 
         Raises:
             ForeignAddress: The link points to another host.
@@ -203,10 +191,10 @@ class Client:
         token = self._tokens.current()
         with describe_faults(description):
             try:
-                return self._retries.repeat(lambda: send(bearer(token)), description)
+                return self._retries.repeat(lambda: send(partial(authorize, token)), description)
             except TokenRejected:
                 renewed = self._tokens.renew(token)
-                return self._retries.repeat(lambda: send(bearer(renewed)), description)
+                return self._retries.repeat(lambda: send(partial(authorize, renewed)), description)
 
     def _post_login(self, form: Mapping[str, str]) -> tuple[int, bytes]:
         """Post a form to /token; retried while the gateway fails, never when it refuses."""

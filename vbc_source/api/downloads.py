@@ -21,12 +21,6 @@ class Download:
     A broken transfer is continued where it broke if the server honours ranges. Otherwise it starts
     again, and the bytes received before must come again unchanged.
 
-    Args:
-        client: Sends the requests.
-        link: Address of the file.
-        expected: Expected size in bytes, or None.
-        description: Name of the download in errors and logs.
-
     Attributes:
         content_type: Content type in the response; None before the first bytes.
         size: Size in the response, bytes; None if the server does not send it.
@@ -40,12 +34,7 @@ class Download:
         self._received, self._digest = 0, hashlib.sha256()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the bytes in chunks.
-
-        Raises:
-            GatewayFault: The last fault of the gateway.
-            InvalidContent: The file changed while it was read.
-        """
+        """Yield the bytes in chunks; raises InvalidContent if the file changed while it was read."""
         breaks = 0
         while True:
             before = self._received

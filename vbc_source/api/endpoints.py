@@ -24,9 +24,9 @@ class Endpoint:
     Attributes:
         name: Name of the resource and of the table.
         shape: Schema of its rows.
-        path: Path below that of the API, with placeholders for account and user.
-        key: Columns that identify the list's owner.
-        title: Name of the list in errors and logs, with the same placeholders.
+        path: Path below that of its owner, the account or the user.
+        title: Name of its rows in errors and logs.
+        per_user: Whether every user has such a list.
         windowed: Whether the list can be filtered by `start`.
         provisioning: Whether it belongs to the Provisioning API.
     """
@@ -34,15 +34,15 @@ class Endpoint:
     name: str
     shape: RowSpec
     path: str
-    key: tuple[str, ...]
     title: str
+    per_user: bool = False
     windowed: bool = False
     provisioning: bool = False
 
     @property
-    def per_user(self) -> bool:
-        """Whether every user has such a list."""
-        return "user_id" in self.key
+    def key(self) -> tuple[str, ...]:
+        """Columns that identify the list's owner."""
+        return ("account_id", "user_id") if self.per_user else ("account_id",)
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -52,52 +52,25 @@ class Endpoint:
     def locate(self, recording_api: str, account: str, user: str | None) -> str:
         """Return the path of one list."""
         api = PROVISIONING_API if self.provisioning else recording_api
-        return api + self.path.format(account=quote(account, safe=""), user=quote(user or "", safe=""))
+        owner = f"/users/{quote(user or '', safe='')}" if self.per_user else ""
+        return f"{api}/accounts/{quote(account, safe='')}{owner}/{self.path}"
 
     def describe(self, account: str, user: str | None) -> str:
         """Return the name of one list, without personal data."""
-        return self.title.format(account=account, user=user)
+        api = "Provisioning API" if self.provisioning else "Call Recording API"
+        owner = f"user {user} of account" if self.per_user else "account"
+        return f"{api}, {self.title} of {owner} {account}"
 
 
 COMPANY = Endpoint(
-    "company_recordings",
-    RECORDING,
-    "/accounts/{account}/company_call_recordings",
-    ("account_id",),
-    "Call Recording API, company recordings of account {account}",
-    windowed=True,
+    "company_recordings", RECORDING, "company_call_recordings", "company recordings", windowed=True
 )
 ON_DEMAND = Endpoint(
-    "user_recordings",
-    RECORDING,
-    "/accounts/{account}/users/{user}/call_recordings",
-    ("account_id", "user_id"),
-    "Call Recording API, recordings of user {user} of account {account}",
-    windowed=True,
+    "user_recordings", RECORDING, "call_recordings", "recordings", per_user=True, windowed=True
 )
-JOBS = Endpoint(
-    "export_jobs",
-    JOB,
-    "/accounts/{account}/users/{user}/call_recordings/jobs",
-    ("account_id", "user_id"),
-    "Call Recording API, export jobs of user {user} of account {account}",
-)
-USERS = Endpoint(
-    "users",
-    USER,
-    "/accounts/{account}/users",
-    ("account_id",),
-    "Provisioning API, users of account {account}",
-    provisioning=True,
-)
-EXTENSIONS = Endpoint(
-    "extensions",
-    EXTENSION,
-    "/accounts/{account}/extensions",
-    ("account_id",),
-    "Provisioning API, extensions of account {account}",
-    provisioning=True,
-)
+JOBS = Endpoint("export_jobs", JOB, "call_recordings/jobs", "export jobs", per_user=True)
+USERS = Endpoint("users", USER, "users", "users", provisioning=True)
+EXTENSIONS = Endpoint("extensions", EXTENSION, "extensions", "extensions", provisioning=True)
 
 
 def read_place(links: tuple[str, ...]) -> tuple[str | None, str | None]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import read_place
+from vbc_source.api.endpoints import COMPANY, JOBS, ON_DEMAND, read_place
 from vbc_source.api.faults import redact
 from vbc_source.api.transport import read_list, read_object
 from vbc_source.config import SELF, load_config
@@ -60,21 +60,14 @@ class Job:
     account: str | None = None
 
     def judge(self, now: datetime) -> State:
-        """Return the state of the job.
-
-        Args:
-            now: A zip that is valid until an earlier time has expired, whatever the status.
-        """
+        """Return the state of the job; a zip that was valid until before `now` has expired in any status."""
         status = self.status.strip().lower()
         if "expire" in status or (self.valid_until is not None and self.valid_until <= now):
             return "expired"
-        if status in _DONE or (self.link and (status.startswith("partial") or self._is_full)):
+        full = self.total is not None and 0 < self.total == self.completed
+        if status in _DONE or (self.link and (status.startswith("partial") or full)):
             return "ready"
         return "failed" if any(word in status for word in _FAILED) else "waiting"
-
-    @property
-    def _is_full(self) -> bool:
-        return self.total is not None and 0 < self.total == self.completed
 
     @property
     def progress(self) -> str:
@@ -84,11 +77,7 @@ class Job:
 
 
 def read_job(row: Mapping[str, Any]) -> Job:
-    """Parse a job of the API.
-
-    Raises:
-        ValueError: It has no id.
-    """
+    """Parse a job of the API; raises ValueError if it has no id."""
     if row.get("id") in (None, ""):
         raise ValueError("a job without an id")
     link, links = row.get("download_url"), row.get("_links")
@@ -123,15 +112,7 @@ def make_filters(
     min_duration: float | None = None,
     max_duration: float | None = None,
 ) -> Mapping[str, Any]:
-    """Return the body that starts an export.
-
-    Args:
-        start: Oldest `start` of a recording.
-        end: Newest `start` of a recording.
-        direction: `INBOUND`, `OUTBOUND` or `INTRA_PBX`.
-        extension: Recordings of this extension only.
-        min_duration: Shortest duration, seconds; the API takes milliseconds.
-        max_duration: Longest duration, seconds.
+    """Return the body that starts an export; durations are in seconds, which the API takes in milliseconds.
 
     Raises:
         SettingsError: A value is malformed, or excludes everything; the message names it.
@@ -176,8 +157,8 @@ class ExportApi:
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.client, self._root, self._login_name = client, root, login_name
-        self._account = f"{root}/accounts/{quote(account, safe='')}"
-        self._rows = f"{self._account}/users/{quote(user, safe='')}/call_recordings"
+        self._company = COMPANY.locate(root, account, None)
+        self._rows, self._jobs = ON_DEMAND.locate(root, account, user), JOBS.locate(root, account, user)
         self._user, self._clock, self.now = user, clock, now
         self._sleep = sleep or client.rate_limiter.sleep
 
@@ -198,7 +179,7 @@ class ExportApi:
         Raises:
             OutcomeUnknown: The export may have been started all the same.
         """
-        path = f"{self._account}/company_call_recordings" if company else self._rows
+        path = self._company if company else self._rows
         try:
             return self.client.post(f"{path}/export", filters, _read_ids, what="start of an export")
         except OutcomeUnknown as fault:
@@ -224,19 +205,15 @@ class ExportApi:
 
         params: dict[str, str | int] = {"page": number, "page_size": PAGE}
         try:
-            return self.client.get(f"{self._rows}/jobs", params, read, what="list of export jobs")
+            return self.client.get(self._jobs, params, read, what="list of export jobs")
         except NotFound:  # some servers answer so behind the last page
             if number == 0:
                 raise
             return [], float("inf")
 
     def show(self, job_id: str) -> Job:
-        """Return a job as the API has it now.
-
-        Raises:
-            ExportFailed: The user has no job with this id, or no longer.
-        """
-        path, title = f"{self._rows}/jobs/{quote(job_id, safe='')}", f"export job {_printable(job_id)}"
+        """Return a job as the API has it now; raises ExportFailed if the user has none with this id."""
+        path, title = f"{self._jobs}/{quote(job_id, safe='')}", f"export job {_printable(job_id)}"
         try:
             return self.client.get(path, None, lambda body: read_job(read_object(body)), what=title)
         except NotFound:
@@ -272,20 +249,16 @@ class ExportApi:
         return list(jobs.values())
 
     def check_ready(self, job: Job) -> None:
-        """Raise an error if a job has no zip.
-
-        Raises:
-            ExportFailed: It has none; the message gives the reason.
-        """
+        """Raise ExportFailed, with the reason, if a job has no zip."""
         state, title = job.judge(self.now()), f"export job {_printable(job.id)}"
-        if state == "expired":
-            since = f" since {job.valid_until:%Y-%m-%d %H:%M} UTC" if job.valid_until else ""
-            raise ExportFailed(f"{title} has expired{since}: start a new one with vbc export create")
-        if state == "failed":
-            raise ExportFailed(f"{title} has failed at VBC ({job.progress}): start a new one")
-        if state == "waiting":
-            command = f"vbc export wait {_printable(job.id)}"
-            raise ExportFailed(f"{title} is not complete ({job.progress}): wait with {command}")
+        since = f" since {job.valid_until:%Y-%m-%d %H:%M} UTC" if job.valid_until else ""
+        reasons = {
+            "expired": f"has expired{since}: start a new one with vbc export create",
+            "failed": f"has failed at VBC ({job.progress}): start a new one",
+            "waiting": f"is not complete ({job.progress}): wait with vbc export wait {_printable(job.id)}",
+        }
+        if state in reasons:
+            raise ExportFailed(f"{title} {reasons[state]}")
 
     def find_links(self, job: Job) -> list[str]:
         """Return the possible addresses of a job's zip: its own link, then both forms of the reference."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -27,17 +25,6 @@ from vbc_source.errors import (
     Unavailable,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class _FaultBody:
-    """The fields of a fault body; empty where they are missing."""
-
-    code: int | None = None
-    message: str = ""
-    description: str = ""
-    next_access: str = ""
-
-
 _BY_CODE: Mapping[int | None, type[GatewayFault]] = {
     900805: Forbidden,  # blocked by an administrator
     900906: NotFound,  # no API has this path
@@ -50,8 +37,8 @@ _BY_STATUS: Mapping[int, type[GatewayFault]] = {403: Forbidden, 404: NotFound}
 _REJECTED = range(900901, 900906)
 _THROTTLED = (900800, 900801, 900802, 900803, 900804, 900806, 900807)
 _BACKEND = (*range(101000, 102000), *range(303000, 304000))
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_ACCESS_TIME = re.compile(r"(\d{4})-([A-Z][a-z]{2})-(\d{2}) (\d{2}):(\d{2}):(\d{2})")
+_TAG = re.compile(r"<(?:\w+:)?(code|message|description|nextAccessTime)>(.*?)</(?:\w+:)?\1>", re.DOTALL)
+_ACCESS_TIME = re.compile(r"(\d{4})-([A-Z][a-z]{2})-(\d{2}) (\d{2}:\d{2}:\d{2})")
 # addresses of mail, and numbers of at least seven digits with any usual separators
 _PRIVATE = re.compile(r"[^\s@%]{0,64}(?:@|%40)\S*|\+?\d[\d\s()./\u2010-\u2015-]{5,}\d")
 
@@ -60,24 +47,20 @@ def read_fault(status: int, body: bytes, headers: Mapping[str, str], now: float)
     """Return the fault in a response, in whatever format it comes; None if there is none.
 
     A body with status 200 is a fault too if it contains one, is empty or is HTML: VBC's gateway has
-    been seen to answer so.
-
-    Args:
-        status: HTTP status.
-        body: The whole body, or its start.
-        headers: Headers of the response.
-        now: Seconds since 1970; used where the response has no date of its own.
+    been seen to answer so. The start of a body is enough; `now`, seconds since 1970, is used where the
+    response has no date of its own.
     """
     if status in (202, 204):
         return None
-    fault = _read_body(body)
-    if fault is None and status == 200:
+    fields = _read_body(body)
+    if fields is None and status == 200:
         return None
-    fault = fault or _FaultBody()
-    kind = _classify(status, fault.code)
+    texts = {name: str(value or "").strip() for name, value in (fields or {}).items()}
+    code = int(texts["code"]) if texts.get("code", "").isdigit() else None
+    kind = _classify(status, code)
     # the other kinds say all that matters themselves, and messages may contain personal data
-    hint = redact(fault.message) if kind in (BadRequest, GatewayFault) else ""
-    return kind(status, fault.code, hint, _read_retry_after(headers, fault, now))
+    hint = redact(texts.get("message", "")) if kind in (BadRequest, GatewayFault) else ""
+    return kind(status, code, hint, _read_retry_after(headers, texts, now))
 
 
 def _classify(status: int, code: int | None) -> type[GatewayFault]:
@@ -94,48 +77,30 @@ def _classify(status: int, code: int | None) -> type[GatewayFault]:
     return BadRequest if 400 <= status < 500 else InvalidResponse
 
 
-def _read_body(body: bytes) -> _FaultBody | None:
-    """Parse a fault: XML, wrapped JSON or flat JSON; None if the body is not a fault."""
+def _read_body(body: bytes) -> Mapping[str, Any] | None:
+    """Return the fields of a fault in XML, wrapped JSON or flat JSON; None if the body is not a fault."""
     text = body.strip()
-    if not text:
-        return _FaultBody()
     if text.startswith(b"<"):
-        return _read_xml(text.decode("utf-8", "replace"))
+        return dict(reversed(_TAG.findall(text.decode("utf-8", "replace"))))  # the first of each name
     # decode only what looks like a fault: a page of data is decoded once, by its reader
     if b'"fault"' not in text[:200] and b'"code"' not in text[:2000]:
+        return None if text else {}
+    try:
+        value = json.loads(text)
+    except ValueError:
         return None
-    with suppress(ValueError):
-        return _read_json(json.loads(text))
-    return None
-
-
-def _read_json(value: Any) -> _FaultBody | None:
     fault = value.get("fault", value) if isinstance(value, dict) else None
-    if not isinstance(fault, dict) or "code" not in fault or "_embedded" in value:
-        return None
-    texts = [str(fault.get(name) or "") for name in ("message", "description", "nextAccessTime")]
-    return _FaultBody(_read_code(fault["code"]), *texts)
+    return fault if isinstance(fault, dict) and "code" in fault and "_embedded" not in value else None
 
 
-def _read_xml(text: str) -> _FaultBody:
-    def tag(name: str) -> str:
-        match = re.search(rf"<(?:\w+:)?{name}>(.*?)</(?:\w+:)?{name}>", text, re.DOTALL)
-        return match.group(1).strip() if match else ""
-
-    return _FaultBody(_read_code(tag("code")), tag("message"), tag("description"), tag("nextAccessTime"))
-
-
-def _read_code(value: Any) -> int | None:
-    return int(value) if str(value).strip().isdigit() else None
-
-
-def _read_retry_after(headers: Mapping[str, str], fault: _FaultBody, now: float) -> float | None:
+def _read_retry_after(headers: Mapping[str, str], fault: Mapping[str, str], now: float) -> float | None:
     """Return the seconds until requests are allowed again: the later of header and body."""
     # measured by the gateway's own clock, so that ours need not agree
     answered = _read_date(headers.get("Date", "")) or datetime.fromtimestamp(now, timezone.utc)
     header = headers.get("Retry-After", "").strip()
     # older versions of WSO2 give the time at the end of the description
-    moments = [_read_date(header), _read_access_time(fault.next_access), _read_access_time(fault.description)]
+    texts = (fault.get(name, "") for name in ("nextAccessTime", "description"))
+    moments = [_read_date(header), *map(_read_access_time, texts)]
     seconds = [(moment - answered).total_seconds() for moment in moments if moment]
     if header.isdigit():  # RFC 9110, section 10.2.3: a date or seconds; WSO2 sends a date
         seconds.append(float(header))
@@ -145,14 +110,7 @@ def _read_retry_after(headers: Mapping[str, str], fault: _FaultBody, now: float)
 def _read_access_time(text: str) -> datetime | None:
     """Parse `2019-Sep-18 05:34:00+0000 UTC`; strptime's `%b` would depend on the locale."""
     match = _ACCESS_TIME.search(text)
-    if not match or match.group(2) not in _MONTHS:
-        return None
-    month = _MONTHS.index(match.group(2)) + 1
-    year, day, hour, minute, second = map(int, match.group(1, 3, 4, 5, 6))
-    try:
-        return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
-    except ValueError:
-        return None
+    return _read_date("{2} {1} {0} {3}".format(*match.groups())) if match else None
 
 
 def _read_date(value: str) -> datetime | None:

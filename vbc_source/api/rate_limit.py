@@ -40,11 +40,7 @@ class RateLimiter:
         self._throttled_since: float | None = None
 
     def acquire(self) -> None:
-        """Wait until a request may be sent.
-
-        Raises:
-            ClientClosed: The client is closed.
-        """
+        """Wait until a request may be sent; raises ClientClosed."""
         while True:
             with self._lock:
                 seconds = self._seconds_to_wait(self._clock())
@@ -65,33 +61,20 @@ class RateLimiter:
         return max(paused, self._sent[0] + MINUTE - now if full else 0.0)
 
     def check_open(self) -> None:
-        """Raise an error if the client is closed.
-
-        Raises:
-            ClientClosed: The client is closed.
-        """
+        """Raise ClientClosed if the client is closed."""
         if self._closed.is_set():
             raise ClientClosed
 
     def sleep(self, seconds: float) -> None:
-        """Wait for some seconds.
-
-        Raises:
-            ClientClosed: The client is closed, before or meanwhile.
-        """
+        """Wait for some seconds; raises ClientClosed if the client is closed before or meanwhile."""
         if self._wait(seconds) or self._closed.is_set():
             raise ClientClosed
 
     def pause(self, seconds: float, longest: float = float("inf")) -> float:
-        """Hold back the requests of all threads.
+        """Hold back the requests of all threads for some seconds.
 
-        Args:
-            seconds: Length of the pause.
-            longest: Do not start a pause that would end more than so many seconds after the gateway
-                last accepted a request.
-
-        Returns:
-            Seconds since the gateway last accepted a request.
+        A pause that would end more than `longest` seconds after the gateway last accepted a request does
+        not start. Returns the seconds since it last accepted one.
         """
         with self._lock:
             now = self._clock()

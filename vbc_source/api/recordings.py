@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from vbc_source.api.client import Client
+from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.api.transport import read_list, read_object
 from vbc_source.config import SELF, load_config
 from vbc_source.recordings import RecordingType
@@ -17,29 +17,18 @@ PAGE = 100
 class RecordingApi:
     """The recordings of a company, or of one of its users. Its methods raise the faults of `Client`.
 
-    Args:
-        client: Sends the requests.
-        root: Path of the Call Recording API.
-        account: An account id, or `self`.
-        recording_type: `company` or `user`.
-        user: A user id, or `self`; for user recordings.
+    `root` is the path of the Call Recording API; account and user are ids, or `self`.
     """
 
     def __init__(
         self, client: Client, root: str, account: str, recording_type: RecordingType, user: str = ""
     ) -> None:
         self._client = client
-        owner = f"users/{quote(user, safe='')}/call_recordings" if recording_type == "user" else ""
-        self._path = f"{root}/accounts/{quote(account, safe='')}/{owner or 'company_call_recordings'}"
+        self._path = (ON_DEMAND if recording_type == "user" else COMPANY).locate(root, account, user)
         self._title = f"{recording_type} recording"
 
     def list(self, filters: Mapping[str, str], limit: int) -> Iterator[dict[str, Any]]:
-        """Yield recordings as the API has them, newest first. Not checked for completeness.
-
-        Args:
-            filters: The API's own filters, such as `start:gte`.
-            limit: Most recordings to yield.
-        """
+        """Yield at most `limit` recordings, newest first, as the API has them; maybe not all: unchecked."""
         number, seen = 1, 0
         while seen < limit:
             params: dict[str, str | int] = {**filters, "page": number, "page_size": min(limit, PAGE)}
@@ -53,11 +42,7 @@ class RecordingApi:
                 return
 
     def show(self, recording_id: int) -> dict[str, Any]:
-        """Return one recording as the API has it.
-
-        Raises:
-            NotFound: No recording has this id.
-        """
+        """Return one recording as the API has it; raises NotFound."""
         return self._client.get(
             self.locate(recording_id), None, read_object, what=f"{self._title} {recording_id}"
         )
@@ -67,11 +52,7 @@ class RecordingApi:
         return f"{self._path}/{recording_id}"
 
     def delete(self, recording_id: int) -> None:
-        """Delete a recording irrevocably.
-
-        Raises:
-            NotFound: No recording has this id.
-        """
+        """Delete a recording irrevocably; raises NotFound."""
         self._client.delete(self.locate(recording_id), what=f"deletion of {self._title} {recording_id}")
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from vbc_source.api.rate_limit import RateLimiter
-from vbc_source.errors import GatewayFault, OutcomeUnknown, Throttled, Unavailable
+from vbc_source.errors import GatewayFault, Throttled, Unavailable
 
 log = logging.getLogger("vbc_source.api.client")  # users know the client, not this module
 
@@ -17,32 +17,16 @@ T = TypeVar("T")
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 20.0  # seconds; WSO2 suspends a failed back end for 30 s
 LONGEST_THROTTLE = 3600.0  # seconds without a single accepted request
-# WSO2 codes of requests that never reached the back end: it is suspended, or refused the connection
-_NOT_PASSED_ON = (303001, 101503)
 
 
 class Retry:
-    """Repeats requests that fail for a reason that may pass.
-
-    Args:
-        rate_limiter: Where all threads wait.
-        retry_seconds: How long to retry while the gateway fails, seconds.
-        clock: Wall clock, seconds since 1970.
-    """
+    """Repeats requests that fail for a reason that may pass; for `retry_seconds` while the gateway fails."""
 
     def __init__(self, rate_limiter: RateLimiter, retry_seconds: float, clock: Callable[[], float]) -> None:
         self._rate_limiter, self._retry_seconds, self._clock = rate_limiter, retry_seconds, clock
 
     def repeat(self, attempt: Callable[[], T], description: str) -> T:
-        """Call a function until it succeeds or fails for good.
-
-        Args:
-            attempt: Sends the request.
-            description: Name of the request in logs, without personal data.
-
-        Raises:
-            GatewayFault: The last fault of the gateway, or the first one that is not retried.
-        """
+        """Call a function until it succeeds; raises the last fault, or the first one that is not retried."""
         failures = throttles = 0
         failing_since = self._clock()
         while True:
@@ -83,21 +67,3 @@ def describe_faults(description: str) -> Iterator[None]:
     except GatewayFault as fault:
         fault.args = (f"{description}: {fault}",)
         raise
-
-
-@contextmanager
-def retry_unsent_only() -> Iterator[None]:
-    """Prevent a retry where the back end may have seen the request; for requests that are not idempotent.
-
-    RFC 9110, section 9.2.2: a client should not automatically retry a non-idempotent request unless
-    it knows that the original request was never applied.
-
-    Raises:
-        OutcomeUnknown: The back end may have seen the request.
-    """
-    try:
-        yield
-    except Unavailable as fault:
-        if fault.code in _NOT_PASSED_ON:
-            raise
-        raise OutcomeUnknown(fault.status, fault.code) from None

@@ -48,14 +48,10 @@ class StreamingResponse:
     close: Callable[[], None]
 
 
-def bearer(token: str) -> Auth:
-    """Return the authorization of a request by a token."""
-
-    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {token.strip()}"
-        return request
-
-    return authorize
+def authorize(token: str, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Add a token to a request."""
+    request.headers["Authorization"] = f"Bearer {token.strip()}"
+    return request
 
 
 def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -63,26 +59,15 @@ def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-class _DropQuery(logging.Filter):
-    """Removes query strings, which may contain telephone numbers, from urllib3's debug log."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(arg.split("?", 1)[0] if isinstance(arg, str) else arg for arg in record.args)
-        return True
-
-
-_drop_query = _DropQuery()
+def _drop_query(record: logging.LogRecord) -> bool:
+    """Remove query strings, which may contain telephone numbers, from urllib3's debug log."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(arg.split("?", 1)[0] if isinstance(arg, str) else arg for arg in record.args)
+    return True
 
 
 def open_session(connections: int, base_url: str = "", *, cookies: bool = True) -> requests.Session:
-    """Open a session without sending anything.
-
-    Args:
-        connections: Connections to keep open to a host.
-        base_url: Host of all requests of the session, if there is only one.
-        cookies: Whether to keep cookies.
-    """
+    """Open a session without sending anything; `base_url` is its host, if there is only one."""
     session = requests.Session()
     if base_url:
         # requests would look up proxies and certificates in the environment for each request, which
@@ -117,11 +102,7 @@ def resolve_own(base_url: str, link: str) -> str | None:
 
 
 def resolve_redirect(base_url: str, address: str, location: str) -> str:
-    """Return the address that a redirect points to.
-
-    Raises:
-        ForeignAddress: It is not a web address, or it leaves https.
-    """
+    """Return the address a redirect points to; raises ForeignAddress unless it stays on https."""
     link = urljoin(address, location)
     target = _split(link)
     if target is None or (base_url.startswith("https://") and target.scheme != "https"):
@@ -146,11 +127,7 @@ def _origin(address: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """Parse a body that must be a JSON object.
-
-    Raises:
-        ValueError: It is not.
-    """
+    """Parse a body that must be a JSON object; raises ValueError."""
     value = json.loads(body)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - readers report broken bodies as ValueError
@@ -158,11 +135,7 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def read_list(body: bytes, collection: str) -> tuple[list[dict[str, Any]], int]:
-    """Parse the body of a list endpoint; returns its rows and the total number of rows.
-
-    Raises:
-        ValueError: It is not a list response.
-    """
+    """Parse the body of a list endpoint; returns its rows and the total number of rows. Raises ValueError."""
     value = read_object(body)
     embedded, total = value.get("_embedded") or {}, str(value.get("total_items"))
     rows = (embedded.get(collection) or []) if isinstance(embedded, dict) else None

@@ -15,10 +15,9 @@ from vbc_source.extract.file_tables import add_load_id, is_lake_of
 from vbc_source.extract.lists import ListOwner
 from vbc_source.extract.window_reader import ProvenWindow
 from vbc_source.pii import PiiPolicy
-from vbc_source.schema.child_tables import split_lists
 from vbc_source.schema.columns import INSTANT
 from vbc_source.schema.pages import PageRows, read_page
-from vbc_source.schema.tables import build_table
+from vbc_source.schema.tables import build_table, split_lists
 
 ARROW_TYPES: Mapping[str, pa.DataType] = {
     "text": pa.string(),

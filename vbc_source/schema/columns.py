@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -40,16 +41,7 @@ def guess_type(values: Iterable[Any]) -> pa.DataType:
 
 
 def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, pa.Array]:
-    """Build a column, and a variant column if some values do not fit.
-
-    Args:
-        name: Name of the column.
-        values: Its values, decoded from JSON.
-        kind: Its type.
-
-    Returns:
-        One or two columns by name.
-    """
+    """Build a column from decoded JSON values, and a variant column if some of them do not fit."""
     for build in _COMPILED.get(kind, ()):
         with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
             return {name: build(values)}
@@ -75,18 +67,10 @@ def _read_instants(values: list[Any]) -> pa.Array:
     return instants
 
 
-def _read_integers(values: list[Any]) -> pa.Array:
-    return pa.array(_check_type(int, values), pa.int64())  # Arrow would truncate fractions
-
-
-def _read_floats(values: list[Any]) -> pa.Array:
-    return pa.array(_check_type(float, values), pa.float64())
-
-
-def _check_type(native: type, values: list[Any]) -> list[Any]:
+def _read_numbers(native: type, kind: pa.DataType, values: list[Any]) -> pa.Array:
     if set(map(type, values)) <= {native, type(None)}:
-        return values
-    raise pa.ArrowTypeError(f"not all values are {native.__name__}")
+        return pa.array(values, kind)
+    raise pa.ArrowTypeError(f"not all values are {native.__name__}")  # Arrow would truncate fractions
 
 
 def build_list(values: list[Any]) -> pa.Array:
@@ -130,10 +114,6 @@ def _to_float(value: Any) -> float | None:
     return float(value) if float(value) == value else None
 
 
-def _to_bool(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
 def _to_instant(value: Any) -> datetime | None:
     """Parse what Arrow refuses: fractions beyond microseconds, and a missing zone, which means UTC."""
     match = _INSTANT_TEXT.fullmatch(value) if isinstance(value, str) else None
@@ -154,19 +134,19 @@ _COMPILED: Mapping[pa.DataType, Sequence[Callable[[list[Any]], pa.Array]]] = {
     INSTANT: (_read_instants,),
     pa.string(): (
         lambda values: pa.array(values, pa.string()),
-        lambda values: _read_integers(values).cast(pa.string()),
+        lambda values: _read_numbers(int, pa.int64(), values).cast(pa.string()),
         lambda values: pa.array(
             [str(value) if type(value) is int else value for value in values], pa.string()
         ),
     ),
-    pa.int64(): (_read_integers,),
-    pa.float64(): (_read_floats,),
+    pa.int64(): (partial(_read_numbers, int, pa.int64()),),
+    pa.float64(): (partial(_read_numbers, float, pa.float64()),),
     pa.bool_(): (lambda values: pa.array(values, pa.bool_()),),
 }
 _CONVERT: Mapping[pa.DataType, Callable[[Any], Any]] = {
     pa.string(): to_text,
     pa.int64(): to_integer,
     pa.float64(): _to_float,
-    pa.bool_(): _to_bool,
+    pa.bool_(): lambda value: value if isinstance(value, bool) else None,
     INSTANT: _to_instant,
 }

@@ -77,15 +77,7 @@ class PageRows:
 
 
 def read_page(body: bytes, shape: RowSpec = RECORDING) -> Page[PageRows]:
-    """Read one list response.
-
-    Args:
-        body: Body of the response.
-        shape: Schema of its rows.
-
-    Raises:
-        ValueError: The body is not a list response; the message contains none of its values.
-    """
+    """Read one list response; raises ValueError, without values of the body, if it is not one."""
     response = _decode(body, shape)
     rows: Sequence[Any] = (getattr(response.embedded, shape.collection) if response.embedded else None) or ()
     columns = _take_columns(rows, shape)
@@ -119,16 +111,9 @@ def _make_decoders(spec: RowSpec) -> tuple[Decoder, Decoder]:
 
 def _make_decoder(spec: RowSpec, row: Any) -> Decoder:
     embedded = msgspec.defstruct("Embedded", [(spec.collection, list[row] | None, None)])
-    body = msgspec.defstruct(
-        "Body",
-        [
-            ("total_items", int),
-            ("embedded", embedded | None, None),
-            ("page_size", Any, None),
-            ("links", Any, None),
-        ],
-        rename={"embedded": "_embedded", "links": "_links"},
-    )
+    fields = [("embedded", embedded | None, None), ("page_size", Any, None), ("links", Any, None)]
+    names = {"embedded": "_embedded", "links": "_links"}
+    body = msgspec.defstruct("Body", [("total_items", int), *fields], rename=names)
     return msgspec.json.Decoder(body, strict=False, float_hook=_read_number)
 
 

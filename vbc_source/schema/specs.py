@@ -14,6 +14,8 @@ import pyarrow as pa
 from vbc_source.schema.columns import INSTANT
 
 TEXT = pa.string()
+_NAMES = ("email", "login_name", "first_name", "last_name")
+_OWNER = tuple(f"user_{name}" for name in _NAMES)  # the user of an extension
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,11 @@ class RowSpec:
 
     Attributes:
         collection: Name of the list of rows below `_embedded`.
+        child_key: Name of the id column in child tables.
+        fields: Types of the known columns, by the API's names.
         id: The API's name of the id of a row.
         id_kind: Type of the id.
         id_column: Name of the id column.
-        child_key: Name of the id column in child tables.
-        fields: Types of the known columns, by the API's names.
         lists: Lists in a row, by the API's names.
         nested: Objects in a row; their fields become columns, prefixed with the object's name.
         ignored: Fields that become a column only where they have a value.
@@ -51,11 +53,11 @@ class RowSpec:
     """
 
     collection: str
-    id: str
-    id_kind: pa.DataType
-    id_column: str
     child_key: str
     fields: Mapping[str, pa.DataType]
+    id: str = "id"
+    id_kind: pa.DataType = TEXT
+    id_column: str = "id"
     lists: Mapping[str, ListSpec] = field(default_factory=dict)
     nested: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -64,17 +66,10 @@ class RowSpec:
 
 RECORDING = RowSpec(
     collection="recordings",
-    id="id",
     id_kind=pa.int64(),
-    id_column="id",
     child_key="recording_id",
     fields={
-        "call_direction": TEXT,
-        "call_id": TEXT,
-        "caller_id": TEXT,
-        "cnam": TEXT,
-        "dnis": TEXT,
-        "download_url": TEXT,
+        **dict.fromkeys(("call_direction", "call_id", "caller_id", "cnam", "dnis", "download_url"), TEXT),
         "duration": pa.int64(),
         "start": INSTANT,
         "end": INSTANT,
@@ -94,11 +89,8 @@ RECORDING = RowSpec(
 
 USER = RowSpec(
     collection="data",
-    id="id",
-    id_kind=TEXT,
-    id_column="id",
     child_key="user_id",
-    fields={"email": TEXT, "login_name": TEXT, "first_name": TEXT, "last_name": TEXT},
+    fields=dict.fromkeys(_NAMES, TEXT),
     lists={
         "extensions": ListSpec(
             {"extension": TEXT, "dids": TEXT},
@@ -108,39 +100,30 @@ USER = RowSpec(
         ),
         "contact_numbers": ListSpec({"type": TEXT, "value": TEXT}, objects=True, clear=frozenset({"type"})),
     },
-    personal=frozenset({"email", "login_name", "first_name", "last_name"}),
+    personal=frozenset(_NAMES),
 )
 """A user, from the Provisioning API."""
 
 EXTENSION = RowSpec(
     collection="data",
     id="extension_number",
-    id_kind=TEXT,
     id_column="extension",
     child_key="extension",
     fields={
         "user_id": TEXT,
-        "user_email": TEXT,
-        "user_login_name": TEXT,
-        "user_first_name": TEXT,
-        "user_last_name": TEXT,
+        **dict.fromkeys(_OWNER, TEXT),
         "external_id": TEXT,
         "location_id": pa.int64(),
-        "vtt_enabled": pa.bool_(),
-        "dnd_enabled": pa.bool_(),
-        "block_caller_id": pa.bool_(),
+        **dict.fromkeys(("vtt_enabled", "dnd_enabled", "block_caller_id"), pa.bool_()),
         "caller_id": TEXT,
     },
     nested=("user",),
-    personal=frozenset({"user_email", "user_login_name", "user_first_name", "user_last_name", "caller_id"}),
+    personal=frozenset({*_OWNER, "caller_id"}),
 )
 """An extension and its user, from the Provisioning API; its telephone numbers are kept as JSON."""
 
 JOB = RowSpec(
     collection="jobs",
-    id="id",
-    id_kind=TEXT,
-    id_column="id",
     child_key="job_id",
     fields={
         "status": TEXT,
