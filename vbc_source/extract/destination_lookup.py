@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from vbc_source.api.endpoints import Endpoint
-from vbc_source.extract.file_tables import LOAD_ID, is_lake_of, read_table
+from vbc_source.extract.file_tables import LOAD_ID, is_lake, read_table
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class DestinationLookup:
         """
         try:
             pipeline = self._find_pipeline()
-            read = _read_files if is_lake_of(pipeline) else _query
+            read = _read_files if is_lake(pipeline) else _query
             return read(pipeline, endpoint, account, columns)
         except DestinationUndefinedEntity:
             log.debug("%s was not loaded yet", endpoint.name)

@@ -19,7 +19,7 @@ FILESYSTEM = "filesystem"
 LOAD_ID = "_dlt_load_id"  # dlt's own name for it
 
 
-def is_lake_of(pipeline: Any) -> bool:
+def is_lake(pipeline: Any) -> bool:
     """Whether a pipeline loads files."""
     destination = pipeline.destination
     return destination is not None and destination.destination_type.endswith(f".{FILESYSTEM}")

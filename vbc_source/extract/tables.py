@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import YieldMapItem
-from vbc_source.extract.file_tables import add_load_id, is_lake_of
+from vbc_source.extract.file_tables import add_load_id, is_lake
 from vbc_source.extract.lists import ListOwner
 from vbc_source.extract.window_reader import ProvenWindow
 from vbc_source.pii import PiiPolicy
@@ -48,7 +48,7 @@ class ChildTables(YieldMapItem):
     def bind(self, pipe: Any) -> ChildTables:
         """Look up the destination; dlt calls this once in each run, when the pipeline is active."""
         # not for each table: dlt resolves the configuration again each time, which takes longer than a table
-        self._in_lake = is_lake_of(dlt.current.pipeline())
+        self._in_lake = is_lake(dlt.current.pipeline())
         super().bind(pipe)
         return self
 

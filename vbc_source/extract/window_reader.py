@@ -13,14 +13,13 @@ shows in `total_items`.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import islice
 from math import ceil
-from typing import Generic
+from typing import Any, Generic
 
 from vbc_source.api.capabilities import ApiCapabilities
 from vbc_source.errors import BadRequest, IncompleteWindow, NotFound
@@ -301,17 +300,18 @@ class WindowReader(Generic[Rows]):
 
     def _read_rest(self, window: Window, reading: WindowAttempt[Rows], numbers: Iterable[int]) -> bool:
         """Read further pages in parallel; stop early, with False, when the window has changed."""
-        waiting = deque((number, self._pool.submit(self._page_if_any, window, number)) for number in numbers)
+        waiting = {number: self._pool.submit(self._page_if_any, window, number) for number in numbers}
         self._requests += len(waiting)
         try:
             while waiting:
-                number, page = waiting.popleft()
+                number = min(waiting, key=lambda number: _rank(waiting[number]))
+                page = waiting.pop(number)
                 # all threads may be readers that wait for pages: a page in the queue is read here instead
                 if not reading.add(self._page_if_any(window, number) if page.cancel() else page.result()):
                     return False
             return True
         finally:
-            self._requests -= sum(page.cancel() for _, page in waiting)
+            self._requests -= sum(page.cancel() for page in waiting.values())
 
     def _repair(self, window: Window, reading: WindowAttempt[Rows]) -> None:
         """Read torn seconds again, each by itself: one answer holds all its rows."""
@@ -338,6 +338,11 @@ class WindowReader(Generic[Rows]):
                 f"{reading.total} recordings, the last reading returned {found}. No row of it was loaded; "
                 "run again later, and report the window to Vonage if this persists"
             )
+
+
+def _rank(page: Future[Any]) -> int:
+    """Order pages: those received, then those that no thread has started, then those in flight."""
+    return 0 if page.done() else 2 if page.running() else 1
 
 
 def _split_evenly(window: Window, first: Page[Rows], most: int) -> Sequence[Window]:
