@@ -34,16 +34,7 @@ def add_load_id(rows: pa.Table) -> pa.Table:
 
 
 def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.Table:
-    """Read all rows of a table, of every load; DuckDB would need extensions for it, which it downloads.
-
-    Args:
-        client: dlt's client of the destination.
-        table: The table's name.
-        columns: The columns to read; all unless given.
-
-    Raises:
-        DestinationUndefinedEntity: The table does not exist yet.
-    """
+    """Read all rows of a table, of every load; DuckDB would need extensions for it, which it downloads."""
     if table not in client.schema.tables:
         raise DestinationUndefinedEntity(table)
     table_format: str | None = client.prepare_load_table(table).get("table_format")

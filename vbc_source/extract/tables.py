@@ -30,12 +30,7 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
 
 
 class ChildTables(YieldMapItem):
-    """The step of a pipe that moves the lists in rows to tables of their own.
-
-    Args:
-        endpoint: The kind of rows.
-        privacy: What happens to personal data.
-    """
+    """The step of a pipe that moves the lists in rows to tables of their own."""
 
     # Behind dlt's incremental step (1), which refuses tables without a cursor column, and behind what a user
     # adds to the pipe: so `with_resources` brings the child tables, and a limit does not count them.
@@ -59,14 +54,7 @@ class ChildTables(YieldMapItem):
 def split_children(
     rows: pa.Table, endpoint: Endpoint, privacy: PiiPolicy, *, in_lake: bool = False
 ) -> Iterator[Any]:
-    """Yield rows without their lists, then a child table for each list.
-
-    Args:
-        rows: The rows, as `TableBuilder` builds them.
-        endpoint: The kind of rows.
-        privacy: What happens to personal data.
-        in_lake: Whether the destination stores files, from which no statement removes rows.
-    """
+    """Yield rows without their lists, then a child table for each list."""
     shape = endpoint.shape
     mark = add_load_id if in_lake else lambda table: table
     yield mark(rows.drop_columns([name for name in shape.lists if name in rows.column_names]))
@@ -87,11 +75,6 @@ class TableBuilder:
     """Builds the tables of an endpoint's rows.
 
     A column that the specs do not know keeps the type that it got first, here or in an earlier load.
-
-    Args:
-        endpoint: The kind of rows.
-        schema: What the destination knows.
-        privacy: What happens to personal data.
     """
 
     def __init__(self, endpoint: Endpoint, schema: dlt.Schema, privacy: PiiPolicy) -> None:
@@ -131,12 +114,6 @@ def make_scan_windows(
 
     They name the load that brings them. A proof counts when `_dlt_loads` has that load as complete: a load
     that was killed may have left its proofs without the rows.
-
-    Args:
-        endpoint: The kind of lists.
-        proofs: The proven windows, with the real owners of their lists.
-        filters: The label of the filters.
-        load_id: Identifies the load package; the running one unless given.
     """
     now, load = datetime.now(timezone.utc), load_id or dlt.current.load_package_state()["load_id"]
     rows = [
