@@ -84,11 +84,7 @@ def vbc_source(
 
 @dlt.source(name="vbc", section="vbc")
 def empty_tables(names: Sequence[str]) -> list[DltResource]:
-    """The tables of recordings without rows, created before parallel loads that would race to create them.
-
-    Args:
-        names: The resources whose tables to create.
-    """
+    """The tables of recordings without rows, created before parallel loads that would race to create them."""
     privacy = PiiPolicy()
 
     def make(endpoint: Endpoint) -> DltResource:
@@ -101,13 +97,7 @@ def empty_tables(names: Sequence[str]) -> list[DltResource]:
 
 
 class Resources:
-    """The resources of one source: they share a client and what is known about accounts and users.
-
-    Args:
-        config: The settings.
-        client: Sends the requests.
-        lookup: Reads what is loaded already.
-    """
+    """The resources of one source: they share a client and what is known about accounts and users."""
 
     def __init__(self, config: VbcConfig, client: Client, lookup: DestinationLookup | None = None) -> None:
         self.config, self._lookup = config, lookup or DestinationLookup()
@@ -234,14 +224,7 @@ class Resources:
 def make_resource(
     endpoint: Endpoint, read: Callable[[], Iterator[Any]], privacy: PiiPolicy, *, selected: bool = True
 ) -> DltResource:
-    """Make the resource of an endpoint, with its keys and child tables.
-
-    Args:
-        endpoint: The kind of rows.
-        read: Yields the tables.
-        privacy: What happens to personal data.
-        selected: Whether the resource is read unless others are selected.
-    """
+    """Make the resource of an endpoint, with its keys and child tables."""
     resource: DltResource = dlt.resource(
         read,
         name=endpoint.name,

@@ -87,11 +87,7 @@ def limit_workers(config: VbcConfig, workers: int) -> int:
 
 
 def divide_budget(config: VbcConfig, share: int) -> dict[str, int]:
-    """Divide the settings' limits among processes.
-
-    Raises:
-        SettingsError: There are more processes than requests in a minute.
-    """
+    """Divide the settings' limits among processes."""
     budget, divided = config.requests_per_minute, {"max_concurrency": max(1, config.max_concurrency // share)}
     if budget is None:
         return divided
@@ -105,15 +101,7 @@ def divide_budget(config: VbcConfig, share: int) -> dict[str, int]:
 
 @contextmanager
 def hold_part(target: Target, key: str) -> Iterator[dlt.Pipeline]:
-    """Open a pipeline for one part of a backfill, and leave nothing of it behind but what is loaded.
-
-    Args:
-        target: Where to load.
-        key: The part's name; it becomes part of the pipeline's and the staging dataset's name.
-
-    Raises:
-        VbcError: What stopped it, in words for the person who can act.
-    """
+    """Open a pipeline for one part of a backfill, and leave nothing of it behind but what is loaded."""
     part = replace(target, pipeline=f"{target.pipeline}_{key}")
     staging = {"staging_dataset_name_layout": f"%s_stg_{key}"}
     with hold_fresh_pipeline(part, **staging) as pipeline, LoadedTables(target).lock():

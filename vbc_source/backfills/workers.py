@@ -25,17 +25,7 @@ Load = Callable[[Target, WindowTask, int], WindowResult]
 def load_windows(
     target: Target, tasks: Sequence[WindowTask], workers: int, load: Load = load_window
 ) -> Iterator[WindowResult]:
-    """Load windows and yield each when it is done.
-
-    Args:
-        target: Where to load.
-        tasks: The windows.
-        workers: How many to load at the same time; a single one works in this process.
-        load: Loads one window.
-
-    Raises:
-        VbcError: A window could not be loaded; those in progress are stopped, and loaded again next time.
-    """
+    """Load windows and yield each when it is done."""
     workers = min(workers, len(tasks))
     if workers <= 1:
         for task in tasks:
@@ -50,13 +40,7 @@ def load_windows(
 
 
 class _Worker:
-    """A process that loads one window after another.
-
-    Args:
-        target: Where to load.
-        share: How many workers there are.
-        load: Loads one window.
-    """
+    """A process that loads one window after another."""
 
     def __init__(self, target: Target, share: int, load: Load) -> None:
         self._arguments = (target, share, load)
@@ -114,11 +98,7 @@ def _work_through(todo: deque[tuple[WindowTask, int]], crew: Sequence[_Worker]) 
 
 
 def retry_window(task: WindowTask, attempt: int, error: Exception) -> tuple[WindowTask, int]:
-    """Return the window and the number of its next attempt.
-
-    Raises:
-        VbcError: The gateway or a setting stopped it, or it was tried often enough.
-    """
+    """Return the window and the number of its next attempt."""
     text = f"the window {task['start']}/{task['end']}: {error}"
     if type(error) is not VbcError or attempt >= MAX_ATTEMPTS:
         raise VbcError(text) from None

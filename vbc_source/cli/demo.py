@@ -43,11 +43,7 @@ With an account of your own:
 
 
 def import_emulator() -> ModuleType:
-    """Import the emulator, an optional part.
-
-    Raises:
-        SettingsError: It is not installed; the message says how to install it.
-    """
+    """Import the emulator, an optional part."""
     try:
         from vbc_source import emulator
     except ImportError as error:
@@ -59,13 +55,7 @@ def import_emulator() -> ModuleType:
 
 
 def run_demo(recordings: int, seed: int, report: Callable[[str], None]) -> SyncResult:
-    """Load the invented call centre and report the result.
-
-    Args:
-        recordings: Recordings of its year.
-        seed: Another seed invents another one.
-        report: Prints a line.
-    """
+    """Load the invented call centre and report the result."""
     emulator = import_emulator()
     with hold_pipeline(Target("vbc_demo")) as pipeline:
         return _load(emulator, pipeline, recordings, seed, report)

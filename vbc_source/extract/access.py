@@ -25,11 +25,7 @@ NO_SUCH_PATH = 900906  # the gateway's code for a path that it does not know, fo
 
 
 class AccessLog:
-    """Records which lists of a run can be read.
-
-    Args:
-        run: The run.
-    """
+    """Records which lists of a run can be read."""
 
     def __init__(self, run: ResourceRun) -> None:
         self._run = run
@@ -55,14 +51,7 @@ class AccessLog:
         self._record(task, "", None)
 
     def judge(self, task: ReadTask, error: Exception) -> bool:
-        """Decide what an error means.
-
-        Returns:
-            Whether the list is finished; otherwise it has failed, and `check` raises that.
-
-        Raises:
-            Exception: The error, where it concerns every list.
-        """
+        """Decide what an error means."""
         if not isinstance(error, SINGLE_LIST_ERRORS) or isinstance(error, NotSubscribed):
             raise error
         vanished = isinstance(error, NotFound) and error.code != NO_SUCH_PATH and self._run.endpoint.per_user
@@ -76,11 +65,7 @@ class AccessLog:
         return False
 
     def check(self) -> None:
-        """Raise the first failure; its message names the other lists too.
-
-        Raises:
-            VbcError: A list could not be read.
-        """
+        """Raise the first failure; its message names the other lists too."""
         for task, error in self._failures[:1]:
             others = [str(other) for other, _ in self._failures[1:]]
             named = ", ".join(others[:MAX_NAMED]) + (" …" if len(others) > MAX_NAMED else "")

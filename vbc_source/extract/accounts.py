@@ -20,12 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class AccountDirectory:
-    """Looks up accounts and users, each once a run.
-
-    Args:
-        reader: Reads the lists.
-        identity: Identifies the API user, whose account is stored under it; empty to store nothing.
-    """
+    """Looks up accounts and users, each once a run."""
 
     def __init__(self, reader: ListReader, identity: str) -> None:
         self._reader, self._identity = reader, identity
@@ -37,15 +32,7 @@ class AccountDirectory:
         self._self = account
 
     def find_account(self, requested: str, state: MutableMapping[str, Any]) -> str:
-        """Return an account's real id: the Provisioning API takes no `self`.
-
-        Args:
-            requested: An account id, or `self`.
-            state: Where to store it; a mapping in the source's state.
-
-        Raises:
-            SettingsError: `self` was requested, and no answer tells which account it is.
-        """
+        """Return an account's real id: the Provisioning API takes no `self`."""
         if requested != SELF:
             return requested
         known = self._self or state.get(self._identity) or self._request_account()
@@ -68,17 +55,7 @@ class AccountDirectory:
         return None
 
     def read_list(self, endpoint: Endpoint, account: str, run: str, now: datetime) -> ProvenWindow[PageRows]:
-        """Read an account's whole list, once a run; a list of several pages is read twice.
-
-        Args:
-            endpoint: Users or extensions.
-            account: The real id.
-            run: Identifies the run.
-            now: When it started.
-
-        Raises:
-            VbcError: The list could not be read, or not proven complete.
-        """
+        """Read an account's whole list, once a run; a list of several pages is read twice."""
         key = (endpoint.name, account, run)
         if key not in self._lists:
             self._lists = {known: proof for known, proof in self._lists.items() if known[-1] == run}

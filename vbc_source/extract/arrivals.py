@@ -34,11 +34,7 @@ _SCHEMA = pa.schema(
 
 
 class ArrivalLog:
-    """Records what one run of a resource reads for the first time.
-
-    Args:
-        run: The run.
-    """
+    """Records what one run of a resource reads for the first time."""
 
     def __init__(self, run: ResourceRun) -> None:
         self._run, self._cursors = run, run.cursors
@@ -47,11 +43,7 @@ class ArrivalLog:
         self._before: dict[ListOwner, datetime | None] = {}  # the cursors when the run started
 
     def write(self, batches: Iterable[tuple[ListOwner, ListOwner, pa.Table]]) -> Iterator[Any]:
-        """Yield rows of `recording_arrivals`; call it before cursors move.
-
-        Args:
-            batches: For each list its requested owner, its real owner, and the rows to load.
-        """
+        """Yield rows of `recording_arrivals`; call it before cursors move."""
         tables = [
             self._select(owner, rows)
             for requested, owner, rows in batches

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from vbc_source.api.endpoints import Endpoint
-from vbc_source.extract.file_tables import LOAD_ID, is_lake_of, read_table
+from vbc_source.extract.file_tables import LOAD_ID, is_lake, read_table
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,6 @@ class DestinationLookup:
 
     The destination is opened for each question, and only then. A failure is logged: what depends on the
     answer is left out of this run, the rows themselves are loaded.
-
-    Args:
-        find_pipeline: Returns the pipeline that is running.
     """
 
     def __init__(self, find_pipeline: Callable[[], Any] = dlt.current.pipeline) -> None:
@@ -35,17 +32,7 @@ class DestinationLookup:
     def read_ids(
         self, endpoint: Endpoint, key: Sequence[str], start: datetime, end: datetime
     ) -> list[int] | None:
-        """Read the ids of the loaded recordings of one list whose `start` is in a span.
-
-        Args:
-            endpoint: The kind of list.
-            key: The values of the endpoint's key columns.
-            start: First instant.
-            end: Last instant.
-
-        Returns:
-            The ids, or None where the destination does not answer.
-        """
+        """Read the ids of the loaded recordings of one list whose `start` is in a span."""
         try:
             with self._find_pipeline().sql_client() as client:
                 id_, begin, *keys = map(client.escape_column_name, ("id", "start", *endpoint.key))
@@ -61,19 +48,10 @@ class DestinationLookup:
     def read_present(
         self, endpoint: Endpoint, account: str, columns: Sequence[str]
     ) -> list[dict[str, Any]] | None:
-        """Read the loaded rows of an account's snapshot that are not marked as gone.
-
-        Args:
-            endpoint: Users or extensions.
-            account: The real account id.
-            columns: The columns to read.
-
-        Returns:
-            The rows; empty where the table does not exist yet, None where the destination does not answer.
-        """
+        """Read the loaded rows of an account's snapshot that are not marked as gone."""
         try:
             pipeline = self._find_pipeline()
-            read = _read_files if is_lake_of(pipeline) else _query
+            read = _read_files if is_lake(pipeline) else _query
             return read(pipeline, endpoint, account, columns)
         except DestinationUndefinedEntity:
             log.debug("%s was not loaded yet", endpoint.name)

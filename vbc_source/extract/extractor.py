@@ -25,13 +25,7 @@ RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill 
 
 
 class Extractor:
-    """One run of a resource.
-
-    Args:
-        run: The run.
-        reader: Reads the lists.
-        learn: Called with the account that `self` is.
-    """
+    """One run of a resource."""
 
     def __init__(self, run: ResourceRun, reader: ListReader, learn: Callable[[str], None]) -> None:
         self._run, self._reader, self._learn = run, reader, learn
@@ -42,11 +36,7 @@ class Extractor:
         self._requested: dict[ListOwner, ListOwner] = {}  # by real owner: as whom the list was requested
 
     def read(self, tasks: Sequence[ReadTask]) -> Iterator[Any]:
-        """Read lists side by side, and yield tables.
-
-        Raises:
-            VbcError: A list could not be read, and nothing new is to be loaded before that is reported.
-        """
+        """Read lists side by side, and yield tables."""
         selected = self._planner.select(tasks)
         todo = self._planner.plan(selected)
         while todo and not self._is_over():
@@ -145,11 +135,7 @@ class Extractor:
         return self._run.config.rows_per_run if self._run.incremental else None
 
     def _close(self, left: Sequence[ListOwner]) -> None:
-        """End the run: all lists are read, or the next run continues, or something has failed.
-
-        Raises:
-            VbcError: A list could not be read, and nothing new is to be loaded before that is reported.
-        """
+        """End the run: all lists are read, or the next run continues, or something has failed."""
         run = self._run
         if self._access.failed and (self._limit is None or not self._progressed):
             self._access.check()

@@ -19,7 +19,7 @@ FILESYSTEM = "filesystem"
 LOAD_ID = "_dlt_load_id"  # dlt's own name for it
 
 
-def is_lake_of(pipeline: Any) -> bool:
+def is_lake(pipeline: Any) -> bool:
     """Whether a pipeline loads files."""
     destination = pipeline.destination
     return destination is not None and destination.destination_type.endswith(f".{FILESYSTEM}")
@@ -34,16 +34,7 @@ def add_load_id(rows: pa.Table) -> pa.Table:
 
 
 def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.Table:
-    """Read all rows of a table, of every load; DuckDB would need extensions for it, which it downloads.
-
-    Args:
-        client: dlt's client of the destination.
-        table: The table's name.
-        columns: The columns to read; all unless given.
-
-    Raises:
-        DestinationUndefinedEntity: The table does not exist yet.
-    """
+    """Read all rows of a table, of every load; DuckDB would need extensions for it, which it downloads."""
     if table not in client.schema.tables:
         raise DestinationUndefinedEntity(table)
     table_format: str | None = client.prepare_load_table(table).get("table_format")

@@ -69,12 +69,7 @@ class ReadTask:
 
 
 class ListReader:
-    """Reads the lists of one gateway.
-
-    Args:
-        config: The settings.
-        client: Sends the requests.
-    """
+    """Reads the lists of one gateway."""
 
     def __init__(self, config: VbcConfig, client: Client) -> None:
         self.config, self.client = config, client
@@ -83,17 +78,7 @@ class ListReader:
     def scan(
         self, endpoint: Endpoint, task: ReadTask, now: datetime, session: RequestPool
     ) -> Generator[ProvenWindow[PageRows], None, None]:
-        """Read a list, oldest rows first, and prove it complete.
-
-        Args:
-            endpoint: The kind of list.
-            task: Which list, and which span of it.
-            now: When the run started; what is older than the lookback counts as settled.
-            session: Runs the requests.
-
-        Raises:
-            VbcError: The list could not be read, or not proven complete.
-        """
+        """Read a list, oldest rows first, and prove it complete."""
         capabilities = self._capabilities.setdefault(endpoint.name, ApiCapabilities(self.config.page_size))
         fetch = partial(self._fetch, endpoint, task.owner, session.stopped)
         moment = floor_second(now)
@@ -115,11 +100,7 @@ class ListReader:
     def count(
         self, endpoint: Endpoint, owner: ListOwner, window: Window, stopped: Callable[[], bool]
     ) -> Page[PageRows]:
-        """Request how many rows a span of a list has; the answer holds one of them at most.
-
-        Raises:
-            GatewayFault: The gateway's final answer.
-        """
+        """Request how many rows a span of a list has; the answer holds one of them at most."""
         return self._fetch(endpoint, owner, stopped, window, None, 1)
 
     def page_rows(self, endpoint: Endpoint) -> int:
@@ -149,11 +130,7 @@ class ListReader:
 
 
 def resolve(owner: ListOwner, proof: ProvenWindow[PageRows]) -> ListOwner | None:
-    """Return the real owner of an answer's rows; None where it is unknown and there are no rows.
-
-    Raises:
-        SettingsError: There are rows, and no link names their owner.
-    """
+    """Return the real owner of an answer's rows; None where it is unknown and there are no rows."""
     if not owner.is_self:
         return owner
     account, user = read_place(tuple(link for page in proof.pages for link in page.links))

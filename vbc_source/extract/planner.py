@@ -11,11 +11,7 @@ from vbc_source.windows import Window
 
 
 class ReadPlanner:
-    """Plans one run of a resource.
-
-    Args:
-        run: The run.
-    """
+    """Plans one run of a resource."""
 
     def __init__(self, run: ResourceRun) -> None:
         self._run, self._cursors = run, run.cursors

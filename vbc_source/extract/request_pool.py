@@ -24,10 +24,6 @@ class RequestPool:
 
     Leaving the context stops all requests: those not sent are cancelled, those in flight are waited for,
     except after an interrupt.
-
-    Args:
-        threads: Requests in flight at most.
-        abort: Called after an interrupt, so that threads that wait wake up.
     """
 
     def __init__(self, threads: int, abort: Callable[[], None] = lambda: None) -> None:
@@ -51,10 +47,6 @@ class RequestPool:
 
         The items of a task keep their order. An exception ends its own task alone, and is yielded behind
         its items. Each task is at most one item ahead of the caller, which bounds memory.
-
-        Args:
-            tasks: What to read; started in this order.
-            start: Returns the generator of a task's items; threads of the pool run it, one at a time.
         """
         waiting = deque(tasks)
         # bounded: each of the active tasks has one step in progress, and so one item in the queue at most

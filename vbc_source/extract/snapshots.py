@@ -22,22 +22,13 @@ log = logging.getLogger(__name__)
 
 
 class Snapshot:
-    """The rows of one account's list.
-
-    Args:
-        run: A run of users or extensions.
-        account: The real account id.
-    """
+    """The rows of one account's list."""
 
     def __init__(self, run: ResourceRun, account: str) -> None:
         self._run, self._endpoint, self._account = run, run.endpoint, account
 
     def write(self, proof: ProvenWindow[PageRows]) -> Iterator[pa.Table]:
-        """Yield the rows of the list, then those that have left it since; nothing where nothing changed.
-
-        Args:
-            proof: The whole list.
-        """
+        """Yield the rows of the list, then those that have left it since; nothing where nothing changed."""
         columns = self._find_columns()  # before dlt adds the columns that come with this list
         builder = TableBuilder(self._endpoint, self._run.schema, self._run.config.pii_policy)
         table = builder.build([page.rows for page in proof.pages], {"account_id": self._account})

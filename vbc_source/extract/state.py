@@ -54,12 +54,7 @@ class Progress:
 
 
 class CursorState:
-    """The state of one resource, in a mapping that dlt keeps.
-
-    Args:
-        state: The mapping; an empty one for a run that keeps no state.
-        label: Names the filters; empty without filters.
-    """
+    """The state of one resource, in a mapping that dlt keeps."""
 
     def __init__(self, state: MutableMapping[str, Any], label: str = "") -> None:
         self._state, self._label = state, label

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import YieldMapItem
-from vbc_source.extract.file_tables import add_load_id, is_lake_of
+from vbc_source.extract.file_tables import add_load_id, is_lake
 from vbc_source.extract.lists import ListOwner
 from vbc_source.extract.window_reader import ProvenWindow
 from vbc_source.pii import PiiPolicy
@@ -29,12 +29,7 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
 
 
 class ChildTables(YieldMapItem):
-    """The step of a pipe that moves the lists in rows to tables of their own.
-
-    Args:
-        endpoint: The kind of rows.
-        privacy: What happens to personal data.
-    """
+    """The step of a pipe that moves the lists in rows to tables of their own."""
 
     # Behind dlt's incremental step (1), which refuses tables without a cursor column, and behind what a user
     # adds to the pipe: so `with_resources` brings the child tables, and a limit does not count them.
@@ -47,7 +42,7 @@ class ChildTables(YieldMapItem):
     def bind(self, pipe: Any) -> ChildTables:
         """Look up the destination; dlt calls this once in each run, when the pipeline is active."""
         # not for each table: dlt resolves the configuration again each time, which takes longer than a table
-        self._in_lake = is_lake_of(dlt.current.pipeline())
+        self._in_lake = is_lake(dlt.current.pipeline())
         super().bind(pipe)
         return self
 
@@ -58,14 +53,7 @@ class ChildTables(YieldMapItem):
 def split_children(
     rows: pa.Table, endpoint: Endpoint, privacy: PiiPolicy, *, in_lake: bool = False
 ) -> Iterator[Any]:
-    """Yield rows without their lists, then a child table for each list.
-
-    Args:
-        rows: The rows, as `TableBuilder` builds them.
-        endpoint: The kind of rows.
-        privacy: What happens to personal data.
-        in_lake: Whether the destination stores files, from which no statement removes rows.
-    """
+    """Yield rows without their lists, then a child table for each list."""
     shape = endpoint.shape
     mark = add_load_id if in_lake else lambda table: table
     yield mark(rows.drop_columns([name for name in shape.lists if name in rows.column_names]))
@@ -86,11 +74,6 @@ class TableBuilder:
     """Builds the tables of an endpoint's rows.
 
     A column that the specs do not know keeps the type that it got first, here or in an earlier load.
-
-    Args:
-        endpoint: The kind of rows.
-        schema: What the destination knows.
-        privacy: What happens to personal data.
     """
 
     def __init__(self, endpoint: Endpoint, schema: dlt.Schema, privacy: PiiPolicy) -> None:
@@ -130,12 +113,6 @@ def make_scan_windows(
 
     They name the load that brings them. A proof counts when `_dlt_loads` has that load as complete: a load
     that was killed may have left its proofs without the rows.
-
-    Args:
-        endpoint: The kind of lists.
-        proofs: The proven windows, with the real owners of their lists.
-        filters: The label of the filters.
-        load_id: Identifies the load package; the running one unless given.
     """
     now, load = datetime.now(timezone.utc), load_id or dlt.current.load_package_state()["load_id"]
     rows = [

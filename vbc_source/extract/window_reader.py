@@ -59,12 +59,7 @@ class ProvenWindow(Generic[Rows]):
 
 
 class WindowAttempt(Generic[Rows]):
-    """The pages of one reading of a window.
-
-    Args:
-        first: The first page; all others must report the same `total_items`.
-        earlier: Pages of earlier readings, used where they report the same total.
-    """
+    """The pages of one reading of a window."""
 
     def __init__(self, first: Page[Rows], earlier: Iterable[Page[Rows]] = ()) -> None:
         self.total = first.total_items
@@ -109,12 +104,6 @@ class WindowReader(Generic[Rows]):
 
     It may itself run in a thread of the pool: a request that no thread has started is sent by the reader,
     so that readers which occupy all threads never wait for each other.
-
-    Args:
-        fetch: Requests one page: window, page number, page size.
-        capabilities: What is known of the API; shared with other lists, and updated.
-        pool: Runs requests.
-        settled_before: No new recording is expected to start before this instant.
     """
 
     def __init__(
@@ -131,12 +120,7 @@ class WindowReader(Generic[Rows]):
         self._requests = 0
 
     def read(self, window: Window) -> Generator[ProvenWindow[Rows], None, None]:
-        """Read a span and yield its proven windows, oldest first; large ones are split.
-
-        Raises:
-            IncompleteWindow: A window never added up.
-            GatewayFault: The gateway's final answer to a request.
-        """
+        """Read a span and yield its proven windows, oldest first; large ones are split."""
         try:
             yield from self._read(window)
         finally:

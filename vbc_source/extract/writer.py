@@ -43,9 +43,6 @@ class _Batch:
 class WindowWriter:
     """Writes the proven windows of one run.
 
-    Args:
-        run: The run.
-
     Attributes:
         reached: By list as requested: up to where it was read and proven.
         moved_cursors: Whether any cursor has moved.

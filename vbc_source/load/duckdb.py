@@ -70,11 +70,7 @@ class VbcDuckDbClient(DuckDbClient):
     """Merges a table whose rows are one parquet file from that file; everything else is dlt's."""
 
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
-        """Make the dataset.
-
-        Raises:
-            SettingsError: Dataset and database file have the same name.
-        """
+        """Make the dataset."""
         check_dataset_name(self.config.credentials.database, self.sql_client.dataset_name)
         super().initialize_storage(truncate_tables)  # type: ignore[arg-type]
 
@@ -111,11 +107,7 @@ class MergeFileJob(RunnableLoadJob, HasFollowupJobs):
         self._dataset = dataset
 
     def run(self) -> None:
-        """Merge the file.
-
-        Raises:
-            VbcError: The file's rows and the inserted rows do not add up; nothing is changed then.
-        """
+        """Merge the file."""
         _run_with_memory(self, self._merge)
 
     def _merge(self) -> None:
@@ -158,13 +150,7 @@ def _default_memory_limit() -> str:
 
 
 class Merge:
-    """The SQL that merges one parquet file by dlt's strategy `delete-insert`.
-
-    Args:
-        sql: dlt's SQL client, switched to the dataset and inside a transaction.
-        table: dlt's schema of the table: `primary_key`, `merge_key` and `hard_delete` columns.
-        path: The file.
-    """
+    """The SQL that merges one parquet file by dlt's strategy `delete-insert`."""
 
     def __init__(self, sql: Any, table: Any, path: str) -> None:
         self._sql, self._columns = sql, table["columns"]
@@ -229,11 +215,7 @@ def catalog_name(database: str) -> str:
 
 
 def check_dataset_name(database: Any, dataset: str) -> None:
-    """Refuse a dataset named like the file: DuckDB cannot tell `vbc.table` from `vbc.vbc.table` then.
-
-    Raises:
-        SettingsError: Both names are the same.
-    """
+    """Refuse a dataset named like the file: DuckDB cannot tell `vbc.table` from `vbc.vbc.table` then."""
     if isinstance(database, str) and catalog_name(database).lower() == dataset.lower():
         raise SettingsError(
             f"dataset {dataset} is named like the DuckDB file {PurePath(database).name}, and DuckDB cannot "

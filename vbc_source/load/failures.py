@@ -12,11 +12,7 @@ from vbc_source.errors import SettingsError, VbcError
 
 @contextmanager
 def explaining() -> Iterator[None]:
-    """Raise the reason instead of the exceptions that dlt wraps around it.
-
-    Raises:
-        VbcError: The reason, in words for the person who can act.
-    """
+    """Raise the reason instead of the exceptions that dlt wraps around it."""
     try:
         yield
     except VbcError:

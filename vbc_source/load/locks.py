@@ -36,11 +36,7 @@ def pipeline_lock(pipeline: str, *, thread_local: bool = True) -> FileLock:
 
 @contextmanager
 def hold_pipeline_lock(pipeline: str) -> Iterator[None]:
-    """Keep other processes away from a pipeline: two in one working folder destroy each other's packages.
-
-    Raises:
-        VbcError: Another process holds the lock for too long.
-    """
+    """Keep other processes away from a pipeline: two in one working folder destroy each other's packages."""
     lock = pipeline_lock(pipeline)
     try:
         lock.acquire(timeout=0)
@@ -74,14 +70,6 @@ def hold_dataset_lock(pipeline: dlt.Pipeline, window: str = "") -> Iterator[None
 
     A merge deletes rows and inserts them again. Two merges of the same row at once do not see each other's
     insert, and the row is there twice. The advisory lock ends with its connection.
-
-    Args:
-        pipeline: The pipeline that loads.
-        window: The window of a backfill: windows share the dataset's lock, since they write different rows,
-            but one window is never loaded by two. Empty for a load that may write any row.
-
-    Raises:
-        VbcError: Others hold the lock for too long.
     """
     destination = pipeline.destination
     if destination is None or not destination.destination_type.endswith(".postgres"):

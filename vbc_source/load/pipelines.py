@@ -52,11 +52,7 @@ def hold_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline]:
 
 @contextmanager
 def hold_fresh_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline]:
-    """Open a pipeline without local state, and leave none behind: what a killed run left is worth nothing.
-
-    Raises:
-        VbcError: Another process holds the pipeline for too long.
-    """
+    """Open a pipeline without local state, and leave none behind: what a killed run left is worth nothing."""
     with hold_pipeline_lock(target.pipeline), explaining():
         yield _open(target, options).drop()
 

@@ -12,13 +12,7 @@ SECONDS = 5.0  # between two log lines
 
 
 class Progress:
-    """Counts files and bytes.
-
-    Args:
-        files: Files to process.
-        size: Their bytes, as far as known.
-        clock: Seconds that never run backwards.
-    """
+    """Counts files and bytes."""
 
     def __init__(self, files: int, size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.files, self.bytes = 0, 0
@@ -44,12 +38,7 @@ class Progress:
 
 
 class WindowProgress:
-    """Logs the progress of a backfill after each window.
-
-    Args:
-        windows: Windows to load.
-        clock: Seconds that never run backwards.
-    """
+    """Logs the progress of a backfill after each window."""
 
     def __init__(self, windows: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._all, self._clock, self._started = windows, clock, clock()

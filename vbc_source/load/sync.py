@@ -92,16 +92,7 @@ def sync(
 
 
 def make_source(resources: Sequence[str] = (), **settings: Any) -> DltSource:
-    """Make the source from dlt's configuration.
-
-    Args:
-        resources: Names of the resources to select; all unless given.
-        **settings: Arguments of `vbc_source` that override the configuration; None does not.
-
-    Raises:
-        UsageError: There is no such resource.
-        SettingsError: A setting is missing or malformed; the message names it.
-    """
+    """Make the source from dlt's configuration."""
     if not dlt.config.get("sources.vbc.rows_per_run"):
         settings = {"rows_per_run": ROWS_PER_RUN, **settings}
     with explaining():
@@ -113,16 +104,7 @@ def make_source(resources: Sequence[str] = (), **settings: Any) -> DltSource:
 
 
 def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") -> SyncResult:
-    """Load pending packages of an earlier run, then what is new.
-
-    Args:
-        pipeline: Where to load; the caller holds its lock.
-        source: What to read. It remembers between its runs which lists it has read.
-        window: Key of a backfill's window; empty for a run of another kind.
-
-    Raises:
-        VbcError: What stopped it, in words for the person who can act.
-    """
+    """Load pending packages of an earlier run, then what is new."""
     started = time.monotonic()
     metrics: list[dict[str, Any]] = []
     with explaining():

@@ -97,16 +97,7 @@ class ReadProgress:
 
 
 def read_proven_spans(loaded: LoadedTables, config: VbcConfig, window: Window | None = None) -> ProvenSpans:
-    """Read the spans of each list that are proven complete, joined where they touch.
-
-    Args:
-        loaded: The loaded tables.
-        config: The settings: filters and lookback.
-        window: Leave out proofs that do not touch this span.
-
-    Raises:
-        VbcError: The destination could not be queried.
-    """
+    """Read the spans of each list that are proven complete, joined where they touch."""
     if not loaded.find(SCAN_WINDOWS):
         return {}
     filters = config.api_filters.label
@@ -158,11 +149,7 @@ def _write_spans(lookback: timedelta, window: Window | None) -> str:
 
 
 def read_progress(loaded: LoadedTables, config: VbcConfig) -> list[ReadProgress]:
-    """Read how far each list was read by complete loads.
-
-    Raises:
-        VbcError: The destination could not be queried.
-    """
+    """Read how far each list was read by complete loads."""
     if not loaded.find(SCAN_WINDOWS):
         return []
     rows = loaded.query(
@@ -189,11 +176,7 @@ def read_progress(loaded: LoadedTables, config: VbcConfig) -> list[ReadProgress]
 
 
 def find_first_start(loaded: LoadedTables) -> datetime | None:
-    """Return where the history that was read starts; None where nothing was.
-
-    Raises:
-        VbcError: The destination could not be queried.
-    """
+    """Return where the history that was read starts; None where nothing was."""
     if not loaded.find(SCAN_WINDOWS):
         return None
     resources = f"'{COMPANY}', '{USERS}'"
@@ -230,11 +213,7 @@ def _covers(spans: Iterable[Window], window: Window) -> bool:
 def find_unproven(
     loaded: LoadedTables, config: VbcConfig, windows: Sequence[Window], resources: Sequence[str]
 ) -> list[tuple[Window, list[str]]]:
-    """Return the windows that are not proven complete, each with the resources it lacks.
-
-    Raises:
-        VbcError: The destination could not be queried.
-    """
+    """Return the windows that are not proven complete, each with the resources it lacks."""
     if not windows:
         return []
     proven = read_proven_spans(loaded, config, Window(windows[0].start, windows[-1].end))

@@ -96,11 +96,7 @@ class LoadedTables:
             return connection.execute(query.sql("duckdb")).fetchall()
 
     def find(self, *tables: str) -> list[str]:
-        """Return those of some tables that are there.
-
-        Raises:
-            VbcError: The destination could not be queried.
-        """
+        """Return those of some tables that are there."""
         if not self._schemas:
             self.refresh()
         return [table for table in tables if self.has(table)]
@@ -118,11 +114,7 @@ class LoadedTables:
         return [name for name, column in found.items() if column.get("data_type")]
 
     def refresh(self) -> None:
-        """Look which tables there are.
-
-        Raises:
-            VbcError: The destination could not be queried.
-        """
+        """Look which tables there are."""
         with self.lock(), explaining():
             self._read_schemas()
 
@@ -146,12 +138,7 @@ def _to_literal(value: str | int | datetime) -> str | int:
 
 
 def page_through(read_page: Callable[[Row | None], list[Row]], key: int) -> Iterator[Row]:
-    """Yield the rows of all pages, each once: where a destination only appends, rows repeat.
-
-    Args:
-        read_page: Returns the page behind a row, or the first one; empty behind the last.
-        key: Number of leading columns by which rows are ordered and told apart.
-    """
+    """Yield the rows of all pages, each once: where a destination only appends, rows repeat."""
     last: Row | None = None
     while page := read_page(last):
         previous = last
