@@ -1,0 +1,7 @@
+"""Retention needs an archive to delete by: the same fixtures as the archive's own tests."""
+
+from __future__ import annotations
+
+from archiving import loaded_database, prepare, s3
+
+__all__ = ["loaded_database", "prepare", "s3"]
