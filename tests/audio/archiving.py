@@ -13,12 +13,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import boto3
 import dlt
 import duckdb
 import pytest
 from loading import LOGIN, credentials, instant, open_target, still_gateway
-from moto.server import ThreadedMotoServer
 
 from vbc_source import vbc_source
 from vbc_source.audio.archive_audio import AudioResult, archive_audio
@@ -33,6 +31,8 @@ KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_na
 @contextmanager
 def serve_s3() -> Iterator[str]:
     """Run an emulated S3 server in this process; yields its address."""
+    from moto.server import ThreadedMotoServer  # takes a second to import, which few tests need
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -47,6 +47,8 @@ class S3Bucket:
     """A new bucket, and its content."""
 
     def __init__(self, endpoint: str) -> None:
+        import boto3
+
         self.endpoint, self.name = endpoint, f"archive-{uuid.uuid4().hex[:8]}"
         self.client = boto3.client("s3", endpoint_url=endpoint, **KEYS)
         self.client.create_bucket(Bucket=self.name)
@@ -59,6 +61,12 @@ class S3Bucket:
             **{section + name.upper(): value for name, value in KEYS.items()},
         }
 
+    def write(self, key: str, body: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=key, Body=body)
+
+    def delete(self, key: str) -> None:
+        self.client.delete_object(Bucket=self.name, Key=key)
+
     def sizes(self) -> dict[str, int]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
         return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
@@ -66,6 +74,26 @@ class S3Bucket:
     def read(self, key: str) -> bytes:
         body: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
         return body
+
+
+class FolderBucket:
+    """A bucket that is a folder, with the methods of `S3Bucket`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url, self._folder = str(folder / "recordings"), folder
+
+    def write(self, key: str, body: bytes) -> None:
+        (self._folder / key).write_bytes(body)
+
+    def delete(self, key: str) -> None:
+        (self._folder / key).unlink()
+
+    def sizes(self) -> dict[str, int]:
+        paths = [path for path in self._folder.rglob("*") if path.is_file()]
+        return {str(path.relative_to(self._folder)): path.stat().st_size for path in paths}
+
+    def read(self, key: str) -> bytes:
+        return (self._folder / key).read_bytes()
 
 
 def make_gateway(count: int = 5, size: int = 2000, **options: Any) -> Gateway:
@@ -212,6 +240,14 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
     for name, value in bucket.settings().items():
         monkeypatch.setenv(name, value)
     return bucket
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
+def bucket(request: pytest.FixtureRequest, own_folder: Path) -> FolderBucket | S3Bucket:
+    if request.param == "s3":
+        s3: S3Bucket = request.getfixturevalue("s3")
+        return s3
+    return FolderBucket(own_folder / "bucket")
 
 
 @pytest.fixture

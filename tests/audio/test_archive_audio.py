@@ -197,6 +197,7 @@ def test_existing_objects_are_not_downloaded_again_after_the_loss_of_the_ledger(
     ]
 
 
+@pytest.mark.slow
 def test_state_and_schema_of_the_source_stay_as_they_are(prepare: Prepare) -> None:
     """The next load continues from its cursor."""
     site = prepare(make_gateway(5))
@@ -309,6 +310,7 @@ def test_names_from_the_api_reach_no_path(prepare: Prepare, own_folder: Path) ->
     assert not any("evil" in name for name in names)
 
 
+@pytest.mark.slow
 def test_user_recordings_are_archived_even_if_they_share_an_id(prepare: Prepare) -> None:
     site = prepare(make_gateway(1))
     users = site.gateway.users

@@ -135,6 +135,7 @@ def test_backlog_is_read_page_by_page_oldest_first(place: tuple[str, str]) -> No
     assert len(left(page=5000)) == len(left(page=2)) == 9
 
 
+@pytest.mark.slow
 def test_ledger_row_is_replaced_by_a_later_one(place: tuple[str, str]) -> None:
     name, dataset = place
     if name == "filesystem":

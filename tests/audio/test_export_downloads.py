@@ -12,7 +12,7 @@ from typing import Any
 from zipfile import ZIP_DEFLATED, ZipInfo
 
 import pytest
-from archiving import Prepare, S3Bucket, Site, key_of, make_gateway, sound_of
+from archiving import FolderBucket, Prepare, S3Bucket, Site, key_of, make_gateway, sound_of
 from in_process import run_in_process
 from loading import load, open_target, query
 
@@ -59,13 +59,13 @@ def expected(site: Site) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("count", [20, pytest.param(3000, marks=pytest.mark.slow)])
 def test_export_gives_the_same_files_and_ledger_as_single_downloads(
-    prepare: Prepare, s3: S3Bucket, count: int
+    prepare: Prepare, bucket: FolderBucket | S3Bucket, count: int
 ) -> None:
-    site = prepare(make_gateway(count, size=300), bucket=s3.url)
+    site = prepare(make_gateway(count, size=300), bucket=bucket.url)
     pipeline = site.load()
     outcome = fetch(site, start(site))
     assert counts(outcome) == {"stored": count, "ok": True}
-    assert {key.removeprefix("recordings/"): s3.read(key) for key in s3.sizes()} == expected(site)
+    assert {key.removeprefix("recordings/"): bucket.read(key) for key in bucket.sizes()} == expected(site)
     one_by_one = Site(site.gateway, site.url, str(site.folder / "one"), site.folder, site.template)
     sql = "SELECT * EXCLUDE (uri, fetched_at) FROM recording_audio ORDER BY ALL"
     rows = query(pipeline, sql)
@@ -294,16 +294,8 @@ def test_zip_is_found_at_other_addresses_of_the_gateway(prepare: Prepare, caplog
     assert "demo" not in caplog.text
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        "truncated",
-        *(
-            pytest.param(fault, marks=pytest.mark.slow)
-            for fault in ("reset", "suspended", "throttled-silent")
-        ),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["truncated", "reset", "suspended", "throttled-silent"])
 def test_broken_transfer_is_resumed(prepare: Prepare, fault: str) -> None:
     site = prepare(make_gateway(4, size=60_000), SOURCES__VBC__RETRY_SECONDS="5")
     site.load()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archiving import S3Bucket, make_recording
+from archiving import KEYS, make_recording
 
 from vbc_source.audio.archive import Archive
 from vbc_source.audio.bucket import DRAFTS, Bucket, BucketFailed
@@ -106,9 +106,18 @@ def test_recovery_after_a_kill_keeps_only_files_that_were_stored(
     assert not list((own_folder / "spool").iterdir())
 
 
-def test_missing_bucket_gives_a_clear_error(s3: S3Bucket, journal: Journal, own_folder: Path) -> None:
-    archive = Archive(Bucket("s3://no-such-bucket/x"), own_folder / "spool", journal)
-    with pytest.raises(BucketFailed, match="s3://no-such-bucket/x cannot be written"):
+@pytest.mark.parametrize("where", ["folder", pytest.param("s3", marks=pytest.mark.slow)])
+def test_unwritable_bucket_gives_a_clear_error(
+    request: pytest.FixtureRequest, journal: Journal, own_folder: Path, where: str
+) -> None:
+    url = "s3://no-such-bucket/x"
+    if where == "s3":
+        request.getfixturevalue("s3")
+    else:
+        url = (own_folder / "file").as_uri()
+        (own_folder / "file").touch()  # not a folder
+    archive = Archive(Bucket(url), own_folder / "spool", journal)
+    with pytest.raises(BucketFailed, match=f"{url} cannot be written"):
         archive.store(make_recording(), Bytes(MP3))
     assert journal.rows == []
 
@@ -131,7 +140,9 @@ def test_stale_drafts_are_removed_after_a_day(own_folder: Path) -> None:
     assert [path.name for path in (own_folder / "b" / DRAFTS).iterdir()] == ["new"]
 
 
-def test_address_outside_the_bucket_has_no_key(s3: S3Bucket) -> None:
+def test_address_outside_the_bucket_has_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(f"DESTINATION__FILESYSTEM__CREDENTIALS__{name.upper()}", value)
     bucket = Bucket("s3://bucket/prefix/")
     assert bucket.key_of(bucket.uri("a/b.mp3")) == "a/b.mp3"
     for outside in ("prefix2/a", "prefix/../a", "prefix//a", "prefix/", ""):

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from archiving import Prepare, S3Bucket, Site, key_of, make_gateway
+from archiving import FolderBucket, Prepare, S3Bucket, Site, key_of, make_gateway
 from in_process import run_in_process
 from loading import query
 
@@ -32,16 +32,18 @@ def deletions(gateway: Gateway) -> list[str]:
     return [request.path for request in gateway.requests if request.method == "DELETE"]
 
 
-def test_only_proven_recordings_not_on_hold_are_deleted_and_recorded(prepare: Prepare, s3: S3Bucket) -> None:
-    site = prepare(make_gateway(9), bucket=s3.url)
+def test_only_proven_recordings_not_on_hold_are_deleted_and_recorded(
+    prepare: Prepare, bucket: FolderBucket | S3Bucket
+) -> None:
+    site = prepare(make_gateway(9), bucket=bucket.url)
     pipeline = site.load()
     site.archive(limit=8)  # 1008 is not archived
     keys = {r["id"]: f"recordings/{key_of(r)}" for r in site.gateway.company.all()}
-    tampered = bytearray(s3.read(keys[1001]))
+    tampered = bytearray(bucket.read(keys[1001]))
     tampered[-1] ^= 1  # the same size
-    s3.client.put_object(Bucket=s3.name, Key=keys[1001], Body=bytes(tampered))
-    s3.client.put_object(Bucket=s3.name, Key=keys[1002], Body=b"cut")
-    s3.client.delete_object(Bucket=s3.name, Key=keys[1003])
+    bucket.write(keys[1001], bytes(tampered))
+    bucket.write(keys[1002], b"cut")
+    bucket.delete(keys[1003])
     hold = read_legal_hold("1004 # by id\ncall-1005\n")
 
     dry = retain_site(site, hold=hold)

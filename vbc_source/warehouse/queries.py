@@ -179,14 +179,16 @@ def query_pages(
             f"ORDER BY {', '.join(order)} LIMIT {page_rows}"
         )
 
-    while page := loaded.query(
-        write_page, **values, **{f"last_{name}": value for name, value in zip(order, last, strict=False)}
-    ):
+    more = True
+    while more:
+        after = {f"last_{name}": value for name, value in zip(order, last, strict=False)}
+        page = loaded.query(write_page, **values, **after)
         for row in page:
             # where a destination is append-only, the same row may be there more than once
             if row[:key] != last[:key]:
                 yield dict(zip(columns, row, strict=True))
             last = row
+        more = len(page) == page_rows
 
 
 def _write_after(order: Sequence[str], last: Row) -> str:
