@@ -30,7 +30,7 @@ def serve() -> Iterator[Callable[[Gateway], str]]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """A server that speaks S3; gives its address."""
-    from archiving import serve_s3  # takes a second to import, which few tests need
+    from archiving import serve_s3
 
     with serve_s3() as address:
         yield address
@@ -41,7 +41,7 @@ def s3_settings(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Callable[[], dict[str, str]]:
     def make() -> dict[str, str]:
-        from archiving import S3Bucket  # moto takes a second to import
+        from archiving import S3Bucket
 
         bucket = S3Bucket(request.getfixturevalue("s3_server"))
         return {**bucket.settings(), "DESTINATION__FILESYSTEM__BUCKET_URL": bucket.url}

@@ -9,10 +9,9 @@ if TYPE_CHECKING:
     from vbc_source.analytics.models import ModelsResult, build_models
     from vbc_source.api.export_jobs import open_exports
     from vbc_source.api.recordings import open_recordings
-    from vbc_source.audio.archive_audio import archive_audio
+    from vbc_source.audio.archive_audio import AudioResult, archive_audio
     from vbc_source.audio.exports.download import download_exports
     from vbc_source.audio.exports.run import ExportResult
-    from vbc_source.audio.run import AudioResult
     from vbc_source.backfills.backfill import (
         BackfillResult,
         backfill,
@@ -38,10 +37,9 @@ _MODULES = {
     "analytics.models": ("ModelsResult", "build_models"),
     "api.export_jobs": ("open_exports",),
     "api.recordings": ("open_recordings",),
-    "audio.archive_audio": ("archive_audio",),
+    "audio.archive_audio": ("AudioResult", "archive_audio"),
     "audio.exports.download": ("download_exports",),
     "audio.exports.run": ("ExportResult",),
-    "audio.run": ("AudioResult",),
     "backfills.backfill": (
         "BackfillResult",
         "backfill",

@@ -1,57 +1,61 @@
-"""Stores the bytes of a recording, wherever they come from, once they are proven to be it."""
+"""The archive: stores the audio of a recording after verifying its bytes, wherever they come from."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
-from vbc_source.audio.bucket import Bucket
+from vbc_source.audio.bucket import HEAD_BYTES, Bucket, Content
 from vbc_source.audio.formats import FORMATS, AudioFormat, detect_format
 from vbc_source.audio.journal import Journal
-from vbc_source.audio.ledger import LedgerRow, describe
-from vbc_source.errors import InvalidContent
+from vbc_source.audio.ledger import LedgerRow, Status, make_ledger_row
+from vbc_source.errors import (
+    BadRequest,
+    Forbidden,
+    ForeignAddress,
+    InvalidContent,
+    NotFound,
+    Unavailable,
+    VbcError,
+)
 from vbc_source.recordings import Recording
 
-HEAD = 64
+log = logging.getLogger(__name__)
+
+# Errors that concern one file: it is recorded, and the run continues. Callers let NotSubscribed, which is
+# a Forbidden, stop the run.
+FILE_ERRORS = (NotFound, Forbidden, InvalidContent, ForeignAddress, BadRequest, Unavailable)
 
 
 class ByteStream(Protocol):
-    """Bytes that come, and what is said of them; that is looked at when all have come.
+    """Bytes in chunks, and what the sender reports of them.
 
     Attributes:
-        content_type: what they are said to be, or None.
-        size: how many they are said to be, or None.
+        content_type: Reported content type, or None.
+        size: Reported number of bytes, or None; final only after the last chunk.
     """
 
     content_type: str | None
     size: int | None
 
     def __iter__(self) -> Iterator[bytes]:
-        """Give the bytes, piece by piece, never all at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Spooled:
-    path: Path
-    size: int
-    sha256: str
-    head: bytes
+        """Yield the bytes in chunks."""
 
 
 class Archive:
-    """Files in a bucket, each of them proven before it gets its name.
+    """Verified files in a bucket.
 
     Args:
-        bucket: where files go.
-        spool: a folder for files that are on their way; emptied here.
-        journal: where it is written down before and after a file is stored.
-        now: tells the time.
+        bucket: Where files are stored.
+        spool: Folder for files that are being received; emptied here.
+        journal: Records each file before and after it is stored.
+        now: Returns the current time.
     """
 
     def __init__(
@@ -63,83 +67,74 @@ class Archive:
     ) -> None:
         self.bucket, self.journal, self.spool, self._now = bucket, journal, spool, now
         spool.mkdir(parents=True, exist_ok=True)
-        for left in spool.iterdir():
-            left.unlink()
+        for leftover in spool.iterdir():
+            leftover.unlink()
 
     def store(self, recording: Recording, stream: ByteStream) -> LedgerRow:
-        """Store a recording's file under its key.
+        """Store the file of a recording under its key.
 
         Args:
-            recording: whose file it is.
-            stream: its bytes: a download, or a member of an export.
+            recording: The recording of the file.
+            stream: Its bytes: a download, or a member of an export's zip.
 
         Returns:
-            The row for the ledger; it is in the journal already.
+            The row for the ledger; it is already in the journal.
 
         Raises:
-            NotStored: the bytes are not this recording's file; nothing is stored.
-            BucketFailed: the bucket does not take it.
+            InvalidContent: The bytes are not the file of this recording; nothing is stored.
+            BucketFailed: The bucket could not be written.
         """
-        with self._receive(stream, recording.size_bytes) as file:
-            sound = detect_format(file.head, stream.content_type)
-            _check_sizes(file.size, stream.size, recording.size_bytes)
-            row = describe(
-                recording,
-                "stored",
-                self._now(),
-                uri=self.bucket.uri(recording.key(sound.extension)),
-                size_bytes=file.size,
-                sha256=file.sha256,
-                content_type=sound.content_type,
-            )
+        with self._receive(stream, recording.size_bytes) as (path, content):
+            audio_format = detect_format(content.head, stream.content_type)
+            _check_size(content.size, stream.size, "the server")
+            _check_size(content.size, recording.size_bytes, "the API")
+            row = self._make_stored_row(recording, audio_format, content)
+            # before the upload: after a kill, `recover` looks for this object
             self.journal.intend(row)
-            self.bucket.put(file.path, recording.key(sound.extension), sound.content_type)
+            self.bucket.put(path, recording.key(audio_format.extension), audio_format.content_type)
         self.journal.settle(row)
         return row
 
-    def keep(self, name: str, stream: ByteStream) -> tuple[str, int]:
-        """Store sound that belongs to no recording known here; it is in no ledger.
+    def store_unmatched(self, name: str, stream: ByteStream) -> tuple[str, int]:
+        """Store audio that belongs to no loaded recording; the ledger gets no row.
 
         Args:
-            name: its key without the extension.
-            stream: its bytes.
+            name: Its key without the extension.
+            stream: Its bytes.
 
         Returns:
             Its key and its size in bytes.
 
         Raises:
-            NotStored: it is no sound, or not as long as it is said to be.
-            BucketFailed: the bucket does not take it.
+            InvalidContent: It is not audio, or has another size than reported.
+            BucketFailed: The bucket could not be written.
         """
-        with self._receive(stream, stream.size) as file:
-            sound = detect_format(file.head, stream.content_type)
-            _check_sizes(file.size, stream.size, None)
-            key = f"{name}.{sound.extension}"
-            self.bucket.put(file.path, key, sound.content_type)
-        return key, file.size
+        with self._receive(stream, stream.size) as (path, content):
+            audio_format = detect_format(content.head, stream.content_type)
+            _check_size(content.size, stream.size, "the server")
+            key = f"{name}.{audio_format.extension}"
+            self.bucket.put(path, key, audio_format.content_type)
+        return key, content.size
 
-    @contextmanager
-    def _receive(self, stream: ByteStream, most: int | None) -> Iterator[_Spooled]:
-        """Write the bytes to a file of their own, as long as they may be what they should."""
-        digest, size, head = hashlib.sha256(), 0, b""
-        path = self.spool / uuid.uuid4().hex
-        try:
-            with path.open("wb") as file:
-                for piece in stream:
-                    if not head:
-                        head = piece[:HEAD]
-                        detect_format(head, stream.content_type)
-                    size += len(piece)
-                    if most is not None and size > most:
-                        raise InvalidContent(f"more came than the {most:,} bytes the API tells of")
-                    digest.update(piece)
-                    file.write(piece)
-            yield _Spooled(path, size, digest.hexdigest(), head)
-        finally:
-            path.unlink(missing_ok=True)
+    def record_failure(self, recording: Recording, error: VbcError) -> LedgerRow:
+        """Record in the journal that the audio of a recording could not be stored.
+
+        Args:
+            recording: The recording.
+            error: One of `FILE_ERRORS`.
+        """
+        status: Status = "failed"
+        if isinstance(error, NotFound):
+            status = "missing"
+        elif isinstance(error, Forbidden):
+            status = "forbidden"
+        log.warning("audio of %s is %s: %s", recording.title, status, error)
+        row = make_ledger_row(recording, status, self._now(), error=str(error))
+        self.journal.settle(row)
+        return row
 
     def recover(self) -> None:
-        """Find out what became of files that a killed run was about to store."""
+        """Find out which files a killed run has stored of those that it was about to store."""
         for row in self.journal.intents:
             key = self.bucket.key_of(row.uri or "")
             content = self.bucket.read(key) if key else None
@@ -148,45 +143,72 @@ class Archive:
             else:
                 self.journal.forget(intents=[row])
 
-    def adopt(self, recording: Recording, sizes: dict[str, int]) -> LedgerRow | None:
-        """Take over a recording's file that is in the bucket already, as after the loss of a ledger.
+    def adopt(self, recording: Recording, sizes: Mapping[str, int]) -> LedgerRow | None:
+        """Record a recording's file that is already in the bucket, as after the loss of the ledger.
 
-        Its hash is taken from the bucket, so no proof against VBC's own bytes: `attempts` is 0, and
-        retention does not delete on it.
+        Its hash comes from the bucket, not from VBC's bytes: so `attempts` is 0, and retention does not
+        accept the row as a proof.
 
         Args:
-            recording: whose file it is.
-            sizes: what its folder in the bucket holds.
+            recording: The recording.
+            sizes: Names and sizes in bytes of the objects in its folder.
+
+        Returns:
+            The row for the ledger, which is already in the journal; None if there is no such file.
         """
-        for sound in FORMATS:
-            found = sizes.get(recording.file(sound.extension))
-            if found is not None and found == recording.size_bytes:
-                return self._take_over(recording, sound)
+        for audio_format in FORMATS:
+            size = sizes.get(recording.file(audio_format.extension))
+            if size is not None and size == recording.size_bytes:
+                return self._adopt_as(recording, audio_format)
         return None
 
-    def _take_over(self, recording: Recording, sound: AudioFormat) -> LedgerRow | None:
-        key = recording.key(sound.extension)
-        content = self.bucket.read(key)
+    def _adopt_as(self, recording: Recording, audio_format: AudioFormat) -> LedgerRow | None:
+        content = self.bucket.read(recording.key(audio_format.extension))
         if not content or content.size != recording.size_bytes:
             return None
         try:
-            detect_format(content.head, sound.content_type)
+            detect_format(content.head, audio_format.content_type)
         except InvalidContent:
             return None
-        row = describe(
-            replace(recording, attempts=-1),
-            "stored",
-            self._now(),
-            uri=self.bucket.uri(key),
-            size_bytes=content.size,
-            sha256=content.sha256,
-            content_type=sound.content_type,
-        )
+        row = self._make_stored_row(recording, audio_format, content, attempts=0)
         self.journal.settle(row)
         return row
 
+    def _make_stored_row(
+        self, recording: Recording, audio_format: AudioFormat, content: Content, **fields: int
+    ) -> LedgerRow:
+        return make_ledger_row(
+            recording,
+            "stored",
+            self._now(),
+            uri=self.bucket.uri(recording.key(audio_format.extension)),
+            size_bytes=content.size,
+            sha256=content.sha256,
+            content_type=audio_format.content_type,
+            **fields,
+        )
 
-def _check_sizes(came: int, said: int | None, listed: int | None) -> None:
-    for told, teller in ((said, "the server"), (listed, "the API")):
-        if told is not None and told != came:
-            raise InvalidContent(f"{came:,} bytes came, {teller} tells of {told:,}")
+    @contextmanager
+    def _receive(self, stream: ByteStream, limit: int | None) -> Iterator[tuple[Path, Content]]:
+        """Write a stream to a temporary file; stop as soon as it cannot be the expected file."""
+        digest, size, head = hashlib.sha256(), 0, b""
+        path = self.spool / uuid.uuid4().hex
+        try:
+            with path.open("wb") as file:
+                for chunk in stream:
+                    if not head:
+                        head = chunk[:HEAD_BYTES]
+                        detect_format(head, stream.content_type)
+                    size += len(chunk)
+                    if limit is not None and size > limit:
+                        raise InvalidContent(f"received more than the {limit:,} bytes that the API reports")
+                    digest.update(chunk)
+                    file.write(chunk)
+            yield path, Content(size, digest.hexdigest(), head)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _check_size(received: int, reported: int | None, reporter: str) -> None:
+    if reported is not None and reported != received:
+        raise InvalidContent(f"received {received:,} bytes, but {reporter} reports {reported:,}")

@@ -1,32 +1,79 @@
-"""Archives the audio of recordings that are loaded and not archived yet."""
+"""Archive the audio of recordings that are loaded and not archived yet."""
 
 from __future__ import annotations
 
-import hashlib
+import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
+from itertools import islice
 
-import dlt
-
-from vbc_source.api.client import Client
-from vbc_source.audio.archive import Archive
+from vbc_source.api.downloads import Download
+from vbc_source.audio.archive import FILE_ERRORS
 from vbc_source.audio.backlog import Backlog
-from vbc_source.audio.bucket import Bucket
-from vbc_source.audio.exports.batches import ExportBatches
+from vbc_source.audio.bucket import FolderListings
+from vbc_source.audio.exports.batches import archive_by_exports
 from vbc_source.audio.exports.planner import Via
-from vbc_source.audio.exports.run import ExportResult
-from vbc_source.audio.journal import Journal
-from vbc_source.audio.ledger_writer import AudioLedger
-from vbc_source.audio.run import AudioResult, AudioRun
-from vbc_source.config import load_audio_config
+from vbc_source.audio.ledger import LedgerRow
+from vbc_source.audio.session import ArchiveSession, open_archive
+from vbc_source.errors import InvalidContent, NotSubscribed, VbcError
 from vbc_source.load.destinations import Target
-from vbc_source.load.failures import explaining
-from vbc_source.load.pipelines import hold_pipeline
-from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.load.progress import Progress, write_size
+from vbc_source.recordings import Recording
 from vbc_source.warehouse.recordings import RecordingSelection
+
+# then the gateway or a setting is broken, not the files
+MAX_FAILURES_IN_A_ROW = 25
+
+
+@dataclass(frozen=True, slots=True)
+class AudioResult:
+    """What a run archived.
+
+    Attributes:
+        stored: Files downloaded and stored.
+        exported: Those of them that came from exports.
+        exports: Exports downloaded.
+        found: Files that were already in the bucket, without a row in the ledger.
+        bytes: Bytes of the files stored.
+        missing: Recordings whose audio is gone.
+        forbidden: Recordings whose audio the API user may not read.
+        failed: Recordings whose audio could not be stored; the next run retries them.
+        requests: Requests sent to the gateway.
+        seconds: Duration of the run.
+        ok: Whether nothing failed.
+    """
+
+    stored: int = 0
+    exported: int = 0
+    exports: int = 0
+    found: int = 0
+    bytes: int = 0
+    missing: int = 0
+    forbidden: int = 0
+    failed: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+    ok: bool = True
+
+    def summary(self) -> Iterator[str]:
+        """Yield the result as lines for people."""
+        yield (
+            f"{self.stored:,} files stored ({write_size(self.bytes)}), {self.requests:,} requests, "
+            f"{self.seconds:.1f} s."
+        )
+        if self.exports:
+            yield f"{self.exported:,} of them came from {self.exports:,} exports."
+        others = {
+            "were already in the bucket": self.found,
+            "are gone at VBC": self.missing,
+            "may not be read by the API user": self.forbidden,
+            "failed and are retried by the next run": self.failed,
+        }
+        if any(others.values()):
+            yield f"{', '.join(f'{count:,} {text}' for text, count in others.items() if count)}."
 
 
 def archive_audio(
@@ -37,60 +84,122 @@ def archive_audio(
     limit: int | None = None,
     via: Via = "files",
 ) -> AudioResult:
-    """Archive what is loaded and not archived yet; each file is stored whole and proven, or not at all.
+    """Archive the audio that is not archived yet, oldest first. A file is stored verified, or not at all.
 
     Args:
-        target: Where the recordings are loaded. The ledger is loaded by a pipeline of its own,
-            `<pipeline>_audio`.
-        bucket_url: where files go; from `[sources.vbc.audio]` unless given.
-        selection: which recordings; all unless given.
-        limit: how many files at most; with it, files come one by one.
-        via: `files` fetches one by one, `export` has VBC pack them into zips, `auto` does whichever takes
-            fewer requests.
+        target: Where the recordings are loaded. A pipeline of its own, `<pipeline>_audio`, loads the
+            ledger there.
+        bucket_url: Where files are stored; from `[sources.vbc.audio]` if None.
+        selection: Which recordings to archive; all if None.
+        limit: Maximum number of files; a limit rules exports out.
+        via: `files` downloads them one by one, `export` has VBC pack them into zips, `auto` chooses what
+            takes fewer requests.
 
     Raises:
-        VbcError: what stopped it, in words for the person who can act.
+        SettingsError: A setting is missing or malformed; the message names it.
+        VbcError: The run stopped. Files stored until then are in the ledger.
     """
-    with explaining():
-        config = load_audio_config(bucket_url=bucket_url)
-        bucket, client = Bucket(config.bucket), Client.from_config(config)
-    began = datetime.now(timezone.utc)
-    with hold_pipeline(target.ledgers("audio")) as held, closing(client):
-        loaded = LoadedTables(target)
-        with open_archive(held, bucket, loaded) as (archive, ledger):
-            backlog = Backlog(loaded, selection or RecordingSelection(), config.max_attempts, began)
-            batches = ExportBatches(config, client, archive, ledger, loaded, config.max_zip_bytes)
-            brought = ExportResult() if via == "files" or limit else batches.run(backlog, via)
-            run = AudioRun(config, client, archive, ledger, backlog, 0 if via == "export" else limit)
-            return _add(run.run(), brought, via)
+    started, started_at = time.monotonic(), datetime.now(timezone.utc)
+    with open_archive(target, bucket_url) as session:
+        config = session.config
+        backlog = Backlog(session.loaded, selection or RecordingSelection(), config.max_attempts, started_at)
+        exported, counts = Counter[str](), Counter[str]()
+        if via != "files" and not limit:
+            exported = archive_by_exports(session, backlog, via)
+        if via != "export":
+            counts = AudioRun(session, backlog, limit).run()
+        # files missing in a zip stay in the backlog: `auto` has downloaded them by now
+        incomplete = exported["failed"] or (via == "export" and exported["lacking"])
+        forbidden = counts["forbidden"] and not config.skip_forbidden
+        return AudioResult(
+            stored=counts["stored"] + exported["stored"],
+            exported=exported["stored"],
+            exports=exported["jobs"],
+            found=counts["found"],
+            bytes=counts["bytes"] + exported["bytes"],
+            missing=counts["missing"],
+            forbidden=counts["forbidden"],
+            failed=counts["failed"] + exported["failed"],
+            requests=session.client.requests_sent,
+            seconds=time.monotonic() - started,
+            ok=not (counts["failed"] or forbidden or incomplete),
+        )
 
 
-def _add(outcome: AudioResult, brought: ExportResult, via: Via) -> AudioResult:
-    """Add to what came one by one what came by exports."""
-    return replace(
-        outcome,
-        stored=outcome.stored + brought.stored,
-        bytes=outcome.bytes + brought.bytes,
-        failed=outcome.failed + brought.failed,
-        exported=brought.stored,
-        exports=brought.jobs,
-        # what VBC did not pack is left, unless it came one by one
-        ok=outcome.ok and not brought.failed and not (via == "export" and brought.lacking),
-    )
+class AudioRun:
+    """Downloads the files of the backlog one by one, in several threads.
 
+    Args:
+        session: The open archive.
+        backlog: Recordings to archive.
+        limit: Maximum number of files.
+    """
 
-@contextmanager
-def open_archive(
-    held: dlt.Pipeline, bucket: Bucket, loaded: LoadedTables
-) -> Iterator[tuple[Archive, AudioLedger]]:
-    """Open the archive and its ledger, after finishing what a killed run has left."""
-    place = f"{held.pipeline_name} {held.dataset_name} {held.destination_client().config}"
-    name = hashlib.sha256(place.encode()).hexdigest()[:16]
-    folder = Path(dlt.current.run_context().data_dir) / "vbc_audio" / name
-    with closing(Journal(folder / "journal.jsonl")) as journal:
-        archive = Archive(bucket, folder / "spool", journal)
-        bucket.sweep()
-        archive.recover()
-        ledger = AudioLedger(held, journal, loaded.lock)
-        ledger.load()
-        yield archive, ledger
+    def __init__(self, session: ArchiveSession, backlog: Backlog, limit: int | None) -> None:
+        self._client, self._archive, self._ledger = session.client, session.archive, session.ledger
+        self._backlog, self._limit = backlog, limit
+        self._workers = session.config.max_concurrency
+        self._folders = FolderListings(session.archive.bucket)
+        self._counts: Counter[str] = Counter()
+        self._failures_in_a_row = 0
+
+    def run(self) -> Counter[str]:
+        """Archive the files, and load the ledger whatever happens; return the counts of `AudioResult`."""
+        files, size = self._backlog.measure()
+        progress = Progress(min(files, self._limit or files), size)
+        pool = ThreadPoolExecutor(self._workers)
+        try:
+            for row in self._archive_all(pool):
+                self._count(row)
+                progress.count(row.size_bytes or 0)
+                self._ledger.load_when_due()
+        except BaseException:
+            self._client.close()  # ends the waits of the threads for a retry
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._ledger.load()
+        return self._counts
+
+    def _archive_all(self, pool: ThreadPoolExecutor) -> Iterator[LedgerRow]:
+        pending: set[Future[LedgerRow]] = set()
+        for recording in islice(self._backlog.read(), self._limit):
+            # a short queue: after a kill or a failure little is lost, and memory stays small
+            while len(pending) >= 2 * self._workers:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+            pending.add(pool.submit(self._archive_one, recording))
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+
+    def _archive_one(self, recording: Recording) -> LedgerRow:
+        try:
+            row = self._archive.adopt(recording, self._folders.list_sizes(recording.folder))
+            if row:
+                return row
+            if not recording.download_url:
+                raise InvalidContent("the API returned no download_url")
+            description = f"audio of {recording.title}"
+            download = Download(self._client, recording.download_url, recording.size_bytes, description)
+            return self._archive.store(recording, download)
+        except NotSubscribed:
+            raise
+        except FILE_ERRORS as error:
+            return self._archive.record_failure(recording, error)
+
+    def _count(self, row: LedgerRow) -> None:
+        if row.status != "stored":
+            self._counts[row.status] += 1
+        elif row.attempts:
+            self._counts["stored"] += 1
+            self._counts["bytes"] += row.size_bytes or 0
+        else:
+            self._counts["found"] += 1
+        failed = row.status in ("failed", "forbidden")
+        self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
+        if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            raise VbcError(
+                f"{MAX_FAILURES_IN_A_ROW} files in a row could not be stored, the last one because: "
+                f"{row.error}. The next run starts with other files and retries these later"
+            )

@@ -1,10 +1,11 @@
-"""Where files are kept: a folder, S3, Google or Azure, through fsspec and dlt's own credentials."""
+"""The bucket with the files: a folder, S3, Google or Azure, opened with fsspec and dlt's credentials."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -18,24 +19,27 @@ from dlt.common.exceptions import MissingDependencyException
 
 from vbc_source.dlt_internals import FilesystemConfiguration, fsspec_from_config
 from vbc_source.errors import SettingsError, VbcError
+from vbc_source.load.failures import first_line
 
-PART = 5 << 20  # bytes of an upload to hold at once; S3 takes no smaller parts
-READ = 1 << 20
-DAY = 86_400  # seconds
-INCOMING = ".incoming"  # where a local file is written before it gets its name
+PART_BYTES = 5 << 20  # held in memory during an upload; S3 accepts no smaller parts
+CHUNK_BYTES = 1 << 20
+HEAD_BYTES = 64  # enough to detect a format
+DRAFT_SECONDS = 86_400  # after which a draft belongs to no running process
+DRAFTS = ".incoming"  # folder of local files before they get their names
+LISTINGS = 16  # folders to remember: an archive of one busy day has tens of thousands of files
 
 
 class BucketFailed(VbcError):
-    """The bucket cannot be read or written."""
+    """Raised when the bucket cannot be read, written or listed."""
 
 
 class Content(NamedTuple):
-    """What an object holds.
+    """What is known of the bytes of a file.
 
     Attributes:
-        size: bytes.
-        sha256: in hexadecimal digits.
-        head: its first bytes.
+        size: Number of bytes.
+        sha256: SHA-256 in hexadecimal digits.
+        head: The first bytes.
     """
 
     size: int
@@ -44,13 +48,13 @@ class Content(NamedTuple):
 
 
 class Bucket:
-    """Objects below one address. An object is there as a whole, or not at all.
+    """Objects below one address. An object exists completely or not at all.
 
     Args:
-        url: such as `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///folder`, or a folder.
+        url: Address such as `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///folder`, or a folder.
 
     Raises:
-        SettingsError: the address or its credentials are not usable.
+        SettingsError: The address or its credentials are not usable.
     """
 
     def __init__(self, url: str) -> None:
@@ -61,102 +65,133 @@ class Bucket:
         self.url = url.rstrip("/")
         self._protocol = self.url.split("://", 1)[0]
         self._fs, root = _open(self.url)
-        if self._protocol == "file":  # fsspec would take %20 for part of the name
+        if self._protocol == "file":  # fsspec does not decode %20
             root = FilesystemConfiguration.make_local_path(self.url)
         self._root = root.rstrip("/")
 
     def uri(self, key: str) -> str:
-        """An object's address."""
+        """Return the address of an object."""
         return f"{self.url}/{key}"
 
     def key_of(self, uri: str) -> str | None:
-        """The key of an address; None where it is not in this bucket, or may lead out of it."""
+        """Return the key of an address; None if it is not in this bucket, or could point out of it."""
         if not uri.startswith(self.url + "/"):
             return None
         key = uri[len(self.url) + 1 :]
         return None if ".." in PurePosixPath(key).parts or key.startswith("/") else key
 
     def put(self, path: Path, key: str, content_type: str) -> None:
-        """Store a file under a key; into a folder it is moved where it can be.
+        """Store a file under a key. A local file is moved if it is on the same file system.
 
         Raises:
-            BucketFailed: it could not be.
+            BucketFailed: The file could not be stored.
         """
-        with self._explaining("written"):
+        with self._report_errors("written"):
             if self._protocol == "file":
                 self._put_locally(path, Path(f"{self._root}/{key}"))
             else:
-                options = _UPLOADS.get(self._protocol, lambda _: {})(content_type)
+                options = _upload_options(self._protocol, content_type)
                 self._fs.put_file(str(path), f"{self._root}/{key}", **options)
 
     def _put_locally(self, path: Path, target: Path) -> None:
-        """Move a file in; from another file system by way of a copy, since a name must mean a whole file."""
+        """Move a file to its name; from another file system by a draft, so that the name is always whole."""
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.stat().st_dev == target.parent.stat().st_dev:
-            _flush(path)
+            _sync(path)
             path.replace(target)
             return
-        draft = Path(self._root) / INCOMING / uuid.uuid4().hex
+        draft = Path(self._root) / DRAFTS / uuid.uuid4().hex
         draft.parent.mkdir(parents=True, exist_ok=True)
         try:
             shutil.copyfile(path, draft)
-            _flush(draft)
+            _sync(draft)
             draft.replace(target)
         except BaseException:
             with suppress(OSError):
                 draft.unlink()
             raise
 
-    def sweep(self) -> None:
-        """Remove what runs that were killed left half written, a day ago or longer."""
+    def remove_stale_drafts(self) -> None:
+        """Remove drafts that killed runs left behind at least a day ago."""
         if self._protocol != "file":
-            return  # stores of objects forget parts by themselves, or by their lifecycle rules
-        for draft in (Path(self._root) / INCOMING).glob("*"):
+            return  # object stores drop unfinished uploads by themselves, or by their lifecycle rules
+        for draft in (Path(self._root) / DRAFTS).glob("*"):
             with suppress(OSError):
-                if draft.stat().st_mtime < time.time() - DAY:
+                if draft.stat().st_mtime < time.time() - DRAFT_SECONDS:
                     draft.unlink()
 
     def list_sizes(self, folder: str) -> Mapping[str, int]:
-        """The objects right below a folder with their sizes in bytes; empty where there is none."""
-        with self._explaining("listed"):
-            try:
-                found = self._fs.ls(f"{self._root}/{folder}", detail=True)
-            except FileNotFoundError:
-                return {}
-        return {PurePosixPath(item["name"]).name: int(item["size"] or 0) for item in found}
-
-    def read(self, key: str) -> Content | None:
-        """Read an object to its end; None where there is none.
+        """Return the objects directly below a folder with their sizes in bytes.
 
         Raises:
-            BucketFailed: it could not be read.
+            BucketFailed: The folder could not be listed.
+        """
+        with self._report_errors("listed"):
+            try:
+                entries = self._fs.ls(f"{self._root}/{folder}", detail=True)
+            except FileNotFoundError:
+                return {}
+        return {PurePosixPath(entry["name"]).name: int(entry["size"] or 0) for entry in entries}
+
+    def read(self, key: str) -> Content | None:
+        """Read an object to its end; None if there is none.
+
+        Raises:
+            BucketFailed: The object could not be read.
         """
         digest, size, head = hashlib.sha256(), 0, b""
-        with self._explaining("read"):
+        options = {"block_size": PART_BYTES, "cache_type": "readahead"}
+        with self._report_errors("read"):
             try:
-                with self._fs.open(
-                    f"{self._root}/{key}", "rb", block_size=PART, cache_type="readahead"
-                ) as file:
-                    while piece := file.read(READ):
-                        digest.update(piece)
-                        size, head = size + len(piece), head or piece[:64]
+                with self._fs.open(f"{self._root}/{key}", "rb", **options) as file:
+                    while chunk := file.read(CHUNK_BYTES):
+                        digest.update(chunk)
+                        size, head = size + len(chunk), head or chunk[:HEAD_BYTES]
             except FileNotFoundError:
                 return None
         return Content(size, digest.hexdigest(), head)
 
     @contextmanager
-    def _explaining(self, doing: str) -> Iterator[None]:
+    def _report_errors(self, action: str) -> Iterator[None]:
+        # fsspec's backends share no class of errors
         try:
             yield
         except VbcError:
             raise
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [""])[0][:200]
-            raise BucketFailed(f"{self.url} cannot be {doing}: {type(error).__name__}: {reason}") from error
+            reason = first_line(error)
+            raise BucketFailed(f"{self.url} cannot be {action}: {type(error).__name__}: {reason}") from error
 
 
-def _flush(path: Path) -> None:
-    """Have a file on the disk, whatever happens to the machine."""
+class FolderListings:
+    """Cached listings of a bucket's folders; files stored after a listing are not in it. Thread-safe.
+
+    Args:
+        bucket: The bucket.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket, self._lock = bucket, threading.Lock()
+        self._listed: dict[str, Mapping[str, int]] = {}
+
+    def list_sizes(self, folder: str) -> Mapping[str, int]:
+        """Return the objects directly below a folder with their sizes in bytes."""
+        # recordings come in the order of their days: without the lock, all threads list the same folder
+        with self._lock:
+            if folder not in self._listed:
+                if len(self._listed) >= LISTINGS:
+                    del self._listed[next(iter(self._listed))]
+                self._listed[folder] = self._bucket.list_sizes(folder)
+            return self._listed[folder]
+
+    def has(self, key: str, size: int) -> bool:
+        """Return whether there is an object with this key and this size in bytes."""
+        path = PurePosixPath(key)
+        return self.list_sizes(str(path.parent)).get(path.name) == size
+
+
+def _sync(path: Path) -> None:
+    """Write a file to the disk, so that it survives a crash of the machine."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -170,30 +205,24 @@ def _open(url: str) -> tuple[Any, str]:
         )
         return fsspec_from_config(config)
     except MissingDependencyException:
+        extra = url.split("://", 1)[0]
         raise SettingsError(
-            f"{url} needs more than is installed: pip install 'vbc-source[{url.split('://', 1)[0]}]'"
+            f"{url} needs packages that are not installed: install the extra `{extra}` "
+            f"(pip install '.[{extra}]' in a checkout)"
         ) from None
     except (ConfigurationException, ValueError) as error:
         raise SettingsError(
-            f"{url} is not usable: {(str(error).strip().splitlines() or [''])[0][:200]}; credentials go to "
+            f"{url} is not usable: {first_line(error)}; set credentials in "
             "[destination.filesystem.credentials]"
         ) from None
 
 
-def _upload_to_s3(content_type: str) -> dict[str, Any]:
-    return {"chunksize": PART, "max_concurrency": 1, "ContentType": content_type}
-
-
-def _upload_to_google(content_type: str) -> dict[str, Any]:
-    return {"chunksize": PART, "content_type": content_type}
-
-
-def _upload_to_azure(content_type: str) -> dict[str, Any]:
-    return {"max_concurrency": 1, "content_settings": {"content_type": content_type}}
-
-
-_UPLOADS = {
-    **dict.fromkeys(("s3", "s3a"), _upload_to_s3),
-    **dict.fromkeys(("gs", "gcs"), _upload_to_google),
-    **dict.fromkeys(("az", "abfs", "abfss", "adl", "azure"), _upload_to_azure),
-}
+def _upload_options(protocol: str, content_type: str) -> dict[str, Any]:
+    """Return a backend's own options for the content type, and for one part in memory at a time."""
+    if protocol in ("s3", "s3a"):
+        return {"chunksize": PART_BYTES, "max_concurrency": 1, "ContentType": content_type}
+    if protocol in ("gs", "gcs"):
+        return {"chunksize": PART_BYTES, "content_type": content_type}
+    if protocol in ("az", "abfs", "abfss", "adl", "azure"):
+        return {"max_concurrency": 1, "content_settings": {"content_type": content_type}}
+    return {}

@@ -1,4 +1,4 @@
-"""Tells an audio file from everything else that may come in its place. Pure: bytes in, a verdict out."""
+"""Audio formats, detected from the first bytes of a file. Pure."""
 
 from __future__ import annotations
 
@@ -9,60 +9,78 @@ from vbc_source.errors import InvalidContent
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """A kind of audio file.
+    """A format of audio files.
 
     Attributes:
-        extension: of its file.
-        content_type: as it is stored.
-        names: what servers call it.
+        extension: File extension.
+        content_type: Content type of stored files.
+        accepted_types: Content types that servers send for it.
     """
 
     extension: str
     content_type: str
-    names: frozenset[str]
+    accepted_types: frozenset[str]
 
 
 MP3 = AudioFormat("mp3", "audio/mpeg", frozenset({"audio/mpeg", "audio/mp3", "audio/mpeg3", "audio/x-mpeg"}))
 WAV = AudioFormat("wav", "audio/wav", frozenset({"audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"}))
 FORMATS = (MP3, WAV)
-# what servers call a file whose kind they do not know
-_ANY = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/force-download"})
-_UNKNOWN = frozenset({"application/x-download", "application/download", "audio/unknown", "audio/*"})
+# Servers send these for files whose type they do not know: they neither prove nor disprove a format.
+_GENERIC_TYPES = frozenset(
+    {
+        "",
+        "application/octet-stream",
+        "binary/octet-stream",
+        "application/force-download",
+        "application/x-download",
+        "application/download",
+        "audio/unknown",
+        "audio/*",
+    }
+)
 
 
 def detect_format(head: bytes, content_type: str | None) -> AudioFormat:
-    """Say which kind of audio a file is, by its first bytes; its content type must not say another.
+    """Detect the format of a file from its first bytes; its content type must not contradict it.
 
     Args:
-        head: at least the first 12 bytes of the file, if it has that many.
-        content_type: what came with it, or None.
+        head: First bytes of the file; 12 are enough.
+        content_type: Content type in the response, or None.
 
     Raises:
-        NotStored: it is none, or the two disagree; the text holds nothing of the body.
+        InvalidContent: The file is not MP3 or WAV, or its content type is of another format. The message
+            quotes nothing of the body, which may hold personal data.
     """
-    sound = _by_magic(head)
-    told = (content_type or "").split(";")[0].strip().lower()
-    if sound is None:
-        raise InvalidContent(f"what came is neither MP3 nor WAV{f', but {_plain(told)}' if told else ''}")
-    if told not in sound.names | _ANY | _UNKNOWN:
-        raise InvalidContent(f"what came is {sound.extension.upper()} but calls itself {_plain(told)}")
-    return sound
+    reported = (content_type or "").split(";")[0].strip().lower()
+    audio_format = _match_signature(head)
+    if audio_format is None:
+        suffix = f" (content type {_printable(reported)})" if reported else ""
+        raise InvalidContent(f"content is not MP3 or WAV{suffix}")
+    if reported not in audio_format.accepted_types | _GENERIC_TYPES:
+        name = audio_format.extension.upper()
+        raise InvalidContent(f"content is {name}, but its content type is {_printable(reported)}")
+    return audio_format
 
 
-def _plain(told: str) -> str:
-    return "".join(char for char in told[:60] if char.isalnum() or char in "/.+-*")
+def _printable(content_type: str) -> str:
+    return "".join(char for char in content_type[:60] if char.isalnum() or char in "/.+-*")
 
 
-def _by_magic(head: bytes) -> AudioFormat | None:
+def _match_signature(head: bytes) -> AudioFormat | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         return WAV
+    # an ID3v2 tag: its version is never 0xFF, and its size has seven bits a byte
     if head[:3] == b"ID3" and len(head) > 9 and head[3] < 0xFF and max(head[6:10]) < 0x80:
         return MP3
-    return MP3 if _is_frame(head) else None
+    return MP3 if _is_mpeg_frame(head) else None
 
 
-def _is_frame(head: bytes) -> bool:
-    """Whether an MPEG layer III frame begins here: sync, layer, a bit rate and a sampling rate."""
+def _is_mpeg_frame(head: bytes) -> bool:
+    """Return whether the bytes start with the header of an MPEG layer III frame.
+
+    Eleven sync bits alone would also match UTF-16 text and AAC: so version, layer, bit rate and sampling
+    rate must be valid, too.
+    """
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return False
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3

@@ -1,7 +1,7 @@
-"""What is stored and not in the ledger yet, on disk.
+"""The journal: a file with the ledger rows that are not loaded yet.
 
-A load takes about a second, a recording less. So rows are loaded in batches, and until then a journal
-keeps them: what a killed run has stored is not fetched again.
+A load takes about a second, a recording less. So rows are loaded in batches, and the journal keeps them
+until then: files that a killed run has stored are not downloaded again.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from vbc_source.audio.ledger import LedgerRow
 
 
 class Journal:
-    """A line for each file that is about to be stored, and for each that is.
+    """A line for each file before it is stored (an intent), and one after it (a row). Thread-safe.
 
     Args:
-        path: the file; one process at a time.
+        path: The file; only one process at a time may use it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,47 +33,54 @@ class Journal:
         self._rows: dict[tuple[Any, ...], LedgerRow] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         for stage, row in _read_lines(path):
-            self._note(stage, row)
+            self._apply(stage, row)
         self._rewrite()
 
     @property
     def rows(self) -> list[LedgerRow]:
-        """What happened and is not loaded yet."""
+        """Rows that are not loaded yet."""
         with self._lock:
             return list(self._rows.values())
 
     @property
     def intents(self) -> list[LedgerRow]:
-        """What was about to be stored; after a kill nobody knows whether it was."""
+        """Rows of files that were about to be stored; after a kill they may be stored or not."""
         with self._lock:
             return list(self._intents.values())
 
     def intend(self, row: LedgerRow) -> None:
-        """Write down what is about to be stored."""
-        self._write("intent", row)
+        """Record that a file is about to be stored."""
+        self._append("intent", row)
 
     def settle(self, row: LedgerRow) -> None:
-        """Write down what happened."""
-        self._write("done", row)
+        """Record what happened; this replaces the intent."""
+        self._append("done", row)
 
     def forget(self, rows: Sequence[LedgerRow] = (), intents: Sequence[LedgerRow] = ()) -> None:
-        """Take out rows that are loaded, and intents that came to nothing."""
+        """Remove rows that are loaded, and intents of files that were not stored."""
         with self._lock:
             for row in rows:
-                if self._rows.get(row.key) == row:
+                if self._rows.get(row.key) == row:  # a newer row of the same key is not loaded yet
                     del self._rows[row.key]
             for row in intents:
                 self._intents.pop(row.key, None)
             self._rewrite()
 
-    def _write(self, stage: str, row: LedgerRow) -> None:
+    def close(self) -> None:
+        """Close the file; its content stays."""
+        if self._file:
+            self._file.close()
+
+    def _append(self, stage: str, row: LedgerRow) -> None:
         with self._lock:
-            self._note(stage, row)
-            assert self._file  # noqa: S101 - it is open from the beginning
+            self._apply(stage, row)
+            assert self._file  # noqa: S101 - opened by __init__
+            # flushed, not synced: the journal must survive a killed process; after a crash of the machine
+            # a lost line costs one download
             self._file.write(_encode(stage, row))
             self._file.flush()
 
-    def _note(self, stage: str, row: LedgerRow) -> None:
+    def _apply(self, stage: str, row: LedgerRow) -> None:
         if stage == "intent":
             self._intents[row.key] = row
         else:
@@ -91,11 +98,6 @@ class Journal:
         draft.replace(self._path)
         self._file = self._path.open("a")
 
-    def close(self) -> None:
-        """Close the file; what is in it stays."""
-        if self._file:
-            self._file.close()
-
 
 def _encode(stage: str, row: LedgerRow) -> str:
     return json.dumps([stage, {**asdict(row), "fetched_at": row.fetched_at.isoformat()}]) + "\n"
@@ -108,5 +110,5 @@ def _read_lines(path: Path) -> Iterator[tuple[str, LedgerRow]]:
             stage, fields = json.loads(line)
             row = LedgerRow(**fields)
             yield stage, replace(row, fetched_at=datetime.fromisoformat(fields["fetched_at"]))
-        except (ValueError, TypeError, KeyError):  # the line that a kill has cut off
+        except (ValueError, TypeError, KeyError):  # a kill may cut off the last line
             continue

@@ -1,38 +1,52 @@
-"""The ledger of the archive: a row says what became of a recording's audio."""
+"""The ledger of the archive: what happened to the audio of each recording, and how it is loaded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import dlt
 import pyarrow as pa
 
+from vbc_source.errors import VbcError
+from vbc_source.load.ledgers import load_rows, make_schema
 from vbc_source.recordings import Recording, RecordingType
 from vbc_source.schema.columns import INSTANT
 
+if TYPE_CHECKING:
+    from vbc_source.audio.journal import Journal
+
+log = logging.getLogger(__name__)
+
 LEDGER = "recording_audio"
+BATCH_ROWS, BATCH_SECONDS = 2000, 60.0  # load as soon as one of them is reached
+MAX_WAITING_ROWS = 10 * BATCH_ROWS  # while loads fail
 
 Status = Literal["stored", "missing", "forbidden", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """What became of a recording's audio.
+    """What happened to the audio of one recording.
 
     Attributes:
-        account_id: with the next three the key, as in `Recording`.
-        recording_type: `company` or `user`.
-        user_id: empty for the company's.
-        recording_id: the API's id.
-        uri: where the file is; None unless stored.
+        account_id: Part of the key, as in `Recording`.
+        recording_type: Part of the key: `company` or `user`.
+        user_id: Part of the key; empty for company recordings.
+        recording_id: Part of the key: id in the API.
+        uri: Address of the file; None unless stored.
         status: `stored`, `missing` (404), `forbidden` or `failed`.
-        size_bytes: of the file.
-        sha256: of the file, in hexadecimal digits.
-        content_type: of the file.
-        attempts: how often its audio was asked for; 0 where the file was found in the bucket.
-        error: why it is not stored.
-        fetched_at: when this was found out.
+        size_bytes: Size of the file.
+        sha256: SHA-256 of the file, in hexadecimal digits.
+        content_type: Content type of the file.
+        attempts: How often the audio was requested; 0 for a file that was already in the bucket.
+        error: Why it is not stored.
+        fetched_at: When this happened.
     """
 
     account_id: str
@@ -50,7 +64,7 @@ class LedgerRow:
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """Tells one recording from another."""
+        """The primary key."""
         return self.account_id, self.recording_type, self.user_id, self.recording_id
 
 
@@ -71,15 +85,59 @@ COLUMNS = {
 }
 
 
-def describe(recording: Recording, status: Status, now: datetime, **known: Any) -> LedgerRow:
-    """Make a row of the ledger; `known` are the fields that are not empty."""
+def make_ledger_row(recording: Recording, status: Status, now: datetime, **fields: Any) -> LedgerRow:
+    """Make a row for one more attempt; fields that are not given are None."""
     empty = dict.fromkeys(("uri", "size_bytes", "sha256", "content_type", "error"))
+    key = {name: getattr(recording, name) for name in KEY}
     return LedgerRow(
-        recording.account_id,
-        recording.recording_type,
-        recording.user_id,
-        recording.recording_id,
-        status=status,
-        fetched_at=now,
-        **{**empty, "attempts": recording.attempts + 1, **known},
+        **{**key, **empty, "attempts": recording.attempts + 1, "status": status, "fetched_at": now, **fields}
     )
+
+
+class AudioLedger:
+    """Loads the rows of the journal into the table, in batches.
+
+    Args:
+        pipeline: Loads the table.
+        journal: Holds rows until they are loaded.
+        lock: Excludes other users of the destination during a load, where it admits one process.
+        clock: Seconds that never run backwards.
+    """
+
+    def __init__(
+        self,
+        pipeline: dlt.Pipeline,
+        journal: Journal,
+        lock: Callable[[], AbstractContextManager[Any]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.journal = journal
+        self._pipeline, self._lock, self._clock = pipeline, lock, clock
+        self._loaded_at = clock()
+
+    def load_when_due(self) -> None:
+        """Load waiting rows if there are many or they have waited long; after a failure they keep waiting.
+
+        Raises:
+            VbcError: Loads fail, and too many rows are waiting.
+        """
+        waiting = len(self.journal.rows)
+        if waiting < BATCH_ROWS and (not waiting or self._clock() - self._loaded_at < BATCH_SECONDS):
+            return
+        try:
+            self.load()
+        except VbcError as error:
+            if len(self.journal.rows) > MAX_WAITING_ROWS:
+                raise
+            log.warning("the table %s could not be loaded and is retried: %s", LEDGER, error)
+            self._loaded_at = self._clock()
+
+    def load(self) -> None:
+        """Load all waiting rows."""
+        rows = self.journal.rows
+        if rows:
+            table = pa.Table.from_pylist([asdict(row) for row in rows], make_schema(COLUMNS, KEY))
+            with self._lock():
+                load_rows(self._pipeline, LEDGER, table, "merge", KEY)
+            self.journal.forget(rows)
+        self._loaded_at = self._clock()

@@ -1,4 +1,4 @@
-"""The ledger of deletions: a row before each, and a row after it, both of the same `deletion_id`."""
+"""The ledger of deletions: one row before each deletion, one after it, with the same `deletion_id`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from vbc_source.recordings import RecordingType
 from vbc_source.schema.columns import INSTANT
 
 DELETIONS = "recording_deletions"
@@ -15,27 +16,27 @@ DELETIONS = "recording_deletions"
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """What was asked of VBC, on what proof, and what came of it.
+    """A deletion at VBC: its proof and its outcome.
 
     Attributes:
-        deletion_id: the same before and after.
-        status: `requested` before the call; after it `deleted`, `gone` (it was already) or `failed`.
-        account_id: with the next three, which recording.
+        deletion_id: The same in both rows.
+        status: `requested` before the call; after it `deleted`, `gone` (it was already deleted) or `failed`.
+        account_id: Identifies the recording, with the next three.
         recording_type: `company` or `user`.
-        user_id: empty for the company's.
-        recording_id: the API's id.
-        uri: where its file is.
-        size_bytes: of the file, as read just before.
-        sha256: of the file, as read just before.
-        verified_at: when it was read.
-        error: why it failed.
-        noted_at: when this row was made.
+        user_id: Owner of a user recording; empty for company recordings.
+        recording_id: Id in the API.
+        uri: Address of the file.
+        size_bytes: Size of the file, as read right before the deletion.
+        sha256: SHA-256 of the file, as read right before the deletion.
+        verified_at: When the file was read.
+        error: Why the deletion failed.
+        noted_at: When this row was made.
     """
 
     deletion_id: str
     status: Literal["requested", "deleted", "gone", "failed"]
     account_id: str
-    recording_type: str
+    recording_type: RecordingType
     user_id: str
     recording_id: int
     uri: str
@@ -47,7 +48,7 @@ class Deletion:
 
 
 def make_table(rows: list[Deletion]) -> pa.Table:
-    """Make the rows a table."""
+    """Convert rows to an Arrow table."""
     return pa.Table.from_pylist([asdict(row) for row in rows], _SCHEMA)
 
 

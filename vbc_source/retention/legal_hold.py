@@ -1,4 +1,4 @@
-"""A hold list: recordings that must not be deleted, whatever their age. Pure."""
+"""Legal holds: recordings that must not be deleted, whatever their age. Pure."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ _COMMENT = re.compile(r"#.*")
 
 @dataclass(frozen=True, slots=True)
 class LegalHold:
-    """Ids of recordings and of calls.
+    """Ids of recordings and calls on hold.
 
     Attributes:
-        names: the ids, in lower case.
+        names: The ids, in lower case.
     """
 
     names: frozenset[str] = frozenset()
 
     def holds(self, recording_id: int, call_id: str | None) -> bool:
-        """Whether a recording is on the list; one whose call is unknown counts as if it were."""
+        """Return whether a recording is on hold. A recording without a call id is held if any id is."""
         if not self.names:
             return False
         return call_id is None or str(recording_id) in self.names or call_id.strip().lower() in self.names
 
 
 def read_legal_hold(text: str) -> LegalHold:
-    """Read a hold list: ids separated by spaces, commas or lines; `#` begins a comment."""
-    return LegalHold(
-        frozenset(re.split(r"[\s,;]+", _COMMENT.sub("", text).lower().strip("\ufeff \n"))) - {""}
-    )
+    """Read a hold list.
+
+    Args:
+        text: Ids separated by spaces, commas, semicolons or newlines; `#` starts a comment.
+    """
+    content = _COMMENT.sub("", text).lower().strip("\ufeff \n")
+    return LegalHold(frozenset(re.split(r"[\s,;]+", content)) - {""})

@@ -1,53 +1,46 @@
-"""Deletes at VBC what is old and archived: proven anew for each recording, right before it is deleted."""
+"""Delete at VBC what is old and archived; each file is verified again right before the deletion."""
 
 from __future__ import annotations
 
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 
-import dlt
-
-from vbc_source.api.client import Client
 from vbc_source.api.recordings import RecordingApi
-from vbc_source.audio.archive_audio import open_archive
-from vbc_source.audio.bucket import Bucket
-from vbc_source.config import VbcConfig, load_audio_config
+from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.errors import BadRequest, Forbidden, NotFound, Unavailable
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import load_rows
-from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.progress import write_size
-from vbc_source.retention.candidates import RetentionCandidate, RetentionCandidates
+from vbc_source.retention.candidates import RetentionCandidate, read_candidates
 from vbc_source.retention.deletions import DELETIONS, Deletion, make_table
 from vbc_source.retention.legal_hold import LegalHold
-from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
 
-BATCH = 200  # deletions between two loads of their ledger
+BATCH = 200  # recordings for each load of the deletions
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RetentionResult:
-    """What a run did, or would do.
+    """What a run deleted, or would delete.
 
     Attributes:
-        applied: whether anything was deleted; else it was a dry run.
-        proven: recordings old enough and proven to be archived.
-        bytes: of their files.
-        held: old enough, but on the hold list.
-        unproven: old enough, but their file is not there as the ledger says.
-        deleted: deleted now.
-        gone: found to be deleted already.
-        failed: VBC did not delete them.
-        ok: whether nothing was unproven and nothing failed.
+        applied: Whether recordings were deleted; False for a dry run.
+        proven: Recordings that are old enough and proven to be archived.
+        bytes: Bytes of their files.
+        held: Recordings that are old enough, but on legal hold.
+        unproven: Recordings that are old enough, but whose file differs from the ledger.
+        deleted: Recordings deleted by this run.
+        gone: Recordings that were already deleted.
+        failed: Recordings that VBC did not delete.
+        ok: Whether nothing was unproven and nothing failed.
     """
 
     applied: bool
@@ -61,16 +54,16 @@ class RetentionResult:
     ok: bool = True
 
     def summary(self) -> Iterator[str]:
-        """Describe the result in lines for people."""
+        """Yield the result as lines for people."""
         if self.applied:
             yield (
-                f"{self.deleted:,} recordings deleted at VBC, {self.gone:,} were gone already, "
+                f"{self.deleted:,} recordings deleted at VBC, {self.gone:,} were already gone, "
                 f"{self.failed:,} failed."
             )
         else:
             yield (
-                f"A dry run: {self.proven:,} recordings ({write_size(self.bytes)}) are proven to be "
-                "archived and would be deleted at VBC with --apply."
+                f"Dry run: {self.proven:,} recordings ({write_size(self.bytes)}) are proven to be archived; "
+                "--apply would delete them at VBC."
             )
         yield f"Kept: {self.held:,} on the hold list, {self.unproven:,} without proof."
 
@@ -85,86 +78,75 @@ def retain(
     apply: bool = False,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> RetentionResult:
-    """Delete at VBC what is old enough, archived, proven now, and not on hold.
+    """Delete at VBC the recordings that are old enough, proven to be archived, and not on legal hold.
 
     Args:
         target: Where the recordings are loaded.
-        older_than: by the beginning of the call.
-        shorter_than: only recordings of shorter calls; of any unless given.
-        bucket_url: where the files are; from `[sources.vbc.audio]` unless given.
-        hold: what must not be deleted.
-        apply: delete; without it nothing is, but all is proven and counted.
-        now: tells the time.
+        older_than: Minimum age, by the start of the call.
+        shorter_than: Only recordings of calls shorter than this; any if None.
+        bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
+        hold: Recordings and calls that must not be deleted.
+        apply: Whether to delete. Without it everything is verified and counted, and nothing deleted.
+        now: Returns the current time.
 
     Raises:
-        VbcError: what stopped it, in words for the person who can act.
+        SettingsError: A setting is missing or malformed; the message names it.
+        VbcError: The run stopped. Deletions until then are in the table `recording_deletions`.
     """
-    with explaining():
-        config = load_audio_config(bucket_url=bucket_url)
-        bucket, client = Bucket(config.bucket), Client.from_config(config)
-    with hold_pipeline(target.ledgers("audio")) as held, closing(client):
-        loaded = LoadedTables(target)
-        with open_archive(held, bucket, loaded):
-            candidates = RetentionCandidates(loaded, older_than, shorter_than, now())
-            run = _Run(config, client, bucket, loaded, held, now)
-            return run.run(candidates.read(), hold or LegalHold(), apply)
+    with open_archive(target, bucket_url) as session:
+        candidates = read_candidates(session.loaded, older_than, shorter_than, now())
+        run = _RetentionRun(session, hold or LegalHold(), apply, now)
+        return run.run(candidates)
 
 
-class _Run:
+class _RetentionRun:
     def __init__(
-        self,
-        config: VbcConfig,
-        client: Client,
-        bucket: Bucket,
-        loaded: LoadedTables,
-        held: dlt.Pipeline,
-        now: Callable[[], datetime],
+        self, session: ArchiveSession, hold: LegalHold, apply: bool, now: Callable[[], datetime]
     ) -> None:
-        self._config, self._client = config, client
-        self._bucket, self._loaded = bucket, loaded
-        self._held, self._now = held, now
+        self._session, self._bucket = session, session.archive.bucket
+        self._hold, self._apply, self._now = hold, apply, now
+        self._counts: Counter[str] = Counter()
 
-    def run(self, candidates: Iterator[RetentionCandidate], hold: LegalHold, apply: bool) -> RetentionResult:
-        outcome = RetentionResult(apply)
-        with ThreadPoolExecutor(self._config.max_concurrency) as pool:
+    def run(self, candidates: Iterator[RetentionCandidate]) -> RetentionResult:
+        counts = self._counts
+        with ThreadPoolExecutor(self._session.config.max_concurrency) as pool:
             while batch := list(islice(candidates, BATCH)):
-                free = [one for one in batch if not hold.holds(one.recording_id, one.call_id)]
-                outcome.held += len(batch) - len(free)
-                requests = [found for found in pool.map(self._prove, free) if found]
-                outcome.unproven += len(free) - len(requests)
-                outcome.proven += len(requests)
-                outcome.bytes += sum(request.size_bytes for request in requests)
-                if apply and requests:
-                    self._delete_all(pool, requests, outcome)
-                log.info("retention: %s proven, %s deleted", f"{outcome.proven:,}", f"{outcome.deleted:,}")
-        outcome.ok = not outcome.unproven and not outcome.failed
-        return outcome
+                free = [one for one in batch if not self._hold.holds(one.recording_id, one.call_id)]
+                requests = [request for request in pool.map(self._prove, free) if request]
+                counts["held"] += len(batch) - len(free)
+                counts["unproven"] += len(free) - len(requests)
+                counts["proven"] += len(requests)
+                counts["bytes"] += sum(request.size_bytes for request in requests)
+                if self._apply and requests:
+                    self._delete_all(pool, requests)
+                log.info("retention: %d proven, %d deleted", counts["proven"], counts["deleted"])
+        return RetentionResult(self._apply, **counts, ok=not (counts["unproven"] or counts["failed"]))
 
     def _prove(self, candidate: RetentionCandidate) -> Deletion | None:
-        """Read the file from the bucket: None unless it is there as the ledger says."""
+        """Read the file from the bucket; return None unless it is the file in the ledger."""
         reason = self._find_flaw(candidate)
         if reason:
             log.warning("%s is not deleted: %s", candidate.title, reason)
             return None
         now = self._now()
         return Deletion(
-            uuid.uuid4().hex,
-            "requested",
-            candidate.account_id,
-            candidate.recording_type,
-            candidate.user_id,
-            candidate.recording_id,
-            str(candidate.uri),
-            int(candidate.size_bytes or 0),
-            str(candidate.sha256),
-            now,
-            None,
-            now,
+            deletion_id=uuid.uuid4().hex,
+            status="requested",
+            account_id=candidate.account_id,
+            recording_type=candidate.recording_type,
+            user_id=candidate.user_id,
+            recording_id=candidate.recording_id,
+            uri=candidate.uri or "",
+            size_bytes=candidate.size_bytes or 0,
+            sha256=candidate.sha256 or "",
+            verified_at=now,
+            error=None,
+            noted_at=now,
         )
 
-    def _find_flaw(self, candidate: RetentionCandidate) -> str:
+    def _find_flaw(self, candidate: RetentionCandidate) -> str | None:
         if not candidate.uri or not candidate.sha256 or not candidate.size_bytes:
-            return "the ledger lacks its address, its size or its hash"
+            return "the ledger has no address, size or hash of its file"
         if not candidate.attempts:
             return "its file was found in the bucket and never compared with VBC's own bytes"
         key = self._bucket.key_of(candidate.uri)
@@ -174,47 +156,44 @@ class _Run:
         if content is None:
             return "its file is missing in the bucket"
         if (content.size, content.sha256) != (candidate.size_bytes, candidate.sha256):
-            return "its file in the bucket is not the one that was stored"
-        return ""
+            return "its file in the bucket differs from the one that was stored"
+        return None
 
-    def _delete_all(
-        self, pool: ThreadPoolExecutor, requests: list[Deletion], outcome: RetentionResult
-    ) -> None:
+    def _delete_all(self, pool: ThreadPoolExecutor, requests: list[Deletion]) -> None:
+        # before the calls, so that no deletion is without a row, even after a kill
         self._load(requests)
-        done: list[Deletion] = []
         futures = [pool.submit(self._delete, request) for request in requests]
         try:
             for future in futures:
-                done.append(future.result())
-        except Exception:
+                future.result()
+        finally:
             for future in futures:
                 future.cancel()
-            finished = [future for future in futures if not future.cancelled() and not future.exception()]
-            done = [future.result() for future in finished]
-            raise
-        finally:
+            # waits for the calls in flight: their outcome must be recorded, too
+            done = [
+                future.result() for future in futures if not future.cancelled() and not future.exception()
+            ]
             self._load(done)
-            for row in done:
-                setattr(outcome, row.status, getattr(outcome, row.status) + 1)
+            self._counts.update(row.status for row in done)
 
     def _delete(self, request: Deletion) -> Deletion:
         api = RecordingApi(
-            self._client,
-            self._config.recording_api,
+            self._session.client,
+            self._session.config.recording_api,
             request.account_id,
-            "user" if request.recording_type == "user" else "company",
+            request.recording_type,
             request.user_id,
         )
         try:
             api.delete(request.recording_id)
         except NotFound:
             return replace(request, status="gone", noted_at=self._now())
-        except (Forbidden, BadRequest, Unavailable) as fault:
-            log.warning("%s", fault)
-            return replace(request, status="failed", error=str(fault), noted_at=self._now())
+        except (Forbidden, BadRequest, Unavailable) as error:
+            log.warning("%s", error)
+            return replace(request, status="failed", error=str(error), noted_at=self._now())
         return replace(request, status="deleted", noted_at=self._now())
 
     def _load(self, rows: list[Deletion]) -> None:
         if rows:
-            with self._loaded.lock(), explaining():
-                load_rows(self._held, DELETIONS, make_table(rows), "append")
+            with self._session.loaded.lock(), explaining():
+                load_rows(self._session.pipeline, DELETIONS, make_table(rows), "append")

@@ -137,13 +137,57 @@ def _to_literal(value: str | int | datetime) -> str | int:
     return value
 
 
-def page_through(read_page: Callable[[Row | None], list[Row]], key: int) -> Iterator[Row]:
-    """Yield the rows of all pages, each once: where a destination only appends, rows repeat."""
-    last: Row | None = None
-    while page := read_page(last):
-        previous = last
+def query_pages(
+    loaded: LoadedTables,
+    write: Callable[[LoadedTables], str],
+    columns: Sequence[str],
+    key: int,
+    page_rows: int,
+    **values: str | int | datetime,
+) -> Iterator[dict[str, Any]]:
+    """Query page by page, and yield each row once, with its columns by name.
+
+    Each page is a query of its own, after the last row of the page before: nothing stays open in the
+    destination for the hours that a caller may need for the rows.
+
+    Args:
+        loaded: Tables in the destination.
+        write: Writes the query of all rows.
+        columns: Columns to return. The leading ones, `key` of them, identify a row and order the rows.
+        key: Number of these leading columns.
+        page_rows: Rows a page.
+        **values: Values of placeholders in the query.
+
+    Raises:
+        VbcError: The destination could not be queried.
+    """
+    order = columns[:key]
+    last: Row = ()
+
+    def write_page(loaded: LoadedTables) -> str:
+        after = f"WHERE {_write_after(order, last)}" if last else ""
+        return (
+            f"SELECT {', '.join(columns)} FROM ({write(loaded)}) AS pages {after} "
+            f"ORDER BY {', '.join(order)} LIMIT {page_rows}"
+        )
+
+    more = True
+    while more:
+        after = {f"last_{name}": value for name, value in zip(order, last, strict=False)}
+        page = loaded.query(write_page, **values, **after)
         for row in page:
-            if previous is None or row[:key] != previous[:key]:
-                yield row
-            previous = row
-        last = page[-1]
+            # where a destination is append-only, the same row may be there more than once
+            if row[:key] != last[:key]:
+                yield dict(zip(columns, row, strict=True))
+            last = row
+        more = len(page) == page_rows
+
+
+def _write_after(order: Sequence[str], last: Row) -> str:
+    """Write the condition for rows after the last one: SQL's own row comparison is not in every dialect."""
+    condition = ""
+    for name, value in reversed(list(zip(order, last, strict=False))):
+        literal = f"CAST(:last_{name} AS TIMESTAMPTZ)" if isinstance(value, datetime) else f":last_{name}"
+        equal = f" OR ({name} = {literal} AND ({condition}))" if condition else ""
+        condition = f"{name} > {literal}{equal}"
+    return condition

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from vbc_source.errors import VbcError
-from vbc_source.recordings import EPOCH, TYPES, RecordingType
+from vbc_source.recordings import EPOCH, TYPES, Recording, RecordingType
 from vbc_source.warehouse.queries import LoadedTables
 
 TABLES: dict[RecordingType, str] = {"company": "company_recordings", "user": "user_recordings"}
 FOREVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
+# columns of `write_recordings` that `read_recording` needs
+RECORDING_COLUMNS = (
+    "account_id",
+    "recording_type",
+    "user_id",
+    "recording_id",
+    "began",
+    "download_url",
+    "size_bytes",
+    "shared_id",
+)
 _CAST = "CAST(:{} AS TIMESTAMPTZ)"
 
 
@@ -70,3 +83,18 @@ def _write_table(loaded: LoadedTables, kind: str, table: str) -> str:
             {column("duration", "BIGINT")} AS duration, {column("call_id", "VARCHAR")} AS call_id,
             {column("file_name", "VARCHAR")} AS file_name, {column("end", "TIMESTAMPTZ")} AS ended
         FROM {table}"""
+
+
+def read_recording(row: Mapping[str, Any]) -> Recording:
+    """Read a row with the columns `RECORDING_COLUMNS` and `attempts`."""
+    return Recording(
+        account_id=str(row["account_id"]),
+        recording_type=row["recording_type"],
+        user_id=str(row["user_id"]),
+        recording_id=int(row["recording_id"]),
+        start=row["began"],
+        download_url=row["download_url"],
+        size_bytes=None if row["size_bytes"] is None else int(row["size_bytes"]),
+        shared_id=bool(row["shared_id"]),
+        attempts=int(row["attempts"]),
+    )

@@ -1,1 +1,4 @@
-"""Archive audio from export jobs: many files in few requests."""
+"""Archive audio from export jobs: VBC packs many recordings into a zip, which takes few requests.
+
+Each member of a zip is matched to a loaded recording and verified like a single download.
+"""

@@ -1,86 +1,84 @@
-"""The loaded recordings that the members of an export may belong to, asked batch by batch."""
+"""The catalog: loaded recordings that the members of a zip may belong to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vbc_source.audio.bucket import Bucket
-from vbc_source.audio.exports.matching import LoadedRecording, hide_name
+from vbc_source.audio.exports.matching import LoadedRecording, list_loaded_names
 from vbc_source.audio.exports.zip_file import Member
-from vbc_source.audio.ledger import LEDGER
+from vbc_source.audio.ledger import KEY, LEDGER
 from vbc_source.pii import PiiPolicy
-from vbc_source.recordings import Recording
-from vbc_source.warehouse.queries import LoadedTables, Row
-from vbc_source.warehouse.recordings import RecordingSelection, write_recordings
+from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.warehouse.recordings import (
+    RECORDING_COLUMNS,
+    RecordingSelection,
+    read_recording,
+    write_recordings,
+)
 
-_KEY = "account_id, recording_type, user_id, recording_id"
-_COLUMNS = f"{_KEY}, began, ended, download_url, size_bytes, shared_id, file_name"
+_LOADED = (*RECORDING_COLUMNS, "ended", "file_name")
+_COLUMNS = (*_LOADED, "attempts", "uri", "stored_bytes")
 
 
 class Catalog:
-    """What is loaded, and what the ledger says of it.
+    """Loaded recordings, with their state in the ledger.
 
     Args:
-        loaded: what the destination holds.
-        privacy: how the loaded names were hidden.
-        bucket: where files are.
-        account: whose recordings are meant; None for everybody's.
+        loaded: Tables in the destination.
+        pii: How file names were loaded.
+        bucket: Where files are stored.
+        account: Account of the recordings; None for all accounts.
     """
 
-    def __init__(self, loaded: LoadedTables, privacy: PiiPolicy, bucket: Bucket, account: str | None) -> None:
-        self.privacy = privacy
+    def __init__(self, loaded: LoadedTables, pii: PiiPolicy, bucket: Bucket, account: str | None) -> None:
+        self.pii = pii
         self._loaded, self._bucket, self._account = loaded, bucket, account
 
     def find(self, members: Sequence[Member]) -> list[LoadedRecording]:
-        """Give the recordings that have the name of a member; of those without a name, its size.
+        """Return recordings with the name of a member, and those without a name but with its size.
 
         Raises:
-            VbcError: it could not be asked, or no recordings are loaded.
+            VbcError: The destination could not be queried, or has no recordings.
         """
-        names = {hidden for member in members for hidden in hide_name(member.name, self.privacy)}
+        names = {name for member in members for name in list_loaded_names(member.name, self.pii)}
         values: dict[str, Any] = {f"name_{number}": name for number, name in enumerate(sorted(names))}
         sizes = ", ".join(str(size) for size in sorted({member.size for member in members}))
-        which = f"(file_name IN ({', '.join(f':{name}' for name in values)})"
-        which += f" OR (coalesce(file_name, '') = '' AND size_bytes IN ({sizes})))"
+        condition = f"(file_name IN ({', '.join(f':{name}' for name in values)})"
+        condition += f" OR (coalesce(file_name, '') = '' AND size_bytes IN ({sizes})))"
         if self._account:
             values["account"] = self._account
-            which += " AND account_id = :account"
+            condition += " AND account_id = :account"
 
         def write(loaded: LoadedTables) -> str:
             recordings = write_recordings(loaded, RecordingSelection())
-            wanted = f"SELECT {_COLUMNS} FROM ({recordings}) AS r WHERE {which}"
-            if not loaded.has(LEDGER):
-                return f"SELECT w.*, 0 AS attempts, NULL AS uri, NULL AS stored_bytes FROM ({wanted}) AS w"
-            return _join_ledger(wanted)
+            return _join_ledger(
+                loaded, f"SELECT {', '.join(_LOADED)} FROM ({recordings}) AS r WHERE {condition}"
+            )
 
         rows = self._loaded.query(write, **RecordingSelection().bounds, **values)
-        found = {row[:4]: row for row in rows}  # where a destination only appends, rows repeat
-        return [self._read(row) for row in found.values()]
+        key = len(KEY)
+        # where a destination is append-only, the same recording may be there more than once
+        unique = {row[:key]: dict(zip(_COLUMNS, row, strict=True)) for row in rows}
+        return [self._read(row) for row in unique.values()]
 
-    def _read(self, row: Row) -> LoadedRecording:
-        account, kind, user, id_, began, ended, link, size, shared, name, attempts, uri, stored_bytes = row
-        recording = Recording(
-            account_id=str(account),
-            recording_type=kind,
-            user_id=str(user),
-            recording_id=int(id_),
-            start=began,
-            download_url=link,
-            size_bytes=None if size is None else int(size),
-            shared_id=bool(shared),
-            attempts=int(attempts),
-        )
-        key = self._bucket.key_of(uri) if uri else None
-        return LoadedRecording(recording, name, ended, (key, int(stored_bytes or 0)) if key else None)
+    def _read(self, row: Mapping[str, Any]) -> LoadedRecording:
+        key = self._bucket.key_of(row["uri"]) if row["uri"] else None
+        stored = (key, int(row["stored_bytes"] or 0)) if key else None
+        return LoadedRecording(read_recording(row), row["file_name"], row["ended"], stored)
 
 
-def _join_ledger(wanted: str) -> str:
-    same = " AND ".join(f"a.{name} = w.{name}" for name in _KEY.split(", "))
+def _join_ledger(loaded: LoadedTables, recordings: str) -> str:
+    columns = ", ".join(f"r.{name}" for name in _LOADED)
+    if not loaded.has(LEDGER):
+        return f"SELECT {columns}, 0 AS attempts, NULL AS uri, NULL AS stored_bytes FROM ({recordings}) AS r"
+    key = ", ".join(KEY)
+    same_recording = " AND ".join(f"a.{name} = r.{name}" for name in KEY)
     return f"""
-        SELECT w.*, coalesce(a.attempts, 0) AS attempts, a.uri, a.stored_bytes FROM ({wanted}) AS w
+        SELECT {columns}, coalesce(a.attempts, 0) AS attempts, a.uri, a.stored_bytes FROM ({recordings}) AS r
         LEFT JOIN (
-            SELECT {_KEY}, max(attempts) AS attempts, max(CASE WHEN status = 'stored' THEN uri END) AS uri,
+            SELECT {key}, max(attempts) AS attempts, max(CASE WHEN status = 'stored' THEN uri END) AS uri,
                 max(CASE WHEN status = 'stored' THEN size_bytes END) AS stored_bytes
-            FROM {LEDGER} GROUP BY {_KEY}
-        ) AS a ON {same}"""
+            FROM {LEDGER} GROUP BY {key}
+        ) AS a ON {same_recording}"""

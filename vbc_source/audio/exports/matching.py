@@ -1,7 +1,7 @@
-"""Whose file a member of an export is: by its name, its size and its time. Pure.
+"""Match the members of a zip to loaded recordings, by name, size and time. Pure.
 
-A name is proof where it is one recording's alone. Where the loaded names are hashed, the member's is
-hashed likewise; where there are none, the recording's id or the time in the member's name must stand in.
+A name that only one recording has is sufficient. Where loaded names are hashed, the member's name is hashed
+likewise. Where no names are loaded, the recording's id or the time in the member's name must agree.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from pathlib import PurePosixPath
 from vbc_source.pii import PiiPolicy
 from vbc_source.recordings import Recording
 
-ZONES = timedelta(days=1)  # a zip's times have no zone
-EARLY, LATE = timedelta(minutes=1), timedelta(hours=1)  # how far a name's time is from the call
+ZONE_TOLERANCE = timedelta(days=1)  # the times in a zip have no time zone
+# how far the time in a name may be before the start, or after the end, of the call
+EARLY_TOLERANCE, LATE_TOLERANCE = timedelta(minutes=1), timedelta(hours=1)
 _MILLISECONDS = re.compile(r"(?:^|\.)(\d{13})\.[A-Za-z0-9]+$")
 
 
@@ -26,10 +27,10 @@ class LoadedRecording:
     """A loaded recording that a file may belong to.
 
     Attributes:
-        recording: itself.
-        file_name: as loaded: plain, hashed, or None.
-        end: when the call ended, or None.
-        stored: the key and the size in bytes of its file, where the ledger says that it is stored.
+        recording: The recording.
+        file_name: File name as loaded: plain, hashed, or None.
+        end: When the call ended, or None.
+        stored: Key and size in bytes of its file, if the ledger records it as stored.
     """
 
     recording: Recording
@@ -39,59 +40,64 @@ class LoadedRecording:
 
 
 class MemberMatcher:
-    """Tells whose file a member is.
+    """Finds the recording of a member.
 
     Args:
-        candidates: the recordings it may be.
-        privacy: how the loaded names were hidden.
+        candidates: Recordings that members may belong to.
+        pii: How file names were loaded.
     """
 
-    def __init__(self, candidates: Iterable[LoadedRecording], privacy: PiiPolicy) -> None:
-        self._privacy = privacy
-        self._named: defaultdict[str, list[LoadedRecording]] = defaultdict(list)
-        self._nameless: defaultdict[int, list[LoadedRecording]] = defaultdict(list)
+    def __init__(self, candidates: Iterable[LoadedRecording], pii: PiiPolicy) -> None:
+        self._pii = pii
+        self._by_name: defaultdict[str, list[LoadedRecording]] = defaultdict(list)
+        self._unnamed_by_size: defaultdict[int, list[LoadedRecording]] = defaultdict(list)
         for candidate in candidates:
             if candidate.file_name:
-                self._named[candidate.file_name].append(candidate)
+                self._by_name[candidate.file_name].append(candidate)
             elif candidate.recording.size_bytes is not None:
-                self._nameless[candidate.recording.size_bytes].append(candidate)
+                self._unnamed_by_size[candidate.recording.size_bytes].append(candidate)
 
     def find(self, name: str, size: int, modified: datetime | None) -> LoadedRecording | None:
-        """Find the recording of a member; None where there is none, or more than one.
+        """Return the recording of a member; None if there is none, or more than one.
 
         Args:
-            name: of the member, without folders.
-            size: of the member, bytes.
-            modified: when it was made, in whatever zone, or None.
+            name: Name of the member, without folders.
+            size: Size of the member, bytes.
+            modified: Its time in the zip, in an unknown time zone, or None.
         """
-        named = [one for known in hide_name(name, self._privacy) for one in self._named.get(known, ())]
-        if named:
-            fits = [one for one in named if one.recording.size_bytes in (None, size)]
-            exact = [one for one in fits if one.recording.size_bytes == size]
-            found = exact or fits
+        matches = [
+            match for loaded in list_loaded_names(name, self._pii) for match in self._by_name.get(loaded, ())
+        ]
+        if matches:
+            fitting = [match for match in matches if match.recording.size_bytes in (None, size)]
+            exact = [match for match in fitting if match.recording.size_bytes == size]
+            matches = exact or fitting
         else:
-            found = [one for one in self._nameless.get(size, ()) if _says(name, one)]
-        found = [one for one in found if _is_late_enough(modified, one)]
-        return found[0] if len(found) == 1 else None
+            unnamed = self._unnamed_by_size.get(size, ())
+            matches = [match for match in unnamed if _has_id_or_time(name, match)]
+        matches = [match for match in matches if _is_not_older(modified, match)]
+        return matches[0] if len(matches) == 1 else None
 
 
-def hide_name(name: str, privacy: PiiPolicy) -> list[str]:
-    """The ways in which a name may be loaded: as it is, from before names were hidden, and hidden."""
-    hidden = privacy.hide(name)
+def list_loaded_names(name: str, pii: PiiPolicy) -> list[str]:
+    """Return the forms in which a name may be loaded: plain, from before names were hashed, and hashed."""
+    hidden = pii.hide(name)
     return list(dict.fromkeys([name, *([hidden] if hidden else [])]))
 
 
-def _is_late_enough(modified: datetime | None, candidate: LoadedRecording) -> bool:
-    """No file is older than its call."""
-    return modified is None or modified.replace(tzinfo=timezone.utc) + ZONES >= candidate.recording.start
+def _is_not_older(modified: datetime | None, candidate: LoadedRecording) -> bool:
+    """Return whether a file may be of a call: it is never older."""
+    if modified is None:
+        return True
+    return modified.replace(tzinfo=timezone.utc) + ZONE_TOLERANCE >= candidate.recording.start
 
 
-def _says(name: str, candidate: LoadedRecording) -> bool:
-    """Whether a member's name tells the recording's id, or a time at the end of the call."""
+def _has_id_or_time(name: str, candidate: LoadedRecording) -> bool:
+    """Return whether a member's name contains the recording's id, or a time at the end of the call."""
     if PurePosixPath(name).stem == str(candidate.recording.recording_id):
         return True
-    found = _MILLISECONDS.search(name)
-    if not found or candidate.end is None:
+    match = _MILLISECONDS.search(name)
+    if not match or candidate.end is None:
         return False
-    moment = datetime.fromtimestamp(int(found[1]) / 1000, timezone.utc)
-    return candidate.recording.start - EARLY <= moment <= candidate.end + LATE
+    moment = datetime.fromtimestamp(int(match[1]) / 1000, timezone.utc)
+    return candidate.recording.start - EARLY_TOLERANCE <= moment <= candidate.end + LATE_TOLERANCE

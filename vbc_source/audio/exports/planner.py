@@ -1,6 +1,6 @@
-"""Which files come by exports, and which one by one: whatever takes fewer requests. Pure.
+"""Plan which files to archive by exports, and which one by one: what takes fewer requests. Pure.
 
-Requests are what is scarce at VBC: a new application may send ten a minute.
+Requests are the scarce resource at VBC: a new application may send ten a minute.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from vbc_source.recordings import EPOCH, Recording, RecordingType
 from vbc_source.windows import SECOND, floor_second
 
 Via = Literal["files", "export", "auto"]
-POLLS = 10  # looks at a job until it is complete: three and a half minutes of waiting
-EXPORT_REQUESTS = 1 + POLLS + 1  # its start, the looks, its zip; a file is one request
-MOST_FILES = 5000  # in an export: what a run that is killed may have to fetch again
-WORTH = 2  # an export brings what is archived already as well: at most so many times what is wanted
+POLLS = 10  # requests for the state of a job until it is complete: about three and a half minutes
+EXPORT_REQUESTS = 1 + POLLS + 1  # start, polls, zip; a single file is one request
+MAX_FILES = 5000  # in an export: a killed run may have to download them again
+MAX_RATIO = 2  # of all files in an export, archived or not, to the files that are not archived yet
 
 Owner = tuple[str, RecordingType, str]
 
 
 @dataclass(frozen=True, slots=True)
 class ExportSpan:
-    """Recordings of one owner that an export could bring.
+    """Recordings of one owner that one export would contain.
 
     Attributes:
-        account_id: whose they are.
+        account_id: The account.
         recording_type: `company` or `user`.
-        user_id: empty for the company's.
-        start: of the oldest, to the second.
-        end: of the newest, to the second.
-        files: how many are wanted.
-        size: of those, bytes, as far as the API tells.
+        user_id: Owner of user recordings; empty for company recordings.
+        start: Start of the oldest recording, rounded down to seconds.
+        end: Start of the newest recording, rounded up to seconds.
+        files: Recordings to archive.
+        size: Their bytes, as far as the API reports them.
     """
 
     account_id: str
@@ -46,63 +46,69 @@ class ExportSpan:
     size: int
 
     def describe(self) -> str:
-        """Names it in logs."""
+        """Return its name in logs."""
         return (
             f"{self.files:,} {self.recording_type} recordings of {self.start:%Y-%m-%d} to {self.end:%Y-%m-%d}"
         )
 
 
 def plan_spans(
-    wanted: Iterable[Recording], most_bytes: int, most_files: int = MOST_FILES
+    recordings: Iterable[Recording], max_bytes: int, max_files: int = MAX_FILES
 ) -> list[ExportSpan]:
-    """Group recordings into spans, each of which fits an export; a day is never cut.
+    """Group recordings into spans of whole days, each small enough for an export.
 
     Args:
-        wanted: what is not archived yet; what has no `start` cannot be asked for by it, and is left out.
-        most_bytes: of a span.
-        most_files: of a span.
+        recordings: Recordings to archive. Those without a `start` are left out: exports select by it.
+        max_bytes: Maximum size of a span of several days.
+        max_files: Maximum number of files in a span of several days.
     """
     days: defaultdict[Owner, dict[date, ExportSpan]] = defaultdict(dict)
-    for one in wanted:
-        if one.start > EPOCH:
-            spans = days[one.account_id, one.recording_type, one.user_id]
-            day, single = one.start.astimezone(timezone.utc).date(), _span(one)
+    for recording in recordings:
+        if recording.start > EPOCH:
+            spans = days[recording.account_id, recording.recording_type, recording.user_id]
+            day, single = recording.start.astimezone(timezone.utc).date(), _make_span(recording)
             spans[day] = _join(spans[day], single) if day in spans else single
-    return [span for spans in days.values() for span in _join_days(spans, most_bytes, most_files)]
+    return [span for spans in days.values() for span in _join_days(spans, max_bytes, max_files)]
 
 
-def saves(span: ExportSpan, files: int, size: int) -> bool:
-    """Whether an export takes fewer requests, without bringing much that nobody wants.
+def saves_requests(span: ExportSpan, files: int, size: int) -> bool:
+    """Return whether an export takes fewer requests, and contains few files that are archived already.
 
     Args:
-        span: what is wanted.
-        files: how many recordings the export would bring.
-        size: of those, bytes.
+        span: Recordings to archive.
+        files: Recordings that the export would contain.
+        size: Their bytes.
     """
-    return span.files > EXPORT_REQUESTS and files <= WORTH * span.files and size <= WORTH * max(span.size, 1)
-
-
-def _span(one: Recording) -> ExportSpan:
-    start = floor_second(one.start)
-    end = start if start == one.start else start + SECOND
-    return ExportSpan(one.account_id, one.recording_type, one.user_id, start, end, 1, one.size_bytes or 0)
-
-
-def _join(one: ExportSpan, other: ExportSpan) -> ExportSpan:
-    return replace(
-        one,
-        start=min(one.start, other.start),
-        end=max(one.end, other.end),
-        files=one.files + other.files,
-        size=one.size + other.size,
+    return (
+        span.files > EXPORT_REQUESTS
+        and files <= MAX_RATIO * span.files
+        and size <= MAX_RATIO * max(span.size, 1)
     )
 
 
-def _join_days(days: dict[date, ExportSpan], most_bytes: int, most_files: int) -> Iterator[ExportSpan]:
+def _make_span(recording: Recording) -> ExportSpan:
+    # the API's bounds are whole seconds, both inclusive
+    start = floor_second(recording.start)
+    end = start if start == recording.start else start + SECOND
+    owner = recording.account_id, recording.recording_type, recording.user_id
+    return ExportSpan(*owner, start, end, 1, recording.size_bytes or 0)
+
+
+def _join(first: ExportSpan, second: ExportSpan) -> ExportSpan:
+    return replace(
+        first,
+        start=min(first.start, second.start),
+        end=max(first.end, second.end),
+        files=first.files + second.files,
+        size=first.size + second.size,
+    )
+
+
+def _join_days(days: dict[date, ExportSpan], max_bytes: int, max_files: int) -> Iterator[ExportSpan]:
     current: ExportSpan | None = None
     for _, day in sorted(days.items()):
         joined = day if current is None else _join(current, day)
-        if current is not None and (joined.files > most_files or joined.size > most_bytes):
+        if current is not None and (joined.files > max_files or joined.size > max_bytes):
             yield current
             joined = day
         current = joined

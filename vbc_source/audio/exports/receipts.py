@@ -1,4 +1,4 @@
-"""Which exports are archived as a whole, so that none is fetched twice."""
+"""Receipts of exports that are archived completely, so that no zip is downloaded twice."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from vbc_source.audio.bucket import Bucket
-from vbc_source.audio.exports.folders import FolderListings
+from vbc_source.audio.bucket import Bucket, FolderListings
 
 
 class ExportReceipts:
-    """A small file for each export: what of it is in the bucket.
+    """A small file for each export, with the keys and sizes of its files in the bucket.
 
     Args:
-        folder: of these files.
-        bucket: where the audio is.
+        folder: Folder of the receipts.
+        bucket: Where the audio is stored.
     """
 
     def __init__(self, folder: Path, bucket: Bucket) -> None:
         self._folder, self._bucket = folder, bucket
 
     def write(self, job_id: str, sizes: Mapping[str, int]) -> None:
-        """Note that an export is archived as a whole.
+        """Record that an export is archived completely.
 
         Args:
-            job_id: of the export.
-            sizes: the keys of its files, with their sizes in bytes.
+            job_id: Id of the export job.
+            sizes: Keys of its files, with their sizes in bytes.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        draft = self._locate(job_id).with_suffix(".draft")
+        path = self._locate(job_id)
+        draft = path.with_suffix(".draft")
         draft.write_text(json.dumps(dict(sizes)))
-        draft.replace(self._locate(job_id))
+        draft.replace(path)
 
     def read(self, job_id: str) -> Mapping[str, int] | None:
-        """Give the files of an export, if all of them are in the bucket still; else None."""
+        """Return the files of an export if all of them are still in the bucket, else None."""
+        path = self._locate(job_id)
         try:
-            sizes = {
-                str(key): int(size) for key, size in json.loads(self._locate(job_id).read_text()).items()
-            }
+            sizes = {str(key): int(size) for key, size in json.loads(path.read_text()).items()}
         except (OSError, ValueError, AttributeError, TypeError):
             return None
         folders = FolderListings(self._bucket)
         if all(folders.has(key, size) for key, size in sorted(sizes.items())):
             return sizes
         with suppress(OSError):
-            self._locate(job_id).unlink()
+            path.unlink()
         return None
 
     def _locate(self, job_id: str) -> Path:
-        told = json.dumps([self._bucket.url, job_id]).encode()
-        return self._folder / f"{hashlib.sha256(told).hexdigest()[:32]}.json"
+        # hashed: the id is typed by a user and may be anything
+        identity = json.dumps([self._bucket.url, job_id]).encode()
+        return self._folder / f"{hashlib.sha256(identity).hexdigest()[:32]}.json"

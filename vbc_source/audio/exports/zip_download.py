@@ -1,4 +1,4 @@
-"""The zip of an export, on disk: Python's reader of zips has to go back and forth in it."""
+"""Download the zip of an export to a local file: Python's zip reader needs to seek."""
 
 from __future__ import annotations
 
@@ -17,87 +17,87 @@ from vbc_source.load.progress import SECONDS, write_size
 
 log = logging.getLogger(__name__)
 
-RESERVE = 100_000_000  # bytes of the disk that are left to others, and to members on their way
-_ZIPS = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without
+RESERVED_BYTES = 100_000_000  # left free on the disk, for members that are being stored and for others
+_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # of a zip with members, and of an empty one
 
 
-def fetch_zip(client: Client, links: Sequence[str], path: Path, limit: int, what: str) -> None:
-    """Write the zip of an export to a file; a transfer that breaks is taken up where it broke.
+def fetch_zip(client: Client, links: Sequence[str], path: Path, limit: int, name: str) -> None:
+    """Download the zip of an export to a file; a broken transfer is resumed.
 
     Args:
-        client: what to fetch with.
-        links: where it may be; the next one is asked where there is none.
-        path: of the file.
-        limit: how large it may be, bytes.
-        what: names the export in errors and logs.
+        client: Sends the requests.
+        links: Possible addresses, tried in this order.
+        path: Path of the file.
+        limit: Maximum size of the zip, bytes.
+        name: Name of the export in errors and logs.
 
     Raises:
-        ExportFailed: there is none, or it is none; the message says why.
-        GatewayFault: the gateway's last word.
+        ExportFailed: There is no zip, or it cannot be stored; the message gives the reason.
+        GatewayFault: The last fault of the gateway.
     """
     for link in links:
         try:
-            _write(Download(client, link, None, what), path, limit, what)
+            _write(Download(client, link, None, name), path, limit, name)
         except ForeignAddress as fault:
-            log.warning("%s; asking the gateway's own address", fault)
+            log.warning("%s; trying the gateway's own address", fault)
         except NotFound:
-            log.info("%s: not at this address", what)
+            log.info("%s: not found at this address", name)
         except BadRequest as fault:
             if fault.status == 409:
-                raise ExportFailed(f"{what} is not complete: wait with vbc export wait") from None
+                raise ExportFailed(f"{name} is not complete: wait for it with vbc export wait") from None
             if fault.status != 400:
                 raise
         except InvalidContent as fault:
-            raise ExportFailed(f"{what}: {fault}") from None
+            raise ExportFailed(f"{name}: {fault}") from None
         else:
             return
-    raise ExportFailed(f"{what} has no zip (any more): it has expired, or was never complete")
+    raise ExportFailed(f"{name} has no zip: it has expired, or was never complete")
 
 
 def _write(
-    download: Download, path: Path, limit: int, what: str, clock: Callable[[], float] = time.monotonic
+    download: Download, path: Path, limit: int, name: str, clock: Callable[[], float] = time.monotonic
 ) -> None:
-    size, told = 0, clock()
+    size, logged = 0, clock()
     try:
         with path.open("wb") as file:
-            for piece in download:
+            for chunk in download:
                 if not size:
-                    _check(download.size, piece, path, limit, what)
-                size += len(piece)
+                    _check_start(download.size, chunk, path, limit, name)
+                size += len(chunk)
                 if size > limit:
-                    raise _too_large(size, limit, what)
-                file.write(piece)
-                if clock() - told >= SECONDS:
-                    told = clock()
-                    whole = f" of {write_size(download.size)}" if download.size else ""
-                    log.info("%s: %s%s", what, write_size(size), whole)
+                    raise _too_large(size, limit, name)
+                file.write(chunk)
+                if clock() - logged >= SECONDS:
+                    logged = clock()
+                    total = f" of {write_size(download.size)}" if download.size else ""
+                    log.info("%s: %s%s", name, write_size(size), total)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        raise _disk_full(path, download.size or size, what) from None
+        raise _disk_full(path, download.size or size, name) from None
     if download.size is not None and size != download.size:
-        raise ExportFailed(f"{what}: {size:,} bytes came, the server tells of {download.size:,}")
+        raise ExportFailed(f"{name}: received {size:,} bytes, but the server reports {download.size:,}")
 
 
-def _check(size: int | None, head: bytes, path: Path, limit: int, what: str) -> None:
-    """Make sure, with the first bytes, that this is a zip and that there is room for it."""
-    if not head.startswith(_ZIPS):
-        raise ExportFailed(f"{what}: what came is no zip")
+def _check_start(size: int | None, head: bytes, path: Path, limit: int, name: str) -> None:
+    """Check with the first bytes that this is a zip, and that there is space for it."""
+    if not head.startswith(_SIGNATURES):
+        raise ExportFailed(f"{name}: the response is not a zip")
     if size is not None and size > limit:
-        raise _too_large(size, limit, what)
-    if size is not None and size + RESERVE > shutil.disk_usage(path.parent).free:
-        raise _disk_full(path, size, what)
+        raise _too_large(size, limit, name)
+    if size is not None and size + RESERVED_BYTES > shutil.disk_usage(path.parent).free:
+        raise _disk_full(path, size, name)
 
 
-def _too_large(size: int, limit: int, what: str) -> VbcError:
+def _too_large(size: int, limit: int, name: str) -> VbcError:
     return ExportFailed(
-        f"{what}: its zip has {write_size(size)} or more, the limit is {write_size(limit)}: export shorter "
-        "spans, or raise max_zip_bytes in [sources.vbc.audio]"
+        f"{name}: its zip has {write_size(size)} or more, the limit is {write_size(limit)}: export shorter "
+        "spans, or increase max_zip_bytes in [sources.vbc.audio]"
     )
 
 
-def _disk_full(path: Path, size: int, what: str) -> VbcError:
+def _disk_full(path: Path, size: int, name: str) -> VbcError:
     return ExportFailed(
-        f"{what}: no room for its zip of {write_size(size)} in {path.parent}: make room, move dlt's data "
+        f"{name}: no space for its zip of {write_size(size)} in {path.parent}: free some, move dlt's data "
         "folder (DLT_DATA_DIR), or export shorter spans"
     )

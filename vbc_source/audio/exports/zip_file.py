@@ -1,7 +1,7 @@
-"""Reads a zip that anybody may have made. Pure over a file: nothing is ever extracted to a path.
+"""Read a zip of unknown origin safely. Pure over a file object: nothing is extracted to a path.
 
-What a member is called decides nothing here but whether it is refused; what it claims to be is checked
-before it is read, what it really is while it is.
+The name of a member decides only whether it is refused. What a member claims to be is checked before it is
+read, its real size and checksum while it is read.
 """
 
 from __future__ import annotations
@@ -19,28 +19,29 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from vbc_source.errors import InvalidContent, VbcError
 
-PIECE = 1 << 16  # bytes
-DIRECTORY_BYTES = 16 << 20  # the list of members, which Python's reader holds in memory as a whole
-_LOCAL_HEADER = 30  # bytes, at least
-_UNREADABLE = 0x1 | 0x20 | 0x40 | 0x2000  # flags: encrypted, patched, strongly encrypted, names hidden
+CHUNK_BYTES = 1 << 16
+MAX_DIRECTORY_BYTES = 16 << 20  # the directory of members, which zipfile reads into memory as a whole
+_LOCAL_HEADER_BYTES = 30  # at least
+_UNREADABLE_FLAGS = 0x1 | 0x20 | 0x40 | 0x2000  # encrypted, patched, strongly encrypted, names masked
 _DRIVE = re.compile(r"[A-Za-z]:")
-_BROKEN = (BadZipFile, NotImplementedError, ValueError, EOFError, RuntimeError, OverflowError, OSError)
+# whatever zipfile raises for a damaged zip
+_READ_ERRORS = (BadZipFile, NotImplementedError, ValueError, EOFError, RuntimeError, OverflowError, OSError)
 
 
 class ZipRefused(VbcError):
-    """A zip is none, is damaged, or claims what no export would."""
+    """Raised when a file is not a zip, is damaged, or claims more than any export contains."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a zip may claim to hold.
+    """How much a zip may claim to contain.
 
     Attributes:
-        members: how many.
-        total_bytes: unpacked, all together.
-        member_bytes: unpacked, each.
-        ratio: unpacked bytes to a packed one, of members above `ratio_from` bytes. Sound does not pack.
-        ratio_from: bytes.
+        members: Number of members.
+        total_bytes: Unpacked bytes of all members together.
+        member_bytes: Unpacked bytes of one member.
+        ratio: Unpacked bytes for each packed byte. Audio hardly compresses: more is a zip bomb.
+        ratio_from: Unpacked bytes above which the ratio is checked.
     """
 
     members: int = 50_000
@@ -55,11 +56,11 @@ class Member:
     """A file in a zip.
 
     Attributes:
-        name: without folders; may hold a phone number, so that it belongs in no log.
-        size: bytes, unpacked, as the zip claims.
-        modified: when it was made, in whatever zone; None where the zip does not say.
-        refused: why it must not be read, or None.
-        info: as the zip has it.
+        name: Name without folders. It may contain a phone number: never log it.
+        size: Unpacked bytes, as the zip claims.
+        modified: Time in the zip, in an unknown time zone; None if there is none.
+        refused: Why it must not be read, or None.
+        info: Its entry in the zip's directory.
     """
 
     name: str
@@ -70,11 +71,11 @@ class Member:
 
 
 class MemberStream:
-    """The bytes of a member, checked against its checksum at the end.
+    """The bytes of a member, verified against its checksum at the end.
 
     Attributes:
-        content_type: nothing; a zip does not say.
-        size: as the zip claims.
+        content_type: Always None; zips contain no content types.
+        size: Unpacked bytes, as the zip claims.
     """
 
     def __init__(self, source: ZipFile, member: Member) -> None:
@@ -83,19 +84,19 @@ class MemberStream:
         self._source, self._member = source, member
 
     def __iter__(self) -> Iterator[bytes]:
-        """Give the bytes, piece by piece.
+        """Yield the bytes in chunks.
 
         Raises:
-            NotStored: the member is refused or damaged.
+            InvalidContent: The member is refused or damaged.
         """
         if self._member.refused:
             raise InvalidContent(self._member.refused)
         try:
             with self._source.open(self._member.info) as file:
-                while piece := file.read(PIECE):
-                    yield piece
-        except (*_BROKEN, zlib.error):
-            # its text holds the member's name
+                while chunk := file.read(CHUNK_BYTES):
+                    yield chunk
+        except (*_READ_ERRORS, zlib.error):
+            # without the cause: its message contains the member's name
             raise InvalidContent("the member of the zip is damaged") from None
 
 
@@ -103,41 +104,44 @@ class Zip:
     """The files in a zip.
 
     Args:
-        file: the zip, seekable.
-        limits: how much it may claim to hold.
+        file: The zip, seekable.
+        limits: How much it may claim to contain.
+
+    Attributes:
+        members: Its files, in their order.
 
     Raises:
-        ZipRefused: it is none, is damaged, or claims too much.
+        ZipRefused: It is not a zip, is damaged, or claims too much.
     """
 
     def __init__(self, file: BinaryIO, limits: Limits = Limits()) -> None:
         try:
-            self._zip = ZipFile(_Bounded(file))
-        except (*_BROKEN, struct.error) as error:
-            raise ZipRefused(f"what came is not a whole zip ({type(error).__name__})") from None
+            self._zip = ZipFile(_BoundedFile(file))
+        except (*_READ_ERRORS, struct.error) as error:
+            raise ZipRefused(f"the file is not a complete zip ({type(error).__name__})") from None
         infos = self._zip.infolist()
         _check_claims(infos, limits)
         self.members = [_read_member(info, limits) for info in infos if not info.is_dir()]
 
     def open(self, member: Member) -> MemberStream:
-        """Give the bytes of a member."""
+        """Return the bytes of a member."""
         return MemberStream(self._zip, member)
 
 
-class _Bounded:
-    """A file of which nobody reads so much at once that memory would not hold it."""
+class _BoundedFile:
+    """A file that refuses large reads: a directory of gigabytes would fill the memory."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.seek, self.tell, self.seekable, self.close = file.seek, file.tell, file.seekable, file.close
 
     def read(self, size: int = -1) -> bytes:
-        if size > DIRECTORY_BYTES:
-            raise BadZipFile("the list of members is too long")
-        found = self._file.read(size if size >= 0 else DIRECTORY_BYTES + 1)
-        if len(found) > DIRECTORY_BYTES:
-            raise BadZipFile("the end is too long")
-        return found
+        if size > MAX_DIRECTORY_BYTES:
+            raise BadZipFile("the directory is too large")
+        content = self._file.read(size if size >= 0 else MAX_DIRECTORY_BYTES + 1)
+        if len(content) > MAX_DIRECTORY_BYTES:
+            raise BadZipFile("the end of the zip is too large")
+        return content
 
 
 def _check_claims(infos: Sequence[ZipInfo], limits: Limits) -> None:
@@ -146,42 +150,41 @@ def _check_claims(infos: Sequence[ZipInfo], limits: Limits) -> None:
     total = sum(info.file_size for info in infos)
     if total > limits.total_bytes:
         raise ZipRefused(f"the zip claims {total:,} bytes unpacked, more than {limits.total_bytes:,}")
-    ends = 0
+    end = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
-        if info.header_offset < ends:  # many members of the same bytes: a bomb of a few kilobytes
+        if info.header_offset < end:  # many members with the same bytes: a bomb of a few kilobytes
             raise ZipRefused("members of the zip overlap")
-        ends = info.header_offset + _LOCAL_HEADER + info.compress_size
+        end = info.header_offset + _LOCAL_HEADER_BYTES + info.compress_size
 
 
 def _read_member(info: ZipInfo, limits: Limits) -> Member:
-    made = datetime(*info.date_time) if info.date_time > (1980, 1, 1, 0, 0, 0) and _is_date(info) else None
     name = PurePosixPath(info.orig_filename).name
-    return Member(name, info.file_size, made, _refuse(info, limits), info)
+    return Member(name, info.file_size, _read_time(info), _find_refusal(info, limits), info)
 
 
-def _is_date(info: ZipInfo) -> bool:
+def _read_time(info: ZipInfo) -> datetime | None:
     try:
-        datetime(*info.date_time)
+        # 1980-01-01 00:00 is the zero of the format: no time was recorded
+        return datetime(*info.date_time) if info.date_time > (1980, 1, 1, 0, 0, 0) else None
     except ValueError:
-        return False
-    return True
+        return None
 
 
-def _refuse(info: ZipInfo, limits: Limits) -> str | None:
-    """Say why a member must not be read; None where it may be."""
+def _find_refusal(info: ZipInfo, limits: Limits) -> str | None:
+    """Return why a member must not be read, or None; without its name, which may contain a phone number."""
     name, kind = info.orig_filename, stat.S_IFMT(info.external_attr >> 16)
-    leaves = name.startswith("/") or ".." in PurePosixPath(name).parts or _DRIVE.match(name)
+    leaves_folder = name.startswith("/") or ".." in PurePosixPath(name).parts or _DRIVE.match(name)
     packed = max(info.compress_size, 1)
     reasons = {
-        "its name leaves its folder": bool(leaves),
-        "its name holds a backslash or a control character": "\\" in name or not name.isprintable(),
+        "its name leaves its folder": bool(leaves_folder),
+        "its name contains a backslash or a control character": "\\" in name or not name.isprintable(),
         "it has no name": not PurePosixPath(name).name,
         "it is a link or a device, not a file": kind not in (0, stat.S_IFREG),
-        "it is encrypted": bool(info.flag_bits & _UNREADABLE),
-        "it is packed in an unusual way": info.compress_type not in (ZIP_STORED, ZIP_DEFLATED),
+        "it is encrypted": bool(info.flag_bits & _UNREADABLE_FLAGS),
+        "its compression method is not supported": info.compress_type not in (ZIP_STORED, ZIP_DEFLATED),
         f"it claims more than {limits.member_bytes:,} bytes": info.file_size > limits.member_bytes,
         f"it unpacks to more than {limits.ratio} times its size": (
             info.file_size > limits.ratio_from and info.file_size > limits.ratio * packed
         ),
     }
-    return next((f"a member is refused: {reason}" for reason, holds in reasons.items() if holds), None)
+    return next((f"a member is refused: {reason}" for reason, applies in reasons.items() if applies), None)

@@ -1,4 +1,4 @@
-"""How much memory large files take."""
+"""Memory use with large files."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ print(json.dumps([outcome.stored, outcome.bytes, int(peak[1]) // 1024]))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["folder", "s3"])
-def test_eight_files_of_200_mb_at_once_take_less_than_400_mb(
+def test_eight_concurrent_files_of_200_mb_take_less_than_400_mb(
     prepare: Prepare, s3: S3Bucket, own_folder: Path, where: str
 ) -> None:
     if not Path("/proc/self/status").exists():
-        pytest.skip("needs /proc to tell the peak")
+        pytest.skip("needs /proc for the peak")
     if free_disk(own_folder) < 3 * FILES * SIZE:
         pytest.skip("needs 5 GB of disk")
     gateway: Gateway = make_gateway(FILES, size=SIZE)

@@ -1,4 +1,4 @@
-"""From an export's zip to the archive: the same files, checks and ledger as one by one."""
+"""Exports are archived with the same files, checks and ledger as single downloads."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import Any
 from zipfile import ZIP_DEFLATED, ZipInfo
 
 import pytest
-from archiving import Prepare, S3Bucket, Site, key_of, make_gateway, sound_of
-from click.testing import CliRunner
-from loading import load, open_target, query, run_vbc
+from archiving import FolderBucket, Prepare, S3Bucket, Site, key_of, make_gateway, sound_of
+from in_process import run_in_process
+from loading import load, open_target, query
 
 from vbc_source.api.client import Client
 from vbc_source.api.export_jobs import ExportApi
 from vbc_source.audio.exports.download import download_exports
 from vbc_source.audio.exports.run import ExportResult
-from vbc_source.cli import main
 from vbc_source.config import load_config
 from vbc_source.emulator import Gateway
 
@@ -29,7 +28,7 @@ Members = list[tuple[str, bytes]]
 
 
 def start(site: Site, *, user: str | None = None, **filters: str) -> str:
-    """Start an export whose zip is there at once."""
+    """Start an export that is complete at once."""
     site.gateway.job_seconds = 0
     config = load_config()
     client = Client.from_config(config)
@@ -45,7 +44,7 @@ def fetch(site: Site, *jobs: str, **options: Any) -> ExportResult:
 
 
 def counts(outcome: ExportResult) -> dict[str, Any]:
-    """What is not nothing."""
+    """Return the counts that are not zero."""
     left_out = ("jobs", "bytes", "requests", "seconds")
     return {name: value for name, value in asdict(outcome).items() if value and name not in left_out}
 
@@ -58,16 +57,16 @@ def expected(site: Site) -> dict[str, bytes]:
     return {key_of(one): sound_of(site.gateway, one) for one in site.gateway.company.all()}
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(3000, marks=pytest.mark.slow)])
-def test_an_export_becomes_the_same_files_and_ledger_as_one_by_one(
-    prepare: Prepare, s3: S3Bucket, count: int
+@pytest.mark.parametrize("count", [20, pytest.param(3000, marks=pytest.mark.slow)])
+def test_export_gives_the_same_files_and_ledger_as_single_downloads(
+    prepare: Prepare, bucket: FolderBucket | S3Bucket, count: int
 ) -> None:
-    site = prepare(make_gateway(count, size=300), bucket=s3.url)
+    site = prepare(make_gateway(count, size=300), bucket=bucket.url)
     pipeline = site.load()
     outcome = fetch(site, start(site))
     assert counts(outcome) == {"stored": count, "ok": True}
-    assert {key.removeprefix("recordings/"): s3.read(key) for key in s3.sizes()} == expected(site)
-    one_by_one = Site(site.gateway, site.url, str(site.folder / "one"), site.folder)
+    assert {key.removeprefix("recordings/"): bucket.read(key) for key in bucket.sizes()} == expected(site)
+    one_by_one = Site(site.gateway, site.url, str(site.folder / "one"), site.folder, site.template)
     sql = "SELECT * EXCLUDE (uri, fetched_at) FROM recording_audio ORDER BY ALL"
     rows = query(pipeline, sql)
     with pipeline.sql_client() as client:
@@ -77,7 +76,7 @@ def test_an_export_becomes_the_same_files_and_ledger_as_one_by_one(
 
 
 @pytest.mark.slow
-def test_few_requests_and_a_second_download_sends_none(prepare: Prepare) -> None:
+def test_download_takes_few_requests_and_a_second_one_none(prepare: Prepare) -> None:
     site = prepare(make_gateway(12))
     pipeline = site.load()
     job = start(site)
@@ -94,7 +93,7 @@ def test_few_requests_and_a_second_download_sends_none(prepare: Prepare) -> None
 
 
 @pytest.mark.slow
-def test_what_is_stored_is_not_stored_again_by_another_export(prepare: Prepare) -> None:
+def test_stored_files_are_not_stored_again_from_another_export(prepare: Prepare) -> None:
     site = prepare(make_gateway(9))
     site.load()
     site.archive(limit=4)
@@ -104,7 +103,7 @@ def test_what_is_stored_is_not_stored_again_by_another_export(prepare: Prepare) 
 
 
 @pytest.mark.slow
-def test_on_demand_recordings_go_to_their_users(prepare: Prepare) -> None:
+def test_user_recordings_are_stored_for_their_users(prepare: Prepare) -> None:
     gateway = Gateway(users=2)
     user = str(gateway.users.all()[1]["id"])
     for number in range(3):
@@ -133,17 +132,17 @@ def test_on_demand_recordings_go_to_their_users(prepare: Prepare) -> None:
         pytest.param("keep", {"file_name": ""}, marks=pytest.mark.slow),
     ],
 )
-def test_names_may_be_hidden_or_absent(prepare: Prepare, pii: str, changes: dict[str, Any]) -> None:
+def test_members_match_hashed_or_missing_names(prepare: Prepare, pii: str, changes: dict[str, Any]) -> None:
     settings = {"SOURCES__VBC__PII": pii, "SOURCES__VBC__PII_KEY": "a-long-random-text"}
     site = prepare(make_gateway(6), **settings)
     for one in site.gateway.company.all():
         site.gateway.company.change(one["id"], **changes)
-    site.load(pii=pii, pii_key="a-long-random-text")
+    site.sync(pii=pii, pii_key="a-long-random-text")
     assert counts(fetch(site, start(site))) == {"stored": 6, "ok": True}
     assert site.files() == expected(site)
 
 
-def test_what_is_not_loaded_goes_under_unmatched_until_it_is(prepare: Prepare) -> None:
+def test_files_of_unknown_recordings_are_stored_under_unmatched(prepare: Prepare) -> None:
     site = prepare(make_gateway(3))
     site.load()
     new = site.gateway.company.add(id=7000, start="2025-03-09T10:00:00+0000", file_size_in_bytes=777)
@@ -161,7 +160,7 @@ def test_what_is_not_loaded_goes_under_unmatched_until_it_is(prepare: Prepare) -
 
 
 @pytest.mark.slow
-def test_recordings_of_one_name_are_told_by_their_size(prepare: Prepare) -> None:
+def test_recordings_with_equal_names_are_distinguished_by_size(prepare: Prepare) -> None:
     site = prepare(make_gateway(5))
     for number, size in ((1000, 600), (1001, 700), (1002, 800), (1003, 800)):
         site.gateway.company.change(number, file_name="same.mp3", file_size_in_bytes=size)
@@ -175,7 +174,7 @@ def test_recordings_of_one_name_are_told_by_their_size(prepare: Prepare) -> None
 
 
 def hostile(members: Members) -> Iterable[tuple[str | ZipInfo, bytes]]:
-    """Every harm there is, between two good files."""
+    """Add every kind of hostile member between two good files."""
     (first, body), *_, (last, end) = members
     link = ZipInfo("link.mp3")
     link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
@@ -192,7 +191,7 @@ def hostile(members: Members) -> Iterable[tuple[str | ZipInfo, bytes]]:
     yield f"folder/{last}", end
 
 
-def test_no_harm_leaves_the_zip_and_what_is_good_is_stored(prepare: Prepare, caplog: Any) -> None:
+def test_hostile_members_are_refused_and_good_ones_stored(prepare: Prepare, caplog: Any) -> None:
     site = prepare(make_gateway(2))
     pipeline = site.load()
     site.gateway.zip_members = hostile
@@ -212,7 +211,7 @@ def test_no_harm_leaves_the_zip_and_what_is_good_is_stored(prepare: Prepare, cap
 
 
 @pytest.mark.slow
-def test_a_damaged_member_fails_and_is_fetched_alone_later(prepare: Prepare) -> None:
+def test_damaged_member_fails_and_is_downloaded_alone_later(prepare: Prepare) -> None:
     site = prepare(make_gateway(3))
     pipeline = site.load()
     site.gateway.zip_members = lambda members: [
@@ -228,12 +227,12 @@ def test_a_damaged_member_fails_and_is_fetched_alone_later(prepare: Prepare) -> 
 
 
 @pytest.mark.slow
-def test_a_partly_complete_export_gives_what_it_has_and_says_what_it_lacks(prepare: Prepare) -> None:
+def test_partly_complete_export_is_archived_and_reports_what_it_lacks(prepare: Prepare) -> None:
     site = prepare(make_gateway(6))
     site.load()
     site.gateway.fault("jobs-partly")
     job = start(site)
-    done = CliRunner().invoke(main, ["export", "download", job, "--bucket-url", site.bucket, "--json"])
+    done = run_in_process("export", "download", job, "--bucket-url", site.bucket, "--json")
     result = json.loads(done.stdout.splitlines()[-1])
     assert (done.exit_code, result["stored"], result["lacking"]) == (1, 5, 1)
     assert "1 were not in the zip" in done.stdout
@@ -249,7 +248,7 @@ def error_of(site: Site, job: str, **options: Any) -> str:
 
 
 @pytest.mark.slow
-def test_every_export_that_leads_to_nothing_says_why(prepare: Prepare) -> None:
+def test_every_export_without_a_zip_gives_the_reason(prepare: Prepare) -> None:
     site = prepare(make_gateway(2))
     site.load()
     jobs = site.gateway.jobs
@@ -277,7 +276,7 @@ def test_every_export_that_leads_to_nothing_says_why(prepare: Prepare) -> None:
 
 
 @pytest.mark.slow
-def test_other_spellings_and_hosts_of_the_zips_address(prepare: Prepare, caplog: Any) -> None:
+def test_zip_is_found_at_other_addresses_of_the_gateway(prepare: Prepare, caplog: Any) -> None:
     site = prepare(make_gateway(2))
     site.load()
     job = start(site)
@@ -295,17 +294,9 @@ def test_other_spellings_and_hosts_of_the_zips_address(prepare: Prepare, caplog:
     assert "demo" not in caplog.text
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        "truncated",
-        *(
-            pytest.param(fault, marks=pytest.mark.slow)
-            for fault in ("reset", "suspended", "throttled-silent")
-        ),
-    ],
-)
-def test_a_transfer_that_breaks_is_taken_up(prepare: Prepare, fault: str) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["truncated", "reset", "suspended", "throttled-silent"])
+def test_broken_transfer_is_resumed(prepare: Prepare, fault: str) -> None:
     site = prepare(make_gateway(4, size=60_000), SOURCES__VBC__RETRY_SECONDS="5")
     site.load()
     job = start(site)
@@ -315,7 +306,7 @@ def test_a_transfer_that_breaks_is_taken_up(prepare: Prepare, fault: str) -> Non
 
 
 @pytest.mark.slow
-def test_a_zip_that_is_too_large_is_not_begun(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_zip_is_not_downloaded(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     site = prepare(make_gateway(4, size=60_000), SOURCES__VBC__AUDIO__MAX_ZIP_BYTES="100000")
     site.load()
     job = start(site)
@@ -324,8 +315,8 @@ def test_a_zip_that_is_too_large_is_not_begun(prepare: Prepare, monkeypatch: pyt
     assert counts(fetch(site, job))["stored"] == 4
 
 
-def test_a_full_disk_is_one_clear_line(prepare: Prepare) -> None:
-    """`/dev/full` takes no byte, as a disk that is full."""
+def test_full_disk_gives_a_clear_error(prepare: Prepare) -> None:
+    """`/dev/full` refuses every byte, like a full disk."""
     from vbc_source.api.export_jobs import ExportFailed
     from vbc_source.audio.exports.zip_download import fetch_zip
 
@@ -335,21 +326,19 @@ def test_a_full_disk_is_one_clear_line(prepare: Prepare) -> None:
     client = Client.from_config(load_config())
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full here")
-    with pytest.raises(ExportFailed, match=r"no room for its zip of .* in /dev: make room"):
+    with pytest.raises(ExportFailed, match=r"no space for its zip of .* in /dev: free some"):
         fetch_zip(client, [link], Path("/dev/full"), 10**9, "export job 1")
     client.close()
 
 
 @pytest.mark.slow
-def test_the_command_prints_one_line_for_each_error(prepare: Prepare) -> None:
+def test_command_prints_one_line_for_each_error(prepare: Prepare) -> None:
     site = prepare(make_gateway(2))
     site.load()
     job = start(site)
-    done = run_vbc(
-        site.folder, site.url, "export", "download", job, "nope", "--bucket-url", site.bucket, "--json"
-    )
+    done = run_in_process("export", "download", job, "nope", "--bucket-url", site.bucket, "--json")
     result = json.loads(done.stdout.splitlines()[-1])
-    assert (done.returncode, result["ok"], result["stored"]) == (1, False, 2)
-    told = [line for line in done.stderr.splitlines() if line.startswith("vbc export download: ")]
-    assert told == [f"vbc export download: {error}" for error in result["errors"]]
-    assert len(told) == 1
+    assert (done.exit_code, result["ok"], result["stored"]) == (1, False, 2)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("vbc export download: ")]
+    assert lines == [f"vbc export download: {error}" for error in result["errors"]]
+    assert len(lines) == 1

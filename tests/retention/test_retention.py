@@ -1,4 +1,4 @@
-"""Deletion at VBC: only on proof, only with --apply, and always written down before and after."""
+"""Deletion at VBC: only with proof, only with --apply, and recorded before and after."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from archiving import Prepare, S3Bucket, Site, key_of, make_gateway
-from loading import query, run_vbc
+from archiving import FolderBucket, Prepare, S3Bucket, Site, key_of, make_gateway
+from in_process import run_in_process
+from loading import query
 
 from vbc_source import VbcError
 from vbc_source.api.client import Client
@@ -23,7 +24,7 @@ from vbc_source.retention.retention import RetentionResult, retain
 DELETIONS = "SELECT recording_id, status FROM recording_deletions ORDER BY recording_id, noted_at"
 
 
-def keep(site: Site, days: int = 1, **options: object) -> RetentionResult:
+def retain_site(site: Site, days: int = 1, **options: object) -> RetentionResult:
     return retain(older_than=timedelta(days=days), bucket_url=site.bucket, **options)  # type: ignore[arg-type]
 
 
@@ -31,25 +32,25 @@ def deletions(gateway: Gateway) -> list[str]:
     return [request.path for request in gateway.requests if request.method == "DELETE"]
 
 
-def test_only_what_is_proven_and_not_held_is_deleted_and_it_is_written_down(
-    prepare: Prepare, s3: S3Bucket
+def test_only_proven_recordings_not_on_hold_are_deleted_and_recorded(
+    prepare: Prepare, bucket: FolderBucket | S3Bucket
 ) -> None:
-    site = prepare(make_gateway(9), bucket=s3.url)
+    site = prepare(make_gateway(9), bucket=bucket.url)
     pipeline = site.load()
     site.archive(limit=8)  # 1008 is not archived
     keys = {r["id"]: f"recordings/{key_of(r)}" for r in site.gateway.company.all()}
-    tampered = bytearray(s3.read(keys[1001]))
+    tampered = bytearray(bucket.read(keys[1001]))
     tampered[-1] ^= 1  # the same size
-    s3.client.put_object(Bucket=s3.name, Key=keys[1001], Body=bytes(tampered))
-    s3.client.put_object(Bucket=s3.name, Key=keys[1002], Body=b"cut")
-    s3.client.delete_object(Bucket=s3.name, Key=keys[1003])
+    bucket.write(keys[1001], bytes(tampered))
+    bucket.write(keys[1002], b"cut")
+    bucket.delete(keys[1003])
     hold = read_legal_hold("1004 # by id\ncall-1005\n")
 
-    dry = keep(site, hold=hold)
+    dry = retain_site(site, hold=hold)
     assert (dry.proven, dry.unproven, dry.held, dry.deleted, dry.ok) == (3, 3, 2, 0, False)
     assert deletions(site.gateway) == []
 
-    done = keep(site, hold=hold, apply=True)
+    done = retain_site(site, hold=hold, apply=True)
     assert (done.deleted, done.unproven, done.held, done.failed) == (3, 3, 2, 0)
     left = {recording["id"] for recording in site.gateway.company.all()}
     assert left == {1001, 1002, 1003, 1004, 1005, 1008}
@@ -60,28 +61,28 @@ def test_only_what_is_proven_and_not_held_is_deleted_and_it_is_written_down(
         "SELECT count(*) FROM recording_deletions d JOIN recording_audio a USING (recording_id, sha256, uri)"
     )
     assert query(pipeline, proof) == [(6,)]
-    again = keep(site, hold=hold, apply=True)
-    assert (again.proven, again.deleted) == (0, 0)  # what is deleted is not asked for again
+    again = retain_site(site, hold=hold, apply=True)
+    assert (again.proven, again.deleted) == (0, 0)  # deleted recordings are no candidates
     assert len(deletions(site.gateway)) == 3
 
 
-def test_age_and_length_of_the_call_choose(prepare: Prepare) -> None:
+def test_candidates_are_chosen_by_age_and_duration(prepare: Prepare) -> None:
     site = prepare(make_gateway(3))
     site.gateway.company.change(1001, duration=5_000)
-    site.gateway.company.add(id=2000, start=None, file_size_in_bytes=2000)  # of unknown age
+    site.gateway.company.add(id=2000, start=None, file_size_in_bytes=2000)  # unknown age
     site.load()
     site.archive()
-    assert keep(site).proven == 3
-    assert keep(site, days=20_000).proven == 0
-    assert keep(site, shorter_than=timedelta(seconds=6)).proven == 1
+    assert retain_site(site).proven == 3
+    assert retain_site(site, days=20_000).proven == 0
+    assert retain_site(site, shorter_than=timedelta(seconds=6)).proven == 1
 
 
-def test_a_file_elsewhere_or_never_compared_is_no_proof(prepare: Prepare, own_folder: Path) -> None:
+def test_file_in_another_bucket_or_never_compared_is_no_proof(prepare: Prepare, own_folder: Path) -> None:
     site = prepare(make_gateway(2))
     pipeline = site.load()
     site.archive()
     here, site.bucket = site.bucket, str(own_folder / "other")
-    assert keep(site, apply=True).unproven == 2
+    assert retain_site(site, apply=True).unproven == 2
     site.bucket = here
     with pipeline.sql_client() as sql:
         sql.execute_sql("UPDATE recording_audio SET attempts = 0 WHERE recording_id = 1000")
@@ -89,42 +90,42 @@ def test_a_file_elsewhere_or_never_compared_is_no_proof(prepare: Prepare, own_fo
             "UPDATE recording_audio SET uri = replace(uri, '/files/', '/files/../files/') "
             "WHERE recording_id = 1001"
         )
-    assert keep(site, apply=True).unproven == 2
+    assert retain_site(site, apply=True).unproven == 2
     assert deletions(site.gateway) == []
 
 
 @pytest.mark.slow
-def test_what_fails_or_is_gone_is_written_down_too(prepare: Prepare) -> None:
+def test_failed_and_gone_recordings_are_recorded_too(prepare: Prepare) -> None:
     site = prepare(make_gateway(3), SOURCES__VBC__MAX_CONCURRENCY="1", SOURCES__VBC__RETRY_SECONDS="0")
     pipeline = site.load()
     site.archive()
     site.gateway.company.delete(1002)
     site.gateway.fault("no-rights")
     site.gateway.fault("html")
-    done = keep(site, apply=True)
+    done = retain_site(site, apply=True)
     assert (done.failed, done.gone, done.ok) == (2, 1, False)
     assert [status for _, status in query(pipeline, DELETIONS)].count("requested") == 3
-    assert keep(site, apply=True).deleted == 2  # what failed is tried again
+    assert retain_site(site, apply=True).deleted == 2  # failed deletions are retried
 
 
-def test_without_a_ledger_there_is_nothing_to_prove_by(prepare: Prepare) -> None:
+def test_without_a_ledger_nothing_can_be_deleted(prepare: Prepare) -> None:
     site = prepare(make_gateway(1))
     site.load()
     with pytest.raises(VbcError, match="run vbc audio first"):
-        keep(site, apply=True)
+        retain_site(site, apply=True)
 
 
 @pytest.mark.slow
-def test_the_commands_show_delete_and_retain(prepare: Prepare, own_folder: Path) -> None:
+def test_commands_show_delete_and_retain(prepare: Prepare, own_folder: Path) -> None:
     site = prepare(make_gateway(4))
     site.load()
     site.archive()
 
     def run(*arguments: str) -> tuple[int, dict[str, object], str]:
-        done = run_vbc(own_folder, site.url, *arguments, "--json")
-        return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
+        done = run_in_process(*arguments, "--json")
+        return done.exit_code, json.loads(done.stdout.splitlines()[-1]), done.stderr
 
-    code, _, errors = run("recordings", "delete", "1002")  # nobody is there to confirm it
+    code, _, errors = run("recordings", "delete", "1002")  # no terminal to confirm it
     assert (code, "nothing is deleted" in errors) == (1, True)
     assert run("recordings", "delete", "1002", "--yes")[0] == 0
     code, _, errors = run("recordings", "show", "1002")
@@ -137,7 +138,7 @@ def test_the_commands_show_delete_and_retain(prepare: Prepare, own_folder: Path)
     assert (result["deleted"], result["gone"]) == (2, 1)
 
 
-def test_a_users_own_recording_is_shown_and_deleted_at_the_user(prepare: Prepare) -> None:
+def test_user_recording_is_shown_and_deleted(prepare: Prepare) -> None:
     site = prepare(make_gateway(0))
     users = site.gateway.users
     own = users.recordings(users.api_user)
@@ -153,11 +154,11 @@ def test_a_users_own_recording_is_shown_and_deleted_at_the_user(prepare: Prepare
     assert own.find("77") is None
 
 
-def test_a_hold_list_is_ids_of_recordings_and_calls() -> None:
+def test_hold_list_contains_ids_of_recordings_and_calls() -> None:
     hold = read_legal_hold("\ufeff# why\n 12, CALL-A\n\n34;call-b # and why\r\n")
     assert hold.names == {"12", "call-a", "34", "call-b"}
     assert hold.holds(12, "x")
     assert hold.holds(1, "Call-A ")
     assert not hold.holds(1, "x")
-    assert hold.holds(1, None)  # whose call it is cannot be told
+    assert hold.holds(1, None)  # its call is unknown
     assert not LegalHold().holds(1, None)

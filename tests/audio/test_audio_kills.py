@@ -1,4 +1,4 @@
-"""What a kill at any moment leaves behind, and what the next run makes of it."""
+"""Runs that are killed at any moment leave only complete files, and the next run finishes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORKERS = 4
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kills", "where"), [(20, "folder"), (20, "s3")])
-def test_a_kill_leaves_no_partial_file_and_costs_no_more_than_the_files_in_flight(
+def test_kill_leaves_no_partial_file_and_costs_only_the_downloads_in_flight(
     prepare: Prepare, s3: S3Bucket, own_folder: Path, kills: int, where: str
 ) -> None:
     count = 40 * kills
@@ -32,7 +32,7 @@ def test_a_kill_leaves_no_partial_file_and_costs_no_more_than_the_files_in_fligh
         with subprocess.Popen(
             command, cwd=own_folder, env=environment(site.url, own_folder, **settings), stderr=subprocess.PIPE
         ) as process:
-            # at a moment that chance has chosen: so many files after the first
+            # at a random moment: so many files after the first
             while len(site.fetches()) < before + patience and process.returncode is None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(0.01)

@@ -1,4 +1,4 @@
-"""What is left to archive, asked of real destinations."""
+"""The backlog, queried in real destinations."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from loading import open_target, query
 
 from vbc_source.audio.backlog import Backlog
 from vbc_source.audio.journal import Journal
-from vbc_source.audio.ledger import LedgerRow, describe
-from vbc_source.audio.ledger_writer import AudioLedger
+from vbc_source.audio.ledger import AudioLedger, LedgerRow, make_ledger_row
 from vbc_source.load.destinations import Target
 from vbc_source.recordings import Recording
 from vbc_source.warehouse.queries import LoadedTables
@@ -39,7 +38,7 @@ def has_postgres() -> bool:
     params=["duckdb", *(pytest.param(name, marks=pytest.mark.slow) for name in ("postgres", "filesystem"))]
 )
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
-    """A destination, and a dataset of its own there."""
+    """A destination, and a new dataset there."""
     name, dataset = request.param, f"vbc_{uuid.uuid4().hex[:8]}"
     if name == "postgres" and not has_postgres():
         pytest.skip("no Postgres at 127.0.0.1:5432")
@@ -77,12 +76,12 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def write(ledger: AudioLedger, recording: Recording, status: str, **known: Any) -> LedgerRow:
-    done = describe(recording, status, known.pop("now", NOW - timedelta(hours=1)), **known)  # type: ignore[arg-type]
+    done = make_ledger_row(recording, status, known.pop("now", NOW - timedelta(hours=1)), **known)  # type: ignore[arg-type]
     ledger.journal.settle(done)
     return done
 
 
-def test_what_is_left_is_told_page_by_page_oldest_first(place: tuple[str, str]) -> None:
+def test_backlog_is_read_page_by_page_oldest_first(place: tuple[str, str]) -> None:
     name, dataset = place
     company = [row(number) for number in range(1, 8)] + [row(8, start=row(7)["start"]), row(9, start=None)]
     company.append(row(1, account_id="o'hara"))
@@ -91,8 +90,8 @@ def test_what_is_left_is_told_page_by_page_oldest_first(place: tuple[str, str]) 
     pipeline = open_target("vbc_audio", name, dataset)
     loaded = LoadedTables(Target("vbc", name, dataset))
 
-    def left(began: datetime = NOW, page: int = 5, **selection: Any) -> list[Recording]:
-        return list(Backlog(loaded, RecordingSelection(**selection), 3, began, page).read())
+    def left(started_at: datetime = NOW, page: int = 5, **selection: Any) -> list[Recording]:
+        return list(Backlog(loaded, RecordingSelection(**selection), 3, started_at, page).read())
 
     everything = left()
     assert [(one.recording_type, one.account_id, one.user_id, one.recording_id) for one in everything] == [
@@ -119,7 +118,7 @@ def test_what_is_left_is_told_page_by_page_oldest_first(place: tuple[str, str]) 
     ] == [7, 8]
 
     journal = Journal(dlt_folder() / "journal")
-    ledger = AudioLedger(pipeline, journal, loaded.take_turn)
+    ledger = AudioLedger(pipeline, journal, loaded.lock)
     by_id = {one.recording_id: one for one in everything if (one.account_id, one.user_id) == ("1", "")}
     write(ledger, by_id[7], "stored", uri="s3://x/7")
     write(ledger, by_id[8], "missing")
@@ -130,13 +129,14 @@ def test_what_is_left_is_told_page_by_page_oldest_first(place: tuple[str, str]) 
     ledger.load()
     journal.close()
     ids = [one.recording_id for one in left(types=("company",)) if one.account_id == "1"]
-    assert ids == [9, 2, 1, 6, 4]  # what has failed comes last, what this run has tried not at all
+    assert ids == [9, 2, 1, 6, 4]  # failed files come last, those that this run has tried are left out
     assert {one.recording_id: one.attempts for one in left() if one.attempts} == {6: 1, 4: 1}
-    assert 3 in {one.recording_id for one in left(began=NOW + timedelta(days=1))}
+    assert 3 in {one.recording_id for one in left(started_at=NOW + timedelta(days=1))}
     assert len(left(page=5000)) == len(left(page=2)) == 9
 
 
-def test_a_row_of_the_ledger_is_replaced_not_repeated(place: tuple[str, str]) -> None:
+@pytest.mark.slow
+def test_ledger_row_is_replaced_by_a_later_one(place: tuple[str, str]) -> None:
     name, dataset = place
     if name == "filesystem":
         pytest.skip("parquet files are only appended to; the backlog reads over it")
@@ -144,7 +144,7 @@ def test_a_row_of_the_ledger_is_replaced_not_repeated(place: tuple[str, str]) ->
     pipeline = open_target("vbc_audio", name, dataset)
     loaded = LoadedTables(Target("vbc", name, dataset))
     journal = Journal(dlt_folder() / "journal")
-    ledger = AudioLedger(pipeline, journal, loaded.take_turn)
+    ledger = AudioLedger(pipeline, journal, loaded.lock)
     (recording,) = Backlog(loaded, RecordingSelection(), 3, NOW).read()
     for attempts in (0, 1):
         write(ledger, replace(recording, attempts=attempts), "failed", error="broken")

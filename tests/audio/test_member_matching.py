@@ -1,4 +1,4 @@
-"""Whose file a member is."""
+"""Members of a zip are matched to loaded recordings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from test_recording import make
+from archiving import make_recording
 
 from vbc_source.audio.exports.matching import LoadedRecording, MemberMatcher
 from vbc_source.pii import PiiPolicy
@@ -20,7 +20,7 @@ HASHING = PiiPolicy("hash", b"a-long-random-text")
 def one(number: int = 1, name: str | None = NAME, size: int | None = 100, **changes: Any) -> LoadedRecording:
     end = changes.pop("end", END)
     return LoadedRecording(
-        make(recording_id=number, size_bytes=size, **{"start": START, **changes}), name, end
+        make_recording(recording_id=number, size_bytes=size, **{"start": START, **changes}), name, end
     )
 
 
@@ -29,13 +29,13 @@ def find(
     name: str = NAME,
     size: int = 100,
     modified: datetime | None = None,
-    privacy: PiiPolicy = PiiPolicy(),  # noqa: B008
+    pii: PiiPolicy = PiiPolicy(),  # noqa: B008
 ) -> int | None:
-    found = MemberMatcher(candidates, privacy).find(name, size, modified)
+    found = MemberMatcher(candidates, pii).find(name, size, modified)
     return found.recording.recording_id if found else None
 
 
-def test_a_name_and_a_size_that_agree_are_a_recording() -> None:
+def test_name_and_size_identify_a_recording() -> None:
     assert find(one(1), one(2, "other.mp3")) == 1
     assert find(one(1, size=None)) == 1
     assert find(one(1), size=99) is None
@@ -43,7 +43,7 @@ def test_a_name_and_a_size_that_agree_are_a_recording() -> None:
     assert find() is None
 
 
-def test_two_of_one_name_are_told_by_their_size_or_not_at_all() -> None:
+def test_equal_names_are_distinguished_by_size_or_not_matched() -> None:
     assert find(one(1), one(2, size=101)) == 1
     assert find(one(1), one(2, size=101), size=101) == 2
     assert find(one(1), one(2, size=None)) == 1
@@ -52,28 +52,28 @@ def test_two_of_one_name_are_told_by_their_size_or_not_at_all() -> None:
     assert find(one(1), one(2, size=101), size=102) is None
 
 
-def test_a_file_older_than_its_call_is_another_ones() -> None:
+def test_file_older_than_the_call_does_not_match() -> None:
     for days, expected in ((-400, None), (-2, None), (-0.5, 1), (0, 1), (30, 1)):
         assert find(one(1), modified=datetime(2025, 3, 1, 10) + timedelta(days=days)) == expected
 
 
-def test_hashed_names_match_as_well_and_plain_ones_from_before_do() -> None:
+def test_hashed_names_match_and_so_do_plain_names_loaded_before() -> None:
     hidden = HASHING.hide(NAME)
-    assert find(one(1, hidden), one(2, HASHING.hide("other.mp3")), privacy=HASHING) == 1
-    assert find(one(1), privacy=HASHING) == 1
-    assert find(one(1, hidden), privacy=PiiPolicy("hash", b"another")) is None
+    assert find(one(1, hidden), one(2, HASHING.hide("other.mp3")), pii=HASHING) == 1
+    assert find(one(1), pii=HASHING) == 1
+    assert find(one(1, hidden), pii=PiiPolicy("hash", b"another")) is None
     assert find(one(1, hidden)) is None
 
 
-@pytest.mark.parametrize("privacy", [PiiPolicy("drop"), PiiPolicy(), HASHING])
-def test_without_a_name_size_and_time_or_id_must_tell(privacy: PiiPolicy) -> None:
-    assert find(one(1, None), one(2, None, 101), privacy=privacy) == 1
-    assert find(one(1, None), one(2, None), privacy=privacy) is None
+@pytest.mark.parametrize("pii", [PiiPolicy("drop"), PiiPolicy(), HASHING])
+def test_without_a_name_the_size_and_the_time_or_id_must_agree(pii: PiiPolicy) -> None:
+    assert find(one(1, None), one(2, None, 101), pii=pii) == 1
+    assert find(one(1, None), one(2, None), pii=pii) is None
     later = START + timedelta(days=1)
-    assert find(one(1, None), one(2, None, start=later, end=later), privacy=privacy) == 1
-    assert find(one(1, None, end=None), privacy=privacy) is None
-    assert find(one(1, None), name="a.mp3", privacy=privacy) is None
-    assert find(one(7, None, end=None), name="7.mp3", privacy=privacy) == 7
-    assert find(one(7, None), name="7.mp3", size=99, privacy=privacy) is None
-    assert find(one(7, None, size=None), name="7.mp3", privacy=privacy) is None
-    assert find(one(7, None), name="0.9999999999999.mp3", privacy=privacy) is None
+    assert find(one(1, None), one(2, None, start=later, end=later), pii=pii) == 1
+    assert find(one(1, None, end=None), pii=pii) is None
+    assert find(one(1, None), name="a.mp3", pii=pii) is None
+    assert find(one(7, None, end=None), name="7.mp3", pii=pii) == 7
+    assert find(one(7, None), name="7.mp3", size=99, pii=pii) is None
+    assert find(one(7, None, size=None), name="7.mp3", pii=pii) is None
+    assert find(one(7, None), name="0.9999999999999.mp3", pii=pii) is None

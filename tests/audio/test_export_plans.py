@@ -1,4 +1,4 @@
-"""One by one or by exports: whatever takes fewer requests, and the archive is the same."""
+"""Files are archived one by one or by exports, and the archive is the same."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from archiving import Prepare, key_of, make_gateway, sound_of
-from click.testing import CliRunner
-from loading import run_vbc
-from test_recording import make
+from archiving import Prepare, key_of, make_gateway, make_recording, sound_of
+from in_process import run_in_process
 
-from vbc_source.audio.exports.planner import EXPORT_REQUESTS, ExportSpan, plan_spans, saves
-from vbc_source.cli import main
+from vbc_source.audio.exports.planner import EXPORT_REQUESTS, ExportSpan, plan_spans, saves_requests
 from vbc_source.emulator import Gateway
 from vbc_source.recordings import EPOCH, Recording
 
@@ -22,13 +19,13 @@ MARCH = datetime(2025, 3, 1, 9, tzinfo=timezone.utc)
 
 def days(*counts: int, **changes: Any) -> list[Recording]:
     return [
-        make(start=MARCH + timedelta(days=day, minutes=number), size_bytes=10, **changes)
+        make_recording(start=MARCH + timedelta(days=day, minutes=number), size_bytes=10, **changes)
         for day, count in enumerate(counts)
         for number in range(count)
     ]
 
 
-def test_days_are_joined_to_spans_that_fit_and_never_cut() -> None:
+def test_whole_days_are_joined_to_spans_within_the_limits() -> None:
     spans = plan_spans([*days(3, 0, 4, 5), *days(2, user_id="7", recording_type="user")], 1000, 8)
     assert [(span.user_id, span.start.day, span.end.day, span.files, span.size) for span in spans] == [
         ("", 1, 3, 7, 70),
@@ -37,16 +34,16 @@ def test_days_are_joined_to_spans_that_fit_and_never_cut() -> None:
     ]
     assert [span.files for span in plan_spans(days(3, 4, 5), 60)] == [3, 4, 5]
     assert [span.files for span in plan_spans(days(30), 60, 8)] == [30]
-    assert plan_spans([make(start=EPOCH)], 1000) == []
+    assert plan_spans([make_recording(start=EPOCH)], 1000) == []
 
 
-def test_a_span_holds_fractions_of_its_last_second() -> None:
-    (span,) = plan_spans([make(start=MARCH + timedelta(seconds=0.5))], 100)
+def test_span_includes_the_last_second_completely() -> None:
+    (span,) = plan_spans([make_recording(start=MARCH + timedelta(seconds=0.5))], 100)
     assert (span.start, span.end) == (MARCH, MARCH + timedelta(seconds=1))
 
 
 @pytest.mark.parametrize(
-    ("wanted", "there", "size", "expected"),
+    ("files", "exported", "size", "expected"),
     [
         (EXPORT_REQUESTS, EXPORT_REQUESTS, 100, False),
         (EXPORT_REQUESTS + 1, EXPORT_REQUESTS + 1, 100, True),
@@ -55,8 +52,10 @@ def test_a_span_holds_fractions_of_its_last_second() -> None:
         (20, 20, 201, False),
     ],
 )
-def test_an_export_is_chosen_by_its_requests(wanted: int, there: int, size: int, expected: bool) -> None:
-    assert saves(ExportSpan("1", "company", "", MARCH, MARCH, wanted, 100), there, size) is expected
+def test_export_is_chosen_if_it_saves_requests(files: int, exported: int, size: int, expected: bool) -> None:
+    assert (
+        saves_requests(ExportSpan("1", "company", "", MARCH, MARCH, files, 100), exported, size) is expected
+    )
 
 
 def expected_files(gateway: Gateway) -> dict[str, bytes]:
@@ -64,7 +63,7 @@ def expected_files(gateway: Gateway) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_auto_brings_many_by_an_export_and_few_one_by_one(prepare: Prepare, caplog: Any) -> None:
+def test_auto_exports_many_files_and_downloads_few_one_by_one(prepare: Prepare, caplog: Any) -> None:
     caplog.set_level("INFO", "vbc_source")
     site = prepare(make_gateway(40))
     site.gateway.job_seconds = 0
@@ -76,7 +75,7 @@ def test_auto_brings_many_by_an_export_and_few_one_by_one(prepare: Prepare, capl
     assert site.fetches() == []
     assert site.files() == expected_files(site.gateway)
     assert "by export, about 12 requests instead of 40" in caplog.text
-    assert "40 of them came by 1 exports." in list(outcome.summary())
+    assert "40 of them came from 1 exports." in list(outcome.summary())
     site.gateway.company.add(id=9000, start="2025-03-28T23:00:00+0000", file_size_in_bytes=900)
     site.load()
     again = site.archive(via="auto")
@@ -86,7 +85,7 @@ def test_auto_brings_many_by_an_export_and_few_one_by_one(prepare: Prepare, capl
 
 
 @pytest.mark.slow
-def test_auto_goes_on_one_by_one_where_an_export_comes_to_nothing(prepare: Prepare, caplog: Any) -> None:
+def test_auto_downloads_one_by_one_after_a_failed_export(prepare: Prepare, caplog: Any) -> None:
     site = prepare(make_gateway(20))
     site.gateway.job_seconds = 0
     site.gateway.zip_members = lambda members: members[:15]
@@ -96,12 +95,14 @@ def test_auto_goes_on_one_by_one_where_an_export_comes_to_nothing(prepare: Prepa
     assert (outcome.stored, outcome.exports, site.gateway.count("/export")) == (3, 0, 0)
     outcome = site.archive(via="auto")
     assert (outcome.stored, outcome.exports, outcome.ok) == (17, 0, True)
-    assert "they are fetched one by one" in caplog.text
+    assert "these files are downloaded one by one" in caplog.text
     assert site.files() == expected_files(site.gateway)
 
 
 @pytest.mark.slow
-def test_what_an_export_lacks_comes_one_by_one_with_auto_and_is_told_with_export(prepare: Prepare) -> None:
+def test_files_missing_in_an_export_are_downloaded_with_auto_and_reported_with_export(
+    prepare: Prepare,
+) -> None:
     site = prepare(make_gateway(20))
     site.gateway.job_seconds = 0
     site.gateway.fault("jobs-partly")
@@ -118,7 +119,7 @@ def test_what_an_export_lacks_comes_one_by_one_with_auto_and_is_told_with_export
 
 
 @pytest.mark.slow
-def test_users_recordings_come_by_exports_of_their_users(prepare: Prepare) -> None:
+def test_user_recordings_are_exported_for_their_users(prepare: Prepare) -> None:
     gateway = Gateway(users=2)
     gateway.job_seconds = 0
     user = str(gateway.users.all()[1]["id"])
@@ -127,13 +128,13 @@ def test_users_recordings_come_by_exports_of_their_users(prepare: Prepare) -> No
             id=10 + number, start=f"2025-03-01T10:00:{number:02}Z", file_size_in_bytes=500
         )
     site = prepare(gateway, SOURCES__VBC__USER_IDS=f'["{user}"]')
-    assert run_vbc(site.folder, site.url, "sync", "--resources", "user_recordings").returncode == 0
-    done = run_vbc(site.folder, site.url, "audio", "--bucket-url", site.bucket, "--via", "auto", "--json")
+    assert run_in_process("sync", "--resources", "user_recordings").exit_code == 0
+    done = run_in_process("audio", "--bucket-url", site.bucket, "--via", "auto", "--json")
     result = json.loads(done.stdout.splitlines()[-1])
-    assert (done.returncode, result["stored"], result["exported"]) == (0, 15, 15)
+    assert (done.exit_code, result["stored"], result["exported"]) == (0, 15, 15)
     assert len(site.files()) == 15
 
 
-def test_a_limit_and_an_export_contradict_each_other() -> None:
-    done = CliRunner().invoke(main, ["audio", "--via", "export", "--limit", "3"])
+def test_limit_and_export_exclude_each_other() -> None:
+    done = run_in_process("audio", "--via", "export", "--limit", "3")
     assert (done.exit_code, "--limit goes with --via files" in done.stderr) == (2, True)

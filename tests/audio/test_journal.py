@@ -3,19 +3,21 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from pathlib import Path
 
-from test_recording import make
+from archiving import make_recording
 
 from vbc_source.audio.journal import Journal
-from vbc_source.audio.ledger import LedgerRow, describe
+from vbc_source.audio.ledger import LedgerRow, make_ledger_row
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
 
 
 def row(number: int) -> LedgerRow:
-    return describe(make(recording_id=number), "stored", NOW, uri=f"s3://bucket/{number}", sha256="ab")
+    return make_ledger_row(
+        make_recording(recording_id=number), "stored", NOW, uri=f"s3://bucket/{number}", sha256="ab"
+    )
 
 
-def test_what_was_written_is_there_after_a_kill(own_folder: Path) -> None:
+def test_rows_and_intents_survive_a_kill(own_folder: Path) -> None:
     journal = Journal(own_folder / "journal")
     journal.intend(row(1))
     journal.intend(row(2))
@@ -26,7 +28,7 @@ def test_what_was_written_is_there_after_a_kill(own_folder: Path) -> None:
     found.close()
 
 
-def test_a_line_that_was_cut_off_is_left_out(own_folder: Path) -> None:
+def test_cut_off_line_is_ignored(own_folder: Path) -> None:
     journal = Journal(own_folder / "journal")
     journal.settle(row(1))
     journal.settle(row(2))
@@ -42,7 +44,7 @@ def test_a_line_that_was_cut_off_is_left_out(own_folder: Path) -> None:
     journal.close()
 
 
-def test_what_is_loaded_is_forgotten_and_what_came_meanwhile_is_not(own_folder: Path) -> None:
+def test_only_loaded_rows_are_forgotten(own_folder: Path) -> None:
     journal = Journal(own_folder / "journal")
     journal.settle(row(1))
     loaded = journal.rows

@@ -1,4 +1,4 @@
-"""Bytes from wherever become a file in a bucket, or nothing."""
+"""Bytes become a verified file in the bucket, or nothing is stored."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archiving import S3Bucket
-from test_recording import make
+from archiving import KEYS, make_recording
 
 from vbc_source.audio.archive import Archive
-from vbc_source.audio.bucket import INCOMING, Bucket, BucketFailed
+from vbc_source.audio.bucket import DRAFTS, Bucket, BucketFailed
 from vbc_source.audio.journal import Journal
 from vbc_source.errors import InvalidContent, SettingsError
 
@@ -23,13 +22,13 @@ MP3 = b"\xff\xfb\x14\xc4" + bytes(92)
 
 
 class Bytes:
-    """Bytes in pieces, and what is said of them."""
+    """Bytes in chunks, with a reported content type and size."""
 
-    def __init__(self, *pieces: bytes, content_type: str | None = None, size: int | None = None) -> None:
-        self.pieces, self.content_type, self.size = pieces, content_type, size
+    def __init__(self, *chunks: bytes, content_type: str | None = None, size: int | None = None) -> None:
+        self.chunks, self.content_type, self.size = chunks, content_type, size
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self.pieces
+        yield from self.chunks
 
 
 @pytest.fixture
@@ -48,13 +47,15 @@ def files(folder: Path) -> list[Path]:
     return [path for path in (folder / "my files").rglob("*") if path.is_file()]
 
 
-def test_a_member_of_a_zip_goes_the_same_way(archive: Archive, journal: Journal, own_folder: Path) -> None:
+def test_member_of_a_zip_is_stored_like_a_download(
+    archive: Archive, journal: Journal, own_folder: Path
+) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as target:
         target.writestr("../../evil.mp3", MP3 * 10_000)
     with zipfile.ZipFile(packed) as source, source.open("../../evil.mp3") as member:
         stream = Bytes(*iter(lambda: member.read(65_536), b""), size=source.infolist()[0].file_size)
-    row = archive.store(make(size_bytes=960_000), stream)
+    row = archive.store(make_recording(size_bytes=960_000), stream)
     assert (row.status, row.size_bytes, row.attempts) == ("stored", 960_000, 1)
     assert row.sha256 == hashlib.sha256(MP3 * 10_000).hexdigest()
     (path,) = files(own_folder)
@@ -64,7 +65,7 @@ def test_a_member_of_a_zip_goes_the_same_way(archive: Archive, journal: Journal,
 
 
 @pytest.mark.parametrize(
-    ("pieces", "said", "listed"),
+    ("chunks", "reported", "listed"),
     [
         ((MP3,), 97, None),
         ((MP3,), None, 97),
@@ -75,27 +76,27 @@ def test_a_member_of_a_zip_goes_the_same_way(archive: Archive, journal: Journal,
         ((), None, None),
     ],
 )
-def test_what_does_not_agree_is_not_stored(
+def test_content_with_a_wrong_size_or_format_is_not_stored(
     archive: Archive,
     journal: Journal,
     own_folder: Path,
-    pieces: tuple[bytes, ...],
-    said: int | None,
+    chunks: tuple[bytes, ...],
+    reported: int | None,
     listed: int | None,
 ) -> None:
     with pytest.raises(InvalidContent):
-        archive.store(make(size_bytes=listed), Bytes(*pieces, size=said))
+        archive.store(make_recording(size_bytes=listed), Bytes(*chunks, size=reported))
     assert (files(own_folder), journal.rows, journal.intents) == ([], [], [])
     assert not list((own_folder / "spool").iterdir())
 
 
-def test_after_a_kill_what_was_stored_is_told_from_what_was_not(
+def test_recovery_after_a_kill_keeps_only_files_that_were_stored(
     archive: Archive, journal: Journal, own_folder: Path
 ) -> None:
-    rows = [archive.store(make(recording_id=number), Bytes(MP3)) for number in (1, 2, 3)]
+    rows = [archive.store(make_recording(recording_id=number), Bytes(MP3)) for number in (1, 2, 3)]
     journal.forget(rows)
     for row in rows:
-        journal.intend(row)  # as if killed right before the second word
+        journal.intend(row)  # as if killed right before the row was settled
     stored = sorted(files(own_folder))
     stored[1].write_bytes(MP3[:-1] + b"x")
     stored[2].unlink()
@@ -105,34 +106,43 @@ def test_after_a_kill_what_was_stored_is_told_from_what_was_not(
     assert not list((own_folder / "spool").iterdir())
 
 
-def test_a_bucket_that_is_not_there_is_one_clear_line(
-    s3: S3Bucket, journal: Journal, own_folder: Path
+@pytest.mark.parametrize("where", ["folder", pytest.param("s3", marks=pytest.mark.slow)])
+def test_unwritable_bucket_gives_a_clear_error(
+    request: pytest.FixtureRequest, journal: Journal, own_folder: Path, where: str
 ) -> None:
-    archive = Archive(Bucket("s3://no-such-bucket/x"), own_folder / "spool", journal)
-    with pytest.raises(BucketFailed, match="s3://no-such-bucket/x cannot be written"):
-        archive.store(make(), Bytes(MP3))
+    url = "s3://no-such-bucket/x"
+    if where == "s3":
+        request.getfixturevalue("s3")
+    else:
+        url = (own_folder / "file").as_uri()
+        (own_folder / "file").touch()  # not a folder
+    archive = Archive(Bucket(url), own_folder / "spool", journal)
+    with pytest.raises(BucketFailed, match=f"{url} cannot be written"):
+        archive.store(make_recording(), Bytes(MP3))
     assert journal.rows == []
 
 
 @pytest.mark.parametrize("url", ["", "  ", "nonsense://x", "s3://"])
-def test_an_address_that_is_none_is_a_setting_to_change(url: str) -> None:
+def test_unusable_bucket_url_is_a_settings_error(url: str) -> None:
     with pytest.raises(SettingsError):
         Bucket(url)
 
 
-def test_what_a_killed_run_left_half_written_goes_after_a_day(own_folder: Path) -> None:
+def test_stale_drafts_are_removed_after_a_day(own_folder: Path) -> None:
     bucket = Bucket((own_folder / "b").as_uri())
     for name, age in (("old", 90_000), ("new", 60)):
-        draft = own_folder / "b" / INCOMING / name
+        draft = own_folder / "b" / DRAFTS / name
         draft.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(b"half")
         moment = draft.stat().st_mtime - age
         os.utime(draft, (moment, moment))
-    bucket.sweep()
-    assert [path.name for path in (own_folder / "b" / INCOMING).iterdir()] == ["new"]
+    bucket.remove_stale_drafts()
+    assert [path.name for path in (own_folder / "b" / DRAFTS).iterdir()] == ["new"]
 
 
-def test_an_address_outside_has_no_key(s3: S3Bucket) -> None:
+def test_address_outside_the_bucket_has_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(f"DESTINATION__FILESYSTEM__CREDENTIALS__{name.upper()}", value)
     bucket = Bucket("s3://bucket/prefix/")
     assert bucket.key_of(bucket.uri("a/b.mp3")) == "a/b.mp3"
     for outside in ("prefix2/a", "prefix/../a", "prefix//a", "prefix/", ""):
@@ -140,7 +150,7 @@ def test_an_address_outside_has_no_key(s3: S3Bucket) -> None:
     assert bucket.key_of("s3://other/prefix/a") is None
 
 
-def test_a_file_from_another_file_system_is_whole_under_its_name_too(own_folder: Path) -> None:
+def test_file_from_another_file_system_is_stored_completely(own_folder: Path) -> None:
     memory = Path("/dev/shm")
     if not memory.is_dir() or memory.stat().st_dev == own_folder.stat().st_dev:
         pytest.skip("needs a second file system at /dev/shm")

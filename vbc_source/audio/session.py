@@ -1,0 +1,78 @@
+"""An open archive: the resources that archiving, exports and retention share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dlt
+
+from vbc_source.api.client import Client
+from vbc_source.audio.archive import Archive
+from vbc_source.audio.bucket import Bucket
+from vbc_source.audio.journal import Journal
+from vbc_source.audio.ledger import AudioLedger
+from vbc_source.config import AudioConfig, load_audio_config
+from vbc_source.load.destinations import Target
+from vbc_source.load.failures import explaining
+from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.warehouse.queries import LoadedTables
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSession:
+    """An archive that this process holds.
+
+    Attributes:
+        config: The settings.
+        client: Sends the requests.
+        loaded: Tables in the destination.
+        pipeline: Loads the ledgers.
+        archive: Stores files.
+        ledger: Records files.
+    """
+
+    config: AudioConfig
+    client: Client
+    loaded: LoadedTables
+    pipeline: dlt.Pipeline
+    archive: Archive
+    ledger: AudioLedger
+
+
+@contextmanager
+def open_archive(target: Target, bucket_url: str | None) -> Iterator[ArchiveSession]:
+    """Open the archive, and finish what a killed run left behind.
+
+    Args:
+        target: Where the recordings are loaded. The ledgers have a pipeline of their own there,
+            `<pipeline>_audio`.
+        bucket_url: Where files are; from `[sources.vbc.audio]` if None.
+
+    Raises:
+        SettingsError: A setting is missing or malformed; the message names it.
+        VbcError: Another process holds the archive for too long, or the ledger could not be loaded.
+    """
+    with explaining():
+        config = load_audio_config(bucket_url=bucket_url)
+        bucket, client = Bucket(config.bucket), Client.from_config(config)
+    with hold_pipeline(target.ledgers("audio")) as pipeline, closing(client):
+        loaded = LoadedTables(target)
+        folder = _find_folder(pipeline)
+        with closing(Journal(folder / "journal.jsonl")) as journal:
+            archive = Archive(bucket, folder / "spool", journal)
+            bucket.remove_stale_drafts()
+            archive.recover()
+            ledger = AudioLedger(pipeline, journal, loaded.lock)
+            ledger.load()
+            yield ArchiveSession(config, client, loaded, pipeline, archive, ledger)
+
+
+def _find_folder(pipeline: dlt.Pipeline) -> Path:
+    """Return the folder of the journal: one for each destination, so that no row is loaded elsewhere."""
+    place = f"{pipeline.pipeline_name} {pipeline.dataset_name} {pipeline.destination_client().config}"
+    name = hashlib.sha256(place.encode()).hexdigest()[:16]
+    return Path(dlt.current.run_context().data_dir) / "vbc_audio" / name
