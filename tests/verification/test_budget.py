@@ -6,7 +6,7 @@ import random
 
 import pytest
 from loading import still_gateway
-from verifying import Prepare
+from verification_cases import Prepare
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ class Stand:
     gateway: Gateway
     url: str
     destination: str = "duckdb"
-    dataset: str = "vbc"
+    dataset: str = "vbc_data"
 
     def sync(self, *resources: str) -> None:
         with hold_pipeline(Target("vbc", self.destination, self.dataset)) as held:

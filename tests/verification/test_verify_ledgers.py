@@ -12,7 +12,7 @@ import pytest
 from archiving import make_gateway
 from loading import expected_recordings, open_target, still_gateway
 from test_backlog import POSTGRES, has_postgres
-from verifying import Prepare, Stand, ago, oldest
+from verification_cases import Prepare, Stand, ago, oldest
 
 from vbc_source.audio.archive_audio import archive_audio
 from vbc_source.retention.retention import retain
@@ -70,6 +70,6 @@ def test_postgres_is_compared_and_repaired_as_well(prepare: Prepare, dataset: st
     stand.gateway.company.add(id=3, start=ago(0.1), duration=1000, new_field="x")
     stand.sync()  # the view is no obstacle to a new column
     back = stand.verify(deep=True, repair=True)
-    assert (back.ok, back.returned, back.gaps) == (True, 1, [])
+    assert (back.ok, back.returned, back.gaps) == (True, 1, ())
     assert stand.current() == {row[1] for row in expected_recordings(stand.gateway)}
     assert os.environ["DESTINATION__POSTGRES__CREDENTIALS"] == POSTGRES

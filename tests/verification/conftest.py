@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from loading import still_gateway
-from verifying import Prepare, Stand, configure
+from verification_cases import Prepare, Stand, configure
 
 from vbc_source.emulator import Gateway
 

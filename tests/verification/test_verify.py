@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from loading import environment, expected_recordings, run_vbc, still_gateway
-from verifying import Prepare, Stand, ago, oldest, script, settled
+from verification_cases import Prepare, Stand, ago, oldest, script, settled
 
 from vbc_source import VbcError
 from vbc_source.config import VbcConfig
@@ -40,7 +40,7 @@ def spoil(stand: Stand) -> tuple[set[int], set[int]]:
 def test_what_is_clean_takes_a_request_a_list_and_says_so(prepare: Prepare) -> None:
     stand = prepare(still_gateway(recordings=300, users=3, user_recordings=30))
     outcome = stand.verify()
-    assert (outcome.ok, outcome.spans, outcome.gaps, outcome.left_out) == (True, [], [], [])
+    assert (outcome.ok, outcome.spans, outcome.gaps, outcome.left_out) == (True, (), (), ())
     assert (
         outcome.requests == stand.requests() <= 1 + 1 + 1 + 3 * 2
     )  # company, its last days, users, each user
@@ -72,7 +72,7 @@ def test_late_and_deleted_ones_are_found_and_repaired(prepare: Prepare) -> None:
     assert sorted(stand.query(extensions)) == [("701",), ("702",), ("703",)]
     stand.gateway.clear()
     after = stand.verify(deep=True)
-    assert (after.ok, after.spans) == (True, [])
+    assert (after.ok, after.spans) == (True, ())
     (evidence,) = stand.query(f"SELECT evidence FROM recording_tombstones WHERE recording_id = {min(gone)}")
     path = f"/accounts/549825/company_call_recordings/{min(gone)} answered HTTP 404"
     assert path in evidence[0]
@@ -167,7 +167,7 @@ def test_each_users_list_is_compared_and_ids_of_two_users_may_coincide(prepare: 
 def test_company_recordings_alone_are_enough(prepare: Prepare) -> None:
     stand = prepare(still_gateway(recordings=50, users=2, user_recordings=20), "company_recordings")
     outcome = stand.verify()
-    assert (outcome.ok, outcome.left_out) == (True, ["user_recordings"])
+    assert (outcome.ok, outcome.left_out) == (True, ("user_recordings",))
     assert not [request for request in stand.gateway.requests if "/users" in request.path]
     assert len(stand.current()) == 50
     with pytest.raises(VbcError, match="no table user_recordings"):
@@ -271,7 +271,7 @@ def test_gaps_between_proven_windows_are_told(prepare: Prepare) -> None:
     stand = prepare(
         still_gateway(recordings=300), "company_recordings", SOURCES__VBC__START_DATE="2025-01-01"
     )
-    assert stand.verify().gaps == []
+    assert stand.verify().gaps == ()
     with stand.pipeline.sql_client() as client:
         client.execute_sql(
             "UPDATE scan_windows SET window_start = TIMESTAMPTZ '2025-03-01 00:00:00+00' "
@@ -304,7 +304,7 @@ def test_a_span_that_was_never_loaded_is_found_as_a_whole_and_filled(
     done = stand.verify(repair=True)
     assert (done.ok, done.loaded) == (True, found.missing)
     assert stand.query("SELECT count(*), count(DISTINCT id) FROM company_recordings") == [(held, held)]
-    assert stand.verify().gaps == []
+    assert stand.verify().gaps == ()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gateway_fixtures import API, Stage, make_credentials, serve_gateways
 from loading import still_gateway
-from verifying import Prepare, oldest
+from verification_cases import Prepare, oldest
 
 from vbc_source import VbcError
 from vbc_source.api.client import Client

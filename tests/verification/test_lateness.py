@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from verifying import Prepare, ago
+from verification_cases import Prepare, ago
 
 from vbc_source.emulator import Gateway
 
