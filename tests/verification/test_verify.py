@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from loading import environment, expected_recordings, run_vbc, still_gateway
-from verification_cases import Prepare, Stand, ago, oldest, script, settled
+from verification_cases import RECENT, SHARED, Prepare, Stand, ago, oldest, script, settled
 
 from vbc_source import VbcError
 from vbc_source.config import VbcConfig
@@ -38,12 +38,11 @@ def spoil(stand: Stand) -> tuple[set[int], set[int]]:
 
 
 def test_what_is_clean_takes_a_request_a_list_and_says_so(prepare: Prepare) -> None:
-    stand = prepare(still_gateway(recordings=300, users=3, user_recordings=30))
+    stand = prepare()
     outcome = stand.verify()
     assert (outcome.ok, outcome.spans, outcome.gaps, outcome.left_out) == (True, (), (), ())
-    assert (
-        outcome.requests == stand.requests() <= 1 + 1 + 1 + 3 * 2
-    )  # company, its last days, users, each user
+    assert outcome.requests == len(stand.gateway.requests)
+    assert stand.requests() <= 1 + 1 + 1 + 3 * 2  # company, its recent span, users, each user
     assert {(total.recording_type, total.agrees) for total in outcome.totals} == {
         ("company", True),
         ("user", True),
@@ -126,31 +125,26 @@ def test_who_comes_back_loses_the_tombstone_and_may_get_another(prepare: Prepare
 
 
 def test_recent_ones_wait_for_the_next_sync_but_recent_deletions_count(prepare: Prepare) -> None:
-    gateway = still_gateway(recordings=300)
-    for id_ in (1, 2, 3):
-        gateway.company.add(id=id_, start=ago(1), duration=60_000)
-    stand = prepare(gateway)
+    stand = prepare()
+    gateway = stand.gateway
     gateway.company.add(id=4, start=ago(0.5), duration=60_000)
     waiting = stand.verify(repair=True)
     assert (waiting.ok, waiting.waiting, waiting.missing, waiting.loaded) == (True, 1, 0, 0)
-    gateway.company.delete(2)
-    gateway.company.delete(3)
+    gateway.company.delete(RECENT[1])
+    gateway.company.delete(RECENT[2])
     found = stand.verify()
     assert (found.ok, found.gone, found.missing) == (False, 2, 0)
     done = stand.verify(repair=True)
     assert (done.ok, done.tombstoned, done.loaded) == (True, 2, 1)
-    assert stand.current() >= {1, 4}
+    assert stand.current() >= {RECENT[0], 4}
 
 
 def test_each_users_list_is_compared_and_ids_of_two_users_may_coincide(prepare: Prepare) -> None:
-    gateway = still_gateway(users=2)
-    one, two = (gateway.users.recordings(str(user["id"])) for user in gateway.users.all())
-    names = [str(user["id"]) for user in gateway.users.all()]
-    for number in range(5):
-        for shelf in (one, two):
-            shelf.add(id=100 + number, start=ago(200 + number), duration=60_000)
-    stand = prepare(gateway)
-    one.delete(100)
+    stand = prepare()
+    names = [str(user["id"]) for user in stand.gateway.users.all()]
+    one, two = (stand.gateway.users.recordings(name) for name in names[:2])
+    before = [len(one), len(two)]
+    one.delete(SHARED[0])
     two.add(id=900, start=ago(90), duration=60_000)
     found = stand.verify()
     assert {(span.user_id, span.missing, span.gone) for span in found.spans} == {
@@ -159,17 +153,17 @@ def test_each_users_list_is_compared_and_ids_of_two_users_may_coincide(prepare: 
     }
     done = stand.verify(repair=True)
     assert (done.ok, done.loaded, done.tombstoned) == (True, 1, 1)
-    assert stand.tombstones() == [("user", names[0], 100)]
-    current = stand.query("SELECT user_id, count(*) FROM current_recordings GROUP BY 1 ORDER BY 1")
-    assert sorted(current) == sorted([(names[0], 4), (names[1], 6)])
+    assert stand.tombstones() == [("user", names[0], SHARED[0])]
+    current = dict(stand.query("SELECT user_id, count(*) FROM current_recordings GROUP BY 1"))
+    assert [current[name] for name in names[:2]] == [before[0] - 1, before[1] + 1]
 
 
 def test_company_recordings_alone_are_enough(prepare: Prepare) -> None:
-    stand = prepare(still_gateway(recordings=50, users=2, user_recordings=20), "company_recordings")
+    stand = prepare(None, "company_recordings")
     outcome = stand.verify()
     assert (outcome.ok, outcome.left_out) == (True, ("user_recordings",))
     assert not [request for request in stand.gateway.requests if "/users" in request.path]
-    assert len(stand.current()) == 50
+    assert len(stand.current()) == len(stand.gateway.company)
     with pytest.raises(VbcError, match="no table user_recordings"):
         stand.verify(types=["user"])
 
@@ -182,10 +176,9 @@ def test_nothing_loaded_is_said(prepare: Prepare) -> None:
 
 @pytest.mark.slow
 def test_a_user_who_left_is_told_and_no_failure_and_keeps_the_recordings(prepare: Prepare) -> None:
-    gateway = still_gateway(users=3, user_recordings=30)
-    leaver = str(gateway.users.all()[-1]["id"])
-    stand = prepare(gateway)
-    gateway.users.remove(leaver)
+    stand = prepare()
+    leaver = str(stand.gateway.users.all()[-1]["id"])
+    stand.gateway.users.remove(leaver)
     outcome = stand.verify(repair=True)
     (left,) = [total for total in outcome.totals if total.unread]
     assert (outcome.ok, left.user_id, left.unread, left.api) == (True, leaver, "HTTP 404", None)
@@ -196,9 +189,9 @@ def test_a_user_who_left_is_told_and_no_failure_and_keeps_the_recordings(prepare
 def test_what_may_not_be_read_stops_or_is_left_out_as_the_source_is_told(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gateway = still_gateway(recordings=20, users=3, user_recordings=30)
+    stand = prepare()
+    gateway = stand.gateway
     user = str(gateway.users.all()[-1]["id"])
-    stand = prepare(gateway)
     gateway.users.forbid(user)
     outcome = stand.verify(repair=True)
     assert (outcome.ok, outcome.tombstoned) == (False, 0)

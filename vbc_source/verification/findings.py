@@ -119,7 +119,7 @@ class VerifyResult:
         gaps: Settled spans that are not proven complete.
         lateness: How late recordings arrive; None while that is not known.
         lookback_hours: The setting, to compare with `lateness`.
-        requests: Requests to the gateway, without logins.
+        requests: Requests to the gateway, with a login where no token was cached.
         seconds: Duration.
     """
 
