@@ -26,7 +26,7 @@ THERE, GONE = 11, 12
 # stays a 404
 OTHERS = ("throttled", "hard", "token", "not-found", "cut-json")
 LASTING = [name for name in (*ANSWERS, *BREAKS) if not name.startswith(OTHERS)]
-EVERYDAY = ("suspended", "no-rights")
+EVERYDAY = ("no-rights",)
 PASSING = [name for name in (*ANSWERS, *BREAKS) if not name.startswith("throttled-")]
 
 

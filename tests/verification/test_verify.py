@@ -15,7 +15,8 @@ from verification_cases import RECENT, SHARED, Prepare, Stand, ago, oldest, scri
 from vbc_source import VbcError
 from vbc_source.config import VbcConfig
 from vbc_source.errors import Forbidden, NotFound, SettingsError
-from vbc_source.verification.verify import make_plan
+from vbc_source.verification.verify import is_read_again, make_plan
+from vbc_source.warehouse.completeness import Gap, RecordingList
 
 HABITS = [
     ("page-base-0", "empty-404"),
@@ -41,6 +42,8 @@ def test_what_is_clean_takes_a_request_a_list_and_says_so(prepare: Prepare) -> N
     stand = prepare()
     outcome = stand.verify()
     assert (outcome.ok, outcome.spans, outcome.gaps, outcome.left_out) == (True, (), (), ())
+    assert outcome.lateness is None  # a history that is read for the first time shows no arrivals
+    assert outcome.without_audio is None  # nothing is archived
     assert outcome.requests == len(stand.gateway.requests)
     assert stand.requests() <= 1 + 1 + 1 + 3 * 2  # company, its recent span, users, each user
     assert {(total.recording_type, total.agrees) for total in outcome.totals} == {
@@ -96,6 +99,14 @@ def test_what_cancels_out_shows_to_deep_alone(prepare: Prepare) -> None:
     assert stand.verify().ok
     deep = stand.verify(deep=True)
     assert (deep.ok, deep.missing, deep.gone) == (False, 1, 1)
+
+
+@pytest.mark.slow
+def test_deep_repairs_what_cancels_out(prepare: Prepare) -> None:
+    stand = prepare()
+    gone = oldest(stand.gateway, 50)
+    stand.gateway.company.delete(gone)
+    stand.add_late(1)
     done = stand.verify(deep=True, repair=True)
     assert (done.ok, done.loaded, done.tombstoned) == (True, 1, 1)
     assert stand.tombstones() == [("company", "", gone)]
@@ -134,6 +145,14 @@ def test_recent_ones_wait_for_the_next_sync_but_recent_deletions_count(prepare: 
     gateway.company.delete(RECENT[2])
     found = stand.verify()
     assert (found.ok, found.gone, found.missing) == (False, 2, 0)
+
+
+@pytest.mark.slow
+def test_a_recent_deletion_is_marked_and_what_waits_is_loaded_with_it(prepare: Prepare) -> None:
+    stand = prepare()
+    stand.gateway.company.add(id=4, start=ago(0.5), duration=60_000)
+    stand.gateway.company.delete(RECENT[1])
+    stand.gateway.company.delete(RECENT[2])
     done = stand.verify(repair=True)
     assert (done.ok, done.tombstoned, done.loaded) == (True, 2, 1)
     assert stand.current() >= {RECENT[0], 4}
@@ -146,12 +165,11 @@ def test_each_users_list_is_compared_and_ids_of_two_users_may_coincide(prepare: 
     before = [len(one), len(two)]
     one.delete(SHARED[0])
     two.add(id=900, start=ago(90), duration=60_000)
-    found = stand.verify()
-    assert {(span.user_id, span.missing, span.gone) for span in found.spans} == {
+    done = stand.verify(repair=True)
+    assert {(span.user_id, span.missing, span.gone) for span in done.spans} == {
         (names[0], 0, 1),
         (names[1], 1, 0),
     }
-    done = stand.verify(repair=True)
     assert (done.ok, done.loaded, done.tombstoned) == (True, 1, 1)
     assert stand.tombstones() == [("user", names[0], SHARED[0])]
     current = dict(stand.query("SELECT user_id, count(*) FROM current_recordings GROUP BY 1"))
@@ -266,14 +284,16 @@ def test_gaps_between_proven_windows_are_told(prepare: Prepare) -> None:
     )
     assert stand.verify().gaps == ()
     with stand.pipeline.sql_client() as client:
+        ((load,),) = client.execute_sql("SELECT DISTINCT _dlt_load_id FROM scan_windows") or []
         client.execute_sql(
             "UPDATE scan_windows SET window_start = TIMESTAMPTZ '2025-03-01 00:00:00+00' "
             "WHERE window_start = TIMESTAMPTZ '2025-01-01 00:00:00+00'"
         )
         client.execute_sql(
-            "INSERT INTO scan_windows (account_id, resource, window_start, window_end, scanned_at) VALUES "
-            "('549825', 'company_recordings', '2025-01-01', '2025-01-31 23:59:59+00', now()), "
-            "('549825', 'company_recordings', '2025-02-01', '2025-02-10', now())"
+            "INSERT INTO scan_windows "
+            "(account_id, resource, window_start, window_end, scanned_at, _dlt_load_id) VALUES "
+            f"('549825', 'company_recordings', '2025-01-01', '2025-01-31 23:59:59+00', now(), '{load}'), "
+            f"('549825', 'company_recordings', '2025-02-01', '2025-02-10', now(), '{load}')"
         )
     outcome = stand.verify()
     told = [(gap.start.day, gap.start.month, gap.end.day, gap.end.month) for gap in outcome.gaps]
@@ -325,6 +345,21 @@ def make_config() -> VbcConfig:
     return VbcConfig.from_values(
         recording_api="/api", start_date="2025-01-01", filters={"start:gte": "2025-02-01"}
     )
+
+
+def test_a_gap_in_the_lookback_of_the_newest_window_is_read_again() -> None:
+    end = datetime(2025, 6, 1, tzinfo=timezone.utc)
+    company, lookback = RecordingList("company_recordings", "1"), timedelta(hours=48)
+
+    def gap(first: float, last: float, account: str = "1") -> Gap:
+        start, until = end + timedelta(hours=first), end + timedelta(hours=last)
+        return Gap(account, "company_recordings", "", start, until)
+
+    assert is_read_again(gap(-48, -47), {company: end}, lookback)
+    assert is_read_again(gap(-48, 0), {company: end}, lookback)
+    assert not is_read_again(gap(-49, -47), {company: end}, lookback)  # no sync reads its first hour again
+    assert not is_read_again(gap(-48, 1), {company: end}, lookback)  # its last hour was never read
+    assert not is_read_again(gap(-48, -47, "2"), {company: end}, lookback)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
@@ -26,6 +26,7 @@ from vbc_source.warehouse.completeness import (
     RecordingList,
     find_first_start,
     find_gaps,
+    read_progress,
     read_proven_spans,
 )
 from vbc_source.warehouse.queries import LoadedTables
@@ -200,4 +201,17 @@ def _find_gaps(
         for total in findings.totals
         if not total.unread
     ]
-    return list(find_gaps(read_proven_spans(loaded, config, plan.settled), lists, plan.settled))
+    gaps = list(find_gaps(read_proven_spans(loaded, config, plan.settled), lists, plan.settled))
+    if not gaps:
+        return []
+    read_until = {item.list: item.read_until for item in read_progress(loaded, config)}
+    return [gap for gap in gaps if not is_read_again(gap, read_until, config.lookback)]
+
+
+def is_read_again(gap: Gap, read_until: Mapping[RecordingList, datetime], lookback: timedelta) -> bool:
+    """Return whether a gap lies in the lookback of its list's newest window, so that the next sync reads it.
+
+    Between two syncs the settled span grows, while proofs do not: without this, every list had a gap.
+    """
+    end = read_until.get(RecordingList(gap.resource, gap.account_id, gap.user_id))
+    return end is not None and end - lookback <= gap.start and gap.end <= end
