@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND, Endpoint, read_place
@@ -97,7 +97,7 @@ class ListsComparison:
         self._kind, self._endpoint, self._reader, self._session = kind, endpoint, reader, session
         self._plan, self._findings, self._inventory = plan, findings, inventory
         self._spans = SpanComparison(endpoint, reader, inventory, session, plan.now, plan.repair or plan.deep)
-        self._repair = ListRepair(kind, endpoint, config, loaded, inventory, plan.now)
+        self._repair = ListRepair(kind, endpoint, config, loaded, inventory, findings, plan.now)
 
     def run(self, owners: Sequence[ListOwner], accounts: Sequence[str] = ()) -> None:
         """Compare lists.
@@ -185,13 +185,10 @@ class ListsComparison:
         if waits or not self._plan.repair:
             self._add_spans(differences, recent, None)
             return waits
-        repaired = self._repair.run(differences, self._make_evidence(owner, span.window, present))
-        self._findings.loaded += repaired.loaded
-        self._findings.tombstoned += repaired.tombstoned
-        self._findings.unconfirmed += len(repaired.unconfirmed)
-        self._add_spans(differences, recent, repaired.unconfirmed)
+        unconfirmed = self._repair.run(differences, self._make_evidence(owner, span.window, present))
+        self._add_spans(differences, recent, unconfirmed)
         surplus = self._spans.measure(owner, span.window).surplus
-        return not repaired.unconfirmed and (surplus >= 0 if recent else surplus == 0)
+        return not unconfirmed and (surplus >= 0 if recent else surplus == 0)
 
     def _make_evidence(self, owner: ListOwner, window: Window, present: int | None) -> DeletionEvidence:
         root = self._reader.config.recording_api
@@ -245,12 +242,9 @@ class ListsComparison:
             recording_type=self._kind,
             user_id=owner.user or "",
             api=api,
-            loaded=counts.loaded,
-            archived=counts.archived,
-            tombstoned=counts.tombstoned,
-            without_audio=counts.without_audio,
             agrees=agrees,
             unread=unread,
+            **asdict(counts),
         )
         self._findings.totals.append(total)
 

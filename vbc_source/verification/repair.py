@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,24 +23,10 @@ from vbc_source.recordings import RecordingType
 from vbc_source.source import make_resource
 from vbc_source.verification.compare import Difference
 from vbc_source.verification.evidence import DeletionEvidence
+from vbc_source.verification.findings import Findings
 from vbc_source.verification.inventory import Inventory
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone, describe_history, make_table
-
-
-@dataclass(frozen=True, slots=True)
-class Repaired:
-    """What was repaired.
-
-    Attributes:
-        loaded: Recordings that were loaded.
-        tombstoned: Recordings that were marked as gone.
-        unconfirmed: Ids that VBC does not list and whose deletion was not confirmed.
-    """
-
-    loaded: int
-    tombstoned: int
-    unconfirmed: frozenset[int]
 
 
 class ListRepair:
@@ -52,6 +38,7 @@ class ListRepair:
         config: The settings.
         loaded: The loaded tables.
         inventory: Queries them.
+        findings: Collects what was repaired.
         now: When the run started.
     """
 
@@ -62,13 +49,14 @@ class ListRepair:
         config: VbcConfig,
         loaded: LoadedTables,
         inventory: Inventory,
+        findings: Findings,
         now: datetime,
     ) -> None:
         self._kind, self._endpoint, self._config = kind, endpoint, config
-        self._loaded, self._inventory, self._now = loaded, inventory, now
+        self._loaded, self._inventory, self._findings, self._now = loaded, inventory, findings, now
 
-    def run(self, differences: Sequence[Difference], evidence: DeletionEvidence) -> Repaired:
-        """Repair the differences of one list.
+    def run(self, differences: Sequence[Difference], evidence: DeletionEvidence) -> frozenset[int]:
+        """Repair the differences of one list; return the ids whose deletion was not confirmed.
 
         Raises:
             VbcError: VBC could not be asked, or the rows could not be loaded.
@@ -81,7 +69,11 @@ class ListRepair:
         confirmed = dict(evidence.confirm(gone)) if gone else {}
         if confirmed or returned:
             self._write_tombstones(differences, confirmed, returned)
-        return Repaired(len(missing), len(confirmed), gone - confirmed.keys())
+        unconfirmed = gone - confirmed.keys()
+        self._findings.loaded += len(missing)
+        self._findings.tombstoned += len(confirmed)
+        self._findings.unconfirmed += len(unconfirmed)
+        return unconfirmed
 
     def _write_tombstones(
         self, differences: Sequence[Difference], confirmed: dict[int, str], returned: frozenset[int]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
@@ -173,21 +173,15 @@ def _find_user_lists(
     accounts = list(dict.fromkeys(directory.find_account(account, state) for account in config.accounts))
     if config.users is not None:
         return [ListOwner(account, user) for account in accounts for user in config.users], []
-    owners = [
-        ListOwner(account, user)
-        for account in accounts
-        for user in _list_users(directory, config, account, now)
-    ]
+    owners: list[ListOwner] = []
+    for account in accounts:
+        try:
+            owners += [ListOwner(account, user) for user in directory.users(account, "verify", now)]
+        except Forbidden as fault:
+            if not config.skip_forbidden:
+                raise
+            log.warning("left out, since on_forbidden = skip: %s", fault)
     return owners, accounts
-
-
-def _list_users(directory: AccountDirectory, config: VbcConfig, account: str, now: datetime) -> Iterator[str]:
-    try:
-        yield from directory.users(account, "verify", now)
-    except Forbidden as fault:
-        if not config.skip_forbidden:
-            raise
-        log.warning("left out, since on_forbidden = skip: %s", fault)
 
 
 def _find_gaps(
