@@ -19,7 +19,7 @@ from vbc_source.emulator import Gateway
 from vbc_source.emulator.faults.catalogue import ANSWERS, BREAKS
 from vbc_source.errors import NotSubscribed
 from vbc_source.verification.evidence import DeletionEvidence
-from vbc_source.verification.verify import VerifyResult
+from vbc_source.verification.findings import VerifyResult
 
 THERE, GONE = 11, 12
 # faults that wait are retried until an answer comes, which then counts; with cut-json a 404 stays a 404

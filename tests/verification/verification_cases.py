@@ -18,7 +18,8 @@ from vbc_source.emulator.data.recordings import Recordings
 from vbc_source.load.destinations import Target
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.sync import make_source, run_pipeline
-from vbc_source.verification.verify import VerifyResult, verify
+from vbc_source.verification.findings import VerifyResult
+from vbc_source.verification.verify import verify
 
 NOW = time.time()  # of the whole session: gateways of equal arguments hold equal recordings
 RECENT = (11, 12, 13)  # company recordings inside the lookback
