@@ -19,7 +19,8 @@ from vbc_source.errors import (
     Unavailable,
     VbcError,
 )
-from vbc_source.extract.lists import ListOwner, ListReader, RequestPool
+from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.extract.request_pool import RequestPool
 from vbc_source.recordings import RecordingType
 from vbc_source.schema.pages import Page, PageRows
 from vbc_source.verification.compare import CountedSpan, Difference, SpanComparison

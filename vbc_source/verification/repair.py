@@ -104,9 +104,7 @@ def load_missing(
         def read() -> Iterator[Any]:
             tables = TableBuilder(endpoint, dlt.current.source_schema(), config.pii_policy)
             for item, proof in proofs:
-                owner = {"account_id": item.owner.account, "user_id": item.owner.user}
-                key = {name: value for name, value in owner.items() if value}
-                rows = tables.build([page.rows for page in proof.pages], key)
+                rows = tables.build([page.rows for page in proof.pages], item.owner.key)
                 # rows that are loaded already stay as they are: their child tables are not loaded anew
                 yield rows.filter(pc.is_in(rows["id"], pa.array(sorted(item.missing), pa.int64())))
             windows = [(item.owner, proof) for item, proof in proofs]

@@ -13,7 +13,8 @@ from vbc_source.audio.ledger import LEDGER
 from vbc_source.config import SELF, VbcConfig, load_config
 from vbc_source.errors import Forbidden, VbcError
 from vbc_source.extract.accounts import AccountDirectory
-from vbc_source.extract.lists import ListOwner, ListReader, RequestPool
+from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.extract.request_pool import RequestPool
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
