@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
     from vbc_source.retention.retention import RetentionResult, retain
     from vbc_source.source import vbc_source
-    from vbc_source.verification.verify import VerifyResult, verify
+    from vbc_source.verification.findings import VerifyResult
+    from vbc_source.verification.verify import verify
 
 # imported when used: dlt takes most of a second, which `vbc --help` and a scheduler's parser should not pay
 _MODULES = {
@@ -58,7 +59,8 @@ _MODULES = {
     "retention.legal_hold": ("LegalHold", "read_legal_hold"),
     "retention.retention": ("RetentionResult", "retain"),
     "source": ("vbc_source",),
-    "verification.verify": ("VerifyResult", "verify"),
+    "verification.findings": ("VerifyResult",),
+    "verification.verify": ("verify",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

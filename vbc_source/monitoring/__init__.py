@@ -1,1 +1,4 @@
-"""Whether it works: doctor, status, metrics."""
+"""Monitor a pipeline: `doctor` checks what a sync needs, `status` reads lag, rows and runs.
+
+`prometheus` writes a status as metrics.
+"""

@@ -1,4 +1,4 @@
-"""Says in plain words what works, what does not, and what to change."""
+"""Check what a sync needs: credentials, login, accounts, subscriptions and the destination."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from vbc_source.schema.pages import read_page
 from vbc_source.schema.specs import USER
 from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
 
-RETRY_SECONDS = 5.0  # somebody is waiting for the answer
+RETRY_SECONDS = 5.0  # short: a person waits for the result
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor's report.
+    """Result of one check.
 
     Attributes:
-        subject: what was looked at.
-        works: whether it works.
-        text: what was found, and what to change where it does not work.
-        needed: whether `vbc sync` needs it.
+        subject: What was checked.
+        works: Whether it works.
+        text: The result, and what to change where it does not work.
+        needed: Whether `vbc sync` needs it.
     """
 
     subject: str
@@ -41,12 +41,18 @@ class Check:
 
 
 def diagnose(target: Target = Target()) -> Iterator[Check]:  # noqa: B008 - a frozen value
-    """Look at credentials, login, accounts, subscriptions and destination, one by one.
+    """Check credentials, login, accounts, subscriptions and destination, one by one.
 
-    What cannot work because of an earlier finding is left out.
+    Checks that cannot succeed after an earlier failure are left out.
 
     Args:
         target: Where recordings are to be loaded.
+
+    Yields:
+        The result of each check, as soon as it is known.
+
+    Raises:
+        SettingsError: A setting is malformed; the message names it.
     """
     with explaining():
         config = load_config()
@@ -57,46 +63,46 @@ def diagnose(target: Target = Target()) -> Iterator[Check]:  # noqa: B008 - a fr
     )
     if not missing:
         with closing(Client.from_config(config, retry_seconds=RETRY_SECONDS)) as client:
-            login = _try("login", lambda: _look_at_login(client, credentials))
+            login = _try("login", lambda: _check_login(client, credentials))
             yield login
             for account in config.accounts if login.works else ():
-                yield from _look_at_account(client, recording_api, account, config.users is None)
-    yield _try("destination", lambda: _look_at_destination(target))
+                yield from _check_account(client, recording_api, account, config.users is None)
+    yield _try("destination", lambda: _check_destination(target))
 
 
-def _try(subject: str, look: Callable[[], str], needed: bool = True) -> Check:
+def _try(subject: str, check: Callable[[], str], needed: bool = True) -> Check:
     try:
-        return Check(subject, True, look(), needed)
+        return Check(subject, True, check(), needed)
     except VbcError as error:
         return Check(subject, False, str(error), needed)
 
 
-def _look_at_login(client: Client, credentials: VbcCredentials) -> str:
+def _check_login(client: Client, credentials: VbcCredentials) -> str:
     if credentials.access_token:
-        return "the ready access_token is used; whether it works shows below"
+        return "a ready access_token is set; the next checks show whether it works"
     return f"{client.log_in()} works; runs share its token"
 
 
-def _look_at_account(client: Client, recording_api: str, account: str, provisioned: bool) -> Iterator[Check]:
-    real: list[str] = []  # the Provisioning API takes no `self`
+def _check_account(client: Client, recording_api: str, account: str, provisioned: bool) -> Iterator[Check]:
+    real: list[str] = []  # the Provisioning API does not accept `self`
 
-    def look_at_recordings() -> str:
+    def check_recordings() -> str:
         path = COMPANY.locate(recording_api, account, None)
         page = client.get(path, {"page_size": 1}, read_page, what="Call Recording API")
         real.append(read_place(page.links)[0] or account)
         return f"account {real[0]}: {page.total_items:,} company recordings"
 
-    def look_at_users() -> str:
+    def check_users() -> str:
         path = USERS.locate(recording_api, real[0] if real else account, None)
         with advising():
             page = client.get(path, {"page_size": 1}, partial(read_page, shape=USER), what="Provisioning API")
         return f"subscribed; {page.total_items:,} users"
 
-    yield _try(f"company recordings of {account}", look_at_recordings)
-    yield _try("Provisioning API", look_at_users, needed=provisioned)
+    yield _try(f"company recordings of {account}", check_recordings)
+    yield _try("Provisioning API", check_users, needed=provisioned)
 
 
-def _look_at_destination(target: Target) -> str:
+def _check_destination(target: Target) -> str:
     with explaining():
         loaded = LoadedTables(target)
         with loaded.lock(), loaded.open_dataset(dlt.Schema(SOURCE_SCHEMA)).sql_client as sql:

@@ -1,4 +1,4 @@
-"""A status in Prometheus' text format, as node_exporter's textfile collector takes it.
+"""Write a status in Prometheus' text format, as node_exporter's textfile collector reads it.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/; names and units:
 https://prometheus.io/docs/practices/naming/.
@@ -6,11 +6,10 @@ https://prometheus.io/docs/practices/naming/.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from vbc_source.monitoring.status import Status
+from vbc_source.monitoring.status import ListStatus, Status
 
 Sample = tuple[dict[str, str], float]
 
@@ -18,85 +17,83 @@ Sample = tuple[dict[str, str], float]
 @dataclass(frozen=True, slots=True)
 class _Metric:
     name: str
-    kind: Literal["gauge", "counter"]
     text: str
-    samples: Iterable[Sample]
+    samples: Sequence[Sample]
+
+    @property
+    def kind(self) -> str:
+        return "counter" if self.name.endswith("_total") else "gauge"
 
 
 def write_prometheus(status: Status, *, ok: bool) -> str:
-    """Write a status; `ok` is what the command's exit status says."""
-    whose = {"pipeline": status.pipeline, "dataset": status.dataset}
+    """Write a status as metrics.
+
+    Args:
+        status: The status.
+        ok: Whether the command's exit status is 0.
+    """
+    labels = {"pipeline": status.pipeline, "dataset": status.dataset}
     lines: list[str] = []
-    for metric in _measure(status, ok):
-        samples = [_write_sample(metric.name, whose | labels, value) for labels, value in metric.samples]
-        if samples:
-            lines += [f"# HELP {metric.name} {_escape(metric.text)}", f"# TYPE {metric.name} {metric.kind}"]
-            lines += samples
+    for metric in (*_measure_pipeline(status, ok), *_measure_lists(status.lists), *_measure_runs(status)):
+        if metric.samples:  # a head without samples would read as a metric that stopped
+            lines.append(f"# HELP {metric.name} {_escape(metric.text)}")
+            lines.append(f"# TYPE {metric.name} {metric.kind}")
+            lines += [_write_sample(metric.name, labels | more, value) for more, value in metric.samples]
     return "\n".join(lines) + "\n"
 
 
-def _measure(status: Status, ok: bool) -> Iterator[_Metric]:
-    runs = status.runs
-    lists = [({"account": told.account_id, "resource": told.resource}, told) for told in status.lists]
-    yield _Metric("vbc_ok", "gauge", "Whether vbc status ends with 0.", [({}, ok)])
-    yield _Metric("vbc_busy", "gauge", "Whether another process holds the database.", [({}, status.busy)])
+def _measure_pipeline(status: Status, ok: bool) -> Iterator[_Metric]:
+    yield _Metric("vbc_ok", "Whether vbc status exits with 0.", [({}, ok)])
+    yield _Metric("vbc_busy", "Whether another process holds the database.", [({}, status.busy)])
+    lag: list[Sample] = [] if status.lag_seconds is None else [({}, status.lag_seconds)]
+    yield _Metric("vbc_lag_seconds", "The largest lag of all lists.", lag)
+    pending = "Load packages that a failed run left for the next one."
+    yield _Metric("vbc_pending_packages", pending, [({}, status.pending_packages)])
+    audio = [({"status": name}, count) for name, count in sorted(status.audio.items())]
+    yield _Metric("vbc_audio_files", "Audio files by their newest status.", audio)
+
+
+def _measure_lists(lists: Sequence[ListStatus]) -> Iterator[_Metric]:
+    labelled = [({"account": item.account_id, "resource": item.resource}, item) for item in lists]
     yield _Metric(
         "vbc_list_last_success_timestamp_seconds",
-        "gauge",
-        "When a list was last read and proven complete.",
-        [(labels, told.last_success.timestamp()) for labels, told in lists],
+        "When a list was last read completely.",
+        [(labels, item.last_success.timestamp()) for labels, item in labelled],
     )
     yield _Metric(
-        "vbc_list_lag_seconds",
-        "gauge",
-        "How far behind now lists are proven complete; of users, the one furthest behind.",
-        [(labels, told.lag_seconds) for labels, told in lists],
+        "vbc_list_proven_timestamp_seconds",
+        "Up to when lists are proven complete without a gap; of users, the one furthest behind.",
+        [(labels, item.proven_until.timestamp()) for labels, item in labelled if item.proven_until],
     )
-    yield _Metric(
-        "vbc_lag_seconds",
-        "gauge",
-        "The largest lag of all lists.",
-        [] if status.lag_seconds is None else [({}, status.lag_seconds)],
-    )
-    for name, text in (
-        ("rows", "Recordings in the table."),
-        ("lists", "Lists that are read: one, or one for each user."),
-        ("unreadable", "Users whose list may not be read, or is gone."),
+    for name, field, text in (
+        ("vbc_list_lag_seconds", "lag_seconds", "How far behind now lists were read; the largest of users."),
+        ("vbc_list_rows", "rows", "Recordings in the table."),
+        ("vbc_lists", "lists", "Lists that are read: one, or one for each user."),
+        ("vbc_list_unreadable", "unreadable", "Users whose list may not be read, or no longer exists."),
+        ("vbc_list_requests_total", "requests", "List requests of all runs."),
+        ("vbc_list_rows_read_total", "rows_read", "Rows of all runs; those of the lookback count each time."),
+        ("vbc_list_windows_total", "windows", "Windows that were read completely."),
     ):
-        full = "vbc_lists" if name == "lists" else f"vbc_list_{name}"
-        yield _Metric(full, "gauge", text, [(labels, getattr(told, name)) for labels, told in lists])
-    for name, text in (
-        ("requests", "List requests that were sent."),
-        ("rows_read", "Recordings that were read, those of the lookback again and again."),
-        ("windows", "Windows that were proven complete."),
-    ):
-        samples = [(labels, getattr(told, name)) for labels, told in lists]
-        yield _Metric(f"vbc_list_{name}_total", "counter", text, samples)
-    yield _Metric(
-        "vbc_runs_total",
-        "counter",
-        "Runs on this machine.",
-        [({"result": "ok"}, runs.succeeded), ({"result": "failed"}, runs.failed)],
-    )
-    yield _Metric(
-        "vbc_runs_failed_in_a_row", "gauge", "Failed since the last good one.", [({}, runs.failed_in_a_row)]
-    )
+        yield _Metric(name, text, [(labels, getattr(item, field)) for labels, item in labelled])
+
+
+def _measure_runs(status: Status) -> Iterator[_Metric]:
+    runs = status.runs
+    results = [({"result": "ok"}, runs.succeeded), ({"result": "failed"}, runs.failed)]
+    yield _Metric("vbc_runs_total", "Runs on this machine.", results)
+    failed = "Runs that failed since the last successful one."
+    yield _Metric("vbc_runs_failed_in_a_row", failed, [({}, runs.failed_in_a_row)])
     for name, moment in (("success", runs.last_success), ("failure", runs.last_failure)):
-        text = f"When the last {name} of a run on this machine was."
-        samples = [({}, moment)] if moment else []
-        yield _Metric(f"vbc_run_last_{name}_timestamp_seconds", "gauge", text, samples)
-    pending = "Load packages that a failed run left for the next one."
-    yield _Metric("vbc_pending_packages", "gauge", pending, [({}, status.pending_packages)])
-    audio = [({"status": name}, count) for name, count in sorted(status.audio.items())]
-    yield _Metric("vbc_audio_files", "gauge", "Audio files by what became of them.", audio)
+        text = f"Time of the last {name} of a run on this machine."
+        samples: list[Sample] = [({}, moment)] if moment else []
+        yield _Metric(f"vbc_run_last_{name}_timestamp_seconds", text, samples)
 
 
 def _write_sample(name: str, labels: dict[str, str], value: float) -> str:
-    written = ",".join(
-        f'{label}="{_escape(text).replace(chr(34), chr(92) + chr(34))}"' for label, text in labels.items()
-    )
-    return f"{name}{{{written}}} {float(value)!r}"
+    pairs = (f'{label}="{_escape(text)}"' for label, text in labels.items())
+    return f"{name}{{{','.join(pairs)}}} {float(value)!r}"
 
 
 def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n")
+    # quotes are escaped in labels alone, and no help text has any
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

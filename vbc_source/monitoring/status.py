@@ -1,4 +1,4 @@
-"""What a pipeline has loaded and how its runs went: from the destination and this machine, not from VBC."""
+"""Read the status of a pipeline: what it has loaded and how its runs ended. VBC is not asked."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ _AUDIO = f"""
 
 @dataclass(frozen=True, slots=True)
 class ListStatus:
-    """What is known of an account's list, or of its users' lists together.
+    """Status of an account's list, or of its users' lists together.
 
     Attributes:
-        account_id: the account.
+        account_id: The account.
         resource: `company_recordings` or `user_recordings`.
-        lists: how many lists that is: 1, or one for each user that can be read.
-        unreadable: users whose list may not be read, or is gone.
-        last_success: when one of them was last proven complete.
-        read_until: Up to where all of them were read by complete loads.
+        lists: Number of lists: 1, or one for each user that can be read.
+        unreadable: Users whose list may not be read, or is gone.
+        last_success: When one of the lists was last read completely.
+        read_until: Up to when all of the lists were read by complete loads.
         lag_seconds: How far that is behind now.
-        proven_until: Up to where all of them are proven complete without a gap, from where they were first
+        proven_until: Up to when all of the lists are proven complete without a gap, from where each was first
             read; None where that is not known.
-        rows: recordings in the table.
-        rows_read: by all runs together; what the lookback reads again counts again.
-        requests: list requests of all runs together.
-        windows: how many were proven complete.
+        rows: Recordings in the table.
+        rows_read: Rows of all runs; those of the lookback count each time.
+        requests: List requests of all runs.
+        windows: Windows that were read completely.
     """
 
     account_id: str
@@ -64,17 +64,17 @@ class ListStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is known of a pipeline.
+    """Status of a pipeline.
 
     Attributes:
-        pipeline: its name.
-        dataset: where it loads.
-        busy: whether another process holds the database just now, so that only `runs` is known.
-        lists: what is loaded, by account and resource.
-        runs: how the runs on this machine went.
-        pending_packages: what a failed run left for the next one.
-        audio: files by what became of them.
-        lag_seconds: of the list that is furthest behind; None where nothing was loaded.
+        pipeline: The pipeline's name.
+        dataset: The dataset it loads into.
+        busy: Whether another process holds the database, so that only `runs` is known.
+        lists: What is loaded, by account and resource.
+        runs: How the runs on this machine ended.
+        pending_packages: Load packages that a failed run left for the next one.
+        audio: Number of audio files by their newest status.
+        lag_seconds: Lag of the list that is furthest behind; None where nothing was loaded.
     """
 
     pipeline: str
@@ -87,7 +87,7 @@ class Status:
     lag_seconds: float | None
 
     def find_problem(self, max_lag: float | None = None) -> str | None:
-        """Return what is wrong, or None: nothing was loaded, or the lag is larger than so many minutes."""
+        """Return what is wrong, or None: nothing was loaded, or the lag exceeds `max_lag` minutes."""
         if self.lag_seconds is None:
             return "nothing was ever loaded there: run vbc sync"
         if max_lag is not None and self.lag_seconds > max_lag * 60:
@@ -98,14 +98,14 @@ class Status:
         """Describe the status in lines for people."""
         lines = [f"Pipeline {self.pipeline}, dataset {self.dataset}:"]
         if self.busy:
-            lines.append("Another process works on the database; its contents are not known until that ends.")
-        for found in self.lists:
-            proven = f"{found.proven_until:%Y-%m-%d %H:%M}" if found.proven_until else "not known"
+            lines.append("Another process holds the database; its contents are not known until that ends.")
+        for item in self.lists:
+            proven = f"{item.proven_until:%Y-%m-%d %H:%M}" if item.proven_until else "not known"
             lines.append(
-                f"{found.resource} of account {found.account_id}: {found.rows:,} recordings; last success "
-                f"{found.last_success:%Y-%m-%d %H:%M:%S} UTC, {_write_span(found.lag_seconds)} behind now; "
-                f"proven complete until {proven}; {found.lists} list(s), {found.unreadable} unreadable; "
-                f"{found.requests:,} requests, {found.windows:,} windows so far."
+                f"{item.resource} of account {item.account_id}: {item.rows:,} recordings; last success "
+                f"{item.last_success:%Y-%m-%d %H:%M:%S} UTC, {_write_span(item.lag_seconds)} behind now; "
+                f"proven complete until {proven}; {item.lists} list(s), {item.unreadable} unreadable; "
+                f"{item.requests:,} requests, {item.windows:,} windows so far."
             )
         if self.audio:
             files = ", ".join(f"{count:,} {name}" for name, count in sorted(self.audio.items()))
@@ -114,12 +114,12 @@ class Status:
 
     def _describe_runs(self) -> list[str]:
         runs = self.runs
-        lines = [f"Runs on this machine: {runs.succeeded} ended well, {runs.failed} failed."]
+        lines = [f"Runs on this machine: {runs.succeeded} succeeded, {runs.failed} failed."]
         if runs.running:
-            lines.append(f"Process {runs.running} runs since {_write_moment(runs.began)}.")
+            lines.append(f"Process {runs.running} has been running since {_write_moment(runs.began)}.")
         if runs.failed_in_a_row:
             lines.append(
-                f"{runs.failed_in_a_row} failed since the last good one, the last at "
+                f"{runs.failed_in_a_row} failed since the last successful one, the last at "
                 f"{_write_moment(runs.last_failure)}: {runs.last_error}"
             )
         if self.pending_packages:
@@ -138,7 +138,11 @@ def _write_span(seconds: float) -> str:
 
 
 def read_status(target: Target = Target(), now: datetime | None = None) -> Status:  # noqa: B008 - a frozen value
-    """Read what is known of a pipeline and its dataset; no request is sent to VBC, and no pipeline is opened.
+    """Read the status of a pipeline and its dataset. No request is sent to VBC, and no pipeline is opened.
+
+    Args:
+        target: Where the recordings are loaded.
+        now: The time to measure the lag against; by default the current time.
 
     Raises:
         VbcError: The destination could not be queried.
@@ -147,10 +151,11 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     with explaining():
         config, loaded = load_config(), LoadedTables(target)
     runs = read_run_history(target.pipeline)
+    # a DuckDB file that a sync holds cannot be opened; waiting would keep a monitor from reporting at all
     busy = loaded.kind in SINGLE_PROCESS and is_locked(target.pipeline)
     lists = () if busy else tuple(_read_lists(loaded, config, now))
     audio = {} if busy else {status: int(files) for status, files in _query(loaded, LEDGER, _AUDIO)}
-    lags = [found.lag_seconds for found in lists]
+    lags = [item.lag_seconds for item in lists]
     if busy and runs.last_success:
         lags = [now.timestamp() - runs.last_success]
     pending = count_pending_packages(target.pipeline)
@@ -162,46 +167,50 @@ def _query(loaded: LoadedTables, table: str, query: str) -> list[Row]:
 
 
 def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Iterator[ListStatus]:
-    access = {
-        (account, resource, user): word
-        for account, resource, user, word in _query(loaded, "user_access", _ACCESS)
-    }
-    gone = (
-        {(account, user) for account, user in _query(loaded, "users", _GONE)}
-        if loaded.has("users", "gone_at")
-        else set()
-    )
     proven = read_proven_spans(loaded, config)
+    unreadable, gone = _read_unreadable(loaded), _read_gone(loaded)
     groups: dict[tuple[str, str], list[ReadProgress]] = {}
     for progress in read_progress(loaded, config):
         groups.setdefault((progress.list.account, progress.list.resource), []).append(progress)
     for (account, resource), lists in sorted(groups.items()):
-        unreadable = {
-            user
-            for (owner, name, user), word in access.items()
-            if (owner, name) == (account, resource) and word != "allowed"
-        }
+        barred = unreadable.get((account, resource), set())
+        # a list that can no longer be read stands still; the lag must not grow because of it
         live = [
-            progress
-            for progress in lists
-            if progress.list.user not in unreadable and (account, progress.list.user) not in gone
+            item for item in lists if item.list.user not in barred and (account, item.list.user) not in gone
         ] or lists
-        counts: dict[str, int] = dict(
+        rows: dict[str, int] = dict(
             _query(loaded, resource, _ROWS.format(key=KEYS[resource], table=resource))
         )
-        read_until = min(progress.read_until for progress in live)
-        ends = [proven[progress.list][0].end if progress.list in proven else None for progress in live]
+        read_until = min(item.read_until for item in live)
+        ends = [proven[item.list][0].end if item.list in proven else None for item in live]
         yield ListStatus(
             account_id=account,
             resource=resource,
             lists=len(live),
-            unreadable=len(unreadable),
-            last_success=max(progress.read_at for progress in lists),
+            unreadable=len(barred),
+            last_success=max(item.read_at for item in lists),
             read_until=read_until,
             lag_seconds=max(0.0, (now - read_until).total_seconds()),
             proven_until=None if None in ends else min(end for end in ends if end),
-            rows=int(counts.get(account, 0)),
-            rows_read=sum(progress.rows_read for progress in lists),
-            requests=sum(progress.requests for progress in lists),
-            windows=sum(progress.windows for progress in lists),
+            rows=int(rows.get(account, 0)),
+            rows_read=sum(item.rows_read for item in lists),
+            requests=sum(item.requests for item in lists),
+            windows=sum(item.windows for item in lists),
         )
+
+
+def _read_unreadable(loaded: LoadedTables) -> dict[tuple[str, str], set[str]]:
+    """Return the users whose list may not be read, or is gone, by account and resource."""
+    # rows are ordered by time: the newest access of a user counts
+    newest = {tuple(key): access for *key, access in _query(loaded, "user_access", _ACCESS)}
+    unreadable: dict[tuple[str, str], set[str]] = {}
+    for (account, resource, user), access in newest.items():
+        if access != "allowed":
+            unreadable.setdefault((account, resource), set()).add(user)
+    return unreadable
+
+
+def _read_gone(loaded: LoadedTables) -> set[tuple[str, str]]:
+    """Return the users that the Provisioning API no longer lists, each with the account."""
+    rows = _query(loaded, "users", _GONE) if loaded.has("users", "gone_at") else []
+    return {(account, user) for account, user in rows}

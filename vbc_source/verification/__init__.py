@@ -1,1 +1,4 @@
-"""Compare what VBC has with what is loaded, and repair what differs."""
+"""Compare what VBC has with what is loaded: counts first, then ids; load what is missing, mark what is gone.
+
+`verify` is the public function; `lists`, `compare`, `evidence` and `repair` are its steps, in that order.
+"""

@@ -1,8 +1,10 @@
-"""Asks for single recordings that a proven list does not have: are they gone, on their own 404 alone?
+"""Confirm that recordings are gone: each by its own 404.
 
-A gateway that fails can answer 404 to everything. So a recording counts as gone only if it was asked for
-twice, by itself, and got a 404 both times that bears no code of the gateway's own; and if a recording that
-is there was answered between the two and after them.
+A failing gateway can answer 404 to everything. A recording therefore counts as gone only when
+
+1. it was requested by itself twice, and both answers were a 404 without an error code of the gateway, and
+2. a recording of the same list that exists was answered between the two requests, and again after the second.
+   An empty list has none: then the list itself must be answered.
 """
 
 from __future__ import annotations
@@ -18,17 +20,17 @@ from vbc_source.errors import GatewayFault, NotFound, NotSubscribed
 
 log = logging.getLogger(__name__)
 
-BATCH = 200  # recordings between two looks at one that is there
+BATCH = 200  # recordings between two requests for one that exists
 
 
 class DeletionEvidence:
-    """Finds out which recordings of one list are gone.
+    """Confirms which recordings of one list are gone.
 
     Args:
-        api: the single recordings of that list.
-        pool: sends the requests.
-        present: asks for something of the list that is there; raises where it is not answered.
-        now: tells the time.
+        api: The single recordings of that list.
+        pool: Sends the requests.
+        present: Requests something of the list that exists; raises where it is not answered.
+        now: Returns the time.
     """
 
     def __init__(
@@ -41,56 +43,62 @@ class DeletionEvidence:
         self._api, self._pool, self._present, self._now = api, pool, present, now
 
     def confirm(self, ids: Iterable[int]) -> Iterator[tuple[int, str]]:
-        """Give those of some recordings that are gone, with the evidence.
+        """Yield the recordings that are gone, each with the evidence.
 
         Raises:
-            NotSubscribed: the application may not ask.
+            NotSubscribed: The application may not use the API.
         """
         left = iter(sorted(ids))
         while batch := list(islice(left, BATCH)):
-            told = self._confirm_batch(batch)
-            yield from told
-            if not told:
-                return  # nothing of these could be confirmed: others would fare no better
+            confirmed = self._confirm_batch(batch)
+            yield from confirmed
+            if not confirmed:
+                return  # the gateway is likely to fail for the others as well
 
     def _confirm_batch(self, ids: list[int]) -> list[tuple[int, str]]:
-        first = dict(zip(ids, self._pool.map(self._is_gone, ids), strict=True))
-        again = [id_ for id_, moment in first.items() if moment]
-        if not again or not self._answers():
+        # all first requests come before all second ones: a short failure cannot answer both of a recording
+        first = self._request_all(ids)
+        if not first or not self._answers():
             return []
-        second = dict(zip(again, self._pool.map(self._is_gone, again), strict=True))
-        if not self._answers():
+        second = self._request_all(list(first))
+        if not second or not self._answers():
             return []
-        return [(id_, self._tell(id_, first[id_], moment)) for id_, moment in second.items() if moment]
+        return [(id_, self._describe(id_, first[id_], moment)) for id_, moment in second.items()]
+
+    def _request_all(self, ids: list[int]) -> dict[int, datetime]:
+        """Request each recording; return those that are gone, with the time of the answer."""
+        times = zip(ids, self._pool.map(self._request, ids), strict=True)
+        return {id_: moment for id_, moment in times if moment}
 
     def _answers(self) -> bool:
-        """Whether the gateway answers for what is there."""
+        """Return whether the gateway answers for what exists."""
         try:
             self._present()
         except NotSubscribed:
             raise
         except GatewayFault as fault:
-            log.warning("nothing is taken for gone, since what is there is not answered either: %s", fault)
+            log.warning("no recording is marked as gone: one that exists is not answered either: %s", fault)
             return False
         return True
 
-    def _is_gone(self, recording_id: int) -> datetime | None:
-        """When the API said of a recording that it is gone; None where it did not."""
+    def _request(self, recording_id: int) -> datetime | None:
+        """Request a recording; return when the API answered that it is gone, None for any other answer."""
         try:
             self._api.show(recording_id)
         except NotFound as fault:
+            # with a code the gateway, not the API, answered: it does not know the path, or is misconfigured
             if fault.status == 404 and fault.code is None:
                 return self._now()
-            log.warning("not taken for gone: %s", fault)
+            log.warning("recording is not marked as gone: %s", fault)
         except NotSubscribed:
             raise
         except GatewayFault as fault:
-            log.warning("not taken for gone: %s", fault)
+            log.warning("recording is not marked as gone: %s", fault)
         return None
 
-    def _tell(self, recording_id: int, first: datetime | None, second: datetime) -> str:
-        times = " and ".join(f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (first, second) if moment)
+    def _describe(self, recording_id: int, first: datetime, second: datetime) -> str:
         return (
-            f"GET {self._api.locate(recording_id)} answered HTTP 404 at {times}, while the gateway answered "
-            "for what is there; the list of its span was read complete, without it"
+            f"GET {self._api.locate(recording_id)} answered HTTP 404 at {first:%Y-%m-%dT%H:%M:%SZ} and "
+            f"{second:%Y-%m-%dT%H:%M:%SZ}, while the gateway answered for what exists; the complete list of "
+            "its span does not contain it"
         )

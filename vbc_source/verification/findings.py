@@ -1,4 +1,4 @@
-"""What a comparison of all lists has found. Pure values."""
+"""Results of a verification. Pure values."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from vbc_source.recordings import RecordingType
+from vbc_source.verification.lateness import Lateness
+from vbc_source.verification.report import write_report
+from vbc_source.warehouse.completeness import Gap
 
 
 @dataclass(frozen=True, slots=True)
 class DifferingSpan:
-    """A span in which VBC and the destination differ, or differed.
+    """A span of one list in which VBC and the destination differ, or differed before the repair.
 
     Attributes:
-        account_id: whose list it is.
+        account_id: The list's account.
         recording_type: `company` or `user`.
-        user_id: empty for the company's.
-        start: the span's first second.
-        end: its last second.
-        api: how many recordings VBC has.
-        loaded: how many are loaded.
-        archived: of them, whose audio is stored.
-        tombstoned: of them, what was known to be gone.
-        missing: at VBC, and not loaded.
-        gone: loaded, and not at VBC.
-        returned: tombstoned, and at VBC again.
-        recent: whether every sync reads it again, so that what is missing only waits for the next one.
-        repaired: whether this run put it right.
+        user_id: The list's user; empty for the company's.
+        start: First second of the span.
+        end: Last second of the span.
+        api: Recordings at VBC.
+        loaded: Recordings loaded.
+        archived: Loaded recordings whose audio is archived.
+        tombstoned: Loaded recordings that were known to be gone.
+        missing: Recordings at VBC that are not loaded.
+        gone: Loaded recordings that VBC does not list.
+        returned: Tombstoned recordings that VBC lists again.
+        recent: Whether every sync reads the span again, so that the next one loads what is missing.
+        repaired: Whether this run repaired it.
     """
 
     account_id: str
@@ -45,21 +48,21 @@ class DifferingSpan:
     repaired: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ListTotal:
-    """What one list has as a whole.
+    """Counts of one list as a whole.
 
     Attributes:
-        account_id: whose list it is.
+        account_id: The list's account.
         recording_type: `company` or `user`.
-        user_id: empty for the company's.
-        api: how many recordings VBC has.
-        loaded: how many are loaded.
-        archived: of them, whose audio is stored.
-        tombstoned: of them, what is known to be gone.
-        without_audio: neither archived nor gone.
-        agrees: whether both sides agree, after what was repaired.
-        unread: why VBC could not be asked; empty where it could.
+        user_id: The list's user; empty for the company's.
+        api: Recordings at VBC; None where the list could not be read.
+        loaded: Recordings loaded.
+        archived: Loaded recordings whose audio is archived.
+        tombstoned: Loaded recordings that are known to be gone.
+        without_audio: Loaded recordings that are neither archived nor gone.
+        agrees: Whether both sides agree, after repairs.
+        unread: Why the list could not be read; empty where it could.
     """
 
     account_id: str
@@ -75,21 +78,72 @@ class ListTotal:
 
 
 @dataclass(slots=True)
-class ComparisonResult:
-    """What a survey has found.
+class Findings:
+    """Collects what is found while lists are compared.
 
     Attributes:
-        spans: what differs.
-        totals: of all lists.
-        loaded: how many recordings were loaded.
-        tombstoned: how many were found to be gone.
-        returned: how many were found to be back.
-        unconfirmed: how many are not listed, and could not be shown to be gone.
+        spans: Spans that differ.
+        totals: Counts of each list.
+        loaded: Recordings that this run loaded.
+        tombstoned: Recordings that this run marked as gone.
+        unconfirmed: Recordings that VBC does not list and whose deletion was not confirmed.
     """
 
     spans: list[DifferingSpan] = field(default_factory=list)
     totals: list[ListTotal] = field(default_factory=list)
     loaded: int = 0
     tombstoned: int = 0
-    returned: int = 0
     unconfirmed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """Result of a verification.
+
+    Attributes:
+        ok: Whether both sides agree, after repairs.
+        since: Oldest `start` that was compared.
+        until: Newest `start` of `compared`; newer recordings are compared too where some are loaded.
+        compared: Recordings at VBC in that span, in all lists that could be read.
+        missing: Recordings at VBC that were not loaded and that no sync would load.
+        gone: Loaded recordings that VBC does not list.
+        returned: Tombstoned recordings that VBC lists again.
+        waiting: Recent recordings that the next sync loads.
+        loaded: Recordings that this run loaded.
+        tombstoned: Recordings that this run marked as gone.
+        unconfirmed: Recordings that VBC does not list and whose deletion was not confirmed.
+        spans: Spans that differ, or differed before the repair.
+        totals: Counts of each list.
+        left_out: Tables that were never loaded and are not compared.
+        without_audio: Recordings without archived audio; None where nothing is archived.
+        gaps: Settled spans that are not proven complete.
+        lateness: How late recordings arrive; None while that is not known.
+        lookback_hours: The setting, to compare with `lateness`.
+        requests: Requests to the gateway, with a login where no token was cached.
+        seconds: Duration.
+    """
+
+    ok: bool
+    since: datetime
+    until: datetime
+    compared: int = 0
+    missing: int = 0
+    gone: int = 0
+    returned: int = 0
+    waiting: int = 0
+    loaded: int = 0
+    tombstoned: int = 0
+    unconfirmed: int = 0
+    spans: tuple[DifferingSpan, ...] = ()
+    totals: tuple[ListTotal, ...] = ()
+    left_out: tuple[str, ...] = ()
+    without_audio: int | None = None
+    gaps: tuple[Gap, ...] = ()
+    lateness: Lateness | None = None
+    lookback_hours: float = 0.0
+    requests: int = 0
+    seconds: float = 0.0
+
+    def summary(self) -> list[str]:
+        """Describe the result in lines for people."""
+        return list(write_report(self))

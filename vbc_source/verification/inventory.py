@@ -1,4 +1,4 @@
-"""What is loaded of each list of recordings: counts and ids, with what is archived and what is gone."""
+"""Query what is loaded of each list of recordings: counts and ids, with what is archived and what is gone."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from vbc_source.audio.ledger import LEDGER
+from vbc_source.errors import SettingsError
 from vbc_source.extract.lists import ListOwner
 from vbc_source.filters import Filters
 from vbc_source.pii import PiiPolicy
 from vbc_source.recordings import RecordingType
-from vbc_source.verification.filtered import LoadedFilter
 from vbc_source.warehouse.queries import LoadedTables, Row
 from vbc_source.warehouse.recordings import TABLES, RecordingSelection, write_recordings
 from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone
 from vbc_source.windows import Window, floor_second
 
-_WHO = "account_id, user_id"
-_SAME = " AND ".join(f"{{0}}.{name} = r.{name}" for name in KEY)
-_ASKED = 500  # ids that one query names
-
-Write = Callable[[str], str]
+_LIST = "account_id, user_id"
+_OF_LIST = "b.account_id = :account AND b.user_id = :user"
+_IDS_PER_QUERY = 500
+_OPERATORS = {"gte": ">=", "lte": "<=", "": "="}
+_PERSONAL = ("caller_id", "cnam", "dnis")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedCounts:
-    """What is loaded of a span of a list.
+    """Counts of what is loaded of a span of a list.
 
     Attributes:
-        loaded: rows, the tombstoned ones too.
-        tombstoned: of them, what is known to be gone at VBC.
-        archived: of them, whose audio is stored.
-        without_audio: neither archived nor gone.
+        loaded: Recordings loaded, with the tombstoned ones.
+        tombstoned: Loaded recordings that are known to be gone at VBC.
+        archived: Loaded recordings whose audio is archived.
+        without_audio: Loaded recordings that are neither archived nor gone.
     """
 
     loaded: int = 0
@@ -42,149 +42,178 @@ class LoadedCounts:
 
     @property
     def expected(self) -> int:
-        """How many the API should have."""
+        """Recordings that the API should have."""
         return self.loaded - self.tombstoned
 
 
 class Inventory:
-    """What a destination holds of the recordings of one type.
+    """The loaded recordings of one type.
 
     Args:
-        loaded: the destination.
-        kind: of which type.
-        filters: the source's: what they leave out does not count.
-        privacy: how names and numbers were loaded.
+        loaded: The loaded tables.
+        kind: The type of recordings.
+        filters: The source's filters: a comparison must leave out the same on both sides.
+        privacy: How names and numbers were loaded.
+
+    Raises:
+        SettingsError: A filter is on a column that was dropped before it was loaded.
     """
 
     def __init__(
         self, loaded: LoadedTables, kind: RecordingType, filters: Filters, privacy: PiiPolicy
     ) -> None:
-        self._loaded, self._kind = loaded, kind
-        self._filtered = LoadedFilter(filters, privacy)
+        self._loaded, self._kind, self._filters = loaded, kind, dict(filters.params)
+        self._filter_values = _read_filter_values(self._filters, privacy)
 
-    def tally(self, windows: Sequence[Window]) -> dict[ListOwner, list[LoadedCounts]]:
-        """Count the rows of spans, of all lists at once."""
+    def count(self, windows: Sequence[Window]) -> dict[ListOwner, list[LoadedCounts]]:
+        """Count the recordings of spans, in all lists at once."""
         sums = [
-            f"sum(CASE WHEN began BETWEEN {_write(window.start)} AND {_write(window.end)} {which} "
-            "THEN 1 ELSE 0 END)"
+            f"sum(CASE WHEN {_write_span(window)} {condition} THEN 1 ELSE 0 END)"
             for window in windows
-            for which in ("", "AND gone = 1", "AND stored = 1", "AND stored = 0 AND gone = 0")
+            for condition in ("", "AND gone = 1", "AND stored = 1", "AND stored = 0 AND gone = 0")
         ]
         rows = self._query(
-            lambda base: f"SELECT {_WHO}, {', '.join(sums)} FROM ({base}) AS b GROUP BY {_WHO}"
+            lambda base: f"SELECT {_LIST}, {', '.join(sums)} FROM ({base}) AS b GROUP BY {_LIST}"
         )
-        return {self._place(row): _read_tallies(row[2:]) for row in rows}
+        return {ListOwner(str(row[0]), str(row[1]) or None): _read_counts(row[2:]) for row in rows}
 
-    def newest(self) -> dict[ListOwner, datetime]:
-        """The newest `start` of each list."""
-        rows = self._query(lambda base: f"SELECT {_WHO}, max(began) FROM ({base}) AS b GROUP BY {_WHO}")
-        return {self._place(row): row[2].astimezone(timezone.utc) for row in rows}
+    def read_ids(self, owner: ListOwner, window: Window) -> dict[int, bool]:
+        """Return the ids of a span of a list, and whether each is tombstoned."""
+        return self._read_ids(owner, _write_span(window))
 
-    def ids(self, place: ListOwner, window: Window) -> dict[int, bool]:
-        """The ids of a span of a list, and whether each is tombstoned."""
-        span = f"began BETWEEN {_write(window.start)} AND {_write(window.end)}"
-        return self._read_ids(place, span)
+    def find_ids(self, owner: ListOwner, ids: Iterable[int]) -> dict[int, bool]:
+        """Return those of some ids that are loaded with any `start`, and whether each is tombstoned."""
+        ordered = sorted(ids)
+        present: dict[int, bool] = {}
+        for first in range(0, len(ordered), _IDS_PER_QUERY):
+            batch = ", ".join(map(str, ordered[first : first + _IDS_PER_QUERY]))
+            present |= self._read_ids(owner, f"recording_id IN ({batch})")
+        return present
 
-    def find(self, place: ListOwner, ids: Iterable[int]) -> dict[int, bool]:
-        """Those of some ids that are loaded, wherever they begin, and whether each is tombstoned."""
-        wanted = sorted(ids)
-        found: dict[int, bool] = {}
-        for number in range(0, len(wanted), _ASKED):
-            named = ", ".join(map(str, wanted[number : number + _ASKED]))
-            found |= self._read_ids(place, f"recording_id IN ({named})")
-        return found
-
-    def tombstones(self, place: ListOwner) -> dict[int, Tombstone]:
-        """The tombstones of a list, those that are history too."""
+    def read_tombstones(self, owner: ListOwner) -> dict[int, Tombstone]:
+        """Return the newest tombstone of each recording of a list, whether it is still gone or came back."""
+        if not self._loaded.find(TOMBSTONES):
+            return {}
         columns = ", ".join((*KEY, "detected_at", "evidence", "returned_at"))
-        where = f"{_write_place('t.')} AND t.recording_type = :kind"
+        query = f"""
+            SELECT {columns} FROM {TOMBSTONES} AS b WHERE {_OF_LIST} AND b.recording_type = :kind
+            ORDER BY detected_at"""
+        rows = self._loaded.query(lambda _: query, kind=self._kind, **_name(owner))
+        tombstones = (
+            Tombstone(str(account), kind, str(user), int(id_), detected, str(evidence), returned)
+            for account, kind, user, id_, detected, evidence, returned in rows
+        )
+        return {tombstone.recording_id: tombstone for tombstone in tombstones}
 
-        def write(loaded: LoadedTables) -> str:
-            if not loaded.has(TOMBSTONES):
-                return "SELECT 1 AS nothing FROM (SELECT 1 AS one) AS n WHERE 1 = 0"
-            return f"SELECT {columns} FROM {TOMBSTONES} AS t WHERE {where} ORDER BY detected_at"
-
-        rows = self._loaded.query(write, **self._name(place))
-        return {int(row[3]): _read_tombstone(row) for row in rows}
-
-    def cut(self, place: ListOwner, windows: Sequence[Window], parts: int) -> list[list[datetime]]:
-        """Where to cut spans of a list into parts of about as many rows."""
+    def find_cuts(self, owner: ListOwner, windows: Sequence[Window], parts: int) -> list[list[datetime]]:
+        """Return where to cut spans of a list into parts of about equally many loaded recordings."""
         selects = " UNION ALL ".join(
             f"""SELECT {number} AS span, part, max(began) AS cut FROM (
                 SELECT began, ntile({parts}) OVER (ORDER BY began) AS part FROM base
-                WHERE began BETWEEN {_write(window.start)} AND {_write(window.end)}
+                WHERE {_write_span(window)}
             ) AS p{number} GROUP BY part"""
             for number, window in enumerate(windows)
         )
-        where = _write_place("b.")
         rows = self._query(
             lambda base: (
-                f"WITH base AS (SELECT began FROM ({base}) AS b WHERE {where}) "
+                f"WITH base AS (SELECT began FROM ({base}) AS b WHERE {_OF_LIST}) "
                 f"SELECT span, cut FROM ({selects}) AS c ORDER BY span, cut"
             ),
-            place,
+            owner,
         )
         cuts: list[list[datetime]] = [[] for _ in windows]
-        for span, cut in rows:
-            moment, window = floor_second(cut), windows[int(span)]
-            if window.start < moment < window.end and moment not in cuts[int(span)]:
-                cuts[int(span)].append(moment)
+        for number, moment in rows:
+            cut, window = floor_second(moment), windows[int(number)]
+            if window.start < cut < window.end and cut not in cuts[int(number)]:
+                cuts[int(number)].append(cut)
         return cuts
 
-    def _read_ids(self, place: ListOwner, which: str) -> dict[int, bool]:
-        where = f"{_write_place('b.')} AND {which}"
-        rows = self._query(lambda base: f"SELECT recording_id, gone FROM ({base}) AS b WHERE {where}", place)
+    def _read_ids(self, owner: ListOwner, condition: str) -> dict[int, bool]:
+        where = f"{_OF_LIST} AND {condition}"
+        rows = self._query(lambda base: f"SELECT recording_id, gone FROM ({base}) AS b WHERE {where}", owner)
         return {int(id_): bool(gone) for id_, gone in rows}
 
-    def _name(self, place: ListOwner) -> dict[str, str]:
-        return {"account": place.account, "kind": self._kind, "whose": place.user or ""}
-
-    def _query(self, write: Write, place: ListOwner | None = None) -> list[Row]:
+    def _query(self, write: Callable[[str], str], owner: ListOwner | None = None) -> list[Row]:
         values = {
             **RecordingSelection().bounds,
-            **self._filtered.values,
-            **(self._name(place) if place else {}),
+            **self._filter_values,
+            **(_name(owner) if owner else {}),
         }
         return self._loaded.query(lambda loaded: write(self._write_base(loaded)), **values)
 
     def _write_base(self, loaded: LoadedTables) -> str:
-        """Write the query of all rows: each recording once, also where a destination only appends."""
-        rows = write_recordings(loaded, RecordingSelection((self._kind,)))
-        rows = self._filtered.write(loaded, TABLES[self._kind], rows)
-        stored = f"SELECT DISTINCT {', '.join(KEY)} FROM {LEDGER} WHERE status = 'stored'"
-        gone = f"SELECT {', '.join(KEY)} FROM {TOMBSTONES} GROUP BY {', '.join(KEY)}"
-        gone += " HAVING max(detected_at) > max(coalesce(returned_at, CAST('1970-01-01' AS TIMESTAMPTZ)))"
-        joins = [
-            (name, f"LEFT JOIN ({query}) AS {name} ON {_SAME.format(name)}")
-            for name, query, table in (("stored", stored, LEDGER), ("gone", gone, TOMBSTONES))
-            if loaded.has(table)
-        ]
-        flags = [
-            f"max(CASE WHEN {name}.recording_id IS NULL THEN 0 ELSE 1 END) AS {name}" for name, _ in joins
-        ]
-        flags += [f"0 AS {name}" for name in ("stored", "gone") if name not in dict(joins)]
+        """Write the query of all recordings, each once: where a destination only appends, rows repeat."""
+        rows = self._write_filtered(loaded, write_recordings(loaded, RecordingSelection((self._kind,))))
+        key = ", ".join(KEY)
+        ledgers = {
+            "stored": (LEDGER, f"SELECT DISTINCT {key} FROM {LEDGER} WHERE status = 'stored'"),
+            # the newest row of a recording counts; returned ones are history
+            "gone": (
+                TOMBSTONES,
+                f"SELECT {key} FROM {TOMBSTONES} GROUP BY {key} HAVING max(detected_at) > "
+                "max(coalesce(returned_at, CAST('1970-01-01' AS TIMESTAMPTZ)))",
+            ),
+        }
+        flags, joins = [], []
+        for name, (table, query) in ledgers.items():
+            if loaded.has(table):
+                same = " AND ".join(f"{name}.{column} = r.{column}" for column in KEY)
+                joins.append(f"LEFT JOIN ({query}) AS {name} ON {same}")
+                flags.append(f"max(CASE WHEN {name}.recording_id IS NULL THEN 0 ELSE 1 END) AS {name}")
+            else:
+                flags.append(f"0 AS {name}")
         return f"""
             SELECT r.account_id, r.user_id, r.recording_id, max(r.began) AS began, {", ".join(flags)}
-            FROM ({rows}) AS r {" ".join(join for _, join in joins)}
-            GROUP BY r.account_id, r.user_id, r.recording_id"""
+            FROM ({rows}) AS r {" ".join(joins)} GROUP BY r.account_id, r.user_id, r.recording_id"""
 
-    def _place(self, row: Row) -> ListOwner:
-        return ListOwner(str(row[0]), str(row[1]) or None)
-
-
-def _write(moment: datetime) -> str:
-    return f"CAST('{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ)"
-
-
-def _write_place(of: str) -> str:
-    return f"{of}account_id = :account AND {of}user_id = :whose"
+    def _write_filtered(self, loaded: LoadedTables, rows: str) -> str:
+        """Write the query of those rows that the source's filters select."""
+        for number, name in enumerate(self._filters):
+            condition = _write_filter(loaded, TABLES[self._kind], name, f":filter_{number}")
+            rows = f"SELECT r.* FROM ({rows}) AS r WHERE {condition}"
+        return rows
 
 
-def _read_tombstone(row: Row) -> Tombstone:
-    account, kind, user, id_, detected, evidence, returned = row
-    return Tombstone(str(account), kind, str(user), int(id_), detected, str(evidence), returned)
+def _read_filter_values(filters: dict[str, str | int], privacy: PiiPolicy) -> dict[str, str | int]:
+    """Return the values of the placeholders `:filter_0` and so on, hashed like the loaded column."""
+    values: dict[str, str | int] = {}
+    for number, (name, value) in enumerate(filters.items()):
+        hide = name in _PERSONAL and not privacy.keeps
+        loaded_value = privacy.hide(str(value)) if hide else value
+        if loaded_value is None:
+            raise SettingsError(
+                f"filters: {name} was dropped before it was loaded (pii = drop), so what the filter selects "
+                "cannot be compared"
+            )
+        values[f"filter_{number}"] = loaded_value
+    return values
 
 
-def _read_tallies(numbers: Sequence[int]) -> list[LoadedCounts]:
+def _write_filter(loaded: LoadedTables, table: str, name: str, value: str) -> str:
+    column, _, operator = name.partition(":")
+    id_column = "id"
+    if column == "extension":
+        table, id_column = f"{table}__extensions", "recording_id"
+    if not loaded.has(table, column):
+        return "1 = 0"
+    same = f"f.account_id = r.account_id AND f.{id_column} = r.recording_id"
+    if loaded.has(table, "user_id"):
+        same += " AND f.user_id = r.user_id"
+    return f"EXISTS (SELECT 1 FROM {table} AS f WHERE {same} AND f.{column} {_OPERATORS[operator]} {value})"
+
+
+def _name(owner: ListOwner) -> dict[str, str]:
+    return {"account": owner.account, "user": owner.user or ""}
+
+
+def _write_span(window: Window) -> str:
+    start, end = (
+        f"CAST('{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ)"
+        for moment in (window.start, window.end)
+    )
+    return f"began BETWEEN {start} AND {end}"
+
+
+def _read_counts(numbers: Sequence[int]) -> list[LoadedCounts]:
     counts = list(map(int, numbers))
     return [LoadedCounts(*counts[first : first + 4]) for first in range(0, len(counts), 4)]

@@ -1,4 +1,4 @@
-"""How late recordings arrive, and which `lookback_hours` that asks for; from `recording_arrivals`."""
+"""Measure how late recordings arrive, and which `lookback_hours` that requires."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from math import ceil
 from vbc_source.extract.arrivals import ARRIVALS
 from vbc_source.warehouse.queries import LoadedTables
 
-SPAN = timedelta(days=90)  # how far back to look
-MOST = 200_000  # arrivals, the newest ones
+PERIOD = timedelta(days=90)  # how far back to look
+MOST_ARRIVALS = 200_000  # the newest ones; the percentiles are computed in memory
 
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """What the runs of the last months have seen.
+    """How late recordings arrived in the last 90 days, as incremental runs recorded it.
 
     Attributes:
-        recordings: how many arrived while runs looked.
-        p50_seconds: from the end of a call until the run that loaded it, half of them at most.
-        p99_seconds: the same, 99 of 100 at most.
-        max_seconds: the same, all of them.
-        behind: how many began before the newest recording that was loaded already.
-        max_behind_seconds: how long before it, at most: so long the lookback has to be.
-        lookback_hours: what that asks for, in whole hours.
+        recordings: Recordings that arrived.
+        p50_seconds: Median of the time from the end of a call until the run that loaded it.
+        p99_seconds: The 99th percentile.
+        max_seconds: The maximum.
+        behind: Recordings that started before the newest one that was loaded already.
+        max_behind_seconds: How long before it, at most: the lookback must be at least as long.
+        lookback_hours: The lookback that this requires, in whole hours.
     """
 
     recordings: int
@@ -38,10 +38,10 @@ class Lateness:
 
 
 def measure_lateness(loaded: LoadedTables, now: datetime) -> Lateness | None:
-    """Say how late recordings arrive; None while nothing is known.
+    """Measure how late recordings arrive; None while no arrivals are recorded.
 
     Raises:
-        VbcError: the destination could not be asked.
+        VbcError: The destination could not be queried.
     """
     if not loaded.find(ARRIVALS):
         return None
@@ -50,20 +50,27 @@ def measure_lateness(loaded: LoadedTables, now: datetime) -> Lateness | None:
             f"""
             SELECT began, ended, cursor_at, seen_at FROM (
                 SELECT "start" AS began, "end" AS ended, cursor_at, seen_at FROM {ARRIVALS}
-            ) AS a WHERE seen_at >= CAST(:oldest AS TIMESTAMPTZ) ORDER BY seen_at DESC LIMIT {MOST}"""
+            ) AS a WHERE seen_at >= CAST(:oldest AS TIMESTAMPTZ) ORDER BY seen_at DESC
+            LIMIT {MOST_ARRIVALS}"""
         ),
-        oldest=now - SPAN,
+        oldest=now - PERIOD,
     )
-    late = sorted((seen - ended).total_seconds() for _, ended, _, seen in rows if ended)
-    gaps = [(cursor - began).total_seconds() for began, _, cursor, _ in rows if began and began < cursor]
-    if not late:
+    delays = sorted((seen - ended).total_seconds() for _, ended, _, seen in rows if ended)
+    behind = [(cursor - began).total_seconds() for began, _, cursor, _ in rows if began and began < cursor]
+    if not delays:
         return None
-    behind = max(gaps, default=0.0)
+    furthest = max(behind, default=0.0)
     return Lateness(
-        len(rows), _rank(late, 0.5), _rank(late, 0.99), late[-1], len(gaps), behind, ceil(behind / 3600)
+        recordings=len(rows),
+        p50_seconds=_percentile(delays, 0.5),
+        p99_seconds=_percentile(delays, 0.99),
+        max_seconds=delays[-1],
+        behind=len(behind),
+        max_behind_seconds=furthest,
+        lookback_hours=ceil(furthest / 3600),
     )
 
 
-def _rank(ordered: Sequence[float], part: float) -> float:
-    """The smallest value that is not below that part of all."""
+def _percentile(ordered: Sequence[float], part: float) -> float:
+    """Return the smallest value that is not below that part of all values."""
     return ordered[max(0, ceil(part * len(ordered)) - 1)]

@@ -1,8 +1,10 @@
-"""Puts right what a comparison has found: loads what is missing, and marks what is gone or is back."""
+"""Repair differences of one list: load what is missing, mark what is gone or has returned."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import dlt
@@ -17,48 +19,103 @@ from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import VERIFY_SCHEMA, load_rows
 from vbc_source.load.locks import hold_dataset_lock
 from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.recordings import RecordingType
 from vbc_source.source import make_resource
 from vbc_source.verification.compare import Difference
+from vbc_source.verification.evidence import DeletionEvidence
+from vbc_source.verification.findings import Findings
+from vbc_source.verification.inventory import Inventory
 from vbc_source.warehouse.queries import LoadedTables
-from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone, make_table
+from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone, describe_history, make_table
 
 
-def load_missing(target: Target, endpoint: Endpoint, config: VbcConfig, found: Iterable[Difference]) -> None:
-    """Load what is missing with the source's own pipeline, into its own tables; its state stays as it is.
+class ListRepair:
+    """Repairs lists of one type.
+
+    Args:
+        kind: The type of recordings.
+        endpoint: The lists.
+        config: The settings.
+        loaded: The loaded tables.
+        inventory: Queries them.
+        findings: Collects what was repaired.
+        now: When the run started.
+    """
+
+    def __init__(
+        self,
+        kind: RecordingType,
+        endpoint: Endpoint,
+        config: VbcConfig,
+        loaded: LoadedTables,
+        inventory: Inventory,
+        findings: Findings,
+        now: datetime,
+    ) -> None:
+        self._kind, self._endpoint, self._config = kind, endpoint, config
+        self._loaded, self._inventory, self._findings, self._now = loaded, inventory, findings, now
+
+    def run(self, differences: Sequence[Difference], evidence: DeletionEvidence) -> frozenset[int]:
+        """Repair the differences of one list; return the ids whose deletion was not confirmed.
+
+        Raises:
+            VbcError: VBC could not be asked, or the rows could not be loaded.
+        """
+        missing = frozenset[int]().union(*(item.missing for item in differences))
+        gone = frozenset[int]().union(*(item.gone for item in differences)) - missing
+        returned = frozenset[int]().union(*(item.returned for item in differences))
+        if missing:
+            load_missing(self._loaded.target, self._endpoint, self._config, differences)
+        confirmed = dict(evidence.confirm(gone)) if gone else {}
+        if confirmed or returned:
+            self._write_tombstones(differences, confirmed, returned)
+        unconfirmed = gone - confirmed.keys()
+        self._findings.loaded += len(missing)
+        self._findings.tombstoned += len(confirmed)
+        self._findings.unconfirmed += len(unconfirmed)
+        return unconfirmed
+
+    def _write_tombstones(
+        self, differences: Sequence[Difference], confirmed: dict[int, str], returned: frozenset[int]
+    ) -> None:
+        owner = differences[0].owner
+        history = self._inventory.read_tombstones(owner)
+        rows = [replace(history[id_], returned_at=self._now) for id_ in sorted(returned)]
+        for id_, text in confirmed.items():
+            evidence = text + describe_history(history.get(id_))
+            rows.append(Tombstone(owner.account, self._kind, owner.user or "", id_, self._now, evidence))
+        with hold_pipeline(self._loaded.target.ledgers("verify")) as held, self._loaded.lock():
+            load_rows(held, TOMBSTONES, make_table(rows), "merge", KEY, VERIFY_SCHEMA)
+        self._loaded.refresh()
+
+
+def load_missing(
+    target: Target, endpoint: Endpoint, config: VbcConfig, differences: Sequence[Difference]
+) -> None:
+    """Load what is missing with the source's own pipeline, into its own tables; no cursor moves.
 
     Raises:
-        VbcError: it could not be loaded.
+        VbcError: It could not be loaded.
     """
-    batches = [(one, proof) for one in found for proof in one.proofs]
+    proofs = [(item, proof) for item in differences if item.missing for proof in item.proofs]
 
     @dlt.source(name="vbc", section="vbc")
     def missing() -> Any:
         def read() -> Iterator[Any]:
             tables = TableBuilder(endpoint, dlt.current.source_schema(), config.pii_policy)
-            for one, proof in batches:
-                whose = {"account_id": one.place.account, "user_id": one.place.user}
-                key = {name: value for name, value in whose.items() if value}
-                rows = tables.build([page.rows for page in proof.pages], key)
-                # those that are loaded already stay as they are
-                yield rows.filter(pc.is_in(rows["id"], pa.array(sorted(one.missing), pa.int64())))
-            proofs = [(one.place, proof) for one, proof in batches]
-            yield make_scan_windows(endpoint, proofs, config.api_filters.label)
+            for item, proof in proofs:
+                rows = tables.build([page.rows for page in proof.pages], item.owner.key)
+                # rows that are loaded already stay as they are: their child tables are not loaded anew
+                yield rows.filter(pc.is_in(rows["id"], pa.array(sorted(item.missing), pa.int64())))
+            windows = [(item.owner, proof) for item, proof in proofs]
+            yield make_scan_windows(endpoint, windows, config.api_filters.label)
 
         return make_resource(endpoint, read, config.pii_policy)
 
     with hold_pipeline(target) as held, explaining():
+        # the state in the destination, not an older local one, must be the one that is written back
         held.sync_destination()
         with hold_dataset_lock(held):
             if held.has_pending_data:
                 held.run()
             held.run(missing())
-
-
-def load_tombstones(target: Target, loaded: LoadedTables, rows: list[Tombstone]) -> None:
-    """Load tombstones, new ones and those that are history now.
-
-    Raises:
-        VbcError: they could not be loaded.
-    """
-    with hold_pipeline(target.ledgers("verify")) as held, loaded.lock():
-        load_rows(held, TOMBSTONES, make_table(rows), "merge", KEY, VERIFY_SCHEMA)

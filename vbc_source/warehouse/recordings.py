@@ -29,12 +29,12 @@ _CAST = "CAST(:{} AS TIMESTAMPTZ)"
 
 @dataclass(frozen=True, slots=True)
 class RecordingSelection:
-    """Which recordings are meant.
+    """A selection of loaded recordings.
 
     Attributes:
         types: `company`, `user` or both.
-        since: oldest `start`; None for any.
-        until: newest `start`; None for any.
+        since: Oldest `start`; None for any.
+        until: Newest `start`; None for any.
     """
 
     types: tuple[RecordingType, ...] = TYPES
@@ -43,15 +43,15 @@ class RecordingSelection:
 
     @property
     def bounds(self) -> dict[str, datetime]:
-        """Both bounds, as values of a query."""
+        """The values of the placeholders `:since` and `:until`."""
         return {"since": self.since or EPOCH, "until": self.until or FOREVER}
 
 
 def write_recordings(loaded: LoadedTables, selection: RecordingSelection) -> str:
-    """Write the query of the recordings of a selection.
+    """Write the query of the recordings of a selection; its placeholders are those of `bounds`.
 
     Raises:
-        VbcError: none are loaded.
+        VbcError: No table of these types was loaded.
     """
     parts = [
         _write_table(loaded, kind, table)
@@ -59,20 +59,21 @@ def write_recordings(loaded: LoadedTables, selection: RecordingSelection) -> str
         if kind in selection.types and loaded.has(table)
     ]
     if not parts:
-        meant = " or ".join(TABLES[kind] for kind in selection.types)
-        raise VbcError(f"there is no table {meant} in the destination: run vbc sync first")
+        tables = " or ".join(TABLES[kind] for kind in selection.types)
+        raise VbcError(f"there is no table {tables} in the destination: run vbc sync first")
     since, until = _CAST.format("since"), _CAST.format("until")
     return f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS r WHERE began BETWEEN {since} AND {until}"
 
 
 def _write_table(loaded: LoadedTables, kind: str, table: str) -> str:
     def column(name: str, sql_type: str) -> str:
+        # dlt creates a column with its first value: one that is null in every row does not exist
         return f'"{name}"' if loaded.has(table, name) else f"CAST(NULL AS {sql_type})"
 
     began = (
         f"coalesce({column('start', 'TIMESTAMPTZ')}, CAST('{EPOCH:%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ))"
     )
-    user, shared = "''", "0"
+    user, shared = "''", "0"  # shared_id: whether several users have a recording of that id
     if kind == "user":
         users = "OVER (PARTITION BY account_id, id)"
         user, shared = "user_id", f"CASE WHEN min(user_id) {users} <> max(user_id) {users} THEN 1 ELSE 0 END"

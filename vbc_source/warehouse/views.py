@@ -1,4 +1,4 @@
-"""The view `current_recordings`: company and user recordings together, without those that are gone."""
+"""Create the view `current_recordings`: company and user recordings together, without those that are gone."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vbc_source.warehouse.tombstones import TOMBSTONES
 log = logging.getLogger(__name__)
 
 VIEW = "current_recordings"
-WITHOUT_VIEWS = ("filesystem",)  # destinations of files; what they hold is seen by whoever reads them
+WITHOUT_VIEWS = ("filesystem",)  # destinations of files: a view would belong to the engine that reads them
 
 
 def write_view(loaded: LoadedTables) -> bool:
-    """Create or replace the view with the columns that there are now; return whether it is there.
+    """Create or replace the view with the columns that the tables have now; return whether it exists.
 
-    A failure is logged only: the view is a convenience.
+    A failure is only logged: the tables hold all data without the view.
     """
     kind = loaded.kind
     tables = {name: loaded.columns(table) for name, table in TABLES.items() if loaded.find(table)}
@@ -35,12 +35,12 @@ def write_view(loaded: LoadedTables) -> bool:
             select = _write_select(client, name, tables, loaded.has(TOMBSTONES))
             try:
                 client.execute_sql(f"CREATE OR REPLACE VIEW {name(VIEW)} AS {select}")
-            except DatabaseException:  # Postgres lets columns be added at the end alone
+            except DatabaseException:  # Postgres replaces a view only where columns are added at the end
                 with client.begin_transaction():
                     client.execute_sql(f"DROP VIEW IF EXISTS {name(VIEW)}")
                     client.execute_sql(f"CREATE VIEW {name(VIEW)} AS {select}")
-    except Exception as error:  # whatever a destination raises
-        log.warning("the view %s could not be made: %s", VIEW, type(error).__name__)
+    except Exception as error:  # each destination raises its own; the text may hold personal data
+        log.warning("the view %s could not be created: %s", VIEW, type(error).__name__)
         return False
     return True
 
@@ -52,19 +52,20 @@ def _write_select(
     has_tombstones: bool,
 ) -> str:
     escape = client.escape_column_name
-    names = dict.fromkeys(["account_id", "user_id", *(name for found in tables.values() for name in found)])
+    all_columns = (name for columns in tables.values() for name in columns)
+    names = dict.fromkeys(["account_id", "user_id", *all_columns])
     selects = []
     for kind, columns in tables.items():
-        told = [f"r.{escape(name)}" if name in columns else f"NULL AS {escape(name)}" for name in names]
+        cells = [f"r.{escape(name)}" if name in columns else f"NULL AS {escape(name)}" for name in names]
         table = name_table(TABLES[kind])
-        select = f"SELECT '{kind}' AS {escape('recording_type')}, {', '.join(told)} FROM {table} AS r"
+        select = f"SELECT '{kind}' AS {escape('recording_type')}, {', '.join(cells)} FROM {table} AS r"
         if has_tombstones:
-            whose = f"r.{escape('user_id')}" if "user_id" in columns else "''"
+            user = f"r.{escape('user_id')}" if "user_id" in columns else "''"
             select += f"""
                 WHERE NOT EXISTS (
                     SELECT 1 FROM {name_table(TOMBSTONES)} AS t
                     WHERE t.{escape("account_id")} = r.{escape("account_id")}
-                        AND t.{escape("recording_type")} = '{kind}' AND t.{escape("user_id")} = {whose}
+                        AND t.{escape("recording_type")} = '{kind}' AND t.{escape("user_id")} = {user}
                         AND t.{escape("recording_id")} = r.{escape("id")}
                         AND t.{escape("returned_at")} IS NULL
                 )"""

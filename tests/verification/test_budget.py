@@ -1,4 +1,4 @@
-"""Requests are what is scarce: what a verification costs, at the size of a year."""
+"""How many requests a verification takes, at the size of a year."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import random
 
 import pytest
 from loading import still_gateway
-from verifying import Prepare
+from verification_cases import Prepare
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("recordings", "page_size"), [(20_000, 100), (200_000, 1000)])
-def test_a_clean_year_takes_15_requests_and_five_that_differ_are_repaired_in_60(
+def test_an_equal_year_takes_15_requests_and_five_differences_are_repaired_in_60(
     prepare: Prepare, recordings: int, page_size: int
 ) -> None:
     gateway = still_gateway(recordings=recordings)
@@ -19,7 +19,7 @@ def test_a_clean_year_takes_15_requests_and_five_that_differ_are_repaired_in_60(
     assert stand.verify().ok
     assert stand.requests() <= 15
     rows = gateway.company.all()
-    # far enough from each other that none hides another: what cancels out in one part shows to --deep alone
+    # far from each other: differences that cancel out in one part are found with --deep alone
     places = [len(rows) * part // 6 for part in range(1, 6)]
     chance = random.Random(1)
     for number, place in enumerate(places):

@@ -1,4 +1,4 @@
-"""What the archive, retention and another destination have to do with it."""
+"""Verification together with the archive, retention and another destination."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from archiving import make_gateway
 from loading import expected_recordings, open_target, still_gateway
 from test_backlog import POSTGRES, has_postgres
-from verifying import Prepare, Stand, ago, oldest
+from verification_cases import Prepare, Stand, ago, oldest
 
 from vbc_source.audio.archive_audio import archive_audio
 from vbc_source.retention.retention import retain
@@ -31,9 +31,8 @@ def dataset(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             sql.drop_dataset() if sql.has_dataset() else None
 
 
-def test_what_is_archived_and_what_lacks_its_audio_is_counted(prepare: Prepare, own_folder: Path) -> None:
+def test_archived_recordings_and_those_without_audio_are_counted(prepare: Prepare, own_folder: Path) -> None:
     stand = prepare(make_gateway(5), "company_recordings")
-    assert stand.verify().without_audio is None
     archive_audio(bucket_url=str(own_folder / "files"), limit=3)
     outcome = stand.verify()
     assert (outcome.ok, outcome.without_audio) == (True, 2)
@@ -41,7 +40,9 @@ def test_what_is_archived_and_what_lacks_its_audio_is_counted(prepare: Prepare, 
 
 
 @pytest.mark.slow
-def test_what_retention_deleted_is_confirmed_and_marked(prepare: Prepare, own_folder: Path) -> None:
+def test_recordings_that_retention_deleted_are_confirmed_and_marked(
+    prepare: Prepare, own_folder: Path
+) -> None:
     stand = prepare(make_gateway(5), "company_recordings")
     bucket = str(own_folder / "files")
     archive_audio(bucket_url=bucket, limit=3)
@@ -68,8 +69,8 @@ def test_postgres_is_compared_and_repaired_as_well(prepare: Prepare, dataset: st
     assert stand.current() == {row[1] for row in expected_recordings(stand.gateway)}
     stand.gateway.company.add(id=gone, start=ago(50), duration=1000)
     stand.gateway.company.add(id=3, start=ago(0.1), duration=1000, new_field="x")
-    stand.sync()  # the view is no obstacle to a new column
+    stand.sync()  # the view does not prevent a new column
     back = stand.verify(deep=True, repair=True)
-    assert (back.ok, back.returned, back.gaps) == (True, 1, [])
+    assert (back.ok, back.returned, back.gaps) == (True, 1, ())
     assert stand.current() == {row[1] for row in expected_recordings(stand.gateway)}
     assert os.environ["DESTINATION__POSTGRES__CREDENTIALS"] == POSTGRES

@@ -1,4 +1,4 @@
-"""Nothing is ever tombstoned on the word of a failing gateway."""
+"""No recording is tombstoned because of answers of a failing gateway."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gateway_fixtures import API, Stage, make_credentials, serve_gateways
 from loading import still_gateway
-from verifying import Prepare, oldest
+from verification_cases import Prepare, oldest
 
 from vbc_source import VbcError
 from vbc_source.api.client import Client
@@ -19,26 +19,25 @@ from vbc_source.emulator import Gateway
 from vbc_source.emulator.faults.catalogue import ANSWERS, BREAKS
 from vbc_source.errors import NotSubscribed
 from vbc_source.verification.evidence import DeletionEvidence
-from vbc_source.verification.verify import VerifyResult
+from vbc_source.verification.findings import VerifyResult
 
 THERE, GONE = 11, 12
-# of those that wait, each is asked again until it is answered, and then the answer counts; of cut-json, a 404
-# stays a 404
+# faults that wait are retried until an answer comes, which then counts; with cut-json a 404 stays a 404
 OTHERS = ("throttled", "hard", "token", "not-found", "cut-json")
 LASTING = [name for name in (*ANSWERS, *BREAKS) if not name.startswith(OTHERS)]
-EVERYDAY = ("suspended", "no-rights")
+EVERYDAY = ("no-rights",)
 PASSING = [name for name in (*ANSWERS, *BREAKS) if not name.startswith("throttled-")]
 
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    with serve_gateways() as found:
-        yield found
+    with serve_gateways() as server:
+        yield server
 
 
 @pytest.fixture
 def confirm(stage: Stage) -> Iterator[Callable[..., list[int]]]:
-    """Serve a gateway with a recording that is there, and say which of some recordings are taken for gone."""
+    """Serve a gateway with one recording; the function returns which of some ids are confirmed as gone."""
     gateway = stage.start()
     gateway.company.add(id=THERE, duration=1000)
     client = Client(stage.base_url, make_credentials(), retry_seconds=0)
@@ -54,12 +53,12 @@ def confirm(stage: Stage) -> Iterator[Callable[..., list[int]]]:
         yield run
 
 
-def test_its_own_404_twice_is_what_makes_a_recording_gone(confirm: Callable[..., list[int]]) -> None:
+def test_a_recording_is_gone_after_its_own_404_twice(confirm: Callable[..., list[int]]) -> None:
     assert confirm(THERE, GONE) == [GONE]
 
 
 @pytest.mark.parametrize("fault", PASSING)
-def test_a_passing_fault_takes_nothing_that_is_there_for_gone(
+def test_after_a_passing_fault_an_existing_recording_is_not_gone(
     confirm: Callable[..., list[int]], fault: str
 ) -> None:
     try:
@@ -70,10 +69,10 @@ def test_a_passing_fault_takes_nothing_that_is_there_for_gone(
 
 @pytest.mark.parametrize("fault", LASTING)
 @pytest.mark.parametrize("form", ["xml", "wrapped", "flat"])
-def test_a_lasting_fault_takes_nothing_for_gone(
+def test_a_lasting_fault_confirms_no_deletion(
     confirm: Callable[..., list[int]], fault: str, form: str
 ) -> None:
-    """Neither what it answers for, nor, where it answers so for everything, what is really gone."""
+    """Whether one recording is answered with the fault, or every request is."""
     try:
         assert confirm(GONE, faults=(f"{fault}:{form}*always@/company_call_recordings/{GONE}",)) == []
         assert confirm(GONE, faults=(f"{fault}:{form}*always",)) == []
@@ -81,19 +80,19 @@ def test_a_lasting_fault_takes_nothing_for_gone(
         assert fault == "unsubscribed"
 
 
-def test_a_gateway_that_knows_nothing_any_more_takes_nothing_for_gone(
+def test_a_gateway_that_answers_404_to_everything_confirms_no_deletion(
     confirm: Callable[..., list[int]],
 ) -> None:
     assert confirm(THERE, GONE, faults=("not-found*always",)) == []
 
 
-def test_what_is_there_has_to_be_answered_between_and_after(confirm: Callable[..., list[int]]) -> None:
+def test_an_existing_recording_must_be_answered_between_and_after(confirm: Callable[..., list[int]]) -> None:
     assert confirm(GONE, faults=(f"html*1@/company_call_recordings/{THERE}",)) == []
     assert confirm(GONE, faults=(f"no-rights*1@/company_call_recordings/{THERE}",)) == []
     assert confirm(GONE, present=GONE) == []
 
 
-def test_no_such_path_is_no_word_on_a_recording(confirm: Callable[..., list[int]], stage: Stage) -> None:
+def test_a_404_of_a_wrong_path_confirms_no_deletion(confirm: Callable[..., list[int]], stage: Stage) -> None:
     client = Client(stage.base_url, make_credentials(), retry_seconds=0)
     with closing(client), ThreadPoolExecutor(2) as pool:
         wrong = RecordingApi(client, "/t/vbc.prod/no_such_api", "self", "company")
@@ -125,7 +124,7 @@ def test_a_run_against_a_failing_gateway_marks_nothing(prepare: Prepare, fault: 
     "fault", ["truncated", "cut-json", "wrong-totals", "missing-totals", "fault-200", "html", "reset"]
 )
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_passing_fault_anywhere_changes_nothing_of_what_is_found(
+def test_a_passing_fault_anywhere_does_not_change_the_result(
     prepare: Prepare, fault: str, times: int
 ) -> None:
     stand = prepare(
@@ -144,8 +143,8 @@ def test_a_passing_fault_anywhere_changes_nothing_of_what_is_found(
     assert stand.tombstones() == [("company", "", gone)]
 
 
-def test_a_list_that_lies_is_no_reason_to_mark_what_is_there(prepare: Prepare) -> None:
-    """It hides a recording, count and all; but asked for by itself, that one is there."""
+def test_a_recording_that_a_list_omits_is_not_marked(prepare: Prepare) -> None:
+    """The list omits it, in its count too; requested by itself, the recording exists."""
     stand = prepare(None, "company_recordings")
     hidden = next(row for row in stand.gateway.company.all() if row["id"] == oldest(stand.gateway, 50))
 
@@ -160,17 +159,17 @@ def test_a_list_that_lies_is_no_reason_to_mark_what_is_there(prepare: Prepare) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("habit", ["arrivals", "churn"])
-def test_while_recordings_come_and_go_only_what_is_gone_is_marked(prepare: Prepare, habit: str) -> None:
+@pytest.mark.parametrize("fault", ["arrivals", "churn"])
+def test_while_recordings_come_and_go_only_deleted_ones_are_marked(prepare: Prepare, fault: str) -> None:
     stand = prepare(still_gateway(recordings=1000), "company_recordings", SOURCES__VBC__PAGE_SIZE="20")
     stand.gateway.company.delete(oldest(stand.gateway, 50))
-    stand.gateway.fault(habit)
+    stand.gateway.fault(fault)
     outcome = attempt(stand.verify)
     stand.gateway.heal()
     held = {int(row["id"]) for row in stand.gateway.company.all()}
     marked = {id_ for _, _, id_ in stand.tombstones()}
     assert not marked & held
-    if habit == "arrivals":
+    if fault == "arrivals":
         assert outcome
         assert (outcome.ok, len(marked)) == (True, 1)
     assert stand.verify(repair=True).ok

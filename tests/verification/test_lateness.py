@@ -1,4 +1,4 @@
-"""How late recordings arrive is noted by the runs that find them, and asks for a lookback."""
+"""How late recordings arrive: runs record it, and verify derives the lookback from it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import time
 from datetime import timedelta
 
 import pytest
-from verifying import Prepare, ago
+from verification_cases import Prepare, ago
 
 from vbc_source.emulator import Gateway
 
 ARRIVALS = "SELECT recording_id, start < cursor_at FROM recording_arrivals ORDER BY 1"
 
 
-def test_runs_note_what_they_find_for_the_first_time_and_how_far_behind(prepare: Prepare) -> None:
+def test_runs_record_new_recordings_and_how_far_behind_they_are(prepare: Prepare) -> None:
     until = time.time()
     gateway = Gateway(clock=lambda: until, recordings=0)
     gateway.company.add(id=1, start=ago(3), duration=60_000)
     gateway.company.add(id=2, start=ago(1), duration=60_000)
     stand = prepare(gateway, "company_recordings")
-    assert stand.verify().lateness is None  # a history that is read for the first time tells nothing
-    gateway.company.add(id=3, start=ago(1.5), end=ago(1.25))  # a long call: it ended behind others
+    gateway.company.add(id=3, start=ago(1.5), end=ago(1.25))  # a long call: it ended after later ones started
     gateway.company.add(id=4, start=ago(0.25), end=ago(0.125))
     stand.sync("company_recordings")
     gateway.company.change(2, duration=61_000)
@@ -39,7 +38,7 @@ def test_runs_note_what_they_find_for_the_first_time_and_how_far_behind(prepare:
 
 
 @pytest.mark.slow
-def test_users_arrivals_are_theirs_and_a_backfill_notes_none(prepare: Prepare) -> None:
+def test_arrivals_of_users_are_recorded_by_user_and_first_loads_record_none(prepare: Prepare) -> None:
     gateway = Gateway(clock=time.time, users=2)
     names = [str(user["id"]) for user in gateway.users.all()]
     for name in names:

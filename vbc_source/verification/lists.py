@@ -1,0 +1,259 @@
+"""Compare all lists of one type of recordings, account by account and user by user, and repair them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from vbc_source.api.endpoints import COMPANY, ON_DEMAND, Endpoint, read_place
+from vbc_source.api.recordings import RecordingApi
+from vbc_source.config import SELF
+from vbc_source.errors import (
+    Forbidden,
+    GatewayFault,
+    IncompleteWindow,
+    NotFound,
+    NotSubscribed,
+    Unavailable,
+    VbcError,
+)
+from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.extract.request_pool import RequestPool
+from vbc_source.recordings import RecordingType
+from vbc_source.schema.pages import Page, PageRows
+from vbc_source.verification.compare import CountedSpan, Difference, SpanComparison
+from vbc_source.verification.evidence import DeletionEvidence
+from vbc_source.verification.findings import DifferingSpan, Findings, ListTotal
+from vbc_source.verification.inventory import Inventory, LoadedCounts
+from vbc_source.verification.repair import ListRepair
+from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.windows import Window
+
+log = logging.getLogger(__name__)
+
+ENDPOINTS: dict[RecordingType, Endpoint] = {"company": COMPANY, "user": ON_DEMAND}
+LIST_FAULTS = (Forbidden, NotFound, Unavailable, IncompleteWindow)  # faults that may concern one list alone
+MOST_FAILURES = 5  # lists in a row that fail before the run stops
+
+CountsByList = Mapping[ListOwner, list[LoadedCounts]]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonPlan:
+    """What to compare, and how.
+
+    Attributes:
+        settled: The span that no sync reads again; None for nothing.
+        recent: The later span, where recordings may still be missing; None for nothing.
+        deep: Whether to compare ids everywhere.
+        repair: Whether to repair what differs.
+        now: When the run started.
+    """
+
+    settled: Window | None
+    recent: Window | None
+    deep: bool
+    repair: bool
+    now: datetime
+
+    @property
+    def windows(self) -> list[Window]:
+        """The spans to compare, oldest first."""
+        return [window for window in (self.settled, self.recent) if window]
+
+
+@dataclass(frozen=True, slots=True)
+class ListCount:
+    """How many recordings the API has in a list: the list's real owner, and a page for each counted span."""
+
+    owner: ListOwner
+    pages: list[Page[PageRows]]
+
+
+class ListsComparison:
+    """Compares the lists of one type.
+
+    Args:
+        kind: The type of recordings.
+        reader: Reads the API.
+        loaded: The loaded tables.
+        session: The threads that send requests.
+        plan: What to compare.
+        findings: Collects the results.
+    """
+
+    def __init__(
+        self,
+        kind: RecordingType,
+        reader: ListReader,
+        loaded: LoadedTables,
+        session: RequestPool,
+        plan: ComparisonPlan,
+        findings: Findings,
+    ) -> None:
+        config, endpoint = reader.config, ENDPOINTS[kind]
+        inventory = Inventory(loaded, kind, config.api_filters, config.pii_policy)
+        self._kind, self._endpoint, self._reader, self._session = kind, endpoint, reader, session
+        self._plan, self._findings, self._inventory = plan, findings, inventory
+        self._spans = SpanComparison(endpoint, reader, inventory, session, plan.now, plan.repair or plan.deep)
+        self._repair = ListRepair(kind, endpoint, config, loaded, inventory, findings, plan.now)
+
+    def run(self, owners: Sequence[ListOwner], accounts: Sequence[str] = ()) -> None:
+        """Compare lists.
+
+        Args:
+            owners: The lists that the settings name.
+            accounts: Real ids of accounts whose loaded lists are compared even where VBC no longer has them.
+
+        Raises:
+            VbcError: VBC or the destination could not be read.
+        """
+        loaded = self._inventory.count(self._plan.windows)
+        known = [owner for owner in sorted(loaded, key=str) if owner.account in accounts]
+        owners = list(dict.fromkeys([*owners, *known]))
+        compared: set[ListOwner] = set()
+        failures = 0
+        # counts are requested in parallel; spans that differ are searched one list after the other
+        answers = self._session.pool.map(lambda owner: self._count(owner, loaded), owners)
+        for owner, answer in zip(owners, answers, strict=True):
+            try:
+                if isinstance(answer, VbcError):
+                    raise answer
+                if answer.owner not in compared:  # `self` may be named beside its id
+                    self._compare(answer, loaded)
+                compared.add(answer.owner)
+                failures = 0
+            except NotSubscribed:
+                raise
+            except LIST_FAULTS as fault:
+                failures = 0 if self._is_expected(fault) else failures + 1
+                if failures >= MOST_FAILURES or (failures and len(owners) == 1):
+                    raise
+                self._add_unread(owner, fault, loaded)
+
+    def _count(self, owner: ListOwner, loaded: CountsByList) -> ListCount | VbcError:
+        """Count a list at the API; return a failure, so that those of other lists are still counted."""
+        try:
+            pages: list[Page[PageRows]] = []
+            for number, window in enumerate(self._plan.windows):
+                counts = loaded.get(owner)
+                # of the recent span only deletions matter: where nothing is loaded there are none
+                if not pages or owner.is_self or (counts and counts[number].loaded):
+                    pages.append(self._spans.count(owner, window))
+                    owner = resolve_owner(owner, pages[0])
+            return ListCount(owner, pages)
+        except VbcError as error:
+            return error
+
+    def _compare(self, answer: ListCount, loaded: CountsByList) -> None:
+        owner, agrees, before = answer.owner, True, len(self._findings.spans)
+        counts = loaded.get(owner) or [LoadedCounts()] * len(answer.pages)
+        for window, page, loaded_counts in zip(self._plan.windows, answer.pages, counts, strict=False):
+            span = CountedSpan(window, page.total_items, loaded_counts.expected)
+            agrees = self._compare_span(owner, span, loaded_counts, next(iter(page.ids), None)) and agrees
+        if owner.is_self:
+            return  # an empty list whose answer does not say whose it is
+        if self._plan.repair and len(self._findings.spans) > before:
+            counts = self._inventory.count(self._plan.windows).get(owner) or counts
+        self._add_total(owner, answer.pages[0].total_items, counts[0], agrees)
+
+    def _compare_span(
+        self, owner: ListOwner, span: CountedSpan, counts: LoadedCounts, present: int | None
+    ) -> bool:
+        """Find the differences of a span, and repair them on request.
+
+        Args:
+            owner: The list's owner.
+            span: The span, counted.
+            counts: What is loaded of it.
+            present: A recording that the API lists; None where it lists none.
+
+        Returns:
+            Whether both sides agree in the end.
+        """
+        recent = span.window == self._plan.recent
+        if self._plan.deep:
+            differences, complete = self._spans.search_deep(owner, span), True
+        else:
+            differences, complete = self._spans.search(owner, span)
+        if not differences and complete:
+            return True
+        if not differences:  # only the counts are known
+            differences = [Difference(owner, span.window, span.api, counts)]
+        waits = recent and not any(item.excess or item.returned for item in differences)
+        if waits or not self._plan.repair:
+            self._add_spans(differences, recent, None)
+            return waits
+        unconfirmed = self._repair.run(differences, self._make_evidence(owner, span.window, present))
+        self._add_spans(differences, recent, unconfirmed)
+        surplus = self._spans.measure(owner, span.window).surplus
+        return not unconfirmed and (surplus >= 0 if recent else surplus == 0)
+
+    def _make_evidence(self, owner: ListOwner, window: Window, present: int | None) -> DeletionEvidence:
+        root = self._reader.config.recording_api
+        api = RecordingApi(self._reader.client, root, owner.account, self._kind, owner.user or "")
+
+        def request_present() -> object:
+            return self._spans.count(owner, window) if present is None else api.show(present)
+
+        return DeletionEvidence(api, self._session.pool, request_present)
+
+    def _add_spans(
+        self, differences: Sequence[Difference], recent: bool, unconfirmed: frozenset[int] | None
+    ) -> None:
+        """Add differing spans to the findings; `unconfirmed` is None where nothing was repaired."""
+        for item in differences:
+            repaired = bool(item.proofs) and unconfirmed is not None and not item.gone & unconfirmed
+            span = DifferingSpan(
+                account_id=item.owner.account,
+                recording_type=self._kind,
+                user_id=item.owner.user or "",
+                start=item.window.start,
+                end=item.window.end,
+                api=item.api,
+                loaded=item.counts.loaded,
+                archived=item.counts.archived,
+                tombstoned=item.counts.tombstoned,
+                missing=item.lacking - len(item.returned),
+                gone=item.excess,
+                returned=len(item.returned),
+                recent=recent,
+                repaired=repaired,
+            )
+            self._findings.spans.append(span)
+
+    def _is_expected(self, fault: VbcError) -> bool:
+        """Return whether the source, too, goes on without a list after this fault."""
+        vanished = isinstance(fault, NotFound) and fault.code is None and self._endpoint.per_user
+        return vanished or (isinstance(fault, Forbidden) and self._reader.config.skip_forbidden)
+
+    def _add_unread(self, owner: ListOwner, fault: VbcError, loaded: CountsByList) -> None:
+        log.warning("%s of %s could not be compared: %s", self._endpoint.name, owner, fault)
+        counts = loaded.get(owner, [LoadedCounts()])[0]
+        reason = f"HTTP {fault.status}" if isinstance(fault, GatewayFault) else type(fault).__name__
+        self._add_total(owner, None, counts, self._is_expected(fault), reason)
+
+    def _add_total(
+        self, owner: ListOwner, api: int | None, counts: LoadedCounts, agrees: bool, unread: str = ""
+    ) -> None:
+        total = ListTotal(
+            account_id=owner.account,
+            recording_type=self._kind,
+            user_id=owner.user or "",
+            api=api,
+            agrees=agrees,
+            unread=unread,
+            **asdict(counts),
+        )
+        self._findings.totals.append(total)
+
+
+def resolve_owner(owner: ListOwner, page: Page[PageRows]) -> ListOwner:
+    """Return the real ids behind `self`, where the links of an answer contain them."""
+    account, user = read_place(page.links)
+    return ListOwner(
+        (account or SELF) if owner.account == SELF else owner.account,
+        (user or SELF) if owner.user == SELF else owner.user,
+    )
