@@ -154,17 +154,19 @@ def test_failed_file_is_retried_by_the_next_runs_and_then_given_up(prepare: Prep
 
 @pytest.mark.slow
 def test_many_failures_in_a_row_stop_the_run_and_the_next_one_starts_with_others(prepare: Prepare) -> None:
-    site = prepare(make_gateway(60), SOURCES__VBC__RETRY_SECONDS="0")
-    site.load()
+    site = prepare(make_gateway(80), SOURCES__VBC__RETRY_SECONDS="0")
+    pipeline = site.load()
     site.gateway.fault("html*always")
     with pytest.raises(VbcError, match="25 files in a row"):
         site.archive()
-    tried = set(site.fetches())
-    assert len(tried) < 60
+    assert len(set(site.fetches())) < 60
+    # downloads in flight when the run stopped have no row: the next run may start with them
+    failed = {str(id_) for (id_,) in query(pipeline, "SELECT recording_id FROM recording_audio")}
+    assert len(failed) >= 25
     site.gateway.clear()
     with pytest.raises(VbcError, match="25 files in a row"):
         site.archive()
-    assert not tried & set(site.fetches()[:20])
+    assert not failed & set(site.fetches()[:20])
 
 
 def test_missing_subscription_stops_the_run_at_once(prepare: Prepare) -> None:
