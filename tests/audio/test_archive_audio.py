@@ -128,6 +128,7 @@ def test_no_wrong_response_is_stored(prepare: Prepare) -> None:
     assert site.files() == {f"{folder}/1.mp3": MP3, f"{folder}/2.mp3": MP3, f"{folder}/3.wav": WAV}
 
 
+@pytest.mark.slow  # tests of the downloads cover each fault alone
 def test_temporary_faults_cost_no_file(prepare: Prepare) -> None:
     site = prepare(make_gateway(40, size=40_000), SOURCES__VBC__RETRY_SECONDS="20")
     site.load()

@@ -123,13 +123,14 @@ def test_user_recordings_are_stored_for_their_users(prepare: Prepare) -> None:
     assert sorted(site.files()) == [f"{folder}/{number}.mp3" for number in (10, 11, 12)]
 
 
+@pytest.mark.slow  # tests of the matching cover these names without a load
 @pytest.mark.parametrize(
     ("pii", "changes"),
     [
         ("hash", {}),
-        pytest.param("drop", {}, marks=pytest.mark.slow),
-        pytest.param("keep", {"file_name": None}, marks=pytest.mark.slow),
-        pytest.param("keep", {"file_name": ""}, marks=pytest.mark.slow),
+        ("drop", {}),
+        ("keep", {"file_name": None}),
+        ("keep", {"file_name": ""}),
     ],
 )
 def test_members_match_hashed_or_missing_names(prepare: Prepare, pii: str, changes: dict[str, Any]) -> None:
