@@ -23,7 +23,7 @@ from vbc_source.verification.findings import VerifyResult
 
 THERE, GONE = 11, 12
 # faults that wait are retried until an answer comes, which then counts; with cut-json a 404 stays a 404
-OTHERS = ("throttled", "hard", "token", "not-found", "cut-json")
+OTHERS = ("throttled", "hard", "token", "not-result", "cut-json")
 LASTING = [name for name in (*ANSWERS, *BREAKS) if not name.startswith(OTHERS)]
 EVERYDAY = ("no-rights",)
 PASSING = [name for name in (*ANSWERS, *BREAKS) if not name.startswith("throttled-")]
@@ -83,7 +83,7 @@ def test_a_lasting_fault_confirms_no_deletion(
 def test_a_gateway_that_answers_404_to_everything_confirms_no_deletion(
     confirm: Callable[..., list[int]],
 ) -> None:
-    assert confirm(THERE, GONE, faults=("not-found*always",)) == []
+    assert confirm(THERE, GONE, faults=("not-result*always",)) == []
 
 
 def test_an_existing_recording_must_be_answered_between_and_after(confirm: Callable[..., list[int]]) -> None:
@@ -135,8 +135,8 @@ def test_a_passing_fault_anywhere_does_not_change_the_result(
     stand.add_late(1)
     stand.add_late(2)
     stand.gateway.fault(f"{fault}*{times}")
-    found = stand.verify()
-    assert (found.missing, found.gone) == (2, 1)
+    result = stand.verify()
+    assert (result.missing, result.gone) == (2, 1)
     stand.gateway.fault(f"{fault}*{times}")
     done = stand.verify(repair=True)
     assert (done.ok, done.loaded, done.tombstoned) == (True, 2, 1)
