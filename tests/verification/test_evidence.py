@@ -23,7 +23,7 @@ from vbc_source.verification.findings import VerifyResult
 
 THERE, GONE = 11, 12
 # faults that wait are retried until an answer comes, which then counts; with cut-json a 404 stays a 404
-OTHERS = ("throttled", "hard", "token", "not-result", "cut-json")
+OTHERS = ("throttled", "hard", "token", "not-found", "cut-json")
 LASTING = [name for name in (*ANSWERS, *BREAKS) if not name.startswith(OTHERS)]
 EVERYDAY = ("no-rights",)
 PASSING = [name for name in (*ANSWERS, *BREAKS) if not name.startswith("throttled-")]
@@ -83,7 +83,7 @@ def test_a_lasting_fault_confirms_no_deletion(
 def test_a_gateway_that_answers_404_to_everything_confirms_no_deletion(
     confirm: Callable[..., list[int]],
 ) -> None:
-    assert confirm(THERE, GONE, faults=("not-result*always",)) == []
+    assert confirm(THERE, GONE, faults=("not-found*always",)) == []
 
 
 def test_an_existing_recording_must_be_answered_between_and_after(confirm: Callable[..., list[int]]) -> None:
