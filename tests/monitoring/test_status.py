@@ -97,18 +97,18 @@ def test_every_destination_has_the_same_status(
                 gateway.users.remove(users[2]["id"])  # the recordings stay loaded
         gateway.clear()
         archive(pipeline, stored=2, failed=1)
-        found = read_status(warehouse.target, now + timedelta(hours=1))
+        status = read_status(warehouse.target, now + timedelta(hours=1))
     assert gateway.requests == []
-    first, second = found.lists
+    first, second = status.lists
     assert (first.resource, first.account_id, first.rows, first.lists) == ("company_recordings", MAIN, 80, 1)
     assert (second.resource, second.rows, second.lists, second.unreadable) == ("user_recordings", held, 2, 1)
     assert first.rows_read > 80
     assert (first.requests, first.windows) >= (2, 2)
     # windows end with a whole second
     assert now - timedelta(seconds=1) <= first.read_until <= first.last_success
-    assert found.lag_seconds == pytest.approx(3600, abs=60)
-    assert found.audio == {"stored": 2, "failed": 1}
-    assert found.pending_packages == 0
+    assert status.lag_seconds == pytest.approx(3600, abs=60)
+    assert status.audio == {"stored": 2, "failed": 1}
+    assert status.pending_packages == 0
 
 
 @pytest.mark.slow
@@ -203,8 +203,8 @@ def test_while_another_process_holds_the_database_the_runs_are_reported(serve: S
         pipeline.run(only(serve(gateway), "company_recordings"))
     success = datetime.fromtimestamp(read_run_history("vbc").last_success, timezone.utc)
     with hold_pipeline_lock("vbc"):
-        found = read_status(Target(), success + timedelta(minutes=1))
-    assert (found.busy, found.lists, found.lag_seconds) == (True, (), pytest.approx(60))
+        status = read_status(Target(), success + timedelta(minutes=1))
+    assert (status.busy, status.lists, status.lag_seconds) == (True, (), pytest.approx(60))
 
 
 def test_load_packages_of_a_failed_run_are_counted(serve: Serve) -> None:

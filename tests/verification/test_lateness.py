@@ -46,5 +46,5 @@ def test_arrivals_of_users_are_recorded_by_user_and_first_loads_record_none(prep
     stand = prepare(gateway)
     gateway.users.recordings(names[0]).add(id=2, start=ago(1.25), duration=1000)
     stand.sync()
-    found = "SELECT resource, user_id, recording_id FROM recording_arrivals"
-    assert stand.query(found) == [("user_recordings", names[0], 2)]
+    arrivals = "SELECT resource, user_id, recording_id FROM recording_arrivals"
+    assert stand.query(arrivals) == [("user_recordings", names[0], 2)]

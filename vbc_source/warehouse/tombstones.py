@@ -42,7 +42,7 @@ class Tombstone:
         recording_id: The API's id.
         detected_at: When it was confirmed to be gone.
         evidence: Which requests the API answered, how and when; no personal data.
-        returned_at: When VBC was found to list it again; None while it is gone.
+        returned_at: When VBC listed it again, as a verification noticed; None while it is gone.
     """
 
     account_id: str
