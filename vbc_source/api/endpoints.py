@@ -74,10 +74,7 @@ EXTENSIONS = Endpoint("extensions", EXTENSION, "extensions", "extensions", provi
 
 
 def read_place(links: tuple[str, ...]) -> tuple[str | None, str | None]:
-    """Return the real account and user in the links of a response; None where they give only `self`.
-
-    Self links carry the real account id even if the request was for `self`.
-    """
+    """Return the real account and user in self links, which have them even if the request was for `self`."""
     owners = [owner for link in links for owner in _OWNER.findall(link)]
     accounts = [account for account, _ in owners if account != SELF]
     users = [user for _, user in owners if user not in ("", SELF)]
