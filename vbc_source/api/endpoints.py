@@ -1,4 +1,4 @@
-"""The list endpoints of the APIs, and the tables that their rows are loaded into. Pure data.
+"""The list endpoints of the APIs, the tables of their rows, and what is learned of an API. Pure data.
 
 Source: the vendor's reference, and its OpenAPI files of the Call Recording and Provisioning APIs.
 """
@@ -71,6 +71,26 @@ ON_DEMAND = Endpoint(
 JOBS = Endpoint("export_jobs", JOB, "call_recordings/jobs", "export jobs", per_user=True)
 USERS = Endpoint("users", USER, "users", "users", provisioning=True)
 EXTENSIONS = Endpoint("extensions", EXTENSION, "extensions", "extensions", provisioning=True)
+
+
+@dataclass(slots=True)
+class ApiCapabilities:
+    """What was learned about an API; shared by the readers of all its lists.
+
+    Attributes:
+        page_size: Rows to request per page; lowered when the server refuses it.
+        page_base: Number of the first page: 1 as documented, or 0; None until it is known.
+        full: Rows of the largest page so far.
+    """
+
+    page_size: int
+    page_base: int | None = None
+    full: int = 0
+
+    @property
+    def first(self) -> int:
+        """Number of the first page, as far as is known."""
+        return 1 if self.page_base is None else self.page_base
 
 
 def read_place(links: tuple[str, ...]) -> tuple[str | None, str | None]:
