@@ -68,12 +68,11 @@ def check_filters(filters: Any, privacy: PiiPolicy = PiiPolicy()) -> Filters:  #
     if not filters:
         return Filters()
     parsed = {str(name): _read(str(name), value) for name, value in filters.items()}
+    for name, relation in (("start", "after"), ("duration", "greater than")):
+        low, high = parsed.get(f"{name}:gte"), parsed.get(f"{name}:lte")
+        if low is not None and high is not None and low > high:
+            raise SettingsError(f"filters: {name}:gte is {relation} {name}:lte")
     start, end = parsed.pop("start:gte", None), parsed.pop("start:lte", None)
-    if start and end and start > end:
-        raise SettingsError("filters: start:gte is after start:lte")
-    shortest, longest = parsed.get("duration:gte"), parsed.get("duration:lte")
-    if shortest is not None and longest is not None and shortest > longest:
-        raise SettingsError("filters: duration:gte is greater than duration:lte")
     return Filters(parsed, start, end, _label(filters, privacy))
 
 

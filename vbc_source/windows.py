@@ -47,12 +47,9 @@ def plan_window(
 ) -> Window | None:
     """Return the window that an incremental run reads, or None where there is nothing to read yet.
 
-    Args:
-        first: Start of the history.
-        now: Upper bound; the same for the whole run.
-        cursor: Newest `start` loaded so far; None before the first load.
-        lookback: How far behind the cursor to read again. A recording appears only after its call
-            has ended, so a long call appears behind later, shorter ones.
+    It starts at `first`, or `lookback` before the cursor, the newest `start` loaded so far: a recording
+    appears only after its call has ended, so a long call appears behind later, shorter ones. It ends
+    at `now`, which is the same for the whole run.
     """
     try:
         start = first if cursor is None else max(first, cursor - lookback)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import vbc_source.extract.request_pool
-from vbc_source.api.capabilities import ApiCapabilities
+from vbc_source.api.endpoints import ApiCapabilities
 from vbc_source.errors import Unavailable
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.window_reader import WindowReader

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from vbc_source.api.capabilities import ApiCapabilities
+from vbc_source.api.endpoints import ApiCapabilities
 from vbc_source.api.rate_limit import ClientClosed
 from vbc_source.errors import BadRequest, IncompleteWindow, NotFound, Unavailable
 from vbc_source.extract.request_pool import RequestPool

@@ -117,10 +117,8 @@ class TokenProvider:
     def renew(self, rejected: str | None) -> str:
         """Replace a rejected or expired token, unless another thread or process already has.
 
-        Raises:
-            LoginRefused: The credentials are refused, or were refused before.
-            SettingsError: Credentials are missing.
-            TokenRejected: Only an access token is configured, and it is no longer valid.
+        Raises LoginRefused, now and later, if the credentials are refused; SettingsError if some are
+        missing; and TokenRejected if only an access token is configured.
         """
         with self._lock:
             if self._login.access_token not in (None, rejected):

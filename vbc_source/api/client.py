@@ -17,8 +17,7 @@ from urllib3.exceptions import LocationValueError
 
 from vbc_source.api.auth import TokenProvider
 from vbc_source.api.faults import read_fault, redact
-from vbc_source.api.rate_limit import ClientClosed, RateLimiter
-from vbc_source.api.retry import Retry, describe_faults
+from vbc_source.api.rate_limit import ClientClosed, RateLimiter, Retry, describe_faults
 from vbc_source.api.transport import (
     Auth,
     Response,
@@ -61,15 +60,9 @@ class Client:
 
     Constructing it sends nothing and opens nothing. All methods that send raise GatewayFault, of the
     class of the last fault, LoginRefused if the credentials are refused, and ClientClosed after `close`.
-
-    Args:
-        base_url: The gateway, such as `https://api.vonage.com`.
-        credentials: How to log in.
-        requests_per_minute: Most requests per minute, all threads together; None for no limit.
-        retry_seconds: How long to retry while the gateway fails, seconds.
-        connections: Most requests in flight at a time, not counting streams.
-        clock: Wall clock, seconds since 1970.
-        rate_limiter: Where all threads wait; made from `requests_per_minute` unless given.
+    `connections` is the most requests in flight at a time, not counting streams; `requests_per_minute`
+    holds for all threads together, None for no limit; `retry_seconds` is how long to retry while the
+    gateway fails; `clock` is the wall clock, seconds since 1970.
 
     Attributes:
         requests_sent: Number of requests sent so far, logins and retries included.
@@ -95,7 +88,7 @@ class Client:
         self._retries = Retry(self.rate_limiter, retry_seconds, clock)
         self._session = open_session(connections, self.base_url)
         # redirects to storage get a session of their own, without the token and without cookies
-        self._storage = open_session(connections, cookies=False)
+        self._storage = open_session(connections)
         self._tokens = TokenProvider(credentials, self.base_url, self._post_login, clock=clock)
 
     @classmethod
@@ -138,11 +131,7 @@ class Client:
         )
 
     def post(self, path: str, body: Mapping[str, Any], read: Callable[[bytes], T], *, what: str) -> T:
-        """Start an action and parse the response; retried only if the back end did not see the request.
-
-        Raises:
-            OutcomeUnknown: The action may have been started all the same.
-        """
+        """Start an action and parse the response; raises OutcomeUnknown if it may or may not have started."""
 
         def attempt(auth: Auth) -> T:
             try:
@@ -161,10 +150,8 @@ class Client:
     def stream(self, link: str, headers: Mapping[str, str], *, what: str) -> Iterator[StreamingResponse]:
         """Get a link of the gateway, a whole address, as a stream, with retries until the body starts.
 
-        The token goes to the gateway alone: redirects to other hosts are followed without it.
-
-        Raises:
-            ForeignAddress: The link points to another host.
+        The token goes to the gateway alone: redirects to other hosts are followed without it, and a link
+        to another host raises ForeignAddress.
         """
         url = resolve_own(self.base_url, link)
         if url is None:

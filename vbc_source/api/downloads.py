@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from vbc_source.api.client import Client
-from vbc_source.api.retry import backoff
+from vbc_source.api.rate_limit import backoff
 from vbc_source.api.transport import StreamingResponse
 from vbc_source.errors import BadRequest, InvalidContent, InvalidResponse, Unavailable
 

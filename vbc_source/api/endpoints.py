@@ -1,4 +1,4 @@
-"""The list endpoints of the APIs, and the tables that their rows are loaded into. Pure data.
+"""The list endpoints of the APIs, the tables of their rows, and what is learned of an API. Pure data.
 
 Source: the vendor's reference, and its OpenAPI files of the Call Recording and Provisioning APIs.
 """
@@ -73,11 +73,28 @@ USERS = Endpoint("users", USER, "users", "users", provisioning=True)
 EXTENSIONS = Endpoint("extensions", EXTENSION, "extensions", "extensions", provisioning=True)
 
 
-def read_place(links: tuple[str, ...]) -> tuple[str | None, str | None]:
-    """Return the real account and user in the links of a response; None where they give only `self`.
+@dataclass(slots=True)
+class ApiCapabilities:
+    """What was learned about an API; shared by the readers of all its lists.
 
-    Self links carry the real account id even if the request was for `self`.
+    Attributes:
+        page_size: Rows to request per page; lowered when the server refuses it.
+        page_base: Number of the first page: 1 as documented, or 0; None until it is known.
+        full: Rows of the largest page so far.
     """
+
+    page_size: int
+    page_base: int | None = None
+    full: int = 0
+
+    @property
+    def first(self) -> int:
+        """Number of the first page, as far as is known."""
+        return 1 if self.page_base is None else self.page_base
+
+
+def read_place(links: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Return the real account and user in self links, which have them even if the request was for `self`."""
     owners = [owner for link in links for owner in _OWNER.findall(link)]
     accounts = [account for account, _ in owners if account != SELF]
     users = [user for _, user in owners if user not in ("", SELF)]

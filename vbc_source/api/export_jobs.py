@@ -112,11 +112,7 @@ def make_filters(
     min_duration: float | None = None,
     max_duration: float | None = None,
 ) -> Mapping[str, Any]:
-    """Return the body that starts an export; durations are in seconds, which the API takes in milliseconds.
-
-    Raises:
-        SettingsError: A value is malformed, or excludes everything; the message names it.
-    """
+    """Return the body that starts an export; durations are in seconds. Raises SettingsError."""
     values = {
         "call_direction": direction,
         "extension": extension,
@@ -167,11 +163,7 @@ class ExportApi:
         self.client.close()
 
     def create(self, filters: Mapping[str, Any], *, company: bool) -> list[str]:
-        """Start an export.
-
-        Args:
-            filters: The API's own filters, such as `start:gte`.
-            company: Export company recordings; otherwise those of the user.
+        """Start an export of company recordings, or else the user's, within the API's own `filters`.
 
         Returns:
             The ids of its jobs, usually one.
@@ -224,11 +216,7 @@ class ExportApi:
             ) from None
 
     def wait(self, job_ids: Sequence[str], timeout: float = TIMEOUT) -> list[Job]:
-        """Poll jobs at growing intervals until all are ready, or one can no longer become ready.
-
-        Raises:
-            ExportFailed: Some jobs are not ready in time, have expired or failed, or are unknown.
-        """
+        """Poll jobs at growing intervals until all are ready; raises ExportFailed, also after `timeout` s."""
         started, pause = self._clock(), FIRST_PAUSE
         jobs = {job_id: self.show(job_id) for job_id in job_ids}
         while waiting := [id_ for id_, job in jobs.items() if job.judge(self.now()) == "waiting"]:

@@ -98,19 +98,14 @@ def _read_retry_after(headers: Mapping[str, str], fault: Mapping[str, str], now:
     # measured by the gateway's own clock, so that ours need not agree
     answered = _read_date(headers.get("Date", "")) or datetime.fromtimestamp(now, timezone.utc)
     header = headers.get("Retry-After", "").strip()
-    # older versions of WSO2 give the time at the end of the description
-    texts = (fault.get(name, "") for name in ("nextAccessTime", "description"))
-    moments = [_read_date(header), *map(_read_access_time, texts)]
-    seconds = [(moment - answered).total_seconds() for moment in moments if moment]
+    # such as `2019-Sep-18 05:34:00+0000 UTC`, in older versions of WSO2 at the end of the description
+    times = [_ACCESS_TIME.search(fault.get(name, "")) for name in ("nextAccessTime", "description")]
+    # not strptime, whose `%b` depends on the locale
+    dates = [header, *(f"{time[3]} {time[2]} {time[1]} {time[4]}" for time in times if time)]
+    seconds = [(moment - answered).total_seconds() for moment in map(_read_date, dates) if moment]
     if header.isdigit():  # RFC 9110, section 10.2.3: a date or seconds; WSO2 sends a date
         seconds.append(float(header))
     return max(seconds, default=None)
-
-
-def _read_access_time(text: str) -> datetime | None:
-    """Parse `2019-Sep-18 05:34:00+0000 UTC`; strptime's `%b` would depend on the locale."""
-    match = _ACCESS_TIME.search(text)
-    return _read_date("{2} {1} {0} {3}".format(*match.groups())) if match else None
 
 
 def _read_date(value: str) -> datetime | None:

@@ -66,8 +66,8 @@ def _drop_query(record: logging.LogRecord) -> bool:
     return True
 
 
-def open_session(connections: int, base_url: str = "", *, cookies: bool = True) -> requests.Session:
-    """Open a session without sending anything; `base_url` is its host, if there is only one."""
+def open_session(connections: int, base_url: str = "") -> requests.Session:
+    """Open a session to `base_url`, or to any host, without cookies then; sends nothing."""
     session = requests.Session()
     if base_url:
         # requests would look up proxies and certificates in the environment for each request, which
@@ -76,13 +76,13 @@ def open_session(connections: int, base_url: str = "", *, cookies: bool = True) 
             settings = session.merge_environment_settings(base_url, {}, None, None, None)
             session.proxies, session.verify = settings["proxies"], settings["verify"]
             session.trust_env = False
+    else:
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.headers["User-Agent"] = f"vbc-source/{version('vbc-source')}"
     session.headers["Accept"] = "application/json"
-    if not cookies:
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for name in ("urllib3.connectionpool", "urllib3.connection"):
         logging.getLogger(name).addFilter(_drop_query)
     return session

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from vbc_source.api.capabilities import ApiCapabilities
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import Endpoint, read_place
+from vbc_source.api.endpoints import ApiCapabilities, Endpoint, read_place
 from vbc_source.config import SELF, VbcConfig
 from vbc_source.errors import SettingsError
 from vbc_source.extract.request_pool import RequestPool

@@ -21,7 +21,7 @@ from itertools import islice
 from math import ceil
 from typing import Any, Generic
 
-from vbc_source.api.capabilities import ApiCapabilities
+from vbc_source.api.endpoints import ApiCapabilities
 from vbc_source.errors import BadRequest, IncompleteWindow, NotFound
 from vbc_source.schema.pages import Page, Rows
 from vbc_source.windows import SECOND, Window, floor_second

@@ -124,7 +124,7 @@ def _read_number(text: str) -> float | str:
 
 def _field_names(spec: RowSpec) -> list[str]:
     prefixes = tuple(f"{name}_" for name in spec.nested)
-    own = [name for name in spec.fields if not name.startswith(prefixes)] if prefixes else spec.fields
+    own = [name for name in spec.fields if not name.startswith(prefixes)]
     return [spec.id, *own, *spec.lists, *spec.nested, *spec.ignored, "_links"]
 
 
@@ -194,16 +194,14 @@ def _flatten(name: str, values: list[Any]) -> Columns:
 
 def _read_ids(values: list[Any], spec: RowSpec) -> list[Any]:
     if spec.id_kind == pa.string():
-        texts = [to_text(value) for value in values if value not in (None, "", [], {})]
-        if len(texts) < len(values):
-            raise ValueError(f"a row of {spec.collection} has no {spec.id}")
-        return texts
-    if set(map(type, values)) == {int} and min(values) >= -LARGEST and max(values) < LARGEST:
+        ids: list[Any] = [None if value in (None, "", [], {}) else to_text(value) for value in values]
+        problem = f"a row of {spec.collection} has no {spec.id}"
+    elif set(map(type, values)) == {int} and min(values) >= -LARGEST and max(values) < LARGEST:
         return values
-    numbers = list(map(to_integer, values))
-    ids = [number for number in numbers if number is not None]
-    if len(ids) < len(values):
-        raise ValueError("a recording has no numeric id")
+    else:
+        ids, problem = list(map(to_integer, values)), "a recording has no numeric id"
+    if None in ids:
+        raise ValueError(problem)
     return ids
 
 

@@ -27,15 +27,10 @@ def build_table(
 ) -> pa.Table:
     """Build one table from pages; lists stay columns of lists.
 
-    Args:
-        pages: Rows of one or more pages. If an id is on two pages, its first row is taken.
-        key: Constant columns to put in front, such as the account id.
-        known: Returns the type of an unknown field that was loaded before, or None; values that do
-            not fit it go to a variant column.
-        normalize: Returns the name of a field in the destination. A field whose name is taken, by the
-            key or another field, becomes a variant column.
-        spec: Schema of the rows.
-        privacy: Policy for personal data.
+    If an id is on two pages, its first row is taken. `key` has constant columns to put in front, such
+    as the account id. `known` returns the type of an unknown field that was loaded before, or None; values
+    that do not fit it go to a variant column. `normalize` returns the name of a field in the destination;
+    a field whose name is taken, by the key or another field, becomes a variant column.
     """
     table = pa.concat_tables([page.table for page in pages], promote_options="default")
     columns: dict[str, Any] = {name: pa.repeat(pa.scalar(value), len(table)) for name, value in key.items()}
@@ -100,11 +95,11 @@ def _split_list(
     lists = table[name].combine_chunks()
     parents = pc.list_parent_indices(lists)
     offsets = pc.subtract(lists.offsets, lists.offsets[0])  # the table may be a slice of a larger one
-    positions = pc.subtract(_count(parents), pc.cast(pc.take(offsets, parents), pa.int64()))
+    positions = pc.subtract(pa.arange(0, len(parents)), pc.cast(pc.take(offsets, parents), pa.int64()))
     values = pc.list_flatten(lists)
     valid = pc.is_valid(values)  # null and {} became null: they are no values
     parents, positions, values = (column.filter(valid) for column in (parents, positions, values))
-    empty = pc.indices_nonzero(pc.invert(pc.is_in(_count(lists), parents)))
+    empty = pc.indices_nonzero(pc.invert(pc.is_in(pa.arange(0, len(lists)), parents)))
     rows = pa.concat_arrays([parents, pc.cast(empty, parents.type)])
     columns: dict[str, Any] = {column: pc.take(table[column], rows) for column in key}
     columns[spec.child_key] = pc.take(table[spec.id_column], rows)
@@ -151,7 +146,3 @@ def _read_object(text: str | None, first_column: str) -> dict[str, Any]:
     with suppress(msgspec.DecodeError):
         value = msgspec.json.decode(text or "{}")
     return value if isinstance(value, dict) else {first_column: text}
-
-
-def _count(rows: Any) -> pa.Array:
-    return pa.arange(0, len(rows))
