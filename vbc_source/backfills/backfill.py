@@ -11,8 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from vbc_source.backfills.window_load import APPENDING, hold_part, limit_workers
-from vbc_source.backfills.windows import WindowResult, WindowTask, cut_windows, make_task, window_of
+from vbc_source.backfills.window_load import (
+    APPENDING,
+    WindowResult,
+    WindowTask,
+    cut_windows,
+    hold_part,
+    limit_workers,
+    make_task,
+    window_of,
+)
 from vbc_source.backfills.workers import load_windows
 from vbc_source.config import load_config
 from vbc_source.errors import UsageError, VbcError
@@ -153,16 +161,12 @@ def finish_backfill(target: Target, results: Sequence[WindowResult]) -> Backfill
         windows = [result for result in results if name in result["resources"]]
         counts = count_rows(loaded, name, [window_of(result) for result in windows])
         for index, result in enumerate(windows):
-            copies, distinct = counts.get(index, (0, 0))
-            _check(name, result, distinct, 0 if loaded.kind in APPENDING else copies - distinct)
+            (copies, distinct), read = counts.get(index, (0, 0)), result["rows"][name]
+            repeated = 0 if loaded.kind in APPENDING else copies - distinct
+            if distinct < read or repeated:
+                raise VbcError(
+                    f"{name} of the window {result['start']}/{result['end']}: {read:,} rows were read, "
+                    f"{distinct:,} are in the destination, {repeated:,} of them twice; load the window again"
+                )
             rows[name] = rows.get(name, 0) + distinct
     return BackfillResult(len(results), rows, sum(result["requests"] for result in results))
-
-
-def _check(name: str, result: WindowResult, rows: int, repeated: int) -> None:
-    read = result["rows"][name]
-    if rows < read or repeated:
-        raise VbcError(
-            f"{name} of the window {result['start']}/{result['end']}: {read:,} rows were read, {rows:,} are "
-            f"in the destination, {repeated:,} of them twice; load the window again"
-        )

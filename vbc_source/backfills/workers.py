@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from vbc_source.backfills.window_load import load_window
-from vbc_source.backfills.windows import WindowResult, WindowTask
+from vbc_source.backfills.window_load import WindowResult, WindowTask, load_window
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
 
@@ -25,7 +24,10 @@ Load = Callable[[Target, WindowTask, int], WindowResult]
 def load_windows(
     target: Target, tasks: Sequence[WindowTask], workers: int, load: Load = load_window
 ) -> Iterator[WindowResult]:
-    """Load windows and yield each when it is done."""
+    """Load windows, so many at the same time, and yield each when it is done; one worker is this process.
+
+    Where a window cannot be loaded, those in progress are stopped; the next backfill loads them again.
+    """
     workers = min(workers, len(tasks))
     if workers <= 1:
         for task in tasks:
@@ -65,12 +67,11 @@ class _Worker:
         """Return the window's result; a process that died is replaced."""
         self.task = None
         try:
-            result: WindowResult | Exception = self.pipe.recv()
+            return self.pipe.recv()  # type: ignore[no-any-return] # it is what `_serve` sends
         except (EOFError, ConnectionError):
             self.stop()
             self._start()
             return VbcError("its worker process was killed")
-        return result
 
     def stop(self) -> None:
         """End the process at once."""
@@ -108,20 +109,16 @@ def retry_window(task: WindowTask, attempt: int, error: Exception) -> tuple[Wind
 
 def _serve(pipe: Connection, target: Target, share: int, load: Load) -> None:
     """Load the windows that are sent, until the pipe is closed."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all processes; the first one ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first ends the others
     while True:
         try:
             task: Any = pipe.recv()
         except (EOFError, ConnectionError):
             return
-        pipe.send(_load(target, task, share, load))
-
-
-def _load(target: Target, task: WindowTask, share: int, load: Load) -> WindowResult | Exception:
-    try:
-        return load(target, task, share)
-    except Exception as error:
-        # an exception class with arguments of its own may not survive pickling
-        return VbcError(str(error)) if type(error) is VbcError else RuntimeError(str(error))
+        result: WindowResult | Exception
+        try:
+            result = load(target, task, share)
+        except Exception as error:
+            # an exception class with arguments of its own may not survive pickling
+            result = (VbcError if type(error) is VbcError else RuntimeError)(str(error))
+        pipe.send(result)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import dlt
 import duckdb
 
 from vbc_source.config import VbcCredentials
@@ -57,25 +56,24 @@ def import_emulator() -> ModuleType:
 def run_demo(recordings: int, seed: int, report: Callable[[str], None]) -> SyncResult:
     """Load the invented call centre and report the result."""
     emulator = import_emulator()
+    credentials = VbcCredentials()
+    credentials.update(
+        client_id="demo-client", client_secret="demo-secret", username="demo", password="demo-password"
+    )
     with hold_pipeline(Target("vbc_demo")) as pipeline:
-        return _load(emulator, pipeline, recordings, seed, report)
+        pipeline.sync_destination()
+        first = pipeline.first_run
+        report(f"Inventing a year of a call centre, {recordings:,} recordings …")
+        gateway = emulator.Gateway(seed=seed, recordings=recordings, held_back=HELD_BACK if first else 0)
+        with emulator.Emulator(gateway) as url:
+            report(f"An emulated VBC gateway serves them at {url}. Loading into {DATABASE} …")
+            before = 0 if first else _count()
+            result = run_pipeline(pipeline, vbc_source(credentials=credentials, base_url=url))
+        _report(result, before, report)
+    return result
 
 
-def _load(
-    emulator: ModuleType, pipeline: dlt.Pipeline, recordings: int, seed: int, report: Callable[[str], None]
-) -> SyncResult:
-    pipeline.sync_destination()
-    first = pipeline.first_run
-    report(f"Inventing a year of a call centre, {recordings:,} recordings …")
-    gateway = emulator.Gateway(seed=seed, recordings=recordings, held_back=HELD_BACK if first else 0)
-    with emulator.Emulator(gateway) as url:
-        report(f"An emulated VBC gateway serves them at {url}. Loading into {DATABASE} …")
-        credentials = VbcCredentials()
-        credentials.update(
-            client_id="demo-client", client_secret="demo-secret", username="demo", password="demo-password"
-        )
-        before = 0 if first else _count()
-        result = run_pipeline(pipeline, vbc_source(credentials=credentials, base_url=url))
+def _report(result: SyncResult, before: int, report: Callable[[str], None]) -> None:
     report(
         f"\nRead and proven complete: {result.recordings:,} recordings in {result.windows} windows with "
         f"{result.requests} list requests, {result.seconds:.1f} s."
@@ -84,7 +82,6 @@ def _load(
     for title, query in TABLES.items():
         report(f"\n{title}\n{_format(query)}")
     report(NEXT)
-    return result
 
 
 def _count() -> int:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +28,7 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.context_settings = {"show_default": True}
         self.params += [
             click.Option(["--json", "as_json"], is_flag=True, help="Print the result as one JSON line."),
             click.Option(["--debug"], is_flag=True, help="Show a traceback on failure."),
@@ -36,7 +38,7 @@ class Command(click.Command):
         """Run the command; its result is what --json prints, and a false `ok` in it is a failure."""
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
         start_logging()
-        wrong_usage = interrupted = False
+        status, interrupted = 1, False
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, with a message
         try:
             result: dict[str, Any] = super().invoke(ctx) or {}
@@ -45,11 +47,10 @@ class Command(click.Command):
                 raise
             click.echo(f"{_full_name(ctx)}: {error}", err=True)
             result = {"ok": False, "error": str(error)}
-            wrong_usage = isinstance(error, UsageError)
+            status = 2 if isinstance(error, UsageError) else 1
         except KeyboardInterrupt:
-            click.echo(
-                f"{_full_name(ctx)}: interrupted; the next run continues where this one stopped", err=True
-            )
+            text = "interrupted; the next run continues where this one stopped"
+            click.echo(f"{_full_name(ctx)}: {text}", err=True)
             result, interrupted = {"ok": False, "error": "interrupted"}, True
         result = {"ok": True, **result}
         if as_json:
@@ -57,24 +58,22 @@ class Command(click.Command):
         if interrupted:
             sys.stdout.flush()
             os._exit(1)  # a thread may still wait for a slow response, which nothing can end
-        ctx.exit(0 if result["ok"] else 2 if wrong_usage else 1)
+        ctx.exit(0 if result["ok"] else status)
 
 
 def _full_name(ctx: click.Context | None) -> str:
     """Return the command with its groups, such as `vbc recordings list`."""
-    names: list[str] = []
-    while ctx is not None and ctx.parent is not None:
-        names.insert(0, str(ctx.info_name))
-        ctx = ctx.parent
-    return " ".join(["vbc", *names])
+    if ctx is None or ctx.parent is None:
+        return "vbc"
+    return f"{_full_name(ctx.parent)} {ctx.info_name}"
 
 
 def target_options(command: Function) -> Function:
     """Add the options that say where recordings are loaded; the command gets them as `target`."""
 
-    @click.option("--destination", default="duckdb", show_default=True, help="dlt destination.")
-    @click.option("--dataset", default="vbc_data", show_default=True, help="Dataset (schema) of the tables.")
-    @click.option("--pipeline", default="vbc", show_default=True, help="dlt pipeline name.")
+    @click.option("--destination", default="duckdb", help="dlt destination.")
+    @click.option("--dataset", default="vbc_data", help="Dataset (schema) of the tables.")
+    @click.option("--pipeline", default="vbc", help="dlt pipeline name.")
     @functools.wraps(command)
     def with_target(*args: Any, destination: str, dataset: str, pipeline: str, **kwargs: Any) -> Any:
         from vbc_source import Target
@@ -132,10 +131,11 @@ def bucket_option(text: str) -> Function:
     )
 
 
-def print_lines(result: Any) -> None:
-    """Print what a result says of itself for people."""
+def print_result(result: Any) -> dict[str, Any]:
+    """Print the summary of a result for people, and return the result as --json prints it."""
     for line in result.summary():
         click.echo(line)
+    return asdict(result)
 
 
 class _ProgressHandler(logging.StreamHandler):  # type: ignore[type-arg]

@@ -51,7 +51,7 @@ class AccessLog:
         self._record(task, "", None)
 
     def judge(self, task: ReadTask, error: Exception) -> bool:
-        """Decide what an error means."""
+        """Return whether an error finishes its list, else `check` raises it; raise what concerns all."""
         if not isinstance(error, SINGLE_LIST_ERRORS) or isinstance(error, NotSubscribed):
             raise error
         vanished = isinstance(error, NotFound) and error.code != NO_SUCH_PATH and self._run.endpoint.per_user

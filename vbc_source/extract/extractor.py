@@ -11,17 +11,54 @@ from typing import Any
 from vbc_source.config import SELF
 from vbc_source.extract.access import AccessLog
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask, resolve
-from vbc_source.extract.planner import ReadPlanner
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import make_user_access
 from vbc_source.extract.window_reader import ProvenWindow
 from vbc_source.extract.writer import WindowWriter
 from vbc_source.schema.pages import PageRows
+from vbc_source.windows import Window
 
 log = logging.getLogger(__name__)
 
 RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill costs no more than that
+
+
+class ReadPlanner:
+    """Plans which lists and windows a run reads, and in which order. Pure: time and state are passed in."""
+
+    def __init__(self, run: ResourceRun) -> None:
+        self._run, self._cursors = run, run.cursors
+        self._progress = self._cursors.read_progress(run.source_id)
+
+    def select(self, tasks: Sequence[ReadTask]) -> list[ReadTask]:
+        """Return the lists that no earlier run of this source has read to their end."""
+        return [task for task in tasks if self._progress.includes(str(task.owner))]
+
+    def plan(self, tasks: Sequence[ReadTask]) -> list[ReadTask]:
+        """Plan the windows of lists; those without a cursor come first, then those left unread before."""
+        planned = [task for task in map(self.plan_list, tasks) if task]
+        unread = self._cursors.unread
+        planned.sort(key=lambda task: str(task.owner) not in unread)
+        if self._run.endpoint.windowed:
+            planned.sort(key=lambda task: self._cursors.find(task.expected) is not None)
+        return planned
+
+    def plan_list(self, task: ReadTask) -> ReadTask | None:
+        """Plan the window of a list; None where there is nothing to read."""
+        name, run = str(task.owner), self._run
+        expected = task.expected or self._cursors.expect(name, task.owner.is_self)
+        if not run.endpoint.windowed:
+            return replace(task, expected=expected)
+        window = run.window or None
+        if run.incremental:
+            config = run.config
+            window = self._cursors.plan(expected, config.first_start(run.now), run.now, config.lookback)
+            if window and (reached := self._progress.reached.get(name)):
+                # an earlier run of this source has read the lookback already
+                window = Window(max(window.start, reached), window.end)
+        window = run.config.api_filters.narrow(window)
+        return replace(task, expected=expected, window=window) if window else None
 
 
 class Extractor:
@@ -31,6 +68,7 @@ class Extractor:
         self._run, self._reader, self._learn = run, reader, learn
         self._planner, self._writer, self._access = ReadPlanner(run), WindowWriter(run), AccessLog(run)
         self._deadline = time.monotonic() + RUN_SECONDS
+        self._limit = run.config.rows_per_run if run.incremental else None
         self._finished: set[ListOwner] = set()
         self._again: dict[ListOwner, ReadTask] = {}  # `self` that turned out to be another list
         self._requested: dict[ListOwner, ListOwner] = {}  # by real owner: as whom the list was requested
@@ -53,10 +91,10 @@ class Extractor:
             for task, item in windows:
                 if task.owner in self._finished or task.owner in self._again:
                     continue
-                if isinstance(item, Exception):
-                    self._fail(task, item)
-                else:
+                if not isinstance(item, Exception):
                     self._take(task, item)
+                elif self._access.judge(task, item):
+                    self._finished.add(task.owner)
                 if self._writer.is_due:
                     yield from self._flush()
                 if self._access.hopeless:
@@ -106,10 +144,6 @@ class Extractor:
         else:
             self._finish(task)
 
-    def _fail(self, task: ReadTask, error: Exception) -> None:
-        if self._access.judge(task, error):
-            self._finished.add(task.owner)
-
     def _flush(self) -> Iterator[Any]:
         yield from self._writer.flush()
         if rows := self._access.take_rows():
@@ -130,17 +164,12 @@ class Extractor:
         rows, limit = self._run.metrics.get(self._run.endpoint.shape.collection, 0), self._limit
         return limit is not None and self._progressed and (rows >= limit or time.monotonic() > self._deadline)
 
-    @property
-    def _limit(self) -> int | None:
-        return self._run.config.rows_per_run if self._run.incremental else None
-
     def _close(self, left: Sequence[ListOwner]) -> None:
         """End the run: all lists are read, or the next run continues, or something has failed."""
         run = self._run
         if self._access.failed and (self._limit is None or not self._progressed):
             self._access.check()
-        unfinished = self._access.failed or (bool(left) and self._is_over())
-        if unfinished:
+        if self._access.failed or (left and self._is_over()):
             run.cursors.store_progress(run.source_id, map(str, left), self._writer.reached)
         else:
             run.cursors.clear_progress()

@@ -167,7 +167,7 @@ class WindowReader(Generic[Rows]):
         self.capabilities.full = max(self.capabilities.full, first.count)
         if self.capabilities.page_base is not None or not self._is_short(first):
             return first
-        if not self._is_beyond(window, 2):
+        if self._probe(window, 2):
             self.capabilities.page_size = max(1, first.count)  # capped without notice
             return first
         return self._page_zero(window) or first
@@ -227,10 +227,6 @@ class WindowReader(Generic[Rows]):
         size = self.capabilities.page_size
         return first.count < min(first.total_items, first.page_size or size, size)
 
-    def _is_beyond(self, window: Window, number: int) -> bool:
-        """Whether a page is behind the last one."""
-        return self._probe(window, number) is None
-
     def _probe(self, window: Window, number: int) -> Page[Rows] | None:
         """Request a page that may not exist; None where it does not, or has no rows."""
         self._requests += 1
@@ -269,10 +265,10 @@ class WindowReader(Generic[Rows]):
                 self.capabilities.page_base = base
             return reading
         if self.capabilities.page_base is None and pages > 1:
-            if self._is_beyond(window, base + pages - 1):
-                reading.add(self._page_zero(window))
-            else:
+            if self._probe(window, base + pages - 1):
                 self.capabilities.page_base = 1
+            else:
+                reading.add(self._page_zero(window))
         if reading.agreed and not reading.complete:
             self._repair(window, reading)
         return reading

@@ -77,7 +77,8 @@ class WindowWriter:
             return
         run = self._run
         # most of what the lookback reads was loaded by the run before: it is not loaded again
-        changed = [batch for batch in batches if not batch.digest or batch.digest != self._stored(batch)]
+        stored = self._cursors.digest
+        changed = [batch for batch in batches if not batch.digest or batch.digest != stored(str(batch.owner))]
         if changed:
             yield pa.concat_tables([batch.rows for batch in changed], promote_options="default")
         if run.endpoint.windowed:
@@ -101,9 +102,6 @@ class WindowWriter:
         if before is None or not pc.any(known := pc.is_in(table["id"], before)).as_py():
             return table  # unfiltered: a filter copies
         return table.filter(pc.invert(known))
-
-    def _stored(self, batch: _Batch) -> str:
-        return self._cursors.digest(str(batch.owner))
 
     def _move_state(self, batches: Sequence[_Batch], changed: Sequence[_Batch]) -> None:
         run = self._run

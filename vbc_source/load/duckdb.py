@@ -118,8 +118,7 @@ class MergeFileJob(RunnableLoadJob, HasFollowupJobs):
             merge = Merge(sql, self._load_table, self._file_path)
             expected = merge.count_keys()
             merge.delete()
-            inserted = merge.insert()
-            if inserted != expected:
+            if (inserted := merge.insert()) != expected:
                 raise VbcError(
                     f"{self.load_table_name}: {inserted} rows were inserted, {expected} are in the file"
                 )
@@ -135,7 +134,9 @@ def _run_with_memory(job: RunnableLoadJob, run: Callable[[], None]) -> None:
     configured = client.config.credentials.global_config or {}
     limits = dict(LITTLE_MEMORY)
     if job.job_file_info().retry_count >= RETRIES_BEFORE_MORE_MEMORY:
-        limits["memory_limit"] = _default_memory_limit()
+        with duckdb.connect() as database:  # RESET restores the setting's text, not the limit (DuckDB 1.5)
+            own_limit = database.execute("SELECT current_setting('memory_limit')").fetchall()
+        limits["memory_limit"] = str(own_limit[0][0])
         log.info("%s needs more memory than %s", job.load_table_name, LITTLE_MEMORY["memory_limit"])
     for name, value in limits.items():
         if name not in configured:
@@ -143,14 +144,8 @@ def _run_with_memory(job: RunnableLoadJob, run: Callable[[], None]) -> None:
     run()
 
 
-def _default_memory_limit() -> str:
-    """Return DuckDB's own limit: RESET restores the setting's text, not the limit itself (DuckDB 1.5)."""
-    with duckdb.connect() as database:
-        return str(database.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
-
-
 class Merge:
-    """The SQL that merges one parquet file by dlt's strategy `delete-insert`."""
+    """The SQL that merges one parquet file by dlt's strategy `delete-insert`, inside a transaction."""
 
     def __init__(self, sql: Any, table: Any, path: str) -> None:
         self._sql, self._columns = sql, table["columns"]
@@ -183,16 +178,13 @@ class Merge:
     def insert(self) -> int:
         """Insert the file's rows, one for each key; returns how many."""
         rows = f"SELECT * FROM {self._file} WHERE {self._kept}"
-        if not self._is_distinct():
-            keys = ", ".join(self._primary_key)
+        keys = ", ".join(self._primary_key)
+        # only where a key is repeated: counting is cheaper than numbering the rows
+        distinct = f"SELECT count(*) = count(DISTINCT ({keys})) FROM {self._file}"
+        if self._sql.execute_sql(distinct) != [(True,)]:
             rows += f" QUALIFY row_number() OVER (PARTITION BY {keys}) = 1"
         # by name: the file may lack columns that earlier loads had
         return int(self._sql.execute_sql(f"INSERT INTO {self._table} BY NAME {rows}")[0][0])
-
-    def _is_distinct(self) -> bool:
-        """Whether no key is repeated: counting is cheaper than numbering the rows."""
-        query = f"SELECT count(*) = count(DISTINCT ({', '.join(self._primary_key)})) FROM {self._file}"
-        return bool(self._sql.execute_sql(query) == [(True,)])
 
 
 def _is_mergeable(table: Any, file_path: str) -> bool:

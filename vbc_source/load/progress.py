@@ -48,13 +48,8 @@ class WindowProgress:
         """Count a loaded window with so many recordings."""
         self._windows, self._rows = self._windows + 1, self._rows + rows
         left = (self._all - self._windows) * (self._clock() - self._started) / self._windows
-        log.info(
-            "backfill: %s of %s windows, %s recordings, %s left",
-            f"{self._windows:,}",
-            f"{self._all:,}",
-            f"{self._rows:,}",
-            write_time(left),
-        )
+        text = f"{self._windows:,} of {self._all:,} windows, {self._rows:,} recordings"
+        log.info("backfill: %s, %s left", text, write_time(left))
 
 
 def write_size(size: float) -> str:
