@@ -124,14 +124,11 @@ class Resources:
         ]
 
     def _run(self, endpoint: Endpoint) -> Iterator[Any]:
-        yield from self.readers[endpoint](self._start(endpoint))
-
-    def _start(self, endpoint: Endpoint) -> ResourceRun:
-        """Start a run inside of a dlt pipeline."""
+        """Run a resource inside of a dlt pipeline."""
         now, stateless = datetime.now(timezone.utc), self.config.stateless
         metrics = dlt.current.resource_metrics()
         metrics.clear()  # a source that runs again keeps the metrics of the run before
-        return ResourceRun(
+        run = ResourceRun(
             endpoint,
             self.config,
             source_id=self.source_id,
@@ -145,6 +142,7 @@ class Resources:
             now=now,
             window=self.config.fixed_window(now, dlt.current.interval),
         )
+        yield from self.readers[endpoint](run)
 
     def _read_recordings(
         self, find: Callable[[ResourceRun], list[ReadTask]], run: ResourceRun

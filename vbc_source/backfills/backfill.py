@@ -7,6 +7,7 @@ the Airflow DAG call the same four.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -18,16 +19,16 @@ from vbc_source.backfills.window_load import (
     cut_windows,
     hold_part,
     limit_workers,
+    load_windows,
     make_task,
     window_of,
 )
-from vbc_source.backfills.workers import load_windows
 from vbc_source.config import load_config
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock
-from vbc_source.load.progress import WindowProgress
+from vbc_source.load.progress import write_time
 from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.source import empty_tables
 from vbc_source.warehouse.completeness import KEYS, count_rows, find_unproven
@@ -93,10 +94,13 @@ def backfill(
         tasks = plan_backfill(target, start, end, days, prepare_backfill(target, end, resources))
         report(f"{len(tasks)} window(s) are not proven complete, {min(workers, len(tasks))} at once.")
         results: list[WindowResult] = []
-        progress = WindowProgress(len(tasks))
+        started, rows = time.monotonic(), 0
         for result in load_windows(target, tasks, workers):
             results.append(result)
-            progress.count(sum(result["rows"].values()))
+            rows += sum(result["rows"].values())
+            left = write_time((len(tasks) / len(results) - 1) * (time.monotonic() - started))
+            text = f"{len(results):,} of {len(tasks):,} windows, {rows:,} recordings"
+            log.info("backfill: %s, %s left", text, left)
         return finish_backfill(target, results)
 
 

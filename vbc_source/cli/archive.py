@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -14,18 +14,22 @@ import click
 from vbc_source.cli.options import (
     INSTANT_HELP,
     Command,
+    Function,
     bucket_option,
+    choice_option,
     print_result,
     read_date,
     span_options,
     target_options,
 )
 from vbc_source.errors import VbcError
+from vbc_source.recordings import TYPES
 from vbc_source.windows import format_instant
 
 if TYPE_CHECKING:
     from vbc_source import Target
 
+VIA = ("files", "export", "auto")
 FILES = "Where files go: a folder, s3://…, gs://… or az://…"
 account_option = click.option(
     "--account", metavar="ID", help="Where account_id in the settings names several."
@@ -37,24 +41,15 @@ account_option = click.option(
 @bucket_option(FILES)
 @span_options("--since", "--until")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Archive at most so many files.")
-@click.option(
-    "--recording-type",
-    type=click.Choice(["company", "user", "all"]),
-    default="all",
-    help="Company recordings, users' own, or both.",
-)
-@click.option(
-    "--via",
-    type=click.Choice(["files", "export", "auto"]),
-    default="files",
-    help="One by one, packed by VBC into zips, or whichever takes fewer requests.",
+@choice_option("--recording-type", (*TYPES, "all"), "Company recordings, users' own, or both.", "all")
+@choice_option(
+    "--via", VIA, "One by one, packed by VBC into zips, or whichever takes fewer requests.", "files"
 )
 def audio(
     target: Target, since: datetime | None, until: datetime | None, recording_type: str, **options: Any
 ) -> dict[str, Any]:
     """Archive the audio of recordings that are loaded and not archived yet, oldest first."""
     from vbc_source import archive_audio
-    from vbc_source.recordings import TYPES
     from vbc_source.warehouse.recordings import RecordingSelection
 
     if options["limit"] and options["via"] == "export":
@@ -97,12 +92,11 @@ def recordings() -> None:
     """List, show or delete single recordings at VBC."""
 
 
-def owner_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def owner_options(command: Function) -> Function:
     """Add the options for the owner of recordings, the arguments of `open_recordings`."""
     user = click.option("--user", default="self", metavar="ID", help="For --recording-type user.")
-    types, text = click.Choice(["company", "user"]), "Company recordings, or a user's own."
-    kind = click.option("--recording-type", type=types, default="company", help=text)
-    return kind(user(account_option(command)))
+    text = "Company recordings, or a user's own."
+    return choice_option("--recording-type", TYPES, text, "company")(user(account_option(command)))  # type: ignore[no-any-return]
 
 
 @recordings.command("list", cls=Command)
@@ -166,7 +160,7 @@ def export() -> None:
     """Have VBC pack recordings into zips, and archive those: few requests for many files."""
 
 
-def job_owner_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def job_owner_options(command: Function) -> Function:
     """Add the options for the owner of exports, the arguments of `open_exports`."""
     text = "A user's on-demand recordings, not the company's."
     return click.option("--user", metavar="ID", help=text)(account_option(command))

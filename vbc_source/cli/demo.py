@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import duckdb
 
@@ -84,25 +84,21 @@ def _report(result: SyncResult, before: int, report: Callable[[str], None]) -> N
     report(NEXT)
 
 
+def _query(query: str) -> list[list[Any]]:
+    """Return the names of the columns, then the rows."""
+    with duckdb.connect(DATABASE, read_only=True) as database:
+        cursor = database.execute(query)
+        return [[column[0] for column in cursor.description], *map(list, cursor.fetchall())]
+
+
 def _count() -> int:
-    with duckdb.connect(str(Path(DATABASE)), read_only=True) as database:
-        return int(database.execute("SELECT count(*) FROM vbc_data.company_recordings").fetchall()[0][0])
+    return int(_query("SELECT count(*) FROM vbc_data.company_recordings")[1][0])
 
 
 def _format(query: str) -> str:
-    with duckdb.connect(str(Path(DATABASE)), read_only=True) as database:
-        cursor = database.execute(query)
-        names = [column[0] for column in cursor.description]
-        rows = [
-            [f"{cell:,.0f}" if not isinstance(cell, str) else cell for cell in row]
-            for row in cursor.fetchall()
-        ]
-    widths = [max(len(line[column]) for line in [names, *rows]) for column in range(len(names))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in [names, *rows]
-    ]
-    return "\n".join(f"  {line}" for line in lines)
+    lines = [[cell if isinstance(cell, str) else f"{cell:,.0f}" for cell in row] for row in _query(query)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        f"  {first.ljust(widths[0])}  " + "  ".join(map(str.rjust, rest, widths[1:]))
+        for first, *rest in lines
+    )

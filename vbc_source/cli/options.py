@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -61,11 +61,9 @@ class Command(click.Command):
         ctx.exit(0 if result["ok"] else status)
 
 
-def _full_name(ctx: click.Context | None) -> str:
+def _full_name(ctx: click.Context) -> str:
     """Return the command with its groups, such as `vbc recordings list`."""
-    if ctx is None or ctx.parent is None:
-        return "vbc"
-    return f"{_full_name(ctx.parent)} {ctx.info_name}"
+    return f"{_full_name(ctx.parent)} {ctx.info_name}" if ctx.parent else "vbc"
 
 
 def target_options(command: Function) -> Function:
@@ -124,6 +122,11 @@ def resources_option(command: Function) -> Function:
     return click.option("--resources", callback=split, help="Only these, separated by commas.")(command)
 
 
+def choice_option(name: str, choices: Sequence[str], text: str, default: str | None = None) -> Function:
+    """Add an option with a few values."""
+    return click.option(name, type=click.Choice(choices), default=default, help=text)
+
+
 def bucket_option(text: str) -> Function:
     """Add the option that says where files are."""
     return click.option(
@@ -153,12 +156,10 @@ def start_logging() -> None:
     log = logging.getLogger("vbc_source")
     if log.handlers:
         return
-    if sys.stderr.isatty():
-        handler: logging.StreamHandler[Any] = _ProgressHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message).160s"))
-    else:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    terminal = sys.stderr.isatty()
+    handler = (_ProgressHandler if terminal else logging.StreamHandler)(sys.stderr)
+    form = "%(message).160s" if terminal else "%(asctime)s %(levelname)s %(message)s"
+    handler.setFormatter(logging.Formatter(form))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

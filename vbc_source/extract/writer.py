@@ -116,13 +116,8 @@ class WindowWriter:
             self._cursors.store_digest(str(batch.owner), batch.digest)
 
     def _report(self, batch: _Batch) -> None:
-        run, owner = self._run, batch.owner
-        log.info(
-            "%s: %s %s proven complete, %s up to %s, %s requests",
-            run.endpoint.name,
-            f"{run.metrics[run.endpoint.shape.collection]:,}",
-            run.endpoint.shape.collection,
-            f"user {owner.user}" if owner.user else f"account {owner.account}",
-            format_instant(batch.proof.window.end),
-            f"{run.metrics['requests']:,}",
-        )
+        endpoint, metrics, owner = self._run.endpoint, self._run.metrics, batch.owner
+        rows = f"{metrics[endpoint.shape.collection]:,} {endpoint.shape.collection}"
+        name = f"user {owner.user}" if owner.user else f"account {owner.account}"
+        until, requests = format_instant(batch.proof.window.end), f"{metrics['requests']:,} requests"
+        log.info("%s: %s proven complete, %s up to %s, %s", endpoint.name, rows, name, until, requests)

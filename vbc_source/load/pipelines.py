@@ -32,9 +32,10 @@ def hold_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline]:
         location = f"{target.destination} {target.dataset} {pipeline.destination_client().config}"
         # `none` where the destination has only one
         table_format = str(destination.capabilities().preferred_table_format or "none")
-        if _local_value(pipeline, _LOCATION, location) != location:
+        local: Any = pipeline.state["_local"]
+        if local.get(_LOCATION, location) != location:
             pipeline = pipeline.drop()
-        elif (before := _local_value(pipeline, _FORMAT, table_format)) != table_format:
+        elif (before := local.get(_FORMAT, table_format)) != table_format:
             raise SettingsError(
                 f"this dataset was created with table_format {before}, not {table_format}: set it back, or "
                 "choose another --dataset"
@@ -59,10 +60,3 @@ def _open(target: Target, options: dict[str, Any]) -> dlt.Pipeline:
         check_dataset_name(config.credentials.database, target.dataset)
         remove_half_made(Path(config.credentials.database))
     return pipeline
-
-
-def _local_value(pipeline: dlt.Pipeline, name: str, default: str) -> Any:
-    try:
-        return pipeline.get_local_state_val(name)
-    except KeyError:
-        return default

@@ -16,7 +16,7 @@ import sqlglot
 from dlt.common.schema import Schema
 from sqlglot import exp
 
-from vbc_source.extract.file_tables import FILESYSTEM, read_table
+from vbc_source.extract.destination_lookup import FILESYSTEM, read_table
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA
@@ -29,13 +29,10 @@ Row = tuple[Any, ...]
 
 
 class LoadedTables:
-    """The tables of the source and of the ledgers in one dataset.
+    """The tables of the source and of the ledgers (names of dlt schemas) in one dataset.
 
-    Args:
-        target: Where they are loaded.
-        ledgers: Names of the ledgers' dlt schemas.
-        locked: Whether the caller holds the lock of the target's pipeline already.
-        watch: Whether each query looks again for a ledger that is not there yet; else `refresh` does.
+    `locked`: the caller holds the lock of the target's pipeline already. With `watch`, each query looks again
+    for a ledger that is not there yet, else `refresh` does.
     """
 
     def __init__(
