@@ -23,7 +23,7 @@ from vbc_source.audio import ledger
 from vbc_source.cli.app import main as vbc
 from vbc_source.config import AudioConfig, VbcConfig, VbcCredentials
 from vbc_source.extract import arrivals, tables
-from vbc_source.extract.snapshots import GONE
+from vbc_source.extract.accounts import GONE
 from vbc_source.retention import deletions
 from vbc_source.schema.specs import RowSpec
 from vbc_source.warehouse import tombstones

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,11 +16,10 @@ from vbc_source.api.client import Client
 from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import ALL, BASE_URL, RECORDING_API, SELF, Instant, VbcConfig, VbcCredentials
 from vbc_source.errors import Forbidden, SettingsError
-from vbc_source.extract.accounts import AccountDirectory
+from vbc_source.extract.accounts import AccountDirectory, write_snapshot
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.extract.extractor import Extractor
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
-from vbc_source.extract.snapshots import Snapshot
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import ChildTables, make_empty_tables
 from vbc_source.pii import PiiPolicy
@@ -85,15 +85,12 @@ def vbc_source(
 @dlt.source(name="vbc", section="vbc")
 def empty_tables(names: Sequence[str]) -> list[DltResource]:
     """The tables of recordings without rows, created before parallel loads that would race to create them."""
-    privacy = PiiPolicy()
 
-    def make(endpoint: Endpoint) -> DltResource:
-        def read() -> Iterator[Any]:
-            yield from make_empty_tables(endpoint, dlt.current.source_schema())
+    def read(endpoint: Endpoint) -> Iterator[Any]:
+        yield from make_empty_tables(endpoint, dlt.current.source_schema())
 
-        return make_resource(endpoint, read, privacy)
-
-    return [make(endpoint) for endpoint in (COMPANY, ON_DEMAND) if endpoint.name in names]
+    endpoints = [endpoint for endpoint in (COMPANY, ON_DEMAND) if endpoint.name in names]
+    return [make_resource(endpoint, partial(read, endpoint), PiiPolicy()) for endpoint in endpoints]
 
 
 class Resources:
@@ -106,11 +103,11 @@ class Resources:
         self.source_id = uuid4().hex
         # in the order in which dlt reads them
         self.readers: dict[Endpoint, Callable[[ResourceRun], Iterator[Any]]] = {
-            COMPANY: self._read_recordings(self._list_accounts),
+            COMPANY: partial(self._read_recordings, self._list_accounts),
             USERS: self._read_snapshots,
             EXTENSIONS: self._read_snapshots,
-            ON_DEMAND: self._read_recordings(self._list_users),
-            JOBS: self._read_recordings(self._list_job_owners),
+            ON_DEMAND: partial(self._read_recordings, self._list_users),
+            JOBS: partial(self._read_recordings, self._list_job_owners),
         }
 
     def make(self) -> list[DltResource]:
@@ -119,25 +116,19 @@ class Resources:
         return [
             make_resource(
                 endpoint,
-                self._run(endpoint),
+                partial(self._run, endpoint),
                 self.config.pii_policy,
                 selected=self.config.users is None or not endpoint.provisioning,
             )
             for endpoint in self.readers
         ]
 
-    def _run(self, endpoint: Endpoint) -> Callable[[], Iterator[Any]]:
-        def read() -> Iterator[Any]:
-            yield from self.readers[endpoint](self._start(endpoint))
-
-        return read
-
-    def _start(self, endpoint: Endpoint) -> ResourceRun:
-        """Start a run inside of a dlt pipeline."""
+    def _run(self, endpoint: Endpoint) -> Iterator[Any]:
+        """Run a resource inside of a dlt pipeline."""
         now, stateless = datetime.now(timezone.utc), self.config.stateless
         metrics = dlt.current.resource_metrics()
         metrics.clear()  # a source that runs again keeps the metrics of the run before
-        return ResourceRun(
+        run = ResourceRun(
             endpoint,
             self.config,
             source_id=self.source_id,
@@ -151,14 +142,12 @@ class Resources:
             now=now,
             window=self.config.fixed_window(now, dlt.current.interval),
         )
+        yield from self.readers[endpoint](run)
 
     def _read_recordings(
-        self, find: Callable[[ResourceRun], list[ReadTask]]
-    ) -> Callable[[ResourceRun], Iterator[Any]]:
-        def read(run: ResourceRun) -> Iterator[Any]:
-            yield from Extractor(run, self._reader, self._directory.learn).read(find(run))
-
-        return read
+        self, find: Callable[[ResourceRun], list[ReadTask]], run: ResourceRun
+    ) -> Iterator[Any]:
+        return Extractor(run, self._reader, self._directory.learn).read(find(run))
 
     def _read_snapshots(self, run: ResourceRun) -> Iterator[Any]:
         for account in self._find_accounts(run):
@@ -167,7 +156,7 @@ class Resources:
             except Forbidden as fault:
                 self._skip(fault)
             else:
-                yield from Snapshot(run, account).write(proof)
+                yield from write_snapshot(run, account, proof)
 
     def _skip(self, fault: Forbidden) -> None:
         if not self.config.skip_forbidden:

@@ -28,9 +28,15 @@ from vbc_source.backfills.backfill import (
     plan_backfill,
     prepare_backfill,
 )
-from vbc_source.backfills.window_load import divide_budget, limit_workers, load_window
-from vbc_source.backfills.windows import WindowResult, WindowTask
-from vbc_source.backfills.workers import load_windows, retry_window
+from vbc_source.backfills.window_load import (
+    WindowResult,
+    WindowTask,
+    divide_budget,
+    limit_workers,
+    load_window,
+    load_windows,
+    retry_window,
+)
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
 from vbc_source.errors import SettingsError, VbcError

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vbc_source.backfills.windows import cut_windows, make_task, window_key, window_of
+from vbc_source.backfills.window_load import cut_windows, make_task, window_key, window_of
 from vbc_source.windows import SECOND
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)

@@ -7,19 +7,28 @@ the Airflow DAG call the same four.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from vbc_source.backfills.window_load import APPENDING, hold_part, limit_workers
-from vbc_source.backfills.windows import WindowResult, WindowTask, cut_windows, make_task, window_of
-from vbc_source.backfills.workers import load_windows
+from vbc_source.backfills.window_load import (
+    APPENDING,
+    WindowResult,
+    WindowTask,
+    cut_windows,
+    hold_part,
+    limit_workers,
+    load_windows,
+    make_task,
+    window_of,
+)
 from vbc_source.config import load_config
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock
-from vbc_source.load.progress import WindowProgress
+from vbc_source.load.progress import write_time
 from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.source import empty_tables
 from vbc_source.warehouse.completeness import KEYS, count_rows, find_unproven
@@ -85,10 +94,13 @@ def backfill(
         tasks = plan_backfill(target, start, end, days, prepare_backfill(target, end, resources))
         report(f"{len(tasks)} window(s) are not proven complete, {min(workers, len(tasks))} at once.")
         results: list[WindowResult] = []
-        progress = WindowProgress(len(tasks))
+        started, rows = time.monotonic(), 0
         for result in load_windows(target, tasks, workers):
             results.append(result)
-            progress.count(sum(result["rows"].values()))
+            rows += sum(result["rows"].values())
+            left = write_time((len(tasks) / len(results) - 1) * (time.monotonic() - started))
+            text = f"{len(results):,} of {len(tasks):,} windows, {rows:,} recordings"
+            log.info("backfill: %s, %s left", text, left)
         return finish_backfill(target, results)
 
 
@@ -153,16 +165,12 @@ def finish_backfill(target: Target, results: Sequence[WindowResult]) -> Backfill
         windows = [result for result in results if name in result["resources"]]
         counts = count_rows(loaded, name, [window_of(result) for result in windows])
         for index, result in enumerate(windows):
-            copies, distinct = counts.get(index, (0, 0))
-            _check(name, result, distinct, 0 if loaded.kind in APPENDING else copies - distinct)
+            (copies, distinct), read = counts.get(index, (0, 0)), result["rows"][name]
+            repeated = 0 if loaded.kind in APPENDING else copies - distinct
+            if distinct < read or repeated:
+                raise VbcError(
+                    f"{name} of the window {result['start']}/{result['end']}: {read:,} rows were read, "
+                    f"{distinct:,} are in the destination, {repeated:,} of them twice; load the window again"
+                )
             rows[name] = rows.get(name, 0) + distinct
     return BackfillResult(len(results), rows, sum(result["requests"] for result in results))
-
-
-def _check(name: str, result: WindowResult, rows: int, repeated: int) -> None:
-    read = result["rows"][name]
-    if rows < read or repeated:
-        raise VbcError(
-            f"{name} of the window {result['start']}/{result['end']}: {read:,} rows were read, {rows:,} are "
-            f"in the destination, {repeated:,} of them twice; load the window again"
-        )

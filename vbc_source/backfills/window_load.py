@@ -1,35 +1,105 @@
-"""Load one window of a backfill with a pipeline of its own.
+"""The windows of a backfill, each loaded with a pipeline of its own, side by side in processes.
 
 Loads side by side that share a working folder or a staging dataset lose rows without an error
 (https://github.com/dlt-hub/dlt/issues/4297). So each window has both to itself, and the tables are created
-before.
+before. A worker is a process: dlt keeps its state and its settings for each process.
+
+Windows are half open here, unlike the API's: a window owns what starts before its end, and what starts at the
+end belongs to its neighbour. So two windows that are loaded at the same time never write the same row.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import multiprocessing
 import shutil
-from collections.abc import Iterator
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypedDict
 
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vbc_source.backfills.windows import WindowResult, WindowTask, window_of
 from vbc_source.config import VbcConfig, load_config
-from vbc_source.errors import SettingsError
-from vbc_source.load.destinations import FILESYSTEM, Target, destination_kind
+from vbc_source.errors import SettingsError, VbcError
+from vbc_source.extract.destination_lookup import FILESYSTEM
+from vbc_source.load.destinations import Target, destination_kind
 from vbc_source.load.failures import explaining
 from vbc_source.load.pipelines import hold_fresh_pipeline
 from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.schema.columns import INSTANT
 from vbc_source.warehouse.completeness import find_unproven
 from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.windows import SECOND, Window, floor_second, format_instant, read_instant
 
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3  # for a window whose worker died, or whose load failed in the database
 APPENDING = (FILESYSTEM,)  # destinations where a row that is loaded again is there twice
+
+
+class WindowTask(TypedDict):
+    """A window to load, as JSON.
+
+    Attributes:
+        key: A short name, the same for the same window.
+        start: Its first instant, ISO.
+        end: The instant behind its last, ISO.
+        resources: Which resources to read.
+    """
+
+    key: str
+    start: str
+    end: str
+    resources: list[str]
+
+
+class WindowResult(WindowTask):
+    """A loaded window, as JSON.
+
+    Attributes:
+        rows: Rows of the window by resource.
+        requests: List requests sent.
+        seconds: How long it took.
+    """
+
+    rows: dict[str, int]
+    requests: int
+    seconds: float
+
+
+def cut_windows(start: datetime, end: datetime, now: datetime, days: float) -> list[Window]:
+    """Cut a span, including its last second, into windows of so many days; nothing later than now."""
+    first, last = floor_second(start), min(floor_second(end) + SECOND, floor_second(now))
+    windows = []
+    while first < last:
+        cut = min(first + timedelta(days=days), last)
+        windows.append(Window(first, cut))
+        first = cut
+    return windows
+
+
+def window_key(window: Window) -> str:
+    """Return a short name, the same for the same window; fit to be part of a dataset's name."""
+    return f"{window.start:%Y%m%d}_{hashlib.sha256(str(window).encode()).hexdigest()[:8]}"
+
+
+def make_task(window: Window, resources: list[str]) -> WindowTask:
+    """Make the task of loading a window."""
+    start, end = format_instant(window.start), format_instant(window.end)
+    return WindowTask(key=window_key(window), start=start, end=end, resources=resources)
+
+
+def window_of(task: WindowTask) -> Window:
+    """Return the window of a task."""
+    return Window(read_instant(task["start"]), read_instant(task["end"]))
 
 
 def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResult:
@@ -117,3 +187,109 @@ def _drop_staging(pipeline: dlt.Pipeline) -> None:
     with pipeline.destination_client() as client, client.with_staging_dataset():
         if client.is_storage_initialized():
             client.drop_storage()
+
+
+Load = Callable[[Target, WindowTask, int], WindowResult]
+
+
+def load_windows(
+    target: Target, tasks: Sequence[WindowTask], workers: int, load: Load = load_window
+) -> Iterator[WindowResult]:
+    """Load windows, so many at the same time, and yield each when it is done; one worker is this process.
+
+    Where a window cannot be loaded, those in progress are stopped; the next backfill loads them again.
+    """
+    workers = min(workers, len(tasks))
+    if workers <= 1:
+        for task in tasks:
+            yield load(target, task, 1)
+        return
+    crew = [_Worker(target, workers, load) for _ in range(workers)]
+    try:
+        yield from _work_through(deque((task, 1) for task in tasks), crew)
+    finally:
+        for worker in crew:
+            worker.stop()
+
+
+class _Worker:
+    """A process that loads one window after another."""
+
+    def __init__(self, target: Target, share: int, load: Load) -> None:
+        self._arguments = (target, share, load)
+        self.task: WindowTask | None = None
+        self.attempt = 0
+        self._start()
+
+    def _start(self) -> None:
+        # spawned, not forked: a fork would copy threads' locks, and connections that two processes then use
+        context = multiprocessing.get_context("spawn")
+        self.pipe, child_pipe = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child_pipe, *self._arguments))
+        self._process.start()
+        child_pipe.close()  # else the end of the process would not close the pipe here
+
+    def give(self, task: WindowTask, attempt: int) -> None:
+        """Start loading a window."""
+        self.task, self.attempt = task, attempt
+        self.pipe.send(task)
+
+    def take(self) -> WindowResult | Exception:
+        """Return the window's result; a process that died is replaced."""
+        self.task = None
+        try:
+            return self.pipe.recv()  # type: ignore[no-any-return] # it is what `_serve` sends
+        except (EOFError, ConnectionError):
+            self.stop()
+            self._start()
+            return VbcError("its worker process was killed")
+
+    def stop(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
+
+
+def _work_through(todo: deque[tuple[WindowTask, int]], crew: Sequence[_Worker]) -> Iterator[WindowResult]:
+    while True:
+        for worker in crew:
+            if worker.task is None and todo:
+                worker.give(*todo.popleft())
+        busy = {worker.pipe: worker for worker in crew if worker.task is not None}
+        if not busy:
+            return
+        for pipe in wait(list(busy)):
+            worker = busy[pipe]  # type: ignore[index] # wait() returns what it was given
+            task, attempt = worker.task, worker.attempt
+            result = worker.take()
+            if not isinstance(result, Exception):
+                yield result
+            elif task is not None:
+                todo.append(retry_window(task, attempt, result))
+
+
+def retry_window(task: WindowTask, attempt: int, error: Exception) -> tuple[WindowTask, int]:
+    """Return the window and the number of its next attempt."""
+    text = f"the window {task['start']}/{task['end']}: {error}"
+    if type(error) is not VbcError or attempt >= MAX_ATTEMPTS:
+        raise VbcError(text) from None
+    log.warning("%s; it is loaded again", text)
+    return task, attempt + 1
+
+
+def _serve(pipe: Connection, target: Target, share: int, load: Load) -> None:
+    """Load the windows that are sent, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first ends the others
+    while True:
+        try:
+            task: Any = pipe.recv()
+        except (EOFError, ConnectionError):
+            return
+        result: WindowResult | Exception
+        try:
+            result = load(target, task, share)
+        except Exception as error:
+            # an exception class with arguments of its own may not survive pickling
+            result = (VbcError if type(error) is VbcError else RuntimeError)(str(error))
+        pipe.send(result)

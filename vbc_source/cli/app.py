@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vbc_source.cli import archive, checks, figures, loading
+from vbc_source.cli import archive, figures, loading
 from vbc_source.cli.options import Command
 
 
@@ -28,9 +28,13 @@ def main() -> None:
     os.environ.setdefault("NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION", "true")
 
 
+recordings_option = click.option("--recordings", default=20_000, help="Recordings of the invented year.")
+seed_option = click.option("--seed", default=1, help="Another seed invents another call centre.")
+
+
 @main.command(cls=Command)
-@click.option("--recordings", default=20_000, show_default=True, help="Recordings of the invented year.")
-@click.option("--seed", default=1, show_default=True, help="Another seed invents another call centre.")
+@recordings_option
+@seed_option
 def demo(recordings: int, seed: int) -> dict[str, Any]:
     """Load an invented call centre from an emulated gateway into vbc.duckdb."""
     from vbc_source.cli.demo import run_demo
@@ -39,9 +43,9 @@ def demo(recordings: int, seed: int) -> dict[str, Any]:
 
 
 @main.command(cls=Command)
-@click.option("--port", default=8080, show_default=True, help="Port on 127.0.0.1.")
-@click.option("--seed", default=1, show_default=True, help="Another seed invents another call centre.")
-@click.option("--recordings", default=20_000, show_default=True, help="Recordings of the invented year.")
+@click.option("--port", default=8080, help="Port on 127.0.0.1.")
+@seed_option
+@recordings_option
 @click.option(
     "--fault", "faults", multiple=True, metavar="NAME", help="A fault to have; `list` shows the names."
 )
@@ -68,7 +72,7 @@ def emulator(port: int, seed: int, recordings: int, faults: tuple[str, ...]) -> 
 for command in (
     *(loading.sync, loading.backfill),
     *(archive.audio, archive.export, archive.recordings, archive.retention),
-    *(checks.doctor, checks.status, checks.verify),
+    *(loading.doctor, loading.status, loading.verify),
     *(figures.models, figures.dashboard),
 ):
     main.add_command(command)

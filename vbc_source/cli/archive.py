@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vbc_source.cli.options import (
     INSTANT_HELP,
     Command,
+    Function,
     bucket_option,
-    print_lines,
+    choice_option,
+    print_result,
     read_date,
     span_options,
     target_options,
 )
 from vbc_source.errors import VbcError
+from vbc_source.recordings import TYPES
 from vbc_source.windows import format_instant
 
 if TYPE_CHECKING:
     from vbc_source import Target
 
+VIA = ("files", "export", "auto")
 FILES = "Where files go: a folder, s3://…, gs://… or az://…"
+account_option = click.option(
+    "--account", metavar="ID", help="Where account_id in the settings names several."
+)
 
 
 @click.command(cls=Command)
@@ -34,41 +41,22 @@ FILES = "Where files go: a folder, s3://…, gs://… or az://…"
 @bucket_option(FILES)
 @span_options("--since", "--until")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Archive at most so many files.")
-@click.option(
-    "--recording-type",
-    type=click.Choice(["company", "user", "all"]),
-    default="all",
-    show_default=True,
-    help="Company recordings, users' own, or both.",
-)
-@click.option(
-    "--via",
-    type=click.Choice(["files", "export", "auto"]),
-    default="files",
-    show_default=True,
-    help="One by one, packed by VBC into zips, or whichever takes fewer requests.",
+@choice_option("--recording-type", (*TYPES, "all"), "Company recordings, users' own, or both.", "all")
+@choice_option(
+    "--via", VIA, "One by one, packed by VBC into zips, or whichever takes fewer requests.", "files"
 )
 def audio(
-    target: Target,
-    bucket_url: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    limit: int | None,
-    recording_type: str,
-    via: Literal["files", "export", "auto"],
+    target: Target, since: datetime | None, until: datetime | None, recording_type: str, **options: Any
 ) -> dict[str, Any]:
     """Archive the audio of recordings that are loaded and not archived yet, oldest first."""
     from vbc_source import archive_audio
-    from vbc_source.recordings import TYPES
     from vbc_source.warehouse.recordings import RecordingSelection
 
-    if limit and via == "export":
+    if options["limit"] and options["via"] == "export":
         raise click.UsageError("--limit goes with --via files: an export brings all of a span")
     types = tuple(name for name in TYPES if recording_type in (name, "all"))
     selection = RecordingSelection(types, since, until)
-    result = archive_audio(target, bucket_url=bucket_url, selection=selection, limit=limit, via=via)
-    print_lines(result)
-    return asdict(result)
+    return print_result(archive_audio(target, selection=selection, **options))
 
 
 @click.command(cls=Command)
@@ -86,12 +74,7 @@ def audio(
 )
 @click.option("--apply", is_flag=True, help="Delete. Without it, nothing is deleted.")
 def retention(
-    target: Target,
-    older_than: int,
-    shorter_than: int | None,
-    bucket_url: str | None,
-    hold: Path | None,
-    apply: bool,
+    target: Target, older_than: int, shorter_than: int | None, hold: Path | None, **options: Any
 ) -> dict[str, Any]:
     """Delete at VBC what is old and archived, each file verified first; without --apply a dry run."""
     from vbc_source import read_legal_hold, retain
@@ -100,16 +83,8 @@ def retention(
         legal_hold = read_legal_hold(hold.read_text("utf-8")) if hold else None
     except (OSError, ValueError):
         raise click.BadParameter("is not a readable text file", param_hint="--hold") from None
-    result = retain(
-        target,
-        older_than=timedelta(days=older_than),
-        shorter_than=timedelta(seconds=shorter_than) if shorter_than else None,
-        bucket_url=bucket_url,
-        hold=legal_hold,
-        apply=apply,
-    )
-    print_lines(result)
-    return asdict(result)
+    age, length = timedelta(days=older_than), timedelta(seconds=shorter_than) if shorter_than else None
+    return print_result(retain(target, older_than=age, shorter_than=length, hold=legal_hold, **options))
 
 
 @click.group()
@@ -117,45 +92,26 @@ def recordings() -> None:
     """List, show or delete single recordings at VBC."""
 
 
-def owner_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say whose recordings are meant."""
-    for option in (
-        click.option("--account", metavar="ID", help="Where account_id in the settings names several."),
-        click.option(
-            "--user", default="self", show_default=True, metavar="ID", help="For --recording-type user."
-        ),
-        click.option(
-            "--recording-type",
-            type=click.Choice(["company", "user"]),
-            default="company",
-            show_default=True,
-            help="Company recordings, or a user's own.",
-        ),
-    ):
-        command = option(command)
-    return command
+def owner_options(command: Function) -> Function:
+    """Add the options for the owner of recordings, the arguments of `open_recordings`."""
+    user = click.option("--user", default="self", metavar="ID", help="For --recording-type user.")
+    text = "Company recordings, or a user's own."
+    return choice_option("--recording-type", TYPES, text, "company")(user(account_option(command)))  # type: ignore[no-any-return]
 
 
 @recordings.command("list", cls=Command)
 @owner_options
 @span_options("--since", "--until")
-@click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="List at most N."
-)
+@click.option("--limit", type=click.IntRange(1), default=20, metavar="N", help="List at most N.")
 def list_recordings(
-    recording_type: str,
-    user: str,
-    account: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    limit: int,
+    since: datetime | None, until: datetime | None, limit: int, **owner: Any
 ) -> dict[str, Any]:
     """List recordings as VBC has them now, newest first."""
     from vbc_source import open_recordings
 
     bounds = {"start:gte": since, "start:lte": until}
     filters = {name: format_instant(bound) for name, bound in bounds.items() if bound}
-    rows = list(open_recordings(recording_type, user, account).list(filters, limit))
+    rows = list(open_recordings(**owner).list(filters, limit))
     for row in rows:
         size, duration = row.get("file_size_in_bytes"), row.get("duration")
         seconds = f"{duration / 1000:.0f} s" if isinstance(duration, (int, float)) else "-"
@@ -169,11 +125,11 @@ def list_recordings(
 @recordings.command("show", cls=Command)
 @owner_options
 @click.argument("recording_id", metavar="ID", type=int)
-def show_recording(recording_type: str, user: str, account: str | None, recording_id: int) -> dict[str, Any]:
+def show_recording(recording_id: int, **owner: Any) -> dict[str, Any]:
     """Show a recording as VBC has it now."""
     from vbc_source import open_recordings
 
-    row = open_recordings(recording_type, user, account).show(recording_id)
+    row = open_recordings(**owner).show(recording_id)
     for name, value in row.items():
         if name != "_links":
             click.echo(f"{name}: {value}")
@@ -184,24 +140,19 @@ def show_recording(recording_type: str, user: str, account: str | None, recordin
 @owner_options
 @click.argument("recording_id", metavar="ID", type=int)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete_recording(
-    recording_type: str, user: str, account: str | None, recording_id: int, yes: bool
-) -> dict[str, Any]:
+def delete_recording(recording_id: int, yes: bool, **owner: Any) -> dict[str, Any]:
     """Delete a recording at VBC for good, archived or not. By age: vbc retention."""
     from vbc_source import open_recordings
 
-    if not yes:
-        _confirm(f"Delete {recording_type} recording {recording_id} at VBC for good?")
-    open_recordings(recording_type, user, account).delete(recording_id)
-    click.echo(f"{recording_type} recording {recording_id} is deleted at VBC.")
-    return {"deleted": recording_id}
-
-
-def _confirm(question: str) -> None:
+    name = f"{owner['recording_type']} recording {recording_id}"
     try:
-        click.confirm(question, abort=True, err=True)
+        if not yes:
+            click.confirm(f"Delete {name} at VBC for good?", abort=True, err=True)
     except click.Abort:
         raise VbcError("nothing is deleted: the question was not answered with yes (or use --yes)") from None
+    open_recordings(**owner).delete(recording_id)
+    click.echo(f"{name} is deleted at VBC.")
+    return {"deleted": recording_id}
 
 
 @click.group()
@@ -209,14 +160,10 @@ def export() -> None:
     """Have VBC pack recordings into zips, and archive those: few requests for many files."""
 
 
-def job_owner_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say whose exports are meant."""
-    for option in (
-        click.option("--account", metavar="ID", help="Where account_id in the settings names several."),
-        click.option("--user", metavar="ID", help="A user's on-demand recordings, not the company's."),
-    ):
-        command = option(command)
-    return command
+def job_owner_options(command: Function) -> Function:
+    """Add the options for the owner of exports, the arguments of `open_exports`."""
+    text = "A user's on-demand recordings, not the company's."
+    return click.option("--user", metavar="ID", help=text)(account_option(command))
 
 
 jobs_argument = click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
@@ -238,23 +185,13 @@ jobs_argument = click.argument("jobs", metavar="JOB...", nargs=-1, required=True
 @click.option(
     "--max-duration", type=click.FloatRange(0), metavar="SECONDS", help="Only calls at most as long."
 )
-def create_export(
-    user: str | None,
-    account: str | None,
-    start: datetime | None,
-    end: datetime | None,
-    direction: str | None,
-    extension: str | None,
-    min_duration: float | None,
-    max_duration: float | None,
-) -> dict[str, Any]:
+def create_export(user: str | None, account: str | None, **filters: Any) -> dict[str, Any]:
     """Start an export; prints the ids of its jobs, one a line."""
     from vbc_source import open_exports
     from vbc_source.api.export_jobs import make_filters
 
-    filters = make_filters(start, end, direction, extension, min_duration, max_duration)
     with closing(open_exports(user, account)) as exports:
-        ids = exports.create(filters, company=user is None)
+        ids = exports.create(make_filters(**filters), company=user is None)
     for id_ in ids:
         click.echo(id_)
     return {"job_ids": ids}
@@ -262,32 +199,25 @@ def create_export(
 
 @export.command("list", cls=Command)
 @job_owner_options
-def list_exports(user: str | None, account: str | None) -> dict[str, Any]:
+def list_exports(**owner: Any) -> dict[str, Any]:
     """List export jobs as VBC has them: the API user's, or those of --user."""
     from vbc_source import open_exports
 
-    with closing(open_exports(user, account)) as exports:
+    with closing(open_exports(**owner)) as exports:
         return {"jobs": list(_print_jobs(exports.list_jobs()))}
 
 
 @export.command("wait", cls=Command)
 @job_owner_options
 @click.option(
-    "--timeout",
-    type=click.FloatRange(0),
-    default=3600,
-    show_default=True,
-    metavar="SECONDS",
-    help="Give up after this time.",
+    "--timeout", type=click.FloatRange(0), default=3600, metavar="SECONDS", help="Give up after this time."
 )
 @jobs_argument
-def wait_for_exports(
-    user: str | None, account: str | None, timeout: float, jobs: tuple[str, ...]
-) -> dict[str, Any]:
+def wait_for_exports(timeout: float, jobs: tuple[str, ...], **owner: Any) -> dict[str, Any]:
     """Wait until jobs are complete."""
     from vbc_source import open_exports
 
-    with closing(open_exports(user, account)) as exports:
+    with closing(open_exports(**owner)) as exports:
         return {"jobs": list(_print_jobs(exports.wait(jobs, timeout)))}
 
 
@@ -305,14 +235,12 @@ def _print_jobs(jobs: Iterable[Any]) -> Iterable[dict[str, Any]]:
 @bucket_option(FILES)
 @job_owner_options
 @jobs_argument
-def download_export(
-    target: Target, bucket_url: str | None, user: str | None, account: str | None, jobs: tuple[str, ...]
-) -> dict[str, Any]:
+def download_export(target: Target, jobs: tuple[str, ...], **options: Any) -> dict[str, Any]:
     """Archive what complete jobs have packed, each file as the recording it belongs to."""
     from vbc_source import download_exports
 
-    result = download_exports(jobs, target, bucket_url=bucket_url, user=user, account=account)
-    print_lines(result)
+    result = download_exports(jobs, target, **options)
+    printed = print_result(result)
     for error in result.errors:
         click.echo(f"vbc export download: {error}", err=True)
-    return asdict(result)
+    return printed

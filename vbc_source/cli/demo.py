@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-import dlt
 import duckdb
 
 from vbc_source.config import VbcCredentials
@@ -57,25 +56,24 @@ def import_emulator() -> ModuleType:
 def run_demo(recordings: int, seed: int, report: Callable[[str], None]) -> SyncResult:
     """Load the invented call centre and report the result."""
     emulator = import_emulator()
+    credentials = VbcCredentials()
+    credentials.update(
+        client_id="demo-client", client_secret="demo-secret", username="demo", password="demo-password"
+    )
     with hold_pipeline(Target("vbc_demo")) as pipeline:
-        return _load(emulator, pipeline, recordings, seed, report)
+        pipeline.sync_destination()
+        first = pipeline.first_run
+        report(f"Inventing a year of a call centre, {recordings:,} recordings …")
+        gateway = emulator.Gateway(seed=seed, recordings=recordings, held_back=HELD_BACK if first else 0)
+        with emulator.Emulator(gateway) as url:
+            report(f"An emulated VBC gateway serves them at {url}. Loading into {DATABASE} …")
+            before = 0 if first else _count()
+            result = run_pipeline(pipeline, vbc_source(credentials=credentials, base_url=url))
+        _report(result, before, report)
+    return result
 
 
-def _load(
-    emulator: ModuleType, pipeline: dlt.Pipeline, recordings: int, seed: int, report: Callable[[str], None]
-) -> SyncResult:
-    pipeline.sync_destination()
-    first = pipeline.first_run
-    report(f"Inventing a year of a call centre, {recordings:,} recordings …")
-    gateway = emulator.Gateway(seed=seed, recordings=recordings, held_back=HELD_BACK if first else 0)
-    with emulator.Emulator(gateway) as url:
-        report(f"An emulated VBC gateway serves them at {url}. Loading into {DATABASE} …")
-        credentials = VbcCredentials()
-        credentials.update(
-            client_id="demo-client", client_secret="demo-secret", username="demo", password="demo-password"
-        )
-        before = 0 if first else _count()
-        result = run_pipeline(pipeline, vbc_source(credentials=credentials, base_url=url))
+def _report(result: SyncResult, before: int, report: Callable[[str], None]) -> None:
     report(
         f"\nRead and proven complete: {result.recordings:,} recordings in {result.windows} windows with "
         f"{result.requests} list requests, {result.seconds:.1f} s."
@@ -84,28 +82,23 @@ def _load(
     for title, query in TABLES.items():
         report(f"\n{title}\n{_format(query)}")
     report(NEXT)
-    return result
+
+
+def _query(query: str) -> list[list[Any]]:
+    """Return the names of the columns, then the rows."""
+    with duckdb.connect(DATABASE, read_only=True) as database:
+        cursor = database.execute(query)
+        return [[column[0] for column in cursor.description], *map(list, cursor.fetchall())]
 
 
 def _count() -> int:
-    with duckdb.connect(str(Path(DATABASE)), read_only=True) as database:
-        return int(database.execute("SELECT count(*) FROM vbc_data.company_recordings").fetchall()[0][0])
+    return int(_query("SELECT count(*) FROM vbc_data.company_recordings")[1][0])
 
 
 def _format(query: str) -> str:
-    with duckdb.connect(str(Path(DATABASE)), read_only=True) as database:
-        cursor = database.execute(query)
-        names = [column[0] for column in cursor.description]
-        rows = [
-            [f"{cell:,.0f}" if not isinstance(cell, str) else cell for cell in row]
-            for row in cursor.fetchall()
-        ]
-    widths = [max(len(line[column]) for line in [names, *rows]) for column in range(len(names))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in [names, *rows]
-    ]
-    return "\n".join(f"  {line}" for line in lines)
+    lines = [[cell if isinstance(cell, str) else f"{cell:,.0f}" for cell in row] for row in _query(query)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        f"  {first.ljust(widths[0])}  " + "  ".join(map(str.rjust, rest, widths[1:]))
+        for first, *rest in lines
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.cli.options import Command, print_lines, target_options
+from vbc_source.cli.options import Command, print_result, target_options
 from vbc_source.errors import VbcError
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def _run(target: Target, command: list[str]) -> dict[str, Any]:
     for node in result.nodes:
         if node.failed or node.status == "warn":
             click.echo(f"{node.status}: {node.name}: {node.message}", err=True)
-    print_lines(result)
-    return {"ok": result.ok, **asdict(result)}
+    return {"ok": result.ok, **print_result(result)}
 
 
 @models.command("run", cls=Command)
@@ -57,7 +56,6 @@ def test_models(target: Target) -> dict[str, Any]:
 @click.option(
     "--output",
     default="vbc-models.html",
-    show_default=True,
     type=click.Path(dir_okay=False),
     metavar="FILE",
     help="File to write.",
@@ -74,11 +72,7 @@ def document_models(target: Target, output: str) -> dict[str, Any]:
 @click.command(cls=Command)
 @target_options
 @click.option(
-    "--port",
-    default=8050,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port on 127.0.0.1; 0 is a free one.",
+    "--port", default=8050, type=click.IntRange(0, 65535), help="Port on 127.0.0.1; 0 is a free one."
 )
 @click.option("--refresh", is_flag=True, help="Bring the models up to date first.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
@@ -109,14 +103,7 @@ def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> N
 def _build_models(target: Target) -> None:
     """Build the models in a process of its own: dbt keeps the database open as long as its process lives."""
     click.echo("Building the models …")
-    options = [
-        "--pipeline",
-        target.pipeline,
-        "--destination",
-        target.destination,
-        "--dataset",
-        target.dataset,
-    ]
+    options = [f"--{name}={value}" for name, value in asdict(target).items()]
     command = [sys.executable, "-c", "from vbc_source.cli import main; main()", "models", "run", *options]
     if subprocess.run(command, check=False).returncode:  # noqa: S603 - this program
         raise VbcError("the models could not be built, see above")

@@ -1,15 +1,24 @@
-"""Commands that load: sync and backfill."""
+"""Commands that load, and that check what is loaded: sync, backfill, status, doctor, verify."""
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.cli.options import Command, print_lines, resources_option, span_options, target_options
+from vbc_source.cli.options import (
+    Command,
+    choice_option,
+    print_result,
+    resources_option,
+    span_options,
+    target_options,
+)
+from vbc_source.recordings import TYPES
 
 if TYPE_CHECKING:
     from vbc_source import Target
@@ -21,15 +30,11 @@ if TYPE_CHECKING:
     "--start-date", "--end-date", end_help="Newest start: a backfill of a fixed span, without state."
 )
 @resources_option
-def sync(
-    target: Target, start_date: datetime | None, end_date: datetime | None, resources: list[str]
-) -> dict[str, Any]:
+def sync(target: Target, **options: Any) -> dict[str, Any]:
     """Load what is new, after finishing what a failed run left."""
     from vbc_source import sync as run_sync
 
-    result = run_sync(target, start_date=start_date, end_date=end_date, resources=resources)
-    print_lines(result)
-    return asdict(result)
+    return print_result(run_sync(target, **options))
 
 
 @click.command(cls=Command)
@@ -39,7 +44,6 @@ def sync(
     "--window",
     type=click.FloatRange(0, min_open=True),
     default=30,
-    show_default=True,
     metavar="DAYS",
     help="Length of a window.",
 )
@@ -52,12 +56,7 @@ def sync(
 )
 @resources_option
 def backfill(
-    target: Target,
-    start_date: datetime,
-    end_date: datetime,
-    window: float,
-    workers: int,
-    resources: list[str],
+    target: Target, start_date: datetime, end_date: datetime, window: float, **options: Any
 ) -> dict[str, Any]:
     """Load a fixed span in windows, those that are not proven complete; run it again to continue.
 
@@ -65,8 +64,69 @@ def backfill(
     """
     from vbc_source import backfill as run_backfill
 
-    result = run_backfill(
-        target, start_date, end_date, window, workers=workers, resources=resources, report=click.echo
-    )
-    print_lines(result)
-    return asdict(result)
+    return print_result(run_backfill(target, start_date, end_date, window, report=click.echo, **options))
+
+
+@click.command(cls=Command)
+@target_options
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "prometheus"]),
+    default="text",
+    help="How to print it.",
+)
+@click.option(
+    "--max-lag", type=click.FloatRange(min=0), metavar="MINUTES", help="Fail where the lag is larger."
+)
+def status(target: Target, form: str, max_lag: float | None) -> dict[str, Any]:
+    """Show the last success, lag, rows, requests and failures; no request is sent to VBC.
+
+    Exit status 1 where nothing was ever loaded, or the lag is larger than --max-lag.
+    """
+    from vbc_source import read_status
+    from vbc_source.monitoring.prometheus import write_prometheus
+
+    found = read_status(target, datetime.now(timezone.utc))
+    problem = found.find_problem(max_lag)
+    result = {"ok": problem is None, **({"error": problem} if problem else {}), **asdict(found)}
+    if form == "prometheus":
+        click.echo(write_prometheus(found, ok=problem is None), nl=False)
+    elif form == "json":
+        click.echo(json.dumps(result, default=str))
+    else:
+        print_result(found)
+    if problem:
+        click.echo(f"vbc status: {problem}", err=True)
+    return result
+
+
+@click.command(cls=Command)
+@target_options
+def doctor(target: Target) -> dict[str, Any]:
+    """Show what works, what does not, and what to change."""
+    from vbc_source import diagnose
+
+    checks = []
+    for check in diagnose(target):
+        mark = "ok  " if check.works else "FAIL" if check.needed else "note"
+        click.echo(f"{mark}  {check.subject}: {check.text}")
+        checks.append(asdict(check))
+    ok = all(check["works"] or not check["needed"] for check in checks)
+    if not ok:
+        click.echo("vbc doctor: something that vbc sync needs does not work; see FAIL above", err=True)
+    return {"ok": ok, "findings": checks}
+
+
+@click.command(cls=Command)
+@target_options
+@span_options("--since", "--until", end_help="Newest start; now.")
+@choice_option("--recording-type", (*TYPES, "all"), "Default: those that were ever loaded.")
+@click.option("--deep", is_flag=True, help="Compare ids everywhere, not only where counts differ.")
+@click.option("--repair", is_flag=True, help="Load what is missing, and mark what is gone.")
+def verify(target: Target, recording_type: str | None, **options: Any) -> dict[str, Any]:
+    """Are we missing any? Compare what VBC has with what is loaded; exit status 1 while it differs."""
+    from vbc_source import verify as run_verify
+
+    types = [name for name in TYPES if recording_type in (name, "all")]
+    return print_result(run_verify(target, types=types, **options))

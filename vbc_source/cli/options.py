@@ -8,7 +8,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +28,7 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.context_settings = {"show_default": True}
         self.params += [
             click.Option(["--json", "as_json"], is_flag=True, help="Print the result as one JSON line."),
             click.Option(["--debug"], is_flag=True, help="Show a traceback on failure."),
@@ -36,7 +38,7 @@ class Command(click.Command):
         """Run the command; its result is what --json prints, and a false `ok` in it is a failure."""
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
         start_logging()
-        wrong_usage = interrupted = False
+        status, interrupted = 1, False
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, with a message
         try:
             result: dict[str, Any] = super().invoke(ctx) or {}
@@ -45,11 +47,10 @@ class Command(click.Command):
                 raise
             click.echo(f"{_full_name(ctx)}: {error}", err=True)
             result = {"ok": False, "error": str(error)}
-            wrong_usage = isinstance(error, UsageError)
+            status = 2 if isinstance(error, UsageError) else 1
         except KeyboardInterrupt:
-            click.echo(
-                f"{_full_name(ctx)}: interrupted; the next run continues where this one stopped", err=True
-            )
+            text = "interrupted; the next run continues where this one stopped"
+            click.echo(f"{_full_name(ctx)}: {text}", err=True)
             result, interrupted = {"ok": False, "error": "interrupted"}, True
         result = {"ok": True, **result}
         if as_json:
@@ -57,24 +58,20 @@ class Command(click.Command):
         if interrupted:
             sys.stdout.flush()
             os._exit(1)  # a thread may still wait for a slow response, which nothing can end
-        ctx.exit(0 if result["ok"] else 2 if wrong_usage else 1)
+        ctx.exit(0 if result["ok"] else status)
 
 
-def _full_name(ctx: click.Context | None) -> str:
+def _full_name(ctx: click.Context) -> str:
     """Return the command with its groups, such as `vbc recordings list`."""
-    names: list[str] = []
-    while ctx is not None and ctx.parent is not None:
-        names.insert(0, str(ctx.info_name))
-        ctx = ctx.parent
-    return " ".join(["vbc", *names])
+    return f"{_full_name(ctx.parent)} {ctx.info_name}" if ctx.parent else "vbc"
 
 
 def target_options(command: Function) -> Function:
     """Add the options that say where recordings are loaded; the command gets them as `target`."""
 
-    @click.option("--destination", default="duckdb", show_default=True, help="dlt destination.")
-    @click.option("--dataset", default="vbc_data", show_default=True, help="Dataset (schema) of the tables.")
-    @click.option("--pipeline", default="vbc", show_default=True, help="dlt pipeline name.")
+    @click.option("--destination", default="duckdb", help="dlt destination.")
+    @click.option("--dataset", default="vbc_data", help="Dataset (schema) of the tables.")
+    @click.option("--pipeline", default="vbc", help="dlt pipeline name.")
     @functools.wraps(command)
     def with_target(*args: Any, destination: str, dataset: str, pipeline: str, **kwargs: Any) -> Any:
         from vbc_source import Target
@@ -125,6 +122,11 @@ def resources_option(command: Function) -> Function:
     return click.option("--resources", callback=split, help="Only these, separated by commas.")(command)
 
 
+def choice_option(name: str, choices: Sequence[str], text: str, default: str | None = None) -> Function:
+    """Add an option with a few values."""
+    return click.option(name, type=click.Choice(choices), default=default, help=text)
+
+
 def bucket_option(text: str) -> Function:
     """Add the option that says where files are."""
     return click.option(
@@ -132,10 +134,11 @@ def bucket_option(text: str) -> Function:
     )
 
 
-def print_lines(result: Any) -> None:
-    """Print what a result says of itself for people."""
+def print_result(result: Any) -> dict[str, Any]:
+    """Print the summary of a result for people, and return the result as --json prints it."""
     for line in result.summary():
         click.echo(line)
+    return asdict(result)
 
 
 class _ProgressHandler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -153,12 +156,10 @@ def start_logging() -> None:
     log = logging.getLogger("vbc_source")
     if log.handlers:
         return
-    if sys.stderr.isatty():
-        handler: logging.StreamHandler[Any] = _ProgressHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message).160s"))
-    else:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    terminal = sys.stderr.isatty()
+    handler = (_ProgressHandler if terminal else logging.StreamHandler)(sys.stderr)
+    form = "%(message).160s" if terminal else "%(asctime)s %(levelname)s %(message)s"
+    handler.setFormatter(logging.Formatter(form))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -1,26 +1,37 @@
-"""Accounts and users: which account `self` stands for, and which users an account has."""
+"""Accounts, their users and extensions: which account `self` is, and the lists of the Provisioning API.
+
+The lists are read whole; rows that have left one stay loaded, marked as gone.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import msgspec
+import pyarrow as pa
+
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import SELF
 from vbc_source.errors import Forbidden, NotFound, SettingsError
+from vbc_source.extract.destination_lookup import GONE
 from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.extract.state import ResourceRun
+from vbc_source.extract.tables import ARROW_TYPES, TableBuilder
 from vbc_source.extract.window_reader import ProvenWindow
+from vbc_source.schema.columns import INSTANT, to_text
 from vbc_source.schema.pages import PageRows
+from vbc_source.schema.tables import digest
 
 log = logging.getLogger(__name__)
 
 
 class AccountDirectory:
-    """Looks up accounts and users, each once a run."""
+    """Looks up accounts and users, each once a run; state keeps the API user's account by `identity`."""
 
     def __init__(self, reader: ListReader, identity: str) -> None:
         self._reader, self._identity = reader, identity
@@ -32,7 +43,7 @@ class AccountDirectory:
         self._self = account
 
     def find_account(self, requested: str, state: MutableMapping[str, Any]) -> str:
-        """Return an account's real id: the Provisioning API takes no `self`."""
+        """Return an account's real id, and store it: the Provisioning API takes no `self`."""
         if requested != SELF:
             return requested
         known = self._self or state.get(self._identity) or self._request_account()
@@ -60,17 +71,14 @@ class AccountDirectory:
         if key not in self._lists:
             self._lists = {known: proof for known, proof in self._lists.items() if known[-1] == run}
             with advising():
-                self._lists[key] = self._read_all(endpoint, ListOwner(account), now)
+                proof = self._reader.read_whole(endpoint, ListOwner(account), now)
+                if len(proof.pages) > 1:
+                    # When one user leaves while another comes, the counts agree although a third one, who
+                    # moved to the page before, was not read. A user in either of two readings is there.
+                    again = self._reader.read_whole(endpoint, ListOwner(account), now)
+                    proof = replace(again, pages=(*again.pages, *proof.pages))
+            self._lists[key] = proof
         return self._lists[key]
-
-    def _read_all(self, endpoint: Endpoint, owner: ListOwner, now: datetime) -> ProvenWindow[PageRows]:
-        proof = self._reader.read_whole(endpoint, owner, now)
-        if len(proof.pages) == 1:
-            return proof
-        # When one user leaves while another comes, the counts agree although a third one, who moved to the
-        # page before, was not read. A user in either of two readings is there.
-        again = self._reader.read_whole(endpoint, owner, now)
-        return replace(again, pages=(*again.pages, *proof.pages))
 
     def users(self, account: str, run: str, now: datetime) -> dict[str, str]:
         """Return the users of an account: names by id."""
@@ -95,3 +103,65 @@ def advising() -> Iterator[None]:
             "to self, or to [] for none",
         )
         raise
+
+
+def write_snapshot(run: ResourceRun, account: str, proof: ProvenWindow[PageRows]) -> Iterator[pa.Table]:
+    """Yield the rows of an account's list, then those that have left it; nothing where nothing changed."""
+    endpoint, key = run.endpoint, run.endpoint.shape.id_column
+    # before dlt adds the columns that come with this list
+    known = run.schema.tables[endpoint.name]["columns"] if endpoint.name in run.schema.tables else {}
+    columns = {
+        name: ARROW_TYPES.get(str(column["data_type"]), pa.string())
+        for name, column in known.items()
+        if column.get("data_type") and not name.startswith("_dlt")
+    }
+    builder = TableBuilder(endpoint, run.schema, run.config.pii_policy)
+    table = builder.build([page.rows for page in proof.pages], {"account_id": account})
+    log.info("%s of account %s: %s", endpoint.name, account, f"{len(table):,}")
+    loaded, current = run.state.setdefault("digests", {}), digest(table, key)
+    if loaded.get(account) == current:
+        return
+    yield table.append_column(pa.field(GONE, INSTANT), pa.nulls(len(table), INSTANT))
+    if not len(table):
+        # an account without users has no API user either: something is wrong, so nobody is marked
+        return
+    gone = _read_gone(run, account, columns, set(table[key].to_pylist()))
+    if gone is None:
+        return  # without a digest the next run looks again for rows that have left
+    if len(gone):
+        log.info("%d of them have left", len(gone))
+        yield gone
+    loaded[account] = current
+
+
+def _read_gone(
+    run: ResourceRun, account: str, columns: Mapping[str, pa.DataType], present: set[str]
+) -> pa.Table | None:
+    """Read the loaded rows that the list no longer has; None where the destination does not answer."""
+    endpoint, key = run.endpoint, run.endpoint.shape.id_column
+    rows: list[dict[str, Any]] | None = []
+    if key in columns and GONE in columns:  # otherwise nothing was loaded yet
+        rows = run.lookup.read_present(endpoint, account, list(columns))
+    if rows is None:
+        return None
+    fields = [pa.field(name, kind, name not in endpoint.primary_key) for name, kind in columns.items()]
+    gone = [
+        {name: _hide(run, name, row.get(name)) for name in columns} | {GONE: run.now}
+        for row in rows
+        if row[key] not in present
+    ]
+    return pa.Table.from_pylist(gone, pa.schema(fields))
+
+
+def _hide(run: ResourceRun, name: str, value: Any) -> Any:
+    """Hide a value that was loaded before `pii` was set; hidden values stay unchanged."""
+    shape, privacy = run.endpoint.shape, run.config.pii_policy
+    known = name in shape.fields or name in run.endpoint.primary_key
+    if privacy.keeps or (known and name not in shape.personal) or not isinstance(value, (str, int, float)):
+        return value
+    if not isinstance(value, str):
+        return value if privacy.hide_value(value) == value else None
+    with suppress(msgspec.DecodeError):
+        if isinstance(inner := msgspec.json.decode(value), (dict, list)):
+            return to_text(privacy.hide_value(inner))
+    return privacy.hide(value)

@@ -10,26 +10,19 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vbc_source.extract.lists import ListOwner
 from vbc_source.extract.state import ResourceRun
+from vbc_source.extract.tables import mark_table
 from vbc_source.schema.columns import INSTANT
 
 ARRIVALS = "recording_arrivals"
 _SCHEMA = pa.schema(
-    {
-        "account_id": pa.string(),
-        "resource": pa.string(),
-        "user_id": pa.string(),
-        "recording_id": pa.int64(),
-        "start": INSTANT,
-        "end": INSTANT,
-        "cursor_at": INSTANT,
-        "seen_at": INSTANT,
-    }
+    dict.fromkeys(("account_id", "resource", "user_id"), pa.string())
+    | {"recording_id": pa.int64()}
+    | dict.fromkeys(("start", "end", "cursor_at", "seen_at"), INSTANT)
 )
 
 
@@ -43,18 +36,14 @@ class ArrivalLog:
         self._before: dict[ListOwner, datetime | None] = {}  # the cursors when the run started
 
     def write(self, batches: Iterable[tuple[ListOwner, ListOwner, pa.Table]]) -> Iterator[Any]:
-        """Yield rows of `recording_arrivals`; call it before cursors move."""
+        """Yield rows of `recording_arrivals`: of requested owner, owner, rows; call before cursors move."""
         tables = [
             self._select(owner, rows)
             for requested, owner, rows in batches
             if str(requested) not in self._continued
         ]
-        table = pa.concat_tables(tables) if tables else None
-        if table:
-            hints = dlt.mark.make_hints(
-                table_name=ARRIVALS, write_disposition="append", primary_key=(), merge_key=()
-            )
-            yield dlt.mark.with_hints(table, hints, create_table_variant=True)
+        if any(map(len, tables)):
+            yield mark_table(pa.concat_tables(tables), ARRIVALS)
 
     def _select(self, owner: ListOwner, rows: pa.Table) -> pa.Table:
         cursor = self._before.setdefault(owner, self._cursors.find(str(owner)))
@@ -64,11 +53,19 @@ class ArrivalLog:
         ahead = pc.greater(rows["start"], pa.scalar(cursor, INSTANT))
         # what ended before the lookback did not arrive late: no run looked for so long
         recent = pc.greater(rows["end"], pa.scalar(settled, INSTANT))
-        arrived = [
-            rows.filter(pc.and_(ahead, recent)),
-            self._select_unknown(owner, rows.filter(pc.invert(ahead))),
-        ]
-        return self._build(owner, cursor, pa.concat_tables(arrived))
+        behind = self._select_unknown(owner, rows.filter(pc.invert(ahead)))
+        arrived = pa.concat_tables([rows.filter(pc.and_(ahead, recent)), behind])
+        constants = {
+            "account_id": owner.account,
+            "resource": self._run.endpoint.name,
+            "user_id": owner.user or "",
+            "cursor_at": cursor,
+            "seen_at": self._run.now,
+        }
+        columns = {"recording_id": arrived["id"], "start": arrived["start"], "end": arrived["end"]}
+        for name, value in constants.items():
+            columns[name] = pa.repeat(pa.scalar(value, _SCHEMA.field(name).type), len(arrived))
+        return pa.table([columns[name] for name in _SCHEMA.names], _SCHEMA)
 
     def _select_unknown(self, owner: ListOwner, behind: pa.Table) -> pa.Table:
         """Select the rows behind the cursor that are not loaded; none where the destination does not tell."""
@@ -80,17 +77,3 @@ class ArrivalLog:
         if known is None:
             return behind.slice(0, 0)
         return behind.filter(pc.invert(pc.is_in(behind["id"], pa.array(known, pa.int64()))))
-
-    def _build(self, owner: ListOwner, cursor: datetime, rows: pa.Table) -> pa.Table:
-        constants = {
-            "account_id": owner.account,
-            "resource": self._run.endpoint.name,
-            "user_id": owner.user or "",
-            "cursor_at": cursor,
-            "seen_at": self._run.now,
-        }
-        columns = {"recording_id": rows["id"], "start": rows["start"], "end": rows["end"]} | {
-            name: pa.repeat(pa.scalar(value, _SCHEMA.field(name).type), len(rows))
-            for name, value in constants.items()
-        }
-        return pa.table([columns[name] for name in _SCHEMA.names], _SCHEMA)

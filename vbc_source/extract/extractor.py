@@ -9,19 +9,147 @@ from dataclasses import replace
 from typing import Any
 
 from vbc_source.config import SELF
-from vbc_source.extract.access import AccessLog
+from vbc_source.errors import (
+    Forbidden,
+    GatewayFault,
+    IncompleteWindow,
+    NotFound,
+    NotSubscribed,
+    Unavailable,
+    VbcError,
+)
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask, resolve
-from vbc_source.extract.planner import ReadPlanner
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import make_user_access
 from vbc_source.extract.window_reader import ProvenWindow
 from vbc_source.extract.writer import WindowWriter
 from vbc_source.schema.pages import PageRows
+from vbc_source.windows import Window
 
 log = logging.getLogger(__name__)
 
 RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill costs no more than that
+MAX_NAMED = 10  # lists that an error names
+SINGLE_LIST_ERRORS = (Forbidden, NotFound, Unavailable, IncompleteWindow)  # may concern one list alone
+NO_SUCH_PATH = 900906  # the gateway's code for a path that it does not know, for any list
+
+
+class AccessLog:
+    """Records which lists of a run can be read."""
+
+    def __init__(self, run: ResourceRun) -> None:
+        self._run = run
+        # twice as many as may fail side by side: a few broken lists do not hold back the others
+        self._max_failures = 2 * run.config.max_concurrency + 1
+        self._failures: list[tuple[ReadTask, VbcError]] = []
+        self._in_a_row = 0
+        self._rows: list[dict[str, Any]] = []
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so many lists in a row failed that the others will fail too."""
+        return self._in_a_row >= self._max_failures
+
+    @property
+    def failed(self) -> bool:
+        """Whether any list could not be read."""
+        return bool(self._failures)
+
+    def allow(self, task: ReadTask) -> None:
+        """Record that a list was read to its end."""
+        self._in_a_row = 0
+        self._record(task, "", None)
+
+    def judge(self, task: ReadTask, error: Exception) -> bool:
+        """Return whether an error finishes its list, else `check` raises it; raise what concerns all."""
+        if not isinstance(error, SINGLE_LIST_ERRORS) or isinstance(error, NotSubscribed):
+            raise error
+        vanished = isinstance(error, NotFound) and error.code != NO_SUCH_PATH and self._run.endpoint.per_user
+        if vanished or (isinstance(error, Forbidden) and self._run.config.skip_forbidden):
+            self._in_a_row = 0
+            self._record(task, "not_found" if vanished else "forbidden", error)
+            return True
+        self._failures.append((task, error))
+        # a refusal predicts nothing about the next list, and costs one request
+        self._in_a_row += not isinstance(error, Forbidden)
+        return False
+
+    def check(self) -> None:
+        """Raise the first failure; its message names the other lists too."""
+        for task, error in self._failures[:1]:
+            others = [str(other) for other, _ in self._failures[1:]]
+            named = ", ".join(others[:MAX_NAMED]) + (" …" if len(others) > MAX_NAMED else "")
+            error.args = (
+                f"{error}"
+                + (f"; that was {task}" if task.title else "")
+                + (f"; likewise {named}" if named else "")
+                + ("; or set on_forbidden = skip to go on without" if isinstance(error, Forbidden) else ""),
+            )
+            raise error
+
+    def take_rows(self) -> list[dict[str, Any]]:
+        """Return the new rows of `user_access`, and forget them."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def _record(self, task: ReadTask, reason: str, error: VbcError | None) -> None:
+        owner, run = task.owner, self._run
+        if reason:
+            run.metrics.setdefault(reason, []).append(str(task))
+            log.warning("left out, %s: %s (%s)", reason.replace("_", " "), task, error)
+        # state shows what is new; a backfill has none, and reports refusals alone
+        if not owner.user or not (run.cursors.bar(str(owner), reason) if run.incremental else reason):
+            return
+        self._rows.append(
+            {
+                "account_id": owner.account,
+                "resource": run.endpoint.name,
+                "user_id": owner.user,
+                "user_name": task.title or None,
+                "access": reason or "allowed",
+                "detail": f"HTTP {error.status}" if isinstance(error, GatewayFault) else None,
+                "noted_at": run.now,
+            }
+        )
+
+
+class ReadPlanner:
+    """Plans which lists and windows a run reads, and in which order. Pure: time and state are passed in."""
+
+    def __init__(self, run: ResourceRun) -> None:
+        self._run, self._cursors = run, run.cursors
+        self._progress = self._cursors.read_progress(run.source_id)
+
+    def select(self, tasks: Sequence[ReadTask]) -> list[ReadTask]:
+        """Return the lists that no earlier run of this source has read to their end."""
+        unread = self._progress.unread
+        return [task for task in tasks if unread is None or str(task.owner) in unread]
+
+    def plan(self, tasks: Sequence[ReadTask]) -> list[ReadTask]:
+        """Plan the windows of lists; those without a cursor come first, then those left unread before."""
+        planned = [task for task in map(self.plan_list, tasks) if task]
+        unread = self._cursors.unread
+        planned.sort(key=lambda task: str(task.owner) not in unread)
+        if self._run.endpoint.windowed:
+            planned.sort(key=lambda task: self._cursors.find(task.expected) is not None)
+        return planned
+
+    def plan_list(self, task: ReadTask) -> ReadTask | None:
+        """Plan the window of a list; None where there is nothing to read."""
+        name, run = str(task.owner), self._run
+        expected = task.expected or self._cursors.expect(name, task.owner.is_self)
+        if not run.endpoint.windowed:
+            return replace(task, expected=expected)
+        window = run.window or None
+        if run.incremental:
+            config = run.config
+            window = self._cursors.plan(expected, config.first_start(run.now), run.now, config.lookback)
+            if window and (reached := self._progress.reached.get(name)):
+                # an earlier run of this source has read the lookback already
+                window = Window(max(window.start, reached), window.end)
+        window = run.config.api_filters.narrow(window)
+        return replace(task, expected=expected, window=window) if window else None
 
 
 class Extractor:
@@ -31,6 +159,7 @@ class Extractor:
         self._run, self._reader, self._learn = run, reader, learn
         self._planner, self._writer, self._access = ReadPlanner(run), WindowWriter(run), AccessLog(run)
         self._deadline = time.monotonic() + RUN_SECONDS
+        self._limit = run.config.rows_per_run if run.incremental else None
         self._finished: set[ListOwner] = set()
         self._again: dict[ListOwner, ReadTask] = {}  # `self` that turned out to be another list
         self._requested: dict[ListOwner, ListOwner] = {}  # by real owner: as whom the list was requested
@@ -53,10 +182,10 @@ class Extractor:
             for task, item in windows:
                 if task.owner in self._finished or task.owner in self._again:
                     continue
-                if isinstance(item, Exception):
-                    self._fail(task, item)
-                else:
+                if not isinstance(item, Exception):
                     self._take(task, item)
+                elif self._access.judge(task, item):
+                    self._finished.add(task.owner)
                 if self._writer.is_due:
                     yield from self._flush()
                 if self._access.hopeless:
@@ -106,10 +235,6 @@ class Extractor:
         else:
             self._finish(task)
 
-    def _fail(self, task: ReadTask, error: Exception) -> None:
-        if self._access.judge(task, error):
-            self._finished.add(task.owner)
-
     def _flush(self) -> Iterator[Any]:
         yield from self._writer.flush()
         if rows := self._access.take_rows():
@@ -130,17 +255,12 @@ class Extractor:
         rows, limit = self._run.metrics.get(self._run.endpoint.shape.collection, 0), self._limit
         return limit is not None and self._progressed and (rows >= limit or time.monotonic() > self._deadline)
 
-    @property
-    def _limit(self) -> int | None:
-        return self._run.config.rows_per_run if self._run.incremental else None
-
     def _close(self, left: Sequence[ListOwner]) -> None:
         """End the run: all lists are read, or the next run continues, or something has failed."""
         run = self._run
         if self._access.failed and (self._limit is None or not self._progressed):
             self._access.check()
-        unfinished = self._access.failed or (bool(left) and self._is_over())
-        if unfinished:
+        if self._access.failed or (left and self._is_over()):
             run.cursors.store_progress(run.source_id, map(str, left), self._writer.reached)
         else:
             run.cursors.clear_progress()

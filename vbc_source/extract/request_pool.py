@@ -23,7 +23,7 @@ class RequestPool:
     """Threads that send requests; use it as a context manager.
 
     Leaving the context stops all requests: those not sent are cancelled, those in flight are waited for,
-    except after an interrupt.
+    except after an interrupt: then `abort` is called, so that threads that wait wake up.
     """
 
     def __init__(self, threads: int, abort: Callable[[], None] = lambda: None) -> None:
@@ -43,10 +43,11 @@ class RequestPool:
     def read(
         self, tasks: Iterable[Task], start: Callable[[Task], Generator[Item, None, None]]
     ) -> Iterator[tuple[Task, Item | Exception]]:
-        """Read tasks side by side, and yield their items as they are ready.
+        """Read tasks side by side, started in this order, and yield their items as they are ready.
 
-        The items of a task keep their order. An exception ends its own task alone, and is yielded behind
-        its items. Each task is at most one item ahead of the caller, which bounds memory.
+        The pool's threads run the generator that `start` returns for a task, one at a time. The items of a
+        task keep their order. An exception ends its own task alone, and is yielded behind its items. Each
+        task is at most one item ahead of the caller, which bounds memory.
         """
         waiting = deque(tasks)
         # bounded: each of the active tasks has one step in progress, and so one item in the queue at most
@@ -74,12 +75,12 @@ class RequestPool:
         items: Generator[Item, None, None],
     ) -> None:
         """Make the next item of a task."""
+        item: object
         try:
             item = _END if self._draining.is_set() else next(items, _END)
         except Exception as error:  # the caller decides whether it concerns other tasks
-            ready.put((task, items, error))
-        else:
-            ready.put((task, items, item))
+            item = error
+        ready.put((task, items, item))
 
     def __enter__(self) -> RequestPool:
         """Return the pool."""

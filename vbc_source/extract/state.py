@@ -48,10 +48,6 @@ class Progress:
     unread: frozenset[str] | None = None
     reached: Mapping[str, datetime] = field(default_factory=dict)
 
-    def includes(self, name: str) -> bool:
-        """Whether a list is left to read."""
-        return self.unread is None or name in self.unread
-
 
 class CursorState:
     """The state of one resource, in a mapping that dlt keeps."""

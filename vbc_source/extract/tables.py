@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import YieldMapItem
-from vbc_source.extract.file_tables import add_load_id, is_lake
+from vbc_source.extract.destination_lookup import add_load_id, is_lake
 from vbc_source.extract.lists import ListOwner
 from vbc_source.extract.window_reader import ProvenWindow
 from vbc_source.pii import PiiPolicy
@@ -59,15 +59,10 @@ def split_children(
     yield mark(rows.drop_columns([name for name in shape.lists if name in rows.column_names]))
     key = (*endpoint.key, shape.child_key)
     for name, table in split_lists(rows, endpoint.key, shape, privacy).items():
-        hints = dlt.mark.make_hints(
-            table_name=f"{endpoint.name}__{name}",
-            write_disposition="merge",
-            primary_key=(*key, "position"),
-            merge_key=key,
-            # a row that marks a list as empty is deleted after it has cleared the list; in files it stays
-            columns={} if in_lake else {"is_empty": {"hard_delete": True}},
-        )
-        yield dlt.mark.with_hints(mark(table), hints, create_table_variant=True)
+        # a row that marks a list as empty is deleted after it has cleared the list; in files it stays
+        columns = {} if in_lake else {"is_empty": {"hard_delete": True}}
+        child = f"{endpoint.name}__{name}"
+        yield mark_table(mark(table), child, (*key, "position"), merge_key=key, columns=columns)
 
 
 class TableBuilder:
@@ -132,47 +127,30 @@ def make_scan_windows(
         }
         for owner, proof in proofs
     ]
-    hints = dlt.mark.make_hints(
-        table_name="scan_windows", write_disposition="append", primary_key=(), merge_key=()
-    )
-    return dlt.mark.with_hints(pa.Table.from_pylist(rows, _PROOFS), hints, create_table_variant=True)
+    return mark_table(pa.Table.from_pylist(rows, _PROOFS), "scan_windows")
 
 
 def make_user_access(rows: Sequence[Mapping[str, Any]]) -> Any:
     """Make rows of `user_access`: users whose lists became forbidden or unknown, or readable again."""
-    hints = dlt.mark.make_hints(
-        table_name="user_access",
-        write_disposition="merge",
-        primary_key=("account_id", "resource", "user_id"),
-        merge_key=(),
-    )
-    return dlt.mark.with_hints(pa.Table.from_pylist(list(rows), _ACCESS), hints, create_table_variant=True)
+    return mark_table(pa.Table.from_pylist(list(rows), _ACCESS), "user_access", _LIST_KEY)
 
 
+def mark_table(rows: pa.Table, name: str, key: Sequence[str] = (), **hints: Any) -> Any:
+    """Mark rows of a resource as those of another table: merged by a key, or appended without one."""
+    keys: dict[str, Any] = {"primary_key": key, "merge_key": (), **hints}
+    table = dlt.mark.make_hints(name, write_disposition="merge" if key else "append", **keys)
+    return dlt.mark.with_hints(rows, table, create_table_variant=True)
+
+
+_LIST_KEY = ("account_id", "resource", "user_id")
 _PROOFS = pa.schema(
-    {
-        "account_id": pa.string(),
-        "resource": pa.string(),
-        "user_id": pa.string(),
-        "window_start": INSTANT,
-        "window_end": INSTANT,
-        "total_items": pa.int64(),
-        "rows_read": pa.int64(),
-        "requests": pa.int64(),
-        "attempts": pa.int64(),
-        "scanned_at": INSTANT,
-        "filters": pa.string(),
-        "_dlt_load_id": pa.string(),
-    }
+    dict.fromkeys(_LIST_KEY, pa.string())
+    | dict.fromkeys(("window_start", "window_end"), INSTANT)
+    | dict.fromkeys(("total_items", "rows_read", "requests", "attempts"), pa.int64())
+    | {"scanned_at": INSTANT, "filters": pa.string(), "_dlt_load_id": pa.string()}
 )
 _ACCESS = pa.schema(
-    [
-        pa.field("account_id", pa.string(), nullable=False),
-        pa.field("resource", pa.string(), nullable=False),
-        pa.field("user_id", pa.string(), nullable=False),
-        pa.field("user_name", pa.string()),
-        pa.field("access", pa.string()),
-        pa.field("detail", pa.string()),
-        pa.field("noted_at", INSTANT),
-    ]
+    [pa.field(name, pa.string(), nullable=False) for name in _LIST_KEY]
+    + [pa.field(name, pa.string()) for name in ("user_name", "access", "detail")]
+    + [pa.field("noted_at", INSTANT)]
 )

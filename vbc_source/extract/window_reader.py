@@ -103,7 +103,8 @@ class WindowReader(Generic[Rows]):
     """Reads the windows of one list.
 
     It may itself run in a thread of the pool: a request that no thread has started is sent by the reader,
-    so that readers which occupy all threads never wait for each other.
+    so that readers which occupy all threads never wait for each other. No new recording is expected to start
+    before `settled_before`; `capabilities` are shared with other lists, and updated.
     """
 
     def __init__(
@@ -122,36 +123,33 @@ class WindowReader(Generic[Rows]):
     def read(self, window: Window) -> Generator[ProvenWindow[Rows], None, None]:
         """Read a span and yield its proven windows, oldest first; large ones are split."""
         try:
-            yield from self._read(window)
+            earlier: list[Page[Rows]] = []  # of an indivisible second: each reading finds other rows of it
+            todo = [(window, 1, 1)]
+            while todo:
+                part, attempt, same = todo.pop()  # `same`: how often this very span was read
+                first = self._first_page(part)
+                if pieces := self._split(part, first):
+                    todo += reversed([(piece, attempt, 1) for piece in pieces])
+                self._prefetch(window for window, *_ in reversed(todo))
+                if pieces:
+                    continue
+                reading = self._read_pages(part, WindowAttempt(first, earlier))
+                earlier = []
+                if reading.complete:
+                    yield ProvenWindow(part, tuple(reading.pages), reading.total, self._requests, attempt)
+                    self._requests = 0
+                    continue
+                pieces = self._smaller(part, attempt, reading)
+                same = same + 1 if pieces == [part] else 1
+                self._check_attempts(part, same - 1, reading)
+                settled = part.end < self._settled_before
+                if reading.agreed and not part.divisible and (settled or same > SEPARATE_ATTEMPTS):
+                    earlier = reading.pages
+                todo += reversed([(piece, attempt + 1, same) for piece in pieces])
         finally:
             for *_, page in self._prefetched.values():
                 page.cancel()
             self._prefetched.clear()
-
-    def _read(self, window: Window) -> Generator[ProvenWindow[Rows], None, None]:
-        earlier: list[Page[Rows]] = []  # of an indivisible second: each reading finds other rows of it
-        todo = [(window, 1, 1)]
-        while todo:
-            part, attempt, same = todo.pop()  # `same`: how often this very span was read
-            first = self._first_page(part)
-            if pieces := self._split(part, first):
-                todo += reversed([(piece, attempt, 1) for piece in pieces])
-            self._prefetch(window for window, *_ in reversed(todo))
-            if pieces:
-                continue
-            reading = self._read_pages(part, WindowAttempt(first, earlier))
-            earlier = []
-            if reading.complete:
-                yield ProvenWindow(part, tuple(reading.pages), reading.total, self._requests, attempt)
-                self._requests = 0
-                continue
-            pieces = self._smaller(part, attempt, reading)
-            same = same + 1 if pieces == [part] else 1
-            self._check_attempts(part, same - 1, reading)
-            settled = part.end < self._settled_before
-            if reading.agreed and not part.divisible and (settled or same > SEPARATE_ATTEMPTS):
-                earlier = reading.pages
-            todo += reversed([(piece, attempt + 1, same) for piece in pieces])
 
     def _prefetch(self, windows: Iterable[Window]) -> None:
         """Request the first pages of the next windows, so that no thread idles between two windows."""
@@ -167,7 +165,7 @@ class WindowReader(Generic[Rows]):
         self.capabilities.full = max(self.capabilities.full, first.count)
         if self.capabilities.page_base is not None or not self._is_short(first):
             return first
-        if not self._is_beyond(window, 2):
+        if self._probe(window, 2):
             self.capabilities.page_size = max(1, first.count)  # capped without notice
             return first
         return self._page_zero(window) or first
@@ -227,10 +225,6 @@ class WindowReader(Generic[Rows]):
         size = self.capabilities.page_size
         return first.count < min(first.total_items, first.page_size or size, size)
 
-    def _is_beyond(self, window: Window, number: int) -> bool:
-        """Whether a page is behind the last one."""
-        return self._probe(window, number) is None
-
     def _probe(self, window: Window, number: int) -> Page[Rows] | None:
         """Request a page that may not exist; None where it does not, or has no rows."""
         self._requests += 1
@@ -269,10 +263,10 @@ class WindowReader(Generic[Rows]):
                 self.capabilities.page_base = base
             return reading
         if self.capabilities.page_base is None and pages > 1:
-            if self._is_beyond(window, base + pages - 1):
-                reading.add(self._page_zero(window))
-            else:
+            if self._probe(window, base + pages - 1):
                 self.capabilities.page_base = 1
+            else:
+                reading.add(self._page_zero(window))
         if reading.agreed and not reading.complete:
             self._repair(window, reading)
         return reading

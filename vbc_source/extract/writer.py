@@ -77,7 +77,8 @@ class WindowWriter:
             return
         run = self._run
         # most of what the lookback reads was loaded by the run before: it is not loaded again
-        changed = [batch for batch in batches if not batch.digest or batch.digest != self._stored(batch)]
+        stored = self._cursors.digest
+        changed = [batch for batch in batches if not batch.digest or batch.digest != stored(str(batch.owner))]
         if changed:
             yield pa.concat_tables([batch.rows for batch in changed], promote_options="default")
         if run.endpoint.windowed:
@@ -102,9 +103,6 @@ class WindowWriter:
             return table  # unfiltered: a filter copies
         return table.filter(pc.invert(known))
 
-    def _stored(self, batch: _Batch) -> str:
-        return self._cursors.digest(str(batch.owner))
-
     def _move_state(self, batches: Sequence[_Batch], changed: Sequence[_Batch]) -> None:
         run = self._run
         for batch in batches if run.endpoint.windowed else ():
@@ -118,13 +116,8 @@ class WindowWriter:
             self._cursors.store_digest(str(batch.owner), batch.digest)
 
     def _report(self, batch: _Batch) -> None:
-        run, owner = self._run, batch.owner
-        log.info(
-            "%s: %s %s proven complete, %s up to %s, %s requests",
-            run.endpoint.name,
-            f"{run.metrics[run.endpoint.shape.collection]:,}",
-            run.endpoint.shape.collection,
-            f"user {owner.user}" if owner.user else f"account {owner.account}",
-            format_instant(batch.proof.window.end),
-            f"{run.metrics['requests']:,}",
-        )
+        endpoint, metrics, owner = self._run.endpoint, self._run.metrics, batch.owner
+        rows = f"{metrics[endpoint.shape.collection]:,} {endpoint.shape.collection}"
+        name = f"user {owner.user}" if owner.user else f"account {owner.account}"
+        until, requests = format_instant(batch.proof.window.end), f"{metrics['requests']:,} requests"
+        log.info("%s: %s proven complete, %s up to %s, %s", endpoint.name, rows, name, until, requests)

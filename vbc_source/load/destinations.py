@@ -11,11 +11,11 @@ from dlt.common.destination import Destination
 
 from vbc_source.dlt_internals import DuckDbCredentials
 from vbc_source.errors import SettingsError
+from vbc_source.extract.destination_lookup import FILESYSTEM
 from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
 
 DATABASE = "vbc.duckdb"
 DATASET = "vbc_data"
-FILESYSTEM = "filesystem"
 TABLE_FORMATS = ("delta", "iceberg")
 
 
@@ -44,20 +44,14 @@ class Target:
 def open_destination(target: Target, **options: Any) -> Any:
     """Make the destination of a target; no working folder is touched and no connection is opened.
 
-    Args:
-        target: Where recordings are loaded.
-        **options: Arguments for dlt's destination factory, such as `staging_dataset_name_layout`.
-
-    Raises:
-        SettingsError: A setting of it is malformed; the message names it.
+    The options go to dlt's destination factory, such as `staging_dataset_name_layout`.
     """
     name = target.destination
     if name == "duckdb":
         return _open_duckdb(target, options)
     if name == "postgres":
         if dlt.config.get("destination.postgres.create_indexes") is None:
-            # a load that is killed at its end writes dlt's own rows again, which a unique index refuses for
-            # good
+            # a killed load writes dlt's own rows again, which a unique index refuses for good
             options = {"create_indexes": False, **options}
         return dlt.destinations.postgres(**options)
     if name == FILESYSTEM:
@@ -68,11 +62,9 @@ def open_destination(target: Target, **options: Any) -> Any:
 def _open_duckdb(target: Target, options: dict[str, Any]) -> VbcDuckDb:
     if dlt.secrets.get("destination.duckdb.credentials"):
         return VbcDuckDb(**options)
+    credentials = DuckDbCredentials()  # dlt would parse an argument of it as an address
     # an absolute path: dlt would take a relative one as relative to where the pipeline ran first
-    credentials = DuckDbCredentials()
-    credentials.database = str(
-        Path.cwd() / DATABASE
-    )  # as an argument, dlt would parse it as an address first
+    credentials.database = str(Path.cwd() / DATABASE)
     check_dataset_name(credentials.database, target.dataset)
     return VbcDuckDb(credentials, **options)
 
@@ -96,8 +88,3 @@ def _open_filesystem(options: dict[str, Any]) -> Any:
 def destination_kind(destination: Any) -> str:
     """Return the type of a destination, whatever name it was given: `postgres`."""
     return str(destination.destination_type).rsplit(".", 1)[-1]
-
-
-def table_format_of(destination: Any) -> str:
-    """Return the format of the tables: `delta`, `iceberg`, or `none` where the destination has only one."""
-    return str(destination.capabilities().preferred_table_format or "none")

@@ -8,6 +8,7 @@ same.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 # disk. dlt loads several tables at once; one thread for each takes less time than several.
 LITTLE_MEMORY = {"memory_limit": "64MB", "threads": "1"}
 RETRIES_BEFORE_MORE_MEMORY = 2  # jobs share the memory, so a first failure may only mean that others ran
+_HEADER_BYTES = 3 * 4096  # DuckDB writes three header blocks first; a smaller file is no database yet
 _MERGE_HINTS = ("x-merge-source-filter", "x-merge-destination-scope", "x-merge-skip-unchanged-rows")
 
 
@@ -115,10 +117,7 @@ class MergeFileJob(RunnableLoadJob, HasFollowupJobs):
         client: Any = self._job_client
         sql = client.sql_client
         with sql.with_alternative_dataset_name(self._dataset), sql.begin_transaction():
-            merge = Merge(sql, self._load_table, self._file_path)
-            expected = merge.count_keys()
-            merge.delete()
-            inserted = merge.insert()
+            expected, inserted = _merge_file(sql, self._load_table, self._file_path)
             if inserted != expected:
                 raise VbcError(
                     f"{self.load_table_name}: {inserted} rows were inserted, {expected} are in the file"
@@ -135,7 +134,9 @@ def _run_with_memory(job: RunnableLoadJob, run: Callable[[], None]) -> None:
     configured = client.config.credentials.global_config or {}
     limits = dict(LITTLE_MEMORY)
     if job.job_file_info().retry_count >= RETRIES_BEFORE_MORE_MEMORY:
-        limits["memory_limit"] = _default_memory_limit()
+        with duckdb.connect() as database:  # RESET restores the setting's text, not the limit (DuckDB 1.5)
+            own_limit = database.execute("SELECT current_setting('memory_limit')").fetchall()
+        limits["memory_limit"] = str(own_limit[0][0])
         log.info("%s needs more memory than %s", job.load_table_name, LITTLE_MEMORY["memory_limit"])
     for name, value in limits.items():
         if name not in configured:
@@ -143,56 +144,29 @@ def _run_with_memory(job: RunnableLoadJob, run: Callable[[], None]) -> None:
     run()
 
 
-def _default_memory_limit() -> str:
-    """Return DuckDB's own limit: RESET restores the setting's text, not the limit itself (DuckDB 1.5)."""
-    with duckdb.connect() as database:
-        return str(database.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
+def _merge_file(sql: Any, table: Any, path: str) -> tuple[int, int]:
+    """Merge a parquet file by dlt's strategy `delete-insert`; return its number of keys, and of new rows."""
 
+    def find(hint: str) -> list[str]:
+        return [sql.escape_column_name(name) for name, column in table["columns"].items() if column.get(hint)]
 
-class Merge:
-    """The SQL that merges one parquet file by dlt's strategy `delete-insert`."""
-
-    def __init__(self, sql: Any, table: Any, path: str) -> None:
-        self._sql, self._columns = sql, table["columns"]
-        self._table = sql.make_qualified_table_name(table["name"])
-        literal = sql.capabilities.escape_literal(path)
-        self._file = f"read_parquet({literal}, hive_partitioning = false)"  # a folder's name may hold a "="
-        self._primary_key = self._find("primary_key")
-        deleted = self._find("hard_delete")
-        self._kept = " AND ".join(f"{column} IS DISTINCT FROM true" for column in deleted) or "true"
-
-    def _find(self, hint: str) -> list[str]:
-        return [
-            self._sql.escape_column_name(name) for name, column in self._columns.items() if column.get(hint)
-        ]
-
-    def count_keys(self) -> int:
-        """Count the distinct keys in the file, without those marked as deleted."""
-        keys = ", ".join(self._primary_key)
-        query = f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM {self._file} WHERE {self._kept})"
-        return int(self._sql.execute_sql(query)[0][0])
-
-    def delete(self) -> None:
-        """Delete the rows that the file replaces: by primary key, and by merge key where there is one."""
-        for key in (self._primary_key, self._find("merge_key")):
-            if key:
-                same = " AND ".join(f"d.{column} = s.{column}" for column in key)
-                replaced = f"SELECT 1 FROM {self._file} AS s WHERE {same}"
-                self._sql.execute_sql(f"DELETE FROM {self._table} AS d WHERE EXISTS ({replaced})")
-
-    def insert(self) -> int:
-        """Insert the file's rows, one for each key; returns how many."""
-        rows = f"SELECT * FROM {self._file} WHERE {self._kept}"
-        if not self._is_distinct():
-            keys = ", ".join(self._primary_key)
-            rows += f" QUALIFY row_number() OVER (PARTITION BY {keys}) = 1"
-        # by name: the file may lack columns that earlier loads had
-        return int(self._sql.execute_sql(f"INSERT INTO {self._table} BY NAME {rows}")[0][0])
-
-    def _is_distinct(self) -> bool:
-        """Whether no key is repeated: counting is cheaper than numbering the rows."""
-        query = f"SELECT count(*) = count(DISTINCT ({', '.join(self._primary_key)})) FROM {self._file}"
-        return bool(self._sql.execute_sql(query) == [(True,)])
+    name, literal = sql.make_qualified_table_name(table["name"]), sql.capabilities.escape_literal(path)
+    file = f"read_parquet({literal}, hive_partitioning = false)"  # a folder's name may hold a "="
+    keys = ", ".join(find("primary_key"))
+    kept = " AND ".join(f"{column} IS DISTINCT FROM true" for column in find("hard_delete")) or "true"
+    ((expected,),) = sql.execute_sql(
+        f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM {file} WHERE {kept})"
+    )
+    for key in filter(None, (find("primary_key"), find("merge_key"))):
+        same = " AND ".join(f"d.{column} = s.{column}" for column in key)
+        sql.execute_sql(f"DELETE FROM {name} AS d WHERE EXISTS (SELECT 1 FROM {file} AS s WHERE {same})")
+    rows = f"SELECT * FROM {file} WHERE {kept}"
+    # only where a key is repeated: counting is cheaper than numbering the rows
+    if sql.execute_sql(f"SELECT count(*) = count(DISTINCT ({keys})) FROM {file}") != [(True,)]:
+        rows += f" QUALIFY row_number() OVER (PARTITION BY {keys}) = 1"
+    # by name: the file may lack columns that earlier loads had
+    ((inserted,),) = sql.execute_sql(f"INSERT INTO {name} BY NAME {rows}")
+    return expected, inserted
 
 
 def _is_mergeable(table: Any, file_path: str) -> bool:
@@ -233,21 +207,12 @@ def remove_half_made(database: Path) -> None:
         if not database.is_file() or database.stat().st_size >= _HEADER_BYTES:
             return
         with database.open("rb+") as file:
-            _lock_like_duckdb(file)
+            if sys.platform != "win32":  # as DuckDB locks it
+                import fcntl
+
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             head = file.read()
             if head[8:12] == b"DUCK" or not any(head):
                 database.unlink()
     except OSError:
         log.debug("%s is left as it is: another process holds it", database)
-
-
-_HEADER_BYTES = 3 * 4096  # DuckDB writes three header blocks first; a smaller file is no database yet
-
-
-def _lock_like_duckdb(file: Any) -> None:
-    import sys
-
-    if sys.platform != "win32":
-        import fcntl
-
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

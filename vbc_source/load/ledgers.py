@@ -30,15 +30,8 @@ def load_rows(
 ) -> None:
     """Load rows of a ledger, after what an earlier load left pending.
 
-    The dlt schema is the ledger's own, so that neither the source's schema nor its state is touched.
-
-    Args:
-        pipeline: Where to load; the caller holds its lock.
-        name: Name of the table.
-        table: The rows.
-        disposition: `append`, or `merge` by the key.
-        key: Columns that identify a row.
-        schema: Name of the dlt schema.
+    The dlt schema is the ledger's own, so that neither the source's schema nor its state is touched. The
+    caller holds the lock of the pipeline.
     """
 
     @dlt.source(name=schema)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dlt
@@ -39,16 +39,16 @@ def hold_pipeline_lock(pipeline: str) -> Iterator[None]:
     """Keep other processes away from a pipeline: two in one working folder destroy each other's packages."""
     lock = pipeline_lock(pipeline)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("another vbc process works on pipeline %s; waiting for it", pipeline)
-        try:
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+        if not lock.is_locked:
+            log.warning("another vbc process works on pipeline %s; waiting for it", pipeline)
             lock.acquire(timeout=WAIT_SECONDS)
-        except Timeout:
-            raise VbcError(
-                f"another vbc process has worked on pipeline {pipeline} for {WAIT_SECONDS} s; let it end, "
-                "or use another --pipeline"
-            ) from None
+    except Timeout:
+        raise VbcError(
+            f"another vbc process has worked on pipeline {pipeline} for {WAIT_SECONDS} s; let it end, "
+            "or use another --pipeline"
+        ) from None
     try:
         yield
     finally:
@@ -69,7 +69,8 @@ def hold_dataset_lock(pipeline: dlt.Pipeline, window: str = "") -> Iterator[None
     """Hold a Postgres dataset for a load, on whatever machine; other destinations are left alone.
 
     A merge deletes rows and inserts them again. Two merges of the same row at once do not see each other's
-    insert, and the row is there twice. The advisory lock ends with its connection.
+    insert, and the row is there twice. The advisory lock ends with its connection. Windows of a backfill
+    share the dataset's lock, since they write different rows, but one window is never loaded by two.
     """
     destination = pipeline.destination
     if destination is None or not destination.destination_type.endswith(".postgres"):
@@ -82,9 +83,8 @@ def hold_dataset_lock(pipeline: dlt.Pipeline, window: str = "") -> Iterator[None
                 client.execute_sql(setting)
             if window:
                 client.execute_sql("SELECT pg_advisory_lock(%s)", _lock_number(f"{dataset} {window}"))
-                client.execute_sql("SELECT pg_advisory_lock_shared(%s)", _lock_number(dataset))
-            else:
-                client.execute_sql("SELECT pg_advisory_lock(%s)", _lock_number(dataset))
+            shared = "_shared" if window else ""
+            client.execute_sql(f"SELECT pg_advisory_lock{shared}(%s)", _lock_number(dataset))
         except DatabaseException as error:
             raise VbcError(
                 f"dataset {pipeline.dataset_name} is locked: another vbc process has loaded into it for "

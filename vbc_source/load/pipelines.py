@@ -10,7 +10,7 @@ from typing import Any
 import dlt
 
 from vbc_source.errors import SettingsError
-from vbc_source.load.destinations import Target, destination_kind, open_destination, table_format_of
+from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.duckdb import check_dataset_name, remove_half_made
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock
@@ -24,23 +24,18 @@ def hold_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline]:
     """Open a pipeline for this process alone.
 
     dlt keeps a pipeline's state by its name alone. Where the same name loaded elsewhere before, that local
-    state is dropped, and the state in the destination counts.
-
-    Args:
-        target: Where to load, and the pipeline's name.
-        **options: Arguments for the destination factory.
-
-    Raises:
-        SettingsError: The dataset was created with another table format.
-        VbcError: Another process holds the pipeline for too long.
+    state is dropped, and the state in the destination counts. The options go to the destination factory.
     """
     with hold_pipeline_lock(target.pipeline), explaining():
         pipeline = _open(target, options)
+        destination: Any = pipeline.destination
         location = f"{target.destination} {target.dataset} {pipeline.destination_client().config}"
-        table_format = table_format_of(pipeline.destination)
-        if _local_value(pipeline, _LOCATION, location) != location:
+        # `none` where the destination has only one
+        table_format = str(destination.capabilities().preferred_table_format or "none")
+        local: Any = pipeline.state["_local"]
+        if local.get(_LOCATION, location) != location:
             pipeline = pipeline.drop()
-        elif (before := _local_value(pipeline, _FORMAT, table_format)) != table_format:
+        elif (before := local.get(_FORMAT, table_format)) != table_format:
             raise SettingsError(
                 f"this dataset was created with table_format {before}, not {table_format}: set it back, or "
                 "choose another --dataset"
@@ -65,10 +60,3 @@ def _open(target: Target, options: dict[str, Any]) -> dlt.Pipeline:
         check_dataset_name(config.credentials.database, target.dataset)
         remove_half_made(Path(config.credentials.database))
     return pipeline
-
-
-def _local_value(pipeline: dlt.Pipeline, name: str, default: str) -> Any:
-    try:
-        return pipeline.get_local_state_val(name)
-    except KeyError:
-        return default

@@ -37,26 +37,6 @@ class Progress:
         )
 
 
-class WindowProgress:
-    """Logs the progress of a backfill after each window."""
-
-    def __init__(self, windows: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._all, self._clock, self._started = windows, clock, clock()
-        self._windows = self._rows = 0
-
-    def count(self, rows: int) -> None:
-        """Count a loaded window with so many recordings."""
-        self._windows, self._rows = self._windows + 1, self._rows + rows
-        left = (self._all - self._windows) * (self._clock() - self._started) / self._windows
-        log.info(
-            "backfill: %s of %s windows, %s recordings, %s left",
-            f"{self._windows:,}",
-            f"{self._all:,}",
-            f"{self._rows:,}",
-            write_time(left),
-        )
-
-
 def write_size(size: float) -> str:
     """Format a number of bytes for people."""
     for unit in ("B", "KB", "MB", "GB"):

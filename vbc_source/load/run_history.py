@@ -47,14 +47,8 @@ class RunHistory:
 
     def fail(self, when: float, error: str) -> RunHistory:
         """Return the history after a failed run."""
-        return replace(
-            self,
-            failed=self.failed + 1,
-            failed_in_a_row=self.failed_in_a_row + 1,
-            last_failure=when,
-            last_error=error,
-            running=0,
-        )
+        counts = {"failed": self.failed + 1, "failed_in_a_row": self.failed_in_a_row + 1}
+        return replace(self, **counts, last_failure=when, last_error=error, running=0)
 
     def succeed(self, when: float) -> RunHistory:
         """Return the history after a run that ended well."""
@@ -109,8 +103,6 @@ def _update(path: Path, change: Callable[[RunHistory], RunHistory]) -> None:
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's process
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)  # another error: it is another user's process
     return True

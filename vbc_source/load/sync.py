@@ -92,7 +92,7 @@ def sync(
 
 
 def make_source(resources: Sequence[str] = (), **settings: Any) -> DltSource:
-    """Make the source from dlt's configuration."""
+    """Make the source from dlt's configuration; settings override it, except where they are None."""
     if not dlt.config.get("sources.vbc.rows_per_run"):
         settings = {"rows_per_run": ROWS_PER_RUN, **settings}
     with explaining():
@@ -104,7 +104,10 @@ def make_source(resources: Sequence[str] = (), **settings: Any) -> DltSource:
 
 
 def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") -> SyncResult:
-    """Load pending packages of an earlier run, then what is new."""
+    """Load pending packages of an earlier run, then what is new; the caller holds the pipeline's lock.
+
+    The source remembers between its runs which lists it has read. `window` is the key of a backfill's window.
+    """
     started = time.monotonic()
     metrics: list[dict[str, Any]] = []
     with explaining():
@@ -130,16 +133,16 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
                 for name in unfinished
                 if PROGRESS_MARK in after.get(name, {}) and after[name] != before.get(name)
             ]
-    return SyncResult(
-        recordings=_total(metrics, "recordings"),
-        windows=_total(metrics, "windows"),
-        users=_total(metrics, "users"),
-        requests=_total(metrics, "requests"),
-        forbidden=_union(metrics, "forbidden"),
-        not_found=_union(metrics, "not_found"),
-        finished_earlier=pending,
-        seconds=time.monotonic() - started,
-    )
+    totals: dict[str, Any] = {
+        name: sum(counts.get(name, 0) for counts in metrics)
+        for name in ("recordings", "windows", "users", "requests")
+    }
+    left_out: dict[str, Any] = {
+        reason: tuple(dict.fromkeys(title for counts in metrics for title in counts.get(reason, ())))
+        for reason in ("forbidden", "not_found")
+    }
+    seconds = time.monotonic() - started
+    return SyncResult(**totals, **left_out, finished_earlier=pending, seconds=seconds)
 
 
 def _adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
@@ -167,11 +170,3 @@ def _read_metrics(info: Any) -> list[dict[str, Any]]:
     """Copy what each resource has counted: its next run counts in the same place."""
     steps = [step for steps in info.metrics.values() for step in steps]
     return [dict(found.custom_metrics or {}) for step in steps for found in step["resource_metrics"].values()]
-
-
-def _total(metrics: Sequence[dict[str, Any]], name: str) -> int:
-    return sum(counts.get(name, 0) for counts in metrics)
-
-
-def _union(metrics: Sequence[dict[str, Any]], name: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(title for counts in metrics for title in counts.get(name, ())))

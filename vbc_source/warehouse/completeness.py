@@ -100,8 +100,7 @@ def read_proven_spans(loaded: LoadedTables, config: VbcConfig, window: Window | 
     """Read the spans of each list that are proven complete, joined where they touch."""
     if not loaded.find(SCAN_WINDOWS):
         return {}
-    filters = config.api_filters.label
-    rows = loaded.query(lambda _: _write_spans(config.lookback, window), filters=filters)
+    rows = loaded.query(_write_spans(config.lookback, window), filters=config.api_filters.label)
     spans: dict[RecordingList, list[Window]] = {}
     for resource, account, user, start, end in rows:
         spans.setdefault(RecordingList(resource, account, user), []).append(Window(_utc(start), _utc(end)))
@@ -152,26 +151,15 @@ def read_progress(loaded: LoadedTables, config: VbcConfig) -> list[ReadProgress]
     """Read how far each list was read by complete loads."""
     if not loaded.find(SCAN_WINDOWS):
         return []
-    rows = loaded.query(
-        lambda _: (
-            f"""
-            SELECT resource, account_id, user_id, max(window_end), max(scanned_at), sum(requests),
-                sum(rows_read), count(*)
-            FROM ({_write_proofs()}) AS p GROUP BY resource, account_id, user_id
-            ORDER BY account_id, resource, user_id"""
-        ),
-        filters=config.api_filters.label,
-    )
+    query = f"""
+        SELECT resource, account_id, user_id, max(window_end), max(scanned_at), sum(requests), sum(rows_read),
+            count(*)
+        FROM ({_write_proofs()}) AS p GROUP BY resource, account_id, user_id
+        ORDER BY account_id, resource, user_id"""
+    filters = config.api_filters.label
     return [
-        ReadProgress(
-            RecordingList(resource, account, user),
-            _utc(until),
-            _utc(at),
-            int(requests),
-            int(read),
-            int(windows),
-        )
-        for resource, account, user, until, at, requests, read, windows in rows
+        ReadProgress(RecordingList(resource, account, user), _utc(until), _utc(at), *map(int, counts))
+        for resource, account, user, until, at, *counts in loaded.query(query, filters=filters)
     ]
 
 
@@ -180,9 +168,8 @@ def find_first_start(loaded: LoadedTables) -> datetime | None:
     if not loaded.find(SCAN_WINDOWS):
         return None
     resources = f"'{COMPANY}', '{USERS}'"
-    ((first,),) = loaded.query(
-        lambda _: f"SELECT min(window_start) AS first FROM {SCAN_WINDOWS} WHERE resource IN ({resources})"
-    )
+    query = f"SELECT min(window_start) AS first FROM {SCAN_WINDOWS} WHERE resource IN ({resources})"
+    ((first,),) = loaded.query(query)
     return _utc(first) if first else None
 
 
@@ -200,14 +187,12 @@ def find_gaps(proven: ProvenSpans, lists: Iterable[RecordingList], window: Windo
 
 def is_proven(window: Window, lists: Sequence[RecordingList], proven: ProvenSpans) -> bool:
     """Return whether each of some lists is proven complete over a whole window."""
-    return all(
-        any(_covers(spans, window) for known, spans in proven.items() if recordings.matches(known))
-        for recordings in lists
-    )
-
-
-def _covers(spans: Iterable[Window], window: Window) -> bool:
-    return any(span.start <= window.start and window.end <= span.end for span in spans)
+    covered = [
+        known
+        for known, spans in proven.items()
+        if any(span.start <= window.start and window.end <= span.end for span in spans)
+    ]
+    return all(any(map(recordings.matches, covered)) for recordings in lists)
 
 
 def find_unproven(
@@ -218,14 +203,14 @@ def find_unproven(
         return []
     proven = read_proven_spans(loaded, config, Window(windows[0].start, windows[-1].end))
     lists = {name: find_lists(loaded, config, name, proven) for name in resources}
-    unproven = []
-    for window in windows:
-        names = [
-            name for name, known in lists.items() if known is None or not is_proven(window, known, proven)
-        ]
-        if names:
-            unproven.append((window, names))
-    return unproven
+    unproven = [
+        (
+            window,
+            [name for name, known in lists.items() if known is None or not is_proven(window, known, proven)],
+        )
+        for window in windows
+    ]
+    return [(window, names) for window, names in unproven if names]
 
 
 def find_lists(
@@ -238,22 +223,13 @@ def find_lists(
         return []
     if config.users is not None:
         return [RecordingList(USERS, account, user) for account in config.accounts for user in config.users]
-    return _find_user_lists(loaded, config, proven)
-
-
-def _find_user_lists(
-    loaded: LoadedTables, config: VbcConfig, proven: ProvenSpans
-) -> list[RecordingList] | None:
-    """Return the users that are listed and may be read; without a list of users, those that were read."""
+    # the users that are listed and may be read; without a list of users, those that were read
     barred = loaded.query(
-        lambda _: (
-            f"""
-            SELECT account_id, user_id FROM user_access WHERE access <> 'allowed' AND resource = '{USERS}'"""
-        )
+        f"SELECT account_id, user_id FROM user_access WHERE access <> 'allowed' AND resource = '{USERS}'"
     )
     users: list[Row] = []
     if loaded.has("users", "gone_at"):
-        users = loaded.query(lambda _: "SELECT account_id, id FROM users WHERE gone_at IS NULL")
+        users = loaded.query("SELECT account_id, id FROM users WHERE gone_at IS NULL")
     if not users:
         return [known for known in proven if known.resource == USERS] or None
     lists = [RecordingList(USERS, account, user) for account, user in users if (account, user) not in barred]
@@ -262,19 +238,17 @@ def _find_user_lists(
 
 def count_rows(loaded: LoadedTables, resource: str, windows: Sequence[Window]) -> dict[int, tuple[int, int]]:
     """Count the rows of windows, and the distinct ones, by the window's index."""
-
-    def write(_: LoadedTables) -> str:
-        cases = " ".join(
-            f"""WHEN "start" < CAST('{format_instant(window.end)}' AS TIMESTAMPTZ)
-                AND "start" >= CAST('{format_instant(window.start)}' AS TIMESTAMPTZ) THEN {index}"""
-            for index, window in enumerate(windows)
-        )
-        keyed = f"SELECT CASE {cases} END AS place, {KEYS[resource]} FROM {resource}"
-        copies = f"SELECT place, count(*) AS copies FROM ({keyed}) AS k GROUP BY place, {KEYS[resource]}"
-        return f"SELECT place, sum(copies), count(*) FROM ({copies}) AS c WHERE place >= 0 GROUP BY place"
-
-    rows = loaded.query(write) if windows else []
-    return {int(index): (int(copies), int(distinct)) for index, copies, distinct in rows}
+    if not windows:
+        return {}
+    cases = " ".join(
+        f"""WHEN "start" < CAST('{format_instant(window.end)}' AS TIMESTAMPTZ)
+            AND "start" >= CAST('{format_instant(window.start)}' AS TIMESTAMPTZ) THEN {index}"""
+        for index, window in enumerate(windows)
+    )
+    keyed = f"SELECT CASE {cases} END AS place, {KEYS[resource]} FROM {resource}"
+    copies = f"SELECT place, count(*) AS copies FROM ({keyed}) AS k GROUP BY place, {KEYS[resource]}"
+    query = f"SELECT place, sum(copies), count(*) FROM ({copies}) AS c WHERE place >= 0 GROUP BY place"
+    return {int(index): (int(copies), int(distinct)) for index, copies, distinct in loaded.query(query)}
 
 
 def _utc(moment: datetime) -> datetime:

@@ -16,8 +16,8 @@ import sqlglot
 from dlt.common.schema import Schema
 from sqlglot import exp
 
-from vbc_source.extract.file_tables import read_table
-from vbc_source.load.destinations import FILESYSTEM, Target, destination_kind, open_destination
+from vbc_source.extract.destination_lookup import FILESYSTEM, read_table
+from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA
 from vbc_source.load.locks import hold_pipeline_lock
@@ -29,13 +29,10 @@ Row = tuple[Any, ...]
 
 
 class LoadedTables:
-    """The tables of the source and of the ledgers in one dataset.
+    """The tables of the source and of the ledgers (names of dlt schemas) in one dataset.
 
-    Args:
-        target: Where they are loaded.
-        ledgers: Names of the ledgers' dlt schemas.
-        locked: Whether the caller holds the lock of the target's pipeline already.
-        watch: Whether each query looks again for a ledger that is not there yet; else `refresh` does.
+    `locked`: the caller holds the lock of the target's pipeline already. With `watch`, each query looks again
+    for a ledger that is not there yet, else `refresh` does.
     """
 
     def __init__(
@@ -56,23 +53,18 @@ class LoadedTables:
         single = self.kind in SINGLE_PROCESS and not self._locked
         return hold_pipeline_lock(self.target.pipeline) if single else nullcontext()
 
-    def query(self, write: Callable[[LoadedTables], str], **values: str | int | datetime) -> list[Row]:
-        """Query the destination.
+    def query(self, write: str | Callable[[LoadedTables], str], **values: str | int | datetime) -> list[Row]:
+        """Query the destination in DuckDB's dialect; `write` may write the query once tables are known.
 
-        Args:
-            write: Writes the query, in DuckDB's dialect, once it is known which tables there are.
-            **values: Values of its placeholders (`:name`); instants are passed as text to be cast.
-
-        Raises:
-            VbcError: The destination could not be queried.
+        Values replace the placeholders (`:name`); instants are passed as text to be cast.
         """
         with self.lock(), explaining():
-            if self._lacks_ledger():
+            ledgers = self._schemas[1:] if self._watch else ()
+            if not self._schemas or not all(ledger.data_table_names() for ledger in ledgers):
                 self._read_schemas()
-            query = exp.replace_placeholders(
-                sqlglot.parse_one(write(self), read="duckdb"),
-                **{name: _to_literal(value) for name, value in values.items()},
-            )
+            parsed = sqlglot.parse_one(write if isinstance(write, str) else write(self), read="duckdb")
+            literals = {name: _to_literal(value) for name, value in values.items()}
+            query = exp.replace_placeholders(parsed, **literals)
             return self._query_files(query) if self.kind == FILESYSTEM else self._query_database(query)
 
     def _query_database(self, query: Any) -> list[Row]:
@@ -88,8 +80,7 @@ class LoadedTables:
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
             for table in {table.name for table in query.find_all(exp.Table)}:
-                schema = next((schema for schema in self._schemas if table in schema.tables), None)
-                if schema is not None:
+                if schema := self._find_schema(table):
                     columns = [name for name in schema.tables[table]["columns"] if name in names]
                     client = self.open_dataset(schema).destination_client
                     connection.register(table, read_table(client, table, columns))
@@ -103,25 +94,22 @@ class LoadedTables:
 
     def has(self, table: str, column: str | None = None) -> bool:
         """Return whether a table, or a column of it, is there; for use while a query is written."""
-        for schema in self._schemas:
-            if table in schema.tables:
-                return column is None or column in schema.tables[table]["columns"]
-        return False
+        schema = self._find_schema(table)
+        return bool(schema and (column is None or column in schema.tables[table]["columns"]))
 
     def columns(self, table: str) -> list[str]:
-        """Return the columns of a table that is there."""
-        found = next(schema.tables[table]["columns"] for schema in self._schemas if table in schema.tables)
-        return [name for name, column in found.items() if column.get("data_type")]
+        """Return the columns of a table; none where it is not there."""
+        schema = self._find_schema(table)
+        columns = schema.tables[table]["columns"] if schema else {}
+        return [name for name, column in columns.items() if column.get("data_type")]
+
+    def _find_schema(self, table: str) -> Schema | None:
+        return next((schema for schema in self._schemas if table in schema.tables), None)
 
     def refresh(self) -> None:
         """Look which tables there are."""
         with self.lock(), explaining():
             self._read_schemas()
-
-    def _lacks_ledger(self) -> bool:
-        if not self._schemas or not self._watch:
-            return not self._schemas
-        return not all(ledger.data_table_names() for ledger in self._schemas[1:])
 
     def _read_schemas(self) -> None:
         self._schemas = [self.open_dataset(name).schema for name in (SOURCE_SCHEMA, *self._ledgers)]
