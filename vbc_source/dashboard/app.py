@@ -30,7 +30,7 @@ from vbc_source.dashboard.pages import (
     TEMPLATES,
     build_dashboard,
     build_list,
-    format_csv_row,
+    format_cell,
     open_templates,
 )
 from vbc_source.errors import VbcError
@@ -144,7 +144,7 @@ def make_app(database: DashboardDatabase) -> ASGIApp:
             if options is None:
                 text = EMPTY.format(dataset=dataset)
                 return show_message(200, "No recordings yet", text, "vbc sync && vbc models run")
-            view = build(figures, options, request.query_params, database.zone.key)
+            view = build(figures, options, request.query_params)
         return HTMLResponse(templates.get_template(template).render(view=view))
 
     def show_message(status: int, heading: str, text: str, command: str = "") -> Response:
@@ -180,25 +180,24 @@ def make_app(database: DashboardDatabase) -> ASGIApp:
         Route("/style.css", send_style),
     ]
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOST_NAMES, www_redirect=False)
-    return _SecurityHeaders(
+    return _add_headers(
         Starlette(routes=routes, middleware=[hosts], exception_handlers={VbcError: handle_error})
     )
 
 
-class _SecurityHeaders:
-    """Adds `SECURITY_HEADERS` to every response, also to those of Starlette's own middleware."""
+def _add_headers(app: ASGIApp) -> ASGIApp:
+    """Add `SECURITY_HEADERS` to every response, also to those of Starlette's own middleware."""
+    headers = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._headers = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *self._headers]
+                message["headers"] = [*message.get("headers", ()), *headers]
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        await app(scope, receive, send_with_headers)
+
+    return respond
 
 
 class _CsvResponse(StreamingResponse):
@@ -228,7 +227,7 @@ def _write_csv(database: DashboardDatabase, query: Mapping[str, str]) -> Generat
         writer = csv.writer(text)
         writer.writerow(LIST_COLUMNS)
         for number, row in enumerate(rows, 1):
-            writer.writerow(format_csv_row(row))
+            writer.writerow(map(format_cell, row))
             if number % 1000 == 0:
                 yield text.getvalue()
                 text.seek(0)
