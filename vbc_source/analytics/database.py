@@ -71,20 +71,12 @@ class AnalyticsDatabase:
             return connection
 
     def check_loaded(self) -> None:
-        """Check that recordings were loaded.
-
-        Raises:
-            VbcError: The dataset has no table of recordings.
-        """
+        """Raise VbcError if the dataset has no table of recordings."""
         if not self._has_table(self.dataset, "company_recordings", "user_recordings"):
             raise VbcError(f"no recordings are loaded in dataset {self.dataset}: run vbc sync first")
 
     def check_built(self) -> None:
-        """Check that the models were built.
-
-        Raises:
-            VbcError: The models' dataset does not have them.
-        """
+        """Raise VbcError if the models' dataset does not have them."""
         if not self._has_table(self.models_dataset, "coverage"):
             raise VbcError(f"there are no models in dataset {self.models_dataset}: run vbc models run first")
 

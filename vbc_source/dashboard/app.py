@@ -45,8 +45,6 @@ HOST = "127.0.0.1"
 HOST_NAMES = [HOST, "localhost"]
 LOCK_SECONDS = 2.0
 BUSY = "The database is being loaded. Try again in a moment."
-EMPTY = "No recordings are loaded in dataset {dataset} yet. Load them, then build the models:"
-NOT_BUILT = "The models are not built yet for dataset {dataset}. Build them:"
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
@@ -67,11 +65,11 @@ class DashboardDatabase:
     Args:
         database: Where the models are.
         lock: Lock that loads take too, held while a response is made; None where none is needed.
-        zone: Time zone of days and hours.
+        zone: Name of the time zone of days and hours.
     """
 
     def __init__(self, database: AnalyticsDatabase, lock: FileLock | None, zone: str) -> None:
-        self.warehouse, self.zone = database, ZoneInfo(zone)
+        self.warehouse, self._zone = database, ZoneInfo(zone)
         self._lock, self._guard = lock, threading.Lock()
 
     @contextmanager
@@ -83,7 +81,7 @@ class DashboardDatabase:
             VbcError: It cannot be opened or queried.
         """
         with self._hold_lock(), explaining(), closing(self._connect()) as connection:
-            yield Figures(connection, self.warehouse, self.zone)
+            yield Figures(connection, self.warehouse, self._zone)
 
     def has_models(self) -> bool:
         """Return whether the models are built."""
@@ -117,11 +115,7 @@ class DashboardDatabase:
 
 
 def open_database(target: Target) -> DashboardDatabase:
-    """Return the database of a target for the dashboard.
-
-    Raises:
-        VbcError: A setting is malformed, or the destination has no models.
-    """
+    """Return the database of a target for the dashboard."""
     with explaining():
         config = load_config()
     database = find_database(target)
@@ -138,11 +132,11 @@ def make_app(database: DashboardDatabase) -> ASGIApp:
     def show(request: Request, template: str, build: Callable[..., dict[str, Any]]) -> Response:
         with database.open() as figures:
             if not figures.have_models():
-                text = NOT_BUILT.format(dataset=dataset)
+                text = f"The models are not built yet for dataset {dataset}. Build them:"
                 return show_message(503, "Nothing to show yet", text, "vbc models run")
             options = figures.read_options()
             if options is None:
-                text = EMPTY.format(dataset=dataset)
+                text = f"No recordings are loaded in dataset {dataset} yet. Load them, then build the models:"
                 return show_message(200, "No recordings yet", text, "vbc sync && vbc models run")
             view = build(figures, options, request.query_params)
         return HTMLResponse(templates.get_template(template).render(view=view))
@@ -151,19 +145,10 @@ def make_app(database: DashboardDatabase) -> ASGIApp:
         values = {"heading": heading, "text": text, "command": command, "can_retry": status != 400}
         return HTMLResponse(templates.get_template("message.html").render(values), status)
 
-    def show_dashboard(request: Request) -> Response:
-        return show(request, "dashboard.html", build_dashboard)
-
-    def show_list(request: Request) -> Response:
-        return show(request, "recordings.html", build_list)
-
     def export(request: Request) -> Response:
         chunks = _write_csv(database, dict(request.query_params))
         next(chunks)  # errors before the first row still get a status of their own
         return _CsvResponse(chunks)
-
-    def send_style(_: Request) -> Response:
-        return FileResponse(TEMPLATES / "style.css")
 
     def handle_error(_: Request, error: Exception) -> Response:
         if isinstance(error, InvalidFilter):
@@ -174,15 +159,14 @@ def make_app(database: DashboardDatabase) -> ASGIApp:
         return show_message(503, "The figures cannot be read", str(error))
 
     routes = [
-        Route("/", show_dashboard),
-        Route("/recordings", show_list),
+        Route("/", lambda request: show(request, "dashboard.html", build_dashboard)),
+        Route("/recordings", lambda request: show(request, "recordings.html", build_list)),
         Route("/recordings.csv", export),
-        Route("/style.css", send_style),
+        Route("/style.css", lambda _: FileResponse(TEMPLATES / "style.css")),
     ]
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOST_NAMES, www_redirect=False)
-    return _add_headers(
-        Starlette(routes=routes, middleware=[hosts], exception_handlers={VbcError: handle_error})
-    )
+    app = Starlette(routes=routes, middleware=[hosts], exception_handlers={VbcError: handle_error})
+    return _add_headers(app)
 
 
 def _add_headers(app: ASGIApp) -> ASGIApp:
@@ -209,10 +193,8 @@ class _CsvResponse(StreamingResponse):
         self._chunks = chunks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
+        with closing(self._chunks):
             await super().__call__(scope, receive, send)
-        finally:
-            self._chunks.close()
 
 
 def _write_csv(database: DashboardDatabase, query: Mapping[str, str]) -> Generator[str, None, None]:

@@ -233,8 +233,10 @@ class Figures:
 
         Of the filters, period, account and type count: completeness is proven for whole lists.
         """
+        rows = self._query(_COVERAGE, filters)
         return [
-            ListCoverage(*row, frozenset(proven or ())) for *row, proven in self._query(_COVERAGE, filters)
+            ListCoverage(account, kind, recordings, archived, frozenset(proven or ()))
+            for account, kind, recordings, archived, proven in rows
         ]
 
     def find_first_day(self, filters: PageFilters) -> date | None:
