@@ -48,11 +48,7 @@ class AnalyticsDatabase:
         return f'"{self.models_dataset}"."{model}"'
 
     def connect(self) -> Any:
-        """Open a read-only DB-API connection with session time zone UTC.
-
-        Raises:
-            VbcError: The database cannot be opened.
-        """
+        """Open a read-only DB-API connection with session time zone UTC."""
         with explaining():
             if self.kind == "duckdb":
                 import duckdb
@@ -105,11 +101,7 @@ class AnalyticsDatabase:
 
 
 def find_database(target: Target) -> AnalyticsDatabase:
-    """Return the database of a target.
-
-    Raises:
-        UsageError: Models cannot be built in its destination or dataset.
-    """
+    """Return the database of a target; raises UsageError if models cannot be built in it."""
     loaded, schema = LoadedTables(target), Schema(SOURCE_SCHEMA)
     kind = loaded.kind
     if kind not in ("duckdb", "postgres"):

@@ -8,7 +8,8 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
+from itertools import chain, islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -62,10 +63,7 @@ class DatabaseBusy(VbcError):
 class DashboardDatabase:
     """Opens the database for one response at a time: an open connection would lock a load out of DuckDB.
 
-    Args:
-        database: Where the models are.
-        lock: Lock that loads take too, held while a response is made; None where none is needed.
-        zone: Name of the time zone of days and hours.
+    A response holds the lock that loads take too, if there is one.
     """
 
     def __init__(self, database: AnalyticsDatabase, lock: FileLock | None, zone: str) -> None:
@@ -74,14 +72,16 @@ class DashboardDatabase:
 
     @contextmanager
     def open(self) -> Iterator[Figures]:
-        """Open the database.
-
-        Raises:
-            DatabaseBusy: Another process is writing to it.
-            VbcError: It cannot be opened or queried.
-        """
-        with self._hold_lock(), explaining(), closing(self._connect()) as connection:
-            yield Figures(connection, self.warehouse, self._zone)
+        """Open the database; raises DatabaseBusy while another process writes to it."""
+        with nullcontext() if self._lock is None else self._hold(self._lock), explaining():
+            try:
+                connection = self.warehouse.connect()
+            except VbcError as error:
+                if self.warehouse.kind == "duckdb" and type(error.__cause__).__name__ == "IOException":
+                    raise DatabaseBusy(BUSY) from error  # opened by a process that does not take the lock
+                raise
+            with closing(connection):
+                yield Figures(connection, self.warehouse, self._zone)
 
     def has_models(self) -> bool:
         """Return whether the models are built."""
@@ -89,29 +89,18 @@ class DashboardDatabase:
             return figures.have_models()
 
     @contextmanager
-    def _hold_lock(self) -> Iterator[None]:
-        if self._lock is None:
-            yield
-            return
+    def _hold(self, lock: FileLock) -> Iterator[None]:
         try:
             # concurrent responses share the lock: FileLock counts its holders, but not thread-safely
             with self._guard:
-                self._lock.acquire(timeout=LOCK_SECONDS)
+                lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
             raise DatabaseBusy(BUSY) from None
         try:
             yield
         finally:
             with self._guard:
-                self._lock.release()
-
-    def _connect(self) -> Any:
-        try:
-            return self.warehouse.connect()
-        except VbcError as error:
-            if self.warehouse.kind == "duckdb" and type(error.__cause__).__name__ == "IOException":
-                raise DatabaseBusy(BUSY) from error  # opened by a process that does not take the lock
-            raise
+                lock.release()
 
 
 def open_database(target: Target) -> DashboardDatabase:
@@ -203,26 +192,18 @@ def _write_csv(database: DashboardDatabase, query: Mapping[str, str]) -> Generat
         options = figures.read_options() if figures.have_models() else None
         if options is None:
             raise VbcError("there are no recordings to export: run vbc sync, then vbc models run")
-        rows = figures.iterate_recordings(read_filters(query, options.earliest, options.latest))
+        filters = read_filters(query, options.earliest, options.latest)
         yield ""
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(LIST_COLUMNS)
-        for number, row in enumerate(rows, 1):
-            writer.writerow(map(format_cell, row))
-            if number % 1000 == 0:
-                yield text.getvalue()
-                text.seek(0)
-                text.truncate()
-        yield text.getvalue()
+        recordings = (map(format_cell, row) for row in figures.iterate_recordings(filters))
+        rows = chain([LIST_COLUMNS], recordings)
+        while chunk := list(islice(rows, 1000)):
+            text = io.StringIO()
+            csv.writer(text).writerows(chunk)
+            yield text.getvalue()
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket that listens on a port of 127.0.0.1.
-
-    Raises:
-        VbcError: The port is taken.
-    """
+    """Return a socket that listens on a port of 127.0.0.1."""
     try:
         return socket.create_server((HOST, port), backlog=64)
     except OSError:

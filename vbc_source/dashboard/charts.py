@@ -74,11 +74,7 @@ def stack_columns(
 ) -> tuple[list[ChartColumn], int]:
     """Return stacked columns, and the number that the chart's full height stands for.
 
-    Args:
-        first: First day of the period.
-        last: Last day of the period.
-        step: `day`, `week` or `month`.
-        counts: Calendar start of a step, direction, number of recordings.
+    Each count is a row of the calendar start of a step, direction, and number of recordings.
     """
     by_step: dict[date, dict[str, int]] = {}
     for start, direction, number in counts:
@@ -116,13 +112,9 @@ def round_up(number: int) -> int:
 def build_heatmap(hours: Mapping[tuple[int, int], int]) -> list[list[tuple[int, int]]]:
     """Return the recordings and heat level (0 to `HEAT_LEVELS`) of each hour and weekday."""
     most = max(hours.values(), default=0)
-
-    def cell(weekday: int, hour: int) -> tuple[int, int]:
-        number = hours.get((weekday, hour), 0)
-        # rounded up, so that a single recording is visible beside thousands
-        return number, -(-number * HEAT_LEVELS // most) if number else 0
-
-    return [[cell(weekday, hour) for weekday in range(1, 8)] for hour in range(24)]
+    # rounded up, so that a single recording is visible beside thousands
+    cells = {place: (number, -(-number * HEAT_LEVELS // most)) for place, number in hours.items()}
+    return [[cells.get((weekday, hour), (0, 0)) for weekday in range(1, 8)] for hour in range(24)]
 
 
 def describe_busiest(hours: Mapping[tuple[int, int], int]) -> str:

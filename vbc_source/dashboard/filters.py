@@ -82,10 +82,10 @@ def format_day_start(day: date, zone: ZoneInfo) -> str:
 
 
 def read_filters(query: Mapping[str, str], earliest: date, latest: date) -> PageFilters:
-    """Parse the query of a URL.
+    """Parse the query of a URL; an empty parameter counts as missing.
 
     Args:
-        query: Parameters of the URL; empty ones count as missing.
+        query: Parameters of the URL.
         earliest: First day with recordings.
         latest: Last day that was read.
 
@@ -100,16 +100,14 @@ def read_filters(query: Mapping[str, str], earliest: date, latest: date) -> Page
         last = _read_day("to", given["to"]) if "to" in given else latest
         if first > last:
             raise InvalidFilter(f"The first day, {first}, is after the last one, {last}.")
-    texts: dict[str, Any] = {name: given[name] for name in TEXT_FILTERS if name in given}
-    numbers: dict[str, Any] = {
-        name: _read_number(name, given[name]) for name in NUMBER_FILTERS if name in given
-    }
-    for name, text in texts.items():
+    filters: dict[str, Any] = {name: given[name] for name in TEXT_FILTERS if name in given}
+    for name, text in filters.items():
         if not text.isprintable():
             raise InvalidFilter(f"{name} must be printable text.")
-    if PHONE_NUMBER.fullmatch(texts.get("extension", "")):
+    if PHONE_NUMBER.fullmatch(filters.get("extension", "")):
         raise InvalidFilter("An extension of more than six digits is not allowed: it may be a phone number.")
-    return PageFilters(first, last, **texts, **numbers)
+    filters |= {name: _read_number(name, given[name]) for name in NUMBER_FILTERS if name in given}
+    return PageFilters(first, last, **filters)
 
 
 def resolve_period(name: str, earliest: date, latest: date) -> tuple[date, date]:

@@ -50,11 +50,7 @@ def open_templates() -> Environment:
 
 
 def build_dashboard(figures: Figures, options: FilterOptions, query: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values of the page of figures.
-
-    Raises:
-        InvalidFilter: The query has an invalid value.
-    """
+    """Return the values of the page of figures."""
     filters = read_filters(query, options.earliest, options.latest)
     totals, previous = figures.total(filters), filters.previous_period()
     first_day = figures.find_first_day(filters)
@@ -89,11 +85,7 @@ def build_dashboard(figures: Figures, options: FilterOptions, query: Mapping[str
 
 
 def build_list(figures: Figures, options: FilterOptions, query: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values of a page of the list of recordings.
-
-    Raises:
-        InvalidFilter: The query has an invalid value.
-    """
+    """Return the values of a page of the list of recordings."""
     filters = read_filters(query, options.earliest, options.latest)
     page = query.get("page") or "1"
     # isdecimal() accepts other digits than ASCII; the limit keeps the offset within SQL's bigint
