@@ -25,15 +25,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vbc_source.analytics.database import AnalyticsDatabase, find_database
 from vbc_source.config import load_config
+from vbc_source.dashboard import pages
 from vbc_source.dashboard.figures import LIST_COLUMNS, Figures
 from vbc_source.dashboard.filters import InvalidFilter, read_filters
-from vbc_source.dashboard.pages import (
-    TEMPLATES,
-    build_dashboard,
-    build_list,
-    format_cell,
-    open_templates,
-)
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
@@ -115,7 +109,7 @@ def open_database(target: Target) -> DashboardDatabase:
 
 def make_app(database: DashboardDatabase) -> ASGIApp:
     """Return the ASGI application."""
-    templates = open_templates()
+    templates = pages.open_templates()
     dataset = database.warehouse.dataset
 
     def show(request: Request, template: str, build: Callable[..., dict[str, Any]]) -> Response:
@@ -148,10 +142,10 @@ def make_app(database: DashboardDatabase) -> ASGIApp:
         return show_message(503, "The figures cannot be read", str(error))
 
     routes = [
-        Route("/", lambda request: show(request, "dashboard.html", build_dashboard)),
-        Route("/recordings", lambda request: show(request, "recordings.html", build_list)),
+        Route("/", lambda request: show(request, "dashboard.html", pages.build_dashboard)),
+        Route("/recordings", lambda request: show(request, "recordings.html", pages.build_list)),
         Route("/recordings.csv", export),
-        Route("/style.css", lambda _: FileResponse(TEMPLATES / "style.css")),
+        Route("/style.css", lambda _: FileResponse(pages.TEMPLATES / "style.css")),
     ]
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOST_NAMES, www_redirect=False)
     app = Starlette(routes=routes, middleware=[hosts], exception_handlers={VbcError: handle_error})
@@ -194,7 +188,7 @@ def _write_csv(database: DashboardDatabase, query: Mapping[str, str]) -> Generat
             raise VbcError("there are no recordings to export: run vbc sync, then vbc models run")
         filters = read_filters(query, options.earliest, options.latest)
         yield ""
-        recordings = (map(format_cell, row) for row in figures.iterate_recordings(filters))
+        recordings = (map(pages.format_cell, row) for row in figures.iterate_recordings(filters))
         rows = chain([LIST_COLUMNS], recordings)
         while chunk := list(islice(rows, 1000)):
             text = io.StringIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -57,16 +58,11 @@ def split_period(first: date, last: date, step: str) -> Iterator[tuple[date, dat
     """Yield the calendar start of each step, and its first and last day inside the period."""
     day = first
     while day <= last:
-        if step == "day":
-            start, end = day, day + timedelta(days=1)
-        elif step == "week":
-            start = day - timedelta(days=day.weekday())
-            end = start + timedelta(days=7)
-        else:
-            start = day.replace(day=1)
-            end = (start + timedelta(days=31)).replace(day=1)
-        yield start, day, min(end - timedelta(days=1), last)
-        day = end
+        start = {"day": day, "week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}[step]
+        length = {"day": 1, "week": 7, "month": monthrange(day.year, day.month)[1]}[step]
+        end = start + timedelta(days=length - 1)
+        yield start, day, min(end, last)
+        day = end + timedelta(days=1)
 
 
 def stack_columns(

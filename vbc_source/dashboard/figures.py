@@ -25,23 +25,24 @@ MODELS = (
 TOP = 10
 EXPORT_ROWS = 20_000  # rows of an export in memory at a time, if no day has more
 _LOCAL_TIME = "(r.started_at AT TIME ZONE %(zone)s)"
-LIST_COLUMNS = {
+LIST_COLUMNS = (
+    *(
+        "start_utc",
+        "start_local",
+        "account_id",
+        "recording_type",
+        "direction",
+        "caller_number",
+        "caller_name",
+    ),
+    *("dialed_number", "duration_seconds", "extensions", "size_bytes", "archived"),
+    *("recording_id", "user_id", "call_id"),
+)
+_EXPRESSIONS = {
     "start_utc": "(r.started_at AT TIME ZONE 'UTC')",
     "start_local": _LOCAL_TIME,
-    "account_id": "r.account_id",
-    "recording_type": "r.recording_type",
-    "direction": "r.direction",
-    "caller_number": "r.caller_number",
-    "caller_name": "r.caller_name",
-    "dialed_number": "r.dialed_number",
-    "duration_seconds": "r.duration_seconds",
     "extensions": "(SELECT string_agg(x.extension, ' ' ORDER BY x.extension) FROM {recording_extensions} x "
     "WHERE x.recording_key = r.recording_key)",
-    "size_bytes": "r.size_bytes",
-    "archived": "r.archived",
-    "recording_id": "r.recording_id",
-    "user_id": "r.user_id",
-    "call_id": "r.call_id",
 }
 _PERIOD = (
     "r.started_at >= CAST(%(since)s AS timestamp with time zone)",
@@ -62,7 +63,7 @@ _CONDITIONS = {
     f"(SELECT coalesce(to_seconds, CASE WHEN from_seconds IS NULL THEN 0 ELSE 1e12 END) {_BUCKET})",
     "archived": "r.archived = (%(archived)s = 'yes')",
 }
-_SELECT_LIST = f"SELECT {', '.join(LIST_COLUMNS.values())} FROM"
+_SELECT_LIST = f"SELECT {', '.join(_EXPRESSIONS.get(name, f'r.{name}') for name in LIST_COLUMNS)} FROM"
 _NEWEST_FIRST = "r.started_at DESC, r.recording_key"
 _TOTALS = """
     SELECT count(*), count(r.duration_seconds),
@@ -105,6 +106,10 @@ _TOP_EXTENSIONS = f"""
     FROM ({{counted}} GROUP BY 1, 2 ORDER BY 3 DESC, 2, 1 LIMIT {TOP}) t
     LEFT JOIN {{extensions}} n ON n.account_id = t.account_id AND n.extension = t.extension
     ORDER BY 4 DESC, 2, 1"""
+# longer ones may be phone numbers, which must not get into URLs
+_SHORT_EXTENSIONS = """
+    SELECT extension, min(user_name) FROM {extensions} WHERE extension !~ '^[+]?[0-9]{7,}$'
+    GROUP BY 1 ORDER BY length(extension), 1"""
 _COVERAGE = """
     SELECT account_id, recording_type, CAST(sum(recordings) AS bigint), CAST(sum(archived) AS bigint),
         array_agg(day) FILTER (WHERE proven_at IS NOT NULL)
@@ -183,19 +188,13 @@ class Figures:
             return None
         accounts = self._query("SELECT DISTINCT account_id FROM {coverage} ORDER BY 1")
         directions = self._query("SELECT DISTINCT direction FROM {daily_directions} ORDER BY 1")
-        # longer extensions may be phone numbers, which must not get into URLs
-        extensions = self._query(
-            "SELECT extension, min(user_name) FROM {extensions} WHERE extension !~ '^[+]?[0-9]{7,}$' "
-            "GROUP BY 1 ORDER BY length(extension), 1"
-        )
-        buckets = self._query("SELECT bucket_order, bucket FROM {duration_buckets} ORDER BY 1")
         return FilterOptions(
             earliest,
             latest,
-            tuple(account for (account,) in accounts),
-            tuple(direction for (direction,) in directions),
-            tuple(extensions),
-            tuple(buckets),
+            accounts=tuple(account for (account,) in accounts),
+            directions=tuple(direction for (direction,) in directions),
+            extensions=tuple(self._query(_SHORT_EXTENSIONS)),
+            buckets=tuple(self._query("SELECT bucket_order, bucket FROM {duration_buckets} ORDER BY 1")),
         )
 
     def total(self, filters: PageFilters) -> Totals:
@@ -279,10 +278,9 @@ class Figures:
             narrowed = [conditions[name] for name in ("account", "type") if name in conditions]
             sql = sql.replace("{chosen}", " AND ".join([*_PERIOD, *conditions.values()]))
             sql = sql.replace("{narrowed}", " AND ".join(narrowed) or "true")
-            since, until = filters.first, filters.last + timedelta(days=1)
             values |= asdict(filters) | {
-                "since": format_day_start(since, self.zone),
-                "until": format_day_start(until, self.zone),
+                "since": format_day_start(filters.first, self.zone),
+                "until": format_day_start(filters.last + timedelta(days=1), self.zone),
                 "zone": self.zone.key,
             }
         for name in MODELS:
