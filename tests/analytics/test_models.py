@@ -16,7 +16,7 @@ import pytest
 from completeness_cases import CASES, NOON, Case
 from expected_models import MODELS, differences, expect_models
 from in_process import run_in_process
-from loading import run_vbc
+from loading import start_vbc
 from raw_tables import (
     COMPLETE_LOAD,
     FAILED_LOAD,
@@ -51,7 +51,7 @@ class ModelsDatabase:
     def run(self, *command: str, zone: str = "UTC", **settings: str) -> dict[str, Any]:
         """Run `vbc models` in a process of its own: dbt keeps the file open until its process ends."""
         settings |= {"SOURCES__VBC__VBC_TIMEZONE": zone, "DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}
-        done = run_vbc(self.folder, NOWHERE, "models", *command, "--json", *self.options, **settings)
+        done = start_vbc(self.folder, NOWHERE, "models", *command, "--json", *self.options, **settings)
         assert done.returncode == 0, done.stdout + done.stderr
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
