@@ -15,8 +15,8 @@ import duckdb
 import pytest
 from completeness_cases import CASES, NOON, Case
 from expected_models import MODELS, differences, expect_models
-from invocations import invoke_vbc
-from loading import run_vbc
+from in_process import run_in_process
+from loading import start_vbc
 from raw_tables import (
     COMPLETE_LOAD,
     FAILED_LOAD,
@@ -51,7 +51,7 @@ class ModelsDatabase:
     def run(self, *command: str, zone: str = "UTC", **settings: str) -> dict[str, Any]:
         """Run `vbc models` in a process of its own: dbt keeps the file open until its process ends."""
         settings |= {"SOURCES__VBC__VBC_TIMEZONE": zone, "DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}
-        done = run_vbc(self.folder, NOWHERE, "models", *command, "--json", *self.options, **settings)
+        done = start_vbc(self.folder, NOWHERE, "models", *command, "--json", *self.options, **settings)
         assert done.returncode == 0, done.stdout + done.stderr
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -242,7 +242,7 @@ def test_commands_without_tables_or_models_report_what_to_run(own_folder: Path) 
     ):
         if tables is not None:
             write_duckdb(path, tables)  # type: ignore[arg-type]
-        failed = invoke_vbc("models", command)
+        failed = run_in_process("models", command)
         assert failed.exit_code == 1
         assert failed.stderr.splitlines()[-1].endswith(message)
 
@@ -252,13 +252,13 @@ def test_unknown_time_zone_is_reported_with_the_setting(
     own_folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCES__VBC__VBC_TIMEZONE", name)
-    failed = invoke_vbc("models", "run")
+    failed = run_in_process("models", "run")
     assert failed.exit_code == 1
     assert "vbc_timezone must be a time zone such as America/New_York" in failed.stderr.splitlines()[-1]
 
 
 def test_models_need_duckdb_or_postgres(own_folder: Path) -> None:
-    failed = invoke_vbc("models", "run", "--destination", "filesystem")
+    failed = run_in_process("models", "run", "--destination", "filesystem")
     assert failed.exit_code == 2
     assert "models are built in duckdb or postgres, not in filesystem" in failed.stderr
     assert os.listdir(own_folder) in (["dlt"], [])
@@ -268,6 +268,6 @@ def test_models_dataset_named_like_the_duckdb_file_is_refused(
     own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "duckdb:///calls_models.duckdb")
-    failed = invoke_vbc("models", "run", "--dataset", "calls_data")
+    failed = run_in_process("models", "run", "--dataset", "calls_data")
     assert failed.exit_code == 2
     assert "choose another --dataset or rename the file" in failed.stderr

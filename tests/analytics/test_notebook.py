@@ -8,7 +8,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from loading import run_vbc
+from loading import start_vbc
 from nbclient import NotebookClient
 from raw_counts import RawCounts, query_duckdb
 from raw_tables import invent, write_duckdb
@@ -55,10 +55,10 @@ def test_notebook_is_stored_without_outputs_and_without_figures_in_its_text() ->
 @pytest.mark.parametrize("kind", ["demo", "crafted"])
 def test_notebook_figures_equal_plain_sql(own_folder: Path, kind: str) -> None:
     if kind == "demo":
-        assert run_vbc(own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000").returncode == 0
+        assert start_vbc(own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000").returncode == 0
     else:
         write_duckdb(own_folder / "vbc.duckdb", invent(1))
-    built = run_vbc(own_folder, "http://127.0.0.1:9", "models", "run", SOURCES__VBC__VBC_TIMEZONE=ZONE)
+    built = start_vbc(own_folder, "http://127.0.0.1:9", "models", "run", SOURCES__VBC__VBC_TIMEZONE=ZONE)
     assert built.returncode == 0
     counts = RawCounts(query_duckdb(own_folder), "vbc_data.", ZONE, complete=kind == "crafted")
     found = run(own_folder)

@@ -12,7 +12,7 @@ from vbc_source.dashboard.charts import (
     HEAT_LEVELS,
     build_heatmap,
     choose_step,
-    find_busiest,
+    describe_busiest,
     format_change,
     format_duration,
     format_share,
@@ -41,13 +41,13 @@ def test_steps_cover_each_day_once_and_are_few_enough_for_a_chart(first: date, l
 def test_segments_are_stacked_from_the_bottom_in_proportion_to_their_counts() -> None:
     first, last = date(2025, 3, 1), date(2025, 3, 3)
     rows = [(first, "OUTBOUND", 30), (first, "INBOUND", 50), (last, "CONFERENCE", 5)]
-    columns, height = stack_columns(split_period(first, last, "day"), rows)
+    columns, height = stack_columns(first, last, "day", rows)
     assert height == 80
     assert [column.recordings for column in columns] == [80, 0, 5]
     assert [part.name for part in columns[0].segments] == ["Inbound", "Outbound", "Conference"]
     inbound, outbound, other = columns[0].segments
     assert (inbound.top, inbound.height, outbound.top, other.height) == (37.5, 62.5, 0, 0)
-    assert stack_columns(split_period(first, last, "day"), [])[1] == 1
+    assert stack_columns(first, last, "day", [])[1] == 1
 
 
 @given(st.integers(1, 10**7))
@@ -60,8 +60,8 @@ def test_busiest_hour_has_the_highest_heat_level_and_one_call_has_the_lowest() -
     hours = {(1, 9): 1000, (5, 23): 1}
     rows = build_heatmap(hours)
     assert (rows[9][0], rows[23][4], rows[0][0]) == ((1000, HEAT_LEVELS), (1, 1), (0, 0))
-    assert find_busiest(hours) == (1, 9)
-    assert find_busiest({}) is None
+    assert describe_busiest(hours) == "Most on Mondays at 09:00: 1,000."
+    assert describe_busiest({}) == ""
 
 
 def test_consecutive_days_are_grouped_by_first_and_last() -> None:

@@ -20,7 +20,7 @@ import uvicorn
 from dashboards import serve_dashboard
 from expected_models import expect_invented, expect_models
 from filelock import FileLock
-from invocations import invoke_vbc
+from in_process import run_in_process
 from model_tables import Credentials, write_models_duckdb
 from raw_tables import invent, write_duckdb
 from starlette.requests import ClientDisconnect
@@ -228,11 +228,11 @@ def test_page_without_recordings_shows_what_to_run(own_folder: Path) -> None:
 
 def test_command_reports_what_to_do_if_it_cannot_serve(filled: Path) -> None:
     with listen(0) as taken:
-        failed = invoke_vbc("dashboard", "--port", str(taken.getsockname()[1]))
+        failed = run_in_process("dashboard", "--port", str(taken.getsockname()[1]))
     assert failed.exit_code == 1
     assert "choose another with --port" in failed.stderr.splitlines()[-1]
     (filled / "vbc.duckdb").unlink()
-    failed = invoke_vbc("dashboard")
+    failed = run_in_process("dashboard")
     assert failed.exit_code == 1
     assert failed.stderr.splitlines()[-1].endswith("vbc.duckdb: run vbc sync first")
 
@@ -247,7 +247,7 @@ def test_command_without_its_extra_reports_what_to_install(
 ) -> None:
     monkeypatch.delitem(sys.modules, "vbc_source.dashboard.app")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    done = invoke_vbc("dashboard")
+    done = run_in_process("dashboard")
     assert done.exit_code == 1
     assert "the dashboard needs uvicorn: install the extra `dashboard`" in done.stderr
 

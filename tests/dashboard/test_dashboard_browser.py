@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from dashboards import open_browser, serve_dashboard
-from loading import run_vbc
+from loading import start_vbc
 from raw_counts import RawCounts, query_duckdb, query_postgres
 from raw_tables import POSTGRES, invent, own_dataset, write_duckdb, write_postgres
 
@@ -47,7 +47,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     for command in (("demo", "--recordings", "3000"), ("models", "run")):
         url = "http://127.0.0.1:9"
-        done = run_vbc(folder, url, *command, **ENVIRONMENT, RUNTIME__DLTHUB_TELEMETRY="false")
+        done = start_vbc(folder, url, *command, **ENVIRONMENT, RUNTIME__DLTHUB_TELEMETRY="false")
         assert done.returncode == 0, done.stderr
     return folder
 

@@ -162,9 +162,9 @@ def compare(
     local = [(row["started_at"].astimezone(ZONE), row["direction"]) for row in chosen]
     for step in steps:
         starts = Counter((step_of(moment.date(), step), direction) for moment, direction in local)
-        times = figures.count_by_time(filters, step)
-        assert {(day, direction): count for day, direction, count in times.steps} == starts
-        assert times.hours == Counter((moment.isoweekday(), moment.hour) for moment, _ in local)
+        counted, hours = figures.count_by_time(filters, step)
+        assert {(day, direction): count for day, direction, count in counted} == starts
+        assert hours == Counter((moment.isoweekday(), moment.hour) for moment, _ in local)
     numbers = Counter((row["account_id"], number) for row in chosen for number in row["extensions"])
     top = sorted(numbers, key=lambda key: (-numbers[key], key[1], key[0]))[:TOP]
     assert [(*key, names[key], numbers[key]) for key in top] == [

@@ -48,11 +48,7 @@ class AnalyticsDatabase:
         return f'"{self.models_dataset}"."{model}"'
 
     def connect(self) -> Any:
-        """Open a read-only DB-API connection with session time zone UTC.
-
-        Raises:
-            VbcError: The database cannot be opened.
-        """
+        """Open a read-only DB-API connection with session time zone UTC."""
         with explaining():
             if self.kind == "duckdb":
                 import duckdb
@@ -71,20 +67,12 @@ class AnalyticsDatabase:
             return connection
 
     def check_loaded(self) -> None:
-        """Check that recordings were loaded.
-
-        Raises:
-            VbcError: The dataset has no table of recordings.
-        """
+        """Raise VbcError if the dataset has no table of recordings."""
         if not self._has_table(self.dataset, "company_recordings", "user_recordings"):
             raise VbcError(f"no recordings are loaded in dataset {self.dataset}: run vbc sync first")
 
     def check_built(self) -> None:
-        """Check that the models were built.
-
-        Raises:
-            VbcError: The models' dataset does not have them.
-        """
+        """Raise VbcError if the models' dataset does not have them."""
         if not self._has_table(self.models_dataset, "coverage"):
             raise VbcError(f"there are no models in dataset {self.models_dataset}: run vbc models run first")
 
@@ -113,11 +101,7 @@ class AnalyticsDatabase:
 
 
 def find_database(target: Target) -> AnalyticsDatabase:
-    """Return the database of a target.
-
-    Raises:
-        UsageError: Models cannot be built in its destination or dataset.
-    """
+    """Return the database of a target; raises UsageError if models cannot be built in it."""
     loaded, schema = LoadedTables(target), Schema(SOURCE_SCHEMA)
     kind = loaded.kind
     if kind not in ("duckdb", "postgres"):

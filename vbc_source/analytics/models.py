@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from vbc_source.analytics.database import PASSWORD_VARIABLE, AnalyticsDatabase, find_database
-from vbc_source.config import VbcConfig, load_config
+from vbc_source.config import load_config
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining, first_line
@@ -23,7 +23,10 @@ from vbc_source.warehouse.queries import LoadedTables
 PROJECT = Path(__file__).parent / "dbt"
 PROFILE = "vbc_source"
 # no usage statistics, no look-up of newer versions: nothing leaves the machine
-QUIET = ("--no-use-colors", "--no-send-anonymous-usage-stats", "--no-version-check", "--no-partial-parse")
+OPTIONS = (
+    *("--no-use-colors", "--no-send-anonymous-usage-stats", "--no-version-check", "--no-partial-parse"),
+    *("--log-level", "none", "--log-level-file", "none"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,12 @@ class ModelsResult:
 def build_models(
     target: Target, command: Sequence[str] = ("run",), output: Path | None = None
 ) -> ModelsResult:
-    """Build, test or document the models of a dataset.
+    """Build, test or document the models of a dataset with dbt.
 
     Args:
         target: Where recordings are loaded.
-        command: `run`, `test` or `docs generate`, with dbt's options.
-        output: Where to write the documentation as one page.
+        command: `run`, `test` or `docs generate --static`, with dbt's options.
+        output: File for the documentation as one page, which `docs generate --static` makes.
 
     Raises:
         VbcError: Nothing is loaded or built, or dbt could not start.
@@ -89,43 +92,26 @@ def build_models(
     with explaining():
         config, loaded = load_config(), LoadedTables(target)
     with loaded.lock():
-        return run_dbt(find_database(target), command, config, output)
-
-
-def run_dbt(
-    database: AnalyticsDatabase, command: Sequence[str], config: VbcConfig, output: Path | None = None
-) -> ModelsResult:
-    """Run a dbt command on the models.
-
-    Args:
-        database: Where the tables are loaded and the models are built.
-        command: dbt command and its options, such as `["run", "--full-refresh"]`.
-        config: Settings of the source; the models use `vbc_timezone` and `lookback_hours`.
-        output: File for the documentation that `docs generate --static` makes.
-
-    Raises:
-        VbcError: Nothing is loaded or built yet, or dbt could not start.
-    """
-    database.check_loaded()
-    if command[0] != "run":
-        database.check_built()
-    started = time.monotonic()
-    variables = {
-        "vbc_dataset": database.dataset,
-        "vbc_timezone": config.vbc_timezone,
-        "vbc_lookback_hours": config.lookback_hours,
-    }
-    with _open_folder(database) as folder:
-        arguments = ["--log-level", "none", "--log-level-file", "none", *command, *QUIET]
-        arguments += ["--project-dir", str(PROJECT), "--vars", json.dumps(variables)]
-        for option in ("--profiles-dir", "--target-path", "--log-path"):
-            arguments += [option, folder]
-        if output is None:
-            arguments.append("--no-write-json")  # only the documentation needs dbt's artifacts
-        nodes = _invoke(arguments)
-        if output is not None:
-            shutil.copyfile(Path(folder) / "static_index.html", output)
-    return ModelsResult(nodes, time.monotonic() - started)
+        database = find_database(target)
+        database.check_loaded()
+        if command[0] != "run":
+            database.check_built()
+        started = time.monotonic()
+        variables = {
+            "vbc_dataset": database.dataset,
+            "vbc_timezone": config.vbc_timezone,
+            "vbc_lookback_hours": config.lookback_hours,
+        }
+        with _open_folder(database) as folder:
+            arguments = [*command, *OPTIONS, "--project-dir", str(PROJECT), "--vars", json.dumps(variables)]
+            for option in ("--profiles-dir", "--target-path", "--log-path"):
+                arguments += [option, folder]
+            if output is None:
+                arguments.append("--no-write-json")  # only the documentation needs dbt's artifacts
+            nodes = _invoke(arguments)
+            if output is not None:
+                shutil.copyfile(Path(folder) / "static_index.html", output)
+        return ModelsResult(nodes, time.monotonic() - started)
 
 
 def _invoke(arguments: list[str]) -> tuple[Node, ...]:
@@ -152,7 +138,6 @@ def _read_node(result: Any) -> Node:
 @contextmanager
 def _open_folder(database: AnalyticsDatabase) -> Iterator[str]:
     """Make a temporary folder with a dbt profile, and set the password in the environment meanwhile."""
-    before = os.environ.get(PASSWORD_VARIABLE)
     with TemporaryDirectory(prefix="vbc_models_") as folder:
         profile = {PROFILE: {"target": "vbc", "outputs": {"vbc": database.dbt_output()}}}
         (Path(folder) / "profiles.yml").write_text(json.dumps(profile))  # JSON is YAML
@@ -160,6 +145,4 @@ def _open_folder(database: AnalyticsDatabase) -> Iterator[str]:
         try:
             yield folder
         finally:
-            os.environ.pop(PASSWORD_VARIABLE)
-            if before is not None:
-                os.environ[PASSWORD_VARIABLE] = before
+            del os.environ[PASSWORD_VARIABLE]

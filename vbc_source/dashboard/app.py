@@ -8,7 +8,8 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
+from itertools import chain, islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,15 +25,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vbc_source.analytics.database import AnalyticsDatabase, find_database
 from vbc_source.config import load_config
+from vbc_source.dashboard import pages
 from vbc_source.dashboard.figures import LIST_COLUMNS, Figures
 from vbc_source.dashboard.filters import InvalidFilter, read_filters
-from vbc_source.dashboard.pages import (
-    TEMPLATES,
-    build_dashboard,
-    build_list,
-    format_csv_row,
-    open_templates,
-)
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
@@ -45,8 +40,6 @@ HOST = "127.0.0.1"
 HOST_NAMES = [HOST, "localhost"]
 LOCK_SECONDS = 2.0
 BUSY = "The database is being loaded. Try again in a moment."
-EMPTY = "No recordings are loaded in dataset {dataset} yet. Load them, then build the models:"
-NOT_BUILT = "The models are not built yet for dataset {dataset}. Build them:"
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
@@ -64,26 +57,25 @@ class DatabaseBusy(VbcError):
 class DashboardDatabase:
     """Opens the database for one response at a time: an open connection would lock a load out of DuckDB.
 
-    Args:
-        database: Where the models are.
-        lock: Lock that loads take too, held while a response is made; None where none is needed.
-        zone: Time zone of days and hours.
+    A response holds the lock that loads take too, if there is one.
     """
 
     def __init__(self, database: AnalyticsDatabase, lock: FileLock | None, zone: str) -> None:
-        self.warehouse, self.zone = database, ZoneInfo(zone)
+        self.warehouse, self._zone = database, ZoneInfo(zone)
         self._lock, self._guard = lock, threading.Lock()
 
     @contextmanager
     def open(self) -> Iterator[Figures]:
-        """Open the database.
-
-        Raises:
-            DatabaseBusy: Another process is writing to it.
-            VbcError: It cannot be opened or queried.
-        """
-        with self._hold_lock(), explaining(), closing(self._connect()) as connection:
-            yield Figures(connection, self.warehouse, self.zone)
+        """Open the database; raises DatabaseBusy while another process writes to it."""
+        with nullcontext() if self._lock is None else self._hold(self._lock), explaining():
+            try:
+                connection = self.warehouse.connect()
+            except VbcError as error:
+                if self.warehouse.kind == "duckdb" and type(error.__cause__).__name__ == "IOException":
+                    raise DatabaseBusy(BUSY) from error  # opened by a process that does not take the lock
+                raise
+            with closing(connection):
+                yield Figures(connection, self.warehouse, self._zone)
 
     def has_models(self) -> bool:
         """Return whether the models are built."""
@@ -91,37 +83,22 @@ class DashboardDatabase:
             return figures.have_models()
 
     @contextmanager
-    def _hold_lock(self) -> Iterator[None]:
-        if self._lock is None:
-            yield
-            return
+    def _hold(self, lock: FileLock) -> Iterator[None]:
         try:
             # concurrent responses share the lock: FileLock counts its holders, but not thread-safely
             with self._guard:
-                self._lock.acquire(timeout=LOCK_SECONDS)
+                lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
             raise DatabaseBusy(BUSY) from None
         try:
             yield
         finally:
             with self._guard:
-                self._lock.release()
-
-    def _connect(self) -> Any:
-        try:
-            return self.warehouse.connect()
-        except VbcError as error:
-            if self.warehouse.kind == "duckdb" and type(error.__cause__).__name__ == "IOException":
-                raise DatabaseBusy(BUSY) from error  # opened by a process that does not take the lock
-            raise
+                lock.release()
 
 
 def open_database(target: Target) -> DashboardDatabase:
-    """Return the database of a target for the dashboard.
-
-    Raises:
-        VbcError: A setting is malformed, or the destination has no models.
-    """
+    """Return the database of a target for the dashboard."""
     with explaining():
         config = load_config()
     database = find_database(target)
@@ -132,38 +109,29 @@ def open_database(target: Target) -> DashboardDatabase:
 
 def make_app(database: DashboardDatabase) -> ASGIApp:
     """Return the ASGI application."""
-    templates = open_templates()
+    templates = pages.open_templates()
     dataset = database.warehouse.dataset
 
     def show(request: Request, template: str, build: Callable[..., dict[str, Any]]) -> Response:
         with database.open() as figures:
             if not figures.have_models():
-                text = NOT_BUILT.format(dataset=dataset)
+                text = f"The models are not built yet for dataset {dataset}. Build them:"
                 return show_message(503, "Nothing to show yet", text, "vbc models run")
             options = figures.read_options()
             if options is None:
-                text = EMPTY.format(dataset=dataset)
+                text = f"No recordings are loaded in dataset {dataset} yet. Load them, then build the models:"
                 return show_message(200, "No recordings yet", text, "vbc sync && vbc models run")
-            view = build(figures, options, request.query_params, database.zone.key)
+            view = build(figures, options, request.query_params)
         return HTMLResponse(templates.get_template(template).render(view=view))
 
     def show_message(status: int, heading: str, text: str, command: str = "") -> Response:
         values = {"heading": heading, "text": text, "command": command, "can_retry": status != 400}
         return HTMLResponse(templates.get_template("message.html").render(values), status)
 
-    def show_dashboard(request: Request) -> Response:
-        return show(request, "dashboard.html", build_dashboard)
-
-    def show_list(request: Request) -> Response:
-        return show(request, "recordings.html", build_list)
-
     def export(request: Request) -> Response:
         chunks = _write_csv(database, dict(request.query_params))
         next(chunks)  # errors before the first row still get a status of their own
         return _CsvResponse(chunks)
-
-    def send_style(_: Request) -> Response:
-        return FileResponse(TEMPLATES / "style.css")
 
     def handle_error(_: Request, error: Exception) -> Response:
         if isinstance(error, InvalidFilter):
@@ -174,31 +142,29 @@ def make_app(database: DashboardDatabase) -> ASGIApp:
         return show_message(503, "The figures cannot be read", str(error))
 
     routes = [
-        Route("/", show_dashboard),
-        Route("/recordings", show_list),
+        Route("/", lambda request: show(request, "dashboard.html", pages.build_dashboard)),
+        Route("/recordings", lambda request: show(request, "recordings.html", pages.build_list)),
         Route("/recordings.csv", export),
-        Route("/style.css", send_style),
+        Route("/style.css", lambda _: FileResponse(pages.TEMPLATES / "style.css")),
     ]
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOST_NAMES, www_redirect=False)
-    return _SecurityHeaders(
-        Starlette(routes=routes, middleware=[hosts], exception_handlers={VbcError: handle_error})
-    )
+    app = Starlette(routes=routes, middleware=[hosts], exception_handlers={VbcError: handle_error})
+    return _add_headers(app)
 
 
-class _SecurityHeaders:
-    """Adds `SECURITY_HEADERS` to every response, also to those of Starlette's own middleware."""
+def _add_headers(app: ASGIApp) -> ASGIApp:
+    """Add `SECURITY_HEADERS` to every response, also to those of Starlette's own middleware."""
+    headers = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._headers = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *self._headers]
+                message["headers"] = [*message.get("headers", ()), *headers]
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        await app(scope, receive, send_with_headers)
+
+    return respond
 
 
 class _CsvResponse(StreamingResponse):
@@ -210,10 +176,8 @@ class _CsvResponse(StreamingResponse):
         self._chunks = chunks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
+        with closing(self._chunks):
             await super().__call__(scope, receive, send)
-        finally:
-            self._chunks.close()
 
 
 def _write_csv(database: DashboardDatabase, query: Mapping[str, str]) -> Generator[str, None, None]:
@@ -222,26 +186,18 @@ def _write_csv(database: DashboardDatabase, query: Mapping[str, str]) -> Generat
         options = figures.read_options() if figures.have_models() else None
         if options is None:
             raise VbcError("there are no recordings to export: run vbc sync, then vbc models run")
-        rows = figures.iterate_recordings(read_filters(query, options.earliest, options.latest))
+        filters = read_filters(query, options.earliest, options.latest)
         yield ""
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(LIST_COLUMNS)
-        for number, row in enumerate(rows, 1):
-            writer.writerow(format_csv_row(row))
-            if number % 1000 == 0:
-                yield text.getvalue()
-                text.seek(0)
-                text.truncate()
-        yield text.getvalue()
+        recordings = (map(pages.format_cell, row) for row in figures.iterate_recordings(filters))
+        rows = chain([LIST_COLUMNS], recordings)
+        while chunk := list(islice(rows, 1000)):
+            text = io.StringIO()
+            csv.writer(text).writerows(chunk)
+            yield text.getvalue()
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket that listens on a port of 127.0.0.1.
-
-    Raises:
-        VbcError: The port is taken.
-    """
+    """Return a socket that listens on a port of 127.0.0.1."""
     try:
         return socket.create_server((HOST, port), backlog=64)
     except OSError:

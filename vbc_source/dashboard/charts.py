@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -38,6 +39,7 @@ class Segment:
 class ChartColumn:
     """A day, week or month of the chart, with its first and last day inside the period."""
 
+    name: str
     first: date
     last: date
     recordings: int
@@ -56,26 +58,19 @@ def split_period(first: date, last: date, step: str) -> Iterator[tuple[date, dat
     """Yield the calendar start of each step, and its first and last day inside the period."""
     day = first
     while day <= last:
-        if step == "day":
-            start, end = day, day + timedelta(days=1)
-        elif step == "week":
-            start = day - timedelta(days=day.weekday())
-            end = start + timedelta(days=7)
-        else:
-            start = day.replace(day=1)
-            end = (start + timedelta(days=31)).replace(day=1)
-        yield start, day, min(end - timedelta(days=1), last)
-        day = end
+        start = {"day": day, "week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}[step]
+        length = {"day": 1, "week": 7, "month": monthrange(day.year, day.month)[1]}[step]
+        end = start + timedelta(days=length - 1)
+        yield start, day, min(end, last)
+        day = end + timedelta(days=1)
 
 
 def stack_columns(
-    steps: Iterable[tuple[date, date, date]], counts: Iterable[Sequence[Any]]
+    first: date, last: date, step: str, counts: Iterable[Sequence[Any]]
 ) -> tuple[list[ChartColumn], int]:
     """Return stacked columns, and the number that the chart's full height stands for.
 
-    Args:
-        steps: As from `split_period`.
-        counts: Calendar start of a step, direction, number of recordings.
+    Each count is a row of the calendar start of a step, direction, and number of recordings.
     """
     by_step: dict[date, dict[str, int]] = {}
     for start, direction, number in counts:
@@ -83,14 +78,14 @@ def stack_columns(
     directions = sort_directions({direction for column in by_step.values() for direction in column})
     height = round_up(max((sum(column.values()) for column in by_step.values()), default=0))
     columns = []
-    for start, first, last in steps:
+    for start, day, end in split_period(first, last, step):
         segments, total = [], 0
         for color, direction in enumerate(directions):
             number = by_step.get(start, {}).get(direction, 0)
             total += number
             top, share = round(100 - 100 * total / height, 3), round(100 * number / height, 3)
             segments.append(Segment(color, format_direction(direction), number, top, share))
-        columns.append(ChartColumn(first, last, total, tuple(segments)))
+        columns.append(ChartColumn(format_step(day, end, step), day, end, total, tuple(segments)))
     return columns, height
 
 
@@ -113,18 +108,17 @@ def round_up(number: int) -> int:
 def build_heatmap(hours: Mapping[tuple[int, int], int]) -> list[list[tuple[int, int]]]:
     """Return the recordings and heat level (0 to `HEAT_LEVELS`) of each hour and weekday."""
     most = max(hours.values(), default=0)
-
-    def cell(weekday: int, hour: int) -> tuple[int, int]:
-        number = hours.get((weekday, hour), 0)
-        # rounded up, so that a single recording is visible beside thousands
-        return number, -(-number * HEAT_LEVELS // most) if number else 0
-
-    return [[cell(weekday, hour) for weekday in range(1, 8)] for hour in range(24)]
+    # rounded up, so that a single recording is visible beside thousands
+    cells = {place: (number, -(-number * HEAT_LEVELS // most)) for place, number in hours.items()}
+    return [[cells.get((weekday, hour), (0, 0)) for weekday in range(1, 8)] for hour in range(24)]
 
 
-def find_busiest(hours: Mapping[tuple[int, int], int]) -> tuple[int, int] | None:
-    """Return the weekday and hour with most recordings, the earliest on a tie."""
-    return min(hours, key=lambda place: (-hours[place], place), default=None)
+def describe_busiest(hours: Mapping[tuple[int, int], int]) -> str:
+    """Return a sentence about the weekday and hour with most recordings, the earliest on a tie."""
+    if not hours:
+        return ""
+    weekday, hour = place = min(hours, key=lambda place: (-hours[place], place))
+    return f"Most on {WEEKDAYS[weekday - 1]}s at {hour:02}:00: {hours[place]:,}."
 
 
 def group_days(days: Iterable[date]) -> list[tuple[date, date]]:
@@ -179,3 +173,10 @@ def format_day(day: date) -> str:
 def format_days(first: date, last: date) -> str:
     """Return a run of days such as `1 Mar 2025 to 3 Mar 2025`, or its only day."""
     return format_day(first) if first == last else f"{format_day(first)} to {format_day(last)}"
+
+
+def format_step(first: date, last: date, step: str) -> str:
+    """Return the name of a chart's column, such as `Sat 1 Mar 2025` or `March 2025`."""
+    if step == "day":
+        return f"{first:%a} {format_day(first)}"
+    return f"{first:%B %Y}" if step == "month" else format_days(first, last)

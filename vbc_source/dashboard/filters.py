@@ -1,9 +1,9 @@
-"""The filters of a page: parsed from a URL's query, and written back as a query or as SQL conditions."""
+"""The filters of a page: parsed from a URL's query, and written back as one. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -18,50 +18,9 @@ TEXT_FILTERS = ("account", "direction", "extension", "type", "archived")
 NUMBER_FILTERS = {"weekday": range(1, 8), "hour": range(24), "length": range(1, 100)}
 PHONE_NUMBER = re.compile(r"\+?[0-9]{7,}")  # may be personal data, so it must not get into a URL
 
-LOCAL_TIME = "(r.started_at AT TIME ZONE %(zone)s)"
-_PERIOD_CONDITIONS = (
-    "r.started_at >= CAST(%(since)s AS timestamp with time zone)",
-    "r.started_at < CAST(%(until)s AS timestamp with time zone)",
-)
-_CONDITIONS = {
-    "account": "r.account_id = %(account)s",
-    "direction": "r.direction = %(direction)s",
-    "type": "r.recording_type = %(type)s",
-    "extension": "r.recording_key IN (SELECT recording_key FROM {recording_extensions} "
-    "WHERE extension = %(extension)s)",
-    "weekday": f"extract(isodow FROM {LOCAL_TIME}) = %(weekday)s",
-    "hour": f"extract(hour FROM {LOCAL_TIME}) = %(hour)s",
-    "archived": "r.archived = %(archived)s",
-}
-
 
 class InvalidFilter(VbcError):
     """A URL has a filter that does not exist or has an invalid value."""
-
-
-@dataclass(frozen=True, slots=True)
-class LengthBucket:
-    """A range of lengths, as in the model `duration_buckets`.
-
-    Attributes:
-        order: Number of the bucket, from 1.
-        name: Name for people, such as `2 to 5 min`.
-        shortest: Shortest length in seconds; None in the bucket of unknown lengths.
-        below: Upper bound in seconds, exclusive; None without a bound and for unknown lengths.
-    """
-
-    order: int
-    name: str
-    shortest: float | None
-    below: float | None
-
-    @property
-    def condition(self) -> str:
-        """SQL condition on a row `r` of the model `recordings`."""
-        if self.shortest is None:
-            return "r.duration_seconds IS NULL"
-        lower = "r.duration_seconds >= %(shortest)s"
-        return lower if self.below is None else f"{lower} AND r.duration_seconds < %(below)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +36,7 @@ class PageFilters:
         type: `company` or `user`.
         weekday: 1 (Monday) to 7.
         hour: 0 to 23.
-        length: `order` of a `LengthBucket`.
+        length: `bucket_order` of the model `duration_buckets`.
         archived: `yes` or `no`.
     """
 
@@ -114,23 +73,6 @@ class PageFilters:
         values = {**period, **filters, **changes}
         return urlencode({name: value for name, value in values.items() if value is not None})
 
-    def write_conditions(self, zone: ZoneInfo, buckets: Sequence[LengthBucket]) -> tuple[str, dict[str, Any]]:
-        """Return SQL conditions on a row `r` of the model `recordings`, and the values to bind."""
-        conditions = [*_PERIOD_CONDITIONS]
-        conditions += [text for name, text in _CONDITIONS.items() if getattr(self, name) is not None]
-        values = {
-            **{name: getattr(self, name) for name in _CONDITIONS},
-            "since": format_day_start(self.first, zone),
-            "until": format_day_start(self.last + timedelta(days=1), zone),
-            "zone": zone.key,
-            "archived": self.archived == "yes",
-        }
-        bucket = next((bucket for bucket in buckets if bucket.order == self.length), None)
-        if bucket is not None:
-            conditions.append(bucket.condition)
-            values |= {"shortest": bucket.shortest, "below": bucket.below}
-        return " AND ".join(conditions), values
-
 
 def format_day_start(day: date, zone: ZoneInfo) -> str:
     """Return the instant at which a local day starts, as text in UTC."""
@@ -140,10 +82,10 @@ def format_day_start(day: date, zone: ZoneInfo) -> str:
 
 
 def read_filters(query: Mapping[str, str], earliest: date, latest: date) -> PageFilters:
-    """Parse the query of a URL.
+    """Parse the query of a URL; an empty parameter counts as missing.
 
     Args:
-        query: Parameters of the URL; empty ones count as missing.
+        query: Parameters of the URL.
         earliest: First day with recordings.
         latest: Last day that was read.
 
@@ -151,35 +93,25 @@ def read_filters(query: Mapping[str, str], earliest: date, latest: date) -> Page
         InvalidFilter: A parameter has an invalid value; the message names it.
     """
     given = {name: value.strip() for name, value in query.items() if value.strip()}
-    first, last = _read_period(given, earliest, latest)
-    texts: dict[str, Any] = {name: given[name] for name in TEXT_FILTERS if name in given}
-    numbers: dict[str, Any] = {
-        name: _read_number(name, given[name]) for name in NUMBER_FILTERS if name in given
-    }
-    for name, text in texts.items():
+    if "from" not in given and "to" not in given:
+        first, last = resolve_period(given.get("days", DEFAULT_PERIOD), earliest, latest)
+    else:
+        first = _read_day("from", given["from"]) if "from" in given else earliest
+        last = _read_day("to", given["to"]) if "to" in given else latest
+        if first > last:
+            raise InvalidFilter(f"The first day, {first}, is after the last one, {last}.")
+    filters: dict[str, Any] = {name: given[name] for name in TEXT_FILTERS if name in given}
+    for name, text in filters.items():
         if not text.isprintable():
             raise InvalidFilter(f"{name} must be printable text.")
-    if PHONE_NUMBER.fullmatch(texts.get("extension", "")):
+    if PHONE_NUMBER.fullmatch(filters.get("extension", "")):
         raise InvalidFilter("An extension of more than six digits is not allowed: it may be a phone number.")
-    return PageFilters(first, last, **texts, **numbers)
-
-
-def _read_period(given: Mapping[str, str], earliest: date, latest: date) -> tuple[date, date]:
-    if "from" not in given and "to" not in given:
-        return resolve_period(given.get("days", DEFAULT_PERIOD), earliest, latest)
-    first = _read_day("from", given["from"]) if "from" in given else earliest
-    last = _read_day("to", given["to"]) if "to" in given else latest
-    if first > last:
-        raise InvalidFilter(f"The first day, {first}, is after the last one, {last}.")
-    return first, last
+    filters |= {name: _read_number(name, given[name]) for name in NUMBER_FILTERS if name in given}
+    return PageFilters(first, last, **filters)
 
 
 def resolve_period(name: str, earliest: date, latest: date) -> tuple[date, date]:
-    """Return the first and last day of a period of `PERIODS`, which ends with the last day read.
-
-    Raises:
-        InvalidFilter: There is no such period.
-    """
+    """Return the first and last day of a period of `PERIODS`, which ends with the last day read."""
     if name not in PERIODS:
         raise InvalidFilter(f"There is no period of {name[:20]} days: choose one of the page's, or two days.")
     return earliest if name == "all" else latest - timedelta(days=int(name) - 1), latest
