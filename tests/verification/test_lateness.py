@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from verification_cases import Prepare, ago
+from verification_cases import NOW, Prepare, ago
 
 from vbc_source.emulator import Gateway
 
@@ -14,7 +14,7 @@ ARRIVALS = "SELECT recording_id, start < cursor_at FROM recording_arrivals ORDER
 
 
 def test_runs_record_new_recordings_and_how_far_behind_they_are(prepare: Prepare) -> None:
-    until = time.time()
+    until = NOW
     gateway = Gateway(clock=lambda: until, recordings=0)
     gateway.company.add(id=1, start=ago(3), duration=60_000)
     gateway.company.add(id=2, start=ago(1), duration=60_000)
