@@ -86,11 +86,13 @@ def vbc_source(
 def empty_tables(names: Sequence[str]) -> list[DltResource]:
     """The tables of recordings without rows, created before parallel loads that would race to create them."""
 
-    def read(endpoint: Endpoint) -> Iterator[Any]:
-        yield from make_empty_tables(endpoint, dlt.current.source_schema())
+    def make(endpoint: Endpoint) -> DltResource:
+        def read() -> Iterator[Any]:
+            yield from make_empty_tables(endpoint, dlt.current.source_schema())
 
-    endpoints = [endpoint for endpoint in (COMPANY, ON_DEMAND) if endpoint.name in names]
-    return [make_resource(endpoint, partial(read, endpoint), PiiPolicy()) for endpoint in endpoints]
+        return make_resource(endpoint, read, PiiPolicy())
+
+    return [make(endpoint) for endpoint in (COMPANY, ON_DEMAND) if endpoint.name in names]
 
 
 class Resources:
@@ -103,7 +105,9 @@ class Resources:
         self.source_id = uuid4().hex
         # in the order in which dlt reads them
         self.readers: dict[Endpoint, Callable[[ResourceRun], Iterator[Any]]] = {
-            COMPANY: partial(self._read_recordings, self._list_accounts),
+            COMPANY: partial(
+                self._read_recordings, lambda _: [ReadTask(ListOwner(name)) for name in config.accounts]
+            ),
             USERS: self._read_snapshots,
             EXTENSIONS: self._read_snapshots,
             ON_DEMAND: partial(self._read_recordings, self._list_users),
@@ -116,33 +120,37 @@ class Resources:
         return [
             make_resource(
                 endpoint,
-                partial(self._run, endpoint),
+                self._run(endpoint),
                 self.config.pii_policy,
                 selected=self.config.users is None or not endpoint.provisioning,
             )
             for endpoint in self.readers
         ]
 
-    def _run(self, endpoint: Endpoint) -> Iterator[Any]:
-        """Run a resource inside of a dlt pipeline."""
-        now, stateless = datetime.now(timezone.utc), self.config.stateless
-        metrics = dlt.current.resource_metrics()
-        metrics.clear()  # a source that runs again keeps the metrics of the run before
-        run = ResourceRun(
-            endpoint,
-            self.config,
-            source_id=self.source_id,
-            load_id=str(dlt.current.load_package_state()["load_id"]),
-            schema=dlt.current.source_schema(),
-            # asking dlt for state creates it: a backfill must leave none behind
-            state={} if stateless else dlt.current.resource_state(),
-            accounts={} if stateless else dlt.current.source_state().setdefault("accounts", {}),
-            metrics=metrics,
-            lookup=self._lookup,
-            now=now,
-            window=self.config.fixed_window(now, dlt.current.interval),
-        )
-        yield from self.readers[endpoint](run)
+    def _run(self, endpoint: Endpoint) -> Callable[[], Iterator[Any]]:
+        """Return the generator function of a resource; dlt takes no partial."""
+
+        def read() -> Iterator[Any]:
+            now, stateless = datetime.now(timezone.utc), self.config.stateless
+            metrics = dlt.current.resource_metrics()
+            metrics.clear()  # a source that runs again keeps the metrics of the run before
+            run = ResourceRun(
+                endpoint,
+                self.config,
+                source_id=self.source_id,
+                load_id=str(dlt.current.load_package_state()["load_id"]),
+                schema=dlt.current.source_schema(),
+                # asking dlt for state creates it: a backfill must leave none behind
+                state={} if stateless else dlt.current.resource_state(),
+                accounts={} if stateless else dlt.current.source_state().setdefault("accounts", {}),
+                metrics=metrics,
+                lookup=self._lookup,
+                now=now,
+                window=self.config.fixed_window(now, dlt.current.interval),
+            )
+            yield from self.readers[endpoint](run)
+
+        return read
 
     def _read_recordings(
         self, find: Callable[[ResourceRun], list[ReadTask]], run: ResourceRun
@@ -164,11 +172,8 @@ class Resources:
         log.warning("left out, since on_forbidden = skip: %s", fault)
 
     def _find_accounts(self, run: ResourceRun) -> list[str]:
-        accounts = [self._directory.find_account(name, run.accounts) for name in self.config.accounts]
-        return list(dict.fromkeys(accounts))
-
-    def _list_accounts(self, _: ResourceRun) -> list[ReadTask]:
-        return [ReadTask(ListOwner(account)) for account in self.config.accounts]
+        find = self._directory.find_account
+        return list(dict.fromkeys(find(name, run.accounts) for name in self.config.accounts))
 
     def _list_users(self, run: ResourceRun) -> list[ReadTask]:
         if not self.config.has_user_recordings:

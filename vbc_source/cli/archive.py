@@ -29,7 +29,6 @@ from vbc_source.windows import format_instant
 if TYPE_CHECKING:
     from vbc_source import Target
 
-VIA = ("files", "export", "auto")
 FILES = "Where files go: a folder, s3://…, gs://… or az://…"
 account_option = click.option(
     "--account", metavar="ID", help="Where account_id in the settings names several."
@@ -43,7 +42,10 @@ account_option = click.option(
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Archive at most so many files.")
 @choice_option("--recording-type", (*TYPES, "all"), "Company recordings, users' own, or both.", "all")
 @choice_option(
-    "--via", VIA, "One by one, packed by VBC into zips, or whichever takes fewer requests.", "files"
+    "--via",
+    ("files", "export", "auto"),
+    "One by one, packed by VBC into zips, or whichever takes fewer requests.",
+    "files",
 )
 def audio(
     target: Target, since: datetime | None, until: datetime | None, recording_type: str, **options: Any

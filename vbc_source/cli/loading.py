@@ -107,12 +107,12 @@ def doctor(target: Target) -> dict[str, Any]:
     """Show what works, what does not, and what to change."""
     from vbc_source import diagnose
 
-    checks = []
+    checks, ok = [], True
     for check in diagnose(target):
         mark = "ok  " if check.works else "FAIL" if check.needed else "note"
         click.echo(f"{mark}  {check.subject}: {check.text}")
         checks.append(asdict(check))
-    ok = all(check["works"] or not check["needed"] for check in checks)
+        ok = ok and mark != "FAIL"
     if not ok:
         click.echo("vbc doctor: something that vbc sync needs does not work; see FAIL above", err=True)
     return {"ok": ok, "findings": checks}

@@ -102,15 +102,12 @@ def span_options(
             raise click.UsageError(f"{start} is after {end}")
         return moment
 
-    def add(command: Function) -> Function:
-        options = {"metavar": "DATE", "required": required}
-        # processed in the order of the command line otherwise: the first bound must be known when the second
-        # is read
-        command = click.option(end, callback=check_order, help=end_help, **options)(command)  # type: ignore[arg-type]
-        help_text = f"Oldest start. {INSTANT_HELP}"
-        return click.option(start, callback=read_date, is_eager=True, help=help_text, **options)(command)  # type: ignore[arg-type]
-
-    return add
+    options: Any = {"metavar": "DATE", "required": required}
+    last = click.option(end, callback=check_order, help=end_help, **options)
+    # eager, else in the order of the command line: the first bound must be known when the second is read
+    help_text = f"Oldest start. {INSTANT_HELP}"
+    first = click.option(start, callback=read_date, is_eager=True, help=help_text, **options)
+    return lambda command: first(last(command))
 
 
 def resources_option(command: Function) -> Function:

@@ -109,8 +109,8 @@ class WindowWriter:
             starts = batch.rows["start"]
             # a `start` in the future must not carry the cursor past now
             newest = pc.max(starts.filter(pc.less_equal(starts, pa.scalar(run.now, INSTANT)))).as_py()
-            moved = self._cursors.move(str(batch.owner), newest, run.config.first_start(run.now), run.now)
-            self.moved_cursors = self.moved_cursors or moved
+            first = run.config.first_start(run.now)
+            self.moved_cursors |= self._cursors.move(str(batch.owner), newest, first, run.now)
             self.reached[str(batch.requested)] = batch.proof.window.end
         for batch in changed:
             self._cursors.store_digest(str(batch.owner), batch.digest)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -124,7 +124,9 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
             metrics += _read_metrics(pipeline.extract(source.with_resources(*unfinished)))
             gc.collect()  # dlt leaves reference cycles that hold Arrow tables
             pipeline.normalize()
-            with hold_dataset_lock(pipeline, window), _keep_open(pipeline):
+            # each time its last connection closes, DuckDB writes everything out: keep one open
+            duckdb = destination_kind(pipeline.destination) == "duckdb"
+            with hold_dataset_lock(pipeline, window), pipeline.sql_client() if duckdb else nullcontext():
                 pipeline.load()
             after = _read_states(pipeline, source)
             unfinished = [
@@ -156,14 +158,6 @@ def _read_states(pipeline: dlt.Pipeline, source: DltSource) -> dict[str, Any]:
     """Return the state of each resource."""
     sources: Any = pipeline.state.get("sources", {})
     return dict(sources.get(source.name, {}).get("resources", {}))
-
-
-@contextmanager
-def _keep_open(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """Keep DuckDB open during a load: each time its last connection closes, it writes everything out."""
-    duckdb = pipeline.destination is not None and destination_kind(pipeline.destination) == "duckdb"
-    with pipeline.sql_client() if duckdb else nullcontext():
-        yield
 
 
 def _read_metrics(info: Any) -> list[dict[str, Any]]:

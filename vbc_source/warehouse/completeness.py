@@ -167,9 +167,8 @@ def find_first_start(loaded: LoadedTables) -> datetime | None:
     """Return where the history that was read starts; None where nothing was."""
     if not loaded.find(SCAN_WINDOWS):
         return None
-    resources = f"'{COMPANY}', '{USERS}'"
-    query = f"SELECT min(window_start) AS first FROM {SCAN_WINDOWS} WHERE resource IN ({resources})"
-    ((first,),) = loaded.query(query)
+    lists = f"resource IN ('{COMPANY}', '{USERS}')"
+    ((first,),) = loaded.query(f"SELECT min(window_start) AS first FROM {SCAN_WINDOWS} WHERE {lists}")
     return _utc(first) if first else None
 
 

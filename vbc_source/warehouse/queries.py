@@ -135,19 +135,8 @@ def query_pages(
 ) -> Iterator[dict[str, Any]]:
     """Query page by page, and yield each row once, with its columns by name.
 
-    Each page is a query of its own, after the last row of the page before: nothing stays open in the
-    destination for the hours that a caller may need for the rows.
-
-    Args:
-        loaded: Tables in the destination.
-        write: Writes the query of all rows.
-        columns: Columns to return. The leading ones, `key` of them, identify a row and order the rows.
-        key: Number of these leading columns.
-        page_rows: Rows a page.
-        **values: Values of placeholders in the query.
-
-    Raises:
-        VbcError: The destination could not be queried.
+    The first `key` columns identify a row and order the rows. Each page is a query of its own, after the last
+    row of the page before: nothing stays open in the destination for the hours that a caller may need.
     """
     order = columns[:key]
     last: Row = ()
