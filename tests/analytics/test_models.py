@@ -147,6 +147,7 @@ def scale_case(case: Case) -> tuple[list[Row], set[date]]:
     return rows, proven
 
 
+@pytest.mark.slow
 def test_days_are_proven_by_complete_loads_without_filters_after_the_lookback(own_folder: Path) -> None:
     """By the cases of the completeness module, among others. Tables that were never loaded count as empty."""
     tables: Tables = {"company_recordings": invent(3)["company_recordings"]}

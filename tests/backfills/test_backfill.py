@@ -152,6 +152,7 @@ def checksum(dataset: str) -> list[tuple[Any, ...]]:
     return found
 
 
+@pytest.mark.slow
 def test_duckdb_gets_one_loader_and_a_second_run_loads_only_what_is_left(
     serve: Serve, own_folder: Path, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -206,6 +207,7 @@ def test_postgres_takes_windows_side_by_side_and_they_equal_one_load(
     assert left == [(0,)]
 
 
+@pytest.mark.slow
 @needs_postgres
 def test_a_sync_goes_on_from_the_tables_of_a_backfill(
     serve: Serve, own_folder: Path, run: Run, dataset: str

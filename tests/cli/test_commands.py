@@ -279,6 +279,7 @@ def test_doctor_says_what_does_not_work(
     assert "mistyped" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_no_token_secret_number_or_name_is_in_the_output_at_level_debug(
     serve: Serve, own_folder: Path
 ) -> None:
@@ -336,6 +337,7 @@ def test_every_command_has_help_and_a_line_in_the_readme(own_folder: Path) -> No
         assert f"vbc {command}" in readme
 
 
+@pytest.mark.slow
 def test_the_pipeline_script_loads_and_loads_again(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=100)
     url = serve(gateway)

@@ -58,7 +58,7 @@ FORMLESS = {
     *("login-html", "wrong-totals", "missing-totals"),
 }
 EVERYDAY = {  # one of each kind; the others are no different to the client, and take seconds too
-    *("throttled", "token-expired", "suspended", "reset", "truncated", "empty-body", "html", "fault-200"),
+    *("token-expired", "suspended", "reset", "truncated", "empty-body", "html", "fault-200"),
     *("wrong-totals", "login-down"),
 }
 

@@ -62,7 +62,13 @@ LOADS = {
 }
 
 
-@pytest.mark.parametrize("name", LOADS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("changed", "a column more") else pytest.mark.slow)
+        for name in LOADS
+    ],
+)
 def test_the_same_rows_are_loaded_as_by_dlt_alone(name: str) -> None:
     found = []
     for factory in (dlt.destinations.duckdb, VbcDuckDb):
@@ -181,6 +187,7 @@ def test_the_next_run_completes_a_killed_load_also_with_dlts_own_destination(
     assert query(pipeline, "SELECT id, text FROM things ORDER BY id") == expected
 
 
+@pytest.mark.slow
 def test_rows_too_long_for_our_memory_limit_are_loaded() -> None:
     """As if the API began to send transcripts: a field of some KB, which does not compress."""
     pipeline = open_pipeline("long")
@@ -189,6 +196,7 @@ def test_rows_too_long_for_our_memory_limit_are_loaded() -> None:
     assert query(pipeline, "SELECT count(*), min(length(text)) FROM things") == [(4_000, 16_384)]
 
 
+@pytest.mark.slow
 def test_a_memory_limit_that_the_user_has_set_is_kept() -> None:
     credentials = DuckDbCredentials("own.duckdb", global_config={"memory_limit": "50MB", "threads": 1})
     pipeline = dlt.pipeline("own", destination=VbcDuckDb(credentials), dataset_name="vbc_data")

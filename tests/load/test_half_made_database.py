@@ -42,7 +42,9 @@ def sync(serve: Serve) -> int:
         return run_pipeline(pipeline, source.with_resources("company_recordings")).recordings
 
 
-@pytest.mark.parametrize("size", [0, 4096, 8192, 12_287])
+@pytest.mark.parametrize(
+    "size", [pytest.param(size, marks=pytest.mark.slow if size else []) for size in (0, 4096, 8192, 12_287)]
+)
 def test_a_database_that_a_kill_left_half_made_is_made_anew(
     serve: Serve, own_folder: Path, size: int
 ) -> None:
@@ -50,6 +52,7 @@ def test_a_database_that_a_kill_left_half_made_is_made_anew(
     assert sync(serve) == 30
 
 
+@pytest.mark.slow
 def test_a_backfill_makes_it_anew_too(serve: Serve, own_folder: Path) -> None:
     half_make(own_folder / "vbc.duckdb", 4096)
     url = serve(still_gateway(recordings=30))

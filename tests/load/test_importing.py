@@ -69,6 +69,7 @@ pipeline.run(rows)
     run(SNAPSHOT + load + COMPARE)
 
 
+@pytest.mark.slow
 def test_arrow_reads_pandas_as_before() -> None:
     run("""
 import pandas as pd, pyarrow as pa

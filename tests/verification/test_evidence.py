@@ -26,7 +26,12 @@ THERE, GONE = 11, 12
 OTHERS = ("throttled", "hard", "token", "not-found", "cut-json")
 LASTING = [name for name in (*ANSWERS, *BREAKS) if not name.startswith(OTHERS)]
 EVERYDAY = ("no-rights",)
-PASSING = [name for name in (*ANSWERS, *BREAKS) if not name.startswith("throttled-")]
+# the client waits for a second where a response says so
+PASSING = [
+    pytest.param(name, marks=pytest.mark.slow if name in ("throttled", "hard-limit") else [])
+    for name in (*ANSWERS, *BREAKS)
+    if not name.startswith("throttled-")
+]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import time
 from datetime import timedelta
 
 import pytest
-from verification_cases import NOW, Prepare, ago
+from holdings import ago as before_now
+from verification_cases import Prepare, ago
 
 from vbc_source.emulator import Gateway
 
@@ -14,16 +15,17 @@ ARRIVALS = "SELECT recording_id, start < cursor_at FROM recording_arrivals ORDER
 
 
 def test_runs_record_new_recordings_and_how_far_behind_they_are(prepare: Prepare) -> None:
-    until = NOW
+    until = time.time()
     gateway = Gateway(clock=lambda: until, recordings=0)
-    gateway.company.add(id=1, start=ago(3), duration=60_000)
-    gateway.company.add(id=2, start=ago(1), duration=60_000)
+    gateway.company.add(id=1, start=before_now(days=3), duration=60_000)
+    gateway.company.add(id=2, start=before_now(days=1), duration=60_000)
     stand = prepare(gateway, "company_recordings")
-    gateway.company.add(id=3, start=ago(1.5), end=ago(1.25))  # a long call: it ended after later ones started
-    gateway.company.add(id=4, start=ago(0.25), end=ago(0.125))
+    # a long call: it ended after later ones started
+    gateway.company.add(id=3, start=before_now(days=1.5), end=before_now(days=1.25))
+    gateway.company.add(id=4, start=before_now(days=0.25), end=before_now(days=0.125))
     stand.sync("company_recordings")
     gateway.company.change(2, duration=61_000)
-    gateway.company.add(id=5, start=ago(0.125), end=ago(0.0625))
+    gateway.company.add(id=5, start=before_now(days=0.125), end=before_now(days=0.0625))
     stand.sync("company_recordings")
     stand.sync("company_recordings")
     assert stand.query(ARRIVALS) == [(3, True), (4, False), (5, False)]
