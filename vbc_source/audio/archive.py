@@ -34,12 +34,7 @@ FILE_ERRORS = (NotFound, Forbidden, InvalidContent, ForeignAddress, BadRequest, 
 
 
 class ByteStream(Protocol):
-    """Bytes in chunks, and what the sender reports of them.
-
-    Attributes:
-        content_type: Reported content type, or None.
-        size: Reported number of bytes, or None; final only after the last chunk.
-    """
+    """Bytes in chunks, and what the sender reports of them; its `size` is final only after the last chunk."""
 
     content_type: str | None
     size: int | None
@@ -49,14 +44,7 @@ class ByteStream(Protocol):
 
 
 class Archive:
-    """Verified files in a bucket.
-
-    Args:
-        bucket: Where files are stored.
-        spool: Folder for files that are being received; emptied here.
-        journal: Records each file before and after it is stored.
-        now: Returns the current time.
-    """
+    """Verified files in a bucket. The `spool` folder, emptied here, holds files that are being received."""
 
     def __init__(
         self,
@@ -71,18 +59,10 @@ class Archive:
             leftover.unlink()
 
     def store(self, recording: Recording, stream: ByteStream) -> LedgerRow:
-        """Store the file of a recording under its key.
-
-        Args:
-            recording: The recording of the file.
-            stream: Its bytes: a download, or a member of an export's zip.
-
-        Returns:
-            The row for the ledger; it is already in the journal.
+        """Store the file of a recording under its key, and return its row, which is already in the journal.
 
         Raises:
             InvalidContent: The bytes are not the file of this recording; nothing is stored.
-            BucketFailed: The bucket could not be written.
         """
         with self._receive(stream, recording.size_bytes) as (path, content):
             audio_format = detect_format(content.head, stream.content_type)
@@ -96,18 +76,12 @@ class Archive:
         return row
 
     def store_unmatched(self, name: str, stream: ByteStream) -> tuple[str, int]:
-        """Store audio that belongs to no loaded recording; the ledger gets no row.
+        """Store audio that belongs to no loaded recording; return its key and its size in bytes.
 
-        Args:
-            name: Its key without the extension.
-            stream: Its bytes.
-
-        Returns:
-            Its key and its size in bytes.
+        The name is its key without the extension. The ledger gets no row.
 
         Raises:
             InvalidContent: It is not audio, or has another size than reported.
-            BucketFailed: The bucket could not be written.
         """
         with self._receive(stream, stream.size) as (path, content):
             audio_format = detect_format(content.head, stream.content_type)
@@ -117,12 +91,7 @@ class Archive:
         return key, content.size
 
     def record_failure(self, recording: Recording, error: VbcError) -> LedgerRow:
-        """Record in the journal that the audio of a recording could not be stored.
-
-        Args:
-            recording: The recording.
-            error: One of `FILE_ERRORS`.
-        """
+        """Record in the journal that the audio of a recording could not be stored: one of `FILE_ERRORS`."""
         status: Status = "failed"
         if isinstance(error, NotFound):
             status = "missing"
@@ -144,17 +113,10 @@ class Archive:
                 self.journal.forget(intents=[row])
 
     def adopt(self, recording: Recording, sizes: Mapping[str, int]) -> LedgerRow | None:
-        """Record a recording's file that is already in the bucket, as after the loss of the ledger.
+        """Record a file that is already in the bucket, as after the loss of the ledger; None if it is not.
 
         Its hash comes from the bucket, not from VBC's bytes: so `attempts` is 0, and retention does not
-        accept the row as a proof.
-
-        Args:
-            recording: The recording.
-            sizes: Names and sizes in bytes of the objects in its folder.
-
-        Returns:
-            The row for the ledger, which is already in the journal; None if there is no such file.
+        accept the row as a proof. `sizes` has the names and sizes in bytes of the objects in its folder.
         """
         for audio_format in FORMATS:
             size = sizes.get(recording.file(audio_format.extension))

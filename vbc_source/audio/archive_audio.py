@@ -127,13 +127,7 @@ def archive_audio(
 
 
 class AudioRun:
-    """Downloads the files of the backlog one by one, in several threads.
-
-    Args:
-        session: The open archive.
-        backlog: Recordings to archive.
-        limit: Maximum number of files.
-    """
+    """Downloads the files of the backlog one by one, in several threads."""
 
     def __init__(self, session: ArchiveSession, backlog: Backlog, limit: int | None) -> None:
         self._client, self._archive, self._ledger = session.client, session.archive, session.ledger

@@ -23,12 +23,7 @@ _SAME_RECORDING = " AND ".join(f"a.{name} = r.{name}" for name in KEY)
 class Backlog:
     """The recordings of a selection that are not archived yet.
 
-    Args:
-        loaded: Tables in the destination.
-        selection: Which recordings to archive.
-        max_attempts: How often a file is requested before it is given up.
-        started_at: Start of this run; recordings that this run has tried are left out.
-        page_rows: Rows a query.
+    Those tried `max_attempts` times, or since `started_at`, the start of this run, are left out.
     """
 
     def __init__(

@@ -34,13 +34,7 @@ class BucketFailed(VbcError):
 
 
 class Content(NamedTuple):
-    """What is known of the bytes of a file.
-
-    Attributes:
-        size: Number of bytes.
-        sha256: SHA-256 in hexadecimal digits.
-        head: The first bytes.
-    """
+    """Size in bytes, SHA-256 in hexadecimal digits, and first bytes of a file."""
 
     size: int
     sha256: str
@@ -50,11 +44,7 @@ class Content(NamedTuple):
 class Bucket:
     """Objects below one address. An object exists completely or not at all.
 
-    Args:
-        url: Address such as `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///folder`, or a folder.
-
-    Raises:
-        SettingsError: The address or its credentials are not usable.
+    The address is `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///folder`, or the path of a folder.
     """
 
     def __init__(self, url: str) -> None:
@@ -81,11 +71,7 @@ class Bucket:
         return None if ".." in PurePosixPath(key).parts or key.startswith("/") else key
 
     def put(self, path: Path, key: str, content_type: str) -> None:
-        """Store a file under a key. A local file is moved if it is on the same file system.
-
-        Raises:
-            BucketFailed: The file could not be stored.
-        """
+        """Store a file under a key. A local file is moved if it is on the same file system."""
         with self._report_errors("written"):
             if self._protocol == "file":
                 self._put_locally(path, Path(f"{self._root}/{key}"))
@@ -121,11 +107,7 @@ class Bucket:
                     draft.unlink()
 
     def list_sizes(self, folder: str) -> Mapping[str, int]:
-        """Return the objects directly below a folder with their sizes in bytes.
-
-        Raises:
-            BucketFailed: The folder could not be listed.
-        """
+        """Return the objects directly below a folder with their sizes in bytes."""
         with self._report_errors("listed"):
             try:
                 entries = self._fs.ls(f"{self._root}/{folder}", detail=True)
@@ -134,11 +116,7 @@ class Bucket:
         return {PurePosixPath(entry["name"]).name: int(entry["size"] or 0) for entry in entries}
 
     def read(self, key: str) -> Content | None:
-        """Read an object to its end; None if there is none.
-
-        Raises:
-            BucketFailed: The object could not be read.
-        """
+        """Read an object to its end; None if there is none."""
         digest, size, head = hashlib.sha256(), 0, b""
         options = {"block_size": PART_BYTES, "cache_type": "readahead"}
         with self._report_errors("read"):
@@ -164,11 +142,7 @@ class Bucket:
 
 
 class FolderListings:
-    """Cached listings of a bucket's folders; files stored after a listing are not in it. Thread-safe.
-
-    Args:
-        bucket: The bucket.
-    """
+    """Cached listings of a bucket's folders; files stored after a listing are not in it. Thread-safe."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket, self._lock = bucket, threading.Lock()

@@ -9,13 +9,7 @@ from vbc_source.errors import InvalidContent
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """A format of audio files.
-
-    Attributes:
-        extension: File extension.
-        content_type: Content type of stored files.
-        accepted_types: Content types that servers send for it.
-    """
+    """A format of audio files, with the content types that servers send for it."""
 
     extension: str
     content_type: str
@@ -41,11 +35,7 @@ _GENERIC_TYPES = frozenset(
 
 
 def detect_format(head: bytes, content_type: str | None) -> AudioFormat:
-    """Detect the format of a file from its first bytes; its content type must not contradict it.
-
-    Args:
-        head: First bytes of the file; 12 are enough.
-        content_type: Content type in the response, or None.
+    """Detect the format of a file from its first bytes, at least 12; its content type must not contradict it.
 
     Raises:
         InvalidContent: The file is not MP3 or WAV, or its content type is of another format. The message

@@ -19,15 +19,13 @@ from vbc_source.audio.ledger import LedgerRow
 
 
 class Journal:
-    """A line for each file before it is stored (an intent), and one after it (a row). Thread-safe.
+    """A line for each file before it is stored (an intent), and one after it (a row).
 
-    Args:
-        path: The file; only one process at a time may use it.
+    Thread-safe, but only one process at a time may use its file.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
+        self._path, self._lock = path, threading.Lock()
         self._file: TextIO | None = None
         self._intents: dict[tuple[Any, ...], LedgerRow] = {}
         self._rows: dict[tuple[Any, ...], LedgerRow] = {}

@@ -32,21 +32,9 @@ Status = Literal["stored", "missing", "forbidden", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """What happened to the audio of one recording.
+    """What happened to the audio of one recording; the status `missing` stands for a 404.
 
-    Attributes:
-        account_id: Part of the key, as in `Recording`.
-        recording_type: Part of the key: `company` or `user`.
-        user_id: Part of the key; empty for company recordings.
-        recording_id: Part of the key: id in the API.
-        uri: Address of the file; None unless stored.
-        status: `stored`, `missing` (404), `forbidden` or `failed`.
-        size_bytes: Size of the file.
-        sha256: SHA-256 of the file, in hexadecimal digits.
-        content_type: Content type of the file.
-        attempts: How often the audio was requested; 0 for a file that was already in the bucket.
-        error: Why it is not stored.
-        fetched_at: When this happened.
+    `attempts` counts its requests; it is 0 for a file that was already in the bucket.
     """
 
     account_id: str
@@ -97,11 +85,7 @@ def make_ledger_row(recording: Recording, status: Status, now: datetime, **field
 class AudioLedger:
     """Loads the rows of the journal into the table, in batches.
 
-    Args:
-        pipeline: Loads the table.
-        journal: Holds rows until they are loaded.
-        lock: Excludes other users of the destination during a load, where it admits one process.
-        clock: Seconds that never run backwards.
+    `lock` excludes other users of the destination during a load, where it admits one process.
     """
 
     def __init__(
@@ -116,11 +100,7 @@ class AudioLedger:
         self._loaded_at = clock()
 
     def load_when_due(self) -> None:
-        """Load waiting rows if there are many or they have waited long; after a failure they keep waiting.
-
-        Raises:
-            VbcError: Loads fail, and too many rows are waiting.
-        """
+        """Load rows if many wait or they have waited long; a failure is raised only if too many wait."""
         waiting = len(self.journal.rows)
         if waiting < BATCH_ROWS and (not waiting or self._clock() - self._loaded_at < BATCH_SECONDS):
             return

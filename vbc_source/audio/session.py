@@ -24,16 +24,7 @@ from vbc_source.warehouse.queries import LoadedTables
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSession:
-    """An archive that this process holds.
-
-    Attributes:
-        config: The settings.
-        client: Sends the requests.
-        loaded: Tables in the destination.
-        pipeline: Loads the ledgers.
-        archive: Stores files.
-        ledger: Records files.
-    """
+    """An archive that this process holds; `pipeline` loads its ledgers."""
 
     config: AudioConfig
     client: Client
@@ -47,14 +38,7 @@ class ArchiveSession:
 def open_archive(target: Target, bucket_url: str | None) -> Iterator[ArchiveSession]:
     """Open the archive, and finish what a killed run left behind.
 
-    Args:
-        target: Where the recordings are loaded. The ledgers have a pipeline of their own there,
-            `<pipeline>_audio`.
-        bucket_url: Where files are; from `[sources.vbc.audio]` if None.
-
-    Raises:
-        SettingsError: A setting is missing or malformed; the message names it.
-        VbcError: Another process holds the archive for too long, or the ledger could not be loaded.
+    The ledgers have a pipeline of their own where the recordings are loaded, `<pipeline>_audio`.
     """
     with explaining():
         config = load_audio_config(bucket_url=bucket_url)

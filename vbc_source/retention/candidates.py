@@ -23,17 +23,7 @@ _PROOF = ("call_id", "uri", "size_bytes", "sha256", "attempts")
 class RetentionCandidate:
     """A recording that is old enough, with its file as the ledger records it.
 
-    Attributes:
-        began: When the call began.
-        recording_type: `company` or `user`.
-        account_id: The real account id.
-        user_id: Owner of a user recording; empty for company recordings.
-        recording_id: Id in the API.
-        call_id: Id of the call, or None.
-        uri: Address of the file.
-        size_bytes: Size of the file.
-        sha256: SHA-256 of the file, in hexadecimal digits.
-        attempts: How often the file was requested; 0 if it was only found in the bucket.
+    `attempts` is 0 if the file was only found in the bucket.
     """
 
     began: datetime
@@ -56,20 +46,9 @@ class RetentionCandidate:
 def read_candidates(
     loaded: LoadedTables, older_than: timedelta, shorter_than: timedelta | None, now: datetime
 ) -> Iterator[RetentionCandidate]:
-    """Yield archived recordings that are old enough and not deleted yet, oldest first.
-
-    Args:
-        loaded: Tables in the destination.
-        older_than: Minimum age, by the start of the call.
-        shorter_than: Maximum duration of the call; None for any.
-        now: Time from which the age is counted.
-
-    Raises:
-        VbcError: There is no ledger, or the destination could not be queried.
-    """
-    values: dict[str, str | int | datetime] = {
-        **RecordingSelection(since=OLDEST_START, until=now - older_than).bounds
-    }
+    """Yield archived recordings that are not deleted yet and old enough by their start, oldest first."""
+    selection = RecordingSelection(since=OLDEST_START, until=now - older_than)
+    values: dict[str, str | int | datetime] = {**selection.bounds}
     if shorter_than is not None:
         values["max_milliseconds"] = int(shorter_than / timedelta(milliseconds=1))
 

@@ -16,21 +16,9 @@ DELETIONS = "recording_deletions"
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A deletion at VBC: its proof and its outcome.
+    """A deletion at VBC: its proof, as read right before it, and its outcome.
 
-    Attributes:
-        deletion_id: The same in both rows.
-        status: `requested` before the call; after it `deleted`, `gone` (it was already deleted) or `failed`.
-        account_id: Identifies the recording, with the next three.
-        recording_type: `company` or `user`.
-        user_id: Owner of a user recording; empty for company recordings.
-        recording_id: Id in the API.
-        uri: Address of the file.
-        size_bytes: Size of the file, as read right before the deletion.
-        sha256: SHA-256 of the file, as read right before the deletion.
-        verified_at: When the file was read.
-        error: Why the deletion failed.
-        noted_at: When this row was made.
+    The status `gone` means that the recording was already deleted.
     """
 
     deletion_id: str

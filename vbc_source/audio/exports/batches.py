@@ -22,11 +22,7 @@ log = logging.getLogger(__name__)
 def archive_by_exports(session: ArchiveSession, backlog: Backlog, via: Via) -> Counter[str]:
     """Archive the backlog by exports: with `export` all of it, with `auto` where that saves requests.
 
-    Returns:
-        The counts of `ExportResult`.
-
-    Raises:
-        VbcError: An export failed. With `auto` only what would stop single downloads as well.
+    Returns the counts of `ExportResult`. With `auto`, only what would stop single downloads is raised.
     """
     # files of recordings that are not loaded yet are left for a later run
     run = ExportRun(session, keep_unmatched=False)

@@ -23,25 +23,15 @@ _COLUMNS = (*_LOADED, "attempts", "uri", "stored_bytes")
 
 
 class Catalog:
-    """Loaded recordings, with their state in the ledger.
-
-    Args:
-        loaded: Tables in the destination.
-        pii: How file names were loaded.
-        bucket: Where files are stored.
-        account: Account of the recordings; None for all accounts.
-    """
+    """Loaded recordings of an account, or of all accounts, with their state in the ledger."""
 
     def __init__(self, loaded: LoadedTables, pii: PiiPolicy, bucket: Bucket, account: str | None) -> None:
         self.pii = pii
         self._loaded, self._bucket, self._account = loaded, bucket, account
 
     def find(self, members: Sequence[Member]) -> list[LoadedRecording]:
-        """Return recordings with the name of a member, and those without a name but with its size.
-
-        Raises:
-            VbcError: The destination could not be queried, or has no recordings.
-        """
+        """Return recordings with the name of a member, and those without a name but with its size."""
+        everything = RecordingSelection()
         names = {name for member in members for name in list_loaded_names(member.name, self.pii)}
         values: dict[str, Any] = {f"name_{number}": name for number, name in enumerate(sorted(names))}
         sizes = ", ".join(str(size) for size in sorted({member.size for member in members}))
@@ -52,15 +42,13 @@ class Catalog:
             condition += " AND account_id = :account"
 
         def write(loaded: LoadedTables) -> str:
-            recordings = write_recordings(loaded, RecordingSelection())
-            return _join_ledger(
-                loaded, f"SELECT {', '.join(_LOADED)} FROM ({recordings}) AS r WHERE {condition}"
-            )
+            recordings = write_recordings(loaded, everything)
+            columns = ", ".join(_LOADED)
+            return _join_ledger(loaded, f"SELECT {columns} FROM ({recordings}) AS r WHERE {condition}")
 
-        rows = self._loaded.query(write, **RecordingSelection().bounds, **values)
-        key = len(KEY)
+        rows = self._loaded.query(write, **everything.bounds, **values)
         # where a destination is append-only, the same recording may be there more than once
-        unique = {row[:key]: dict(zip(_COLUMNS, row, strict=True)) for row in rows}
+        unique = {row[: len(KEY)]: dict(zip(_COLUMNS, row, strict=True)) for row in rows}
         return [self._read(row) for row in unique.values()]
 
     def _read(self, row: Mapping[str, Any]) -> LoadedRecording:

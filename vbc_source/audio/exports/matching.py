@@ -26,11 +26,7 @@ _MILLISECONDS = re.compile(r"(?:^|\.)(\d{13})\.[A-Za-z0-9]+$")
 class LoadedRecording:
     """A loaded recording that a file may belong to.
 
-    Attributes:
-        recording: The recording.
-        file_name: File name as loaded: plain, hashed, or None.
-        end: When the call ended, or None.
-        stored: Key and size in bytes of its file, if the ledger records it as stored.
+    `stored` is key and size in bytes of its file, if the ledger records it as stored.
     """
 
     recording: Recording
@@ -40,12 +36,7 @@ class LoadedRecording:
 
 
 class MemberMatcher:
-    """Finds the recording of a member.
-
-    Args:
-        candidates: Recordings that members may belong to.
-        pii: How file names were loaded.
-    """
+    """Finds the recording of a member. `pii` tells how file names were loaded."""
 
     def __init__(self, candidates: Iterable[LoadedRecording], pii: PiiPolicy) -> None:
         self._pii = pii
@@ -58,13 +49,7 @@ class MemberMatcher:
                 self._unnamed_by_size[candidate.recording.size_bytes].append(candidate)
 
     def find(self, name: str, size: int, modified: datetime | None) -> LoadedRecording | None:
-        """Return the recording of a member; None if there is none, or more than one.
-
-        Args:
-            name: Name of the member, without folders.
-            size: Size of the member, bytes.
-            modified: Its time in the zip, in an unknown time zone, or None.
-        """
+        """Return the recording of a member; None if there is none, or more than one."""
         matches = [
             match for loaded in list_loaded_names(name, self._pii) for match in self._by_name.get(loaded, ())
         ]

@@ -27,14 +27,7 @@ Owner = tuple[str, RecordingType, str]
 class ExportSpan:
     """Recordings of one owner that one export would contain.
 
-    Attributes:
-        account_id: The account.
-        recording_type: `company` or `user`.
-        user_id: Owner of user recordings; empty for company recordings.
-        start: Start of the oldest recording, rounded down to seconds.
-        end: Start of the newest recording, rounded up to seconds.
-        files: Recordings to archive.
-        size: Their bytes, as far as the API reports them.
+    They start between `start` and `end`, whole seconds. `size` is in bytes, as far as the API reports them.
     """
 
     account_id: str
@@ -57,10 +50,7 @@ def plan_spans(
 ) -> list[ExportSpan]:
     """Group recordings into spans of whole days, each small enough for an export.
 
-    Args:
-        recordings: Recordings to archive. Those without a `start` are left out: exports select by it.
-        max_bytes: Maximum size of a span of several days.
-        max_files: Maximum number of files in a span of several days.
+    A single day may exceed the limits. Recordings without a `start` are left out: exports select by it.
     """
     days: defaultdict[Owner, dict[date, ExportSpan]] = defaultdict(dict)
     for recording in recordings:
@@ -74,10 +64,7 @@ def plan_spans(
 def saves_requests(span: ExportSpan, files: int, size: int) -> bool:
     """Return whether an export takes fewer requests, and contains few files that are archived already.
 
-    Args:
-        span: Recordings to archive.
-        files: Recordings that the export would contain.
-        size: Their bytes.
+    `files` and `size` count all recordings that the export would contain.
     """
     return (
         span.files > EXPORT_REQUESTS

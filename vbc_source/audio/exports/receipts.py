@@ -12,23 +12,13 @@ from vbc_source.audio.bucket import Bucket, FolderListings
 
 
 class ExportReceipts:
-    """A small file for each export, with the keys and sizes of its files in the bucket.
-
-    Args:
-        folder: Folder of the receipts.
-        bucket: Where the audio is stored.
-    """
+    """A small file for each export, with the keys and sizes of its files in the bucket."""
 
     def __init__(self, folder: Path, bucket: Bucket) -> None:
         self._folder, self._bucket = folder, bucket
 
     def write(self, job_id: str, sizes: Mapping[str, int]) -> None:
-        """Record that an export is archived completely.
-
-        Args:
-            job_id: Id of the export job.
-            sizes: Keys of its files, with their sizes in bytes.
-        """
+        """Record that an export is archived completely, with keys and sizes in bytes of its files."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._locate(job_id)
         draft = path.with_suffix(".draft")

@@ -93,14 +93,9 @@ class _MemberResult(NamedTuple):
 
 
 class ExportRun:
-    """Archives one export after the other.
+    """Archives one export after the other; `counts` are those of `ExportResult`.
 
-    Args:
-        session: The open archive.
-        keep_unmatched: Whether to store files that belong to no loaded recording.
-
-    Attributes:
-        counts: The counts of `ExportResult`.
+    `keep_unmatched` tells whether to store files that belong to no loaded recording.
     """
 
     def __init__(self, session: ArchiveSession, *, keep_unmatched: bool = True) -> None:
@@ -120,14 +115,7 @@ class ExportRun:
         return True
 
     def archive(self, api: ExportApi, job: Job, catalog: Catalog) -> None:
-        """Archive the files in an export's zip that are not archived yet.
-
-        Raises:
-            ExportFailed: There is no zip; the message gives the reason.
-            ZipRefused: The zip is damaged, or claims to be too large.
-            GatewayFault: The last fault of the gateway.
-            BucketFailed: The bucket could not be read or written.
-        """
+        """Archive the files in an export's zip that are not archived yet."""
         api.check_ready(job)
         with self._fetch(api, job) as file:
             self._ledger.load()  # the catalog must know what an earlier export has stored
@@ -144,9 +132,9 @@ class ExportRun:
     @contextmanager
     def _fetch(self, api: ExportApi, job: Job) -> Iterator[BinaryIO]:
         path = self._archive.spool / f"{uuid.uuid4().hex}.zip"
-        limit = self._config.max_zip_bytes
         try:
-            fetch_zip(api.client, api.find_links(job), path, limit, f"export job {job.id}")
+            name = f"export job {job.id}"
+            fetch_zip(api.client, api.find_links(job), path, self._config.max_zip_bytes, name)
             with path.open("rb") as file:
                 yield file
         finally:
@@ -205,10 +193,7 @@ def _match(
 ) -> list[LoadedRecording | None]:
     """Match members to recordings; a recording gets the first matching member only.
 
-    Args:
-        members: Members of the zip.
-        catalog: Loaded recordings.
-        matched: Keys of recordings that already have a file; extended here.
+    `matched` holds the keys of recordings that already have a file, and is extended here.
     """
     readable = [member for member in members if not member.refused]
     matcher = MemberMatcher(catalog.find(readable) if readable else (), catalog.pii)

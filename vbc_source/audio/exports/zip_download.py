@@ -22,18 +22,12 @@ _SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # of a zip with members, and of an
 
 
 def fetch_zip(client: Client, links: Sequence[str], path: Path, limit: int, name: str) -> None:
-    """Download the zip of an export to a file; a broken transfer is resumed.
+    """Download the zip of an export from the first link that has it; a broken transfer is resumed.
 
-    Args:
-        client: Sends the requests.
-        links: Possible addresses, tried in this order.
-        path: Path of the file.
-        limit: Maximum size of the zip, bytes.
-        name: Name of the export in errors and logs.
+    `limit` is in bytes, `name` is for errors and logs.
 
     Raises:
         ExportFailed: There is no zip, or it cannot be stored; the message gives the reason.
-        GatewayFault: The last fault of the gateway.
     """
     for link in links:
         try:

@@ -34,61 +34,36 @@ class ZipRefused(VbcError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a zip may claim to contain.
-
-    Attributes:
-        members: Number of members.
-        total_bytes: Unpacked bytes of all members together.
-        member_bytes: Unpacked bytes of one member.
-        ratio: Unpacked bytes for each packed byte. Audio hardly compresses: more is a zip bomb.
-        ratio_from: Unpacked bytes above which the ratio is checked.
-    """
+    """How much a zip may claim to contain, in unpacked bytes."""
 
     members: int = 50_000
     total_bytes: int = 200_000_000_000
     member_bytes: int = 4_000_000_000
-    ratio: int = 200
-    ratio_from: int = 1_000_000
+    ratio: int = 200  # to packed bytes: audio hardly compresses, so more is a zip bomb
+    ratio_from: int = 1_000_000  # bytes above which the ratio is checked
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file in a zip.
-
-    Attributes:
-        name: Name without folders. It may contain a phone number: never log it.
-        size: Unpacked bytes, as the zip claims.
-        modified: Time in the zip, in an unknown time zone; None if there is none.
-        refused: Why it must not be read, or None.
-        info: Its entry in the zip's directory.
-    """
+    """A file in a zip. Its name, without folders, may contain a phone number: never log it."""
 
     name: str
-    size: int
-    modified: datetime | None
-    refused: str | None
+    size: int  # unpacked bytes, as the zip claims
+    modified: datetime | None  # in an unknown time zone
+    refused: str | None  # why it must not be read
     info: ZipInfo
 
 
 class MemberStream:
-    """The bytes of a member, verified against its checksum at the end.
-
-    Attributes:
-        content_type: Always None; zips contain no content types.
-        size: Unpacked bytes, as the zip claims.
-    """
+    """The bytes of a member, verified against its checksum at the end."""
 
     def __init__(self, source: ZipFile, member: Member) -> None:
-        self.content_type: str | None = None
+        self.content_type: str | None = None  # zips contain none
         self.size: int | None = member.size
         self._source, self._member = source, member
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the bytes in chunks.
-
-        Raises:
-            InvalidContent: The member is refused or damaged.
-        """
+        """Yield the bytes in chunks; raise InvalidContent if the member is refused or damaged."""
         if self._member.refused:
             raise InvalidContent(self._member.refused)
         try:
@@ -101,18 +76,7 @@ class MemberStream:
 
 
 class Zip:
-    """The files in a zip.
-
-    Args:
-        file: The zip, seekable.
-        limits: How much it may claim to contain.
-
-    Attributes:
-        members: Its files, in their order.
-
-    Raises:
-        ZipRefused: It is not a zip, is damaged, or claims too much.
-    """
+    """The files in a seekable zip, in their order; raises ZipRefused if it is damaged or claims too much."""
 
     def __init__(self, file: BinaryIO, limits: Limits = Limits()) -> None:
         try:
