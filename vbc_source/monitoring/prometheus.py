@@ -26,12 +26,7 @@ class _Metric:
 
 
 def write_prometheus(status: Status, *, ok: bool) -> str:
-    """Write a status as metrics.
-
-    Args:
-        status: The status.
-        ok: Whether the command's exit status is 0.
-    """
+    """Write a status as metrics; `ok` says whether the command's exit status is 0."""
     labels = {"pipeline": status.pipeline, "dataset": status.dataset}
     lines: list[str] = []
     for metric in (*_measure_pipeline(status, ok), *_measure_lists(status.lists), *_measure_runs(status)):

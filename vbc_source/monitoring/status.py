@@ -163,7 +163,7 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
 
 
 def _query(loaded: LoadedTables, table: str, query: str) -> list[Row]:
-    return loaded.query(lambda _: query) if loaded.find(table) else []
+    return loaded.query(query) if loaded.find(table) else []
 
 
 def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Iterator[ListStatus]:
@@ -178,9 +178,8 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
         live = [
             item for item in lists if item.list.user not in barred and (account, item.list.user) not in gone
         ] or lists
-        rows: dict[str, int] = dict(
-            _query(loaded, resource, _ROWS.format(key=KEYS[resource], table=resource))
-        )
+        query = _ROWS.format(key=KEYS[resource], table=resource)
+        rows: dict[str, int] = dict(_query(loaded, resource, query))
         read_until = min(item.read_until for item in live)
         ends = [proven[item.list][0].end if item.list in proven else None for item in live]
         yield ListStatus(

@@ -36,13 +36,7 @@ MOST_SEARCHES = 3  # of a span whose differences do not add up
 
 @dataclass(frozen=True, slots=True)
 class CountedSpan:
-    """A span with its counts on both sides.
-
-    Attributes:
-        window: The span.
-        api: Recordings at the API.
-        expected: Recordings that are loaded and not known to be gone.
-    """
+    """A span with its counts on both sides; those `expected` are loaded and not known to be gone."""
 
     window: Window
     api: int
@@ -58,15 +52,8 @@ class CountedSpan:
 class Difference:
     """A span in which both sides differ.
 
-    Attributes:
-        owner: The list's owner.
-        window: The span.
-        api: Recordings at the API.
-        counts: Counts of what is loaded.
-        missing: Ids that are not loaded.
-        gone: Ids that are loaded, and not in the API's list.
-        returned: Ids that are tombstoned, and in the API's list again.
-        proofs: What was read to compare ids; empty where only counts are known.
+    `gone` ids are loaded and not in the API's list, `returned` ones are tombstoned and in it again; `proofs`
+    were read to compare ids, and are empty where only counts are known.
     """
 
     owner: ListOwner
@@ -99,13 +86,7 @@ class Difference:
 class SpanComparison:
     """Compares spans of the lists of one endpoint.
 
-    Args:
-        endpoint: The lists.
-        reader: Reads the API.
-        inventory: Queries the destination.
-        session: The threads that send requests.
-        now: When the run started.
-        read_all: Whether to compare ids also where that takes many requests, as a repair must.
+    With `read_all` it compares ids also where that takes many requests, as a repair must.
     """
 
     def __init__(
@@ -121,11 +102,7 @@ class SpanComparison:
         self._session, self._now, self._read_all = session, now, read_all
 
     def count(self, owner: ListOwner, window: Window) -> Page[PageRows]:
-        """Request how many recordings the API has in a span.
-
-        Raises:
-            GatewayFault: The API did not answer properly.
-        """
+        """Request how many recordings the API has in a span."""
         return self._reader.count(self._endpoint, owner, window, self._session.stopped)
 
     def measure(self, owner: ListOwner, window: Window) -> CountedSpan:
@@ -135,11 +112,7 @@ class SpanComparison:
         return CountedSpan(window, self.count(owner, window).total_items, expected)
 
     def search(self, owner: ListOwner, span: CountedSpan) -> tuple[list[Difference], bool]:
-        """Find where a span differs.
-
-        Returns:
-            The differences, and whether they add up to the difference of the whole span.
-        """
+        """Find where a span differs, and whether that adds up to the difference of the whole span."""
         for _ in range(MOST_SEARCHES):
             if not span.surplus:
                 return [], True
@@ -262,12 +235,7 @@ def choose_parts(pages: float) -> int:
 
 
 def subtract_heads(span: CountedSpan, heads: Sequence[CountedSpan]) -> Iterator[CountedSpan]:
-    """Yield the counted parts of a span.
-
-    Args:
-        span: The whole span.
-        heads: Counts from the span's start up to the end of each part but the last.
-    """
+    """Yield the counted parts of a span; `heads` lead from its start to the end of each part but the last."""
     start, api, expected = span.window.start, 0, 0
     for head in [*heads, span]:
         yield CountedSpan(Window(start, head.window.end), head.api - api, head.expected - expected)

@@ -26,11 +26,7 @@ BATCH = 200  # recordings between two requests for one that exists
 class DeletionEvidence:
     """Confirms which recordings of one list are gone.
 
-    Args:
-        api: The single recordings of that list.
-        pool: Sends the requests.
-        present: Requests something of the list that exists; raises where it is not answered.
-        now: Returns the time.
+    `present` requests something of the list that exists, and raises where it is not answered.
     """
 
     def __init__(
@@ -43,11 +39,7 @@ class DeletionEvidence:
         self._api, self._pool, self._present, self._now = api, pool, present, now
 
     def confirm(self, ids: Iterable[int]) -> Iterator[tuple[int, str]]:
-        """Yield the recordings that are gone, each with the evidence.
-
-        Raises:
-            NotSubscribed: The application may not use the API.
-        """
+        """Yield the recordings that are gone, each with the evidence; NotSubscribed is raised."""
         left = iter(sorted(ids))
         while batch := list(islice(left, BATCH)):
             confirmed = self._confirm_batch(batch)
@@ -85,14 +77,12 @@ class DeletionEvidence:
         """Request a recording; return when the API answered that it is gone, None for any other answer."""
         try:
             self._api.show(recording_id)
-        except NotFound as fault:
-            # with a code the gateway, not the API, answered: it does not know the path, or is misconfigured
-            if fault.status == 404 and fault.code is None:
-                return self._now()
-            log.warning("recording is not marked as gone: %s", fault)
         except NotSubscribed:
             raise
         except GatewayFault as fault:
+            # with a code the gateway, not the API, answered: it does not know the path, or is misconfigured
+            if isinstance(fault, NotFound) and fault.status == 404 and fault.code is None:
+                return self._now()
             log.warning("recording is not marked as gone: %s", fault)
         return None
 

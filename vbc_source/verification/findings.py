@@ -79,15 +79,7 @@ class ListTotal:
 
 @dataclass(slots=True)
 class Findings:
-    """Collects what is found while lists are compared.
-
-    Attributes:
-        spans: Spans that differ.
-        totals: Counts of each list.
-        loaded: Recordings that this run loaded.
-        tombstoned: Recordings that this run marked as gone.
-        unconfirmed: Recordings that VBC does not list and whose deletion was not confirmed.
-    """
+    """Collects what is found and repaired while lists are compared; named as in `VerifyResult`."""
 
     spans: list[DifferingSpan] = field(default_factory=list)
     totals: list[ListTotal] = field(default_factory=list)

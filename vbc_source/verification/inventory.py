@@ -26,19 +26,12 @@ _PERSONAL = ("caller_id", "cnam", "dnis")
 
 @dataclass(frozen=True, slots=True)
 class LoadedCounts:
-    """Counts of what is loaded of a span of a list.
-
-    Attributes:
-        loaded: Recordings loaded, with the tombstoned ones.
-        tombstoned: Loaded recordings that are known to be gone at VBC.
-        archived: Loaded recordings whose audio is archived.
-        without_audio: Loaded recordings that are neither archived nor gone.
-    """
+    """Counts of what is loaded of a span of a list; the others are parts of `loaded`."""
 
     loaded: int = 0
     tombstoned: int = 0
     archived: int = 0
-    without_audio: int = 0
+    without_audio: int = 0  # neither archived nor gone
 
     @property
     def expected(self) -> int:
@@ -47,17 +40,7 @@ class LoadedCounts:
 
 
 class Inventory:
-    """The loaded recordings of one type.
-
-    Args:
-        loaded: The loaded tables.
-        kind: The type of recordings.
-        filters: The source's filters: a comparison must leave out the same on both sides.
-        privacy: How names and numbers were loaded.
-
-    Raises:
-        SettingsError: A filter is on a column that was dropped before it was loaded.
-    """
+    """The loaded recordings of one type that the filters select: both sides must leave out the same."""
 
     def __init__(
         self, loaded: LoadedTables, kind: RecordingType, filters: Filters, privacy: PiiPolicy
@@ -75,7 +58,12 @@ class Inventory:
         rows = self._query(
             lambda base: f"SELECT {_LIST}, {', '.join(sums)} FROM ({base}) AS b GROUP BY {_LIST}"
         )
-        return {ListOwner(str(row[0]), str(row[1]) or None): _read_counts(row[2:]) for row in rows}
+        return {
+            ListOwner(str(account), str(user) or None): [
+                LoadedCounts(*map(int, numbers[first : first + 4])) for first in range(0, len(numbers), 4)
+            ]
+            for account, user, *numbers in rows
+        }
 
     def read_ids(self, owner: ListOwner, window: Window) -> dict[int, bool]:
         """Return the ids of a span of a list, and whether each is tombstoned."""
@@ -94,16 +82,12 @@ class Inventory:
         """Return the newest tombstone of each recording of a list, whether it is still gone or came back."""
         if not self._loaded.find(TOMBSTONES):
             return {}
-        columns = ", ".join((*KEY, "detected_at", "evidence", "returned_at"))
         query = f"""
-            SELECT {columns} FROM {TOMBSTONES} AS b WHERE {_OF_LIST} AND b.recording_type = :kind
-            ORDER BY detected_at"""
-        rows = self._loaded.query(lambda _: query, kind=self._kind, **_name(owner))
-        tombstones = (
-            Tombstone(str(account), kind, str(user), int(id_), detected, str(evidence), returned)
-            for account, kind, user, id_, detected, evidence, returned in rows
-        )
-        return {tombstone.recording_id: tombstone for tombstone in tombstones}
+            SELECT recording_id, detected_at, evidence, returned_at FROM {TOMBSTONES} AS b
+            WHERE {_OF_LIST} AND b.recording_type = :kind ORDER BY detected_at"""
+        rows = self._loaded.query(query, kind=self._kind, **_name(owner))
+        key = owner.account, self._kind, owner.user or ""
+        return {int(id_): Tombstone(*key, int(id_), at, str(text), back) for id_, at, text, back in rows}
 
     def find_cuts(self, owner: ListOwner, windows: Sequence[Window], parts: int) -> list[list[datetime]]:
         """Return where to cut spans of a list into parts of about equally many loaded recordings."""
@@ -134,11 +118,7 @@ class Inventory:
         return {int(id_): bool(gone) for id_, gone in rows}
 
     def _query(self, write: Callable[[str], str], owner: ListOwner | None = None) -> list[Row]:
-        values = {
-            **RecordingSelection().bounds,
-            **self._filter_values,
-            **(_name(owner) if owner else {}),
-        }
+        values = {**RecordingSelection().bounds, **self._filter_values, **(_name(owner) if owner else {})}
         return self._loaded.query(lambda loaded: write(self._write_base(loaded)), **values)
 
     def _write_base(self, loaded: LoadedTables) -> str:
@@ -212,8 +192,3 @@ def _write_span(window: Window) -> str:
         for moment in (window.start, window.end)
     )
     return f"began BETWEEN {start} AND {end}"
-
-
-def _read_counts(numbers: Sequence[int]) -> list[LoadedCounts]:
-    counts = list(map(int, numbers))
-    return [LoadedCounts(*counts[first : first + 4]) for first in range(0, len(counts), 4)]

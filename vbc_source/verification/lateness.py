@@ -38,21 +38,15 @@ class Lateness:
 
 
 def measure_lateness(loaded: LoadedTables, now: datetime) -> Lateness | None:
-    """Measure how late recordings arrive; None while no arrivals are recorded.
-
-    Raises:
-        VbcError: The destination could not be queried.
-    """
+    """Measure how late recordings arrive; None while no arrivals are recorded."""
     if not loaded.find(ARRIVALS):
         return None
     rows = loaded.query(
-        lambda _: (
-            f"""
-            SELECT began, ended, cursor_at, seen_at FROM (
-                SELECT "start" AS began, "end" AS ended, cursor_at, seen_at FROM {ARRIVALS}
-            ) AS a WHERE seen_at >= CAST(:oldest AS TIMESTAMPTZ) ORDER BY seen_at DESC
-            LIMIT {MOST_ARRIVALS}"""
-        ),
+        f"""
+        SELECT began, ended, cursor_at, seen_at FROM (
+            SELECT "start" AS began, "end" AS ended, cursor_at, seen_at FROM {ARRIVALS}
+        ) AS a WHERE seen_at >= CAST(:oldest AS TIMESTAMPTZ) ORDER BY seen_at DESC
+        LIMIT {MOST_ARRIVALS}""",
         oldest=now - PERIOD,
     )
     delays = sorted((seen - ended).total_seconds() for _, ended, _, seen in rows if ended)

@@ -42,21 +42,13 @@ CountsByList = Mapping[ListOwner, list[LoadedCounts]]
 
 @dataclass(frozen=True, slots=True)
 class ComparisonPlan:
-    """What to compare, and how.
+    """What to compare, and how."""
 
-    Attributes:
-        settled: The span that no sync reads again; None for nothing.
-        recent: The later span, where recordings may still be missing; None for nothing.
-        deep: Whether to compare ids everywhere.
-        repair: Whether to repair what differs.
-        now: When the run started.
-    """
-
-    settled: Window | None
-    recent: Window | None
+    settled: Window | None  # the span that no sync reads again
+    recent: Window | None  # the later span, where recordings may still be missing
     deep: bool
     repair: bool
-    now: datetime
+    now: datetime  # when the run started
 
     @property
     def windows(self) -> list[Window]:
@@ -73,16 +65,7 @@ class ListCount:
 
 
 class ListsComparison:
-    """Compares the lists of one type.
-
-    Args:
-        kind: The type of recordings.
-        reader: Reads the API.
-        loaded: The loaded tables.
-        session: The threads that send requests.
-        plan: What to compare.
-        findings: Collects the results.
-    """
+    """Compares the lists of one type, and collects the results in `findings`."""
 
     def __init__(
         self,
@@ -101,15 +84,7 @@ class ListsComparison:
         self._repair = ListRepair(kind, endpoint, config, loaded, inventory, findings, plan.now)
 
     def run(self, owners: Sequence[ListOwner], accounts: Sequence[str] = ()) -> None:
-        """Compare lists.
-
-        Args:
-            owners: The lists that the settings name.
-            accounts: Real ids of accounts whose loaded lists are compared even where VBC no longer has them.
-
-        Raises:
-            VbcError: VBC or the destination could not be read.
-        """
+        """Compare lists, and those loaded of `accounts` (real ids) even where VBC no longer has them."""
         loaded = self._inventory.count(self._plan.windows)
         known = [owner for owner in sorted(loaded, key=str) if owner.account in accounts]
         owners = list(dict.fromkeys([*owners, *known]))
@@ -162,16 +137,9 @@ class ListsComparison:
     def _compare_span(
         self, owner: ListOwner, span: CountedSpan, counts: LoadedCounts, present: int | None
     ) -> bool:
-        """Find the differences of a span, and repair them on request.
+        """Find the differences of a span, and repair them on request; return whether both sides agree then.
 
-        Args:
-            owner: The list's owner.
-            span: The span, counted.
-            counts: What is loaded of it.
-            present: A recording that the API lists; None where it lists none.
-
-        Returns:
-            Whether both sides agree in the end.
+        `present` is a recording that the API lists, None where it lists none.
         """
         recent = span.window == self._plan.recent
         if self._plan.deep:
@@ -205,7 +173,6 @@ class ListsComparison:
     ) -> None:
         """Add differing spans to the findings; `unconfirmed` is None where nothing was repaired."""
         for item in differences:
-            repaired = bool(item.proofs) and unconfirmed is not None and not item.gone & unconfirmed
             span = DifferingSpan(
                 account_id=item.owner.account,
                 recording_type=self._kind,
@@ -220,7 +187,7 @@ class ListsComparison:
                 gone=item.excess,
                 returned=len(item.returned),
                 recent=recent,
-                repaired=repaired,
+                repaired=bool(item.proofs) and unconfirmed is not None and not item.gone & unconfirmed,
             )
             self._findings.spans.append(span)
 
@@ -239,13 +206,7 @@ class ListsComparison:
         self, owner: ListOwner, api: int | None, counts: LoadedCounts, agrees: bool, unread: str = ""
     ) -> None:
         total = ListTotal(
-            account_id=owner.account,
-            recording_type=self._kind,
-            user_id=owner.user or "",
-            api=api,
-            agrees=agrees,
-            unread=unread,
-            **asdict(counts),
+            owner.account, self._kind, owner.user or "", api, agrees=agrees, unread=unread, **asdict(counts)
         )
         self._findings.totals.append(total)
 

@@ -30,17 +30,7 @@ from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone, describe
 
 
 class ListRepair:
-    """Repairs lists of one type.
-
-    Args:
-        kind: The type of recordings.
-        endpoint: The lists.
-        config: The settings.
-        loaded: The loaded tables.
-        inventory: Queries them.
-        findings: Collects what was repaired.
-        now: When the run started.
-    """
+    """Repairs lists of one type, and counts in `findings` what it repaired."""
 
     def __init__(
         self,
@@ -56,11 +46,7 @@ class ListRepair:
         self._loaded, self._inventory, self._findings, self._now = loaded, inventory, findings, now
 
     def run(self, differences: Sequence[Difference], evidence: DeletionEvidence) -> frozenset[int]:
-        """Repair the differences of one list; return the ids whose deletion was not confirmed.
-
-        Raises:
-            VbcError: VBC could not be asked, or the rows could not be loaded.
-        """
+        """Repair the differences of one list; return the ids whose deletion was not confirmed."""
         missing = frozenset[int]().union(*(item.missing for item in differences))
         gone = frozenset[int]().union(*(item.gone for item in differences)) - missing
         returned = frozenset[int]().union(*(item.returned for item in differences))
@@ -92,11 +78,7 @@ class ListRepair:
 def load_missing(
     target: Target, endpoint: Endpoint, config: VbcConfig, differences: Sequence[Difference]
 ) -> None:
-    """Load what is missing with the source's own pipeline, into its own tables; no cursor moves.
-
-    Raises:
-        VbcError: It could not be loaded.
-    """
+    """Load what is missing with the source's own pipeline, into its own tables; no cursor moves."""
     proofs = [(item, proof) for item in differences if item.missing for proof in item.proofs]
 
     @dlt.source(name="vbc", section="vbc")

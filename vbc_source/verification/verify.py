@@ -111,11 +111,7 @@ def make_plan(
     deep: bool = False,
     repair: bool = False,
 ) -> ComparisonPlan:
-    """Plan which spans to compare: what every sync reads again is a span of its own.
-
-    Raises:
-        VbcError: Nothing lies between the bounds.
-    """
+    """Plan which spans to compare: what every sync reads again is a span of its own."""
     first, last = floor_second(since or config.first_start(now)), floor_second(min(until or now, now))
     window = config.api_filters.narrow(Window(first, last)) if first <= last else None
     if window is None:

@@ -31,13 +31,7 @@ KEYS = {COMPANY: "account_id, id", USERS: "account_id, user_id, id"}
 
 @dataclass(frozen=True, slots=True)
 class RecordingList:
-    """A list of recordings at VBC.
-
-    Attributes:
-        resource: `company_recordings` or `user_recordings`.
-        account: The account's id, or `self`.
-        user: The user's id, or `self`; empty for the company's list.
-    """
+    """A list of recordings at VBC: ids may be `self`, and `user` is empty for the company's list."""
 
     resource: str
     account: str
@@ -77,22 +71,13 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class ReadProgress:
-    """How far a list was read by complete loads, whatever the lookback.
-
-    Attributes:
-        list: The list.
-        read_until: End of the newest window that was read.
-        read_at: When a window was last read.
-        requests: List requests of all runs together.
-        rows_read: Rows of all runs together; those of the lookback are counted each time.
-        windows: Windows of all runs together.
-    """
+    """How far a list was read by complete loads, whatever the lookback; numbers are those of all runs."""
 
     list: RecordingList
-    read_until: datetime
+    read_until: datetime  # end of the newest window that was read
     read_at: datetime
     requests: int
-    rows_read: int
+    rows_read: int  # rows of the lookback count each time
     windows: int
 
 

@@ -10,32 +10,18 @@ from typing import Any
 from vbc_source.errors import VbcError
 from vbc_source.recordings import EPOCH, TYPES, Recording, RecordingType
 from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.warehouse.tombstones import KEY
 
 TABLES: dict[RecordingType, str] = {"company": "company_recordings", "user": "user_recordings"}
 FOREVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
 # columns of `write_recordings` that `read_recording` needs
-RECORDING_COLUMNS = (
-    "account_id",
-    "recording_type",
-    "user_id",
-    "recording_id",
-    "began",
-    "download_url",
-    "size_bytes",
-    "shared_id",
-)
+RECORDING_COLUMNS = (*KEY, "began", "download_url", "size_bytes", "shared_id")
 _CAST = "CAST(:{} AS TIMESTAMPTZ)"
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingSelection:
-    """A selection of loaded recordings.
-
-    Attributes:
-        types: `company`, `user` or both.
-        since: Oldest `start`; None for any.
-        until: Newest `start`; None for any.
-    """
+    """A selection of loaded recordings, by type and `start`; both bounds are included, and None is open."""
 
     types: tuple[RecordingType, ...] = TYPES
     since: datetime | None = None
@@ -48,11 +34,7 @@ class RecordingSelection:
 
 
 def write_recordings(loaded: LoadedTables, selection: RecordingSelection) -> str:
-    """Write the query of the recordings of a selection; its placeholders are those of `bounds`.
-
-    Raises:
-        VbcError: No table of these types was loaded.
-    """
+    """Write the query of the recordings of a selection; its placeholders are those of `bounds`."""
     parts = [
         _write_table(loaded, kind, table)
         for kind, table in TABLES.items()

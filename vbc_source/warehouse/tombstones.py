@@ -33,25 +33,15 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A recording that is gone, or was.
-
-    Attributes:
-        account_id: The recording's account; the first four are the key, as in the ledger of the archive.
-        recording_type: `company` or `user`.
-        user_id: The recording's user; empty for company recordings.
-        recording_id: The API's id.
-        detected_at: When it was confirmed to be gone.
-        evidence: Which requests the API answered, how and when; no personal data.
-        returned_at: When VBC listed it again, as a verification noticed; None while it is gone.
-    """
+    """A recording that is gone, or was; its key is that of the archive's ledger."""
 
     account_id: str
     recording_type: RecordingType
-    user_id: str
+    user_id: str  # empty for company recordings
     recording_id: int
-    detected_at: datetime
-    evidence: str
-    returned_at: datetime | None = None
+    detected_at: datetime  # when it was confirmed to be gone
+    evidence: str  # which requests the API answered, how and when; no personal data
+    returned_at: datetime | None = None  # when a verification noticed that VBC lists it again
 
 
 def make_table(rows: Sequence[Tombstone]) -> pa.Table:
