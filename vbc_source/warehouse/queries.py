@@ -68,10 +68,9 @@ class LoadedTables:
             return self._query_files(query) if self.kind == FILESYSTEM else self._query_database(query)
 
     def _query_database(self, query: Any) -> list[Row]:
-        dataset = self.open_dataset(self._schemas)
         # run as text: a relation would infer the types of its columns first, which takes as long again
-        text = dataset.query(query, query_dialect="duckdb").to_sql()
-        with dataset.sql_client as client:
+        text = self._dataset.query(query, query_dialect="duckdb").to_sql()
+        with self._dataset.sql_client as client:
             return [tuple(row) for row in client.execute_sql(text) or ()]
 
     def _query_files(self, query: Any) -> list[Row]:
@@ -113,6 +112,8 @@ class LoadedTables:
 
     def _read_schemas(self) -> None:
         self._schemas = [self.open_dataset(name).schema for name in (SOURCE_SCHEMA, *self._ledgers)]
+        # kept, as each new one resolves the configuration again; its connection is opened for each query
+        self._dataset = self.open_dataset(self._schemas)
 
     def open_dataset(self, schema: Any) -> dlt.Dataset:
         """Open the dataset with a dlt schema, a name of one that is stored there, or several."""
