@@ -17,7 +17,7 @@ from dlt.common.typing import TSecretStrValue
 from vbc_source.errors import SettingsError
 from vbc_source.filters import Filters, check_filters
 from vbc_source.pii import PiiPolicy
-from vbc_source.windows import Window, plan_window, read_instant
+from vbc_source.windows import Window, parse_instant, plan_window
 
 SECTIONS = ("sources", "vbc")
 CREDENTIALS_SECTION = "[sources.vbc.credentials]"
@@ -358,7 +358,7 @@ def read_date(name: str, value: Instant | None) -> datetime | None:
     if value is None or value == "":
         return None
     try:
-        return read_instant(value).astimezone(timezone.utc)
+        return parse_instant(value).astimezone(timezone.utc)
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise SettingsError(
             f"{name} must be an ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z, not {value!r}"

@@ -17,7 +17,7 @@ from typing import Any
 
 from vbc_source.errors import SettingsError
 from vbc_source.pii import PiiPolicy
-from vbc_source.windows import Window, floor_second, read_instant
+from vbc_source.windows import Window, floor_second, parse_instant
 
 DIRECTIONS = ("INBOUND", "OUTBOUND", "INTRA_PBX")
 # parameters that are not filters, and the setting to use instead
@@ -109,7 +109,7 @@ def _read_text(value: Any, pattern: str = r"(?s).*\S.*") -> str:
 
 _DATE = (
     "an ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z",
-    lambda value: floor_second(read_instant(value)),
+    lambda value: floor_second(parse_instant(value)),
 )
 _NUMBER = ("a whole number of milliseconds", lambda value: int(_read_text(value, "[^-]+")))
 _TEXT = ("a text", _read_text)

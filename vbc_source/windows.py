@@ -74,7 +74,7 @@ def format_instant(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def read_instant(value: str | date | datetime) -> datetime:
+def parse_instant(value: str | date | datetime) -> datetime:
     """Parse an ISO date (its midnight) or instant, in UTC unless it has a zone; raises ValueError."""
     if isinstance(value, str):
         # Python 3.10's fromisoformat reads +00:00 alone, neither Z nor +0000

@@ -120,7 +120,7 @@ def test_on_demand_export_is_listed_under_its_user(serve: Serve) -> None:
 )
 def test_undocumented_statuses_are_interpreted(fields: dict[str, Any], state: str) -> None:
     job = read_job({"id": "1", "valid_until": None, **fields})
-    assert job.judge(datetime(2025, 6, 1, tzinfo=timezone.utc)) == state
+    assert job.state_at(datetime(2025, 6, 1, tzinfo=timezone.utc)) == state
 
 
 def test_start_with_unknown_outcome_is_not_retried() -> None:

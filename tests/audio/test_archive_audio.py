@@ -24,7 +24,7 @@ from vbc_source.emulator import Emulator, Gateway
 from vbc_source.errors import SettingsError
 from vbc_source.retention.retention import retain
 from vbc_source.warehouse.recordings import RecordingSelection
-from vbc_source.windows import read_instant
+from vbc_source.windows import parse_instant
 
 LEDGER = "SELECT status, count(*) FROM recording_audio GROUP BY ALL ORDER BY ALL"
 
@@ -59,7 +59,7 @@ def test_recordings_are_archived_on_s3_and_none_is_downloaded_twice(
 def test_oldest_recordings_come_first_within_bounds_limit_and_type(prepare: Prepare) -> None:
     site = prepare(make_gateway(12), SOURCES__VBC__MAX_CONCURRENCY="1")
     site.load()
-    days = {"since": read_instant("2025-03-03"), "until": read_instant("2025-03-05T23:00:00Z")}
+    days = {"since": parse_instant("2025-03-03"), "until": parse_instant("2025-03-05T23:00:00Z")}
     assert site.archive(selection=RecordingSelection(**days), limit=2).stored == 2
     oldest = sorted(site.gateway.company.all(), key=lambda recording: recording["start"])
     assert site.fetches() == [str(recording["id"]) for recording in oldest[2:4]]

@@ -44,12 +44,12 @@ from vbc_source.load.destinations import Target
 from vbc_source.load.locks import hold_dataset_lock
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.sync import make_source, run_pipeline
-from vbc_source.windows import read_instant
+from vbc_source.windows import parse_instant
 
 POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/test"
 UNTIL = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SPAN = ("--start-date", "2025-01-01", "--end-date", "2025-12-31T23:59:59")
-DAYS = (read_instant(SPAN[1]), read_instant(SPAN[3]))
+DAYS = (parse_instant(SPAN[1]), parse_instant(SPAN[3]))
 
 Serve = Callable[[Gateway], str]
 

@@ -20,7 +20,7 @@ from vbc_source.errors import SettingsError
 from vbc_source.filters import check_filters
 from vbc_source.load.failures import explaining
 from vbc_source.pii import PiiPolicy
-from vbc_source.windows import Window, read_instant
+from vbc_source.windows import Window, parse_instant
 
 Serve = Callable[[Gateway], str]
 OUTBOUND = {"call_direction": "OUTBOUND", "duration:gte": 60_000}
@@ -82,9 +82,9 @@ def test_empty_setting_gives_no_filters(filters: Any) -> None:
 
 def test_dates_narrow_the_window() -> None:
     filters = check_filters({"start:gte": date(2025, 1, 31), "start:lte": "2025-02-01T05:30:00+05:30"})
-    year = Window(read_instant("2025-01-01"), read_instant("2026-01-01"))
-    assert filters.narrow(year) == Window(read_instant("2025-01-31"), read_instant("2025-02-01"))
-    assert filters.narrow(Window(read_instant("2025-03-01"), read_instant("2025-04-01"))) is None
+    year = Window(parse_instant("2025-01-01"), parse_instant("2026-01-01"))
+    assert filters.narrow(year) == Window(parse_instant("2025-01-31"), parse_instant("2025-02-01"))
+    assert filters.narrow(Window(parse_instant("2025-03-01"), parse_instant("2025-04-01"))) is None
     assert filters.params == {}
 
 

@@ -16,7 +16,7 @@ from vbc_source import VbcError
 from vbc_source.api.client import Client
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.emulator import Gateway
-from vbc_source.emulator.faults.catalogue import ANSWERS, BREAKS
+from vbc_source.emulator.faults.catalogue import BROKEN_RESPONSES, ERROR_RESPONSES
 from vbc_source.errors import NotSubscribed
 from vbc_source.verification.evidence import DeletionEvidence
 from vbc_source.verification.findings import VerifyResult
@@ -24,12 +24,12 @@ from vbc_source.verification.findings import VerifyResult
 THERE, GONE = 11, 12
 # faults that wait are retried until an answer comes, which then counts; with cut-json a 404 stays a 404
 OTHERS = ("throttled", "hard", "token", "not-found", "cut-json")
-LASTING = [name for name in (*ANSWERS, *BREAKS) if not name.startswith(OTHERS)]
+LASTING = [name for name in (*ERROR_RESPONSES, *BROKEN_RESPONSES) if not name.startswith(OTHERS)]
 EVERYDAY = ("no-rights",)
 # the client waits for a second where a response says so
 PASSING = [
     pytest.param(name, marks=pytest.mark.slow if name in ("throttled", "hard-limit") else [])
-    for name in (*ANSWERS, *BREAKS)
+    for name in (*ERROR_RESPONSES, *BROKEN_RESPONSES)
     if not name.startswith("throttled-")
 ]
 

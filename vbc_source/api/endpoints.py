@@ -93,7 +93,7 @@ class ApiCapabilities:
         return 1 if self.page_base is None else self.page_base
 
 
-def read_place(links: tuple[str, ...]) -> tuple[str | None, str | None]:
+def read_owner(links: tuple[str, ...]) -> tuple[str | None, str | None]:
     """Return the real account and user in self links, which have them even if the request was for `self`."""
     owners = [owner for link in links for owner in _OWNER.findall(link)]
     accounts = [account for account, _ in owners if account != SELF]

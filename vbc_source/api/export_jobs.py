@@ -12,13 +12,13 @@ from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import COMPANY, JOBS, ON_DEMAND, read_place
+from vbc_source.api.endpoints import COMPANY, JOBS, ON_DEMAND, read_owner
 from vbc_source.api.faults import redact
 from vbc_source.api.transport import read_list, read_object
 from vbc_source.config import SELF, load_config
 from vbc_source.errors import NotFound, OutcomeUnknown, VbcError
 from vbc_source.filters import check_filters
-from vbc_source.windows import format_instant, read_instant
+from vbc_source.windows import format_instant, parse_instant
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Job:
     valid_until: datetime | None
     account: str | None = None
 
-    def judge(self, now: datetime) -> State:
+    def state_at(self, now: datetime) -> State:
         """Return the state of the job; a zip that was valid until before `now` has expired in any status."""
         status = self.status.strip().lower()
         if "expire" in status or (self.valid_until is not None and self.valid_until <= now):
@@ -81,7 +81,7 @@ def read_job(row: Mapping[str, Any]) -> Job:
     if row.get("id") in (None, ""):
         raise ValueError("a job without an id")
     link, links = row.get("download_url"), row.get("_links")
-    account, _ = read_place((json.dumps(links),)) if links else (None, None)
+    account, _ = read_owner((json.dumps(links),)) if links else (None, None)
     return Job(
         id=str(row["id"]),
         status=str(row.get("status") or ""),
@@ -99,7 +99,7 @@ def _read_count(value: Any) -> int | None:
 
 def _read_moment(value: Any) -> datetime | None:
     try:
-        return read_instant(value) if value else None
+        return parse_instant(value) if value else None
     except (ValueError, TypeError, AttributeError):
         return None
 
@@ -219,7 +219,7 @@ class ExportApi:
         """Poll jobs at growing intervals until all are ready; raises ExportFailed, also after `timeout` s."""
         started, pause = self._clock(), FIRST_PAUSE
         jobs = {job_id: self.show(job_id) for job_id in job_ids}
-        while waiting := [id_ for id_, job in jobs.items() if job.judge(self.now()) == "waiting"]:
+        while waiting := [id_ for id_, job in jobs.items() if job.state_at(self.now()) == "waiting"]:
             seconds = min(max(pause, PAUSE_PER_JOB * (len(waiting) - 1)), started + timeout - self._clock())
             progress = [f"{_printable(id_)} is {jobs[id_].progress}" for id_ in waiting[:3]]
             if seconds <= 0:
@@ -238,7 +238,7 @@ class ExportApi:
 
     def check_ready(self, job: Job) -> None:
         """Raise ExportFailed, with the reason, if a job has no zip."""
-        state, title = job.judge(self.now()), f"export job {_printable(job.id)}"
+        state, title = job.state_at(self.now()), f"export job {_printable(job.id)}"
         since = f" since {job.valid_until:%Y-%m-%d %H:%M} UTC" if job.valid_until else ""
         reasons = {
             "expired": f"has expired{since}: start a new one with vbc export create",

@@ -37,7 +37,7 @@ from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.schema.columns import INSTANT
 from vbc_source.warehouse.completeness import find_unproven
 from vbc_source.warehouse.queries import LoadedTables
-from vbc_source.windows import SECOND, Window, floor_second, format_instant, read_instant
+from vbc_source.windows import SECOND, Window, floor_second, format_instant, parse_instant
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def make_task(window: Window, resources: list[str]) -> WindowTask:
 
 def window_of(task: WindowTask) -> Window:
     """Return the window of a task."""
-    return Window(read_instant(task["start"]), read_instant(task["end"]))
+    return Window(parse_instant(task["start"]), parse_instant(task["end"]))
 
 
 def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResult:

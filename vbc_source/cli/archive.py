@@ -23,7 +23,7 @@ from vbc_source.cli.options import (
     target_options,
 )
 from vbc_source.errors import VbcError
-from vbc_source.recordings import TYPES
+from vbc_source.recordings import RECORDING_TYPES
 from vbc_source.windows import format_instant
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ account_option = click.option(
 @bucket_option(FILES)
 @span_options("--since", "--until")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Archive at most so many files.")
-@choice_option("--recording-type", (*TYPES, "all"), "Company recordings, users' own, or both.", "all")
+@choice_option(
+    "--recording-type", (*RECORDING_TYPES, "all"), "Company recordings, users' own, or both.", "all"
+)
 @choice_option(
     "--via",
     ("files", "export", "auto"),
@@ -56,7 +58,7 @@ def audio(
 
     if options["limit"] and options["via"] == "export":
         raise click.UsageError("--limit goes with --via files: an export brings all of a span")
-    types = tuple(name for name in TYPES if recording_type in (name, "all"))
+    types = tuple(name for name in RECORDING_TYPES if recording_type in (name, "all"))
     selection = RecordingSelection(types, since, until)
     return print_result(archive_audio(target, selection=selection, **options))
 
@@ -98,7 +100,7 @@ def owner_options(command: Function) -> Function:
     """Add the options for the owner of recordings, the arguments of `open_recordings`."""
     user = click.option("--user", default="self", metavar="ID", help="For --recording-type user.")
     text = "Company recordings, or a user's own."
-    return choice_option("--recording-type", TYPES, text, "company")(user(account_option(command)))  # type: ignore[no-any-return]
+    return choice_option("--recording-type", RECORDING_TYPES, text, "company")(user(account_option(command)))  # type: ignore[no-any-return]
 
 
 @recordings.command("list", cls=Command)

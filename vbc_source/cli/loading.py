@@ -18,7 +18,7 @@ from vbc_source.cli.options import (
     span_options,
     target_options,
 )
-from vbc_source.recordings import TYPES
+from vbc_source.recordings import RECORDING_TYPES
 
 if TYPE_CHECKING:
     from vbc_source import Target
@@ -121,12 +121,12 @@ def doctor(target: Target) -> dict[str, Any]:
 @click.command(cls=Command)
 @target_options
 @span_options("--since", "--until", end_help="Newest start; now.")
-@choice_option("--recording-type", (*TYPES, "all"), "Default: those that were ever loaded.")
+@choice_option("--recording-type", (*RECORDING_TYPES, "all"), "Default: those that were ever loaded.")
 @click.option("--deep", is_flag=True, help="Compare ids everywhere, not only where counts differ.")
 @click.option("--repair", is_flag=True, help="Load what is missing, and mark what is gone.")
 def verify(target: Target, recording_type: str | None, **options: Any) -> dict[str, Any]:
     """Are we missing any? Compare what VBC has with what is loaded; exit status 1 while it differs."""
     from vbc_source import verify as run_verify
 
-    types = [name for name in TYPES if recording_type in (name, "all")]
+    types = [name for name in RECORDING_TYPES if recording_type in (name, "all")]
     return print_result(run_verify(target, types=types, **options))

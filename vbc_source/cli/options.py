@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from vbc_source.errors import UsageError, VbcError
-from vbc_source.windows import read_instant
+from vbc_source.windows import parse_instant
 
 INSTANT_HELP = "ISO date or instant, such as 2025-01-31 or 2025-01-31T08:00:00Z."
 
@@ -84,7 +84,7 @@ def target_options(command: Function) -> Function:
 def read_date(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
     """Read an ISO date or instant; UTC where it names no zone."""
     try:
-        return read_instant(value) if value else None
+        return parse_instant(value) if value else None
     except ValueError:
         text = f"{value!r} is not an ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z"
         raise click.BadParameter(text, ctx, param) from None

@@ -70,7 +70,7 @@ class AccountDirectory:
         key = (endpoint.name, account, run)
         if key not in self._lists:
             self._lists = {known: proof for known, proof in self._lists.items() if known[-1] == run}
-            with advising():
+            with explain_refusal():
                 proof = self._reader.read_whole(endpoint, ListOwner(account), now)
                 if len(proof.pages) > 1:
                     # When one user leaves while another comes, the counts agree although a third one, who
@@ -93,7 +93,7 @@ class AccountDirectory:
 
 
 @contextmanager
-def advising() -> Iterator[None]:
+def explain_refusal() -> Iterator[None]:
     """Add to a refusal of the Provisioning API how to do without it."""
     try:
         yield

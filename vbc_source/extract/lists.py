@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import ApiCapabilities, Endpoint, read_place
+from vbc_source.api.endpoints import ApiCapabilities, Endpoint, read_owner
 from vbc_source.config import SELF, VbcConfig
 from vbc_source.errors import SettingsError
 from vbc_source.extract.request_pool import RequestPool
@@ -94,7 +94,7 @@ class ListReader:
         """Request which account `self` is; None where the answer does not tell."""
         what, path = endpoint.describe(owner.account, owner.user), self._locate(endpoint, owner)
         page = self.client.get(path, {"page_size": 1}, read_page, what=what)
-        return read_place(page.links)[0]
+        return read_owner(page.links)[0]
 
     def count(
         self, endpoint: Endpoint, owner: ListOwner, window: Window, stopped: Callable[[], bool]
@@ -132,7 +132,7 @@ def resolve(owner: ListOwner, proof: ProvenWindow[PageRows]) -> ListOwner | None
     """Return the real owner of an answer's rows; None where it is unknown and there are no rows."""
     if not owner.is_self:
         return owner
-    account, user = read_place(tuple(link for page in proof.pages for link in page.links))
+    account, user = read_owner(tuple(link for page in proof.pages for link in page.links))
     account = account if owner.account == SELF else owner.account
     user = user if owner.user == SELF else owner.user
     if account and (user or owner.user is None):

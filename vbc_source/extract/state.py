@@ -27,7 +27,7 @@ import dlt
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.config import VbcConfig
 from vbc_source.extract.destination_lookup import DestinationLookup
-from vbc_source.windows import Window, advance, format_instant, plan_window, read_instant
+from vbc_source.windows import Window, advance, format_instant, parse_instant, plan_window
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +66,13 @@ class CursorState:
     def find(self, name: str) -> datetime | None:
         """Return the cursor of a list, or None."""
         cursor = self._state.get("cursors", {}).get(self._key(name))
-        return read_instant(cursor) if cursor else None
+        return parse_instant(cursor) if cursor else None
 
     def plan(self, name: str, first: datetime, now: datetime, lookback: timedelta) -> Window | None:
         """Return the span of a list to read: the whole history where its start was moved back."""
         since = self._state.get("since", {}).get(self._key(name))
         cursor = self.find(name)
-        if cursor and since and first < read_instant(since) - DAY:
+        if cursor and since and first < parse_instant(since) - DAY:
             log.warning("start_date is earlier than before: reading the history of %s again", name)
             self._state["cursors"].pop(self._key(name))
             cursor = None
@@ -109,7 +109,7 @@ class CursorState:
         if self._state.get(PROGRESS_MARK) != source_id:
             return Progress()
         reached = self._state.get("reached", {}).items()
-        return Progress(self.unread, {name: read_instant(moment) for name, moment in reached})
+        return Progress(self.unread, {name: parse_instant(moment) for name, moment in reached})
 
     def store_progress(self, source_id: str, unread: Iterable[str], reached: Mapping[str, datetime]) -> None:
         """Store that a source ended early; the next run reads what it left unread first."""

@@ -10,10 +10,10 @@ from functools import partial
 import dlt
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import COMPANY, USERS, read_place
+from vbc_source.api.endpoints import COMPANY, USERS, read_owner
 from vbc_source.config import CREDENTIALS_SECTION, VbcCredentials, load_config
 from vbc_source.errors import VbcError
-from vbc_source.extract.accounts import advising
+from vbc_source.extract.accounts import explain_refusal
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.schema.pages import read_page
@@ -89,12 +89,12 @@ def _check_account(client: Client, recording_api: str, account: str, provisioned
     def check_recordings() -> str:
         path = COMPANY.locate(recording_api, account, None)
         page = client.get(path, {"page_size": 1}, read_page, what="Call Recording API")
-        real.append(read_place(page.links)[0] or account)
+        real.append(read_owner(page.links)[0] or account)
         return f"account {real[0]}: {page.total_items:,} company recordings"
 
     def check_users() -> str:
         path = USERS.locate(recording_api, real[0] if real else account, None)
-        with advising():
+        with explain_refusal():
             page = client.get(path, {"page_size": 1}, partial(read_page, shape=USER), what="Provisioning API")
         return f"subscribed; {page.total_items:,} users"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from vbc_source.api.endpoints import COMPANY, ON_DEMAND, Endpoint, read_place
+from vbc_source.api.endpoints import COMPANY, ON_DEMAND, Endpoint, read_owner
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.config import SELF
 from vbc_source.errors import (
@@ -213,7 +213,7 @@ class ListsComparison:
 
 def resolve_owner(owner: ListOwner, page: Page[PageRows]) -> ListOwner:
     """Return the real ids behind `self`, where the links of an answer contain them."""
-    account, user = read_place(page.links)
+    account, user = read_owner(page.links)
     return ListOwner(
         (account or SELF) if owner.account == SELF else owner.account,
         (user or SELF) if owner.user == SELF else owner.user,

@@ -18,7 +18,7 @@ from vbc_source.extract.request_pool import RequestPool
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
-from vbc_source.recordings import TYPES, RecordingType
+from vbc_source.recordings import RECORDING_TYPES, RecordingType
 from vbc_source.verification.findings import Findings, VerifyResult
 from vbc_source.verification.lateness import measure_lateness
 from vbc_source.verification.lists import ComparisonPlan, ListsComparison
@@ -129,11 +129,11 @@ def _choose_types(
     loaded: LoadedTables, config: VbcConfig, types: Sequence[RecordingType]
 ) -> tuple[list[RecordingType], tuple[str, ...]]:
     """Return the types to compare, and the tables that are left out because they were never loaded."""
-    available = TYPES if config.has_user_recordings else TYPES[:1]
+    available = RECORDING_TYPES if config.has_user_recordings else RECORDING_TYPES[:1]
     present = [kind for kind in available if loaded.find(TABLES[kind])]
     if not present:
         raise VbcError("nothing is loaded yet, so nothing can be compared: run vbc sync first")
-    chosen = [kind for kind in TYPES if kind in (types or present)]
+    chosen = [kind for kind in RECORDING_TYPES if kind in (types or present)]
     if absent := [kind for kind in chosen if kind not in present]:
         raise VbcError(f"there is no table {TABLES[absent[0]]} in the destination: run vbc sync first")
     return chosen, () if types else tuple(TABLES[kind] for kind in available if kind not in present)

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from vbc_source.errors import VbcError
-from vbc_source.recordings import EPOCH, TYPES, Recording, RecordingType
+from vbc_source.recordings import EPOCH, RECORDING_TYPES, Recording, RecordingType
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.tombstones import KEY
 
@@ -23,7 +23,7 @@ _CAST = "CAST(:{} AS TIMESTAMPTZ)"
 class RecordingSelection:
     """A selection of loaded recordings, by type and `start`; both bounds are included, and None is open."""
 
-    types: tuple[RecordingType, ...] = TYPES
+    types: tuple[RecordingType, ...] = RECORDING_TYPES
     since: datetime | None = None
     until: datetime | None = None
 

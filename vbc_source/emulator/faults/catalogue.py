@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ANSWERS = {
+ERROR_RESPONSES = {
     "throttled": "429, 900804, allowed again in 1-2 s: Retry-After and nextAccessTime",
     "throttled-header-only": "429, 900804, with Retry-After only",
     "throttled-body": "429, 900804, with nextAccessTime only",
@@ -26,7 +26,7 @@ ANSWERS = {
     "fault-200": "200 with a fault as its body",
     "redirect": "302 to another host",
 }
-BREAKS = {
+BROKEN_RESPONSES = {
     "truncated": "200, the connection is closed after half of the body",
     "cut-json": "200, complete, but the body is the first half of the correct one",
     "reset": "the connection is closed without a response",
@@ -76,7 +76,7 @@ BEHAVIOURS = {
     "odd-times": "times are written with Z, +05:30 and fractions",
 }
 
-ONE_TIME = {**ANSWERS, **BREAKS, **TOKEN_FAULTS, **TOTALS, **AUDIO}
+ONE_TIME = {**ERROR_RESPONSES, **BROKEN_RESPONSES, **TOKEN_FAULTS, **TOTALS, **AUDIO}
 """Faults that affect one request, unless a number of times is given."""
 
 FAULTS: dict[str, str] = {**ONE_TIME, **BEHAVIOURS}

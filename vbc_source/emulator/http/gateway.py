@@ -22,7 +22,7 @@ from vbc_source.emulator.data.recordings import Recordings
 from vbc_source.emulator.data.users import Users
 from vbc_source.emulator.faults.active import ActiveFaults, Fault
 from vbc_source.emulator.faults.broken_responses import HalfBodySender, close_connection
-from vbc_source.emulator.faults.catalogue import ANSWERS, BREAKS, TOKEN_FAULTS
+from vbc_source.emulator.faults.catalogue import BROKEN_RESPONSES, ERROR_RESPONSES, TOKEN_FAULTS
 from vbc_source.emulator.faults.responses import answer_fault
 from vbc_source.emulator.http.request_log import Request, RequestLog, read_request
 from vbc_source.emulator.http.tokens import TENANT, AcceptedCredentials, Tokens
@@ -233,11 +233,11 @@ class Gateway(GatewayState):
         return JSONResponse(response.body, response.status, {"cache-control": "no-store"})
 
     async def _answer_api_request(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        fault = self.faults.take({**ANSWERS, **BREAKS}, request.path)
+        fault = self.faults.take({**ERROR_RESPONSES, **BROKEN_RESPONSES}, request.path)
         if fault is not None and fault.name == "reset":
             self._log.append(request)
             await close_connection(scope, receive)
-        elif fault is not None and fault.name in ANSWERS:
+        elif fault is not None and fault.name in ERROR_RESPONSES:
             await self._answer_fault(fault)(scope, receive, send)
         else:
             if fault is not None:
