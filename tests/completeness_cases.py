@@ -12,6 +12,8 @@ from typing import Any
 
 from vbc_source.windows import Window
 
+COMPLETE_LOAD, FAILED_LOAD, LOST_LOAD = "1", "3", "4"
+LOADS = {COMPLETE_LOAD: 0, "2": 0, FAILED_LOAD: 1}  # with dlt's status; of a lost one there is no row
 NOON = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
 
 
@@ -26,11 +28,10 @@ class Case:
     name: str
     rows: Sequence[dict[str, Any]]
     proven: Sequence[Window]
-    complete_loads: Sequence[str] = ("1", "2")
     lookback_hours: float = 48
 
 
-def proof(window: Window, read_after: float, load: str = "1", **changed: Any) -> dict[str, Any]:
+def proof(window: Window, read_after: float, load: str = COMPLETE_LOAD, **changed: Any) -> dict[str, Any]:
     """Make a row that was read so many hours after noon."""
     return {
         "account_id": "549825",
@@ -51,10 +52,11 @@ def proof(window: Window, read_after: float, load: str = "1", **changed: Any) ->
 
 CASES = (
     Case("without filters", [proof(hours(0, 10), 100)], [hours(0, 10)]),
-    Case("an incomplete load", [proof(hours(0, 10), 100, "lost")], []),
+    Case("an incomplete load", [proof(hours(0, 10), 100, LOST_LOAD)], []),
+    Case("a load with a status other than 0", [proof(hours(0, 10), 100, FAILED_LOAD)], []),
     Case(
         "a load that was rolled back",
-        [proof(hours(0, 10), 100, "2"), proof(hours(10, 20), 100, "lost")],
+        [proof(hours(0, 10), 100, "2"), proof(hours(10, 20), 100, LOST_LOAD)],
         [hours(0, 10)],
     ),
     Case("another filter", [proof(hours(0, 10), 100, filters="call_direction#0123456789ab")], []),

@@ -13,6 +13,7 @@ from uuid import uuid4
 import duckdb
 import psycopg2
 import pyarrow as pa
+from completeness_cases import COMPLETE_LOAD, FAILED_LOAD, LOADS, LOST_LOAD
 from psycopg2.extras import execute_values
 
 POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/postgres"
@@ -75,8 +76,6 @@ def at(text: str) -> datetime:
 
 
 # loads of the invented rows; "3" did not complete, and "4" (rolled back) has no row in `_dlt_loads`
-COMPLETE_LOAD, FAILED_LOAD, ROLLED_BACK_LOAD = "1", "3", "4"
-LOADS = {COMPLETE_LOAD: 0, "2": 0, FAILED_LOAD: 1}
 LOOKBACK = timedelta(hours=48)
 
 # clocks in New York change at 2025-03-09 07:00 and at 2025-11-02 06:00 UTC, in Havana an hour or two earlier
@@ -205,7 +204,7 @@ def add_windows(tables: Tables, chance: random.Random) -> None:
         {**tables["scan_windows"][0], "resource": "users", "window_end": at("2026-01-01")}
     )
     for row in tables["scan_windows"]:
-        row["_dlt_load_id"] = rules.choice([*"11111111222222", FAILED_LOAD, ROLLED_BACK_LOAD])
+        row["_dlt_load_id"] = rules.choice([*"11111111222222", FAILED_LOAD, LOST_LOAD])
     tables["_dlt_loads"] += [{"load_id": id_, "status": status} for id_, status in LOADS.items()]
 
 

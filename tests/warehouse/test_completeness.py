@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import dlt
 import pytest
-from completeness_cases import CASES, NOON, Case, hours
+from completeness_cases import CASES, LOADS, LOST_LOAD, NOON, Case, hours
 from loading import open_target
 
 from vbc_source.config import VbcConfig
@@ -27,8 +27,8 @@ from vbc_source.windows import SECOND, Window
 COMPANY, USER = RecordingList("company_recordings", "549825"), RecordingList("user_recordings", "549825", "7")
 
 
-def load(rows: Sequence[dict[str, object]], complete: Sequence[str]) -> LoadedTables:
-    """Load rows of `scan_windows`, and complete loads."""
+def load(rows: Sequence[dict[str, object]]) -> LoadedTables:
+    """Load rows of `scan_windows`, and the loads that brought them."""
     pipeline = open_target()
     columns = {name: {"data_type": "text"} for name in ("user_id", "filters")}
     pipeline.run(
@@ -37,8 +37,8 @@ def load(rows: Sequence[dict[str, object]], complete: Sequence[str]) -> LoadedTa
     )
     with pipeline.sql_client() as client:
         client.execute_sql("UPDATE scan_windows SET _dlt_load_id = load")
-        for load_id in complete:
-            row = f"('{load_id}', 'vbc', 0, now())"
+        for load_id, status in LOADS.items():
+            row = f"('{load_id}', 'vbc', {status}, now())"
             client.execute_sql(
                 f"INSERT INTO _dlt_loads (load_id, schema_name, status, inserted_at) VALUES {row}"
             )
@@ -47,7 +47,7 @@ def load(rows: Sequence[dict[str, object]], complete: Sequence[str]) -> LoadedTa
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_proof_counts_by_the_rule(case: Case) -> None:
-    loaded = load(case.rows, case.complete_loads)
+    loaded = load(case.rows)
     config = VbcConfig.from_values(lookback_hours=case.lookback_hours)
     assert dict(read_proven_spans(loaded, config)) == ({COMPANY: list(case.proven)} if case.proven else {})
 
@@ -56,15 +56,15 @@ def test_proofs_with_filters_count_for_the_same_filters() -> None:
     config = VbcConfig.from_values(filters={"call_direction": "INBOUND"})
     case = next(case for case in CASES if case.name == "without filters")
     row = {**case.rows[0], "filters": config.api_filters.label}
-    loaded = load([row], case.complete_loads)
+    loaded = load([row])
     assert list(read_proven_spans(loaded, config)) == [COMPANY]
     assert read_proven_spans(loaded, VbcConfig.from_values(filters={"call_direction": "OUTBOUND"})) == {}
 
 
 def test_progress_is_read_of_complete_loads_alone_whatever_the_lookback() -> None:
     case = next(case for case in CASES if case.name == "inside the lookback")
-    lost = {**case.rows[0], "window_end": NOON + timedelta(days=99), "load": "lost"}
-    loaded = load([*case.rows, lost], case.complete_loads)
+    lost = {**case.rows[0], "window_end": NOON + timedelta(days=99), "load": LOST_LOAD}
+    loaded = load([*case.rows, lost])
     (progress,) = read_progress(loaded, VbcConfig.from_values())
     assert (progress.list, progress.read_until, progress.windows) == (COMPANY, case.rows[0]["window_end"], 1)
     assert find_first_start(loaded) == case.rows[0]["window_start"]
@@ -72,7 +72,7 @@ def test_progress_is_read_of_complete_loads_alone_whatever_the_lookback() -> Non
 
 def test_windows_that_are_not_proven_are_found_by_resource() -> None:
     case = next(case for case in CASES if case.name == "two that touch")
-    loaded, config = load(case.rows, case.complete_loads), VbcConfig.from_values(user_ids=[])
+    loaded, config = load(case.rows), VbcConfig.from_values(user_ids=[])
     windows = [hours(0, 20), hours(20, 40)]
     resources = ["company_recordings", "user_recordings"]
     assert find_unproven(loaded, config, windows, resources) == [(windows[1], ["company_recordings"])]
