@@ -20,6 +20,7 @@ ERROR_RESPONSES = {
     "backend-timeout": "504, 101504: the back end timed out",
     "bad-gateway": "502 with an HTML page",
     "not-found": "404",
+    "no-resource": "404 with a code: the gateway, not the API, knows no such path",
     "empty-body": "200 without a body",
     "html": "200 with an HTML page",
     "not-json": "200 with plain text",

@@ -74,6 +74,7 @@ _BODIES = {
     "suspended": _SUSPENDED,
     "refused": FaultBody(500, 101503, "Runtime Error", "Error connecting to the back end"),
     "backend-timeout": FaultBody(504, 101504, "Runtime Error", "Send timeout"),
+    "no-resource": FaultBody(404, 404, "Not Found", "The requested resource is not available."),
     "down": _SUSPENDED,
     "login-down": FaultBody(503, 101503, "Runtime Error", "Error connecting to the back end"),
     "fault-200": _TIMED_OUT,

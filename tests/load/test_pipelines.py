@@ -1,0 +1,56 @@
+"""A pipeline's working folder belongs to one process at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loading import run_vbc, still_gateway
+
+from vbc_source.emulator import Gateway
+from vbc_source.errors import VbcError
+from vbc_source.load import locks
+from vbc_source.load.destinations import Target
+from vbc_source.load.pipelines import hold_fresh_pipeline, hold_pipeline
+
+SPAN = ("--start-date", "2025-01-01", "--end-date", "2025-02-01")
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return all files of the pipeline's working folder."""
+    working = folder / "dlt" / "pipelines" / "vbc"
+    return {str(path): path.read_bytes() for path in working.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("hold", [hold_pipeline, hold_fresh_pipeline])
+def test_no_pipeline_is_opened_while_another_process_holds_it(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch, hold: Any
+) -> None:
+    monkeypatch.setattr(locks, "WAIT_SECONDS", 0)
+    target = Target("vbc", "duckdb", "elsewhere")
+    with (
+        locks.pipeline_lock("vbc").acquire(),
+        pytest.raises(VbcError, match="another vbc process"),
+        hold(target),
+    ):
+        pytest.fail("opened")
+    assert files_of(own_folder) == {}
+
+
+@pytest.mark.parametrize("command", [("sync",), ("backfill", *SPAN), ("status",), ("verify",)], ids="-".join)
+def test_a_command_leaves_the_working_folder_alone_while_a_sync_runs(
+    own_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    serve: Callable[[Gateway], str],
+    command: tuple[str, ...],
+) -> None:
+    """Into another dataset: a command that changed the folder would lead the sync's load there."""
+    url = serve(still_gateway(recordings=20))
+    assert run_vbc(own_folder, url, "sync").returncode == 0
+    before = files_of(own_folder)
+    monkeypatch.setattr(locks, "WAIT_SECONDS", 0)
+    with locks.pipeline_lock("vbc").acquire():
+        run_vbc(own_folder, url, *command, "--dataset", "elsewhere")
+    assert files_of(own_folder) == before
