@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from vbc_source.windows import Window
+from vbc_source.windows import SECOND, Window
 
 COMPLETE_LOAD, FAILED_LOAD, LOST_LOAD = "1", "3", "4"
 LOADS = {COMPLETE_LOAD: 0, "2": 0, FAILED_LOAD: 1}  # with dlt's status; of a lost one there is no row
@@ -65,6 +65,11 @@ CASES = (
     Case("a shorter lookback", [proof(hours(0, 10), 20)], [hours(0, 10)], lookback_hours=2),
     Case("two that touch", [proof(hours(0, 10), 100), proof(hours(10, 20), 100, "2")], [hours(0, 20)]),
     Case("two that overlap", [proof(hours(0, 12), 100), proof(hours(10, 20), 100, "2")], [hours(0, 20)]),
+    Case(
+        "two a second apart: fractions of it may be missing",
+        [proof(hours(0, 10), 100), proof(Window(hours(10, 20).start + SECOND, hours(10, 20).end), 100)],
+        [hours(0, 10), Window(hours(10, 20).start + SECOND, hours(10, 20).end)],
+    ),
     Case(
         "one inside another",
         [proof(hours(0, 20), 100), proof(hours(5, 8), 100), proof(hours(20, 30), 100)],

@@ -131,6 +131,17 @@ def test_dlt_uses_our_job_for_a_file_that_holds_a_whole_table(monkeypatch: pytes
     assert merged == ["things"]
 
 
+def test_nested_tables_are_merged_with_their_parents() -> None:
+    """Our own tables have none; those of a user's pipeline may."""
+    pipeline = open_pipeline()
+    for parts in (["a", "b"], ["c"]):
+        things = dlt.resource(
+            [{"id": 1, "parts": parts}], name="things", primary_key="id", write_disposition="merge"
+        )
+        pipeline.run(things, loader_file_format="parquet")
+    assert query(pipeline, "SELECT value FROM things__parts") == [("c",)]
+
+
 def test_rows_that_do_not_add_up_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = open_pipeline()
     load(pipeline, [rows(0, 50, text="a")])

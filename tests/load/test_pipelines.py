@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dlt
 import pytest
-from loading import run_vbc, still_gateway
+from loading import query, run_vbc, still_gateway
 
 from vbc_source.emulator import Gateway
 from vbc_source.errors import VbcError
@@ -54,3 +55,16 @@ def test_a_command_leaves_the_working_folder_alone_while_a_sync_runs(
     with locks.pipeline_lock("vbc").acquire():
         run_vbc(own_folder, url, *command, "--dataset", "elsewhere")
     assert files_of(own_folder) == before
+
+
+def test_a_pipeline_without_state_stores_none() -> None:
+    @dlt.resource(name="rows")
+    def rows() -> Any:
+        dlt.current.resource_state()["seen"] = True
+        yield {"id": 1}
+
+    with hold_fresh_pipeline(Target("part", "duckdb", "vbc_data")) as pipeline:
+        pipeline.run(rows())
+        sql = "SELECT table_name FROM information_schema.tables WHERE table_name = '_dlt_pipeline_state'"
+        assert query(pipeline, sql) == []
+        assert query(pipeline, "SELECT id FROM rows") == [(1,)]

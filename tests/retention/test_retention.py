@@ -77,12 +77,14 @@ def test_candidates_are_chosen_by_age_and_duration(prepare: Prepare) -> None:
     assert retain_site(site, shorter_than=timedelta(seconds=6)).proven == 1
 
 
-def test_file_in_another_bucket_or_never_compared_is_no_proof(prepare: Prepare, own_folder: Path) -> None:
-    site = prepare(make_gateway(2))
+def test_file_elsewhere_or_never_compared_or_changed_since_is_no_proof(
+    prepare: Prepare, own_folder: Path
+) -> None:
+    site = prepare(make_gateway(3))
     pipeline = site.load()
     site.archive()
     here, site.bucket = site.bucket, str(own_folder / "other")
-    assert retain_site(site, apply=True).unproven == 2
+    assert retain_site(site, apply=True).unproven == 3
     site.bucket = here
     with pipeline.sql_client() as sql:
         sql.execute_sql("UPDATE recording_audio SET attempts = 0 WHERE recording_id = 1000")
@@ -90,7 +92,8 @@ def test_file_in_another_bucket_or_never_compared_is_no_proof(prepare: Prepare, 
             "UPDATE recording_audio SET uri = replace(uri, '/files/', '/files/../files/') "
             "WHERE recording_id = 1001"
         )
-    assert retain_site(site, apply=True).unproven == 2
+        sql.execute_sql("UPDATE company_recordings SET file_size_in_bytes = 7 WHERE id = 1002")
+    assert retain_site(site, apply=True).unproven == 3
     assert deletions(site.gateway) == []
 
 

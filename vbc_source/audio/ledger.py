@@ -14,6 +14,7 @@ import dlt
 import pyarrow as pa
 
 from vbc_source.errors import VbcError
+from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import load_rows, make_schema
 from vbc_source.recordings import Recording, RecordingType
 from vbc_source.schema.columns import INSTANT
@@ -117,7 +118,7 @@ class AudioLedger:
         rows = self.journal.rows
         if rows:
             table = pa.Table.from_pylist([asdict(row) for row in rows], make_schema(COLUMNS, KEY))
-            with self._lock():
+            with self._lock(), explaining():
                 load_rows(self._pipeline, LEDGER, table, "merge", KEY)
             self.journal.forget(rows)
         self._loaded_at = self._clock()

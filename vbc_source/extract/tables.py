@@ -103,13 +103,15 @@ def make_scan_windows(
     proofs: Sequence[tuple[ListOwner, ProvenWindow[Any]]],
     filters: str,
     load_id: str | None = None,
+    read_at: datetime | None = None,
 ) -> Any:
     """Make rows of `scan_windows`: what was proven complete, and when.
 
     They name the load that brings them. A proof counts when `_dlt_loads` has that load as complete: a load
-    that was killed may have left its proofs without the rows.
+    that was killed may have left its proofs without the rows. `read_at` is no later than the first request:
+    what appeared between reading and loading is not proven.
     """
-    now, load = datetime.now(timezone.utc), load_id or dlt.current.load_package_state()["load_id"]
+    now, load = read_at or datetime.now(timezone.utc), load_id or dlt.current.load_package_state()["load_id"]
     rows = [
         {
             "account_id": owner.account,

@@ -87,7 +87,7 @@ class WindowWriter:
                     (batch.requested, batch.owner, batch.rows) for batch in changed
                 )
             proofs = [(batch.owner, batch.proof) for batch in batches]
-            yield make_scan_windows(run.endpoint, proofs, run.config.api_filters.label, run.load_id)
+            yield make_scan_windows(run.endpoint, proofs, run.config.api_filters.label, run.load_id, run.now)
         if run.incremental:
             self._move_state(batches, changed)
         self._report(batches[-1])

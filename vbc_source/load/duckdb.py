@@ -78,7 +78,7 @@ class VbcDuckDbClient(DuckDbClient):
 
     def create_load_job(self, table: Any, file_path: str, load_id: str, restore: bool = False) -> Any:
         """Make the job that loads one file."""
-        if _is_mergeable(table, file_path):
+        if self._is_single(table) and _is_mergeable(table, file_path):
             return MergeFileJob(file_path, self.config.normalize_dataset_name(self.schema))
         job = super().create_load_job(table, file_path, load_id, restore)
         return CopyFileJob(file_path) if type(job) is DuckDbCopyJob else job
@@ -88,9 +88,14 @@ class VbcDuckDbClient(DuckDbClient):
     ) -> list[Any]:
         """Make the jobs that follow when all files of a table are loaded: none where its file was merged."""
         jobs = completed_table_chain_jobs or ()
-        if jobs and all(_is_mergeable(table_chain[0], str(job.file_path)) for job in jobs):
+        root = table_chain[0]
+        if jobs and self._is_single(root) and all(_is_mergeable(root, str(job.file_path)) for job in jobs):
             return []
         return super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
+
+    def _is_single(self, table: Any) -> bool:
+        """Whether a table has no nested tables, which dlt merges together with it."""
+        return all(other.get("parent") != table["name"] for other in self.schema.tables.values())
 
 
 class CopyFileJob(DuckDbCopyJob):

@@ -49,7 +49,10 @@ def hold_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline]:
 def hold_fresh_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline]:
     """Open a pipeline without local state, and leave none behind: what a killed run left is worth nothing."""
     with hold_pipeline_lock(target.pipeline), explaining():
-        yield _open(target, options).drop()
+        pipeline = _open(target, options).drop()
+        # dlt also stores state only where this is set
+        pipeline.config.restore_from_destination = False
+        yield pipeline
 
 
 def _open(target: Target, options: dict[str, Any]) -> dlt.Pipeline:

@@ -16,14 +16,14 @@ from vbc_source.warehouse.recordings import RecordingSelection, write_recordings
 PAGE_ROWS = 1000
 OLDEST_START = datetime(1970, 1, 2, tzinfo=timezone.utc)  # earlier ones stand for an unknown start
 _ORDER = ("began", "recording_type", "account_id", "user_id", "recording_id")
-_PROOF = ("call_id", "uri", "size_bytes", "sha256", "attempts")
+_PROOF = ("call_id", "listed_bytes", "uri", "size_bytes", "sha256", "attempts")
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionCandidate:
     """A recording that is old enough, with its file as the ledger records it.
 
-    `attempts` is 0 if the file was only found in the bucket.
+    `listed_bytes` is the size that VBC lists now. `attempts` is 0 if the file was only found in the bucket.
     """
 
     began: datetime
@@ -32,6 +32,7 @@ class RetentionCandidate:
     user_id: str
     recording_id: int
     call_id: str | None
+    listed_bytes: int | None
     uri: str | None
     size_bytes: int | None
     sha256: str | None
@@ -74,7 +75,7 @@ def _write_candidates(loaded: LoadedTables, *, limit_duration: bool) -> str:
     # the hash, and with the smallest `attempts`, since 0 is no proof.
     return f"""
         SELECT {", ".join(f"r.{name}" for name in _ORDER)}, r.call_id,
-            a.uri, a.size_bytes, a.sha256, a.attempts
+            r.size_bytes AS listed_bytes, a.uri, a.size_bytes, a.sha256, a.attempts
         FROM ({write_recordings(loaded, RecordingSelection())}) AS r JOIN (
             SELECT {key}, max(uri) AS uri, max(size_bytes) AS size_bytes, max(sha256) AS sha256,
                 min(attempts) AS attempts

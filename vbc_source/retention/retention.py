@@ -144,11 +144,13 @@ class _RetentionRun:
             noted_at=now,
         )
 
-    def _find_flaw(self, candidate: RetentionCandidate) -> str | None:
+    def _find_flaw(self, candidate: RetentionCandidate) -> str | None:  # noqa: PLR0911 - one return a flaw
         if not candidate.uri or not candidate.sha256 or not candidate.size_bytes:
             return "the ledger has no address, size or hash of its file"
         if not candidate.attempts:
             return "its file was found in the bucket and never compared with VBC's own bytes"
+        if candidate.listed_bytes not in (None, candidate.size_bytes):
+            return "VBC lists another size for it than its file had: it has changed since it was archived"
         key = self._bucket.key_of(candidate.uri)
         if key is None:
             return f"its file is in another bucket than {self._bucket.url}"

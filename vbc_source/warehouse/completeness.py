@@ -122,7 +122,7 @@ def _write_spans(lookback: timedelta, window: Window | None) -> str:
             ) AS reached_end
             FROM settled WHERE window_start < settled_end {touching}
         ), islands AS (
-            SELECT *, sum(CASE WHEN window_start <= reached_end + INTERVAL '1 second' THEN 0 ELSE 1 END) OVER
+            SELECT *, sum(CASE WHEN window_start <= reached_end THEN 0 ELSE 1 END) OVER
                 ( PARTITION BY {span_list} ORDER BY window_start, settled_end ROWS BETWEEN UNBOUNDED PRECEDING
                 AND CURRENT ROW
             ) AS island
