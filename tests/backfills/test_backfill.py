@@ -258,7 +258,7 @@ def test_a_lake_takes_windows_side_by_side_and_none_twice(
     assert finish_backfill(lake, done).rows["company_recordings"] == len(expected)
     # a task that is cleared appends nothing again
     assert [load_window(lake, task)["requests"] for task in left] == [0, 0, 0, 0]
-    files = dlt.dataset(dlt.destinations.filesystem(str(own_folder / "lake")), "vbc", "vbc")
+    files = dlt.dataset(dlt.destinations.filesystem(str(own_folder / "lake")), "vbc_data", "vbc")
     rows = files.query("SELECT id FROM company_recordings ORDER BY id").fetchall()
     assert [id_ for (id_,) in rows] == expected
 

@@ -119,7 +119,7 @@ def test_an_interrupt_ends_at_once_with_a_word_and_the_next_run_completes(
         process.send_signal(stop)
         output, errors = process.communicate(timeout=15)
     assert process.returncode == 1
-    assert errors == "vbc sync: interrupted; the next run goes on where this one stopped\n"
+    assert errors == "vbc sync: interrupted; the next run continues where this one stopped\n"
     assert json.loads(output)["error"] == "interrupted"
     gateway.heal()
     assert run_vbc(own_folder, url, "sync").returncode == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from vbc_source.cli import archive, figures, loading
 from vbc_source.cli.options import Command
+from vbc_source.cli.process import tune_process
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -20,12 +20,7 @@ def main() -> None:
     Settings and secrets come from .dlt/config.toml and .dlt/secrets.toml in this folder, or from the
     environment (SOURCES__VBC__…). Exit status: 0 done, 1 failed, 2 wrong usage.
     """
-    # dlt reports usage to its makers unless configured otherwise
-    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
-    # dlt logs each failure with its traceback before it raises it; one line is enough here
-    os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
-    # files that go straight into a database are not worth the time of compressing them
-    os.environ.setdefault("NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION", "true")
+    tune_process()
 
 
 recordings_option = click.option("--recordings", default=20_000, help="Recordings of the invented year.")
