@@ -105,6 +105,6 @@ def local(home: Path, environment: dict[str, str]) -> Iterator[Stack]:
 @pytest.fixture
 def dataset(warehouse: str) -> Iterator[str]:
     """The dataset of the DAGs, empty."""
-    yield "vbc"
+    yield "vbc_data"
     for (schema,) in execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'vbc%'", warehouse):
         execute(f'DROP SCHEMA "{schema}" CASCADE', warehouse)

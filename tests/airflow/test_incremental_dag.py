@@ -69,7 +69,7 @@ def test_the_dag_runs_by_itself(
     run_dag(environment, "vbc_incremental")
     assert_nothing_lost_or_doubled(gateway, warehouse, dataset)
     # a run that did no task would be a success too
-    assert execute("SELECT count(*) FROM vbc._dlt_loads WHERE status = 0", warehouse) == [(1,)]
+    assert execute("SELECT count(*) FROM vbc_data._dlt_loads WHERE status = 0", warehouse) == [(1,)]
 
 
 def test_audio_is_archived_once_it_is_loaded(
