@@ -97,6 +97,13 @@ def check_not_found(client: Client) -> None:
     assert trigger(client, "not-found").status_code == 404
 
 
+@CHECKS.add("no-resource")
+def check_no_resource(client: Client) -> None:
+    response = trigger(client, "no-resource")
+    assert response.status_code == 404
+    assert "The requested resource is not available" in response.text
+
+
 @CHECKS.add("empty-body")
 def check_empty_body(client: Client) -> None:
     response = trigger(client, "empty-body")
