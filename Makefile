@@ -63,9 +63,10 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python $(PIP_INSTALL) --editable '.[all]' --group dev
 	touch $@ $(VENV)/.demo
 
-$(AIRFLOW)/.ready: pipelines/airflow/requirements.txt pyproject.toml
+$(AIRFLOW)/.ready: pipelines/airflow/requirements.txt tests/airflow/requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(AIRFLOW)
 	$(AIRFLOW)/bin/python $(PIP_INSTALL) --no-deps --requirement $<
+	$(AIRFLOW)/bin/python $(PIP_INSTALL) --requirement tests/airflow/requirements.txt
 	$(AIRFLOW)/bin/python $(PIP_INSTALL) --no-deps --editable .
 	touch $@
 

@@ -8,19 +8,31 @@ from __future__ import annotations
 
 
 class VbcError(Exception):
-    """Raised for every failure that this package foresees; catches all of them."""
+    """Raised for every failure that this package foresees; catches all of them.
+
+    Attributes:
+        permanent: Whether another attempt fails too, until somebody changes a setting or a right.
+    """
+
+    permanent = False
 
 
 class SettingsError(VbcError):
     """Raised when a setting is missing or malformed; the message names the setting."""
 
+    permanent = True
+
 
 class UsageError(VbcError):
     """Raised when an argument of a command is wrong; the exit status is 2."""
 
+    permanent = True
+
 
 class LoginRefused(VbcError):
     """Raised when the gateway refuses the credentials; never retried, which could lock the user."""
+
+    permanent = True
 
 
 class IncompleteWindow(VbcError):
@@ -100,6 +112,7 @@ class OutcomeUnknown(GatewayFault):
 class Forbidden(GatewayFault):
     """Raised when the API user or the token lacks a right."""
 
+    permanent = True
     meaning = (
         "the API user is not authorized for this; give the user the right in the VBC admin portal "
         "(an account administrator sees the company's recordings), or use another user"

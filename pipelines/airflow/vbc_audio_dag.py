@@ -1,35 +1,42 @@
-"""Every hour: archive the audio of what is loaded, in the bucket of [sources.vbc.audio] bucket_url."""
+"""After each load that brought rows, and every hour: archive the audio of what is loaded."""
 
 from __future__ import annotations
 
+import os
+import sys
 from datetime import datetime, timezone
 
-from airflow.sdk import dag, task
-from vbc_settings import connect
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
+
+sys.path.append(os.path.dirname(__file__))  # Airflow adds the top of the DAG folder only
+from vbc_settings import POOL, RECORDINGS, connect, make_defaults
 
 
 @dag(
-    schedule="30 * * * *",
+    # by the hour too: a file that failed is tried again where no call is recorded
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("30 * * * *", timezone="UTC"), assets=[RECORDINGS]
+    ),
     start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 2},
+    default_args=make_defaults(),
     tags=["vbc"],
 )
 def vbc_audio() -> None:
     """Archive what is not archived yet; what is archived is not fetched again."""
 
-    @task
+    @task(pool=POOL)
     def archive() -> None:
-        target = connect()
-        from vbc_source import VbcError, archive_audio
+        with connect() as target:
+            from vbc_source import VbcError, archive_audio
 
-        result = archive_audio(target)
-        print(*result.summary(), sep="\n")
-        if not result.ok:
-            raise VbcError(
-                f"{result.failed} file(s) failed and {result.forbidden} are forbidden, see the log"
-            )
+            result = archive_audio(target)
+            print(*result.summary(), sep="\n")
+            if not result.ok:
+                raise VbcError(
+                    f"{result.failed} file(s) failed and {result.forbidden} are forbidden, see the log"
+                )
 
     archive()
 

@@ -6,12 +6,16 @@ same span loads only what is not proven complete.
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
 from airflow.sdk import Param, dag, task
-from vbc_settings import WORKERS, connect
+
+sys.path.append(os.path.dirname(__file__))  # Airflow adds the top of the DAG folder only
+from vbc_settings import POOL, RECORDINGS, WORKERS, connect, make_defaults
 
 
 @dag(
@@ -19,7 +23,7 @@ from vbc_settings import WORKERS, connect
     start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 2},
+    default_args=make_defaults(),
     params={
         "start_date": Param("2025-01-01", type="string", format="date", description="oldest start"),
         "end_date": Param("2025-12-31", type="string", format="date", description="newest start"),
@@ -30,41 +34,51 @@ from vbc_settings import WORKERS, connect
 def vbc_backfill() -> None:
     """Make the tables, plan windows, load them, count."""
 
-    @task
+    @task(pool=POOL)
     def init(params: dict[str, Any] | None = None) -> list[str]:
-        target = connect()
-        from vbc_source import prepare_backfill
+        with connect() as target:
+            from vbc_source import prepare_backfill
 
-        return prepare_backfill(target, instant((params or {})["end_date"]))
+            _, end = read_span(params or {})
+            return prepare_backfill(target, end)
 
     @task
     def plan(resources: list[str], params: dict[str, Any] | None = None) -> list[Any]:
-        target, given = connect(), params or {}
-        from vbc_source import plan_backfill
+        with connect() as target:
+            from vbc_source import plan_backfill
 
-        start, end = instant(given["start_date"]), instant(given["end_date"])
-        return list(plan_backfill(target, start, end, given["window_days"], resources))
+            given = params or {}
+            start, end = read_span(given)
+            return list(plan_backfill(target, start, end, given["window_days"], resources))
 
-    @task(max_active_tis_per_dagrun=WORKERS)
+    @task(pool=POOL, max_active_tis_per_dagrun=WORKERS)
     def load_window(window: Any) -> Any:
-        target = connect()
-        from vbc_source import load_window as load
+        with connect() as target:
+            from vbc_source import load_window as load
 
-        return load(target, window, WORKERS)
+            return load(target, window, WORKERS)
 
-    @task(trigger_rule="none_failed")  # also where no window was left to load
+    @task(trigger_rule="none_failed", outlets=[RECORDINGS])  # also where no window was left to load
     def finalize(results: Any) -> Any:
-        target = connect()
-        from vbc_source import finish_backfill
+        with connect() as target:
+            from vbc_source import finish_backfill
 
-        return asdict(finish_backfill(target, list(results or ())))
+            return asdict(finish_backfill(target, list(results or ())))
 
     finalize(load_window.expand(window=plan(init())))
 
 
-def instant(day: str) -> datetime:
-    """Return the first instant of a day in UTC."""
-    return datetime.fromisoformat(day).replace(tzinfo=timezone.utc)
+def read_span(params: dict[str, Any]) -> tuple[datetime, datetime]:
+    """Read the bounds of a run, as days in UTC; refuse them in the wrong order."""
+    from airflow.sdk.exceptions import AirflowFailException
+
+    start, end = (
+        datetime.fromisoformat(params[name]).replace(tzinfo=timezone.utc)
+        for name in ("start_date", "end_date")
+    )
+    if start >= end:
+        raise AirflowFailException(f"start_date {start:%Y-%m-%d} is not before end_date {end:%Y-%m-%d}")
+    return start, end
 
 
 vbc_backfill()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from datetime import datetime, timezone
 
 from airflow.sdk import dag, task
-from vbc_settings import connect
 
-RESOURCES = [name for name in os.environ.get("VBC_RESOURCES", "").split(",") if name]
+sys.path.append(os.path.dirname(__file__))  # Airflow adds the top of the DAG folder only
+from vbc_settings import POOL, RECORDINGS, RESOURCES, connect, make_defaults
 
 
 @dag(
@@ -16,23 +17,34 @@ RESOURCES = [name for name in os.environ.get("VBC_RESOURCES", "").split(",") if 
     start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
     catchup=False,  # state is in the destination: one run loads all that was missed
     max_active_runs=1,
-    default_args={"retries": 2},
+    default_args=make_defaults(),
     tags=["vbc"],
 )
 def vbc_incremental() -> None:
     """Load new recordings; state is in the destination, so any worker continues where another ended."""
 
-    @task
+    @task(pool=POOL)
     def load() -> dict[str, int]:
-        target = connect()
-        from vbc_source import sync
+        with connect() as target:
+            from vbc_source import sync
 
-        # what a killed run left on this worker's disk may be older than what another worker has loaded since
-        result = sync(target, resources=RESOURCES, fresh=True)
-        print(*result.summary(), sep="\n")
-        return {name: getattr(result, name) for name in ("recordings", "windows", "users", "requests")}
+            # what a killed run left on this worker's disk may be older than what another worker loaded
+            result = sync(target, resources=RESOURCES, fresh=True)
+            print(*result.summary(), sep="\n")
+            return {
+                name: getattr(result, name)
+                for name in ("recordings", "loaded", "finished_earlier", "windows", "users", "requests")
+            }
 
-    load()
+    @task(outlets=[RECORDINGS])
+    def publish(result: dict[str, int]) -> None:
+        """Let what follows a load run; after a load without rows nothing has to."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        if not result["loaded"] and not result["finished_earlier"]:
+            raise AirflowSkipException("nothing new was loaded")
+
+    publish(load())
 
 
 vbc_incremental()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from datetime import datetime, timezone
 
 from airflow.sdk import dag, task
-from vbc_settings import connect
+
+sys.path.append(os.path.dirname(__file__))  # Airflow adds the top of the DAG folder only
+from vbc_settings import POOL, connect, make_defaults
 
 
 @dag(
@@ -13,21 +17,23 @@ from vbc_settings import connect
     start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=1,
+    default_args=make_defaults(retries=1),
     tags=["vbc"],
 )
 def vbc_verify() -> None:
     """Fail, and so raise an alarm, while something differs."""
 
-    @task
+    @task(pool=POOL)
     def verify() -> None:
-        target = connect()
-        from vbc_source import VbcError
-        from vbc_source import verify as compare
+        with connect() as target:
+            from airflow.sdk.exceptions import AirflowFailException
 
-        result = compare(target)
-        print(*result.summary(), sep="\n")
-        if not result.ok:
-            raise VbcError("what is loaded differs from what VBC has, see the log")
+            from vbc_source import verify as compare
+
+            result = compare(target)
+            print(*result.summary(), sep="\n")
+            if not result.ok:
+                raise AirflowFailException("what is loaded differs from what VBC has, see the log")
 
     verify()
 

