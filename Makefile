@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW := .venv-airflow
+ORCHESTRATORS := .venv-orchestrators
 LATEST := .venv-latest
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-airflow test-latest lint reference bench dist clean
+.PHONY: help demo test test-slow test-all test-airflow test-orchestrators test-latest lint reference bench dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,10 +21,13 @@ test: $(VENV)/.dev ## run the everyday tests
 test-slow: $(VENV)/.dev ## run the tests that are large or need a server: kills, processes, every destination
 	$(BIN)/python -m pytest -m "slow or destinations"
 
-test-all: test test-slow ## run all tests; needs PostgreSQL, as .ci/services starts it
+test-all: test test-slow test-orchestrators ## run all tests but Airflow's; needs PostgreSQL, as .ci/services starts it
 
 test-airflow: $(AIRFLOW)/.ready ## run the DAGs in a real Airflow with PostgreSQL and Redis, in its own environment
 	$(AIRFLOW)/bin/python -m pytest -c tests/airflow/pytest.ini tests/airflow
+
+test-orchestrators: $(ORCHESTRATORS)/.ready ## run the pages about Dagster and Prefect, in an environment of their own
+	$(ORCHESTRATORS)/bin/python -m pytest -c tests/orchestrators/pytest.ini tests/orchestrators
 
 # Shows what will break when the upper bounds in pyproject.toml are raised. Not part of CI: it may fail at any time.
 # pip reports that the versions exceed our bounds; that is intended.
@@ -32,11 +36,12 @@ test-latest: $(LATEST)/.ready ## run the conformance test with the newest dlt, D
 	$(LATEST)/bin/python -m pip list | grep -E '^(dlt|duckdb|sqlglot) '
 	$(LATEST)/bin/python -m pytest tests/extract/test_conformance.py
 
-lint: $(VENV)/.dev ## check format, lint, types, and the arrows between packages
+lint: $(VENV)/.dev ## check format, lint, types, the arrows between packages, and Containerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Containerfile; fi
 
 reference: $(VENV)/.dev ## write docs/reference from the code
 	$(BIN)/python docs/make_reference.py
@@ -48,7 +53,7 @@ dist: $(VENV)/.dev ## build wheel and sdist into dist/
 	$(BIN)/python -m build
 
 clean: ## remove what was installed, built and loaded here
-	rm -rf $(VENV) $(AIRFLOW) $(LATEST) dist vbc.duckdb vbc.duckdb.wal
+	rm -rf $(VENV) $(AIRFLOW) $(ORCHESTRATORS) $(LATEST) dist vbc.duckdb vbc.duckdb.wal
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.11")'
@@ -68,6 +73,11 @@ $(AIRFLOW)/.ready: pipelines/airflow/requirements.txt tests/airflow/requirements
 	$(AIRFLOW)/bin/python $(PIP_INSTALL) --no-deps --requirement $<
 	$(AIRFLOW)/bin/python $(PIP_INSTALL) --requirement tests/airflow/requirements.txt
 	$(AIRFLOW)/bin/python $(PIP_INSTALL) --no-deps --editable .
+	touch $@
+
+$(ORCHESTRATORS)/.ready: tests/orchestrators/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(ORCHESTRATORS)
+	$(ORCHESTRATORS)/bin/python $(PIP_INSTALL) --editable '.[emulator]' --requirement $<
 	touch $@
 
 $(LATEST)/.ready: pyproject.toml
