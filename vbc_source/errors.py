@@ -6,6 +6,8 @@ ForeignAddress and InvalidContent concern one list or file, which is skipped; th
 
 from __future__ import annotations
 
+from vbc_source.printable import escape_controls
+
 
 class VbcError(Exception):
     """Raised for every failure that this package foresees; catches all of them.
@@ -15,6 +17,10 @@ class VbcError(Exception):
     """
 
     permanent = False
+
+    def __str__(self) -> str:
+        """Return the message as one line: it may name what callers and users chose."""
+        return escape_controls(super().__str__())
 
 
 class SettingsError(VbcError):

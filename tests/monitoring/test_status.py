@@ -160,48 +160,49 @@ def test_failed_commands_are_counted_until_one_succeeds(serve: Serve, own_folder
 @pytest.mark.parametrize("kills", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_counts_as_failed(kills: int) -> None:
     killed = (
-        "import os, signal\nfrom vbc_source.load.run_history import record_run\n"
-        "with record_run('vbc'): os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal\nfrom vbc_source import Target\n"
+        "from vbc_source.load.run_history import record_run\n"
+        "with record_run(Target()): os.kill(os.getpid(), signal.SIGKILL)"
     )
     for number in range(1, kills + 1):
         subprocess.run([sys.executable, "-c", killed], check=False)
-        runs = read_run_history("vbc")
+        runs = read_run_history(Target())
         assert (runs.failed, runs.failed_in_a_row, runs.last_error, runs.running) == (
             number,
             number,
             KILLED,
             0,
         )
-    with record_run("vbc"):
-        assert read_run_history("vbc").running == os.getpid()
-    assert (read_run_history("vbc").failed, read_run_history("vbc").failed_in_a_row) == (kills, 0)
-    assert read_run_history("another") == RunHistory()
+    with record_run(Target()):
+        assert read_run_history(Target()).running == os.getpid()
+    assert (read_run_history(Target()).failed, read_run_history(Target()).failed_in_a_row) == (kills, 0)
+    assert read_run_history(Target(dataset="another")) == RunHistory()
 
 
 def test_an_error_of_a_run_is_raised_again_and_recorded_in_one_line() -> None:
     def fail() -> None:
-        with record_run("vbc"):
+        with record_run(Target()):
             raise VbcError("the gateway is down\nand more")
 
     with pytest.raises(VbcError):
         fail()
-    assert read_run_history("vbc").last_error == "VbcError: the gateway is down"
+    assert read_run_history(Target()).last_error == r"VbcError: the gateway is down\nand more"
 
 
 def test_a_broken_file_of_runs_counts_as_no_runs(own_folder: Path) -> None:
-    with record_run("vbc"):
+    with record_run(Target()):
         pass
     (path,) = (own_folder / "dlt" / "vbc_runs").glob("*.json")
     path.write_text("{")
-    assert read_run_history("vbc") == RunHistory()
+    assert read_run_history(Target()) == RunHistory()
 
 
 def test_while_another_process_holds_the_database_the_runs_are_reported(serve: Serve) -> None:
     gateway = still_gateway(recordings=5)
     pipeline = open_target("vbc", "duckdb", "vbc_data")
-    with record_run("vbc"):
+    with record_run(Target()):
         pipeline.run(only(serve(gateway), "company_recordings"))
-    success = datetime.fromtimestamp(read_run_history("vbc").last_success, timezone.utc)
+    success = datetime.fromtimestamp(read_run_history(Target()).last_success, timezone.utc)
     with hold_pipeline_lock("vbc"):
         status = read_status(Target(), success + timedelta(minutes=1))
     assert (status.busy, status.lists, status.lag_seconds) == (True, (), pytest.approx(60))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from filelock import FileLock
 from vbc_source.config import CREDENTIALS_SECTION as SECTION
 from vbc_source.config import VbcCredentials
 from vbc_source.errors import LoginRefused, SettingsError, TokenRejected
+from vbc_source.private_files import make_private_folder, write_private_file
 
 Post = Callable[[Mapping[str, str]], tuple[int, bytes]]
 
@@ -60,7 +60,7 @@ class TokenCache:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent, secrets=True)
 
     def lock(self) -> AbstractContextManager[Any]:
         """Return a lock that keeps out other processes and threads during a login."""
@@ -77,11 +77,7 @@ class TokenCache:
 
     def write(self, login: Login) -> None:
         """Replace the file atomically, so that no reader sees a part of it."""
-        draft = self.path.with_suffix(f".{os.getpid()}")
-        # opened with its final mode: a chmod afterwards would leave a moment for others to read it
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(asdict(login), file)
-        draft.replace(self.path)
+        write_private_file(self.path, json.dumps(asdict(login)))
 
 
 class TokenProvider:

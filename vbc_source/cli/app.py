@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from vbc_source.cli import archive, figures, loading
-from vbc_source.cli.options import Command
+from vbc_source.cli.options import Command, echo
 from vbc_source.cli.process import tune_process
 
 
@@ -34,7 +34,7 @@ def demo(recordings: int, seed: int) -> dict[str, Any]:
     """Load an invented call centre from an emulated gateway into vbc.duckdb."""
     from vbc_source.cli.demo import run_demo
 
-    return asdict(run_demo(recordings, seed, click.echo))
+    return asdict(run_demo(recordings, seed, echo))
 
 
 @main.command(cls=Command)
@@ -51,13 +51,13 @@ def emulator(port: int, seed: int, recordings: int, faults: tuple[str, ...]) -> 
     package = import_emulator()
     if "list" in faults:
         for name, text in package.FAULTS.items():
-            click.echo(f"{name}: {text}")
+            echo(f"{name}: {text}")
         return
     try:
         gateway = package.Gateway(seed=seed, recordings=recordings, faults=faults)
     except (KeyError, ValueError) as error:
         raise click.BadParameter(f"{error}; --fault list shows the names", param_hint="--fault") from None
-    click.echo(
+    echo(
         f"VBC gateway emulated at http://127.0.0.1:{port}: user demo, password demo-password, "
         "client demo-client, secret demo-secret. Ctrl-C ends it."
     )

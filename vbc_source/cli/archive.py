@@ -17,6 +17,7 @@ from vbc_source.cli.options import (
     Function,
     bucket_option,
     choice_option,
+    echo,
     print_result,
     read_date,
     span_options,
@@ -119,7 +120,7 @@ def list_recordings(
     for row in rows:
         size, duration = row.get("file_size_in_bytes"), row.get("duration")
         seconds = f"{duration / 1000:.0f} s" if isinstance(duration, (int, float)) else "-"
-        click.echo(
+        echo(
             f"{row.get('id')}  {row.get('start')}  {row.get('call_direction')}  {seconds}  {size} B  "
             f"call {row.get('call_id')}"
         )
@@ -136,7 +137,7 @@ def show_recording(recording_id: int, **owner: Any) -> dict[str, Any]:
     row = open_recordings(**owner).show(recording_id)
     for name, value in row.items():
         if name != "_links":
-            click.echo(f"{name}: {value}")
+            echo(f"{name}: {value}")
     return {"recording": row}
 
 
@@ -155,7 +156,7 @@ def delete_recording(recording_id: int, yes: bool, **owner: Any) -> dict[str, An
     except click.Abort:
         raise VbcError("nothing is deleted: the question was not answered with yes (or use --yes)") from None
     open_recordings(**owner).delete(recording_id)
-    click.echo(f"{name} is deleted at VBC.")
+    echo(f"{name} is deleted at VBC.")
     return {"deleted": recording_id}
 
 
@@ -197,7 +198,7 @@ def create_export(user: str | None, account: str | None, **filters: Any) -> dict
     with closing(open_exports(user, account)) as exports:
         ids = exports.create(make_filters(**filters), company=user is None)
     for id_ in ids:
-        click.echo(id_)
+        echo(id_)
     return {"job_ids": ids}
 
 
@@ -229,7 +230,7 @@ def _print_jobs(jobs: Iterable[Any]) -> Iterable[dict[str, Any]]:
     """Print a line for each job, and yield it as JSON has it."""
     for job in jobs:
         until = f", until {job.valid_until:%Y-%m-%d %H:%M}" if job.valid_until else ""
-        click.echo(f"{job.id}  {job.progress}{until}")
+        echo(f"{job.id}  {job.progress}{until}")
         fields = asdict(job)
         yield {name: fields[name] for name in ("id", "status", "completed", "total", "valid_until")}
 
@@ -246,5 +247,5 @@ def download_export(target: Target, jobs: tuple[str, ...], **options: Any) -> di
     result = download_exports(jobs, target, **options)
     printed = print_result(result)
     for error in result.errors:
-        click.echo(f"vbc export download: {error}", err=True)
+        echo(f"vbc export download: {error}", err=True)
     return printed

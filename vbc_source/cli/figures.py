@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.cli.options import Command, print_result, target_options
+from vbc_source.cli.options import Command, echo, print_result, target_options
 from vbc_source.errors import VbcError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _run(target: Target, command: list[str]) -> dict[str, Any]:
     result = build_models(target, command)
     for node in result.nodes:
         if node.failed or node.status == "warn":
-            click.echo(f"{node.status}: {node.name}: {node.message}", err=True)
+            echo(f"{node.status}: {node.name}: {node.message}", err=True)
     return {"ok": result.ok, **print_result(result)}
 
 
@@ -65,7 +65,7 @@ def document_models(target: Target, output: str) -> dict[str, Any]:
     from vbc_source import build_models
 
     build_models(target, ["docs", "generate", "--static"], Path(output))
-    click.echo(f"Written: {output}")
+    echo(f"Written: {output}")
     return {"output": output}
 
 
@@ -94,7 +94,7 @@ def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> N
         _build_models(target)
     listener = listen(port)
     url = f"http://{HOST}:{listener.getsockname()[1]}/"
-    click.echo(f"Figures of dataset {target.dataset}: {url} Ctrl-C ends it.")
+    echo(f"Figures of dataset {target.dataset}: {url} Ctrl-C ends it.")
     if open_browser:
         click.launch(url)
     serve(database, listener)
@@ -102,7 +102,7 @@ def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> N
 
 def _build_models(target: Target) -> None:
     """Build the models in a process of its own: dbt keeps the database open as long as its process lives."""
-    click.echo("Building the models …")
+    echo("Building the models …")
     options = [f"--{name}={value}" for name, value in asdict(target).items()]
     command = [sys.executable, "-c", "from vbc_source.cli import main; main()", "models", "run", *options]
     if subprocess.run(command, check=False).returncode:  # noqa: S603 - this program

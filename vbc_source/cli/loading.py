@@ -13,6 +13,7 @@ import click
 from vbc_source.cli.options import (
     Command,
     choice_option,
+    echo,
     print_result,
     resources_option,
     span_options,
@@ -64,7 +65,7 @@ def backfill(
     """
     from vbc_source import backfill as run_backfill
 
-    return print_result(run_backfill(target, start_date, end_date, window, report=click.echo, **options))
+    return print_result(run_backfill(target, start_date, end_date, window, report=echo, **options))
 
 
 @click.command(cls=Command)
@@ -97,7 +98,7 @@ def status(target: Target, form: str, max_lag: float | None) -> dict[str, Any]:
     else:
         print_result(found)
     if problem:
-        click.echo(f"vbc status: {problem}", err=True)
+        echo(f"vbc status: {problem}", err=True)
     return result
 
 
@@ -110,11 +111,11 @@ def doctor(target: Target) -> dict[str, Any]:
     checks, ok = [], True
     for check in diagnose(target):
         mark = "ok  " if check.works else "FAIL" if check.needed else "note"
-        click.echo(f"{mark}  {check.subject}: {check.text}")
+        echo(f"{mark}  {check.subject}: {check.text}")
         checks.append(asdict(check))
         ok = ok and mark != "FAIL"
     if not ok:
-        click.echo("vbc doctor: something that vbc sync needs does not work; see FAIL above", err=True)
+        echo("vbc doctor: something that vbc sync needs does not work; see FAIL above", err=True)
     return {"ok": ok, "findings": checks}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import Any
 import click
 
 from vbc_source.errors import UsageError, VbcError
+from vbc_source.printable import escape_controls
 from vbc_source.windows import parse_instant
 
 INSTANT_HELP = "ISO date or instant, such as 2025-01-31 or 2025-01-31T08:00:00Z."
@@ -38,6 +40,9 @@ class Command(click.Command):
         """Run the command; its result is what --json prints, and a false `ok` in it is a failure."""
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
         start_logging()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # cp1252 or ASCII cannot encode every name
         status, interrupted = 1, False
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, with a message
         try:
@@ -45,12 +50,19 @@ class Command(click.Command):
         except VbcError as error:
             if debug:
                 raise
-            click.echo(f"{_full_name(ctx)}: {error}", err=True)
             result = {"ok": False, "error": str(error)}
             status = 2 if isinstance(error, UsageError) else 1
+            echo(f"{_full_name(ctx)}: {error}", err=True)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # one line instead of a traceback
+            if debug:
+                raise
+            result = {"ok": False, "error": _describe(error)}
+            echo(f"{_full_name(ctx)}: {_describe(error)}", err=True)
         except KeyboardInterrupt:
             text = "interrupted; the next run continues where this one stopped"
-            click.echo(f"{_full_name(ctx)}: {text}", err=True)
+            echo(f"{_full_name(ctx)}: {text}", err=True)
             result, interrupted = {"ok": False, "error": "interrupted"}, True
         result = {"ok": True, **result}
         if as_json:
@@ -59,6 +71,20 @@ class Command(click.Command):
             sys.stdout.flush()
             os._exit(1)  # a thread may still wait for a slow response, which nothing can end
         ctx.exit(0 if result["ok"] else status)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print one line; control characters that came from the API are shown escaped."""
+    click.echo(escape_controls(text), err=err)
+
+
+def _describe(error: Exception) -> str:
+    """Return one line for an error that no other place explains."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f" {error.filename}" if error.filename else ""
+        return f"cannot read or write{place}: {error.strerror}"
+    first = (str(error).strip().splitlines() or [""])[0][:300]
+    return f"{type(error).__name__}: {first} (--debug shows where)"
 
 
 def _full_name(ctx: click.Context) -> str:
@@ -134,8 +160,17 @@ def bucket_option(text: str) -> Function:
 def print_result(result: Any) -> dict[str, Any]:
     """Print the summary of a result for people, and return the result as --json prints it."""
     for line in result.summary():
-        click.echo(line)
+        echo(line)
     return asdict(result)
+
+
+class _Formatter(logging.Formatter):
+    """Writes the message of a record as one line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Escape control characters: a forged line must not look like one of the log."""
+        record.message = escape_controls(record.message)
+        return super().formatMessage(record)
 
 
 class _ProgressHandler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -156,7 +191,7 @@ def start_logging() -> None:
     terminal = sys.stderr.isatty()
     handler = (_ProgressHandler if terminal else logging.StreamHandler)(sys.stderr)
     form = "%(message).160s" if terminal else "%(asctime)s %(levelname)s %(message)s"
-    handler.setFormatter(logging.Formatter(form))
+    handler.setFormatter(_Formatter(form))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

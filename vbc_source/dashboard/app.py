@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
-from itertools import chain, islice
-from typing import Any
+from itertools import chain
+from typing import IO, Any
 from zoneinfo import ZoneInfo
 
 import uvicorn
 from filelock import FileLock, Timeout
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -25,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vbc_source.analytics.database import AnalyticsDatabase, find_database
 from vbc_source.config import load_config
-from vbc_source.dashboard import pages
+from vbc_source.dashboard import csv_export, pages
 from vbc_source.dashboard.figures import LIST_COLUMNS, Figures
 from vbc_source.dashboard.filters import InvalidFilter, read_filters
 from vbc_source.errors import VbcError
@@ -129,9 +128,14 @@ def make_app(database: DashboardDatabase) -> ASGIApp:
         return HTMLResponse(templates.get_template("message.html").render(values), status)
 
     def export(request: Request) -> Response:
-        chunks = _write_csv(database, dict(request.query_params))
-        next(chunks)  # errors before the first row still get a status of their own
-        return _CsvResponse(chunks)
+        file = _write_csv(database, dict(request.query_params))
+        headers = {"content-disposition": 'attachment; filename="recordings.csv"'}
+        return StreamingResponse(
+            csv_export.read_chunks(file),
+            media_type="text/csv; charset=utf-8",
+            headers=headers,
+            background=BackgroundTask(file.close),
+        )
 
     def handle_error(_: Request, error: Exception) -> Response:
         if isinstance(error, InvalidFilter):
@@ -167,33 +171,13 @@ def _add_headers(app: ASGIApp) -> ASGIApp:
     return respond
 
 
-class _CsvResponse(StreamingResponse):
-    """CSV export that closes the database at its end, and when the client disconnects before."""
-
-    def __init__(self, chunks: Generator[str, None, None]) -> None:
-        headers = {"content-disposition": 'attachment; filename="recordings.csv"'}
-        super().__init__(chunks, media_type="text/csv; charset=utf-8", headers=headers)
-        self._chunks = chunks
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with closing(self._chunks):
-            await super().__call__(scope, receive, send)
-
-
-def _write_csv(database: DashboardDatabase, query: Mapping[str, str]) -> Generator[str, None, None]:
-    """Yield an empty text once everything is open and valid, then the rows in chunks."""
+def _write_csv(database: DashboardDatabase, query: Mapping[str, str]) -> IO[str]:
     with database.open() as figures:
         options = figures.read_options() if figures.have_models() else None
         if options is None:
             raise VbcError("there are no recordings to export: run vbc sync, then vbc models run")
         filters = read_filters(query, options.earliest, options.latest)
-        yield ""
-        recordings = (map(pages.format_cell, row) for row in figures.iterate_recordings(filters))
-        rows = chain([LIST_COLUMNS], recordings)
-        while chunk := list(islice(rows, 1000)):
-            text = io.StringIO()
-            csv.writer(text).writerows(chunk)
-            yield text.getvalue()
+        return csv_export.write_csv(chain([LIST_COLUMNS], figures.iterate_recordings(filters)))
 
 
 def listen(port: int) -> socket.socket:

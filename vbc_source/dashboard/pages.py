@@ -155,12 +155,3 @@ def _describe_gaps(coverage: ListCoverage, filters: PageFilters) -> str:
     gaps = charts.group_days(day for day in days if day not in coverage.proven_days)
     earlier = [f"{len(gaps) - MOST_GAPS:,} earlier gap(s)"] if len(gaps) > MOST_GAPS else []
     return "; ".join([*earlier, *(charts.format_days(*gap) for gap in gaps[-MOST_GAPS:])])
-
-
-def format_cell(value: Any) -> Any:
-    """Return a cell of a CSV row; a text that a spreadsheet would take for a formula gets a `'`."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, str) or value.removeprefix("+").isdigit():
-        return value  # phone numbers such as +12125550142 stay as they are
-    return f"'{value}" if value.startswith(tuple("=+-@\t\r")) else value

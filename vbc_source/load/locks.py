@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from vbc_source.dlt_internals import DatabaseException
 from vbc_source.errors import VbcError
+from vbc_source.private_files import make_private_folder
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +29,9 @@ _POSTGRES_SETTINGS = (
 
 def pipeline_lock(pipeline: str, *, thread_local: bool = True) -> FileLock:
     """Return a pipeline's file lock on this machine; threads share one that is not `thread_local`."""
-    folder = Path(dlt.current.run_context().data_dir) / "vbc_locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_private_folder(Path(dlt.current.run_context().data_dir) / "vbc_locks")
     digest = hashlib.sha256(pipeline.encode()).hexdigest()[:16]
-    return FileLock(folder / f"{digest}.lock", thread_local=thread_local)
+    return FileLock(folder / f"{digest}.lock", mode=0o600, thread_local=thread_local)
 
 
 @contextmanager

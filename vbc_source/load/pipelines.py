@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock
 
 # in dlt's local state; the names are those of earlier versions
+PACKAGES_KEPT = 10
 _LOCATION, _FORMAT = "vbc_place", "vbc_table_format"
 
 
@@ -42,7 +44,8 @@ def hold_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline]:
             )
         pipeline.set_local_state_val(_LOCATION, location)
         pipeline.set_local_state_val(_FORMAT, table_format)
-        yield pipeline
+        with _kept_private(pipeline):
+            yield pipeline
 
 
 @contextmanager
@@ -52,7 +55,30 @@ def hold_fresh_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline
         pipeline = _open(target, options).drop()
         # dlt also stores state only where this is set
         pipeline.config.restore_from_destination = False
-        yield pipeline
+        with _kept_private(pipeline):
+            yield pipeline
+
+
+@contextmanager
+def _kept_private(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Close the working folder to other users, and remove what dlt keeps of completed loads.
+
+    dlt keeps every package, and its rows unless `[load] delete_completed_jobs` is set: names and numbers in
+    the clear, growing with every run. A few packages stay, without rows, for `dlt pipeline … load-package`.
+    """
+    with suppress(OSError):  # another user's folder, or a file system without modes
+        Path(pipeline.working_dir).chmod(0o700)
+    try:
+        yield
+    finally:
+        keep_rows = dlt.config.get("load.delete_completed_jobs") is False
+        completed = Path(pipeline.working_dir) / "load" / "loaded"
+        if not keep_rows and completed.is_dir():
+            packages = sorted(completed.iterdir())
+            for package in packages[:-PACKAGES_KEPT]:
+                shutil.rmtree(package, ignore_errors=True)
+            for package in packages[-PACKAGES_KEPT:]:
+                shutil.rmtree(package / "completed_jobs", ignore_errors=True)
 
 
 def _open(target: Target, options: dict[str, Any]) -> dlt.Pipeline:

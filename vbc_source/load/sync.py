@@ -90,7 +90,7 @@ def sync(
         VbcError: What stopped it, in words for the person who can act.
     """
     source = make_source(resources, start_date=start_date, end_date=end_date)
-    with record_run(target.pipeline), hold_pipeline(target) as pipeline:
+    with record_run(target), hold_pipeline(target) as pipeline:
         return run_pipeline(pipeline.drop() if fresh else pipeline, source)
 
 

@@ -150,7 +150,7 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     now = now or datetime.now(timezone.utc)
     with explaining():
         config, loaded = load_config(), LoadedTables(target)
-    runs = read_run_history(target.pipeline)
+    runs = read_run_history(target)
     # a DuckDB file that a sync holds cannot be opened; waiting would keep a monitor from reporting at all
     busy = loaded.kind in SINGLE_PROCESS and is_locked(target.pipeline)
     lists = () if busy else tuple(_read_lists(loaded, config, now))

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from vbc_source.audio.bucket import Bucket, FolderListings
+from vbc_source.private_files import make_private_folder
 
 
 class ExportReceipts:
@@ -19,7 +20,7 @@ class ExportReceipts:
 
     def write(self, job_id: str, sizes: Mapping[str, int]) -> None:
         """Record that an export is archived completely, with keys and sizes in bytes of its files."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         path = self._locate(job_id)
         draft = path.with_suffix(".draft")
         draft.write_text(json.dumps(dict(sizes)))

@@ -1,0 +1,66 @@
+"""Folders and files that nobody else on the machine may read: tokens, run histories, locks, receipts."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from vbc_source.errors import SettingsError
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def make_private_folder(folder: Path, *, secrets: bool = False) -> Path:
+    """Make a folder of mode 0700, whatever the umask; narrow one that others may read.
+
+    Args:
+        folder: The folder.
+        secrets: Whether secrets are read from it, so that its group may not write to it either.
+
+    Raises:
+        SettingsError: The folder cannot be made, belongs to another user, or was open to others' writing:
+            what is in it may be theirs.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        status = folder.stat(follow_symlinks=False)
+        _check_owner(folder, status, stat.S_IWOTH | (stat.S_IWGRP if secrets else 0))
+        if stat.S_IMODE(status.st_mode) & _OTHERS:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot write to {folder}: {error.strerror}; set DLT_DATA_DIR to a folder of your own"
+        ) from error
+    return folder
+
+
+def _check_owner(folder: Path, status: os.stat_result, writable: int) -> None:
+    if os.name != "posix":
+        return
+    owner = status.st_uid if not stat.S_ISLNK(status.st_mode) else -1
+    if owner != os.geteuid():
+        reason = "belongs to another user"
+    elif status.st_mode & writable:
+        reason = "could be written by other users"
+    else:
+        return
+    raise SettingsError(
+        f"{folder} {reason}, so its contents are not trusted: remove it (or chmod 700), or set "
+        "DLT_DATA_DIR to a folder of your own"
+    )
+
+
+def write_private_file(path: Path, text: str) -> None:
+    """Replace a file atomically by one of mode 0600."""
+    draft = path.with_suffix(f".{os.getpid()}.draft")
+    draft.unlink(missing_ok=True)
+    # opened with its final mode: a chmod afterwards would leave a moment for others to read it
+    with os.fdopen(
+        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+    ) as file:
+        file.write(text)
+    draft.replace(path)
