@@ -151,9 +151,13 @@ class Site:
     bucket: str
     folder: Path
     template: Path
+    keep_open: Callable[[Path], None]
 
-    def load(self) -> dlt.Pipeline:
-        """Put the company recordings into the database without the cost of a dlt load."""
+    def load(self, *, shared: bool = False) -> dlt.Pipeline:
+        """Put the company recordings into the database without the cost of a dlt load.
+
+        With `shared`, other processes may open the database, and the test may replace it.
+        """
         database = self.folder / "vbc.duckdb"
         if not database.exists():
             shutil.copy(self.template, database)
@@ -180,6 +184,8 @@ class Site:
             marks = ", ".join("?" * (len(names) + 1))
             if rows:
                 connection.executemany(f"INSERT INTO company_recordings ({columns}) VALUES ({marks})", rows)
+        if not shared:
+            self.keep_open(database)
         return open_target("vbc", "duckdb", "vbc_data")
 
     def sync(self, **settings: Any) -> dlt.Pipeline:
@@ -256,6 +262,7 @@ def prepare(
     own_folder: Path,
     loaded_database: Path,
     monkeypatch: pytest.MonkeyPatch,
+    keep_open: Callable[[Path], None],
 ) -> Prepare:
     """Serve a gateway and configure this process for it."""
 
@@ -264,6 +271,6 @@ def prepare(
         url = serve(gateway)
         for name, value in configure(url, **settings).items():
             monkeypatch.setenv(name, value)
-        return Site(gateway, url, bucket or str(own_folder / "files"), own_folder, loaded_database)
+        return Site(gateway, url, bucket or str(own_folder / "files"), own_folder, loaded_database, keep_open)
 
     return start

@@ -98,7 +98,6 @@ BAD = {
     "padded text": (200, b"x" * 96, "audio/mpeg"),
     "aac": (200, b"\xff\xf1" + bytes(94), "audio/mpeg"),
     "utf-16": (200, b"\xff\xfe" + bytes(94), "audio/mpeg"),
-    "short": (200, MP3[:-1], "audio/mpeg"),
     "long": (200, MP3 + b"\0", "audio/mpeg"),
     "mp3 as html": (200, MP3, "text/html"),
     "mp3 as wav": (200, MP3, "audio/wav"),
@@ -126,6 +125,18 @@ def test_no_wrong_response_is_stored(prepare: Prepare) -> None:
     assert query(pipeline, LEDGER) == [("failed", len(BAD)), ("forbidden", 1), ("missing", 1), ("stored", 3)]
     folder = "account_id=549825/recording_type=company/date=2025-03-01"
     assert site.files() == {f"{folder}/1.mp3": MP3, f"{folder}/2.mp3": MP3, f"{folder}/3.wav": WAV}
+
+
+@pytest.mark.slow  # a short file is asked for again, four times
+def test_a_short_file_is_not_stored(prepare: Prepare) -> None:
+    gateway = WrongResponses()
+    gateway.answers = {"1": (200, MP3[:-1], "audio/mpeg")}
+    gateway.company.add(id=1, start="2025-03-01T10:00:00+0000", file_size_in_bytes=96)
+    site = prepare(gateway, SOURCES__VBC__RETRY_SECONDS="0")
+    pipeline = site.load()
+    site.archive()
+    assert query(pipeline, LEDGER) == [("failed", 1)]
+    assert site.files() == {}
 
 
 @pytest.mark.slow  # tests of the downloads cover each fault alone
@@ -183,7 +194,7 @@ def test_existing_objects_are_not_downloaded_again_after_the_loss_of_the_ledger(
     prepare: Prepare, own_folder: Path
 ) -> None:
     site = prepare(make_gateway(6))
-    site.load()
+    site.load(shared=True)
     assert site.archive().stored == 6
     changed = own_folder / "files" / key_of(site.gateway.company.all()[0])
     changed.write_bytes(b"short")  # no longer the size that the API reports
@@ -351,7 +362,7 @@ def test_missing_bucket_or_table_is_an_error_with_advice(prepare: Prepare) -> No
 
 def test_command_archives_and_prints_the_result(prepare: Prepare, own_folder: Path) -> None:
     site = prepare(make_gateway(3))
-    site.load()
+    site.load(shared=True)
     settings = {"SOURCES__VBC__AUDIO__BUCKET_URL": site.bucket}
     done = run_in_process("audio", "--json", "--since", "2025-03-02", **settings)
     assert done.exit_code == 0, done.stderr

@@ -22,7 +22,7 @@ def test_kill_leaves_no_partial_file_and_costs_only_the_downloads_in_flight(
     count = 40 * kills
     gateway = make_gateway(count, size=30_000)
     site = prepare(gateway, bucket=s3.url if where == "s3" else None)
-    site.load()
+    site.load(shared=True)
     settings = {**s3.settings(), **configure(site.url), "SOURCES__VBC__MAX_CONCURRENCY": str(WORKERS)}
     expected = {key_of(recording): sound_of(gateway, recording) for recording in gateway.company.all()}
     command = vbc("audio", "--bucket-url", site.bucket)

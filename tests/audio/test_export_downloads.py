@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipInfo
@@ -66,7 +66,7 @@ def test_export_gives_the_same_files_and_ledger_as_single_downloads(
     outcome = fetch(site, start(site))
     assert counts(outcome) == {"stored": count, "ok": True}
     assert {key.removeprefix("recordings/"): bucket.read(key) for key in bucket.sizes()} == expected(site)
-    one_by_one = Site(site.gateway, site.url, str(site.folder / "one"), site.folder, site.template)
+    one_by_one = replace(site, bucket=str(site.folder / "one"))
     sql = "SELECT * EXCLUDE (uri, fetched_at) FROM recording_audio ORDER BY ALL"
     rows = query(pipeline, sql)
     with pipeline.sql_client() as client:

@@ -37,13 +37,21 @@ def prepare(
     standard_database: Callable[..., Path],
     own_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
+    keep_open: Callable[[Path], None],
 ) -> Prepare:
     """Serve a gateway, configure this process for it, and have its recordings loaded.
 
     Without a gateway of its own a test gets the standard one, with a copy of a database that is loaded once.
+    With `shared`, other processes may open the database.
     """
 
-    def start(gateway: Gateway | None = None, *resources: str, load: bool = True, **settings: str) -> Stand:
+    def start(
+        gateway: Gateway | None = None,
+        *resources: str,
+        load: bool = True,
+        shared: bool = False,
+        **settings: str,
+    ) -> Stand:
         stand = Stand(gateway or make_standard_gateway(), "")
         stand.url = serve(stand.gateway)
         for name, value in configure(stand.url, **settings).items():
@@ -52,6 +60,8 @@ def prepare(
             shutil.copy(standard_database(*resources), own_folder / "vbc.duckdb")
         elif load:
             stand.sync(*resources)
+        if (own_folder / "vbc.duckdb").exists() and not shared:
+            keep_open(own_folder / "vbc.duckdb")
         stand.gateway.clear()
         return stand
 

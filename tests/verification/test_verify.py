@@ -409,7 +409,7 @@ def test_the_command_and_the_script_report_by_their_exit_status(prepare: Prepare
     gateway = still_gateway()
     for number in range(50):  # none of them in the lookback, which is not compared
         gateway.company.add(id=1 + number, start=ago(days=3 + number))
-    stand = prepare(gateway)
+    stand = prepare(gateway, shared=True)
     stand.gateway.company.delete(7)
 
     def run(*options: str) -> tuple[int, dict[str, object], str]:

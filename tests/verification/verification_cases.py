@@ -78,7 +78,9 @@ class Stand:
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         if self.destination != "duckdb":
             return query(self.pipeline, sql)
-        with duckdb.connect("vbc.duckdb", read_only=True) as connection:  # much faster than a dlt pipeline
+        with duckdb.connect(
+            str(Path("vbc.duckdb").resolve())
+        ) as connection:  # much faster than a dlt pipeline
             connection.execute(f"USE {self.dataset}")
             return connection.execute(sql).fetchall()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import os
@@ -29,6 +30,8 @@ def tune_process() -> None:
         gc.callbacks.append(partial(_trim, libc.malloc_trim))
     # imports make many objects that stay
     gc.set_threshold(100_000, 20, 20)
+    # at its end Python would look through all of them again, for a sixth of the time of a small sync
+    atexit.register(gc.freeze)
 
 
 def _trim(malloc_trim: Callable[[int], int], phase: str, info: dict[str, int]) -> None:

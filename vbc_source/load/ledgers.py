@@ -9,6 +9,8 @@ import dlt
 import pyarrow as pa
 from dlt.extract import DltSource
 
+from vbc_source.load.pipelines import keep_connected
+
 AUDIO_SCHEMA = "vbc_audio"  # of recording_audio and recording_deletions
 VERIFY_SCHEMA = "vbc_verify"  # of recording_tombstones
 
@@ -39,6 +41,7 @@ def load_rows(
         return dlt.resource([table], name=name, primary_key=tuple(key), write_disposition=disposition)
 
     source: DltSource = ledgers()
-    if pipeline.has_pending_data:
-        pipeline.run()
-    pipeline.run(source)
+    with keep_connected(pipeline):
+        if pipeline.has_pending_data:
+            pipeline.run()
+        pipeline.run(source)

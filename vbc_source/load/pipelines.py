@@ -81,6 +81,19 @@ def _kept_private(pipeline: dlt.Pipeline) -> Iterator[None]:
                 shutil.rmtree(package / "completed_jobs", ignore_errors=True)
 
 
+@contextmanager
+def keep_connected(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Keep a connection to a DuckDB file open during a load, which opens several, one after the other.
+
+    Opening a file takes longer than a small query, and DuckDB writes everything out when the last one closes.
+    """
+    if destination_kind(pipeline.destination) == "duckdb":
+        with pipeline.sql_client():
+            yield
+    else:
+        yield
+
+
 def _open(target: Target, options: dict[str, Any]) -> dlt.Pipeline:
     destination = open_destination(target, **options)
     pipeline = dlt.pipeline(target.pipeline, destination=destination, dataset_name=target.dataset)

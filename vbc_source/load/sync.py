@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,10 +15,10 @@ from dlt.extract import DltSource
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.errors import UsageError
 from vbc_source.extract.state import PROGRESS_MARK
-from vbc_source.load.destinations import Target, destination_kind
+from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_dataset_lock
-from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.load.run_history import record_run
 from vbc_source.source import vbc_source
 
@@ -128,9 +127,7 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
             metrics += _read_metrics(pipeline.extract(source.with_resources(*unfinished)))
             gc.collect()  # dlt leaves reference cycles that hold Arrow tables
             loaded += _count_recordings(pipeline.normalize())
-            # each time its last connection closes, DuckDB writes everything out: keep one open
-            duckdb = destination_kind(pipeline.destination) == "duckdb"
-            with hold_dataset_lock(pipeline, window), pipeline.sql_client() if duckdb else nullcontext():
+            with hold_dataset_lock(pipeline, window), keep_connected(pipeline):
                 pipeline.load()
             after = _read_states(pipeline, source)
             unfinished = [

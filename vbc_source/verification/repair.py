@@ -18,7 +18,7 @@ from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import VERIFY_SCHEMA, load_rows
 from vbc_source.load.locks import hold_dataset_lock
-from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.recordings import RecordingType
 from vbc_source.source import make_resource
 from vbc_source.verification.compare import Difference
@@ -97,7 +97,7 @@ def load_missing(
     with hold_pipeline(target) as held, explaining():
         # the state in the destination, not an older local one, must be the one that is written back
         held.sync_destination()
-        with hold_dataset_lock(held):
+        with hold_dataset_lock(held), keep_connected(held):
             if held.has_pending_data:
                 held.run()
             held.run(missing())

@@ -5,6 +5,7 @@ No pipeline is opened: that would write into dlt's working folder, which a runni
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
@@ -111,13 +112,21 @@ class LoadedTables:
             self._read_schemas()
 
     def _read_schemas(self) -> None:
-        self._schemas = [self.open_dataset(name).schema for name in (SOURCE_SCHEMA, *self._ledgers)]
+        # one client for all of them: `dlt.dataset` would open a connection for each
+        with self.open_dataset(Schema(SOURCE_SCHEMA)).destination_client as client:
+            self._schemas = [_read_schema(client, name) for name in (SOURCE_SCHEMA, *self._ledgers)]
         # kept, as each new one resolves the configuration again; its connection is opened for each query
         self._dataset = self.open_dataset(self._schemas)
 
     def open_dataset(self, schema: Any) -> dlt.Dataset:
         """Open the dataset with a dlt schema, a name of one that is stored there, or several."""
         return dlt.dataset(self.destination, self.target.dataset, schema)
+
+
+def _read_schema(client: Any, name: str) -> Schema:
+    """Read a dlt schema from the destination; an empty one if none is stored."""
+    stored = client.get_stored_schema(name)
+    return Schema.from_dict(json.loads(stored.schema), validate_schema=False) if stored else Schema(name)
 
 
 def _to_literal(value: str | int | datetime) -> str | int:
