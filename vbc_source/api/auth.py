@@ -36,7 +36,7 @@ log = logging.getLogger("vbc_source.api.client")  # users know the client, not t
 
 RENEWALS = 5  # renewed tokens in a row that no request accepted, until the login is given up
 RECENT = 600.0  # seconds after its last use in which a rejected token was alive, and somebody has revoked it
-FIRST_PATIENCE, LONGEST_PATIENCE = 45.0, 600.0  # seconds; longer than a usual run needs the token
+FIRST_PATIENCE, LONGEST_PATIENCE = 60.0, 600.0  # seconds; longer than a usual run needs the token
 LOCK_SECONDS = 180.0  # how long to wait for the login of another process
 
 

@@ -197,8 +197,8 @@ class Client:
 
     def _send_authorized(self, send: Callable[[Auth], T], description: str) -> T:
         """Send with the token; again with a renewed one while it is rejected, as long as that may help."""
+        token, rejections = self._tokens.current(), 0
         with describe_faults(description):
-            token, rejections = self._tokens.current(), 0
             while True:
                 try:
                     answer = self._retries.repeat(partial(send, partial(authorize, token)), description)

@@ -83,10 +83,11 @@ class Watch:
         _entered.watch = None
 
     def use(self, connection: socket.socket) -> None:
-        """Note the connection that the request uses now."""
+        """Note the connection that the request uses now; raises TimeoutError if it was cut off already."""
+        if self.expired:  # in a proxy's answer, say: TLS must not begin on a connection that is shut down
+            connection.close()
+            raise TimeoutError
         self._socket = connection
-        if self.expired:
-            self.expire()
 
     def expire(self) -> None:
         """Cut the request off: shut its connection down, which wakes whoever reads from it."""

@@ -45,7 +45,7 @@ _ACCESS_TIME = re.compile(r"(\d{4})-([A-Z][a-z]{2})-(\d{2}) (\d{2}:\d{2}:\d{2})"
 # tokens, and whatever is as long as one
 _SECRET = re.compile(r"(?i:bearer)\s+\S+|\S{40,}")
 _PRIVATE = re.compile(r"[^\s@%]{0,64}(?:@|%40)\S*|\+?\d[\d\s()./\u2010-\u2015-]{5,}\d")
-LONGEST_FAULT = 1 << 16  # bytes of a body that are looked at
+LONGEST_FAULT = 1 << 13  # bytes of a body that are looked at
 
 
 def read_fault(status: int, body: bytes, headers: Mapping[str, str], now: float) -> GatewayFault | None:

@@ -97,9 +97,9 @@ def explain_failure(status: int, body: bytes) -> LoginFailure:
         )
     if error == "invalid_grant":
         return LoginFailure(
-            f"VBC refused the login (HTTP {status}): check username and password in {SECTION}. It "
-            "was tried once and is not retried, because a few failed logins lock the user for about 30 minutes; "
-            "to unlock a user, wait that long or ask an administrator. Single sign-on users cannot log in with "
+            f"VBC refused the login (HTTP {status}): check username and password in {SECTION}. It was tried "
+            "once and is not retried, because a few failed logins lock the user for about 30 minutes; to "
+            "unlock a user, wait that long or ask an administrator. Single sign-on users cannot log in with "
             "a password",
             is_verdict=True,
         )
