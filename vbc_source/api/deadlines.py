@@ -84,7 +84,7 @@ class Watch:
 
     def use(self, connection: socket.socket) -> None:
         """Note the connection that the request uses now; raises TimeoutError if it was cut off already."""
-        if self.expired:  # in a proxy's answer, say: TLS must not begin on a connection that is shut down
+        if self.expired:
             connection.close()
             raise TimeoutError
         self._socket = connection
@@ -126,6 +126,10 @@ def _watched(pool: Any) -> Any:
     class Connection(pool.ConnectionCls):  # type: ignore[misc]
         def _new_conn(self) -> Any:
             return _use(super()._new_conn())
+
+        def _tunnel(self) -> None:
+            super()._tunnel()
+            _use(self.sock)  # TLS must not begin on one that was cut off in the proxy's answer
 
         def connect(self) -> None:
             super().connect()
