@@ -49,6 +49,9 @@ class Clock:
             self.now = max(self.now, until)
         return False
 
+    def sleep(self, seconds: float) -> None:
+        self.wait(seconds)
+
 
 class Stage(Gateway):
     """One server for many gateways: each test gets a new gateway, and the server keeps running."""

@@ -7,7 +7,9 @@ import hmac
 import json
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta, timezone
+from ipaddress import ip_address
 from typing import Any, Literal, TypeVar, cast
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from dlt.common.configuration import configspec, resolve_configuration
@@ -300,7 +302,21 @@ def check_base_url(url: str) -> str:
         raise SettingsError("base_url must begin with https://")
     if "@" in url:
         raise SettingsError("base_url must not contain a user name or a password")
+    if url.startswith("http://") and not is_this_machine(url):
+        raise SettingsError(
+            "base_url must begin with https://: http:// would send the password unencrypted, and is "
+            "allowed to this machine alone (http://127.0.0.1 or http://localhost)"
+        )
     return url.rstrip("/")
+
+
+def is_this_machine(url: str) -> bool:
+    """Return whether an address is one of this machine's own: `localhost`, 127.0.0.0/8 or ::1."""
+    try:
+        host = (urlsplit(url).hostname or "").removesuffix(".")
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_whole(name: str, value: Any, *, optional: bool = False) -> None:

@@ -16,7 +16,7 @@ import pytest
 import requests
 from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials, serve_gateways
 
-from vbc_source.api.auth import Login, Refusal, TokenCache, TokenProvider, VbcCredentials
+from vbc_source.api.auth import Login, Patience, Refusal, TokenCache, TokenProvider, VbcCredentials
 from vbc_source.emulator import Gateway
 from vbc_source.errors import LoginRefused, SettingsError, TokenRejected, Unavailable, VbcError
 
@@ -48,7 +48,9 @@ class Process:
     def __init__(self, gateway: Gateway, clock: Clock, folder: Path, credentials: VbcCredentials) -> None:
         self.forms: list[dict[str, str]] = []
         self._url = gateway.base_url
-        self.tokens = TokenProvider(credentials, self._url, self._post, clock=clock, folder=folder)
+        self.tokens = TokenProvider(
+            credentials, self._url, self._post, clock=clock, sleep=clock.sleep, folder=folder
+        )
 
     def _post(self, form: Mapping[str, str]) -> tuple[int, bytes]:
         self.forms.append(dict(form))
@@ -531,6 +533,73 @@ def test_used_refresh_token_without_password_is_reported_and_not_sent_again(
     assert is_accepted(gateway, changed.tokens.current())
 
 
+# Other processes without a common folder
+
+
+def test_token_that_was_revoked_in_use_is_renewed_after_a_pause(begin: Begin, clock: Clock) -> None:
+    process = begin()
+    process.tokens.renew(process.tokens.current())
+
+    assert len(clock.waits) == 1
+
+
+def test_expired_token_and_one_of_another_time_are_renewed_at_once(begin: Begin, clock: Clock) -> None:
+    process = begin()
+    process.tokens.renew(process.tokens.current(), expired=True)
+    later = begin()
+    later.tokens.renew(later.tokens.current())
+
+    assert clock.waits == []
+
+
+def test_another_login_makes_more_patient_and_a_gateway_that_loses_tokens_less() -> None:
+    patience = Patience()
+
+    def highest() -> float:
+        return max(patience.draw() for _ in range(200))
+
+    first = highest()
+    patience.learn(others=True)
+    assert highest() > first
+    for _ in range(4):
+        patience.learn(others=False)
+    assert highest() < 1
+
+
+def test_login_is_given_up_after_five_tokens_that_nobody_accepted(begin: Begin) -> None:
+    process = begin()
+    token = process.tokens.current()
+    for _ in range(5):
+        token = process.tokens.renew(token)
+
+    with pytest.raises(TokenRejected, match="5 new access tokens in a row"):
+        process.tokens.renew(token)
+    process.tokens.accept(token)
+    assert process.tokens.renew(token) != token
+
+
+def test_login_of_another_process_that_does_not_end_is_not_waited_for(
+    gateway: Gateway, begin: Begin, clock: Clock, tmp_path: Path
+) -> None:
+    begin().tokens.current()
+    (file,) = (tmp_path / "vbc_tokens").glob("*.json")
+    file.unlink()
+    tokens = TokenProvider(
+        make_credentials(), gateway.base_url, answer_with(), folder=file.parent, lock_seconds=0.1
+    )
+
+    with TokenCache(file).lock(), pytest.raises(Unavailable, match="another process has been logging in"):
+        tokens.current()
+
+
+@pytest.mark.parametrize("token", ["s3cret\nready", "s3cret ready", "s3cret\x00", "s3cr€t"])
+def test_configured_token_that_no_header_can_carry_is_refused_without_it(begin: Begin, token: str) -> None:
+    with pytest.raises(SettingsError, match="access_token in") as refused:
+        begin(VbcCredentials(access_token=token))
+
+    assert "s3c" not in str(refused.value)
+
+
 # Refusals
 
 
@@ -640,13 +709,79 @@ def test_locked_user_is_recognized_by_code_or_word(tmp_path: Path, body: bytes) 
 
 
 @pytest.mark.parametrize("name", ["client_id", "client_secret"])
-def test_wrong_application_is_reported_and_not_sent_again(gateway: Gateway, begin: Begin, name: str) -> None:
-    credentials = make_credentials(**{name: "mistyped"})
+def test_wrong_application_is_sent_once_a_run(gateway: Gateway, begin: Begin, name: str) -> None:
+    process = begin(make_credentials(**{name: "mistyped"}))
 
-    assert "check client_id and client_secret" in refuse(begin(credentials))
-    assert "check client_id and client_secret" in refuse(begin(credentials))
+    for _ in range(3):
+        assert "check client_id and client_secret" in refuse(process)
     assert gateway.count("/token") == 1
     assert is_accepted(gateway, begin().tokens.current())
+
+
+OAUTH = b'{"error": "%s", "error_description": "wrong"}'
+VERDICTS = [
+    (400, OAUTH % b"invalid_grant"),
+    (401, OAUTH % b"invalid_grant"),
+    (400, b'{"error": "invalid_grant", "error_description": "17003 Account is locked for user u"}'),
+    (403, b'{"error_description": "the account is locked"}'),
+]
+NO_VERDICTS = [
+    *(
+        (status, b"<html><body>blocked; your account is locked</body></html>")
+        for status in (400, 401, 407, 451)
+    ),
+    (400, b""),
+    (400, b"blocked"),
+    (400, b'{"message": "17003170031"}'),
+    (401, b'{"fault": {"code": 900901, "message": "Invalid Credentials"}}'),
+    (401, OAUTH % b"invalid_client"),
+    (400, OAUTH % b"invalid_request"),
+    (400, b'{"error": ' + b"[" * 100_000),
+    (200, b'{"expires_in": 60}'),
+]
+
+
+@pytest.mark.parametrize("given", [{}, {"username": None, "password": None, "refresh_token": "r"}])
+@pytest.mark.parametrize(
+    ("answer", "kept"), [*((a, True) for a in VERDICTS), *((a, False) for a in NO_VERDICTS)]
+)
+def test_only_a_verdict_on_the_credentials_outlasts_the_run(
+    tmp_path: Path, given: dict[str, Any], answer: tuple[int, bytes], kept: bool
+) -> None:
+    sent: list[str] = []
+
+    def post(form: Mapping[str, str]) -> tuple[int, bytes]:
+        sent.append(form["grant_type"])
+        return answer if len(sent) == 1 else (200, b'{"access_token": "a"}')
+
+    def start() -> TokenProvider:
+        return TokenProvider(make_credentials(**given), "https://vbc.test", post, folder=tmp_path)
+
+    first = start()
+    for _ in range(2):
+        with pytest.raises(LoginRefused):
+            first.current()
+    assert len(sent) == 1  # never twice in a run
+    if kept:
+        with pytest.raises(LoginRefused, match="at an earlier attempt"):
+            start().current()
+    else:
+        assert start().current() == "a"
+
+
+@pytest.mark.parametrize(
+    "value", ["-5", "0", "NaN", "1e999", '"soon"', "null", "[]", "true", "9" * 500, None]
+)
+def test_impossible_lifetime_is_one_hour(clock: Clock, tmp_path: Path, value: str | None) -> None:
+    body = '{"access_token": "a"}' if value is None else f'{{"access_token": "a", "expires_in": {value}}}'
+    post = answer_with((200, body.encode()), (200, b'{"access_token": "b"}'))
+    tokens = TokenProvider(make_credentials(), "https://vbc.test", post, clock=clock, folder=tmp_path)
+
+    assert tokens.current() == "a"
+    clock.now += 58 * MINUTE
+    assert tokens.current() == "a"
+    clock.now += 2 * MINUTE
+    assert tokens.current() == "b"
 
 
 def test_unavailable_gateway_is_not_a_refusal(gateway: Gateway, clock: Clock, tmp_path: Path) -> None:
@@ -665,7 +800,7 @@ def test_unavailable_gateway_is_not_a_refusal(gateway: Gateway, clock: Clock, tm
     assert tokens.current() == "a"
 
 
-NO_TOKEN = [b"{}", b"[]", b'"word"', b'{"expires_in": 600}', b'{"access_token": "a", "expires_in": "long"}']
+NO_TOKEN = [b"{}", b"[]", b'"word"', b'{"expires_in": 600}', b'{"access_token": "a\\r\\nb"}']
 
 
 @pytest.mark.parametrize("body", NO_TOKEN)

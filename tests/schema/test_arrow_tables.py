@@ -182,12 +182,25 @@ BROKEN = [
     b'{"total_items":1,"_embedded":{"recordings":{"12125550143":{}}}}',
     b'{"total_items":1,"_embedded":{"recordings":[12125550143]}}',
     b'{"total_items":1,"_embedded":{"recordings":[null]}}',
-    b'{"total_items":1,"_embedded":{"recordings":[{"id":1,"caller_id":NaN}]}}',
-    b'{"total_items":1,"_embedded":{"recordings":[{"id":1,"caller_id":-Infinity}]}}',
+    b'{"total_items":1000000000000000000,"_embedded":{"recordings":[]}}',
+    b'{"total_items":-1,"_embedded":{"recordings":[]}}',
     b'{"total_items":1,"_embedded":{"recordings":[{"id":1,"cnam":"12125550143"\xff}]}}',
     b'{"total_items":1,"_embedded":{"recordings":[{"id":1,"12125550143":\xff}]}}',
     b'\xff\xfe{"total_items":0}',
 ]
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_number_that_json_does_not_have_is_null(word: str) -> None:
+    row = f'{{"id":1,"cnam":"\\"{word}, {word}","caller_id":{word},"new":[{word}]}}'
+    page = read_page(f'{{"total_items":1,"_embedded":{{"recordings":[{row}]}}}}'.encode())
+
+    (read,) = page.rows.table.to_pylist()
+    assert (read["cnam"], read["caller_id"]) == (f'"{word}, {word}', None)
+
+
+def test_empty_list_in_place_of_embedded_is_an_empty_page() -> None:
+    assert read_page(b'{"total_items":0,"_embedded":[]}').count == 0
 
 
 @pytest.mark.parametrize("broken", BROKEN)

@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import random
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import dlt
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from vbc_source.api.login_answers import (
+    IssuedToken,
+    LoginFailure,
+    explain_failure,
+    is_locked,
+    read_error,
+    read_issued_token,
+    read_token,
+)
 from vbc_source.config import CREDENTIALS_SECTION as SECTION
 from vbc_source.config import VbcCredentials
-from vbc_source.errors import LoginRefused, SettingsError, TokenRejected
+from vbc_source.errors import LoginRefused, SettingsError, TokenRejected, Unavailable
 from vbc_source.private_files import make_private_folder, write_private_file
 
 Post = Callable[[Mapping[str, str]], tuple[int, bytes]]
 
-LOCKED_SECONDS = 31 * 60  # VBC locks a user for about 30 minutes, counted from the last attempt
+log = logging.getLogger("vbc_source.api.client")  # users know the client, not this module
+
+RENEWALS = 5  # renewed tokens in a row that no request accepted, until the login is given up
+RECENT = 600.0  # seconds after its last use in which a rejected token was alive, and somebody has revoked it
+FIRST_PATIENCE, LONGEST_PATIENCE = 60.0, 600.0  # seconds; longer than a usual run needs the token
+LOCK_SECONDS = 180.0  # how long to wait for the login of another process
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +77,29 @@ class TokenCache:
         self.path = path
         make_private_folder(path.parent, secrets=True)
 
-    def lock(self) -> AbstractContextManager[Any]:
-        """Return a lock that keeps out other processes and threads during a login."""
-        return FileLock(self.path.with_suffix(".lock"), mode=0o600)
+    @contextmanager
+    def lock(self, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+        """Keep out other processes and threads during a login; raises Unavailable if another takes longer."""
+        lock = FileLock(self.path.with_suffix(".lock"), seconds, mode=0o600)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise Unavailable(
+                0,
+                hint=f"another process has been logging in for {seconds:.0f} s; its lock is {lock.lock_file}",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def read(self) -> Login:
         """Read the file; an empty login if it is missing or damaged."""
         try:
             data = json.loads(self.path.read_text())
             refusals = {key: Refusal(**refusal) for key, refusal in data["refusals"].items()}
-            return Login(data["access_token"], data["refresh_token"], float(data["expires_at"]), refusals)
+            tokens = read_token(data["access_token"]), read_token(data["refresh_token"])
+            return Login(*tokens, float(data["expires_at"]), refusals)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return Login()
 
@@ -80,12 +108,36 @@ class TokenCache:
         write_private_file(self.path, json.dumps(asdict(login)))
 
 
+class Patience:
+    """How long to wait before a token is replaced that was alive a moment ago.
+
+    VBC may revoke a user's token when it issues the next one. Where processes share no folder, each login
+    ends the work of the one before. If that logged in again at once, all would get nowhere. So whoever lost
+    a token lets the other finish, for a random time. It grows with each proof that somebody else has logged
+    in: the refresh token was revoked too. It shrinks where that still works, because then the gateway itself
+    loses tokens, and there is nobody to wait for.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = FIRST_PATIENCE
+
+    def draw(self) -> float:
+        """Return the seconds to wait this time."""
+        return random.uniform(0, self._seconds)
+
+    def learn(self, *, others: bool) -> None:
+        """Take in whether somebody else has logged in."""
+        longer = min(max(self._seconds, FIRST_PATIENCE) * 2, LONGEST_PATIENCE)
+        self._seconds = longer if others else max(self._seconds / 8, 0.5)
+
+
 class TokenProvider:
     """Provides the access token, and renews it; shared by all threads and processes of one login.
 
     `post` sends a form to /token, and returns status and body. The login is shared in a file of
     `folder`, by default below dlt's data folder; `base_url` and the user are part of its name.
-    `clock` is the wall clock, seconds since 1970.
+    `clock` is the wall clock, seconds since 1970; `sleep` waits before a renewal that competes with
+    another process; `lock_seconds` is how long to wait while another process logs in.
     """
 
     def __init__(
@@ -95,26 +147,37 @@ class TokenProvider:
         post: Post,
         *,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
         folder: Path | None = None,
+        lock_seconds: float = LOCK_SECONDS,
     ) -> None:
-        self._credentials, self._post, self._clock = credentials, post, clock
-        self._base_url, self._folder = base_url, folder
+        self._credentials, self._post, self._clock, self._sleep = credentials, post, clock, sleep
+        self._base_url, self._folder, self._lock_seconds = base_url, folder, lock_seconds
         self._lock = threading.Lock()
         self._refusal: LoginRefused | None = None
-        self._login = Login(access_token=credentials.access_token, expires_at=float("inf"))
+        self._login = Login(access_token=_read_configured(credentials), expires_at=float("inf"))
+        self._patience = Patience()
+        self._unaccepted = 0  # renewals since a request was accepted
+        self._alive_at = float("-inf")  # when the token was issued to us, or accepted
 
     def current(self) -> str:
         """Return a token that should be valid; logs in if there is none. Raises as `renew` does."""
         login = self._login
         if login.access_token and login.expires_at > self._clock():
             return login.access_token
-        return self.renew(login.access_token)
+        return self.renew(login.access_token, expired=True)
 
-    def renew(self, rejected: str | None) -> str:
-        """Replace a rejected or expired token, unless another thread or process already has.
+    def accept(self, token: str) -> None:
+        """Record that the gateway accepted a token."""
+        if token == self._login.access_token:
+            self._unaccepted, self._alive_at = 0, self._clock()
+
+    def renew(self, rejected: str | None, *, expired: bool = False) -> str:
+        """Replace a rejected or `expired` token, unless another thread or process already has.
 
         Raises LoginRefused, now and later, if the credentials are refused; SettingsError if some are
-        missing; and TokenRejected if only an access token is configured.
+        missing; TokenRejected if only an access token is configured, or if no renewed token was accepted
+        a few times in a row; Unavailable if another process does not end its login.
         """
         with self._lock:
             if self._login.access_token not in (None, rejected):
@@ -123,23 +186,47 @@ class TokenProvider:
                 raise self._refusal
             self._check_credentials()
             cache = TokenCache(self._path())
-            with cache.lock():
-                try:
-                    self._login = self._renew_shared(cache, rejected)
-                except LoginRefused as refusal:
-                    self._refusal = refusal
-                    raise
+            try:
+                self._login = self._find_shared(cache, rejected) or self._replace(cache, rejected, expired)
+            except LoginRefused as refusal:
+                self._refusal = refusal
+                raise
             return str(self._login.access_token)
 
-    def _renew_shared(self, cache: TokenCache, rejected: str | None) -> Login:
+    def _find_shared(self, cache: TokenCache, rejected: str | None) -> Login | None:
         # VBC may revoke a token when it issues the next one: look whether another process has done it
         shared = cache.read()
-        if shared.access_token not in (None, rejected) and shared.expires_at > self._clock():
-            return shared
+        usable = shared.access_token not in (None, rejected) and shared.expires_at > self._clock()
+        return shared if usable else None
+
+    def _replace(self, cache: TokenCache, rejected: str | None, expired: bool) -> Login:
+        if self._unaccepted >= RENEWALS:
+            raise _reject(
+                f"the VBC gateway rejected {RENEWALS} new access tokens in a row: see which other programs "
+                "log in with the same user, and whether the application is subscribed to this API"
+            )
+        if rejected and not expired and self._clock() - self._alive_at < RECENT:
+            seconds = self._patience.draw()
+            log.warning(
+                "the access token was revoked, perhaps by another login; renewing it in %.1f s", seconds
+            )
+            self._sleep(seconds)  # without the lock of the file, so that others of this machine may be first
+        with cache.lock(self._lock_seconds):
+            if shared := self._find_shared(cache, rejected):
+                return shared
+            login = self._renew_shared(cache, revoked=bool(rejected) and not expired)
+        self._unaccepted += rejected is not None
+        self._alive_at = self._clock()
+        return login
+
+    def _renew_shared(self, cache: TokenCache, *, revoked: bool) -> Login:
+        shared = cache.read()
         self._check_refusals(shared)
         # a refresh token works once, so the cached successor of a configured one comes first
         refresh_token = shared.refresh_token or self._credentials.refresh_token
-        login = self._refresh(refresh_token) if refresh_token else None
+        login = self._refresh(cache, shared, refresh_token) if refresh_token else None
+        if revoked and refresh_token:
+            self._patience.learn(others=login is None)
         login = replace(login or self._log_in(cache, shared), refusals=shared.refusals)
         cache.write(login)
         return login
@@ -147,12 +234,10 @@ class TokenProvider:
     def _check_credentials(self) -> None:
         missing = ", ".join(self._credentials.missing())
         if missing and self._credentials.access_token:
-            rejected = TokenRejected(401)
-            rejected.args = (
+            raise _reject(
                 f"the access_token in {SECTION} is no longer valid; set a new one, or set "
-                f"{missing} too, so that it can be renewed",
+                f"{missing} too, so that it can be renewed"
             )
-            raise rejected
         if missing:
             raise SettingsError(f"credentials are missing: set {missing} in {SECTION}")
 
@@ -167,10 +252,14 @@ class TokenProvider:
                 f"credentials. If they have become valid since, remove {self._path()})"
             )
 
-    def _refresh(self, refresh_token: str) -> Login | None:
-        """Use a refresh token; None if it was used before or has expired."""
+    def _refresh(self, cache: TokenCache, shared: Login, refresh_token: str) -> Login | None:
+        """Use a refresh token; None if it was used before, has expired or was revoked."""
         status, body = self._post(self._form("refresh_token", refresh_token=refresh_token))
-        return self._read_login(body, refresh_token) if status == 200 else None
+        if status == 200 and (issued := read_issued_token(body)):
+            return self._keep(issued, refresh_token)
+        if read_error(body) == "invalid_grant" and not is_locked(body):
+            return None
+        raise self._refused(cache, shared, explain_failure(status, body))
 
     def _log_in(self, cache: TokenCache, shared: Login) -> Login:
         credentials = self._credentials
@@ -179,7 +268,7 @@ class TokenProvider:
                 f"VBC refused the refresh_token in {SECTION}; it is valid for 7 days and can be used once: "
                 "set a new one"
             )
-            raise self._refused(cache, shared, Refusal(reason))
+            raise self._refused(cache, shared, LoginFailure(reason, is_verdict=True))
         form = self._form(
             "password",
             username=credentials.full_username(),
@@ -187,31 +276,27 @@ class TokenProvider:
             scope="openid",  # some APIs refuse a token without this scope
         )
         status, body = self._post(form)
-        if status == 200:
-            return self._read_login(body, None)
-        raise self._refused(cache, shared, _explain_refusal(status, body, self._clock()))
+        if status == 200 and (issued := read_issued_token(body)):
+            return self._keep(issued, None)
+        raise self._refused(cache, shared, explain_failure(status, body))
 
-    def _refused(self, cache: TokenCache, shared: Login, refusal: Refusal) -> LoginRefused:
-        refusals = {**shared.refusals, self._credentials.fingerprint(): refusal}
-        cache.write(replace(shared, refusals=refusals))
-        return LoginRefused(refusal.reason)
+    def _refused(self, cache: TokenCache, shared: Login, failure: LoginFailure) -> LoginRefused:
+        """Return the error of a failed login; only what judges the credentials is kept for later runs."""
+        if failure.is_verdict:
+            seconds = failure.retry_after
+            refusal = Refusal(failure.reason, None if seconds is None else self._clock() + seconds)
+            refusals = {**shared.refusals, self._credentials.fingerprint(): refusal}
+            cache.write(replace(shared, refusals=refusals))
+        return LoginRefused(failure.reason)
 
     def _form(self, grant: str, **fields: str) -> dict[str, str]:
         id_, secret = self._credentials.client_id or "", self._credentials.client_secret or ""
         return {"grant_type": grant, **fields, "client_id": id_, "client_secret": secret}
 
-    def _read_login(self, body: bytes, refresh_token: str | None) -> Login:
-        try:
-            fields = json.loads(body)
-            token, successor = fields["access_token"], fields.get("refresh_token")
-            lifetime = float(fields.get("expires_in") or 3600)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            token = None
-        if not (token and isinstance(token, str)):
-            raise LoginRefused("VBC answered the login without an access token")
+    def _keep(self, issued: IssuedToken, refresh_token: str | None) -> Login:
         # renewed a little early, so that it does not expire while a request is on its way
-        expires_at = self._clock() + lifetime - min(60.0, lifetime / 10)
-        return Login(token, successor or refresh_token, expires_at)
+        expires_at = self._clock() + issued.lifetime - min(60.0, issued.lifetime / 10)
+        return Login(issued.access_token, issued.refresh_token or refresh_token, expires_at)
 
     def _path(self) -> Path:
         folder = self._folder or Path(dlt.current.run_context().data_dir) / "vbc_tokens"
@@ -222,20 +307,18 @@ class TokenProvider:
         return folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]}.json"
 
 
-def _explain_refusal(status: int, body: bytes, now: float) -> Refusal:
-    """Return why a login was refused, and when to try the same credentials again."""
-    text = body.decode("utf-8", "replace").lower()
-    if "17003" in text or "locked" in text:  # 17003 is WSO2's code of a locked account
-        reason = (
-            f"VBC has locked the user in {SECTION} after failed logins; wait 30 minutes without any "
-            "attempt, or have an administrator unlock the user"
-        )
-        return Refusal(reason, now + LOCKED_SECONDS)
-    if "invalid_client" in text:
-        return Refusal(f"VBC refused the application: check client_id and client_secret in {SECTION}")
-    reason = (
-        f"VBC refused the login (HTTP {status}): check username and password in {SECTION}. It was tried "
-        "once and is not retried, because a few failed logins lock the user for about 30 minutes; to unlock "
-        "a user, wait that long or ask an administrator. Single sign-on users cannot log in with a password"
+def _read_configured(credentials: VbcCredentials) -> str | None:
+    if not credentials.access_token:
+        return None
+    if token := read_token(credentials.access_token):
+        return token
+    raise SettingsError(
+        f"the access_token in {SECTION} contains a space, a line break or a letter beyond ASCII: set it as "
+        "one line"
     )
-    return Refusal(reason)
+
+
+def _reject(text: str) -> TokenRejected:
+    rejected = TokenRejected(401)
+    rejected.args = (text,)
+    return rejected

@@ -12,11 +12,18 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import requests
-import urllib3
-from urllib3.exceptions import LocationValueError
 
 from vbc_source.api.auth import TokenProvider
+from vbc_source.api.bodies import read_object, read_text
+from vbc_source.api.connection_errors import (
+    CONNECTION_ERRORS,
+    describe_connection_error,
+    explain_connection_error,
+    is_usable,
+)
+from vbc_source.api.deadlines import Deadlines, Watch
 from vbc_source.api.faults import read_fault, redact
+from vbc_source.api.login_answers import TEMPORARY, is_locked, read_error
 from vbc_source.api.rate_limit import ClientClosed, RateLimiter, Retry, describe_faults
 from vbc_source.api.transport import (
     Auth,
@@ -25,12 +32,12 @@ from vbc_source.api.transport import (
     authorize,
     no_auth,
     open_session,
-    read_object,
     resolve_own,
     resolve_redirect,
 )
 from vbc_source.config import VbcConfig, VbcCredentials, check_base_url
 from vbc_source.errors import (
+    BadRequest,
     Forbidden,
     ForeignAddress,
     InvalidResponse,
@@ -45,14 +52,18 @@ from vbc_source.errors import (
 T = TypeVar("T")
 Params = Mapping[str, str | int]
 
-CONNECT_SECONDS, READ_SECONDS = 10, 60
+CONNECT_SECONDS = 10
+SHORTEST_ANSWER, LONGEST_ANSWER = 10.0, 60.0  # seconds for a whole response, or for 64 KiB of a stream
+LARGEST_ANSWER = 64 * 2**20  # bytes of a response, inflated; a page of 1000 recordings has about one million
+REJECTIONS = 8  # of one request, each with another token, while other requests are accepted
 CHUNK = 1 << 16  # bytes of a stream to read at once; at most so many are lost when it breaks
 HEAD = 4096  # bytes of a stream to read before it is handed on: enough to recognize a fault
 REDIRECTS = 3
 # WSO2 codes of requests that never reached the back end: it is suspended, or refused the connection
 NOT_PASSED_ON = (303001, 101503)
+# WSO2's codes of a token that is missing or whose time is over: nobody else has revoked it
+NOT_REVOKED = (900902, 900904)
 STORAGE = "the storage it redirects to"
-_MALFORMED = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, LocationValueError)
 
 
 class Client:
@@ -62,7 +73,8 @@ class Client:
     class of the last fault, LoginRefused if the credentials are refused, and ClientClosed after `close`.
     `connections` is the most requests in flight at a time, not counting streams; `requests_per_minute`
     holds for all threads together, None for no limit; `retry_seconds` is how long to retry while the
-    gateway fails; `clock` is the wall clock, seconds since 1970.
+    gateway fails; a response has as long to arrive as a whole, but at least 10 and at most 60 seconds, or
+    `answer_seconds`. `clock` is the wall clock, seconds since 1970.
 
     Attributes:
         requests_sent: Number of requests sent so far, logins and retries included.
@@ -78,6 +90,7 @@ class Client:
         connections: int = 8,
         clock: Callable[[], float] = time.time,
         rate_limiter: RateLimiter | None = None,
+        answer_seconds: float | None = None,
     ) -> None:
         self.base_url = check_base_url(base_url)
         self.rate_limiter = rate_limiter or RateLimiter(requests_per_minute)
@@ -86,10 +99,19 @@ class Client:
         self._in_flight = threading.Semaphore(connections)
         self._clock = clock
         self._retries = Retry(self.rate_limiter, retry_seconds, clock)
+        seconds = answer_seconds or min(max(retry_seconds, SHORTEST_ANSWER), LONGEST_ANSWER)
+        self._deadlines = Deadlines(seconds)
         self._session = open_session(connections, self.base_url)
         # redirects to storage get a session of their own, without the token and without cookies
         self._storage = open_session(connections)
-        self._tokens = TokenProvider(credentials, self.base_url, self._post_login, clock=clock)
+        self._tokens = TokenProvider(
+            credentials,
+            self.base_url,
+            self._post_login,
+            clock=clock,
+            sleep=self.rate_limiter.sleep,
+            lock_seconds=retry_seconds + 2 * seconds,  # as long as a login may take that is retried
+        )
 
     @classmethod
     def from_config(cls, config: VbcConfig, retry_seconds: float | None = None) -> Client:
@@ -174,28 +196,41 @@ class Client:
         self._storage.close()
 
     def _send_authorized(self, send: Callable[[Auth], T], description: str) -> T:
-        """Send with the token, and once more with a new one if it is rejected."""
-        token = self._tokens.current()
+        """Send with the token; again with a renewed one while it is rejected, as long as that may help."""
+        token, rejections = self._tokens.current(), 0
         with describe_faults(description):
-            try:
-                return self._retries.repeat(lambda: send(partial(authorize, token)), description)
-            except TokenRejected:
-                renewed = self._tokens.renew(token)
-                return self._retries.repeat(lambda: send(partial(authorize, renewed)), description)
+            while True:
+                try:
+                    answer = self._retries.repeat(partial(send, partial(authorize, token)), description)
+                except TokenRejected as fault:
+                    rejections += 1
+                    # a body with status 200 rejects for this resource alone, if a new token changes nothing
+                    if rejections >= (2 if fault.status == 200 else REJECTIONS):
+                        raise
+                    token = self._tokens.renew(token, expired=fault.code in NOT_REVOKED)
+                except (NotFound, BadRequest, Forbidden):
+                    self._tokens.accept(token)
+                    raise
+                else:
+                    self._tokens.accept(token)
+                    return answer
 
     def _post_login(self, form: Mapping[str, str]) -> tuple[int, bytes]:
         """Post a form to /token; retried while the gateway fails, never when it refuses."""
 
         def attempt() -> tuple[int, bytes]:
             response = self._send("POST", f"{self.base_url}/token", auth=no_auth, data=dict(form))
-            if response.status == 200:
+            status, body = response.status, response.body
+            if status == 200:
                 self._read(response, read_object)
-            else:
-                fault = read_fault(response.status, response.body, response.headers, self._clock())
+            elif (error := read_error(body)) in TEMPORARY:
+                raise Unavailable(status, hint=error)
+            elif not error and not is_locked(body):
+                fault = read_fault(status, body, response.headers, self._clock())
                 # these faults come from in front of the identity server: no credentials were checked
                 if isinstance(fault, (Unavailable, Throttled, NotFound, Forbidden)):
                     raise fault
-            return response.status, response.body
+            return status, body
 
         with describe_faults(f"login at {self.base_url}/token"):
             return self._retries.repeat(attempt, "login")
@@ -207,11 +242,14 @@ class Client:
             if stopped():
                 raise ClientClosed
             with (
-                self._translate_errors(self.base_url),
+                self._translate_errors(self.base_url, Watch(self._deadlines)),
                 self._request(self._session, method, url, **options) as response,
             ):
                 # read in one go: response.content takes twice as long for a page
-                body = response.raw.read(decode_content=True) or b""
+                body = response.raw.read(LARGEST_ANSWER + 1, decode_content=True) or b""
+        if len(body) > LARGEST_ANSWER:
+            raise InvalidResponse(response.status_code, hint=f"more than {LARGEST_ANSWER >> 20} MB")
+        body = read_text(body, response.headers.get("Content-Type", ""))
         return Response(response.status_code, response.headers, body)
 
     def _request(self, session: requests.Session, method: str, url: str, **options: Any) -> requests.Response:
@@ -220,28 +258,29 @@ class Client:
             with self._count:
                 self.requests_sent += 1
         # requests would follow redirects with the token; stream=True leaves the body to the caller
-        timeout = (CONNECT_SECONDS, READ_SECONDS)
+        timeout = (CONNECT_SECONDS, self._deadlines.seconds)
         return session.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options)
 
     def _open_stream(self, url: str, headers: Mapping[str, str], auth: Auth) -> StreamingResponse:
         # takes no slot: who reads a stream may need another request meanwhile, and would wait for itself
         session, host = self._session, self.base_url
         for _ in range(REDIRECTS + 1):
-            with self._translate_errors(host):
+            watch = Watch(self._deadlines)
+            with self._translate_errors(host, watch):
                 response = self._request(session, "GET", url, headers=headers, auth=auth)
             if not response.is_redirect:
-                return self._start_stream(response, host)
+                return self._start_stream(response, host, watch)
             response.close()
             url = resolve_redirect(self.base_url, url, response.headers["Location"])
             if resolve_own(self.base_url, url) is None:
                 session, host, auth = self._storage, STORAGE, no_auth
         raise InvalidResponse(response.status_code, hint="too many redirects")
 
-    def _start_stream(self, response: requests.Response, host: str) -> StreamingResponse:
+    def _start_stream(self, response: requests.Response, host: str, watch: Watch) -> StreamingResponse:
         """Read the start of a body, and raise the fault if it is one."""
         try:
             status, headers = response.status_code, response.headers
-            with self._translate_errors(host):
+            with self._translate_errors(host, watch):
                 chunks, head = response.iter_content(CHUNK), b""
                 while len(head) < HEAD and (chunk := next(chunks, b"")):
                     head += chunk
@@ -249,30 +288,44 @@ class Client:
                 # a 404 or 401 of the storage concerns neither the recording nor our token
                 raise Unavailable(status, hint=f"at {STORAGE}")  # noqa: TRY301
             if status != 206:  # the middle of a file may look like a fault
-                self._check(status, head, headers, (200,))
-            body = self._pass_on(chain([head], chunks), host)
+                self._check(status, read_text(head, headers.get("Content-Type", "")), headers, (200,))
+            body = self._pass_on(chain([head], chunks), host, watch)
             return StreamingResponse(status, headers, body, response.close)
         except BaseException:
             response.close()
             raise
 
-    def _pass_on(self, chunks: Iterator[bytes], host: str) -> Iterator[bytes]:
-        with self._translate_errors(host):
-            for chunk in chunks:
-                self.rate_limiter.check_open()
-                yield chunk
+    def _pass_on(self, chunks: Iterator[bytes], host: str, watch: Watch) -> Iterator[bytes]:
+        while True:
+            # each chunk has a deadline of its own, which does not run while the caller writes
+            with self._translate_errors(host, watch):
+                chunk = next(chunks, b"")
+            if not chunk:
+                return
+            self.rate_limiter.check_open()
+            yield chunk
 
     @contextmanager
-    def _translate_errors(self, host: str) -> Iterator[None]:
+    def _translate_errors(self, host: str, watch: Watch) -> Iterator[None]:
+        """Run a request, or a part of one, within its deadline; its errors become ours."""
         try:
-            yield
-        except _MALFORMED:
-            if host == STORAGE:
-                raise Unavailable(0, hint=f"no usable address of {STORAGE}") from None
-            raise SettingsError(f"base_url is not a usable address: {self.base_url!r}") from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            # the text of the error contains the address with its query, so only its class is reported
-            raise Unavailable(0, hint=f"{type(error).__name__} at {host}") from None
+            with watch:
+                yield
+        except CONNECTION_ERRORS as error:
+            if watch.expired:
+                raise self._exceed(host) from None
+            address = self.base_url if host != STORAGE else "https://"
+            if text := explain_connection_error(error, address, self._session.proxies):
+                raise SettingsError(text) from None
+            if host != STORAGE and not is_usable(host):
+                raise SettingsError(f"base_url is not a usable address: {host!r}") from None
+            hint = describe_connection_error(error, address)
+            raise Unavailable(0, hint=f"{hint} at {host}") from None
+        if watch.expired:  # a body without a length ends where it was cut off
+            raise self._exceed(host)
+
+    def _exceed(self, host: str) -> Unavailable:
+        return Unavailable(0, hint=f"no whole response within {self._deadlines.seconds:.0f} s at {host}")
 
     def _read(self, response: Response, read: Callable[[bytes], T], expected: tuple[int, ...] = (200,)) -> T:
         self._check(response.status, response.body, response.headers, expected)

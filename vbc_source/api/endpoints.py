@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from vbc_source.config import SELF
 from vbc_source.schema.specs import EXTENSION, JOB, RECORDING, USER, RowSpec
@@ -93,9 +93,35 @@ class ApiCapabilities:
         return 1 if self.page_base is None else self.page_base
 
 
+def keep_own_links(links: tuple[str, ...], base_url: str) -> tuple[str, ...]:
+    """Return the links that point to the gateway's host, in whatever spelling, or to no host.
+
+    Those to another host name its accounts, under which no row of the gateway must be loaded.
+    """
+    own = _read_host(base_url)
+    return tuple(link for link in links if _read_host(link) in (None, own))
+
+
+def _read_host(link: str) -> str | None:
+    """Return the host of a link; None without one, and empty where it is malformed."""
+    try:
+        address = urlsplit(link.strip())
+        host = address.hostname or address.netloc or address.scheme or None
+    except ValueError:
+        return ""
+    return "" if "\\" in link else host
+
+
 def read_owner(links: tuple[str, ...]) -> tuple[str | None, str | None]:
-    """Return the real account and user in self links, which have them even if the request was for `self`."""
+    """Return the real account and user in self links, which have them even if the request was for `self`.
+
+    None where they name none, or several.
+    """
     owners = [owner for link in links for owner in _OWNER.findall(link)]
-    accounts = [account for account, _ in owners if account != SELF]
-    users = [user for _, user in owners if user not in ("", SELF)]
-    return accounts[0] if accounts else None, users[0] if users else None
+    accounts = {account for account, _ in owners} - {SELF}
+    users = {user for _, user in owners} - {"", SELF}
+    return _only(accounts), _only(users)
+
+
+def _only(ids: set[str]) -> str | None:
+    return ids.pop() if len(ids) == 1 else None

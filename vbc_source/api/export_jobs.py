@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,10 +10,10 @@ from datetime import datetime, timezone
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
+from vbc_source.api.bodies import read_list, read_object, read_whole
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import COMPANY, JOBS, ON_DEMAND, read_owner
+from vbc_source.api.endpoints import COMPANY, JOBS, ON_DEMAND, keep_own_links, read_owner
 from vbc_source.api.faults import redact
-from vbc_source.api.transport import read_list, read_object
 from vbc_source.config import SELF, load_config
 from vbc_source.errors import NotFound, OutcomeUnknown, VbcError
 from vbc_source.filters import check_filters
@@ -76,31 +75,33 @@ class Job:
         return f"{redact(self.status) or 'without a status'}{counts}"
 
 
-def read_job(row: Mapping[str, Any]) -> Job:
-    """Parse a job of the API; raises ValueError if it has no id."""
+def read_job(row: Mapping[str, Any], base_url: str = "") -> Job:
+    """Parse a job of the API; raises ValueError if it has no id. Links to other hosts name no account."""
     if row.get("id") in (None, ""):
         raise ValueError("a job without an id")
-    link, links = row.get("download_url"), row.get("_links")
-    account, _ = read_owner((json.dumps(links),)) if links else (None, None)
+    link, links = row.get("download_url"), _read_links(row.get("_links"))
+    account, _ = read_owner(keep_own_links(links, base_url) if base_url else links)
     return Job(
         id=str(row["id"]),
         status=str(row.get("status") or ""),
-        completed=_read_count(row.get("files_completed")),
-        total=_read_count(row.get("files_total")),
+        completed=read_whole(row.get("files_completed")),
+        total=read_whole(row.get("files_total")),
         link=link if isinstance(link, str) and link else None,
         valid_until=_read_moment(row.get("valid_until")),
         account=account,
     )
 
 
-def _read_count(value: Any) -> int | None:
-    return int(value) if str(value).isdecimal() else None
+def _read_links(links: Any) -> tuple[str, ...]:
+    values = links.values() if isinstance(links, dict) else ()
+    hrefs = (value.get("href") for value in values if isinstance(value, dict))
+    return tuple(href for href in hrefs if isinstance(href, str))
 
 
 def _read_moment(value: Any) -> datetime | None:
     try:
         return parse_instant(value) if value else None
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return None
 
 
@@ -193,7 +194,7 @@ class ExportApi:
     def _list_page(self, number: int) -> tuple[list[Job], float]:
         def read(body: bytes) -> tuple[list[Job], float]:
             rows, total = read_list(body, "jobs")
-            return [read_job(row) for row in rows], total
+            return [read_job(row, self.client.base_url) for row in rows], total
 
         params: dict[str, str | int] = {"page": number, "page_size": PAGE}
         try:
@@ -207,7 +208,9 @@ class ExportApi:
         """Return a job as the API has it now; raises ExportFailed if the user has none with this id."""
         path, title = f"{self._jobs}/{quote(job_id, safe='')}", f"export job {_printable(job_id)}"
         try:
-            return self.client.get(path, None, lambda body: read_job(read_object(body)), what=title)
+            return self.client.get(
+                path, None, lambda body: read_job(read_object(body), self.client.base_url), what=title
+            )
         except NotFound:
             owner = "the API user" if self._user == SELF else f"user {self._user}"
             raise ExportFailed(

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from vbc_source.api.bodies import read_whole
 from vbc_source.errors import (
     BadRequest,
     Forbidden,
@@ -34,13 +35,17 @@ _BY_CODE: Mapping[int | None, type[GatewayFault]] = {
     900910: Forbidden,  # scope not allowed
 }
 _BY_STATUS: Mapping[int, type[GatewayFault]] = {403: Forbidden, 404: NotFound}
+_FIELDS = ("code", "message", "description", "nextAccessTime")
 _REJECTED = range(900901, 900906)
 _THROTTLED = (900800, 900801, 900802, 900803, 900804, 900806, 900807)
 _BACKEND = (*range(101000, 102000), *range(303000, 304000))
 _TAG = re.compile(r"<(?:\w+:)?(code|message|description|nextAccessTime)>(.*?)</(?:\w+:)?\1>", re.DOTALL)
 _ACCESS_TIME = re.compile(r"(\d{4})-([A-Z][a-z]{2})-(\d{2}) (\d{2}:\d{2}:\d{2})")
 # addresses of mail, and numbers of at least seven digits with any usual separators
+# tokens, and whatever is as long as one
+_SECRET = re.compile(r"(?i:bearer)\s+\S+|\S{40,}")
 _PRIVATE = re.compile(r"[^\s@%]{0,64}(?:@|%40)\S*|\+?\d[\d\s()./\u2010-\u2015-]{5,}\d")
+LONGEST_FAULT = 1 << 13  # bytes of a body that are looked at
 
 
 def read_fault(status: int, body: bytes, headers: Mapping[str, str], now: float) -> GatewayFault | None:
@@ -55,12 +60,16 @@ def read_fault(status: int, body: bytes, headers: Mapping[str, str], now: float)
     fields = _read_body(body)
     if fields is None and status == 200:
         return None
-    texts = {name: str(value or "").strip() for name, value in (fields or {}).items()}
-    code = int(texts["code"]) if texts.get("code", "").isdigit() else None
+    texts = {name: _read_field((fields or {}).get(name)) for name in _FIELDS}
+    code = read_whole(texts["code"])
     kind = _classify(status, code)
     # the other kinds say all that matters themselves, and messages may contain personal data
     hint = redact(texts.get("message", "")) if kind in (BadRequest, GatewayFault) else ""
     return kind(status, code, hint, _read_retry_after(headers, texts, now))
+
+
+def _read_field(value: Any) -> str:
+    return str(value).strip() if isinstance(value, (str, int)) else ""
 
 
 def _classify(status: int, code: int | None) -> type[GatewayFault]:
@@ -81,13 +90,14 @@ def _read_body(body: bytes) -> Mapping[str, Any] | None:
     """Return the fields of a fault in XML, wrapped JSON or flat JSON; None if the body is not a fault."""
     text = body.strip()
     if text.startswith(b"<"):
-        return dict(reversed(_TAG.findall(text.decode("utf-8", "replace"))))  # the first of each name
+        tags = _TAG.findall(text[:LONGEST_FAULT].decode("utf-8", "replace"))
+        return dict(reversed(tags))  # the first of each name
     # decode only what looks like a fault: a page of data is decoded once, by its reader
     if b'"fault"' not in text[:200] and b'"code"' not in text[:2000]:
         return None if text else {}
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     fault = value.get("fault", value) if isinstance(value, dict) else None
     return fault if isinstance(fault, dict) and "code" in fault and "_embedded" not in value else None
@@ -103,19 +113,20 @@ def _read_retry_after(headers: Mapping[str, str], fault: Mapping[str, str], now:
     # not strptime, whose `%b` depends on the locale
     dates = [header, *(f"{time[3]} {time[2]} {time[1]} {time[4]}" for time in times if time)]
     seconds = [(moment - answered).total_seconds() for moment in map(_read_date, dates) if moment]
-    if header.isdigit():  # RFC 9110, section 10.2.3: a date or seconds; WSO2 sends a date
-        seconds.append(float(header))
+    wait = read_whole(header)  # RFC 9110, section 10.2.3: a date or seconds; WSO2 sends a date
+    if wait is not None:
+        seconds.append(float(wait))
     return max(seconds, default=None)
 
 
 def _read_date(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def redact(text: str) -> str:
-    """Remove possible telephone numbers and mail addresses from a text of the gateway, and shorten it."""
-    return _PRIVATE.sub("…", text[:1000])[:200]
+    """Remove possible numbers, mail addresses and tokens from a text of the gateway, and shorten it."""
+    return _SECRET.sub("…", _PRIVATE.sub("…", text[:1000]))[:200]

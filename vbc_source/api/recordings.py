@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vbc_source.api.bodies import read_list, read_object
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
-from vbc_source.api.transport import read_list, read_object
 from vbc_source.config import SELF, load_config
 from vbc_source.recordings import RecordingType
 

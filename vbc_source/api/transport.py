@@ -1,20 +1,19 @@
-"""What surrounds a request: sessions, authorization, addresses that may be requested, and JSON bodies."""
+"""What surrounds a request: sessions, authorization, and addresses that may be requested."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
-from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 
+from vbc_source.api.deadlines import DeadlineAdapter
+from vbc_source.config import is_this_machine
 from vbc_source.errors import ForeignAddress
 
 Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
@@ -66,9 +65,20 @@ def _drop_query(record: logging.LogRecord) -> bool:
     return True
 
 
+class _Session(requests.Session):
+    """A session that leaves redirects to the client.
+
+    requests works out the next request even where it does not follow: it would read the whole body of the
+    redirect, and raise on a malformed `Location`.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Find no redirect."""
+
+
 def open_session(connections: int, base_url: str = "") -> requests.Session:
     """Open a session to `base_url`, or to any host, without cookies then; sends nothing."""
-    session = requests.Session()
+    session = _Session()
     if base_url:
         # requests would look up proxies and certificates in the environment for each request, which
         # takes a quarter of its time
@@ -76,9 +86,11 @@ def open_session(connections: int, base_url: str = "") -> requests.Session:
             settings = session.merge_environment_settings(base_url, {}, None, None, None)
             session.proxies, session.verify = settings["proxies"], settings["verify"]
             session.trust_env = False
+        if base_url.startswith("http://"):  # for this machine; a proxy elsewhere would read the password
+            session.proxies = {name: url for name, url in session.proxies.items() if is_this_machine(url)}
     else:
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
+    adapter = DeadlineAdapter(pool_connections=2, pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.headers["User-Agent"] = f"vbc-source/{version('vbc-source')}"
@@ -103,7 +115,10 @@ def resolve_own(base_url: str, link: str) -> str | None:
 
 def resolve_redirect(base_url: str, address: str, location: str) -> str:
     """Return the address a redirect points to; raises ForeignAddress unless it stays on https."""
-    link = urljoin(address, location)
+    try:
+        link = urljoin(address, location)
+    except ValueError:
+        link = ""
     target = _split(link)
     if target is None or (base_url.startswith("https://") and target.scheme != "https"):
         raise ForeignAddress("the VBC gateway redirects to an address that is not https; it is not followed")
@@ -124,21 +139,3 @@ def _split(link: str) -> SplitResult | None:
 
 def _origin(address: SplitResult) -> tuple[str, str | None, int | None]:
     return address.scheme, address.hostname, address.port or _PORTS.get(address.scheme)
-
-
-def read_object(body: bytes) -> dict[str, Any]:
-    """Parse a body that must be a JSON object; raises ValueError."""
-    value = json.loads(body)
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - readers report broken bodies as ValueError
-    return value
-
-
-def read_list(body: bytes, collection: str) -> tuple[list[dict[str, Any]], int]:
-    """Parse the body of a list endpoint; returns its rows and the total number of rows. Raises ValueError."""
-    value = read_object(body)
-    embedded, total = value.get("_embedded") or {}, str(value.get("total_items"))
-    rows = (embedded.get(collection) or []) if isinstance(embedded, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or not total.isdecimal():
-        raise ValueError("not a list response")
-    return rows, int(total)

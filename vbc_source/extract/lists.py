@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import ApiCapabilities, Endpoint, read_owner
+from vbc_source.api.endpoints import ApiCapabilities, Endpoint, keep_own_links, read_owner
 from vbc_source.config import SELF, VbcConfig
 from vbc_source.errors import SettingsError
 from vbc_source.extract.request_pool import RequestPool
@@ -94,7 +94,7 @@ class ListReader:
         """Request which account `self` is; None where the answer does not tell."""
         what, path = endpoint.describe(owner.account, owner.user), self._locate(endpoint, owner)
         page = self.client.get(path, {"page_size": 1}, read_page, what=what)
-        return read_owner(page.links)[0]
+        return read_owner(keep_own_links(page.links, self.client.base_url))[0]
 
     def count(
         self, endpoint: Endpoint, owner: ListOwner, window: Window, stopped: Callable[[], bool]
@@ -125,7 +125,8 @@ class ListReader:
             params = {**self.config.api_filters.params, **span, "order": "start:ASC", **params}
         read = partial(read_page, shape=endpoint.shape)
         what = endpoint.describe(owner.account, owner.user)
-        return self.client.get(self._locate(endpoint, owner), params, read, what=what, stopped=stopped)
+        page = self.client.get(self._locate(endpoint, owner), params, read, what=what, stopped=stopped)
+        return replace(page, links=keep_own_links(page.links, self.client.base_url))
 
 
 def resolve(owner: ListOwner, proof: ProvenWindow[PageRows]) -> ListOwner | None:

@@ -10,7 +10,7 @@ from functools import partial
 import dlt
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import COMPANY, USERS, read_owner
+from vbc_source.api.endpoints import COMPANY, USERS, keep_own_links, read_owner
 from vbc_source.config import CREDENTIALS_SECTION, VbcCredentials, load_config
 from vbc_source.errors import VbcError
 from vbc_source.extract.accounts import explain_refusal
@@ -89,7 +89,7 @@ def _check_account(client: Client, recording_api: str, account: str, provisioned
     def check_recordings() -> str:
         path = COMPANY.locate(recording_api, account, None)
         page = client.get(path, {"page_size": 1}, read_page, what="Call Recording API")
-        real.append(read_owner(page.links)[0] or account)
+        real.append(read_owner(keep_own_links(page.links, client.base_url))[0] or account)
         return f"account {real[0]}: {page.total_items:,} company recordings"
 
     def check_users() -> str:

@@ -28,6 +28,8 @@ Columns = dict[str, list[Any]]
 Decoder = msgspec.json.Decoder[Any]
 Rows = TypeVar("Rows")
 
+MOST_ITEMS = 10**9  # rows of a list; a larger count is an error, and would be cut into millions of windows
+
 # Postgres stores no NUL in a text, and no encoding has half of a surrogate pair. `␀` and `�` replace
 # them in every destination, so that the same response gives the same rows everywhere.
 NUL = b"\\u0000"  # as JSON escapes it
@@ -37,6 +39,8 @@ _ESCAPES = re.compile(
     rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|(?P<nul>\\u0000)"
 )
 _REPLACEMENTS = {"lone": b"\\ufffd", "nul": b"\\u2400", None: b""}
+# numbers that JSON does not have, outside of texts
+_NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|(?P<nan>-?\b(?:NaN|Infinity)\b)', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class PageRows:
 def read_page(body: bytes, shape: RowSpec = RECORDING) -> Page[PageRows]:
     """Read one list response; raises ValueError, without values of the body, if it is not one."""
     response = _decode(body, shape)
+    if isinstance(response.embedded, list) and response.embedded:
+        raise ValueError("not a list response: _embedded is a list")
     rows: Sequence[Any] = (getattr(response.embedded, shape.collection) if response.embedded else None) or ()
     columns = _take_columns(rows, shape)
     ids = _read_ids(columns.pop(shape.id), shape)
@@ -90,7 +96,7 @@ def read_page(body: bytes, shape: RowSpec = RECORDING) -> Page[PageRows]:
     unknown = {name: values for name, values in columns.items() if has_values(values)}
     size = response.page_size
     return Page(
-        total_items=response.total_items,
+        total_items=check_total(response.total_items),
         page_size=size if type(size) is int and size > 0 else None,
         ids=ids,
         seconds=partial(_to_seconds, ids, table.get("start")),
@@ -98,6 +104,13 @@ def read_page(body: bytes, shape: RowSpec = RECORDING) -> Page[PageRows]:
         rows=PageRows(pa.table(table), unknown),
         links=tuple(filter(None, map(_read_self_link, (response.links, _read_row_links(rows))))),
     )
+
+
+def check_total(total: int) -> int:
+    """Return a number of rows; raises ValueError if no list has so many."""
+    if not 0 <= total <= MOST_ITEMS:
+        raise ValueError("total_items is not a possible number of rows")
+    return total
 
 
 @cache
@@ -111,7 +124,8 @@ def _make_decoders(spec: RowSpec) -> tuple[Decoder, Decoder]:
 
 def _make_decoder(spec: RowSpec, row: Any) -> Decoder:
     embedded = msgspec.defstruct("Embedded", [(spec.collection, list[row] | None, None)])
-    fields = [("embedded", embedded | None, None), ("page_size", Any, None), ("links", Any, None)]
+    # an empty list where a server makes no difference between an empty list and an empty object
+    fields = [("embedded", embedded | list[Any] | None, None), ("page_size", Any, None), ("links", Any, None)]
     names = {"embedded": "_embedded", "links": "_links"}
     body = msgspec.defstruct("Body", [("total_items", int), *fields], rename=names)
     return msgspec.json.Decoder(body, strict=False, float_hook=_read_number)
@@ -153,7 +167,8 @@ def _is_utf8(body: bytes) -> bool:
 def _repair(body: bytes) -> bytes:
     """Replace invalid UTF-8, lone surrogates and NUL by characters that every destination stores."""
     text = body.decode("utf-8", "replace").encode()
-    return _ESCAPES.sub(lambda match: _REPLACEMENTS[match.lastgroup] or match[0], text)
+    text = _ESCAPES.sub(lambda match: _REPLACEMENTS[match.lastgroup] or match[0], text)
+    return _NO_NUMBER.sub(lambda match: b"null" if match["nan"] else match[0], text)
 
 
 def _to_seconds(ids: Sequence[int], instants: pa.Array | None) -> dict[int, int | None]:

@@ -49,7 +49,7 @@ def download_exports(
             try:
                 if not run.is_archived(job_id):
                     job = api.show(job_id)
-                    owner = job.account or (None if account == SELF else account)
+                    owner = job.account if account == SELF else account
                     catalog = Catalog(session.loaded, config.pii_policy, session.archive.bucket, owner)
                     run.archive(api, job, catalog)
             except STOPPING_ERRORS:

@@ -1,0 +1,82 @@
+"""Errors of connections that a setting causes: which setting, for whoever can change it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import requests
+from requests.exceptions import ProxyError, RequestException, SSLError
+from requests.utils import select_proxy
+from urllib3.exceptions import HTTPError, LocationValueError
+
+# what requests, urllib3 and http.client raise while they send and receive; ValueError: a header or an address
+# that they refuse, with its whole value in the text
+CONNECTION_ERRORS = (RequestException, HTTPError, OSError, ValueError)
+
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_MALFORMED = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    LocationValueError,
+    ValueError,
+)
+
+
+def explain_connection_error(error: Exception, address: str, proxies: Mapping[str, str]) -> str | None:
+    """Return which setting is wrong, without user name and password; None if the error may pass."""
+    if isinstance(error, SSLError):
+        return _explain_certificate(str(error), address)
+    if type(error) in (OSError, FileNotFoundError, PermissionError, IsADirectoryError):
+        return f"{_find_variable(*_BUNDLES)} names no readable file of certificates: correct it, or unset it"
+    proxy = select_proxy(address, dict(proxies))
+    if proxy and isinstance(error, ProxyError) and " 407 " in f" {error} ":
+        return f"the proxy of {_name_proxy(address)} asks for a user and a password: set them in its address"
+    if proxy and isinstance(error, _MALFORMED) and is_usable(address):
+        if "SOCKS" in str(error):
+            return (
+                f"{_name_proxy(address)} is a SOCKS proxy, for which a package is missing: "
+                "pip install 'requests[socks]'"
+            )
+        return f"{_name_proxy(address)} is not a usable address of a proxy, such as http://proxy.example:8080"
+    return None
+
+
+def _explain_certificate(text: str, address: str) -> str | None:
+    bundle = _find_variable(*_BUNDLES)
+    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
+        return (
+            f"the certificate of {address} cannot be verified: where a proxy inspects the traffic, set "
+            f"{bundle} to a file with its certificate; otherwise check base_url"
+        )
+    if "doesn't match" in text or "CertificateError" in text:
+        return f"the certificate of {address} is that of another host: check base_url"
+    if any(reason in text for reason in ("NO_CERTIFICATE", "no certificate or crl", "PEM", "Errno")):
+        return f"{bundle} names no readable file of certificates: correct it, or unset it"
+    return None
+
+
+def is_usable(address: str) -> bool:
+    """Return whether requests can send to an address."""
+    try:
+        requests.Request("GET", address).prepare()
+    except CONNECTION_ERRORS:
+        return False
+    return True
+
+
+def describe_connection_error(error: Exception, address: str) -> str:
+    """Return the kind of an error; its text contains the address with its query."""
+    if isinstance(error, ProxyError):
+        return f"{type(error).__name__} at the proxy of {_name_proxy(address)}"
+    return type(error).__name__
+
+
+def _name_proxy(address: str) -> str:
+    scheme = address.split(":", 1)[0]
+    names = (f"{scheme}_proxy", "all_proxy")
+    return _find_variable(*(name.upper() for name in names), *names)
+
+
+def _find_variable(*names: str) -> str:
+    return next((name for name in names if os.environ.get(name)), names[0])
