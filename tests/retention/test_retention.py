@@ -18,7 +18,7 @@ from vbc_source.api.recordings import RecordingApi
 from vbc_source.config import load_config
 from vbc_source.emulator import Gateway
 from vbc_source.errors import NotFound
-from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
+from vbc_source.retention.legal_hold import read_legal_hold
 from vbc_source.retention.retention import RetentionResult, retain
 
 DELETIONS = "SELECT recording_id, status FROM recording_deletions ORDER BY recording_id, noted_at"
@@ -103,8 +103,8 @@ def test_failed_and_gone_recordings_are_recorded_too(prepare: Prepare) -> None:
     pipeline = site.load()
     site.archive()
     site.gateway.company.delete(1002)
-    site.gateway.fault("no-rights")
-    site.gateway.fault("html")
+    site.gateway.fault("no-rights*1@/company_call_recordings/1000")
+    site.gateway.fault("html*1@/company_call_recordings/1001")
     done = retain_site(site, apply=True)
     assert (done.failed, done.gone, done.ok) == (2, 1, False)
     assert [status for _, status in query(pipeline, DELETIONS)].count("requested") == 3
@@ -155,13 +155,3 @@ def test_user_recording_is_shown_and_deleted(prepare: Prepare) -> None:
         with pytest.raises(NotFound, match="user recording 77"):
             api.show(77)
     assert own.find("77") is None
-
-
-def test_hold_list_contains_ids_of_recordings_and_calls() -> None:
-    hold = read_legal_hold("\ufeff# why\n 12, CALL-A\n\n34;call-b # and why\r\n")
-    assert hold.names == {"12", "call-a", "34", "call-b"}
-    assert hold.holds(12, "x")
-    assert hold.holds(1, "Call-A ")
-    assert not hold.holds(1, "x")
-    assert hold.holds(1, None)  # its call is unknown
-    assert not LegalHold().holds(1, None)

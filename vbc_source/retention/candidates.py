@@ -21,16 +21,7 @@ PAGE_ROWS = 1000
 OLDEST_START = datetime(1970, 1, 2, tzinfo=timezone.utc)  # earlier ones stand for an unknown start
 _ORDER = ("began", "recording_type", "account_id", "user_id", "recording_id")
 _LISTED = ("call_id", "listed_bytes", "shared_id")
-_ARCHIVED = (
-    "uri",
-    "size_bytes",
-    "sha256",
-    "attempts",
-    "version",
-    "archived_call_id",
-    "archived_start",
-    "owners",
-)
+_FILE = ("uri", "size_bytes", "sha256", "attempts", "version", "archived_call_id", "archived_start")
 
 
 class ChangedSince(VbcError):
@@ -41,9 +32,9 @@ class ChangedSince(VbcError):
 class RetentionCandidate:
     """A recording that is old enough, with its file as the ledger records it.
 
-    `listed_bytes` is the size that VBC listed last, `archived_call_id` and `archived_start` are what it listed
-    when the file was archived. `attempts` is 0 if the file was only found in the bucket; `owners` is how many
-    recordings the ledger names the file for.
+    `listed_bytes` is the size that VBC listed last; `archived_call_id` and `archived_start` are what it
+    listed when the file was archived. `attempts` is 0 if the file was only found in the bucket; `owners` is
+    how many recordings the ledger names the file for.
     """
 
     began: datetime
@@ -121,7 +112,9 @@ def read_candidates(
     def write(loaded: LoadedTables) -> str:
         return _write_candidates(loaded, limit_duration=shorter_than is not None)
 
-    for row in query_pages(loaded, write, (*_ORDER, *_LISTED, *_ARCHIVED), len(_ORDER), PAGE_ROWS, **values):
+    for row in query_pages(
+        loaded, write, (*_ORDER, *_LISTED, *_FILE, "owners"), len(_ORDER), PAGE_ROWS, **values
+    ):
         yield RetentionCandidate(**row)
 
 
@@ -141,8 +134,9 @@ def _write_candidates(loaded: LoadedTables, *, limit_duration: bool) -> str:
     # Of several versions the newest counts. Where the ledger is append-only, a version may have several rows:
     # they count only if they agree on the file, and with the smallest `attempts`, since 0 is no proof.
     return f"""
-        SELECT {", ".join(f"r.{name}" for name in _ORDER)}, r.call_id, r.size_bytes AS listed_bytes, r.shared_id,
-            {", ".join(f"a.{name}" for name in _ARCHIVED[:-1])}, coalesce(o.owners, 0) AS owners
+        SELECT {", ".join(f"r.{name}" for name in (*_ORDER, "call_id", "shared_id"))},
+            r.size_bytes AS listed_bytes, {", ".join(f"a.{name}" for name in _FILE)},
+            coalesce(o.owners, 0) AS owners
         FROM ({write_recordings(loaded, RecordingSelection())}) AS r JOIN (
             SELECT {", ".join(f"s.{name}" for name in KEY)}, s.version, max(s.uri) AS uri,
                 max(s.size_bytes) AS size_bytes, max(s.sha256) AS sha256, min(s.attempts) AS attempts,
@@ -154,7 +148,8 @@ def _write_candidates(loaded: LoadedTables, *, limit_duration: bool) -> str:
             HAVING min(s.sha256) = max(s.sha256) AND coalesce(min(s.uri), '') = coalesce(max(s.uri), '')
         ) AS a ON {same_recording.format("a")}
         LEFT JOIN (
-            SELECT uri, count(*) AS owners FROM (SELECT DISTINCT {key}, uri FROM ({stored}) AS d) AS e GROUP BY uri
+            SELECT uri, count(*) AS owners
+            FROM (SELECT DISTINCT {key}, uri FROM ({stored}) AS d) AS e GROUP BY uri
         ) AS o ON o.uri = a.uri
         {"WHERE" if conditions else ""} {" AND ".join(conditions)}"""
 
@@ -169,7 +164,8 @@ def read_known_names(loaded: LoadedTables, names: Sequence[str]) -> set[str]:
 
         def write(loaded: LoadedTables, marks: str = marks) -> str:
             return f"""
-                SELECT DISTINCT recording_id, call_id FROM ({write_recordings(loaded, RecordingSelection())}) AS r
+                SELECT DISTINCT recording_id, call_id
+                FROM ({write_recordings(loaded, RecordingSelection())}) AS r
                 WHERE CAST(recording_id AS VARCHAR) IN ({marks}) OR lower(trim(call_id)) IN ({marks})"""
 
         bounds = RecordingSelection().bounds

@@ -59,9 +59,9 @@ class LegalHold:
         """Return whether a recording is on hold. A recording without a call id is held if any id is."""
         if not self.names:
             return False
-        if None in call_ids or str(recording_id) in self.names:
+        if str(recording_id) in self.names:
             return True
-        return not all(self.names.isdisjoint(list_names(call_id)) for call_id in call_ids if call_id)
+        return any(not call_id or self.names & list_names(call_id) for call_id in call_ids)
 
     def find_unmatched(self, known: Collection[str]) -> list[HoldEntry]:
         """Return the entries of which no name is known."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vbc_source.api.evidence import DeletionEvidence, request_present, says_gone
 from vbc_source.api.recordings import RecordingApi
@@ -169,7 +169,8 @@ class _RetentionRun:
                 if self._apply and proofs:
                     self._delete_all(pool, proofs)
                 log.info("retention: %d proven, %d deleted", counts["proven"], counts["deleted"])
-        return RetentionResult(self._apply, **counts, ok=not (counts["unproven"] or counts["failed"]))
+        totals: dict[str, Any] = dict(counts)
+        return RetentionResult(self._apply, **totals, ok=not (counts["unproven"] or counts["failed"]))
 
     def _is_held(self, candidate: RetentionCandidate) -> bool:
         archived = {candidate.call_id, candidate.archived_call_id or candidate.call_id}
@@ -216,6 +217,11 @@ class _RetentionRun:
             return "its file was found in the bucket and never compared with VBC's own bytes"
         if candidate.has_changed:
             return "it has changed at VBC since it was archived: run vbc audio"
+        if candidate.version > 1:
+            return (
+                f"it had changed at VBC after it was archived, and has {candidate.version} files now: compare "
+                "them, then use vbc recordings delete"
+            )
         key = self._bucket.key_of(candidate.uri)
         if key is None:
             return f"its file is in another bucket than {self._bucket.url}"
@@ -269,7 +275,7 @@ class _RetentionRun:
         return replace(request, status="deleted", noted_at=self._now())
 
     def _confirm(self, pool: ThreadPoolExecutor, rows: list[Deletion]) -> list[Deletion]:
-        """Confirm which recordings are gone: one 404 proves nothing, the gateway may answer it to everything."""
+        """Confirm which recordings are gone: a failing gateway may answer 404 to everything."""
         confirmed = [row for row in rows if row.status != "gone"]
         owners: defaultdict[tuple[str, str, str], list[Deletion]] = defaultdict(list)
         for row in rows:
