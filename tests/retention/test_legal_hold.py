@@ -118,7 +118,20 @@ def test_unmatched_entries_are_found_by_their_line() -> None:
 
 NUMBERS = st.integers(1, 10**9)
 SPELLINGS = st.sampled_from(
-    ("{}", "00{}", "{}.0", "{}.mp3", "#{}", '"{}"', "'{}'", '="{}"', "\ufeff{}", "{}\u200b", " {}\u00a0", "[{}")
+    (
+        "[{}",
+        "{}",
+        "00{}",
+        "{}.0",
+        "{}.mp3",
+        "#{}",
+        '"{}"',
+        "'{}'",
+        '="{}"',
+        "\ufeff{}",
+        "{}\u200b",
+        " {}\u00a0",
+    )
 )
 ENCODINGS = st.sampled_from(("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"))
 BREAKS = st.sampled_from(("\n", "\r\n", "\r", "\u2028"))

@@ -11,7 +11,8 @@ from email.utils import parsedate_to_datetime
 
 from vbc_source.errors import VbcError
 
-TOLERANCE = timedelta(minutes=5)
+_DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
+TOLERANCE = 5 * _MINUTE
 # RFC 9110, section 5.6.7. Stricter than the parser, which reads the first of two dates in one header
 _HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")
 
@@ -61,4 +62,4 @@ def _read_date(text: str) -> datetime | None:
 
 
 def _describe(span: timedelta) -> str:
-    return f"{span.days:,} days" if span.days else f"{span.seconds // 60} minutes"
+    return f"{round(span / _DAY):,} days" if span > _DAY else f"{round(span / _MINUTE):,} minutes"

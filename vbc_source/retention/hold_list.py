@@ -27,7 +27,7 @@ _BOMS = {
 _DASHES = dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
 _JSON = re.compile(r'\s*(?:\[|\{\s*["}])')
 _RULE = re.compile(r"[\s|+=:-]*")  # a line between the rows of a table, or an empty one
-_QUOTED = re.compile(r'\s*=?"((?:[^"]|"")*)"\s*')
+_QUOTED = re.compile(r' *=?"((?:[^"]|"")*)" *')
 # `#` before a space or a word starts a comment; before a digit, or a word with one, it is part of an id
 _PLAIN = re.compile(r"(?:(?<!\S)#(?=\S*\d)|(?<=\S)#|[^,;\t|#])*")
 _UNCLEAR_COMMENT = re.compile(r"\s*#\s+\d+\s*")

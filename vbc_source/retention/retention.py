@@ -219,8 +219,8 @@ class _RetentionRun:
             return "it has changed at VBC since it was archived: run vbc audio"
         if candidate.version > 1:
             return (
-                f"it had changed at VBC after it was archived, and has {candidate.version} files now: compare "
-                "them, then use vbc recordings delete"
+                f"it had changed at VBC after it was archived, and has {candidate.version} files now: "
+                "look at them, then use vbc recordings delete"
             )
         key = self._bucket.key_of(candidate.uri)
         if key is None:

@@ -60,10 +60,11 @@ class Catalog:
 
 def _join_ledger(loaded: LoadedTables, recordings: str) -> str:
     states = write_states(loaded, recordings)
-    columns = ", ".join(f"r.{name}" for name in (*_LOADED, "attempts", "version"))
+    columns = ", ".join(f"r.{name}" for name in (*_LOADED, "attempts"))
     if not loaded.has(LEDGER):
-        return f"SELECT {columns}, NULL AS uri, NULL AS stored_bytes FROM ({states}) AS r"
+        return f"SELECT {columns}, r.version, NULL AS uri, NULL AS stored_bytes FROM ({states}) AS r"
     return f"""
-        SELECT {columns}, a.uri, a.size_bytes AS stored_bytes FROM ({states}) AS r
+        SELECT {columns}, coalesce(a.version, r.version) AS version, a.uri, a.size_bytes AS stored_bytes
+        FROM ({states}) AS r
         LEFT JOIN (SELECT * FROM ({write_ledger(loaded)}) AS d WHERE status = 'stored') AS a
         ON {SAME_RECORDING} AND {FITS}"""
