@@ -225,7 +225,7 @@ def read_tables() -> dict[str, Table]:
         arrivals.ARRIVALS: Table(read_columns(arrivals._SCHEMA)),
         tombstones.TOMBSTONES: Table(read_columns(tombstones._SCHEMA), tombstones.KEY),
         deletions.DELETIONS: Table(read_columns(deletions._SCHEMA)),
-        ledger.LEDGER: Table(ledger.COLUMNS, ledger.KEY),
+        ledger.LEDGER: Table(ledger.COLUMNS, ledger.VERSION_KEY),
     }
 
 

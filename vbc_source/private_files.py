@@ -64,3 +64,11 @@ def write_private_file(path: Path, text: str) -> None:
     ) as file:
         file.write(text)
     draft.replace(path)
+
+
+def open_private(path: Path, flags: int = os.O_TRUNC) -> int:
+    """Open a file for writing with mode 0600, whatever the umask; return its descriptor."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600)
+    if os.name == "posix":
+        os.fchmod(descriptor, 0o600)  # a file that was there before keeps its mode
+    return descriptor

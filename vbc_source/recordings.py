@@ -28,6 +28,8 @@ class Recording:
         size_bytes: Size of its file as the API reports it, or None.
         shared_id: Whether another user has a recording with the same id.
         attempts: How often its audio was requested before.
+        call_id: Id of its call, or None.
+        version: 1, and one more for each time that it had changed at VBC after it was archived.
     """
 
     account_id: str
@@ -39,6 +41,8 @@ class Recording:
     size_bytes: int | None
     shared_id: bool = False
     attempts: int = 0
+    call_id: str | None = None
+    version: int = 1
 
     @property
     def title(self) -> str:
@@ -52,9 +56,10 @@ class Recording:
         return f"account_id={escape(self.account_id)}/recording_type={self.recording_type}/date={day}"
 
     def file(self, extension: str) -> str:
-        """Return the name of its file; it contains the user where users share the id."""
+        """Return the name of its file; it contains the user where users share the id, and a later version."""
         owner = f".user_id={escape(self.user_id)}" if self.shared_id else ""
-        return f"{escape(str(self.recording_id))}{owner}.{extension}"
+        version = f".v{self.version}" if self.version > 1 else ""
+        return f"{escape(str(self.recording_id))}{owner}{version}.{extension}"
 
     def key(self, extension: str) -> str:
         """Return the key of its object, relative to the bucket's address."""

@@ -121,6 +121,7 @@ def test_no_wrong_response_is_stored(prepare: Prepare) -> None:
         gateway.company.add(id=int(number), start="2025-03-01T10:00:00+0000", file_size_in_bytes=96)
     site = prepare(gateway, SOURCES__VBC__RETRY_SECONDS="0")
     pipeline = site.load()
+    gateway.company.delete(98)
     site.archive()
     assert query(pipeline, LEDGER) == [("failed", len(BAD)), ("forbidden", 1), ("missing", 1), ("stored", 3)]
     folder = "account_id=549825/recording_type=company/date=2025-03-01"

@@ -237,3 +237,30 @@ def test_changed_bytes_only_raise_own_errors(
             b"".join(source.open(member))
         except InvalidContent:
             continue
+
+
+@pytest.mark.parametrize("name", ["", "\0", "/", ".", "..", "a/"])
+def test_a_member_without_a_usable_name_leaves_the_others_readable(name: str) -> None:
+    packed = pack((info(name.replace("\0", "#")), b""), (info("good.mp3"), b"sound")).getvalue()
+    source = Zip(io.BytesIO(packed.replace(b"#", b"\0")))
+    *odd, good = source.members
+    assert b"".join(source.open(good)) == b"sound"
+    assert all(one.refused for one in odd)
+
+
+def test_many_small_members_that_unpack_to_much_are_refused_together() -> None:
+    silence = bytes(900_000)
+    bombs = [(info(f"{number}.mp3", compress_type=ZIP_DEFLATED), silence) for number in range(5)]
+    packed = pack(*bombs, (info("good.mp3"), SOUND))
+    few = Zip(packed, Limits(silent_bytes=5_000_000))
+    assert [one.refused for one in few.members] == [None] * 6  # short silent recordings
+    *refused, good = Zip(packed, Limits(silent_bytes=4_000_000)).members
+    assert all("more than 200 times" in (one.refused or "") for one in refused)
+    assert good.refused is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=12), max_size=4))
+def test_whatever_members_are_called_the_others_are_read(names: list[str]) -> None:
+    source = Zip(pack(*((info(name), SOUND) for name in names), (info("good.mp3"), SOUND)))
+    assert b"".join(source.open(source.members[-1])) == SOUND

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,12 @@ from loading import query
 
 from vbc_source import VbcError
 from vbc_source.api.client import Client
+from vbc_source.api.clock import WrongClock
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.config import load_config
 from vbc_source.emulator import Gateway
-from vbc_source.errors import NotFound
-from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
+from vbc_source.errors import NotFound, UsageError
+from vbc_source.retention.legal_hold import read_legal_hold
 from vbc_source.retention.retention import RetentionResult, retain
 
 DELETIONS = "SELECT recording_id, status FROM recording_deletions ORDER BY recording_id, noted_at"
@@ -103,8 +104,8 @@ def test_failed_and_gone_recordings_are_recorded_too(prepare: Prepare) -> None:
     pipeline = site.load()
     site.archive()
     site.gateway.company.delete(1002)
-    site.gateway.fault("no-rights")
-    site.gateway.fault("html")
+    site.gateway.fault("no-rights*1@/company_call_recordings/1000")
+    site.gateway.fault("html*1@/company_call_recordings/1001")
     done = retain_site(site, apply=True)
     assert (done.failed, done.gone, done.ok) == (2, 1, False)
     assert [status for _, status in query(pipeline, DELETIONS)].count("requested") == 3
@@ -157,11 +158,103 @@ def test_user_recording_is_shown_and_deleted(prepare: Prepare) -> None:
     assert own.find("77") is None
 
 
-def test_hold_list_contains_ids_of_recordings_and_calls() -> None:
-    hold = read_legal_hold("\ufeff# why\n 12, CALL-A\n\n34;call-b # and why\r\n")
-    assert hold.names == {"12", "call-a", "34", "call-b"}
-    assert hold.holds(12, "x")
-    assert hold.holds(1, "Call-A ")
-    assert not hold.holds(1, "x")
-    assert hold.holds(1, None)  # its call is unknown
-    assert not LegalHold().holds(1, None)
+def test_entries_of_the_hold_list_without_a_recording_are_reported_by_line(
+    prepare: Prepare, own_folder: Path
+) -> None:
+    site = prepare(make_gateway(3))
+    site.load()
+    site.archive()
+    (own_folder / "hold.csv").write_bytes(b'"recording_id";"matter"\r\n"1001.0";"x"\r\n"77";"y"\r\n')
+    arguments = ("retention", "--older-than", "30", "--bucket-url", site.bucket, "--apply", "--hold")
+    done = run_in_process(*arguments, "hold.csv")
+    assert (done.exit_code, deletions(site.gateway) != []) == (0, True)
+    assert "1 entries of the hold list match no loaded recording: line 3" in done.stdout
+    assert [row["id"] for row in site.gateway.company.all()] == [1001]
+    (own_folder / "hold.txt").write_bytes(b"1001\n\nall of March\n")
+    refused = run_in_process(*arguments, "hold.txt")
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("vbc retention: hold list, line 3: ")
+
+
+def test_a_changed_recording_is_not_deleted_before_or_after_it_is_archived_again(prepare: Prepare) -> None:
+    site = prepare(make_gateway(3))
+    pipeline = site.load()
+    site.archive()
+    site.gateway.company.change(1000, file_size_in_bytes=5000)  # not loaded yet
+    site.gateway.company.change(1001, call_id="another-call")
+    loaded = retain_site(site, apply=True)
+    assert (loaded.deleted, loaded.failed) == (1, 2)
+    ((error,),) = query(pipeline, "SELECT DISTINCT error FROM recording_deletions WHERE status = 'failed'")
+    assert "run vbc sync" in error
+    site.load()
+    assert retain_site(site, apply=True).unproven == 2
+    site.archive()
+    assert retain_site(site, apply=True).unproven == 2
+    assert {row["id"] for row in site.gateway.company.all()} == {1000, 1001}
+
+
+def test_a_call_on_hold_is_held_by_the_id_it_had_when_it_was_archived(prepare: Prepare) -> None:
+    site = prepare(make_gateway(1))
+    site.load()
+    site.archive()
+    site.gateway.company.change(1000, call_id="another-call")
+    site.load()
+    assert retain_site(site, hold=read_legal_hold("call-1000"), apply=True).held == 1
+
+
+def test_the_file_of_another_recording_is_no_proof(prepare: Prepare) -> None:
+    site = prepare(make_gateway(3, size=2000))
+    for number in (1000, 1001, 1002):
+        site.gateway.company.change(number, file_size_in_bytes=2000)
+    pipeline = site.load()
+    site.archive()
+    with pipeline.sql_client() as sql:
+        sql.execute_sql(
+            "UPDATE recording_audio AS a SET uri = b.uri, sha256 = b.sha256 FROM recording_audio AS b "
+            "WHERE a.recording_id = 1000 AND b.recording_id = 1001"
+        )
+    done = retain_site(site, apply=True)
+    assert (done.deleted, done.unproven) == (1, 2)
+    assert {row["id"] for row in site.gateway.company.all()} == {1000, 1001}
+
+
+@pytest.mark.parametrize("days", [366, -1])
+def test_a_wrong_clock_deletes_nothing(prepare: Prepare, days: int) -> None:
+    site = prepare(make_gateway(2))
+    site.load()
+    site.archive()
+    now = datetime.now(timezone.utc) + timedelta(days=days)
+    with pytest.raises(WrongClock, match="set the clock"):
+        retain_site(site, apply=True, now=lambda: now)
+    assert deletions(site.gateway) == []
+
+
+def test_a_single_recording_is_not_deleted_by_a_wrong_clock_either(prepare: Prepare) -> None:
+    gateway = Gateway(clock=lambda: 1_750_000_000.0)
+    gateway.company.add(id=1000, start="2025-03-01T10:00:00+0000")
+    prepare(gateway)
+    done = run_in_process("recordings", "delete", "1000", "--yes")
+    assert done.exit_code == 1
+    assert "this machine's clock is" in done.stderr
+    assert deletions(gateway) == []
+
+
+@pytest.mark.parametrize("fault", ["no-resource*always", "not-found*always"])
+def test_a_gateway_that_answers_404_to_everything_makes_nothing_gone(prepare: Prepare, fault: str) -> None:
+    site = prepare(make_gateway(2), SOURCES__VBC__RETRY_SECONDS="0")
+    pipeline = site.load()
+    site.archive()
+    site.gateway.fault(fault)
+    done = retain_site(site, apply=True)
+    assert (done.gone, done.failed, done.ok) == (0, 2, False)
+    assert {status for _, status in query(pipeline, DELETIONS)} == {"requested", "failed"}
+
+
+def test_an_age_that_no_recording_has_is_refused_with_one_line(prepare: Prepare) -> None:
+    prepare(make_gateway(1))
+    with pytest.raises(UsageError, match="2,000,000 days"):
+        retain(older_than=timedelta(days=2_000_000), bucket_url="files")
+    for older, shorter in (("2000000", "9"), ("20000000000000", "9"), ("1", "9" * 20)):
+        arguments = ("--older-than", older, "--shorter-than", shorter, "--bucket-url", "files")
+        done = run_in_process("retention", *arguments)
+        assert (done.exit_code, done.stderr.count("\n")) == (2, 1)

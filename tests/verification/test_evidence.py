@@ -14,11 +14,11 @@ from verification_cases import Prepare, oldest
 
 from vbc_source import VbcError
 from vbc_source.api.client import Client
+from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.emulator import Gateway
 from vbc_source.emulator.faults.catalogue import BROKEN_RESPONSES, ERROR_RESPONSES
 from vbc_source.errors import NotSubscribed
-from vbc_source.verification.evidence import DeletionEvidence
 from vbc_source.verification.findings import VerifyResult
 
 THERE, GONE = 11, 12

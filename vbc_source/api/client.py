@@ -15,6 +15,7 @@ import requests
 
 from vbc_source.api.auth import TokenProvider
 from vbc_source.api.bodies import read_object, read_text
+from vbc_source.api.clock import GatewayClock
 from vbc_source.api.connection_errors import (
     CONNECTION_ERRORS,
     describe_connection_error,
@@ -78,6 +79,7 @@ class Client:
 
     Attributes:
         requests_sent: Number of requests sent so far, logins and retries included.
+        gateway_clock: The gateway's time, by its last response.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Client:
         self.base_url = check_base_url(base_url)
         self.rate_limiter = rate_limiter or RateLimiter(requests_per_minute)
         self.requests_sent = 0
+        self.gateway_clock = GatewayClock()
         self._count = threading.Lock()
         self._in_flight = threading.Semaphore(connections)
         self._clock = clock
@@ -247,6 +250,7 @@ class Client:
             ):
                 # read in one go: response.content takes twice as long for a page
                 body = response.raw.read(LARGEST_ANSWER + 1, decode_content=True) or b""
+                self.gateway_clock.read(response.headers)
         if len(body) > LARGEST_ANSWER:
             raise InvalidResponse(response.status_code, hint=f"more than {LARGEST_ANSWER >> 20} MB")
         body = read_text(body, response.headers.get("Content-Type", ""))

@@ -12,6 +12,11 @@ from vbc_source.api.transport import StreamingResponse
 from vbc_source.errors import BadRequest, InvalidContent, InvalidResponse, Unavailable
 
 BREAKS = 4  # broken connections in a row without a new byte, until the download fails
+_UNCHANGED = {
+    "",
+    "identity",
+    "aws-chunked",
+}  # codings that leave the bytes as they are
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -84,7 +89,7 @@ class Download:
 
     def _read_headers(self, response: StreamingResponse) -> None:
         headers = response.headers
-        if headers.get("Content-Encoding", "identity") != "identity":
+        if not set(re.split(r"[,\s]+", headers.get("Content-Encoding", "").lower())) <= _UNCHANGED:
             raise InvalidResponse(response.status, hint="compressed, although not requested")
         if response.status == 206:
             self.size = self._read_range(headers.get("Content-Range", ""))

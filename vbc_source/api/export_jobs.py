@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 from vbc_source.api.bodies import read_list, read_object, read_whole
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import COMPANY, JOBS, ON_DEMAND, keep_own_links, read_owner
+from vbc_source.api.evidence import says_gone
 from vbc_source.api.faults import redact
 from vbc_source.config import SELF, load_config
 from vbc_source.errors import NotFound, OutcomeUnknown, VbcError
@@ -199,8 +200,8 @@ class ExportApi:
         params: dict[str, str | int] = {"page": number, "page_size": PAGE}
         try:
             return self.client.get(self._jobs, params, read, what="list of export jobs")
-        except NotFound:  # some servers answer so behind the last page
-            if number == 0:
+        except NotFound as fault:  # some servers answer so behind the last page
+            if number == 0 or not says_gone(fault):
                 raise
             return [], float("inf")
 
@@ -211,7 +212,9 @@ class ExportApi:
             return self.client.get(
                 path, None, lambda body: read_job(read_object(body), self.client.base_url), what=title
             )
-        except NotFound:
+        except NotFound as fault:
+            if not says_gone(fault):
+                raise
             owner = "the API user" if self._user == SELF else f"user {self._user}"
             raise ExportFailed(
                 f"{title} does not belong to {owner}, or has expired: see vbc export list, give --user for "

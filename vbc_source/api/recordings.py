@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from vbc_source.api.bodies import read_list, read_object
@@ -51,8 +52,22 @@ class RecordingApi:
         """Return the path of one recording."""
         return f"{self._path}/{recording_id}"
 
-    def delete(self, recording_id: int) -> None:
-        """Delete a recording irrevocably; raises NotFound."""
+    def check_clock(self, now: datetime | None = None) -> None:
+        """Raise WrongClock unless `now` is the time of the gateway's last response."""
+        self._client.gateway_clock.check(now or datetime.now(timezone.utc))
+
+    def delete(
+        self,
+        recording_id: int,
+        approve: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        now: datetime | None = None,
+    ) -> None:
+        """Delete a recording irrevocably; raises NotFound, and WrongClock if `now` is not the gateway's time.
+
+        `approve` gets the recording as VBC has it right before, and raises where it must stay.
+        """
+        approve(self.show(recording_id))
+        self.check_clock(now)
         self._client.delete(self.locate(recording_id), what=f"deletion of {self._title} {recording_id}")
 
 

@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
@@ -15,22 +16,26 @@ from vbc_source.audio.bucket import HEAD_BYTES, Bucket, Content
 from vbc_source.audio.formats import FORMATS, AudioFormat, detect_format
 from vbc_source.audio.journal import Journal
 from vbc_source.audio.ledger import LedgerRow, Status, make_ledger_row
+from vbc_source.audio.spool import NoRoom, SpoolFile, measure_room
 from vbc_source.errors import (
     BadRequest,
     Forbidden,
     ForeignAddress,
     InvalidContent,
     NotFound,
+    TokenRejected,
     Unavailable,
     VbcError,
 )
+from vbc_source.private_files import make_private_folder
 from vbc_source.recordings import Recording
 
 log = logging.getLogger(__name__)
 
 # Errors that concern one file: it is recorded, and the run continues. Callers let NotSubscribed, which is
-# a Forbidden, stop the run.
-FILE_ERRORS = (NotFound, Forbidden, InvalidContent, ForeignAddress, BadRequest, Unavailable)
+# a Forbidden, stop the run. TokenRejected: a renewed token did not help, while other files are answered.
+FILE_ERRORS = (NotFound, Forbidden, InvalidContent, ForeignAddress, BadRequest, TokenRejected, Unavailable)
+MAX_UNANNOUNCED_BYTES = 1 << 30  # where neither the API nor the server says how large a file is
 
 
 class ByteStream(Protocol):
@@ -54,24 +59,31 @@ class Archive:
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self.bucket, self.journal, self.spool, self._now = bucket, journal, spool, now
-        spool.mkdir(parents=True, exist_ok=True)
-        for leftover in spool.iterdir():
+        for leftover in make_private_folder(spool).iterdir():
             leftover.unlink()
 
     def store(self, recording: Recording, stream: ByteStream) -> LedgerRow:
         """Store the file of a recording under its key, and return its row, which is already in the journal.
 
+        What is in the bucket is never replaced by other bytes: the file is stored as the next version then.
+
         Raises:
-            InvalidContent: The bytes are not the file of this recording; nothing is stored.
+            InvalidContent: The bytes are not the file of this recording, or the bucket did not keep them.
+            NoRoom: The disk of the spool is full.
         """
         with self._receive(stream, recording.size_bytes) as (path, content):
             audio_format = detect_format(content.head, stream.content_type)
             _check_size(content.size, stream.size, "the server")
             _check_size(content.size, recording.size_bytes, "the API")
+            recording = self._choose_version(recording, audio_format, content)
             row = self._make_stored_row(recording, audio_format, content)
             # before the upload: after a kill, `recover` looks for this object
             self.journal.intend(row)
-            self.bucket.put(path, recording.key(audio_format.extension), audio_format.content_type)
+            try:
+                self._put(path, recording.key(audio_format.extension), audio_format, content)
+            except InvalidContent:
+                self.journal.forget(intents=[row])
+                raise
         self.journal.settle(row)
         return row
 
@@ -87,16 +99,18 @@ class Archive:
             audio_format = detect_format(content.head, stream.content_type)
             _check_size(content.size, stream.size, "the server")
             key = f"{name}.{audio_format.extension}"
-            self.bucket.put(path, key, audio_format.content_type)
+            self._put(path, key, audio_format, content)
         return key, content.size
 
     def record_failure(self, recording: Recording, error: VbcError) -> LedgerRow:
         """Record in the journal that the audio of a recording could not be stored: one of `FILE_ERRORS`."""
-        status: Status = "failed"
-        if isinstance(error, NotFound):
-            status = "missing"
-        elif isinstance(error, Forbidden):
-            status = "forbidden"
+        return self._record(recording, "forbidden" if isinstance(error, Forbidden) else "failed", error)
+
+    def record_missing(self, recording: Recording, evidence: str) -> LedgerRow:
+        """Record in the journal that VBC no longer has a recording; it is not requested again."""
+        return self._record(recording, "missing", evidence)
+
+    def _record(self, recording: Recording, status: Status, error: object) -> LedgerRow:
         log.warning("audio of %s is %s: %s", recording.title, status, error)
         row = make_ledger_row(recording, status, self._now(), error=str(error))
         self.journal.settle(row)
@@ -150,25 +164,60 @@ class Archive:
             **fields,
         )
 
+    def _choose_version(self, recording: Recording, audio_format: AudioFormat, content: Content) -> Recording:
+        """Return the recording as the first version whose name is free, or whose file has the same bytes."""
+        while (kept := self.bucket.read(recording.key(audio_format.extension))) and not _equal(kept, content):
+            recording = replace(recording, version=recording.version + 1)
+        return recording
+
+    def _put(self, path: Path, key: str, audio_format: AudioFormat, content: Content) -> None:
+        """Store a file, and read it back: only what the bucket has kept may be deleted at VBC one day."""
+        self.bucket.put(path, key, audio_format.content_type)
+        if not _equal(self.bucket.read(key), content):
+            self.bucket.remove(key)
+            raise InvalidContent(f"{self.bucket.url} did not keep the bytes that were stored there")
+
     @contextmanager
-    def _receive(self, stream: ByteStream, limit: int | None) -> Iterator[tuple[Path, Content]]:
+    def _receive(self, stream: ByteStream, expected: int | None) -> Iterator[tuple[Path, Content]]:
         """Write a stream to a temporary file; stop as soon as it cannot be the expected file."""
         digest, size, head = hashlib.sha256(), 0, b""
         path = self.spool / uuid.uuid4().hex
         try:
-            with path.open("wb") as file:
+            self._check_room(0)
+            with SpoolFile(path) as file:
                 for chunk in stream:
+                    # the API's size comes first: servers have been seen to announce the length of a cut body
+                    announced = stream.size if expected is None else expected
                     if not head:
                         head = chunk[:HEAD_BYTES]
                         detect_format(head, stream.content_type)
+                        self._check_room(announced or 0)
                     size += len(chunk)
-                    if limit is not None and size > limit:
-                        raise InvalidContent(f"received more than the {limit:,} bytes that the API reports")
+                    limit = MAX_UNANNOUNCED_BYTES if announced is None else announced
+                    if size > limit:
+                        raise InvalidContent(f"received more than the {limit:,} bytes that were announced")
                     digest.update(chunk)
                     file.write(chunk)
             yield path, Content(size, digest.hexdigest(), head)
+        except NoRoom as error:
+            # the disk has room again without this file; where it has not, the next file stops the run
+            if size:
+                raise InvalidContent(f"received {size:,} bytes, then: {error}") from None
+            raise
         finally:
             path.unlink(missing_ok=True)
+
+    def _check_room(self, size: int) -> None:
+        """Raise NoRoom if the disk is full for every file, InvalidContent if it is for one of this size."""
+        room = measure_room(self.spool)
+        if room < 0:
+            raise NoRoom(self.spool)
+        if size > room:
+            raise InvalidContent(f"{size:,} bytes are reported, but {self.spool} has room for {room:,}")
+
+
+def _equal(first: Content | None, second: Content) -> bool:
+    return first is not None and (first.size, first.sha256) == (second.size, second.sha256)
 
 
 def _check_size(received: int, reported: int | None, reporter: str) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 from vbc_source.api.downloads import Download
+from vbc_source.api.evidence import DeletionEvidence, request_present, says_gone
+from vbc_source.api.recordings import RecordingApi
 from vbc_source.audio.archive import FILE_ERRORS
 from vbc_source.audio.backlog import Backlog
 from vbc_source.audio.bucket import FolderListings
@@ -18,10 +22,10 @@ from vbc_source.audio.exports.batches import archive_by_exports
 from vbc_source.audio.exports.planner import Via
 from vbc_source.audio.ledger import LedgerRow
 from vbc_source.audio.session import ArchiveSession, open_archive
-from vbc_source.errors import InvalidContent, NotSubscribed, VbcError
+from vbc_source.errors import InvalidContent, NotFound, NotSubscribed, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.progress import Progress, write_size
-from vbc_source.recordings import Recording
+from vbc_source.recordings import Recording, RecordingType
 from vbc_source.warehouse.recordings import RecordingSelection
 
 # then the gateway or a setting is broken, not the files
@@ -126,15 +130,23 @@ def archive_audio(
         )
 
 
+class AbsentFile(NamedTuple):
+    """A recording whose audio the API does not find."""
+
+    recording: Recording
+    fault: NotFound
+
+
 class AudioRun:
     """Downloads the files of the backlog one by one, in several threads."""
 
     def __init__(self, session: ArchiveSession, backlog: Backlog, limit: int | None) -> None:
         self._client, self._archive, self._ledger = session.client, session.archive, session.ledger
         self._backlog, self._limit = backlog, limit
-        self._workers = session.config.max_concurrency
+        self._workers, self._root = session.config.max_concurrency, session.config.recording_api
         self._folders = FolderListings(session.archive.bucket)
         self._counts: Counter[str] = Counter()
+        self._absent: list[AbsentFile] = []
         self._failures_in_a_row = 0
 
     def run(self) -> Counter[str]:
@@ -147,16 +159,29 @@ class AudioRun:
                 self._count(row)
                 progress.count(row.size_bytes or 0)
                 self._ledger.load_when_due()
+            for row in self._settle_absent(pool):
+                self._count(row)
         except BaseException:
             self._client.close()  # ends the waits of the threads for a retry
-            raise
-        finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            self._ledger.load()
+            self._ledger.load_if_possible()
+            raise
+        pool.shutdown(wait=True)
+        self._ledger.load()
         return self._counts
 
     def _archive_all(self, pool: ThreadPoolExecutor) -> Iterator[LedgerRow]:
-        pending: set[Future[LedgerRow]] = set()
+        """Yield a row for each file; those that VBC does not have are kept for `_settle_absent`."""
+        for answer in self._request_all(pool):
+            if isinstance(answer, LedgerRow):
+                yield answer
+                continue
+            self._absent.append(answer)
+            if len(self._absent) >= MAX_FAILURES_IN_A_ROW:
+                yield from self._settle_absent(pool)
+
+    def _request_all(self, pool: ThreadPoolExecutor) -> Iterator[LedgerRow | AbsentFile]:
+        pending: set[Future[LedgerRow | AbsentFile]] = set()
         for recording in islice(self._backlog.read(), self._limit):
             # a short queue: after a kill or a failure little is lost, and memory stays small
             while len(pending) >= 2 * self._workers:
@@ -167,7 +192,28 @@ class AudioRun:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
 
-    def _archive_one(self, recording: Recording) -> LedgerRow:
+    def _settle_absent(self, pool: ThreadPoolExecutor) -> Iterator[LedgerRow]:
+        """Find out which of the files without an answer are of recordings that VBC no longer has.
+
+        A 404 for audio proves nothing by itself: the gateway may fail, or the file may not be ready yet.
+        """
+        absent, self._absent = self._absent, []
+        owners: defaultdict[tuple[str, RecordingType, str], list[AbsentFile]] = defaultdict(list)
+        for file in absent:
+            recording = file.recording
+            owners[recording.account_id, recording.recording_type, recording.user_id].append(file)
+        for (account, kind, user), files in owners.items():
+            api = RecordingApi(self._client, self._root, account, kind, user)
+            evidence = DeletionEvidence(api, pool, partial(request_present, api))
+            gone = dict(evidence.confirm(file.recording.recording_id for file in files))
+            for file in files:
+                found = gone.get(file.recording.recording_id)
+                if found:
+                    yield self._archive.record_missing(file.recording, found)
+                else:
+                    yield self._archive.record_failure(file.recording, file.fault)
+
+    def _archive_one(self, recording: Recording) -> LedgerRow | AbsentFile:
         try:
             row = self._archive.adopt(recording, self._folders.list_sizes(recording.folder))
             if row:
@@ -180,6 +226,8 @@ class AudioRun:
         except NotSubscribed:
             raise
         except FILE_ERRORS as error:
+            if isinstance(error, NotFound) and says_gone(error):
+                return AbsentFile(recording, error)
             return self._archive.record_failure(recording, error)
 
     def _count(self, row: LedgerRow) -> None:

@@ -1,11 +1,12 @@
-"""The backlog: recordings that are loaded and not archived yet."""
+"""The backlog: recordings that are loaded and not archived yet, or have changed since."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
 
-from vbc_source.audio.ledger import KEY, LEDGER
+from vbc_source.audio.ledger import LEDGER
+from vbc_source.audio.ledger_queries import FITS, SAME_RECORDING, write_ledger, write_states
 from vbc_source.recordings import Recording
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 from vbc_source.warehouse.recordings import (
@@ -17,11 +18,10 @@ from vbc_source.warehouse.recordings import (
 
 PAGE_ROWS = 5000
 _ORDER = ("attempts", "began", "recording_type", "account_id", "user_id", "recording_id")
-_SAME_RECORDING = " AND ".join(f"a.{name} = r.{name}" for name in KEY)
 
 
 class Backlog:
-    """The recordings of a selection that are not archived yet.
+    """The recordings of a selection that are not archived as they are loaded now.
 
     Those tried `max_attempts` times, or since `started_at`, the start of this run, are left out.
     """
@@ -52,24 +52,19 @@ class Backlog:
 
     def read(self) -> Iterator[Recording]:
         """Yield the recordings: those never tried first, then those that failed; each oldest first."""
-        columns = (*_ORDER, *(name for name in RECORDING_COLUMNS if name not in _ORDER))
+        columns = (*_ORDER, *(name for name in RECORDING_COLUMNS if name not in _ORDER), "version")
         for row in query_pages(
             self._loaded, self._write, columns, len(_ORDER), self._page_rows, **self._values
         ):
             yield read_recording(row)
 
     def _write(self, loaded: LoadedTables) -> str:
-        recordings = write_recordings(loaded, self._selection)
+        states = write_states(loaded, write_recordings(loaded, self._selection))
         if not loaded.has(LEDGER):
-            return f"SELECT r.*, 0 AS attempts FROM ({recordings}) AS r"
-        key = ", ".join(KEY)
-        # max: on file destinations the ledger is append-only, and holds a row for each attempt
+            return states
         return f"""
-            SELECT r.*, coalesce(a.attempts, 0) AS attempts FROM ({recordings}) AS r LEFT JOIN (
-                SELECT {key}, max(attempts) AS attempts
-                FROM {LEDGER} WHERE status IN ('failed', 'forbidden') GROUP BY {key}
-            ) AS a ON {_SAME_RECORDING}
-            WHERE NOT EXISTS (
-                SELECT 1 FROM {LEDGER} AS a WHERE {_SAME_RECORDING} AND (a.status IN ('stored', 'missing')
-                    OR a.attempts >= :max_attempts OR a.fetched_at >= CAST(:started_at AS TIMESTAMPTZ))
+            SELECT r.* FROM ({states}) AS r WHERE NOT EXISTS (
+                SELECT 1 FROM ({write_ledger(loaded)}) AS a WHERE {SAME_RECORDING} AND {FITS}
+                    AND (a.status IN ('stored', 'missing') OR a.attempts >= :max_attempts
+                        OR a.fetched_at >= CAST(:started_at AS TIMESTAMPTZ))
             )"""

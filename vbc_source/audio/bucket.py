@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import shutil
 import threading
 import time
@@ -50,6 +52,7 @@ class Bucket:
     def __init__(self, url: str) -> None:
         if not url.strip():
             raise SettingsError("bucket_url is empty: give --bucket-url, such as s3://bucket/recordings")
+        _check_for_keys(url)
         if "://" not in url:
             url = Path(url).expanduser().absolute().as_uri()
         self.url = url.rstrip("/")
@@ -82,20 +85,35 @@ class Bucket:
     def _put_locally(self, path: Path, target: Path) -> None:
         """Move a file to its name; from another file system by a draft, so that the name is always whole."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        if path.stat().st_dev == target.parent.stat().st_dev:
-            _sync(path)
+        # read by whom the folder lets in, and not by the owner of the private spool alone
+        path.chmod(target.parent.stat().st_mode & 0o666)
+        _sync(path)
+        try:
             path.replace(target)
-            return
+        except OSError as error:
+            # tried, not foreseen: two mounts of one volume have the same device number
+            if error.errno != errno.EXDEV:
+                raise
+            self._copy_locally(path, target)
+
+    def _copy_locally(self, path: Path, target: Path) -> None:
         draft = Path(self._root) / DRAFTS / uuid.uuid4().hex
         draft.parent.mkdir(parents=True, exist_ok=True)
         try:
             shutil.copyfile(path, draft)
+            with suppress(OSError):  # some mounts have no modes
+                draft.chmod(path.stat().st_mode)
             _sync(draft)
             draft.replace(target)
         except BaseException:
             with suppress(OSError):
                 draft.unlink()
             raise
+
+    def remove(self, key: str) -> None:
+        """Remove an object, if possible: one that was just stored wrongly."""
+        with suppress(Exception):  # fsspec's backends share no class of errors
+            self._fs.rm_file(f"{self._root}/{key}")
 
     def remove_stale_drafts(self) -> None:
         """Remove drafts that killed runs left behind at least a day ago."""
@@ -125,7 +143,7 @@ class Bucket:
                     while chunk := file.read(CHUNK_BYTES):
                         digest.update(chunk)
                         size, head = size + len(chunk), head or chunk[:HEAD_BYTES]
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return None
         return Content(size, digest.hexdigest(), head)
 
@@ -162,6 +180,26 @@ class FolderListings:
         """Return whether there is an object with this key and this size in bytes."""
         path = PurePosixPath(key)
         return self.list_sizes(str(path.parent)).get(path.name) == size
+
+
+def _check_for_keys(url: str) -> None:
+    """Refuse an address with a key in it: errors, logs and the ledger repeat the address.
+
+    Raises:
+        SettingsError: The message does not repeat it.
+    """
+    scheme, found, rest = url.partition(":/")
+    if not found or scheme.lower() == "file" or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme):
+        return  # a folder, or a drive of Windows
+    if not rest.startswith("/"):
+        raise SettingsError(f"bucket_url has one slash behind {scheme}: where it needs two")
+    # abfss://container@account is the only address in which "@" is no login
+    login, at, _ = rest[1:].split("/", 1)[0].rpartition("@")
+    if (at and (":" in login or not scheme.lower().startswith("abfs"))) or set("?#") & set(rest):
+        raise SettingsError(
+            "bucket_url contains a login, a key or a query: give only bucket and folder there, and keys in "
+            "[destination.filesystem.credentials]"
+        )
 
 
 def _sync(path: Path) -> None:

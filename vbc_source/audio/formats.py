@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from vbc_source.errors import InvalidContent
@@ -9,15 +10,17 @@ from vbc_source.errors import InvalidContent
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """A format of audio files, with the content types that servers send for it."""
+    """A format of audio files, with a pattern for the many content types that servers send for it."""
 
     extension: str
     content_type: str
-    accepted_types: frozenset[str]
+    accepted_types: re.Pattern[str]
 
 
-MP3 = AudioFormat("mp3", "audio/mpeg", frozenset({"audio/mpeg", "audio/mp3", "audio/mpeg3", "audio/x-mpeg"}))
-WAV = AudioFormat("wav", "audio/wav", frozenset({"audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"}))
+# such as audio/x-mp3, audio/mpg, audio/x-mpeg-3, audio/mpa, video/mpeg; and audio/x-pn-wav, audio/vnd.wave
+_PREFIX = r"(?:audio|video|application)/(?:x-|vnd\.)?"
+MP3 = AudioFormat("mp3", "audio/mpeg", re.compile(_PREFIX + r"(?:mp[a3g]|mpga|mpe?g-?[3a]?)"))
+WAV = AudioFormat("wav", "audio/wav", re.compile(_PREFIX + r"(?:pn-)?wave?"))
 FORMATS = (MP3, WAV)
 # Servers send these for files whose type they do not know: they neither prove nor disprove a format.
 _GENERIC_TYPES = frozenset(
@@ -30,6 +33,7 @@ _GENERIC_TYPES = frozenset(
         "application/download",
         "audio/unknown",
         "audio/*",
+        "*/*",
     }
 )
 
@@ -41,12 +45,12 @@ def detect_format(head: bytes, content_type: str | None) -> AudioFormat:
         InvalidContent: The file is not MP3 or WAV, or its content type is of another format. The message
             quotes nothing of the body, which may hold personal data.
     """
-    reported = (content_type or "").split(";")[0].strip().lower()
+    reported = re.split(r"[;,]", content_type or "")[0].strip(" \"'").lower()
     audio_format = _match_signature(head)
     if audio_format is None:
         suffix = f" (content type {_printable(reported)})" if reported else ""
         raise InvalidContent(f"content is not MP3 or WAV{suffix}")
-    if reported not in audio_format.accepted_types | _GENERIC_TYPES:
+    if reported not in _GENERIC_TYPES and not audio_format.accepted_types.fullmatch(reported):
         name = audio_format.extension.upper()
         raise InvalidContent(f"content is {name}, but its content type is {_printable(reported)}")
     return audio_format

@@ -10,12 +10,15 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 from vbc_source.audio.ledger import LedgerRow
+from vbc_source.private_files import make_private_folder, open_private
+
+_TIMES = ("fetched_at", "call_start")
 
 
 class Journal:
@@ -29,7 +32,7 @@ class Journal:
         self._file: TextIO | None = None
         self._intents: dict[tuple[Any, ...], LedgerRow] = {}
         self._rows: dict[tuple[Any, ...], LedgerRow] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         for stage, row in _read_lines(path):
             self._apply(stage, row)
         self._rewrite()
@@ -87,18 +90,20 @@ class Journal:
 
     def _rewrite(self) -> None:
         draft = self._path.with_suffix(".draft")
-        with draft.open("w") as file:
+        with os.fdopen(open_private(draft), "w") as file:
             file.writelines(_encode("intent", row) for row in self._intents.values())
             file.writelines(_encode("done", row) for row in self._rows.values())
             file.flush()
             os.fsync(file.fileno())
         self.close()
         draft.replace(self._path)
-        self._file = self._path.open("a")
+        self._file = os.fdopen(open_private(self._path, os.O_APPEND), "a")
 
 
 def _encode(stage: str, row: LedgerRow) -> str:
-    return json.dumps([stage, {**asdict(row), "fetched_at": row.fetched_at.isoformat()}]) + "\n"
+    fields = asdict(row)
+    times = {name: fields[name].isoformat() for name in _TIMES if fields[name]}
+    return json.dumps([stage, {**fields, **times}]) + "\n"
 
 
 def _read_lines(path: Path) -> Iterator[tuple[str, LedgerRow]]:
@@ -106,7 +111,7 @@ def _read_lines(path: Path) -> Iterator[tuple[str, LedgerRow]]:
     for line in lines:
         try:
             stage, fields = json.loads(line)
-            row = LedgerRow(**fields)
-            yield stage, replace(row, fetched_at=datetime.fromisoformat(fields["fetched_at"]))
+            times = {name: datetime.fromisoformat(fields[name]) for name in _TIMES if fields.get(name)}
+            yield stage, LedgerRow(**{**fields, **times})
         except (ValueError, TypeError, KeyError):  # a kill may cut off the last line
             continue

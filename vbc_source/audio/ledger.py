@@ -33,9 +33,11 @@ Status = Literal["stored", "missing", "forbidden", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """What happened to the audio of one recording; the status `missing` stands for a 404.
+    """What happened to the audio of one version of a recording.
 
-    `attempts` counts its requests; it is 0 for a file that was already in the bucket.
+    The status `missing` means that VBC no longer has the recording. `attempts` counts its requests; it is 0
+    for a file that was already in the bucket. `call_id` and `call_start` are those that were loaded when it
+    was archived: where they differ from what is loaded now, the recording has changed.
     """
 
     account_id: str
@@ -50,14 +52,18 @@ class LedgerRow:
     attempts: int
     error: str | None
     fetched_at: datetime
+    version: int = 1
+    call_id: str | None = None
+    call_start: datetime | None = None
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
+    def key(self) -> tuple[str, str, str, int, int]:
         """The primary key."""
-        return self.account_id, self.recording_type, self.user_id, self.recording_id
+        return self.account_id, self.recording_type, self.user_id, self.recording_id, self.version
 
 
-KEY = ("account_id", "recording_type", "user_id", "recording_id")
+KEY = ("account_id", "recording_type", "user_id", "recording_id")  # of the recording
+VERSION_KEY = (*KEY, "version")  # of a row
 COLUMNS = {
     "account_id": pa.string(),
     "recording_type": pa.string(),
@@ -71,15 +77,26 @@ COLUMNS = {
     "attempts": pa.int64(),
     "error": pa.string(),
     "fetched_at": INSTANT,
+    "version": pa.int64(),
+    "call_id": pa.string(),
+    "call_start": INSTANT,
 }
 
 
 def make_ledger_row(recording: Recording, status: Status, now: datetime, **fields: Any) -> LedgerRow:
     """Make a row for one more attempt; fields that are not given are None."""
     empty = dict.fromkeys(("uri", "size_bytes", "sha256", "content_type", "error"))
-    key = {name: getattr(recording, name) for name in KEY}
+    listed = {name: getattr(recording, name) for name in (*VERSION_KEY, "call_id")}
     return LedgerRow(
-        **{**key, **empty, "attempts": recording.attempts + 1, "status": status, "fetched_at": now, **fields}
+        **{
+            **listed,
+            **empty,
+            "call_start": recording.start,
+            "attempts": recording.attempts + 1,
+            "status": status,
+            "fetched_at": now,
+            **fields,
+        }
     )
 
 
@@ -113,12 +130,19 @@ class AudioLedger:
             log.warning("the table %s could not be loaded and is retried: %s", LEDGER, error)
             self._loaded_at = self._clock()
 
+    def load_if_possible(self) -> None:
+        """Load all waiting rows while another error ends the run, which must be the one that is reported."""
+        try:
+            self.load()
+        except Exception as error:
+            log.warning("the table %s could not be loaded; the next run loads it: %s", LEDGER, error)
+
     def load(self) -> None:
         """Load all waiting rows."""
         rows = self.journal.rows
         if rows:
-            table = pa.Table.from_pylist([asdict(row) for row in rows], make_schema(COLUMNS, KEY))
+            table = pa.Table.from_pylist([asdict(row) for row in rows], make_schema(COLUMNS, VERSION_KEY))
             with self._lock(), explaining():
-                load_rows(self._pipeline, LEDGER, table, "merge", KEY)
+                load_rows(self._pipeline, LEDGER, table, "merge", VERSION_KEY)
             self.journal.forget(rows)
         self._loaded_at = self._clock()

@@ -19,6 +19,7 @@ from vbc_source.config import AudioConfig, load_audio_config
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.private_files import make_private_folder
 from vbc_source.warehouse.queries import LoadedTables
 
 
@@ -59,4 +60,4 @@ def _find_folder(pipeline: dlt.Pipeline) -> Path:
     """Return the folder of the journal: one for each destination, so that no row is loaded elsewhere."""
     place = f"{pipeline.pipeline_name} {pipeline.dataset_name} {pipeline.destination_client().config}"
     name = hashlib.sha256(place.encode()).hexdigest()[:16]
-    return Path(dlt.current.run_context().data_dir) / "vbc_audio" / name
+    return make_private_folder(Path(dlt.current.run_context().data_dir) / "vbc_audio") / name

@@ -23,7 +23,7 @@ from vbc_source.cli.options import (
     span_options,
     target_options,
 )
-from vbc_source.errors import VbcError
+from vbc_source.errors import UsageError, VbcError
 from vbc_source.recordings import RECORDING_TYPES
 from vbc_source.windows import format_instant
 
@@ -75,7 +75,7 @@ def audio(
     "--hold",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Ids of recordings or calls that are kept, one a line.",
+    help="Ids of recordings or calls that are kept: a list, CSV or JSON.",
 )
 @click.option("--apply", is_flag=True, help="Delete. Without it, nothing is deleted.")
 def retention(
@@ -85,10 +85,13 @@ def retention(
     from vbc_source import read_legal_hold, retain
 
     try:
-        legal_hold = read_legal_hold(hold.read_text("utf-8")) if hold else None
-    except (OSError, ValueError):
-        raise click.BadParameter("is not a readable text file", param_hint="--hold") from None
-    age, length = timedelta(days=older_than), timedelta(seconds=shorter_than) if shorter_than else None
+        legal_hold = read_legal_hold(hold.read_bytes()) if hold else None
+    except OSError as error:
+        raise UsageError(f"--hold: the file cannot be read: {error.strerror}") from None
+    try:
+        age, length = timedelta(days=older_than), timedelta(seconds=shorter_than) if shorter_than else None
+    except OverflowError:
+        raise UsageError("--older-than or --shorter-than is longer than any recording is old") from None
     return print_result(retain(target, older_than=age, shorter_than=length, hold=legal_hold, **options))
 
 

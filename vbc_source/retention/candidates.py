@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
+from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.ledger import KEY, LEDGER
+from vbc_source.audio.ledger_queries import write_ledger
 from vbc_source.errors import VbcError
-from vbc_source.recordings import RecordingType
+from vbc_source.recordings import Recording, RecordingType
 from vbc_source.retention.deletions import DELETIONS
+from vbc_source.retention.legal_hold import list_names
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 from vbc_source.warehouse.recordings import RecordingSelection, write_recordings
 
 PAGE_ROWS = 1000
 OLDEST_START = datetime(1970, 1, 2, tzinfo=timezone.utc)  # earlier ones stand for an unknown start
 _ORDER = ("began", "recording_type", "account_id", "user_id", "recording_id")
-_PROOF = ("call_id", "listed_bytes", "uri", "size_bytes", "sha256", "attempts")
+_LISTED = ("call_id", "listed_bytes", "shared_id")
+_FILE = ("uri", "size_bytes", "sha256", "attempts", "version", "archived_call_id", "archived_start")
+
+
+class ChangedSince(VbcError):
+    """Raised when a recording is no longer the one that was loaded and archived."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionCandidate:
     """A recording that is old enough, with its file as the ledger records it.
 
-    `listed_bytes` is the size that VBC lists now. `attempts` is 0 if the file was only found in the bucket.
+    `listed_bytes` is the size that VBC listed last; `archived_call_id` and `archived_start` are what it
+    listed when the file was archived. `attempts` is 0 if the file was only found in the bucket; `owners` is
+    how many recordings the ledger names the file for.
     """
 
     began: datetime
@@ -37,6 +48,51 @@ class RetentionCandidate:
     size_bytes: int | None
     sha256: str | None
     attempts: int
+    version: int
+    archived_call_id: str | None
+    archived_start: datetime | None
+    owners: int
+    shared_id: int
+
+    @property
+    def recording(self) -> Recording:
+        """The recording, in the version that was archived."""
+        return Recording(
+            self.account_id,
+            self.recording_type,
+            self.user_id,
+            self.recording_id,
+            self.began,
+            download_url=None,
+            size_bytes=self.listed_bytes,
+            shared_id=bool(self.shared_id),
+            call_id=self.call_id,
+            version=self.version,
+        )
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that its file may have; the user may be left out where the id was not shared at first."""
+        recording = self.recording
+        forms = (recording, replace(recording, shared_id=False))
+        return frozenset(form.key(audio.extension) for form in forms for audio in FORMATS)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether VBC has listed something else since it was archived."""
+        if self.listed_bytes not in (None, self.size_bytes):
+            return True
+        if self.archived_start is None:  # a row of an older version, which has neither
+            return False
+        return (self.archived_start, self.archived_call_id or "") != (self.began, self.call_id or "")
+
+    def check_unchanged(self, row: Mapping[str, Any]) -> None:
+        """Raise ChangedSince unless a recording, as VBC has it now, is the one that was loaded."""
+        size, call_id = row.get("file_size_in_bytes"), row.get("call_id")
+        now = None if size is None else str(size), "" if call_id is None else str(call_id)
+        loaded = None if self.listed_bytes is None else str(self.listed_bytes), self.call_id or ""
+        if now != loaded:
+            raise ChangedSince("it has changed at VBC since it was loaded: run vbc sync, then vbc audio")
 
     @property
     def title(self) -> str:
@@ -56,7 +112,9 @@ def read_candidates(
     def write(loaded: LoadedTables) -> str:
         return _write_candidates(loaded, limit_duration=shorter_than is not None)
 
-    for row in query_pages(loaded, write, (*_ORDER, *_PROOF), len(_ORDER), PAGE_ROWS, **values):
+    for row in query_pages(
+        loaded, write, (*_ORDER, *_LISTED, *_FILE, "owners"), len(_ORDER), PAGE_ROWS, **values
+    ):
         yield RetentionCandidate(**row)
 
 
@@ -70,15 +128,47 @@ def _write_candidates(loaded: LoadedTables, *, limit_duration: bool) -> str:
             f"NOT EXISTS (SELECT 1 FROM {DELETIONS} AS d WHERE {same_recording.format('d')} "
             "AND d.status IN ('deleted', 'gone'))"
         )
-    key = ", ".join(KEY)
-    # Where the ledger is append-only, a recording may have several rows: they count only if they agree on
-    # the hash, and with the smallest `attempts`, since 0 is no proof.
+    key, ledger = ", ".join(KEY), write_ledger(loaded)
+    stored = f"SELECT * FROM ({ledger}) AS b WHERE status = 'stored'"
+    same_stored = " AND ".join(f"s.{name} = n.{name}" for name in KEY)
+    # Of several versions the newest counts. Where the ledger is append-only, a version may have several rows:
+    # they count only if they agree on the file, and with the smallest `attempts`, since 0 is no proof.
     return f"""
-        SELECT {", ".join(f"r.{name}" for name in _ORDER)}, r.call_id,
-            r.size_bytes AS listed_bytes, a.uri, a.size_bytes, a.sha256, a.attempts
+        SELECT {", ".join(f"r.{name}" for name in (*_ORDER, "call_id", "shared_id"))},
+            r.size_bytes AS listed_bytes, {", ".join(f"a.{name}" for name in _FILE)},
+            coalesce(o.owners, 0) AS owners
         FROM ({write_recordings(loaded, RecordingSelection())}) AS r JOIN (
-            SELECT {key}, max(uri) AS uri, max(size_bytes) AS size_bytes, max(sha256) AS sha256,
-                min(attempts) AS attempts
-            FROM {LEDGER} WHERE status = 'stored' GROUP BY {key} HAVING min(sha256) = max(sha256)
+            SELECT {", ".join(f"s.{name}" for name in KEY)}, s.version, max(s.uri) AS uri,
+                max(s.size_bytes) AS size_bytes, max(s.sha256) AS sha256, min(s.attempts) AS attempts,
+                max(s.call_id) AS archived_call_id, max(s.call_start) AS archived_start
+            FROM ({stored}) AS s JOIN (
+                SELECT {key}, max(version) AS version FROM ({stored}) AS v GROUP BY {key}
+            ) AS n ON {same_stored} AND s.version = n.version
+            GROUP BY {", ".join(f"s.{name}" for name in KEY)}, s.version
+            HAVING min(s.sha256) = max(s.sha256) AND coalesce(min(s.uri), '') = coalesce(max(s.uri), '')
         ) AS a ON {same_recording.format("a")}
+        LEFT JOIN (
+            SELECT uri, count(*) AS owners
+            FROM (SELECT DISTINCT {key}, uri FROM ({stored}) AS d) AS e GROUP BY uri
+        ) AS o ON o.uri = a.uri
         {"WHERE" if conditions else ""} {" AND ".join(conditions)}"""
+
+
+def read_known_names(loaded: LoadedTables, names: Sequence[str]) -> set[str]:
+    """Return those of some ids, of recordings or calls, that a loaded recording has."""
+    known: set[str] = set()
+    for first in range(0, len(names), PAGE_ROWS):
+        part = names[first : first + PAGE_ROWS]
+        values = {f"name_{number}": name for number, name in enumerate(part)}
+        marks = ", ".join(f":{name}" for name in values)
+
+        def write(loaded: LoadedTables, marks: str = marks) -> str:
+            return f"""
+                SELECT DISTINCT recording_id, call_id
+                FROM ({write_recordings(loaded, RecordingSelection())}) AS r
+                WHERE CAST(recording_id AS VARCHAR) IN ({marks}) OR lower(trim(call_id)) IN ({marks})"""
+
+        bounds = RecordingSelection().bounds
+        for recording_id, call_id in loaded.query(write, **bounds, **values):
+            known |= {str(recording_id), *list_names(call_id or "")}
+    return known

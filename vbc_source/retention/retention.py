@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from itertools import islice
+from typing import Any, NamedTuple
 
+from vbc_source.api.evidence import DeletionEvidence, request_present, says_gone
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.audio.session import ArchiveSession, open_archive
-from vbc_source.errors import BadRequest, Forbidden, NotFound, Unavailable
+from vbc_source.errors import BadRequest, Forbidden, NotFound, Unavailable, UsageError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import load_rows
 from vbc_source.load.progress import write_size
-from vbc_source.retention.candidates import RetentionCandidate, read_candidates
+from vbc_source.retention.candidates import (
+    OLDEST_START,
+    ChangedSince,
+    RetentionCandidate,
+    read_candidates,
+    read_known_names,
+)
 from vbc_source.retention.deletions import DELETIONS, Deletion, make_table
 from vbc_source.retention.legal_hold import LegalHold
+from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
 
 BATCH = 200  # recordings for each load of the deletions
+MOST_PLACES = 20  # of entries in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,7 @@ class RetentionResult:
         deleted: Recordings deleted by this run.
         gone: Recordings that were already deleted.
         failed: Recordings that VBC did not delete.
+        unmatched: Places in the hold list, such as `line 3`, whose entry matches no loaded recording.
         ok: Whether nothing was unproven and nothing failed.
     """
 
@@ -51,6 +64,7 @@ class RetentionResult:
     deleted: int = 0
     gone: int = 0
     failed: int = 0
+    unmatched: tuple[str, ...] = ()
     ok: bool = True
 
     def summary(self) -> Iterator[str]:
@@ -66,6 +80,17 @@ class RetentionResult:
                 "--apply would delete them at VBC."
             )
         yield f"Kept: {self.held:,} on the hold list, {self.unproven:,} without proof."
+        if self.unmatched:
+            yield describe_unmatched(self.unmatched)
+
+
+def describe_unmatched(places: Sequence[str]) -> str:
+    """Describe the entries of a hold list that match no loaded recording."""
+    more = ", …" if len(places) > MOST_PLACES else ""
+    return (
+        f"{len(places):,} entries of the hold list match no loaded recording: "
+        f"{', '.join(places[:MOST_PLACES])}{more}"
+    )
 
 
 def retain(
@@ -90,13 +115,36 @@ def retain(
         now: Returns the current time.
 
     Raises:
+        UsageError: No recording can be as old as `older_than`.
         SettingsError: A setting is missing or malformed; the message names it.
+        WrongClock: This machine's clock differs from the gateway's.
         VbcError: The run stopped. Deletions until then are in the table `recording_deletions`.
     """
+    _check_age(older_than, now())
     with open_archive(target, bucket_url) as session:
+        unmatched = _find_unmatched(session.loaded, hold) if hold else ()
         candidates = read_candidates(session.loaded, older_than, shorter_than, now())
         run = _RetentionRun(session, hold or LegalHold(), apply, now)
-        return run.run(candidates)
+        return replace(run.run(candidates), unmatched=unmatched)
+
+
+def _check_age(older_than: timedelta, now: datetime) -> None:
+    if older_than < timedelta(0) or older_than > now - OLDEST_START:
+        raise UsageError(f"older than {older_than.days:,} days: no recording can be that old")
+
+
+def _find_unmatched(loaded: LoadedTables, hold: LegalHold) -> tuple[str, ...]:
+    places = tuple(entry.place for entry in hold.find_unmatched(read_known_names(loaded, sorted(hold.names))))
+    if places:
+        log.warning("%s", describe_unmatched(places))
+    return places
+
+
+class _Proof(NamedTuple):
+    """A recording whose file was just verified, and the row that requests its deletion."""
+
+    candidate: RetentionCandidate
+    request: Deletion
 
 
 class _RetentionRun:
@@ -111,25 +159,42 @@ class _RetentionRun:
         counts = self._counts
         with ThreadPoolExecutor(self._session.config.max_concurrency) as pool:
             while batch := list(islice(candidates, BATCH)):
-                free = [one for one in batch if not self._hold.holds(one.recording_id, one.call_id)]
-                requests = [request for request in pool.map(self._prove, free) if request]
+                self._check_clock(batch[0])
+                free = [one for one in batch if not self._is_held(one)]
+                proofs = [proof for proof in pool.map(self._prove, free) if proof]
                 counts["held"] += len(batch) - len(free)
-                counts["unproven"] += len(free) - len(requests)
-                counts["proven"] += len(requests)
-                counts["bytes"] += sum(request.size_bytes for request in requests)
-                if self._apply and requests:
-                    self._delete_all(pool, requests)
+                counts["unproven"] += len(free) - len(proofs)
+                counts["proven"] += len(proofs)
+                counts["bytes"] += sum(proof.request.size_bytes for proof in proofs)
+                if self._apply and proofs:
+                    self._delete_all(pool, proofs)
                 log.info("retention: %d proven, %d deleted", counts["proven"], counts["deleted"])
-        return RetentionResult(self._apply, **counts, ok=not (counts["unproven"] or counts["failed"]))
+        totals: dict[str, Any] = dict(counts)
+        return RetentionResult(self._apply, **totals, ok=not (counts["unproven"] or counts["failed"]))
 
-    def _prove(self, candidate: RetentionCandidate) -> Deletion | None:
+    def _is_held(self, candidate: RetentionCandidate) -> bool:
+        archived = {candidate.call_id, candidate.archived_call_id or candidate.call_id}
+        return self._hold.holds(candidate.recording_id, *archived)
+
+    def _check_clock(self, candidate: RetentionCandidate) -> None:
+        """Compare this machine's clock with the gateway's: the age of a recording depends on it."""
+        api = self._open_api(candidate)
+        with suppress(Forbidden, NotFound):  # these are answers, too
+            next(api.list({}, 1), None)
+        api.check_clock(self._now())
+
+    def _open_api(self, owner: RetentionCandidate | Deletion) -> RecordingApi:
+        client, root = self._session.client, self._session.config.recording_api
+        return RecordingApi(client, root, owner.account_id, owner.recording_type, owner.user_id)
+
+    def _prove(self, candidate: RetentionCandidate) -> _Proof | None:
         """Read the file from the bucket; return None unless it is the file in the ledger."""
         reason = self._find_flaw(candidate)
         if reason:
             log.warning("%s is not deleted: %s", candidate.title, reason)
             return None
         now = self._now()
-        return Deletion(
+        request = Deletion(
             deletion_id=uuid.uuid4().hex,
             status="requested",
             account_id=candidate.account_id,
@@ -143,17 +208,25 @@ class _RetentionRun:
             error=None,
             noted_at=now,
         )
+        return _Proof(candidate, request)
 
     def _find_flaw(self, candidate: RetentionCandidate) -> str | None:  # noqa: PLR0911 - one return a flaw
         if not candidate.uri or not candidate.sha256 or not candidate.size_bytes:
             return "the ledger has no address, size or hash of its file"
         if not candidate.attempts:
             return "its file was found in the bucket and never compared with VBC's own bytes"
-        if candidate.listed_bytes not in (None, candidate.size_bytes):
-            return "VBC lists another size for it than its file had: it has changed since it was archived"
+        if candidate.has_changed:
+            return "it has changed at VBC since it was archived: run vbc audio"
+        if candidate.version > 1:
+            return (
+                f"it had changed at VBC after it was archived, and has {candidate.version} files now: "
+                "look at them, then use vbc recordings delete"
+            )
         key = self._bucket.key_of(candidate.uri)
         if key is None:
             return f"its file is in another bucket than {self._bucket.url}"
+        if candidate.owners != 1 or key not in candidate.keys:
+            return "the ledger names the file of another recording for it"
         content = self._bucket.read(key)
         if content is None:
             return "its file is missing in the bucket"
@@ -161,39 +234,64 @@ class _RetentionRun:
             return "its file in the bucket differs from the one that was stored"
         return None
 
-    def _delete_all(self, pool: ThreadPoolExecutor, requests: list[Deletion]) -> None:
+    def _delete_all(self, pool: ThreadPoolExecutor, proofs: list[_Proof]) -> None:
         # before the calls, so that no deletion is without a row, even after a kill
-        self._load(requests)
-        futures = [pool.submit(self._delete, request) for request in requests]
+        self._load([proof.request for proof in proofs])
+        futures = [pool.submit(self._delete, proof) for proof in proofs]
         try:
             for future in futures:
                 future.result()
-        finally:
-            for future in futures:
-                future.cancel()
-            # waits for the calls in flight: their outcome must be recorded, too
-            done = [
-                future.result() for future in futures if not future.cancelled() and not future.exception()
-            ]
-            self._load(done)
-            self._counts.update(row.status for row in done)
+        except BaseException:
+            self._note_interrupted(futures)
+            raise
+        self._note(self._confirm(pool, [future.result() for future in futures]))
 
-    def _delete(self, request: Deletion) -> Deletion:
-        api = RecordingApi(
-            self._session.client,
-            self._session.config.recording_api,
-            request.account_id,
-            request.recording_type,
-            request.user_id,
-        )
+    def _note_interrupted(self, futures: list[Future[Deletion]]) -> None:
+        """Record what happened until an error, which must be the one that is reported."""
+        for future in futures:
+            future.cancel()
+        # waits for the calls in flight: their outcome must be recorded, too
+        done = [future.result() for future in futures if not future.cancelled() and not future.exception()]
         try:
-            api.delete(request.recording_id)
-        except NotFound:
-            return replace(request, status="gone", noted_at=self._now())
-        except (Forbidden, BadRequest, Unavailable) as error:
-            log.warning("%s", error)
-            return replace(request, status="failed", error=str(error), noted_at=self._now())
+            self._note([self._doubt(row) if row.status == "gone" else row for row in done])
+        except Exception as error:
+            log.warning("%d outcomes of deletions are not recorded: %s", len(done), error)
+
+    def _note(self, rows: list[Deletion]) -> None:
+        self._load(rows)
+        self._counts.update(row.status for row in rows)
+
+    def _delete(self, proof: _Proof) -> Deletion:
+        """Delete a recording; the outcome `gone` is still to be confirmed."""
+        candidate, request = proof
+        try:
+            self._open_api(request).delete(candidate.recording_id, candidate.check_unchanged, self._now())
+        except (NotFound, Forbidden, BadRequest, Unavailable, ChangedSince) as error:
+            log.warning("%s is not deleted: %s", candidate.title, error)
+            gone = isinstance(error, NotFound) and says_gone(error)
+            return replace(
+                request, status="gone" if gone else "failed", error=str(error), noted_at=self._now()
+            )
         return replace(request, status="deleted", noted_at=self._now())
+
+    def _confirm(self, pool: ThreadPoolExecutor, rows: list[Deletion]) -> list[Deletion]:
+        """Confirm which recordings are gone: a failing gateway may answer 404 to everything."""
+        confirmed = [row for row in rows if row.status != "gone"]
+        owners: defaultdict[tuple[str, str, str], list[Deletion]] = defaultdict(list)
+        for row in rows:
+            if row.status == "gone":
+                owners[row.account_id, row.recording_type, row.user_id].append(row)
+        for absent in owners.values():
+            api = self._open_api(absent[0])
+            evidence = DeletionEvidence(api, pool, partial(request_present, api), self._now)
+            gone = dict(evidence.confirm(row.recording_id for row in absent))
+            confirmed += [
+                replace(row, error=None) if row.recording_id in gone else self._doubt(row) for row in absent
+            ]
+        return confirmed
+
+    def _doubt(self, row: Deletion) -> Deletion:
+        return replace(row, status="failed", error=f"{row.error}; it is not confirmed to be gone")
 
     def _load(self, rows: list[Deletion]) -> None:
         if rows:

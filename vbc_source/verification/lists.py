@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND, Endpoint, read_owner
+from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.config import SELF
 from vbc_source.errors import (
@@ -24,7 +25,6 @@ from vbc_source.extract.request_pool import RequestPool
 from vbc_source.recordings import RecordingType
 from vbc_source.schema.pages import Page, PageRows
 from vbc_source.verification.compare import CountedSpan, Difference, SpanComparison
-from vbc_source.verification.evidence import DeletionEvidence
 from vbc_source.verification.findings import DifferingSpan, Findings, ListTotal
 from vbc_source.verification.inventory import Inventory, LoadedCounts
 from vbc_source.verification.repair import ListRepair

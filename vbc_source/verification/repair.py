@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vbc_source.api.endpoints import Endpoint
+from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.config import VbcConfig
 from vbc_source.extract.tables import TableBuilder, make_scan_windows
 from vbc_source.load.destinations import Target
@@ -22,7 +23,6 @@ from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.recordings import RecordingType
 from vbc_source.source import make_resource
 from vbc_source.verification.compare import Difference
-from vbc_source.verification.evidence import DeletionEvidence
 from vbc_source.verification.findings import Findings
 from vbc_source.verification.inventory import Inventory
 from vbc_source.warehouse.queries import LoadedTables
@@ -68,7 +68,8 @@ class ListRepair:
         history = self._inventory.read_tombstones(owner)
         rows = [replace(history[id_], returned_at=self._now) for id_ in sorted(returned)]
         for id_, text in confirmed.items():
-            evidence = text + describe_history(history.get(id_))
+            evidence = f"{text}; the complete list of its span does not contain it"
+            evidence += describe_history(history.get(id_))
             rows.append(Tombstone(owner.account, self._kind, owner.user or "", id_, self._now, evidence))
         with hold_pipeline(self._loaded.target.ledgers("verify")) as held, self._loaded.lock():
             load_rows(held, TOMBSTONES, make_table(rows), "merge", KEY, VERIFY_SCHEMA)

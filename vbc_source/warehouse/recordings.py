@@ -15,7 +15,7 @@ from vbc_source.warehouse.tombstones import KEY
 TABLES: dict[RecordingType, str] = {"company": "company_recordings", "user": "user_recordings"}
 FOREVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
 # columns of `write_recordings` that `read_recording` needs
-RECORDING_COLUMNS = (*KEY, "began", "download_url", "size_bytes", "shared_id")
+RECORDING_COLUMNS = (*KEY, "began", "download_url", "size_bytes", "shared_id", "call_id")
 _CAST = "CAST(:{} AS TIMESTAMPTZ)"
 
 
@@ -69,7 +69,7 @@ def _write_table(loaded: LoadedTables, kind: str, table: str) -> str:
 
 
 def read_recording(row: Mapping[str, Any]) -> Recording:
-    """Read a row with the columns `RECORDING_COLUMNS` and `attempts`."""
+    """Read a row with the columns `RECORDING_COLUMNS`, `attempts` and `version`."""
     return Recording(
         account_id=str(row["account_id"]),
         recording_type=row["recording_type"],
@@ -80,4 +80,6 @@ def read_recording(row: Mapping[str, Any]) -> Recording:
         size_bytes=None if row["size_bytes"] is None else int(row["size_bytes"]),
         shared_id=bool(row["shared_id"]),
         attempts=int(row["attempts"]),
+        call_id=row["call_id"],
+        version=int(row["version"]),
     )

@@ -9,6 +9,7 @@ from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.exports.matching import LoadedRecording, list_loaded_names
 from vbc_source.audio.exports.zip_file import Member
 from vbc_source.audio.ledger import KEY, LEDGER
+from vbc_source.audio.ledger_queries import FITS, SAME_RECORDING, write_ledger, write_states
 from vbc_source.pii import PiiPolicy
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import (
@@ -19,7 +20,7 @@ from vbc_source.warehouse.recordings import (
 )
 
 _LOADED = (*RECORDING_COLUMNS, "ended", "file_name")
-_COLUMNS = (*_LOADED, "attempts", "uri", "stored_bytes")
+_COLUMNS = (*_LOADED, "attempts", "version", "uri", "stored_bytes")
 
 
 class Catalog:
@@ -58,15 +59,12 @@ class Catalog:
 
 
 def _join_ledger(loaded: LoadedTables, recordings: str) -> str:
-    columns = ", ".join(f"r.{name}" for name in _LOADED)
+    states = write_states(loaded, recordings)
+    columns = ", ".join(f"r.{name}" for name in (*_LOADED, "attempts"))
     if not loaded.has(LEDGER):
-        return f"SELECT {columns}, 0 AS attempts, NULL AS uri, NULL AS stored_bytes FROM ({recordings}) AS r"
-    key = ", ".join(KEY)
-    same_recording = " AND ".join(f"a.{name} = r.{name}" for name in KEY)
+        return f"SELECT {columns}, r.version, NULL AS uri, NULL AS stored_bytes FROM ({states}) AS r"
     return f"""
-        SELECT {columns}, coalesce(a.attempts, 0) AS attempts, a.uri, a.stored_bytes FROM ({recordings}) AS r
-        LEFT JOIN (
-            SELECT {key}, max(attempts) AS attempts, max(CASE WHEN status = 'stored' THEN uri END) AS uri,
-                max(CASE WHEN status = 'stored' THEN size_bytes END) AS stored_bytes
-            FROM {LEDGER} GROUP BY {key}
-        ) AS a ON {same_recording}"""
+        SELECT {columns}, coalesce(a.version, r.version) AS version, a.uri, a.size_bytes AS stored_bytes
+        FROM ({states}) AS r
+        LEFT JOIN (SELECT * FROM ({write_ledger(loaded)}) AS d WHERE status = 'stored') AS a
+        ON {SAME_RECORDING} AND {FITS}"""

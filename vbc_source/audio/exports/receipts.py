@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from vbc_source.audio.bucket import Bucket, FolderListings
-from vbc_source.private_files import make_private_folder
+from vbc_source.private_files import make_private_folder, write_private_file
 
 
 class ExportReceipts:
@@ -21,10 +21,7 @@ class ExportReceipts:
     def write(self, job_id: str, sizes: Mapping[str, int]) -> None:
         """Record that an export is archived completely, with keys and sizes in bytes of its files."""
         make_private_folder(self._folder)
-        path = self._locate(job_id)
-        draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(dict(sizes)))
-        draft.replace(path)
+        write_private_file(self._locate(job_id), json.dumps(dict(sizes)))
 
     def read(self, job_id: str) -> Mapping[str, int] | None:
         """Return the files of an export if all of them are still in the bucket, else None."""

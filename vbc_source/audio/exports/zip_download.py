@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vbc_source.api.client import Client
 from vbc_source.api.downloads import Download
+from vbc_source.api.evidence import says_gone
 from vbc_source.api.export_jobs import ExportFailed
+from vbc_source.audio.spool import NoRoom, SpoolFile, measure_room
 from vbc_source.errors import BadRequest, ForeignAddress, InvalidContent, NotFound, VbcError
 from vbc_source.load.progress import SECONDS, write_size
 
 log = logging.getLogger(__name__)
 
-RESERVED_BYTES = 100_000_000  # left free on the disk, for members that are being stored and for others
 _SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # of a zip with members, and of an empty one
 
 
@@ -29,13 +28,15 @@ def fetch_zip(client: Client, links: Sequence[str], path: Path, limit: int, name
     Raises:
         ExportFailed: There is no zip, or it cannot be stored; the message gives the reason.
     """
+    unknown: NotFound | None = None
     for link in links:
         try:
             _write(Download(client, link, None, name), path, limit, name)
         except ForeignAddress as fault:
             log.warning("%s; trying the gateway's own address", fault)
-        except NotFound:
+        except NotFound as fault:
             log.info("%s: not found at this address", name)
+            unknown = unknown or (None if says_gone(fault) else fault)
         except BadRequest as fault:
             if fault.status == 409:
                 raise ExportFailed(f"{name} is not complete: wait for it with vbc export wait") from None
@@ -45,6 +46,8 @@ def fetch_zip(client: Client, links: Sequence[str], path: Path, limit: int, name
             raise ExportFailed(f"{name}: {fault}") from None
         else:
             return
+    if unknown:  # of the two documented addresses a gateway may know one; this proves nothing about the zip
+        raise ExportFailed(f"{name}: its zip was not found, at one address because of the gateway: {unknown}")
     raise ExportFailed(f"{name} has no zip: it has expired, or was never complete")
 
 
@@ -53,21 +56,21 @@ def _write(
 ) -> None:
     size, logged = 0, clock()
     try:
-        with path.open("wb") as file:
+        with SpoolFile(path) as file:
             for chunk in download:
                 if not size:
                     _check_start(download.size, chunk, path, limit, name)
                 size += len(chunk)
                 if size > limit:
                     raise _too_large(size, limit, name)
+                if download.size is not None and size > download.size:
+                    break  # a body without end; reported below
                 file.write(chunk)
                 if clock() - logged >= SECONDS:
                     logged = clock()
                     total = f" of {write_size(download.size)}" if download.size else ""
                     log.info("%s: %s%s", name, write_size(size), total)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
+    except NoRoom:
         raise _disk_full(path, download.size or size, name) from None
     if download.size is not None and size != download.size:
         raise ExportFailed(f"{name}: received {size:,} bytes, but the server reports {download.size:,}")
@@ -79,7 +82,7 @@ def _check_start(size: int | None, head: bytes, path: Path, limit: int, name: st
         raise ExportFailed(f"{name}: the response is not a zip")
     if size is not None and size > limit:
         raise _too_large(size, limit, name)
-    if size is not None and size + RESERVED_BYTES > shutil.disk_usage(path.parent).free:
+    if size is not None and size > measure_room(path.parent):
         raise _disk_full(path, size, name)
 
 

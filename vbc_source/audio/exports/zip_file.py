@@ -11,7 +11,7 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import BinaryIO
@@ -40,7 +40,12 @@ class Limits:
     total_bytes: int = 200_000_000_000
     member_bytes: int = 4_000_000_000
     ratio: int = 200  # to packed bytes: audio hardly compresses, so more is a zip bomb
-    ratio_from: int = 1_000_000  # bytes above which the ratio is checked
+    ratio_from: int = (
+        1_000_000  # bytes of a member above which the ratio is checked: short silence is no bomb
+    )
+    silent_bytes: int = (
+        100_000_000  # of all smaller members above the ratio together; more of them are a bomb
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,13 @@ class Zip:
             raise ZipRefused(f"the file is not a complete zip ({type(error).__name__})") from None
         infos = self._zip.infolist()
         _check_claims(infos, limits)
-        self.members = [_read_member(info, limits) for info in infos if not info.is_dir()]
+        small = [
+            info for info in infos if info.file_size <= limits.ratio_from and _exceeds_ratio(info, limits)
+        ]
+        if sum(info.file_size for info in small) > limits.silent_bytes:
+            limits = replace(limits, ratio_from=0)
+        # not `is_dir()`, which fails for a member without a name
+        self.members = [_read_member(info, limits) for info in infos if not info.filename.endswith("/")]
 
     def open(self, member: Member) -> MemberStream:
         """Return the bytes of a member."""
@@ -121,6 +132,10 @@ def _check_claims(infos: Sequence[ZipInfo], limits: Limits) -> None:
         end = info.header_offset + _LOCAL_HEADER_BYTES + info.compress_size
 
 
+def _exceeds_ratio(info: ZipInfo, limits: Limits) -> bool:
+    return info.file_size > limits.ratio * max(info.compress_size, 1)
+
+
 def _read_member(info: ZipInfo, limits: Limits) -> Member:
     name = PurePosixPath(info.orig_filename).name
     return Member(name, info.file_size, _read_time(info), _find_refusal(info, limits), info)
@@ -138,7 +153,6 @@ def _find_refusal(info: ZipInfo, limits: Limits) -> str | None:
     """Return why a member must not be read, or None; without its name, which may contain a phone number."""
     name, kind = info.orig_filename, stat.S_IFMT(info.external_attr >> 16)
     leaves_folder = name.startswith("/") or ".." in PurePosixPath(name).parts or _DRIVE.match(name)
-    packed = max(info.compress_size, 1)
     reasons = {
         "its name leaves its folder": bool(leaves_folder),
         "its name contains a backslash or a control character": "\\" in name or not name.isprintable(),
@@ -148,7 +162,7 @@ def _find_refusal(info: ZipInfo, limits: Limits) -> str | None:
         "its compression method is not supported": info.compress_type not in (ZIP_STORED, ZIP_DEFLATED),
         f"it claims more than {limits.member_bytes:,} bytes": info.file_size > limits.member_bytes,
         f"it unpacks to more than {limits.ratio} times its size": (
-            info.file_size > limits.ratio_from and info.file_size > limits.ratio * packed
+            info.file_size > limits.ratio_from and _exceeds_ratio(info, limits)
         ),
     }
     return next((f"a member is refused: {reason}" for reason, applies in reasons.items() if applies), None)

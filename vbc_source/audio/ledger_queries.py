@@ -1,0 +1,47 @@
+"""Queries of the ledger: which recordings are archived as they are loaded now. Pure.
+
+A recording may change at VBC after it was archived. A row of the ledger then no longer fits it: the recording
+is archived again, as its next version, and both files are kept.
+"""
+
+from __future__ import annotations
+
+from vbc_source.audio.ledger import COLUMNS, KEY, LEDGER
+from vbc_source.warehouse.queries import LoadedTables
+
+SAME_RECORDING = " AND ".join(f"a.{name} = r.{name}" for name in KEY)
+# whether a row `a` is of the recording `r` as it is loaded now; rows of older versions lack call and start
+FITS = """((a.size_bytes IS NULL OR r.size_bytes IS NULL OR a.size_bytes = r.size_bytes)
+    AND (a.call_start IS NULL
+        OR (a.call_start = r.began AND coalesce(a.call_id, '') = coalesce(r.call_id, ''))))"""
+_ADDED = {"call_id": "VARCHAR", "call_start": "TIMESTAMPTZ"}  # with `version`, to tables that lacked them
+
+
+def write_ledger(loaded: LoadedTables) -> str:
+    """Write the query of the ledger's rows, whichever version of this package has made the table."""
+    names = [name for name in COLUMNS if name not in (*_ADDED, "version")]
+    added = [
+        name if loaded.has(LEDGER, name) else f"CAST(NULL AS {kind}) AS {name}"
+        for name, kind in _ADDED.items()
+    ]
+    version = "coalesce(version, 1)" if loaded.has(LEDGER, "version") else "1"
+    return f"SELECT {', '.join([*names, *added])}, {version} AS version FROM {LEDGER}"
+
+
+def write_states(loaded: LoadedTables, recordings: str) -> str:
+    """Write a query of recordings with `version`, the one to archive next, and its `attempts` so far."""
+    if not loaded.has(LEDGER):
+        return f"SELECT r.*, 0 AS attempts, 1 AS version FROM ({recordings}) AS r"
+    key, ledger = ", ".join(KEY), write_ledger(loaded)
+    of_recording = " AND ".join(f"{{0}}.{name} = r.{name}" for name in KEY)
+    # max: on file destinations the ledger is append-only, and holds a row for each attempt
+    return f"""
+        SELECT r.*, coalesce(f.attempts, 0) AS attempts, coalesce(s.version, 0) + 1 AS version
+        FROM ({recordings}) AS r
+        LEFT JOIN (
+            SELECT {key}, max(version) AS version FROM ({ledger}) AS b WHERE status = 'stored' GROUP BY {key}
+        ) AS s ON {of_recording.format("s")}
+        LEFT JOIN (
+            SELECT {key}, version, max(attempts) AS attempts FROM ({ledger}) AS c
+            WHERE status IN ('failed', 'forbidden') GROUP BY {key}, version
+        ) AS f ON {of_recording.format("f")} AND f.version = coalesce(s.version, 0) + 1"""
