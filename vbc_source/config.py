@@ -88,7 +88,8 @@ class VbcConfig(BaseConfiguration):
 
     Attributes:
         credentials: How to log in.
-        base_url: Address of the gateway: tokens at `/token`, APIs below `/t/vbc.prod/…`.
+        base_url: Address of the gateway: tokens at `/token`, APIs below `/t/vbc.prod/…`; plain
+            http to this machine alone.
         recording_api: Path of the Call Recording API; also `…/v1/api`, or the path of India's API.
         account_id: An account, a list of accounts, or `self`.
         user_ids: `all`, a user, a list of users, `self`, or `[]` for none.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import stat
 import subprocess
 import sys
@@ -564,6 +565,32 @@ def test_another_login_makes_more_patient_and_a_gateway_that_loses_tokens_less()
     for _ in range(4):
         patience.learn(others=False)
     assert highest() < 1
+
+
+@pytest.mark.parametrize("refresh_tokens_are_revoked", [True, False])
+def test_eight_pods_that_revoke_each_others_tokens_need_about_two_logins_each(
+    refresh_tokens_are_revoked: bool,
+) -> None:
+    rounds, logins = 100, 0
+    for _ in range(rounds):
+        logins += count_logins([Patience() for _ in range(8)], others=refresh_tokens_are_revoked)
+
+    assert logins / rounds / 8 < 2.3
+
+
+def count_logins(pods: list[Patience], *, others: bool, seconds: float = 1.0) -> int:
+    """Simulate pods that start within a second; each needs a valid token for some seconds."""
+    starts = [(random.random(), pod, seconds) for pod in pods]  # when it logs in, and what is left to do then
+    logins, holder = 0, None
+    while starts:
+        now, pod, left = starts.pop(starts.index(min(starts, key=lambda start: start[0])))
+        if holder and now < holder[0] + holder[2]:
+            lost = holder[1]
+            starts.append((now + lost.draw(), lost, holder[2] - (now - holder[0])))
+            lost.learn(others=others)
+        holder, logins = (now, pod, left), logins + 1
+        assert logins < 1000
+    return logins
 
 
 def test_login_is_given_up_after_five_tokens_that_nobody_accepted(begin: Begin) -> None:

@@ -210,7 +210,8 @@ class Client:
                     # a body with status 200 rejects for this resource alone, if a new token changes nothing
                     if rejections >= (2 if fault.status == 200 else REJECTIONS):
                         raise
-                    token = self._tokens.renew(token, expired=fault.code in NOT_REVOKED)
+                    expired = fault.status == 200 or fault.code in NOT_REVOKED
+                    token = self._tokens.renew(token, expired=expired)
                 except (NotFound, BadRequest, Forbidden):
                     self._tokens.accept(token)
                     raise
