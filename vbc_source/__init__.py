@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vbc_source.errors import VbcError
     from vbc_source.load.destinations import Target
     from vbc_source.load.duckdb import VbcDuckDb
+    from vbc_source.load.postgres import VbcPostgres
     from vbc_source.load.sync import SyncResult, sync
     from vbc_source.monitoring.doctor import Check, diagnose
     from vbc_source.monitoring.status import Status, read_status
@@ -47,6 +48,7 @@ _MODULES = {
     "errors": "VbcError",
     "load.destinations": "Target",
     "load.duckdb": "VbcDuckDb",
+    "load.postgres": "VbcPostgres",
     "load.sync": "SyncResult sync",
     "monitoring.doctor": "Check diagnose",
     "monitoring.status": "Status read_status",
@@ -62,6 +64,7 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "vbc_source",
     "VbcCredentials",
     "VbcDuckDb",
+    "VbcPostgres",
     "VbcError",
     "Target",
     "sync",
