@@ -19,7 +19,7 @@ import duckdb
 import pytest
 from loading import open_target
 
-from vbc_source.extract.destination_lookup import read_table
+from vbc_source.lakes.tables import read_table
 from vbc_source.load.destinations import Target
 
 POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/test"

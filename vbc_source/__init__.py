@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vbc_source.backfills.window_load import load_window
     from vbc_source.config import VbcCredentials
     from vbc_source.errors import VbcError
+    from vbc_source.load.compaction import CompactResult, compact
     from vbc_source.load.destinations import Target
     from vbc_source.load.duckdb import VbcDuckDb
     from vbc_source.load.postgres import VbcPostgres
@@ -46,6 +47,7 @@ _MODULES = {
     "backfills.window_load": "load_window",
     "config": "VbcCredentials",
     "errors": "VbcError",
+    "load.compaction": "CompactResult compact",
     "load.destinations": "Target",
     "load.duckdb": "VbcDuckDb",
     "load.postgres": "VbcPostgres",
@@ -69,6 +71,8 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "Target",
     "sync",
     "SyncResult",
+    "compact",
+    "CompactResult",
     "backfill",
     "prepare_backfill",
     "plan_backfill",

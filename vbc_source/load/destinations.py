@@ -12,7 +12,7 @@ from dlt.common.destination import Destination
 
 from vbc_source.dlt_internals import DuckDbCredentials
 from vbc_source.errors import SettingsError
-from vbc_source.extract.destination_lookup import FILESYSTEM
+from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
 from vbc_source.load.postgres import VbcPostgres
 
