@@ -19,6 +19,7 @@ from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from dlt.extract.items_transform import YieldMapItem
 
@@ -30,6 +31,7 @@ __all__ = [
     "DuckDbClient",
     "DuckDbCopyJob",
     "DuckDbCredentials",
+    "FilesystemClient",
     "FilesystemConfiguration",
     "HasFollowupJobs",
     "ParsedLoadJobFileName",

@@ -14,6 +14,7 @@ from vbc_source.dlt_internals import DuckDbCredentials
 from vbc_source.errors import SettingsError
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
+from vbc_source.load.filesystem import VbcFilesystem
 from vbc_source.load.postgres import VbcPostgres
 
 DATABASE = "vbc.duckdb"
@@ -88,7 +89,7 @@ def _open_filesystem(target: Target, options: dict[str, Any]) -> Any:
     if table_format == "iceberg":
         # pyiceberg's upsert takes minutes where appending takes seconds
         options = {"supported_merge_strategies": [], **options}
-    return dlt.destinations.filesystem(**options)
+    return VbcFilesystem(**options)
 
 
 OPENERS: dict[str, Callable[[Target, dict[str, Any]], Any]] = {
