@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from gateway_fixtures import Stage, serve_gateways
-from loading import LOGIN
+from loading import LOGIN, open_target
 from warehouses import Warehouse, digest, set_up
 
 from vbc_source import Target, compact, sync
@@ -86,6 +86,7 @@ def lake(
     configure(monkeypatch, stage.base_url)
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(own_folder / "lake"))
     shutil.copytree(kept, own_folder / "lake")
+    open_target("vbc", LAKE.destination, LAKE.dataset).sync_destination()  # this folder has no pipeline yet
     return own_folder / "lake" / "vbc_data"
 
 
