@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from vbc_source.backfills.window_load import load_window
     from vbc_source.config import VbcCredentials
     from vbc_source.errors import VbcError
+    from vbc_source.load.compaction import CompactResult, compact
     from vbc_source.load.destinations import Target
     from vbc_source.load.duckdb import VbcDuckDb
+    from vbc_source.load.postgres import VbcPostgres
     from vbc_source.load.sync import SyncResult, sync
     from vbc_source.monitoring.doctor import Check, diagnose
     from vbc_source.monitoring.status import Status, read_status
@@ -45,8 +47,10 @@ _MODULES = {
     "backfills.window_load": "load_window",
     "config": "VbcCredentials",
     "errors": "VbcError",
+    "load.compaction": "CompactResult compact",
     "load.destinations": "Target",
     "load.duckdb": "VbcDuckDb",
+    "load.postgres": "VbcPostgres",
     "load.sync": "SyncResult sync",
     "monitoring.doctor": "Check diagnose",
     "monitoring.status": "Status read_status",
@@ -62,10 +66,13 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "vbc_source",
     "VbcCredentials",
     "VbcDuckDb",
+    "VbcPostgres",
     "VbcError",
     "Target",
     "sync",
     "SyncResult",
+    "compact",
+    "CompactResult",
     "backfill",
     "prepare_backfill",
     "plan_backfill",

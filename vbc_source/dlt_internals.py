@@ -9,6 +9,7 @@ is relied on here.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination.client import HasFollowupJobs, RunnableLoadJob
 from dlt.common.pipeline import get_dlt_pipelines_dir
@@ -18,21 +19,39 @@ from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from dlt.extract.items_transform import YieldMapItem
+
+if TYPE_CHECKING:
+    from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresParquetCopyJob
 
 __all__ = [
     "DatabaseException",
     "DuckDbClient",
     "DuckDbCopyJob",
     "DuckDbCredentials",
+    "FilesystemClient",
     "FilesystemConfiguration",
     "HasFollowupJobs",
     "ParsedLoadJobFileName",
+    "PostgresClient",
+    "PostgresParquetCopyJob",
     "RunnableLoadJob",
+    "SqlMergeFollowupJob",
     "YieldMapItem",
     "count_pending_packages",
     "fsspec_from_config",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs psycopg2 when it is asked for: it comes with an extra."""
+    if name not in ("PostgresClient", "PostgresParquetCopyJob"):
+        raise AttributeError(name)
+    from dlt.destinations.impl.postgres import postgres
+
+    return getattr(postgres, name)
 
 
 def count_pending_packages(pipeline: str) -> int:

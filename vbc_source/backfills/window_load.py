@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 
 from vbc_source.config import VbcConfig, load_config
 from vbc_source.errors import SettingsError, VbcError
-from vbc_source.extract.destination_lookup import FILESYSTEM
+from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target, destination_kind
 from vbc_source.load.failures import explaining
 from vbc_source.load.pipelines import hold_fresh_pipeline

@@ -65,7 +65,7 @@ def emulator(port: int, seed: int, recordings: int, faults: tuple[str, ...]) -> 
 
 
 for command in (
-    *(loading.sync, loading.backfill),
+    *(loading.sync, loading.backfill, loading.compact),
     *(archive.audio, archive.export, archive.recordings, archive.retention),
     *(loading.doctor, loading.status, loading.verify),
     *(figures.models, figures.dashboard),

@@ -1,4 +1,4 @@
-"""Commands that load, and that check what is loaded: sync, backfill, status, doctor, verify."""
+"""Commands that load, and that check what is loaded: sync, backfill, compact, status, doctor, verify."""
 
 from __future__ import annotations
 
@@ -131,3 +131,15 @@ def verify(target: Target, recording_type: str | None, **options: Any) -> dict[s
 
     types = [name for name in RECORDING_TYPES if recording_type in (name, "all")]
     return print_result(run_verify(target, types=types, **options))
+
+
+@click.command(cls=Command)
+@target_options
+def compact(target: Target) -> dict[str, Any]:
+    """Join the small files of a lake (--destination filesystem), and remove what no longer counts.
+
+    `vbc sync` does so after every 144 loads; [destination.filesystem] compact_every changes that.
+    """
+    from vbc_source import compact as run_compact
+
+    return print_result(run_compact(target))

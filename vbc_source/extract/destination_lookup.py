@@ -15,16 +15,13 @@ from typing import Any
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pj
-import pyarrow.parquet as pq
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from vbc_source.api.endpoints import Endpoint
+from vbc_source.lakes.tables import LOAD_ID, is_lake, read_table
 
 log = logging.getLogger(__name__)
 
-FILESYSTEM = "filesystem"
-LOAD_ID = "_dlt_load_id"  # dlt's own name for it
 GONE = "gone_at"  # when a list was first read without the row; null while the list has it
 
 
@@ -89,33 +86,9 @@ def _read_files(
     return [{name: row.get(name) for name in columns} for row in newest.values() if not row.get(GONE)]
 
 
-def is_lake(pipeline: Any) -> bool:
-    """Whether a pipeline loads files."""
-    destination = pipeline.destination
-    return destination is not None and destination.destination_type.endswith(f".{FILESYSTEM}")
-
-
 def add_load_id(rows: pa.Table) -> pa.Table:
     """Add the id of the running load to rows; those that have it already, such as proofs, stay unchanged."""
     if LOAD_ID in rows.column_names:
         return rows
     load_id = str(dlt.current.load_package_state()["load_id"])
     return rows.append_column(LOAD_ID, pa.repeat(pa.scalar(load_id), len(rows)))
-
-
-def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.Table:
-    """Read all rows of a table, of every load; DuckDB would need extensions for it, which it downloads."""
-    if table not in client.schema.tables:
-        raise DestinationUndefinedEntity(table)
-    table_format: str | None = client.prepare_load_table(table).get("table_format")
-    if table_format == "delta":
-        return pa.table(client.load_open_table("delta", table).to_pyarrow_table(columns=columns))
-    if table_format == "iceberg":
-        return client.load_open_table("iceberg", table).scan(selected_fields=tuple(columns or "*")).to_arrow()
-    parts = []
-    for path in client.list_table_files(table):
-        with client.fs_client.open(path, "rb") as file:
-            # dlt writes its own tables as JSON lines
-            is_parquet = path.endswith(".parquet")
-            parts.append(pq.read_table(file, columns=columns) if is_parquet else pj.read_json(file))
-    return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})

@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import YieldMapItem
-from vbc_source.extract.destination_lookup import add_load_id, is_lake
+from vbc_source.extract.destination_lookup import add_load_id
 from vbc_source.extract.lists import ListOwner
 from vbc_source.extract.window_reader import ProvenWindow
+from vbc_source.lakes.tables import is_lake
 from vbc_source.pii import PiiPolicy
 from vbc_source.schema.columns import INSTANT
 from vbc_source.schema.pages import PageRows, read_page

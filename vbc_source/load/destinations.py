@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from dlt.common.destination import Destination
 
 from vbc_source.dlt_internals import DuckDbCredentials
 from vbc_source.errors import SettingsError
-from vbc_source.extract.destination_lookup import FILESYSTEM
+from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
+from vbc_source.load.filesystem import VbcFilesystem
+from vbc_source.load.postgres import VbcPostgres
 
 DATABASE = "vbc.duckdb"
 DATASET = "vbc_data"
@@ -47,20 +50,16 @@ def open_destination(target: Target, **options: Any) -> Any:
     The options go to dlt's destination factory, such as `staging_dataset_name_layout`.
     """
     name = target.destination
-    if name == "duckdb":
-        return _open_duckdb(target, options)
-    if name == "postgres":
-        if dlt.config.get("destination.postgres.create_indexes") is None:
-            # a killed load writes dlt's own rows again, which a unique index refuses for good
-            options = {"create_indexes": False, **options}
-        return dlt.destinations.postgres(**options)
-    if name == FILESYSTEM:
-        return _open_filesystem(options)
-    return Destination.from_reference(name, **options)
+    kind = name if name in OPENERS else destination_kind(Destination.from_reference(name))
+    if kind not in OPENERS:
+        return Destination.from_reference(name, **options)
+    if name != kind:  # a name of the user's, such as `warehouse` with destination_type = "postgres"
+        options = {"destination_name": name, **options}
+    return OPENERS[kind](target, options)
 
 
 def _open_duckdb(target: Target, options: dict[str, Any]) -> VbcDuckDb:
-    if dlt.secrets.get("destination.duckdb.credentials"):
+    if target.destination != "duckdb" or dlt.secrets.get("destination.duckdb.credentials"):
         return VbcDuckDb(**options)
     credentials = DuckDbCredentials()  # dlt would parse an argument of it as an address
     # an absolute path: dlt would take a relative one as relative to where the pipeline ran first
@@ -69,12 +68,20 @@ def _open_duckdb(target: Target, options: dict[str, Any]) -> VbcDuckDb:
     return VbcDuckDb(credentials, **options)
 
 
-def _open_filesystem(options: dict[str, Any]) -> Any:
+def _open_postgres(target: Target, options: dict[str, Any]) -> VbcPostgres:
+    if dlt.config.get(f"destination.{target.destination}.create_indexes") is None:
+        # a killed load writes dlt's own rows again, which a unique index refuses for good
+        options = {"create_indexes": False, **options}
+    return VbcPostgres(**options)
+
+
+def _open_filesystem(target: Target, options: dict[str, Any]) -> Any:
     """Make the destination of files, in the format of `[destination.filesystem] table_format`."""
-    table_format: Any = dlt.config.get(f"destination.{FILESYSTEM}.table_format")
+    section = f"destination.{target.destination}"
+    table_format: Any = dlt.config.get(f"{section}.table_format")
     if table_format and table_format not in TABLE_FORMATS:
         raise SettingsError(
-            "[destination.filesystem] table_format must be delta or iceberg, or left out for plain parquet "
+            f"[{section}] table_format must be delta or iceberg, or left out for plain parquet "
             f"files, not {table_format!r}"
         )
     if table_format:
@@ -82,7 +89,14 @@ def _open_filesystem(options: dict[str, Any]) -> Any:
     if table_format == "iceberg":
         # pyiceberg's upsert takes minutes where appending takes seconds
         options = {"supported_merge_strategies": [], **options}
-    return dlt.destinations.filesystem(**options)
+    return VbcFilesystem(**options)
+
+
+OPENERS: dict[str, Callable[[Target, dict[str, Any]], Any]] = {
+    "duckdb": _open_duckdb,
+    "postgres": _open_postgres,
+    FILESYSTEM: _open_filesystem,
+}
 
 
 def destination_kind(destination: Any) -> str:

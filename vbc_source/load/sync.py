@@ -15,6 +15,7 @@ from dlt.extract import DltSource
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.errors import UsageError
 from vbc_source.extract.state import PROGRESS_MARK
+from vbc_source.load.compaction import compact_when_due
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_dataset_lock
@@ -90,7 +91,9 @@ def sync(
     """
     source = make_source(resources, start_date=start_date, end_date=end_date)
     with record_run(target), hold_pipeline(target) as pipeline:
-        return run_pipeline(pipeline.drop() if fresh else pipeline, source)
+        result = run_pipeline(pipeline.drop() if fresh else pipeline, source)
+        compact_when_due(target)
+        return result
 
 
 def make_source(resources: Sequence[str] = (), **settings: Any) -> DltSource:

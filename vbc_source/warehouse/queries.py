@@ -17,7 +17,7 @@ import sqlglot
 from dlt.common.schema import Schema
 from sqlglot import exp
 
-from vbc_source.extract.destination_lookup import FILESYSTEM, read_table
+from vbc_source.lakes.tables import FILESYSTEM, read_table
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA
@@ -83,7 +83,7 @@ class LoadedTables:
                 if schema := self._find_schema(table):
                     columns = [name for name in schema.tables[table]["columns"] if name in names]
                     client = self.open_dataset(schema).destination_client
-                    connection.register(table, read_table(client, table, columns))
+                    connection.register(table, read_table(client, table, columns or None))
             return connection.execute(query.sql("duckdb")).fetchall()
 
     def find(self, *tables: str) -> list[str]:

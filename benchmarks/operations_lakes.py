@@ -1,0 +1,1 @@
+"""Scenarios of lakes, for `benchmarks.operations`."""

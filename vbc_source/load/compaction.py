@@ -1,0 +1,186 @@
+"""Keep the tables of a lake small: `vbc compact`, and `vbc sync` after every so many loads."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import dlt
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from filelock import Timeout
+
+from vbc_source.dlt_internals import count_pending_packages
+from vbc_source.errors import SettingsError, UsageError, VbcError
+from vbc_source.lakes.delta import compact_delta
+from vbc_source.lakes.iceberg import compact_iceberg
+from vbc_source.lakes.plain_files import compact_files, compact_loads
+from vbc_source.lakes.swap import list_files, remove_drafts
+from vbc_source.lakes.tables import FILESYSTEM, find_format, read_table
+from vbc_source.load.destinations import Target, destination_kind, open_destination
+from vbc_source.load.failures import explaining
+from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
+from vbc_source.load.locks import hold_pipeline_lock, pipeline_lock
+
+log = logging.getLogger(__name__)
+
+COMPACT_EVERY = 144  # loads: a day of one every ten minutes
+KEEP_HOURS = 24.0  # of versions of Delta and Iceberg tables, for queries that began before
+LOADS = "_dlt_loads"
+SOURCE_SCHEMA = "vbc"
+_LEDGERS = {AUDIO_SCHEMA: "audio", VERIFY_SCHEMA: "verify"}  # dlt schema, and who loads it
+
+
+@dataclass(frozen=True, slots=True)
+class CompactResult:
+    """What a compaction did.
+
+    Attributes:
+        tables: Tables that were looked at.
+        files: How many files there are less.
+        skipped: Tables that wait for the next compaction, since a command loads them now.
+        seconds: How long it took.
+    """
+
+    tables: int
+    files: int
+    skipped: tuple[str, ...]
+    seconds: float
+
+    def summary(self) -> list[str]:
+        """Describe the result in lines for people."""
+        lines = [f"{self.tables} table(s) compacted, {self.files:,} file(s) less, {self.seconds:.1f} s."]
+        if self.skipped:
+            lines.append(f"Left out, since another command loads them now: {', '.join(self.skipped)}.")
+        return lines
+
+
+def compact(target: Target = Target()) -> CompactResult:  # noqa: B008 - a frozen value
+    """Compact the tables of a lake: fewer files, with the rows that count.
+
+    Args:
+        target: The lake; a destination of dlt's type `filesystem`.
+
+    Raises:
+        UsageError: The destination is no lake; databases keep their tables small themselves.
+        VbcError: What stopped it, in words for the person who can act.
+    """
+    lake = _Lake(target)
+    if not lake.is_lake:
+        raise UsageError(f"{target.destination} holds no files: vbc compact is for --destination filesystem")
+    with hold_pipeline_lock(target.pipeline):
+        if count_pending_packages(target.pipeline):
+            raise VbcError(f"a load of pipeline {target.pipeline} is not complete: run vbc sync first")
+        return lake.compact()
+
+
+def compact_when_due(target: Target) -> CompactResult | None:
+    """Compact after `compact_every` loads; the caller holds the lock of the pipeline.
+
+    What was loaded is loaded, whatever happens here: a failure is logged, and the next load tries again.
+    """
+    lake = _Lake(target)
+    if not lake.is_lake:
+        return None
+    every = lake.read_setting("compact_every", COMPACT_EVERY)
+    if not every or lake.count_loads() < every:
+        return None
+    try:
+        result = lake.compact()
+    except Exception as error:
+        log.warning(
+            "the lake could not be compacted: %s", error if isinstance(error, VbcError) else type(error)
+        )
+        return None
+    log.info("%s", " ".join(result.summary()))
+    return result
+
+
+class _Lake:
+    """The tables of one dataset of files."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        with explaining():
+            self._destination = open_destination(target)
+        self.is_lake = destination_kind(self._destination) == FILESYSTEM
+
+    def read_setting(self, name: str, default: float) -> float:
+        """Read a number of the destination's configuration that is not negative."""
+        section = f"destination.{self._target.destination}"
+        value: Any = dlt.config.get(f"{section}.{name}")
+        try:
+            number = default if value is None else float(value)
+        except (TypeError, ValueError):
+            number = -1
+        if number < 0:
+            raise SettingsError(f"[{section}] {name} must be a number, 0 or more, not {value!r}")
+        return number
+
+    def count_loads(self) -> int:
+        """Count the loads since the last compaction."""
+        with explaining():
+            return len(list_files(self._open(SOURCE_SCHEMA), LOADS))
+
+    def compact(self) -> CompactResult:
+        """Compact all tables; the caller holds the lock of the source's pipeline."""
+        began, tables, files = time.monotonic(), 0, 0
+        skipped: list[str] = []
+        keep_hours = self.read_setting("keep_hours", KEEP_HOURS)
+        with explaining(), self._lock():
+            client = self._open(SOURCE_SCHEMA)
+            remove_drafts(client)
+            complete = frozenset(read_table(client, LOADS)["load_id"].to_pylist())
+            for schema in (SOURCE_SCHEMA, *_LEDGERS):
+                client = self._open(schema)
+                with _hold_ledger(self._target, schema) as is_free:
+                    for table in client.schema.data_table_names():
+                        if not is_free:
+                            skipped.append(table)
+                            continue
+                        with suppress(DestinationUndefinedEntity):  # declared, never loaded
+                            files += _compact_table(client, table, complete, keep_hours)
+                            tables += 1
+            files += compact_loads(self._open(SOURCE_SCHEMA), LOADS)
+        return CompactResult(tables, files, tuple(skipped), time.monotonic() - began)
+
+    def _open(self, schema: str) -> Any:
+        return dlt.dataset(self._destination, self._target.dataset, schema).destination_client
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Let one process of this machine compact the dataset."""
+        place = f"compact {self._open(SOURCE_SCHEMA).dataset_path}"
+        try:
+            with pipeline_lock(place).acquire(timeout=0):
+                yield
+        except Timeout:
+            raise VbcError("another vbc process compacts this dataset now; let it end") from None
+
+
+@contextmanager
+def _hold_ledger(target: Target, schema: str) -> Iterator[bool]:
+    """Hold the pipeline that loads a ledger, unless another command loads with it now."""
+    if schema == SOURCE_SCHEMA:
+        yield True
+        return
+    pipeline = target.ledgers(_LEDGERS[schema]).pipeline
+    lock = pipeline_lock(pipeline)
+    with suppress(Timeout):
+        lock.acquire(timeout=0)
+    try:
+        yield lock.is_locked and not count_pending_packages(pipeline)
+    finally:
+        lock.release()
+
+
+def _compact_table(client: Any, table: str, complete: frozenset[str], keep_hours: float) -> int:
+    table_format = find_format(client, table)
+    if table_format == "delta":
+        return compact_delta(client, table, keep_hours)
+    if table_format == "iceberg":
+        return compact_iceberg(client, table, keep_hours)
+    return compact_files(client, table, complete)

@@ -1,0 +1,62 @@
+"""A Postgres destination that keeps empty texts, writes only what changed, and finds rows by an index.
+
+dlt loads Arrow tables into Postgres as CSV, where an empty text becomes null. Parquet files, which the ADBC
+driver copies, keep it. dlt's merge deletes each row that was read again and inserts it anew; ours leaves
+unchanged rows alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import dlt
+
+from vbc_source.errors import SettingsError
+
+DRIVER_MISSING = (
+    "loading into Postgres needs the driver adbc-driver-postgresql, and it cannot be used here: install it "
+    "with pip install 'vbc-source[postgres]', and do not set disable_adbc_detection"
+)
+
+
+class VbcPostgres(dlt.destinations.postgres):
+    """dlt's Postgres destination with a client of ours.
+
+    Pass it to your own pipeline for what `vbc sync` loads, with `create_indexes=False`:
+    `dlt.pipeline("vbc", destination=VbcPostgres(create_indexes=False), dataset_name="vbc_data")`. It takes
+    the arguments and the configuration (`[destination.postgres]`) of dlt's own.
+    """
+
+    # no __init__ here: dlt reads the defaults of its arguments from its signature
+
+    @property
+    def client_class(self) -> Any:
+        """The client that dlt loads with; imported late, since psycopg2 comes with an extra."""
+        from vbc_source.load.postgres_client import VbcPostgresClient
+
+        return VbcPostgresClient
+
+    @property
+    def destination_type(self) -> str:
+        """The type that dlt keeps in state: dlt's own, since the data is the same and dlt can load it too."""
+        return "dlt.destinations.postgres"
+
+    def _raw_capabilities(self) -> Any:
+        capabilities: Any = super()._raw_capabilities()
+        capabilities.preferred_loader_file_format = "parquet"
+        capabilities.loader_file_format_selector = partial(
+            _select_format, capabilities.loader_file_format_selector
+        )
+        return capabilities
+
+
+def _select_format(
+    select: Any, preferred: Any, supported: Sequence[Any], /, *, table_schema: Any
+) -> tuple[Any, Sequence[Any]]:
+    """Choose a table's file format as dlt does; an error where that would be CSV, which loses empty texts."""
+    choice: tuple[Any, Sequence[Any]] = select(preferred, supported, table_schema=table_schema)
+    if "parquet" not in choice[1]:
+        raise SettingsError(DRIVER_MISSING)
+    return choice
