@@ -1,4 +1,4 @@
-"""A destination of files whose Delta and Iceberg tables write less, and answer questions of a month faster."""
+"""A destination of files whose Delta and Iceberg tables write less and find a month faster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ICEBERG_MONTH = {"transform": "month", "source_column": START}
 
 
 class VbcFilesystem(dlt.destinations.filesystem):
-    """dlt's destination of files with a client of ours; arguments and configuration are those of dlt's own."""
+    """dlt's destination of files with a client of ours; it takes the arguments of dlt's own."""
 
     # no __init__ here: dlt reads the defaults of its arguments from its signature
 
@@ -29,7 +29,7 @@ class VbcFilesystem(dlt.destinations.filesystem):
 
 
 class VbcFilesystemClient(FilesystemClient):
-    """Adds hints to tables as they are loaded; they are not part of the schema, which all destinations share."""
+    """Adds hints to tables as they are loaded; the schema, which all destinations share, has none."""
 
     def prepare_load_table(self, table_name: str) -> Any:
         """Return a table with the hints that its format needs."""
