@@ -88,8 +88,9 @@ def test_harmless_headers_contradict_nothing(prepare: Prepare) -> None:
 
 @pytest.mark.parametrize(
     ("bad", "size"),
-    [(answer(REJECTED), 96), (stream_for_ever, 96), (stream_for_ever, None)],
-    ids=["token rejected for ever", "longer than listed", "without end"],
+    [(answer(REJECTED), 96), (stream_for_ever, 96), (stream_for_ever, None)]
+    + [(answer(b"", 302, location=place), 96) for place in ("http://[::1/x", "http://127.0.0.1:port/x")],
+    ids=["token rejected for ever", "longer than listed", "without end", "no host", "no port"],
 )
 def test_a_bad_file_fails_alone(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch, own_folder: Path, bad: Answer, size: int | None
@@ -213,7 +214,7 @@ def test_spool_and_journal_are_private_whatever_the_umask(prepare: Prepare, own_
     site.load()
     before = os.umask(0)
     try:
-        (own_folder / "dlt" / "vbc_audio").mkdir(mode=0o777, parents=True)
+        (own_folder / "dlt" / "vbc_audio").mkdir(mode=0o755, parents=True)
         site.archive()
     finally:
         os.umask(before)
