@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 
+from vbc_source.errors import UsageError
+
 SECOND = timedelta(seconds=1)
 
 
@@ -57,6 +59,12 @@ def plan_window(
         start = first
     start, end = floor_second(start), floor_second(now)
     return Window(start, end) if start <= end else None
+
+
+def check_order(first: datetime | None, last: datetime | None) -> None:
+    """Refuse a span that ends before it begins: it would hold nothing, and nothing would look like done."""
+    if first and last and floor_second(first) > floor_second(last):
+        raise UsageError(f"the span begins at {format_instant(first)}, after its end, {format_instant(last)}")
 
 
 def advance(cursor: datetime | None, starts: Sequence[datetime], now: datetime) -> datetime | None:

@@ -39,11 +39,13 @@ from vbc_source.backfills.window_load import (
 )
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
-from vbc_source.errors import SettingsError, VbcError
+from vbc_source.errors import SettingsError, UsageError, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.locks import hold_dataset_lock
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.sync import make_source, run_pipeline
+from vbc_source.verification.verify import verify
+from vbc_source.warehouse.recordings import RecordingSelection
 from vbc_source.windows import parse_instant
 
 POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/test"
@@ -284,6 +286,19 @@ def test_wrong_usage_is_told_at_once(own_folder: Path) -> None:
     process = run_vbc(own_folder, "http://127.0.0.1:9", "backfill", *dates)
     assert process.returncode == 2
     assert "--start-date is after --end-date" in process.stderr
+
+
+def test_a_span_that_ends_before_it_begins_is_refused_in_python_too() -> None:
+    january, february = datetime(2025, 1, 1, tzinfo=timezone.utc), datetime(2025, 2, 1, tzinfo=timezone.utc)
+    calls: list[Callable[[], object]] = [
+        lambda: backfill(Target(), february, january),
+        lambda: plan_backfill(Target(), february, january, 30, ["company_recordings"]),
+        lambda: verify(Target(), since=february, until=january),
+        lambda: RecordingSelection(since=february, until=january),
+    ]
+    for call in calls:
+        with pytest.raises(UsageError, match="begins at 2025-02-01T00:00:00Z, after its end, 2025-01-01"):
+            call()
 
 
 def test_workers_share_what_the_settings_allow() -> None:

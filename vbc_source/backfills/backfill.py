@@ -33,7 +33,7 @@ from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.source import empty_tables
 from vbc_source.warehouse.completeness import KEYS, count_rows, find_unproven
 from vbc_source.warehouse.queries import LoadedTables
-from vbc_source.windows import Window
+from vbc_source.windows import Window, check_order
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +83,10 @@ def backfill(
         report: Receives lines for the user.
 
     Raises:
+        UsageError: `start` is after `end`.
         VbcError: What stopped it; windows that were loaded until then stay.
     """
+    check_order(start, end)
     with hold_pipeline_lock(f"{target.pipeline}_backfill"):
         with explaining():
             config, kind = load_config(), LoadedTables(target).kind
@@ -143,8 +145,10 @@ def plan_backfill(
         resources: Names of the resources that have windows, as `prepare_backfill` returns them.
 
     Raises:
+        UsageError: `start` is after `end`.
         VbcError: The destination could not be queried.
     """
+    check_order(start, end)
     with explaining():
         config = load_config()
     span = config.api_filters.narrow(Window(start, end))

@@ -33,7 +33,7 @@ from vbc_source.warehouse.completeness import (
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES
 from vbc_source.warehouse.views import write_view
-from vbc_source.windows import Window, floor_second
+from vbc_source.windows import Window, check_order, floor_second
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,10 @@ def verify(
         The differences, the counts of each list, and what was repaired.
 
     Raises:
+        UsageError: `since` is after `until`.
         VbcError: Nothing is loaded, or VBC or the destination could not be read.
     """
+    check_order(since, until)
     started, now = time.monotonic(), datetime.now(timezone.utc)
     with explaining():
         config = load_config()

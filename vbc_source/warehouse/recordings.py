@@ -11,6 +11,7 @@ from vbc_source.errors import VbcError
 from vbc_source.recordings import EPOCH, RECORDING_TYPES, Recording, RecordingType
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.tombstones import KEY
+from vbc_source.windows import check_order
 
 TABLES: dict[RecordingType, str] = {"company": "company_recordings", "user": "user_recordings"}
 FOREVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
@@ -21,11 +22,18 @@ _CAST = "CAST(:{} AS TIMESTAMPTZ)"
 
 @dataclass(frozen=True, slots=True)
 class RecordingSelection:
-    """A selection of loaded recordings, by type and `start`; both bounds are included, and None is open."""
+    """A selection of loaded recordings, by type and `start`; both bounds are included, and None is open.
+
+    Raises:
+        UsageError: `since` is after `until`.
+    """
 
     types: tuple[RecordingType, ...] = RECORDING_TYPES
     since: datetime | None = None
     until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        check_order(self.since, self.until)
 
     @property
     def bounds(self) -> dict[str, datetime]:
