@@ -20,6 +20,7 @@ from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.impl.postgres.configuration import PostgresClientConfiguration, PostgresCredentials
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from dlt.extract.items_transform import YieldMapItem
 
@@ -36,6 +37,8 @@ __all__ = [
     "HasFollowupJobs",
     "ParsedLoadJobFileName",
     "PostgresClient",
+    "PostgresClientConfiguration",
+    "PostgresCredentials",
     "PostgresParquetCopyJob",
     "RunnableLoadJob",
     "SqlMergeFollowupJob",

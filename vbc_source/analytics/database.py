@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from dlt.common.schema import Schema
 
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
+from vbc_source.load.duckdb import catalog_name
 from vbc_source.load.failures import explaining
 from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
 
@@ -91,9 +93,10 @@ class AnalyticsDatabase:
         query = self.credentials.get_query()
         return {
             **output,
-            "host": self.credentials.host,
+            # as libpq has them where they are left out: the local socket, the user of the system
+            "host": self.credentials.host or query.get("host") or "",
             "port": self.credentials.port,
-            "user": self.credentials.username,
+            "user": self.credentials.username or getpass.getuser(),
             "password": f"{{{{ env_var('{PASSWORD_VARIABLE}') }}}}",
             "dbname": self.credentials.database,
             **{name: query[name] for name in TLS_PARAMETERS if query.get(name)},
@@ -111,7 +114,7 @@ def find_database(target: Target) -> AnalyticsDatabase:
         dataset = config.normalize_dataset_name(schema)
         database = AnalyticsDatabase(kind, dataset, config.credentials)
     # DuckDB cannot tell whether `calls_models.recordings` names a schema or the database of that file
-    if kind == "duckdb" and Path(config.credentials.database).stem == database.models_dataset:
+    if kind == "duckdb" and catalog_name(config.credentials.database) == database.models_dataset:
         raise UsageError(
             f"the models of dataset {dataset} would be in {database.models_dataset}, which is also the name "
             f"of the DuckDB file {config.credentials.database}: choose another --dataset or rename the file"

@@ -34,7 +34,7 @@ def demo(recordings: int, seed: int) -> dict[str, Any]:
     """Load an invented call centre from an emulated gateway into vbc.duckdb."""
     from vbc_source.cli.demo import run_demo
 
-    return asdict(run_demo(recordings, seed, echo))
+    return asdict(run_demo(recordings, seed, click.echo))  # invented texts, of several lines
 
 
 @main.command(cls=Command)

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from vbc_source.errors import UsageError, VbcError
+from vbc_source.errors import UsageError
 from vbc_source.printable import escape_controls
 from vbc_source.windows import parse_instant
 
@@ -47,19 +47,17 @@ class Command(click.Command):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, with a message
         try:
             result: dict[str, Any] = super().invoke(ctx) or {}
-        except VbcError as error:
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click's own ways to end
+        except Exception as error:
             if debug:
                 raise
-            result = {"ok": False, "error": str(error)}
-            status = 2 if isinstance(error, UsageError) else 1
-            echo(f"{_full_name(ctx)}: {error}", err=True)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception as error:  # one line instead of a traceback
-            if debug:
-                raise
-            result = {"ok": False, "error": _describe(error)}
-            echo(f"{_full_name(ctx)}: {_describe(error)}", err=True)
+            from vbc_source.load.failures import explain
+
+            told = explain(error)
+            echo(f"{_full_name(ctx)}: {told}", err=True)
+            result = {"ok": False, "error": str(told)}
+            status = 2 if isinstance(told, UsageError) else 1
         except KeyboardInterrupt:
             text = "interrupted; the next run continues where this one stopped"
             echo(f"{_full_name(ctx)}: {text}", err=True)
@@ -76,15 +74,6 @@ class Command(click.Command):
 def echo(text: str, *, err: bool = False) -> None:
     """Print one line; control characters that came from the API are shown escaped."""
     click.echo(escape_controls(text), err=err)
-
-
-def _describe(error: Exception) -> str:
-    """Return one line for an error that no other place explains."""
-    if isinstance(error, OSError) and error.strerror:
-        place = f" {error.filename}" if error.filename else ""
-        return f"cannot read or write{place}: {error.strerror}"
-    first = (str(error).strip().splitlines() or [""])[0][:300]
-    return f"{type(error).__name__}: {first} (--debug shows where)"
 
 
 def _full_name(ctx: click.Context) -> str:

@@ -99,11 +99,18 @@ class VbcDuckDbClient(DuckDbClient):
 
 
 class CopyFileJob(DuckDbCopyJob):
-    """dlt's own job, with more memory where `LITTLE_MEMORY` is too little."""
+    """dlt's own job for a file in any folder, with more memory where `LITTLE_MEMORY` is too little."""
 
     def run(self) -> None:
         """Copy the file into its staging table, or into the table itself."""
-        _run_with_memory(self, super().run)
+        parquet = self.job_file_info().file_format == "parquet"
+        _run_with_memory(self, self._copy if parquet else super().run)
+
+    def _copy(self) -> None:
+        client: Any = self._job_client
+        table = client.sql_client.make_qualified_table_name(self.load_table_name)
+        file = _read_parquet(client.sql_client, self._file_path)
+        client.sql_client.execute_sql(f"INSERT INTO {table} BY NAME SELECT * FROM {file}")
 
 
 class MergeFileJob(RunnableLoadJob, HasFollowupJobs):
@@ -149,14 +156,18 @@ def _run_with_memory(job: RunnableLoadJob, run: Callable[[], None]) -> None:
     run()
 
 
+def _read_parquet(sql: Any, path: str) -> str:
+    """Write the reading of a parquet file; a folder's name may hold a quote, or a "=" as partitions have."""
+    return f"read_parquet({sql.capabilities.escape_literal(path)}, hive_partitioning = false)"
+
+
 def _merge_file(sql: Any, table: Any, path: str) -> tuple[int, int]:
     """Merge a parquet file by dlt's strategy `delete-insert`; return its number of keys, and of new rows."""
 
     def find(hint: str) -> list[str]:
         return [sql.escape_column_name(name) for name, column in table["columns"].items() if column.get(hint)]
 
-    name, literal = sql.make_qualified_table_name(table["name"]), sql.capabilities.escape_literal(path)
-    file = f"read_parquet({literal}, hive_partitioning = false)"  # a folder's name may hold a "="
+    name, file = sql.make_qualified_table_name(table["name"]), _read_parquet(sql, path)
     keys = ", ".join(find("primary_key"))
     kept = " AND ".join(f"{column} IS DISTINCT FROM true" for column in find("hard_delete")) or "true"
     ((expected,),) = sql.execute_sql(

@@ -1,13 +1,41 @@
-"""Turn dlt's exceptions into one line with the reason."""
+"""Turn exceptions of dlt, databases and the system into one line: the reason, and the setting to change."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from dlt.common.configuration.exceptions import ConfigurationException
+import dlt
+import duckdb
+from dlt.common.configuration.exceptions import (
+    ConfigFieldMissingException,
+    ConfigurationException,
+    LookupTrace,
+)
+from dlt.common.configuration.providers.toml import TomlProviderReadException
+from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.exceptions import MissingDependencyException
 
 from vbc_source.errors import SettingsError, VbcError
+
+# what is imported, or named by dlt as a requirement, and the extra of this package that brings it
+EXTRAS = {
+    "postgres": ("psycopg2", "psycopg2cffi", "adbc_driver_postgresql", "postgres"),
+    "s3": ("s3fs", "boto3", "botocore", "s3"),
+    "gs": ("gcsfs", "google", "gs"),
+    "az": ("adlfs", "azure", "az"),
+    "delta": ("deltalake",),
+    "iceberg": ("pyiceberg",),
+    "dbt": ("dbt",),
+    "dashboard": ("jinja2",),
+    "emulator": ("uvicorn", "starlette"),
+}
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -21,15 +49,123 @@ def explaining() -> Iterator[None]:
         causes = list(_causes(error))
         if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
             raise KeyboardInterrupt from None
-        for cause in causes:
-            if isinstance(cause, VbcError):
-                raise cause from None  # it is in the chain itself: chaining it again would make a ring
-        for cause in causes:
-            if isinstance(cause, ConfigurationException):
-                raise SettingsError(first_line(cause)) from error
-        step = getattr(error, "step", None)  # of a dlt pipeline: extract, normalize or load
-        prefix = f"{step} failed: " if step else ""
-        raise VbcError(f"{prefix}{type(causes[-1]).__name__}: {first_line(causes[-1])}") from error
+        told = explain(error)
+        # where it is in the chain itself, chaining it again would make a ring
+        raise told from (None if told in causes else error)
+
+
+def explain(error: BaseException) -> VbcError:
+    """Return the error of ours that tells the person who can act what an exception means."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, VbcError):
+            return cause
+    for cause in reversed(causes):
+        if known := _explain_known(cause):
+            return known
+    step = getattr(error, "step", None)  # of a dlt pipeline: extract, normalize or load
+    prefix = f"{step} failed: " if step else ""
+    return VbcError(f"{prefix}{type(causes[-1]).__name__}: {first_line(causes[-1])}")
+
+
+def _explain_known(error: BaseException) -> VbcError | None:
+    """Explain an exception that names what is wrong by itself, whatever is wrapped around it."""
+    for kind, explain_kind in _EXPLANATIONS.items():
+        if isinstance(error, kind):
+            return explain_kind(error)
+    return None
+
+
+def _explain_toml(error: TomlProviderReadException) -> SettingsError:
+    files = [path for path in error.full_paths if Path(path).is_file()] or error.full_paths
+    # only where in the file: the line itself may be a secret
+    place = re.search(r"(?:at )?line \d+,? col(?:umn)? \d+", str(error))
+    return SettingsError(
+        f"{' or '.join(files)} is not valid TOML{f' ({place[0]})' if place else ''}: texts are in quotes, "
+        "and each table and key is there once"
+    )
+
+
+def _explain_destination(error: UnknownDestinationModule) -> SettingsError:
+    return SettingsError(
+        f"there is no destination {error.ref}: correct --destination (such as duckdb, postgres or "
+        f"filesystem), or set destination_type in [destination.{error.ref}]"
+    )
+
+
+def _explain_import(error: ImportError) -> SettingsError:
+    if isinstance(error, MissingDependencyException):
+        wanted = [re.sub(r".*\[|\].*", "", name) for name in error.dependencies]
+        packages = ", ".join(error.dependencies)
+    else:
+        packages = error.name or first_line(error)
+        wanted = [packages.split(".")[0]]
+    extras = [extra for extra, names in EXTRAS.items() if any(name in names for name in wanted)]
+    if not extras:
+        return SettingsError(f"{packages} is not installed: pip install '{packages}'")
+    return SettingsError(
+        f"{packages} is not installed: install the extra `{extras[0]}` "
+        f"(pip install 'vbc-source[{extras[0]}]')"
+    )
+
+
+def _explain_missing(error: ConfigFieldMissingException) -> SettingsError:
+    names = dict.fromkeys(_missing_settings(error.traces))
+    return SettingsError(
+        f"a setting is missing: set {' and '.join(names) or first_line(error)} in the environment, or in "
+        ".dlt/config.toml or .dlt/secrets.toml (there in the table named by the parts before the last __)"
+    )
+
+
+def _missing_settings(traces: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the settings that were looked for, as environment variables, the one for all pipelines."""
+    for found in traces.values():
+        keys = []
+        for trace in found:
+            if not isinstance(trace, LookupTrace):  # of a setting that is a table: its own fields
+                yield from _missing_settings(trace.traces)
+            elif trace.provider == "Environment Variables":
+                keys.append(trace.key)
+        usual = [key for key in keys if key.startswith(("DESTINATION__", "SOURCES__"))]
+        yield from (usual or keys)[:1]
+
+
+def _explain_system(error: OSError) -> VbcError | None:
+    """Explain what the system refuses; errors of connections are no matter of folders."""
+    folder = dlt.current.run_context().data_dir
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in _FULL:
+        return VbcError(
+            f"{where}the disk is full: free some space in dlt's data folder {folder} (another is set by "
+            "DLT_DATA_DIR) and where the database is; the next run continues"
+        )
+    if error.errno in _NOT_ALLOWED and where:
+        return SettingsError(
+            f"{where}{error.strerror}: it must be there, and this user may write it. dlt's data folder is "
+            f"{folder}; another is set by DLT_DATA_DIR"
+        )
+    return None
+
+
+def _explain_duckdb(error: BaseException) -> VbcError:
+    text = first_line(error)
+    if "No space left" in str(error):
+        return VbcError(f"the disk of the DuckDB file is full: {text}")
+    return VbcError(
+        f"{text} (the file is set by [destination.duckdb] credentials; by default vbc.duckdb here)"
+    )
+
+
+# the first that fits explains, so a special class stands before a general one
+_EXPLANATIONS: dict[type[BaseException], Callable[[Any], VbcError | None]] = {
+    TomlProviderReadException: _explain_toml,
+    UnknownDestinationModule: _explain_destination,
+    ImportError: _explain_import,
+    ConfigFieldMissingException: _explain_missing,
+    ConfigurationException: lambda error: SettingsError(first_line(error)),
+    duckdb.IOException: _explain_duckdb,
+    OSError: _explain_system,
+}
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -14,6 +14,7 @@ from typing import Any
 import dlt
 
 from vbc_source.errors import SettingsError
+from vbc_source.load.postgres_login import OpenPostgresConfiguration
 
 DRIVER_MISSING = (
     "loading into Postgres needs the driver adbc-driver-postgresql, and it cannot be used here: install it "
@@ -30,6 +31,7 @@ class VbcPostgres(dlt.destinations.postgres):
     """
 
     # no __init__ here: dlt reads the defaults of its arguments from its signature
+    spec = OpenPostgresConfiguration  # type: ignore[assignment]
 
     @property
     def client_class(self) -> Any:

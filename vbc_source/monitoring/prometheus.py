@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vbc_source.monitoring.status import ListStatus, Status
+from vbc_source.printable import escape_controls
 
 Sample = tuple[dict[str, str], float]
 
@@ -91,4 +92,4 @@ def _write_sample(name: str, labels: dict[str, str], value: float) -> str:
 
 def _escape(text: str) -> str:
     # quotes are escaped in labels alone, and no help text has any
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    return escape_controls(text).replace("\\", "\\\\").replace('"', '\\"')
