@@ -239,7 +239,9 @@ def read_child_tables(endpoint: Endpoint, spec: RowSpec) -> Iterator[tuple[str, 
     parent = {**dict.fromkeys(endpoint.key, pa.string()), spec.child_key: spec.id_kind}
     for name, items in spec.lists.items():
         columns = {**parent, "position": pa.int64(), **items.columns, "is_empty": pa.bool_()}
-        table = Table(columns, (*parent, "position"), frozenset(items.columns) - items.clear)
+        table = Table(
+            columns, (*parent, "position"), frozenset(items.columns) - items.codes.keys() - items.ids
+        )
         yield f"{endpoint.name}__{name}", table
 
 
