@@ -23,6 +23,9 @@ HASH = re.compile(r"[0-9a-f]{64}")
 # `agentName`, `agent_name`; neither `ERIKA`, `+1415…` nor `erika@example.com`
 FIELD_NAME = re.compile(r"(?!(?:[^0-9]*[0-9]){7})_?[a-z][a-zA-Z0-9_]{0,63}")
 LONG_ID = 10**9  # numbers below are ids; telephone numbers with their area have ten digits
+SHORTEST_KEY = 16  # characters: all telephone numbers can be tried with all short keys
+LONGEST_CODE = 128
+CLEAR_URL = r"https?://[A-Za-z0-9.:-]+(?:/[A-Za-z0-9._:=-]*)*"
 JOB_PARAMETERS = ("jobId", "job_id")
 
 
@@ -52,9 +55,12 @@ class PiiPolicy:
             return text
         return hmac.digest(self.key, text.encode(), "sha256").hex()
 
-    def hide_texts(self, column: Any, hide: Callable[[str], str | None]) -> Any:
-        """Hide the texts of a column by one of the rules below; each distinct one is hidden once."""
-        if self.keeps:
+    def hide_texts(self, column: Any, hide: Callable[[str], str | None], clear: str | None = None) -> Any:
+        """Hide the texts of a column by one of the rules below; each distinct one is hidden once.
+
+        A column whose texts all match the pattern `clear` is left as it is; compiled code finds that out.
+        """
+        if self.keeps or (clear and pc.all(pc.match_substring_regex(column, f"^(?:{clear})$")).as_py()):
             return column
         coded = pc.dictionary_encode(column)
         coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
@@ -78,13 +84,13 @@ class PiiPolicy:
         """Hash or drop the name of a field that may be data, as the keys of `{"+14155550100": …}` are."""
         return name if FIELD_NAME.fullmatch(name) else self.hide(name)
 
-    def hide_code(self, text: str, codes: re.Pattern[str]) -> str | None:
+    def hide_code(self, text: str, codes: str) -> str | None:
         """Hash or drop a text that is no code."""
-        return text if codes.fullmatch(text) else self.hide(text)
+        return text if len(text) <= LONGEST_CODE and re.fullmatch(codes, text) else self.hide(text)
 
     def hide_url(self, text: str) -> str | None:
         """Hash or drop what an address has beside its path and the id of a job, such as a login name."""
-        if self.keeps or HASH.fullmatch(text):
+        if self.keeps or HASH.fullmatch(text) or re.fullmatch(CLEAR_URL, text):
             return text
         try:
             address = urlsplit(text)

@@ -165,7 +165,7 @@ def _hide(run: ResourceRun, name: str, value: Any) -> Any:
         return value if is_short or (known and name not in shape.ids) else None
     if known:
         rule = find_rule(name, shape, privacy)
-        return rule(value) if rule else value
+        return rule[0](value) if rule else value
     with suppress(msgspec.DecodeError):
         if isinstance(inner := msgspec.json.decode(value), (dict, list)):
             return to_text(privacy.hide_value(inner))

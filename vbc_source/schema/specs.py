@@ -6,7 +6,6 @@ tables join on it. A field that is not listed here becomes a column too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,15 +15,19 @@ from vbc_source.schema.columns import INSTANT
 
 TEXT = pa.string()
 _NAMES = ("email", "login_name", "first_name", "last_name")
-_EXTENSION = re.compile(r"[0-9]{1,6}")
-# an id, such as a UUID: with a digit in it, and neither a telephone number nor a mail address
-_CALL = re.compile(r"(?![0-9]{7,15}$)(?=[^0-9]*[0-9])[A-Za-z0-9._:-]{1,128}")
-_STATUS = re.compile(
+_EXTENSION = "[0-9]{1,6}"
+# an id, such as a UUID: not a word, nor a telephone number or a mail address
+_CALL = (
+    "[A-Za-z0-9._:-]*(?:[A-Za-z_][A-Za-z0-9._:-]*[0-9]|[0-9][A-Za-z0-9._:-]*[A-Za-z_])[A-Za-z0-9._:-]*"
+    "|[0-9]{1,6}|[0-9]{16,40}"
+)
+_STATUS = (
     r"(?i)completed?|in[_ -]?progress|pending|queued|created|new|start(ed|ing)?|running|process(ing|ed)"
     r"|ready|done|success|fail(ed|ure)?|error|cancell?ed|aborted|expired|deleted"
 )
-_CONTACT = re.compile(
-    r"(?i)home|work|office|business|company|personal|mobile|cell|phone|main|fax|pager|assistant|emergency|other"
+_CONTACT = (
+    "(?i)home|work|office|business|company|personal|mobile|cell|phone|main|fax|pager|assistant|emergency"
+    "|other"
 )
 _OWNER = tuple(f"user_{name}" for name in _NAMES)  # the user of an extension
 
@@ -35,13 +38,13 @@ class PersonalColumns:
 
     Attributes:
         personal: Columns that are personal data.
-        codes: Columns that hold codes; a text that does not match is personal.
+        codes: Columns that hold codes, and their pattern; a text that does not match is personal.
         ids: Columns that hold numeric ids; one as long as a telephone number is personal.
         addresses: Columns that hold addresses; what stands beside path and job id is personal.
     """
 
     personal: frozenset[str] = frozenset()
-    codes: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    codes: Mapping[str, str] = field(default_factory=dict)
     ids: frozenset[str] = frozenset()
     addresses: frozenset[str] = frozenset()
 
@@ -113,7 +116,7 @@ RECORDING = RowSpec(
     ignored=("extension",),
     # the vendor's own example of a file name contains the caller's number
     personal=frozenset({"caller_id", "cnam", "dnis", "file_name"}),
-    codes={"call_direction": re.compile("(?i)inbound|outbound|intra_pbx|unknown"), "call_id": _CALL},
+    codes={"call_direction": "(?i)inbound|outbound|intra_pbx|unknown", "call_id": _CALL},
     addresses=frozenset({"download_url"}),
 )
 """A company recording or a user recording."""
@@ -150,7 +153,7 @@ EXTENSION = RowSpec(
     },
     nested=("user",),
     personal=frozenset({*_OWNER, "caller_id"}),
-    codes={"external_id": re.compile(r"[A-Za-z]{1,4}[0-9]+|[0-9]{1,6}")},
+    codes={"external_id": "[A-Za-z]{1,4}[0-9]+|[0-9]{1,6}"},
     ids=frozenset({"location_id"}),
 )
 """An extension and its user, from the Provisioning API; its telephone numbers are kept as JSON."""

@@ -12,7 +12,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vbc_source.pii import LONG_ID, PiiPolicy
+from vbc_source.pii import CLEAR_URL, LONG_ID, PiiPolicy
 from vbc_source.schema.columns import VARIANT, build_column, guess_type, to_text
 from vbc_source.schema.names import Field, name_fields
 from vbc_source.schema.pages import PageRows, has_values
@@ -52,20 +52,21 @@ def hide_columns(columns: dict[str, Any], spec: PersonalColumns, privacy: PiiPol
         return columns
     for name in spec.ids:
         columns = _move_long_numbers(name, columns)
-    rules = {name: find_rule(name, spec, privacy) for name in columns}
-    return {
-        name: privacy.hide_texts(columns[name], rule) if rule else columns[name]
-        for name, rule in rules.items()
-    }
+    for name in columns:
+        if rule := find_rule(name, spec, privacy):
+            columns = {**columns, name: privacy.hide_texts(columns[name], *rule)}
+    return columns
 
 
-def find_rule(name: str, spec: PersonalColumns, privacy: PiiPolicy) -> Callable[[str], str | None] | None:
-    """Return what hides a text of a known column; None where nothing in it is personal."""
+def find_rule(
+    name: str, spec: PersonalColumns, privacy: PiiPolicy
+) -> tuple[Callable[[str], str | None], str | None] | None:
+    """Return what hides a text of a known column, and the pattern of texts that it leaves as they are."""
     if name.endswith(VARIANT) or name in spec.personal:
-        return privacy.hide  # a value that does not fit its column may be anything
+        return privacy.hide, None  # a value that does not fit its column may be anything
     if name in spec.codes:
-        return partial(privacy.hide_code, codes=spec.codes[name])
-    return privacy.hide_url if name in spec.addresses else None
+        return partial(privacy.hide_code, codes=spec.codes[name]), spec.codes[name]
+    return (privacy.hide_url, CLEAR_URL) if name in spec.addresses else None
 
 
 def _move_long_numbers(name: str, columns: dict[str, Any]) -> dict[str, Any]:
