@@ -203,7 +203,7 @@ def write_tables() -> str:
     lines.append("## Models (dataset `vbc_models`)\n\nBuilt by `vbc models run`.\n")
     for model in described:
         if not model["name"].startswith("stg_"):
-            lines += write_table(model, Table({}))
+            lines += write_table({**model, "name": model["config"]["alias"]}, Table({}))
     return "\n".join(lines)
 
 

@@ -186,13 +186,13 @@ class VbcConfig(BaseConfiguration):
 
     @property
     def pii_policy(self) -> PiiPolicy:
-        """Policy for names and numbers; raises SettingsError if `pii` is unknown, or `hash` has no long key."""
+        """Policy for names and numbers; raises SettingsError for an unknown `pii` or a short key."""
         if self.pii not in ("keep", "hash", "drop"):
             raise SettingsError(f"pii must be keep, hash or drop, not {self.pii!r}")
         if self.pii == "hash" and len((self.pii_key or "").strip()) < SHORTEST_KEY:
             raise SettingsError(
-                f"pii = hash needs a key of {SHORTEST_KEY} characters or more: set pii_key to a long random text "
-                "in .dlt/secrets.toml, [sources.vbc], and keep it, because another key gives other hashes"
+                f"pii = hash needs a key of {SHORTEST_KEY} characters or more: set pii_key to a long random "
+                "text in .dlt/secrets.toml, [sources.vbc], and keep it: another key gives other hashes"
             )
         return PiiPolicy(self.pii, (self.pii_key or "").encode())
 
