@@ -203,7 +203,7 @@ def write_tables() -> str:
     lines.append("## Models (dataset `vbc_models`)\n\nBuilt by `vbc models run`.\n")
     for model in described:
         if not model["name"].startswith("stg_"):
-            lines += write_table(model, Table({}))
+            lines += write_table({**model, "name": model["config"]["alias"]}, Table({}))
     return "\n".join(lines)
 
 
@@ -239,7 +239,9 @@ def read_child_tables(endpoint: Endpoint, spec: RowSpec) -> Iterator[tuple[str, 
     parent = {**dict.fromkeys(endpoint.key, pa.string()), spec.child_key: spec.id_kind}
     for name, items in spec.lists.items():
         columns = {**parent, "position": pa.int64(), **items.columns, "is_empty": pa.bool_()}
-        table = Table(columns, (*parent, "position"), frozenset(items.columns) - items.clear)
+        table = Table(
+            columns, (*parent, "position"), frozenset(items.columns) - items.codes.keys() - items.ids
+        )
         yield f"{endpoint.name}__{name}", table
 
 

@@ -6,6 +6,7 @@ Settings come from .dlt/config.toml ([sources.vbc], [sources.vbc.audio]), secret
 
 from __future__ import annotations
 
+import os
 import sys
 
 from vbc_source import Target, archive_audio
@@ -19,4 +20,5 @@ def archive() -> bool:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")  # else dlt reports usage to its makers
     sys.exit(not archive())

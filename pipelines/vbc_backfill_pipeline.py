@@ -6,6 +6,7 @@ Settings come from .dlt/config.toml, secrets from .dlt/secrets.toml ([sources.vb
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta, timezone
 
 from vbc_source import Target, backfill
@@ -20,4 +21,5 @@ def load() -> None:
 
 
 if __name__ == "__main__":  # the workers are processes, which import this file again
+    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")  # else dlt reports usage to its makers
     load()

@@ -5,6 +5,8 @@ Settings come from .dlt/config.toml, secrets from .dlt/secrets.toml or the envir
 
 from __future__ import annotations
 
+import os
+
 import dlt
 
 from vbc_source import vbc_source
@@ -19,4 +21,5 @@ def load() -> None:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")  # else dlt reports usage to its makers
     load()

@@ -5,6 +5,7 @@ Settings come from .dlt/config.toml, secrets from .dlt/secrets.toml or the envir
 
 from __future__ import annotations
 
+import os
 import sys
 
 from vbc_source import Target, verify
@@ -18,4 +19,5 @@ def compare() -> bool:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")  # else dlt reports usage to its makers
     sys.exit(not compare())

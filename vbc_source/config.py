@@ -18,7 +18,7 @@ from dlt.common.typing import TSecretStrValue
 
 from vbc_source.errors import SettingsError
 from vbc_source.filters import Filters, check_filters
-from vbc_source.pii import PiiPolicy
+from vbc_source.pii import SHORTEST_KEY, PiiPolicy
 from vbc_source.windows import Window, parse_instant, plan_window
 
 SECTIONS = ("sources", "vbc")
@@ -105,7 +105,7 @@ class VbcConfig(BaseConfiguration):
         allow_external_schedulers: Take both dates from the scheduler's data interval.
         filters: The API's own filters, as a table or its JSON.
         pii: `keep`, `hash` or `drop` names and numbers.
-        pii_key: Key of the hashes.
+        pii_key: Key of the hashes, at least 16 characters.
         vbc_timezone: Time zone in which the models count days and hours.
     """
 
@@ -186,13 +186,13 @@ class VbcConfig(BaseConfiguration):
 
     @property
     def pii_policy(self) -> PiiPolicy:
-        """Policy for names and numbers; raises SettingsError if `pii` is unknown, or `hash` has no key."""
+        """Policy for names and numbers; raises SettingsError for an unknown `pii` or a short key."""
         if self.pii not in ("keep", "hash", "drop"):
             raise SettingsError(f"pii must be keep, hash or drop, not {self.pii!r}")
-        if self.pii == "hash" and not self.pii_key:
+        if self.pii == "hash" and len((self.pii_key or "").strip()) < SHORTEST_KEY:
             raise SettingsError(
-                "pii = hash needs a key: set pii_key to a long random text in .dlt/secrets.toml, "
-                "[sources.vbc], and keep it, because another key gives other hashes"
+                f"pii = hash needs a key of {SHORTEST_KEY} characters or more: set pii_key to a long random "
+                "text in .dlt/secrets.toml, [sources.vbc], and keep it: another key gives other hashes"
             )
         return PiiPolicy(self.pii, (self.pii_key or "").encode())
 

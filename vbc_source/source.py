@@ -52,6 +52,9 @@ def vbc_source(
 
     Every argument is also dlt configuration, in section `sources.vbc`. Constructing sends nothing.
 
+    dlt reports the use of your pipelines to its makers; `dlthub_telemetry = false` in `[runtime]` of
+    `.dlt/config.toml`, or `RUNTIME__DLTHUB_TELEMETRY=false` in the environment, switches that off.
+
     Args:
         credentials: Client and user with their secrets; or `refresh_token`; or a ready `access_token`.
         base_url: The gateway; tokens at `/token`, APIs below `/t/vbc.prod/…`.
@@ -73,7 +76,7 @@ def vbc_source(
             state.
         filters: The API's own filters, by their names; `start:gte` and `start:lte` narrow the span.
         pii: `keep`, `hash` (HMAC-SHA256) or `drop` names and numbers.
-        pii_key: The key of the hashes.
+        pii_key: The key of the hashes, at least 16 characters.
 
     Raises:
         SettingsError: A setting is malformed; the message names it.

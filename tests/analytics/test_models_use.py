@@ -96,7 +96,7 @@ def test_models_test_finds_a_duplicate_and_docs_are_one_page(own_folder: Path) -
         connection.execute("INSERT INTO vbc_models.recordings FROM vbc_models.recordings LIMIT 1")
     failed = start_vbc(own_folder, "http://127.0.0.1:9", "models", "test")
     assert failed.returncode == 1
-    assert "fail: unique_recordings_recording_key" in failed.stderr
+    assert "fail: unique_vbc__recordings_recording_key" in failed.stderr
 
 
 def test_password_is_passed_by_the_environment_only(
@@ -152,8 +152,21 @@ vars: {vbc_timezone: America/New_York}
 models: {vbc_source: {+schema: calls}}
 flags: {send_anonymous_usage_stats: false}
 """
+OWN_SOURCE = """
+version: 2
+sources:
+  - name: vbc
+    schema: nowhere
+    tables: [{name: company_recordings}, {name: recording_tombstones}]
+"""
+OWN_MACROS = """
+{% macro default__each_day(first, last) %}null{% endmacro %}
+{% macro duckdb__each_day(first, last) %}null{% endmacro %}
+{% macro raw(table, columns) %}select 1{% endmacro %}
+"""
 LONG_CALLS = """
-select recording_key, duration_seconds from {{ ref('vbc_source', 'recordings') }} where duration_seconds > 600
+select recording_key, duration_seconds from {{ ref('vbc_source', 'vbc__recordings') }}
+where duration_seconds > 600
 """
 
 
@@ -163,6 +176,12 @@ def test_models_are_a_package_for_another_dbt_project(own_folder: Path) -> None:
     write_duckdb(own_folder / "vbc.duckdb", tables)
     (own_folder / "models").mkdir()
     (own_folder / "models" / "long_calls.sql").write_text(LONG_CALLS)
+    # models, a source and a macro of one's own, named as the package might have called its own
+    for name in (*MODELS, "stg_recordings", "stg_scan_windows", "stg_tombstones"):
+        (own_folder / "models" / f"{name}.sql").write_text("select 'mine' as account_id, 0 as recordings")
+    (own_folder / "models" / "sources.yml").write_text(OWN_SOURCE)
+    (own_folder / "macros").mkdir()
+    (own_folder / "macros" / "mine.sql").write_text(OWN_MACROS)
     (own_folder / "profiles.yml").write_text(PROFILES)
     (own_folder / "dbt_project.yml").write_text(OWN_PROJECT)
     (own_folder / "packages.yml").write_text(f"packages: [{{local: {PROJECT}}}]")
@@ -181,6 +200,7 @@ def test_models_are_a_package_for_another_dbt_project(own_folder: Path) -> None:
         for model, expected in expect_models(tables, "America/New_York").items():
             rows = connection.execute(f"SELECT {MODELS[model]} FROM own_calls.{model}").fetchall()
             assert differences(rows, expected) == ([], []), model
+        assert connection.execute("SELECT count(*) FROM own.recordings").fetchall() == [(1,)]
         found = connection.execute("SELECT count(*) FROM own.long_calls").fetchall()
     assert found == [(sum((row[12] or 0) > 600 for row in expect_models(tables, "UTC")["recordings"]),)]
 

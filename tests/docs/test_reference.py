@@ -53,6 +53,8 @@ def test_every_model_and_column_is_described() -> None:
     files = {path.stem for path in SCRIPT["MODELS"].rglob("*.sql")}
     assert set(described) == files
     for name, columns in MODELS.items():
-        listed = [column["name"] for column in described[name]["columns"]]
+        listed = [column["name"] for column in described[f"vbc__{name}"]["columns"]]
         assert set(columns.split(", ")) <= set(listed)
-        assert all(column["description"] and column["data_type"] for column in described[name]["columns"])
+        assert all(
+            column["description"] and column["data_type"] for column in described[f"vbc__{name}"]["columns"]
+        )

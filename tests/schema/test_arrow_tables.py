@@ -11,12 +11,14 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from dlt.common.normalizers.naming.snake_case import NamingConvention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vbc_source.schema.columns import INSTANT, VARIANT, guess_type
+from vbc_source.schema.names import normalize
 from vbc_source.schema.pages import read_page
-from vbc_source.schema.specs import RECORDING
+from vbc_source.schema.specs import EXTENSION, RECORDING, USER, RowSpec
 from vbc_source.schema.tables import build_table, split_lists
 
 FIELDS, LISTS = RECORDING.fields, RECORDING.lists
@@ -556,19 +558,121 @@ def test_unknown_field_does_not_replace_a_key_column(value: Any) -> None:
     assert table.schema.field("account_id") == pa.field("account_id", pa.string(), nullable=False)
 
 
-@pytest.mark.parametrize("name", ["account_id", "Account_ID", "duration", "Duration", "mood", "MOOD"])
-def test_unknown_field_with_a_taken_name_is_kept(name: str) -> None:
-    row = {"duration": 5, "mood": 6, **recording(1), name: "mine"}
-    table = build_table([read_page(body(row)).rows], {"account_id": "549825"}, lambda _: None, str.lower)
-    assert is_kept("mine", cells(table, 0, name.lower()))
-    assert len(set(table.column_names)) == len(table.column_names)
+TAKEN = [
+    "account_id",
+    "Account_ID",
+    "accountId",
+    "Duration",
+    "ID",
+    "user_id",
+    "position",
+    "is_empty",
+    "gone_at",
+]
 
 
-def test_fields_that_normalize_to_one_name_are_all_kept() -> None:
-    row = recording(1, duration="one", Duration="two", DURATION="three")
-    table = build_table([read_page(body(row)).rows], {"account_id": "549825"}, lambda _: None, str.lower)
-    texts = [str(value) for name in table.column_names for value in table[name].to_pylist()]
-    assert all(any(value in text for text in texts) for value in ("one", "two", "three"))
+@pytest.mark.parametrize("name", [*TAKEN, "recording_type", "recordingId", "Rule ids", "xmin"])
+def test_unknown_field_with_a_taken_name_has_its_own(name: str) -> None:
+    plain = {"duration": 5, "extensions": [101], **recording(1)}
+    table = load([{**plain, name: "mine"}, recording(2)])
+    column = normalize(name) + "__api"
+    assert table[column].to_pylist() == ["mine", None]
+    assert table.drop_columns(column).equals(load([plain, recording(2)]))
+    assert table.schema.field("account_id") == pa.field("account_id", pa.string(), nullable=False)
+
+
+@pytest.mark.parametrize("name", ["_dlt_load_id", "_dlt_id", "_DLT_Parent_Id", "__dlt_root_id"])
+def test_no_field_gets_a_column_of_dlt(name: str) -> None:
+    table = load([recording(1, **{name: "mine"})])
+    assert not [column for column in table.column_names if column.startswith("_dlt")]
+    assert table[normalize(name)].to_pylist() == ["mine"]
+
+
+def test_variant_column_holds_no_other_field() -> None:
+    row = load_one(duration="soon", Duration=5, duration__v_text=6)
+    assert (row["duration"], row["duration__v_text"]) == (None, "soon")
+    assert (row["duration__api"], row["duration_v_text"]) == (5, 6)
+
+
+def test_fields_of_one_name_are_told_apart_row_by_row() -> None:
+    rows = [
+        recording(1, agentName="a"),
+        recording(2, agent_name="b", agentName="c", AgentName="d"),
+        recording(3, agentName="e", agent_name=None),
+    ]
+    table = load(rows)
+    assert table["agent_name"].to_pylist() == ["a", "b", "e"]
+    assert table["agent_name__api"].to_pylist() == [None, "d", None]
+    assert table["agent_name__api_2"].to_pylist() == [None, "c", None]
+    for row in rows:  # in whatever company it comes
+        alone = load([dict(reversed(row.items()))]).to_pylist()[0]
+        assert alone.items() <= load(rows).to_pylist()[row["id"] - 1].items()
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "_", "é", "名前", "1st", "a" * 200, "select", "a.b", "x" * 60 + "é"]
+)
+def test_any_name_becomes_a_column_that_every_destination_takes(name: str) -> None:
+    column = normalize(name)
+    assert re.fullmatch("[a-z_][a-z0-9_]{0,47}", column)
+    assert "__" not in column
+    assert load([recording(1, **{name: 7})])[column].to_pylist() == [7]
+
+
+def test_long_names_with_the_same_beginning_stay_apart() -> None:
+    row = load_one(**{"a" * 100 + "b": 1, "a" * 100 + "c": 2})
+    assert sorted(value for name, value in row.items() if name.startswith("aaa")) == [1, 2]
+
+
+@repeatable(100)
+@given(st.text(max_size=80) | st.text("aAbB_1 -.é", max_size=12))
+def test_dlt_leaves_names_as_they_are(name: str) -> None:
+    column = normalize(name)
+    assert normalize(column) == column
+    for suffix in ("", "__api", "__api_2__v_text"):
+        assert NamingConvention(63).normalize_path(column + suffix) == column + suffix
+
+
+def load_people(*rows: Any, spec: RowSpec, key: Sequence[str] = KEY) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a list of the Provisioning API, and those of its child tables."""
+    answer = {"total_items": len(rows), "_embedded": {"data": rows}}
+    page = read_page(json.dumps(answer).encode(), spec)
+    table = build_table([page.rows], {"account_id": "549825"}, lambda _: None, spec)
+    children = split_lists(table, key, spec)
+    tables = {"": table.drop_columns(list(children)), **children}
+    return {name: table.to_pylist() for name, table in tables.items()}
+
+
+def test_items_of_lists_do_not_replace_our_columns() -> None:
+    item = {"extension_number": "101", "extension": "x", "user_id": 5, "accountId": 6, "Position": 7}
+    tables = load_people(
+        {"id": 1, "extensions": [{}, {**item, "isEmpty": True, "_dlt_load_id": 8, "userID": 9}]}, spec=USER
+    )
+    (row,) = tables["extensions"]
+    ours = {name: row[name] for name in ("account_id", "user_id", "position", "extension", "is_empty")}
+    assert ours == dict(zip(ours, ("549825", "1", 1, "101", None), strict=True))
+    assert (row["extension__api"], row["user_id__api"], row["user_id__api_2"]) == ("x", "5", "9")
+    assert (row["account_id__api"], row["position__api"], row["is_empty__api"]) == ("6", "7", "true")
+    assert row["dlt_load_id"] == "8"
+
+
+def test_fields_of_an_extension_and_of_its_user_do_not_meet() -> None:
+    user = {"id": 7, "email": "a@example.com", "nick": "A"}
+    row = {
+        "extension_number": "101",
+        "user_id": 8,
+        "user_nick": "B",
+        "extension": 9,
+        "user_email": "b",
+        "gone_at": 1,
+    }
+    for rows in ([{**row, "user": user}], [{"user": user, **row}]):
+        (read,) = load_people(*rows, spec=EXTENSION)[""]
+        assert (read["extension"], read["user_id"], read["user_email"]) == ("101", "7", "a@example.com")
+        assert (read["extension__api"], read["user_id__api"], read["user_email__api"]) == (9, 8, "b")
+        assert (read["user_nick"], read["user_nick__api"], read["gone_at__api"]) == ("B", "A", 1)
+    (alone,) = load_people(row, spec=EXTENSION)[""]
+    assert (alone["user_id"], alone["user_id__api"], alone["user_nick"]) == (None, 8, "B")
 
 
 # Several pages
@@ -796,8 +900,10 @@ def recordings(draw: st.DrawFn, fields: st.SearchStrategy[dict[str, Any]]) -> Ca
 
 
 def cells(table: pa.Table, row: int, name: str) -> list[Any]:
-    """The values of one row in a column and in its variant column."""
-    columns = [table[name] for name in (name, name + VARIANT) if name in table.column_names]
+    """The values of one row in the columns of a field, and in the variant columns beside them."""
+    names = [normalize(name) + suffix for suffix in ("", "__api", "__api_2")]
+    named = [name + suffix for name in names for suffix in ("", VARIANT)]
+    columns = [table[name] for name in named if name in table.column_names]
     return [column[row].as_py() for column in columns if column[row].is_valid]
 
 

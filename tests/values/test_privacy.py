@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -50,7 +52,9 @@ def person(number: int) -> dict[str, Any]:
         "last_name": f"Quaxworth{number}",
         "email": f"zq{number}@quaxworth.example",
         "login_name": f"zquax{number}",
-        "contact_numbers": [{"type": "Mobile", "value": MOBILE, "note": "Zebulonia at home"}],
+        "contact_numbers": [
+            {"type": "Mobile", "value": MOBILE, "note": "Zebulonia at home", f"+{DIRECT}": 1}
+        ],
         "extensions": [
             {
                 "extension_number": str(2000 + number),
@@ -58,6 +62,8 @@ def person(number: int) -> dict[str, Any]:
             }
         ],
         "manager": {"name": "Quaxworth Senior", "phone": int(DIRECT), "level": 3},
+        "forwards": {MOBILE: "busy", "ZEBULONIA QUAXWORTH": {f"+{DIRECT}": 1}},
+        f"+{MOBILE}": "a field of its own",
     }
 
 
@@ -84,8 +90,16 @@ def private_gateway(**options: Any) -> Gateway:
         callback=int(MOBILE),
         notes=["ring +1 202 555 0177", {"by": "Zebulonia", "score": 4}],
         score=7,
+        call_direction="Quaxworth to Zebulonia",
+        call_id=f"{MOBILE}@quaxworth.example",
+        participants={f"+{MOBILE}": {"role": "caller"}, "Zebulonia Quaxworth": 1, "zq1@quaxworth.example": 2},
     )
-    gateway.jobs.add(1, status="complete")
+    gateway.company.add(start=ago(hours=3), rule_ids=[int(MOBILE), 7], **{f"tel {DIRECT}": {"ZEBULONIA": 5}})
+    gateway.jobs.add(
+        1,
+        status="for Zebulonia",
+        download_url=f"https://zquax1:x@vbc.example/retrieve?jobId=5&login_name=zquax1&to=%2B{MOBILE}",
+    )
     gateway.users.forbid(3)
     gateway.users.vanish(4)
     return gateway
@@ -267,6 +281,52 @@ def test_log_and_files_of_a_command_contain_no_personal_data_and_no_key(
     assert search_files(own_folder, words) == []
 
 
+COMMANDS = [
+    ["sync"],
+    ["status"],
+    ["verify", "--repair", "--json"],
+    ["audio", "--limit", "3"],
+    ["export", "create", "--json"],
+    ["export", "download", "1"],
+    ["audio", "--json"],
+    ["retention", "--older-than", "1"],
+    ["retention", "--older-than", "100", "--apply", "--json"],
+    ["backfill", "--start-date", "2025-01-01", "--end-date", "2025-02-01", "--json"],
+    ["models", "run"],
+    ["doctor"],
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", SETTINGS)
+def test_no_command_leaves_personal_data_or_a_secret(serve: Serve, own_folder: Path, mode: str) -> None:
+    """Markers in every field and setting; then all files, tables and output are searched for them."""
+    gateway = private_gateway()
+    login = {f"SOURCES__VBC__CREDENTIALS__{name.upper()}": value for name, value in PASSWORD.items()}
+    settings = {f"SOURCES__VBC__{name.upper()}": value for name, value in SETTINGS[mode].items()}
+    place = {
+        "SOURCES__VBC__BASE_URL": serve(gateway),
+        "SOURCES__VBC__ON_FORBIDDEN": "skip",
+        "SOURCES__VBC__AUDIO__BUCKET_URL": str(own_folder / "archive"),
+    }
+    secret = {PASSWORD["client_secret"], PASSWORD["password"], KEY}
+    words = secrets(gateway) | secret
+    for command in COMMANDS:
+        done = run_in_process(*command, **login, **settings, **place)
+        output = done.stdout + done.stderr
+        assert done.exit_code in (0, 1), output
+        assert not [word for word in words if word in output], command
+    assert search_files(own_folder, words) == []
+    shutil.copy("vbc.duckdb", "copy.duckdb")  # the commands ran in this process, which holds the file
+    with duckdb.connect("copy.duckdb") as connection:
+        tables = connection.execute(
+            "SELECT table_schema, table_name FROM information_schema.tables"
+        ).fetchall()
+        for schema, name in tables:
+            rows = repr(connection.execute(f'SELECT * FROM "{schema}"."{name}"').fetchall())
+            assert not [word for word in words if word in rows], name
+
+
 def test_former_users_are_hidden_after_a_change_of_the_policy(serve: Serve, own_folder: Path) -> None:
     gateway = private_gateway()
     url, pipeline = serve(gateway), open_pipeline()
@@ -311,7 +371,19 @@ def test_rule_ids_are_not_personal(privacy: PiiPolicy) -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("name", ["somethingNew", "caller_id", "duration", "start", "call_direction_note"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "somethingNew",
+        "caller_id",
+        "duration",
+        "start",
+        "call_direction",
+        "call_id",
+        "download_url",
+        "user_id",
+    ],
+)
 @pytest.mark.parametrize(
     "privacy", [PiiPolicy("hash", b"key"), PiiPolicy("drop")], ids=lambda policy: policy.mode
 )
@@ -321,6 +393,49 @@ def test_number_is_hidden_in_every_field(privacy: PiiPolicy, name: str, value: A
     table = build_table([page(**{name: value})], {"account_id": "1"}, lambda _: None, privacy=privacy)
     assert "2025550177" not in repr(table.to_pylist())
     assert "555 0177" not in repr(table.to_pylist())
+
+
+@pytest.mark.parametrize(
+    "privacy", [PiiPolicy("hash", b"key"), PiiPolicy("drop")], ids=lambda policy: policy.mode
+)
+def test_keys_that_are_data_are_hidden_and_names_of_fields_stay(privacy: PiiPolicy) -> None:
+    value = {
+        "agentName": 1,
+        "agent_name_2": {"ERIKA MUSTERMANN": 2, f"n{MOBILE}": 3, "by": [{"a@b.example": 4}]},
+    }
+    hidden = privacy.hide_value(value)
+    inner = hidden["agent_name_2"]
+    assert hidden["agentName"] == 1
+    if privacy.mode == "drop":
+        assert inner == {"by": [{}]}
+    else:
+        assert sorted(map(repr, inner.values())) == ["2", "3", repr([{privacy.hide("a@b.example"): 4}])]
+        assert inner[privacy.hide("ERIKA MUSTERMANN")] == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "kept"),
+    [
+        ("call_direction", "INTRA_PBX"),
+        ("call_id", "c91150a6-8cc4-4e73-9fef-17fd925c6448"),
+        ("download_url", "https://api.vonage.com/t/vbc.prod/call_recording/api/audio/recording/193228"),
+        ("download_url", "https://api.vonage.com/bulkDownload/retrieve?jobId=12025550177"),
+    ],
+)
+def test_codes_and_addresses_stay_readable(field: str, kept: str) -> None:
+    for hides in (PiiPolicy("hash", b"key"), PiiPolicy("drop")):
+        values = [page(**{field: kept}), page(**{"id": 2, field: "Erika, ring +1 202 555 0177"})]
+        table = build_table(values, {"account_id": "1"}, lambda _: None, privacy=hides)
+        assert table[field].to_pylist() == [kept, hides.hide("Erika, ring +1 202 555 0177")]
+
+
+def test_login_name_in_an_address_is_hidden_and_the_job_stays() -> None:
+    address = "https://vbc.example/retrieve?jobId=5&login_name=erika"
+    assert PiiPolicy("drop").hide_url(address) == "https://vbc.example/retrieve?jobId=5"
+    hashes = PiiPolicy("hash", b"key")
+    hidden = hashes.hide_url(address)
+    assert hidden == f"https://vbc.example/retrieve?jobId=5&login_name={hashes.hide('erika')}"
+    assert hashes.hide_url(hidden or "") == hidden
 
 
 def test_hash_depends_on_the_key() -> None:

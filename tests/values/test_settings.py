@@ -47,14 +47,14 @@ def test_values_are_parsed() -> None:
         allow_external_schedulers=True,
         filters={"call_direction": "INBOUND"},
         pii="hash",
-        pii_key="a key",
+        pii_key="a key for the tests",
     )
     assert (config.accounts, config.users) == (("549825", "549826"), ("745249",))
     assert (config.start, config.end) == (DAY, datetime(2025, 2, 28, 8, tzinfo=timezone.utc))
     assert config.lookback == timedelta(minutes=30)
     assert config.skip_forbidden
     assert config.stateless
-    assert config.pii_policy == PiiPolicy("hash", b"a key")
+    assert config.pii_policy == PiiPolicy("hash", b"a key for the tests")
     assert config.api_filters == check_filters({"call_direction": "INBOUND"}, config.pii_policy)
 
 
@@ -225,10 +225,10 @@ def test_users_may_be_all_some_self_or_none(value: Any, users: tuple[str, ...] |
 
 
 def test_error_for_hashing_without_a_key_says_where_to_set_it() -> None:
-    for key in (None, ""):
-        with pytest.raises(SettingsError, match=r"pii_key .* \.dlt/secrets\.toml"):
+    for key in (None, "", "k", "k" * 15, " " * 40):
+        with pytest.raises(SettingsError, match=r"16 characters .* pii_key .* \.dlt/secrets\.toml"):
             check(pii="hash", pii_key=key)
 
 
 def test_repr_contains_no_key() -> None:
-    assert "a key" not in repr(check(pii="hash", pii_key="a key"))
+    assert "a key for the tests" not in repr(check(pii="hash", pii_key="a key for the tests"))

@@ -34,7 +34,7 @@ class Node:
     """Result of one model or one test.
 
     Attributes:
-        name: Name of the model or test.
+        name: Name of the model's table, or of the test.
         status: dbt's status: `success`, `pass`, `warn`, `error`, `fail` or `skipped`.
         seconds: Duration.
         message: Reason in one line; empty after a success.
@@ -132,7 +132,7 @@ def _read_node(result: Any) -> Node:
     status = str(result.status)
     lines = [line.strip() for line in str(result.message or "").splitlines() if line.strip()]
     message = " ".join(lines[:3])[:300] if status not in ("success", "pass") else ""
-    return Node(result.node.name, status, round(result.execution_time, 2), message)
+    return Node(result.node.alias, status, round(result.execution_time, 2), message)
 
 
 @contextmanager

@@ -21,10 +21,10 @@ def write_ledger(loaded: LoadedTables) -> str:
     """Write the query of the ledger's rows, whichever version of this package has made the table."""
     names = [name for name in COLUMNS if name not in (*_ADDED, "version")]
     added = [
-        name if loaded.has(LEDGER, name) else f"CAST(NULL AS {kind}) AS {name}"
+        name if name in loaded.columns(LEDGER) else f"CAST(NULL AS {kind}) AS {name}"
         for name, kind in _ADDED.items()
     ]
-    version = "coalesce(version, 1)" if loaded.has(LEDGER, "version") else "1"
+    version = "coalesce(version, 1)" if "version" in loaded.columns(LEDGER) else "1"
     return f"SELECT {', '.join([*names, *added])}, {version} AS version FROM {LEDGER}"
 
 

@@ -23,9 +23,10 @@ from vbc_source.extract.lists import ListOwner, ListReader
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import ARROW_TYPES, TableBuilder
 from vbc_source.extract.window_reader import ProvenWindow
+from vbc_source.pii import LONG_ID
 from vbc_source.schema.columns import INSTANT, to_text
 from vbc_source.schema.pages import PageRows
-from vbc_source.schema.tables import digest
+from vbc_source.schema.tables import digest, find_rule
 
 log = logging.getLogger(__name__)
 
@@ -156,11 +157,15 @@ def _read_gone(
 def _hide(run: ResourceRun, name: str, value: Any) -> Any:
     """Hide a value that was loaded before `pii` was set; hidden values stay unchanged."""
     shape, privacy = run.endpoint.shape, run.config.pii_policy
-    known = name in shape.fields or name in run.endpoint.primary_key
-    if privacy.keeps or (known and name not in shape.personal) or not isinstance(value, (str, int, float)):
+    known = name in shape.fields
+    if privacy.keeps or name in run.endpoint.primary_key or not isinstance(value, (str, int, float)):
         return value
     if not isinstance(value, str):
-        return value if privacy.hide_value(value) == value else None
+        is_short = value < LONG_ID if known else privacy.hide_value(value) == value
+        return value if is_short or (known and name not in shape.ids) else None
+    if known:
+        rule = find_rule(name, shape, privacy)
+        return rule[0](value) if rule else value
     with suppress(msgspec.DecodeError):
         if isinstance(inner := msgspec.json.decode(value), (dict, list)):
             return to_text(privacy.hide_value(inner))

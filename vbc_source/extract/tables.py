@@ -78,8 +78,7 @@ class TableBuilder:
 
     def build(self, pages: Sequence[PageRows], key: Mapping[str, str]) -> pa.Table:
         """Build a table of the rows of pages; `key` holds the columns that identify the list."""
-        normalize, shape = self._schema.naming.normalize_identifier, self._endpoint.shape
-        table = build_table(pages, key, self._known_type, normalize, shape, self._privacy)
+        table = build_table(pages, key, self._known_type, self._endpoint.shape, self._privacy)
         for field in table.schema:
             self._types.setdefault(field.name, field.type)
         return table

@@ -211,5 +211,5 @@ def _read_unreadable(loaded: LoadedTables) -> dict[tuple[str, str], set[str]]:
 
 def _read_gone(loaded: LoadedTables) -> set[tuple[str, str]]:
     """Return the users that the Provisioning API no longer lists, each with the account."""
-    rows = _query(loaded, "users", _GONE) if loaded.has("users", "gone_at") else []
+    rows = _query(loaded, "users", _GONE) if loaded.has("users") else []
     return {(account, user) for account, user in rows}

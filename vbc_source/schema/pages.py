@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vbc_source.schema.columns import LARGEST, build_column, build_list, to_integer, to_text
+from vbc_source.schema.names import Columns, Field
 from vbc_source.schema.specs import RECORDING, RowSpec
 
-Columns = dict[str, list[Any]]
 Decoder = msgspec.json.Decoder[Any]
 Rows = TypeVar("Rows")
 
@@ -77,7 +77,7 @@ class PageRows:
     """
 
     table: pa.Table
-    unknown: Columns
+    unknown: dict[Field, list[Any]]
 
 
 def read_page(body: bytes, shape: RowSpec = RECORDING) -> Page[PageRows]:
@@ -86,14 +86,14 @@ def read_page(body: bytes, shape: RowSpec = RECORDING) -> Page[PageRows]:
     if isinstance(response.embedded, list) and response.embedded:
         raise ValueError("not a list response: _embedded is a list")
     rows: Sequence[Any] = (getattr(response.embedded, shape.collection) if response.embedded else None) or ()
-    columns = _take_columns(rows, shape)
+    columns, unknown = _take_columns(rows, shape)
     ids = _read_ids(columns.pop(shape.id), shape)
     table = {shape.id_column: pa.array(ids, shape.id_kind)}
     for name, kind in shape.fields.items():
         table |= build_column(name, columns.pop(name, []) or [None] * len(rows), kind)
     for name in shape.lists:
         table[name] = build_list(columns.pop(name))
-    unknown = {name: values for name, values in columns.items() if has_values(values)}
+    unknown = {field: values for field, values in unknown.items() if has_values(values)}
     size = response.page_size
     return Page(
         total_items=check_total(response.total_items),
@@ -183,28 +183,36 @@ def has_values(values: list[Any]) -> bool:
     return values.count(None) < len(values)
 
 
-def _take_columns(rows: Sequence[Any], spec: RowSpec) -> Columns:
+def _take_columns(rows: Sequence[Any], spec: RowSpec) -> tuple[Columns, dict[Field, list[Any]]]:
+    """Take the columns of the known fields, and those of all others."""
     names = _field_names(spec)
+    unknown: dict[Field, list[Any]] = {}
     if rows and isinstance(rows[0], dict):
-        names = list(dict.fromkeys([*names, *(name for row in rows for name in row)]))
-        columns = {name: list(map(methodcaller("get", name), rows)) for name in names}
+        others = dict.fromkeys(chain.from_iterable(rows))
+        others = {name: None for name in others if name not in names}
+        columns = {name: list(map(methodcaller("get", name), rows)) for name in (*names, *others)}
+        unknown = {(name,): columns.pop(name) for name in others}
     else:
         # all cells in one flat list, then every n-th one: faster than an attribute at a time
         cells = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
         columns = {name: cells[position :: len(names)] for position, name in enumerate(names)}
     columns.pop("_links")
+    unknown |= {(name,): columns.pop(name) for name in spec.ignored}
     for name in spec.nested:
-        columns |= _flatten(name, columns.pop(name))
-    return columns
+        for field, values in _flatten(name, columns.pop(name)).items():
+            if (known := "_".join(field)) in spec.fields and len(field) > 1:
+                columns[known] = values
+            else:
+                unknown[field] = values
+    return columns, unknown
 
 
-def _flatten(name: str, values: list[Any]) -> Columns:
+def _flatten(name: str, values: list[Any]) -> dict[Field, list[Any]]:
     """Make columns of the fields of an object; other values stay in a column of the object's name."""
     objects = [value if isinstance(value, dict) else {} for value in values]
     fields = dict.fromkeys(key for value in objects for key in value)
-    columns = {f"{name}_{key}": [value.get(key) for value in objects] for key in fields}
     others = [None if isinstance(value, dict) else value for value in values]
-    return columns | ({name: others} if has_values(others) else {})
+    return {(name, key): [value.get(key) for value in objects] for key in fields} | {(name,): others}
 
 
 def _read_ids(values: list[Any], spec: RowSpec) -> list[Any]:

@@ -15,28 +15,57 @@ from vbc_source.schema.columns import INSTANT
 
 TEXT = pa.string()
 _NAMES = ("email", "login_name", "first_name", "last_name")
+_EXTENSION = "[0-9]{1,6}"
+# an id, such as a UUID: not a word, nor a telephone number or a mail address
+_CALL = (
+    "[A-Za-z0-9._:-]*(?:[A-Za-z_][A-Za-z0-9._:-]*[0-9]|[0-9][A-Za-z0-9._:-]*[A-Za-z_])[A-Za-z0-9._:-]*"
+    "|[0-9]{1,6}|[0-9]{16,40}"
+)
+_STATUS = (
+    r"(?i)completed?|in[_ -]?progress|pending|queued|created|new|start(ed|ing)?|running|process(ing|ed)"
+    r"|ready|done|success|fail(ed|ure)?|error|cancell?ed|aborted|expired|deleted"
+)
+_CONTACT = (
+    "(?i)home|work|office|business|company|personal|mobile|cell|phone|main|fax|pager|assistant|emergency"
+    "|other"
+)
 _OWNER = tuple(f"user_{name}" for name in _NAMES)  # the user of an extension
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PersonalColumns:
+    """What is personal in the known columns; every unknown field is.
+
+    Attributes:
+        personal: Columns that are personal data.
+        codes: Columns that hold codes, and their pattern; a text that does not match is personal.
+        ids: Columns that hold numeric ids; one as long as a telephone number is personal.
+        addresses: Columns that hold addresses; what stands beside path and job id is personal.
+    """
+
+    personal: frozenset[str] = frozenset()
+    codes: Mapping[str, str] = field(default_factory=dict)
+    ids: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
-class ListSpec:
+class ListSpec(PersonalColumns):
     """A list inside a row; it becomes a child table.
 
     Attributes:
         columns: Its value columns; an item that is not an object goes to the first one.
         names: Column names by the API's field names, where they differ; for items that are objects.
-        objects: Whether the items are objects.
-        clear: Columns that are not personal data.
+        objects: Whether the items are objects; all their columns are personal but those of codes.
     """
 
     columns: Mapping[str, pa.DataType]
     names: Mapping[str, str] = field(default_factory=dict)
     objects: bool = False
-    clear: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RowSpec:
+class RowSpec(PersonalColumns):
     """The rows of one list endpoint.
 
     Attributes:
@@ -49,7 +78,6 @@ class RowSpec:
         lists: Lists in a row, by the API's names.
         nested: Objects in a row; their fields become columns, prefixed with the object's name.
         ignored: Fields that become a column only where they have a value.
-        personal: Known fields that are personal data; every unknown field counts as personal.
     """
 
     collection: str
@@ -61,7 +89,11 @@ class RowSpec:
     lists: Mapping[str, ListSpec] = field(default_factory=dict)
     nested: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
-    personal: frozenset[str] = frozenset()
+
+    @property
+    def own_columns(self) -> frozenset[str]:
+        """Columns of the table that no unknown field may take."""
+        return frozenset({*self.fields, self.id_column, *self.lists})
 
 
 RECORDING = RowSpec(
@@ -77,13 +109,15 @@ RECORDING = RowSpec(
         "file_size_in_bytes": pa.int64(),
     },
     lists={
-        "extensions": ListSpec({"extension": TEXT}, clear=frozenset({"extension"})),
-        "rule_ids": ListSpec({"rule_id": pa.int64()}, clear=frozenset({"rule_id"})),
+        "extensions": ListSpec({"extension": TEXT}, codes={"extension": _EXTENSION}),
+        "rule_ids": ListSpec({"rule_id": pa.int64()}, ids=frozenset({"rule_id"})),
     },
     # an empty `extension` comes beside `extensions`; as an unknown field it would slow down every page
     ignored=("extension",),
     # the vendor's own example of a file name contains the caller's number
     personal=frozenset({"caller_id", "cnam", "dnis", "file_name"}),
+    codes={"call_direction": "(?i)inbound|outbound|intra_pbx|unknown", "call_id": _CALL},
+    addresses=frozenset({"download_url"}),
 )
 """A company recording or a user recording."""
 
@@ -96,9 +130,9 @@ USER = RowSpec(
             {"extension": TEXT, "dids": TEXT},
             names={"extension_number": "extension"},
             objects=True,
-            clear=frozenset({"extension"}),
+            codes={"extension": _EXTENSION},
         ),
-        "contact_numbers": ListSpec({"type": TEXT, "value": TEXT}, objects=True, clear=frozenset({"type"})),
+        "contact_numbers": ListSpec({"type": TEXT, "value": TEXT}, objects=True, codes={"type": _CONTACT}),
     },
     personal=frozenset(_NAMES),
 )
@@ -119,6 +153,8 @@ EXTENSION = RowSpec(
     },
     nested=("user",),
     personal=frozenset({*_OWNER, "caller_id"}),
+    codes={"external_id": "[A-Za-z]{1,4}[0-9]+|[0-9]{1,6}"},
+    ids=frozenset({"location_id"}),
 )
 """An extension and its user, from the Provisioning API; its telephone numbers are kept as JSON."""
 
@@ -132,5 +168,7 @@ JOB = RowSpec(
         "download_url": TEXT,
         "valid_until": INSTANT,
     },
+    codes={"status": _STATUS},
+    addresses=frozenset({"download_url"}),
 )
 """An export job."""

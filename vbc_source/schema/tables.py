@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vbc_source.pii import PiiPolicy
+from vbc_source.pii import CLEAR_URL, LONG_ID, PiiPolicy
 from vbc_source.schema.columns import VARIANT, build_column, guess_type, to_text
+from vbc_source.schema.names import Field, name_fields
 from vbc_source.schema.pages import PageRows, has_values
-from vbc_source.schema.specs import RECORDING, ListSpec, RowSpec
+from vbc_source.schema.specs import RECORDING, ListSpec, PersonalColumns, RowSpec
 
 
 def build_table(
     pages: Sequence[PageRows],
     key: Mapping[str, str],
     known: Callable[[str], pa.DataType | None],
-    normalize: Callable[[str], str] = str,
     spec: RowSpec = RECORDING,
     privacy: PiiPolicy = PiiPolicy(),  # noqa: B008 - a frozen value
 ) -> pa.Table:
@@ -29,25 +30,72 @@ def build_table(
 
     If an id is on two pages, its first row is taken. `key` has constant columns to put in front, such
     as the account id. `known` returns the type of an unknown field that was loaded before, or None; values
-    that do not fit it go to a variant column. `normalize` returns the name of a field in the destination;
-    a field whose name is taken, by the key or another field, becomes a variant column.
+    that do not fit it go to a variant column. Unknown fields are named by `schema.names`.
     """
     table = pa.concat_tables([page.table for page in pages], promote_options="default")
     columns: dict[str, Any] = {name: pa.repeat(pa.scalar(value), len(table)) for name, value in key.items()}
     columns |= zip(table.column_names, table.columns, strict=True)
-    if not privacy.keeps:
-        # a value that does not fit its column may be anything, so variant columns are personal too
-        names = [name for name in table.column_names if name in spec.personal or name.endswith(VARIANT)]
-        columns |= {name: privacy.hide_column(table[name]) for name in names}
-    for name in dict.fromkeys(name for page in pages for name in page.unknown):
-        values = [value for page in pages for value in page.unknown.get(name) or [None] * len(page.table)]
-        values = values if privacy.keeps else [privacy.hide_value(value) for value in values]
+    columns = hide_columns(columns, spec, privacy)
+    unknown: dict[Field, list[Any]] = {
+        field: [value for page in pages for value in page.unknown.get(field) or [None] * len(page.table)]
+        for field in dict.fromkeys(field for page in pages for field in page.unknown)
+    }
+    for name, values in name_fields(hide_fields(unknown, privacy), {*columns, *spec.own_columns}).items():
         if has_values(values):
-            column, kind = normalize(name or "unnamed"), None
-            while column in columns:  # as of `ID` beside `id`
-                column, kind = column + VARIANT, pa.string()
-            columns |= build_column(column, values, kind or known(column) or guess_type(values))
+            columns |= build_column(name, values, known(name) or guess_type(values))
     return _drop_repeated(make_table(columns, [*key, spec.id_column]), spec.id_column)
+
+
+def hide_columns(columns: dict[str, Any], spec: PersonalColumns, privacy: PiiPolicy) -> dict[str, Any]:
+    """Hash or drop what is personal in known columns, and in the variant columns beside them."""
+    if privacy.keeps:
+        return columns
+    for name in spec.ids:
+        columns = _move_long_numbers(name, columns)
+    for name in columns:
+        if rule := find_rule(name, spec, privacy):
+            columns = {**columns, name: privacy.hide_texts(columns[name], *rule)}
+    return columns
+
+
+def find_rule(
+    name: str, spec: PersonalColumns, privacy: PiiPolicy
+) -> tuple[Callable[[str], str | None], str | None] | None:
+    """Return what hides a text of a known column, and the pattern of texts that it leaves as they are."""
+    if name.endswith(VARIANT) or name in spec.personal:
+        return privacy.hide, None  # a value that does not fit its column may be anything
+    if name in spec.codes:
+        return partial(privacy.hide_code, codes=spec.codes[name]), spec.codes[name]
+    return (privacy.hide_url, CLEAR_URL) if name in spec.addresses else None
+
+
+def _move_long_numbers(name: str, columns: dict[str, Any]) -> dict[str, Any]:
+    """Move ids as long as a telephone number to the variant column."""
+    numbers = columns[name]
+    long = pc.fill_null(pc.or_(pc.greater_equal(numbers, LONG_ID), pc.less_equal(numbers, -LONG_ID)), False)
+    if not pc.any(long).as_py():
+        return columns
+    others = columns.get(name + VARIANT, pa.scalar(None, pa.string()))
+    texts = pc.if_else(long, pc.cast(numbers, pa.string()), others)
+    return {**columns, name: pc.if_else(long, pa.scalar(None, numbers.type), numbers), name + VARIANT: texts}
+
+
+def hide_fields(fields: Mapping[Field, list[Any]], privacy: PiiPolicy) -> dict[Field, list[Any]]:
+    """Hash or drop what is personal in unknown fields, and in their names."""
+    if privacy.keeps:
+        return dict(fields)
+    hidden: dict[Field, list[Any]] = {}
+    for field, values in fields.items():
+        names = [privacy.hide_name(part) for part in field]
+        if None not in names:
+            # half of a hash is enough for a name, and fits
+            short = tuple(
+                f"hidden_{name[:32]}" if name != part else part
+                for name, part in zip(names, field, strict=True)
+                if name
+            )
+            hidden[short] = [privacy.hide_value(value) for value in values]
+    return hidden
 
 
 def make_table(columns: Mapping[str, Any], required: Sequence[str]) -> pa.Table:
@@ -117,32 +165,35 @@ def _build_values(values: pa.Array, spec: ListSpec, privacy: PiiPolicy) -> dict[
     if spec.objects:
         return _build_object_columns(values.to_pylist(), spec, privacy)
     ((name, kind),) = spec.columns.items()
-    values = privacy.hide_long(values) if kind == pa.string() else values
     try:
-        return {name: pc.cast(values, kind)}
+        columns = {name: pc.cast(values, kind)}
     except pa.ArrowInvalid:
         columns = build_column(name, values.to_pylist(), kind)
-        variants = {other: privacy.hide_column(columns[other]) for other in columns if other != name}
-        return {name: columns[name]} | variants
+    return hide_columns(columns, spec, privacy)
 
 
 def _build_object_columns(texts: list[str | None], spec: ListSpec, privacy: PiiPolicy) -> dict[str, Any]:
     """Build the columns of items that are objects; pages keep those as JSON."""
-    objects = [_read_object(text, next(iter(spec.columns))) for text in texts]
-    renamed = [{spec.names.get(name, name): value for name, value in item.items()} for item in objects]
-    names = dict.fromkeys([*spec.columns, *(name for item in renamed for name in item)])
+    fields = {column: name for name, column in spec.names.items()}  # the API's name of each column
+    fields = {column: fields.get(column, column) for column in spec.columns}
+    objects = [_read_object(text, next(iter(fields.values()))) for text in texts]
     columns: dict[str, Any] = {}
-    for name in names:
-        values = [item.get(name) for item in renamed]
-        if name not in spec.clear:
-            values = [privacy.hide_value(value) for value in values]
-        column = [None if value is None else to_text(value) for value in values]
-        columns |= build_column(name, column, spec.columns.get(name, pa.string()))
-    return columns
+    for name, field in fields.items():
+        values = [item.get(field) for item in objects]
+        columns[name] = _build_texts(values if name in spec.codes else map(privacy.hide_value, values))
+    columns = hide_columns(columns, spec, privacy)
+    names = dict.fromkeys(name for item in objects for name in item if name not in fields.values())
+    unknown: dict[Field, list[Any]] = {(name,): [item.get(name) for item in objects] for name in names}
+    named = name_fields(hide_fields(unknown, privacy), spec.columns)
+    return columns | {name: _build_texts(values) for name, values in named.items() if has_values(values)}
 
 
-def _read_object(text: str | None, first_column: str) -> dict[str, Any]:
+def _build_texts(values: Iterable[Any]) -> pa.Array:
+    return pa.array([None if value is None else to_text(value) for value in values], pa.string())
+
+
+def _read_object(text: str | None, first_field: str) -> dict[str, Any]:
     value: Any = None
     with suppress(msgspec.DecodeError):
         value = msgspec.json.decode(text or "{}")
-    return value if isinstance(value, dict) else {first_column: text}
+    return value if isinstance(value, dict) else {first_field: text}

@@ -13,7 +13,7 @@ from vbc_source.filters import Filters
 from vbc_source.pii import PiiPolicy
 from vbc_source.recordings import RecordingType
 from vbc_source.warehouse.queries import LoadedTables, Row
-from vbc_source.warehouse.recordings import TABLES, RecordingSelection, write_recordings
+from vbc_source.warehouse.recordings import TABLES, RecordingSelection, has_users, write_recordings
 from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone
 from vbc_source.windows import Window, floor_second
 
@@ -123,7 +123,7 @@ class Inventory:
 
     def _write_base(self, loaded: LoadedTables) -> str:
         """Write the query of all recordings, each once: where a destination only appends, rows repeat."""
-        rows = self._write_filtered(loaded, write_recordings(loaded, RecordingSelection((self._kind,))))
+        rows = self._write_filtered(write_recordings(loaded, RecordingSelection((self._kind,))))
         key = ", ".join(KEY)
         ledgers = {
             "stored": (LEDGER, f"SELECT DISTINCT {key} FROM {LEDGER} WHERE status = 'stored'"),
@@ -146,10 +146,10 @@ class Inventory:
             SELECT r.account_id, r.user_id, r.recording_id, max(r.began) AS began, {", ".join(flags)}
             FROM ({rows}) AS r {" ".join(joins)} GROUP BY r.account_id, r.user_id, r.recording_id"""
 
-    def _write_filtered(self, loaded: LoadedTables, rows: str) -> str:
+    def _write_filtered(self, rows: str) -> str:
         """Write the query of those rows that the source's filters select."""
         for number, name in enumerate(self._filters):
-            condition = _write_filter(loaded, TABLES[self._kind], name, f":filter_{number}")
+            condition = _write_filter(self._kind, name, f":filter_{number}")
             rows = f"SELECT r.* FROM ({rows}) AS r WHERE {condition}"
         return rows
 
@@ -169,15 +169,13 @@ def _read_filter_values(filters: dict[str, str | int], privacy: PiiPolicy) -> di
     return values
 
 
-def _write_filter(loaded: LoadedTables, table: str, name: str, value: str) -> str:
+def _write_filter(kind: RecordingType, name: str, value: str) -> str:
     column, _, operator = name.partition(":")
-    id_column = "id"
+    table, id_column = TABLES[kind], "id"
     if column == "extension":
         table, id_column = f"{table}__extensions", "recording_id"
-    if not loaded.has(table, column):
-        return "1 = 0"
     same = f"f.account_id = r.account_id AND f.{id_column} = r.recording_id"
-    if loaded.has(table, "user_id"):
+    if has_users(kind):
         same += " AND f.user_id = r.user_id"
     return f"EXISTS (SELECT 1 FROM {table} AS f WHERE {same} AND f.{column} {_OPERATORS[operator]} {value})"
 

@@ -212,7 +212,7 @@ def find_lists(
         f"SELECT account_id, user_id FROM user_access WHERE access <> 'allowed' AND resource = '{USERS}'"
     )
     users: list[Row] = []
-    if loaded.has("users", "gone_at"):
+    if loaded.has("users"):
         users = loaded.query("SELECT account_id, id FROM users WHERE gone_at IS NULL")
     if not users:
         return [known for known in proven if known.resource == USERS] or None

@@ -92,16 +92,15 @@ class LoadedTables:
             self.refresh()
         return [table for table in tables if self.has(table)]
 
-    def has(self, table: str, column: str | None = None) -> bool:
-        """Return whether a table, or a column of it, is there; for use while a query is written."""
-        schema = self._find_schema(table)
-        return bool(schema and (column is None or column in schema.tables[table]["columns"]))
+    def has(self, table: str) -> bool:
+        """Return whether a table is there; for use while a query is written."""
+        return self._find_schema(table) is not None
 
-    def columns(self, table: str) -> list[str]:
-        """Return the columns of a table; none where it is not there."""
+    def columns(self, table: str) -> dict[str, str]:
+        """Return the columns of a table with dlt's types; none where it is not there."""
         schema = self._find_schema(table)
         columns = schema.tables[table]["columns"] if schema else {}
-        return [name for name, column in columns.items() if column.get("data_type")]
+        return {name: str(column["data_type"]) for name, column in columns.items() if column.get("data_type")}
 
     def _find_schema(self, table: str) -> Schema | None:
         return next((schema for schema in self._schemas if table in schema.tables), None)

@@ -55,16 +55,18 @@ def write_recordings(loaded: LoadedTables, selection: RecordingSelection) -> str
     return f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS r WHERE began BETWEEN {since} AND {until}"
 
 
-def _write_table(loaded: LoadedTables, kind: str, table: str) -> str:
+def _write_table(loaded: LoadedTables, kind: RecordingType, table: str) -> str:
+    present = loaded.columns(table)
+
     def column(name: str, sql_type: str) -> str:
-        # dlt creates a column with its first value: one that is null in every row does not exist
-        return f'"{name}"' if loaded.has(table, name) else f"CAST(NULL AS {sql_type})"
+        # a field that an earlier version did not know has no column before the next sync
+        return f'"{name}"' if name in present else f"CAST(NULL AS {sql_type})"
 
     began = (
         f"coalesce({column('start', 'TIMESTAMPTZ')}, CAST('{EPOCH:%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ))"
     )
     user, shared = "''", "0"  # shared_id: whether several users have a recording of that id
-    if kind == "user":
+    if has_users(kind):
         users = "OVER (PARTITION BY account_id, id)"
         user, shared = "user_id", f"CASE WHEN min(user_id) {users} <> max(user_id) {users} THEN 1 ELSE 0 END"
     return f"""
@@ -74,6 +76,11 @@ def _write_table(loaded: LoadedTables, kind: str, table: str) -> str:
             {column("duration", "BIGINT")} AS duration, {column("call_id", "VARCHAR")} AS call_id,
             {column("file_name", "VARCHAR")} AS file_name, {column("end", "TIMESTAMPTZ")} AS ended
         FROM {table}"""
+
+
+def has_users(kind: RecordingType) -> bool:
+    """Return whether the recordings of a type belong to users: `user_id` is a key of their tables then."""
+    return kind == "user"
 
 
 def read_recording(row: Mapping[str, Any]) -> Recording:

@@ -11,12 +11,13 @@ from dlt.destinations.sql_client import SqlClientBase
 from vbc_source.dlt_internals import DatabaseException
 from vbc_source.recordings import RecordingType
 from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
-from vbc_source.warehouse.recordings import TABLES
+from vbc_source.warehouse.recordings import TABLES, has_users
 from vbc_source.warehouse.tombstones import TOMBSTONES
 
 log = logging.getLogger(__name__)
 
 VIEW = "current_recordings"
+_TEXT = "VARCHAR"
 WITHOUT_VIEWS = ("filesystem",)  # destinations of files: a view would belong to the engine that reads them
 
 
@@ -48,19 +49,25 @@ def write_view(loaded: LoadedTables) -> bool:
 def _write_select(
     client: SqlClientBase[object],
     name_table: Callable[[str], str],
-    tables: Mapping[RecordingType, list[str]],
+    tables: Mapping[RecordingType, Mapping[str, str]],
     has_tombstones: bool,
 ) -> str:
     escape = client.escape_column_name
-    all_columns = (name for columns in tables.values() for name in columns)
-    names = dict.fromkeys(["account_id", "user_id", *all_columns])
+    types: dict[str, set[str]] = {}
+    for columns in tables.values():
+        for name, data_type in columns.items():
+            types.setdefault(name, set()).add(data_type)
+    names = dict.fromkeys(["recording_type", "account_id", "user_id", *types])
     selects = []
     for kind, columns in tables.items():
-        cells = [f"r.{escape(name)}" if name in columns else f"NULL AS {escape(name)}" for name in names]
-        table = name_table(TABLES[kind])
-        select = f"SELECT '{kind}' AS {escape('recording_type')}, {', '.join(cells)} FROM {table} AS r"
+        cells = {name: f"r.{escape(name)}" for name in columns}
+        # a new field may have one type in this table, and another in that one
+        cells |= {name: f"CAST({cells[name]} AS {_TEXT})" for name in columns if len(types[name]) > 1}
+        user = cells["user_id"] if has_users(kind) else "''"
+        cells |= {"recording_type": f"'{kind}'", "user_id": user if has_users(kind) else "NULL"}
+        selected = ", ".join(f"{cells.get(name, 'NULL')} AS {escape(name)}" for name in names)
+        select = f"SELECT {selected} FROM {name_table(TABLES[kind])} AS r"
         if has_tombstones:
-            user = f"r.{escape('user_id')}" if "user_id" in columns else "''"
             select += f"""
                 WHERE NOT EXISTS (
                     SELECT 1 FROM {name_table(TOMBSTONES)} AS t

@@ -6,7 +6,7 @@
         recordings: Relation with recording_key, account_id, recording_type, user_id, started_at, ended_at. -#}
 {% macro first_loaded(recordings) -%}
 with windows as materialized (
-    select * from {{ ref('stg_scan_windows') }}
+    select * from {{ ref('vbc_source', 'stg_vbc__scan_windows') }}
 ),
 
 started as materialized (

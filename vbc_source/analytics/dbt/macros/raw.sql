@@ -1,7 +1,8 @@
 {#- Select columns of a loaded table. A table or column that was never loaded counts as empty: dlt creates both only
     when the first value arrives. Call it with a literal name, or dbt cannot see the dependency. -#}
 {% macro raw(table, columns) %}
-  {%- set relation = source('vbc', table) -%}
+  {%- do source('vbc', table) -%} {#- for the lineage; a source `vbc` of the user's project would come first -#}
+  {%- set relation = api.Relation.create(target.database, var("vbc_dataset"), table) -%}
   {%- set present = vbc_source.find_columns(relation) -%}
   select
   {%- for name, kind in columns.items() %}

@@ -10,15 +10,15 @@ having count(*) > 1
 {% test adds_up(model, of="true") %}
 select actual.recordings, expected.recordings as expected
 from (select coalesce(sum(recordings), 0) as recordings from {{ model }}) as actual
-cross join (select count(*) as recordings from {{ ref('recordings') }} where {{ of }}) as expected
+cross join (select count(*) as recordings from {{ ref('vbc_source', 'vbc__recordings') }} where {{ of }}) as expected
 where actual.recordings <> expected.recordings
 {% endtest %}
 
 {#- Every extension of a recording is in the model `extensions`, under the recording's account. -#}
 {% test extensions_are_known(model) %}
 select recordings.account_id, used.extension
-from {{ ref('recording_extensions') }} as used
-inner join {{ ref('recordings') }} as recordings on recordings.recording_key = used.recording_key
+from {{ ref('vbc_source', 'vbc__recording_extensions') }} as used
+inner join {{ ref('vbc_source', 'vbc__recordings') }} as recordings on recordings.recording_key = used.recording_key
 left join {{ model }} as known
     on known.account_id = recordings.account_id and known.extension = used.extension
 where known.extension is null

@@ -15,15 +15,15 @@
 {%- endmacro %}
 
 {#- A set-returning expression: one row for each day from first to last. -#}
-{% macro each_day(first, last) -%}
-  {{ return(adapter.dispatch("each_day", "vbc_source")(first, last)) }}
+{% macro vbc_each_day(first, last) -%}
+  {{ return(adapter.dispatch("vbc_each_day", "vbc_source")(first, last)) }}
 {%- endmacro %}
 
-{% macro default__each_day(first, last) -%}
+{% macro default__vbc_each_day(first, last) -%}
   cast(generate_series(cast({{ first }} as timestamp), cast({{ last }} as timestamp), interval '1 day') as date)
 {%- endmacro %}
 
-{% macro duckdb__each_day(first, last) -%}
+{% macro duckdb__vbc_each_day(first, last) -%}
   cast(unnest(generate_series(cast({{ first }} as timestamp), cast({{ last }} as timestamp), interval '1 day')) as date)
 {%- endmacro %}
 

@@ -10,7 +10,7 @@ select
     account_id,
     case resource when 'company_recordings' then 'company' else 'user' end as recording_type,
     case resource when 'company_recordings' then '' else coalesce(user_id, '') end as user_id,
-    {{ vbc_source.each_day(vbc_source.local_day('window_start'), vbc_source.local_day('window_end')) }} as day,
+    {{ vbc_source.vbc_each_day(vbc_source.local_day('window_start'), vbc_source.local_day('window_end')) }} as day,
     window_start,
     window_end + interval '1 second' as window_end, -- the API counts in seconds and includes the last one
     -- a call that started before the reading may end, and be listed, after it: only what was older than the lookback counts

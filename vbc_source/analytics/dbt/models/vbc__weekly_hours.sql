@@ -10,7 +10,7 @@ counted as (
         cast(extract(hour from {{ vbc_source.local_time('started_at') }}) as integer) as hour,
         count(*) as recordings,
         {{ vbc_source.total_seconds('duration_seconds') }} as total_seconds
-    from {{ ref('recordings') }}
+    from {{ ref('vbc_source', 'vbc__recordings') }}
     where started_at is not null
     group by 1, 2
 )

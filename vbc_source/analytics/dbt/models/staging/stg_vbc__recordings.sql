@@ -46,5 +46,5 @@ select
     size_bytes
 from named
 where not exists (
-    select 1 from {{ ref('stg_tombstones') }} as gone where gone.recording_key = {{ vbc_source.recording_key('named') }}
+    select 1 from {{ ref('vbc_source', 'stg_vbc__tombstones') }} as gone where gone.recording_key = {{ vbc_source.recording_key('named') }}
 )

@@ -1,5 +1,5 @@
 with proven as (
-    select * from {{ ref('stg_proven_days') }}
+    select * from {{ ref('vbc_source', 'stg_vbc__proven_days') }}
 ),
 
 spans as (
@@ -9,7 +9,7 @@ spans as (
 ),
 
 days as (
-    select account_id, recording_type, {{ vbc_source.each_day('first_day', 'last_day') }} as day from spans
+    select account_id, recording_type, {{ vbc_source.vbc_each_day('first_day', 'last_day') }} as day from spans
 ),
 
 company_days as (
@@ -22,7 +22,7 @@ user_days as (
         days.account_id, days.recording_type, days.day,
         case when count(*) = count(proven.proven_at) then min(proven.proven_at) end as proven_at
     from days
-    inner join {{ ref('stg_user_lists') }} as lists on lists.account_id = days.account_id
+    inner join {{ ref('vbc_source', 'stg_vbc__user_lists') }} as lists on lists.account_id = days.account_id
     left join proven
         on proven.account_id = days.account_id and proven.recording_type = days.recording_type
         and proven.user_id = lists.user_id and proven.day = days.day
@@ -40,7 +40,7 @@ counted as (
     select
         {{ vbc_source.local_day('started_at') }} as day, account_id, recording_type,
         count(*) as recordings, sum(case when archived then 1 else 0 end) as archived
-    from {{ ref('recordings') }}
+    from {{ ref('vbc_source', 'vbc__recordings') }}
     where started_at is not null
     group by 1, 2, 3
 ),

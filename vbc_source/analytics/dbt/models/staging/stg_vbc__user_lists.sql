@@ -11,7 +11,7 @@ with lists as (
     where resource = 'user_recordings' and access = 'not_found'
     union all
     select distinct account_id, user_id, cast(null as timestamp with time zone)
-    from {{ ref('stg_scan_windows') }}
+    from {{ ref('vbc_source', 'stg_vbc__scan_windows') }}
     where recording_type = 'user' and filters is null
 )
 

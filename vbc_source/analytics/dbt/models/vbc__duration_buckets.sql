@@ -18,7 +18,7 @@ select
     count(recordings.recording_key) as recordings,
     {{ vbc_source.total_seconds('recordings.duration_seconds') }} as total_seconds
 from buckets
-left join {{ ref('recordings') }} as recordings
+left join {{ ref('vbc_source', 'vbc__recordings') }} as recordings
     on (
         recordings.duration_seconds >= buckets.from_seconds
         and (buckets.to_seconds is null or recordings.duration_seconds < buckets.to_seconds)

@@ -16,8 +16,8 @@
 ] -%}
 with staged as (
     select recordings.*, archived.recording_key is not null as archived
-    from {{ ref('stg_recordings') }} as recordings
-    left join {{ ref('stg_archived') }} as archived on archived.recording_key = recordings.recording_key
+    from {{ ref('vbc_source', 'stg_vbc__recordings') }} as recordings
+    left join {{ ref('vbc_source', 'stg_vbc__archived') }} as archived on archived.recording_key = recordings.recording_key
 ),
 
 changed as materialized (

@@ -5,7 +5,7 @@ select
     count(*) as recordings,
     {{ vbc_source.total_seconds('recordings.duration_seconds') }} as total_seconds,
     {{ vbc_source.percentile(0.5, 'recordings.duration_seconds') }} as median_seconds
-from {{ ref('recordings') }} as recordings
-inner join {{ ref('recording_extensions') }} as used on used.recording_key = recordings.recording_key
+from {{ ref('vbc_source', 'vbc__recordings') }} as recordings
+inner join {{ ref('vbc_source', 'vbc__recording_extensions') }} as used on used.recording_key = recordings.recording_key
 where recordings.started_at is not null
 group by 1, 2, 3

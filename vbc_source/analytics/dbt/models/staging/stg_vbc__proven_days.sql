@@ -5,7 +5,7 @@ with windows as (
         account_id, recording_type, user_id, day, window_start, settled_end, scanned_at,
         {{ vbc_source.day_start('day') }} as day_start,
         {{ vbc_source.day_start("cast(day + interval '1 day' as date)") }} as day_end
-    from {{ ref('stg_scan_windows') }}
+    from {{ ref('vbc_source', 'stg_vbc__scan_windows') }}
     where filters is null -- filters leave recordings out
 ),
 

@@ -15,5 +15,5 @@ with listed as (
 
 select distinct recordings.recording_key, trim(listed.extension) as extension -- the API may list an extension twice
 from listed
-inner join {{ ref('recordings') }} as recordings on recordings.recording_key = {{ vbc_source.recording_key('listed') }}
+inner join {{ ref('vbc_source', 'vbc__recordings') }} as recordings on recordings.recording_key = {{ vbc_source.recording_key('listed') }}
 where trim(listed.extension) <> ''

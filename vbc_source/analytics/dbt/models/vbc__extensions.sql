@@ -32,8 +32,8 @@ known as (
     from ({{ vbc_source.raw('extensions', extension_columns) }}) as listed
     union all
     select recordings.account_id, used.extension, null, null, 4, null
-    from {{ ref('recording_extensions') }} as used
-    inner join {{ ref('recordings') }} as recordings on recordings.recording_key = used.recording_key
+    from {{ ref('vbc_source', 'vbc__recording_extensions') }} as used
+    inner join {{ ref('vbc_source', 'vbc__recordings') }} as recordings on recordings.recording_key = used.recording_key
 ),
 
 ranked as (
