@@ -21,7 +21,7 @@ from math import ceil, log2
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.request_pool import RequestPool
-from vbc_source.extract.window_reader import ProvenWindow
+from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.schema.pages import Page, PageRows
 from vbc_source.verification.inventory import Inventory, LoadedCounts
 from vbc_source.windows import Window
@@ -63,7 +63,7 @@ class Difference:
     missing: frozenset[int] = frozenset()
     gone: frozenset[int] = frozenset()
     returned: frozenset[int] = frozenset()
-    proofs: tuple[ProvenWindow[PageRows], ...] = field(default=(), repr=False)
+    proofs: tuple[ReadWindow[PageRows], ...] = field(default=(), repr=False)
 
     @property
     def surplus(self) -> int:

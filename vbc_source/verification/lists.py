@@ -13,7 +13,6 @@ from vbc_source.config import SELF
 from vbc_source.errors import (
     Forbidden,
     GatewayFault,
-    IncompleteWindow,
     NotFound,
     NotSubscribed,
     Unavailable,
@@ -34,7 +33,7 @@ from vbc_source.windows import Window
 log = logging.getLogger(__name__)
 
 ENDPOINTS: dict[RecordingType, Endpoint] = {"company": COMPANY, "user": ON_DEMAND}
-LIST_FAULTS = (Forbidden, NotFound, Unavailable, IncompleteWindow)  # faults that may concern one list alone
+LIST_FAULTS = (Forbidden, NotFound, Unavailable)  # faults that may concern one list alone
 MOST_FAILURES = 5  # lists in a row that fail before the run stops
 
 CountsByList = Mapping[ListOwner, list[LoadedCounts]]
