@@ -1,4 +1,4 @@
-"""Windows that do not add up are read again, at intervals that double, and are forgotten once they are proven."""
+"""Windows that do not add up are read again at intervals that double, until they are proven."""
 
 from __future__ import annotations
 

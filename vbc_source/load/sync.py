@@ -151,9 +151,7 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
     }
     seconds = time.monotonic() - started
     ok = not left_out["gaps"]
-    return SyncResult(
-        **totals, **left_out, loaded=loaded, finished_earlier=pending, seconds=seconds, ok=ok
-    )
+    return SyncResult(**totals, **left_out, loaded=loaded, finished_earlier=pending, seconds=seconds, ok=ok)
 
 
 def _adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
