@@ -88,6 +88,7 @@ def empty_tables(names: Sequence[str]) -> list[DltResource]:
 
     def make(endpoint: Endpoint) -> DltResource:
         def read() -> Iterator[Any]:
+            DestinationLookup().restore_tables(dlt.current.source_schema())
             yield from make_empty_tables(endpoint, dlt.current.source_schema())
 
         return make_resource(endpoint, read, PiiPolicy())

@@ -56,10 +56,17 @@ class AccountDirectory:
         self._self = known
         return known
 
+    def find_user(self, account: str) -> str:
+        """Return which user `self` is."""
+        user = self._reader.find_owner(ON_DEMAND, ListOwner(account, SELF))[1]
+        if not user:
+            raise SettingsError("the gateway does not say which user self is: set user_ids to its number")
+        return user
+
     def _request_account(self) -> str | None:
         for endpoint, owner in ((COMPANY, ListOwner(SELF)), (ON_DEMAND, ListOwner(SELF, SELF))):
             try:
-                if account := self._reader.find_account(endpoint, owner):
+                if account := self._reader.find_owner(endpoint, owner)[0]:
                     return account
             except (Forbidden, NotFound) as fault:
                 log.info("a list does not tell which account self is: %s", fault)

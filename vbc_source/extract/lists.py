@@ -93,11 +93,11 @@ class ListReader:
         with RequestPool(self.config.max_concurrency) as session:
             return next(self.scan(endpoint, ReadTask(owner), now, session))
 
-    def find_account(self, endpoint: Endpoint, owner: ListOwner) -> str | None:
-        """Request which account `self` is; None where the answer does not tell."""
+    def find_owner(self, endpoint: Endpoint, owner: ListOwner) -> tuple[str | None, str | None]:
+        """Request which account and user `self` is; None where the answer does not tell."""
         what, path = endpoint.describe(owner.account, owner.user), self._locate(endpoint, owner)
         page = self.client.get(path, {"page_size": 1}, read_page, what=what)
-        return read_owner(keep_own_links(page.links, self.client.base_url))[0]
+        return read_owner(keep_own_links(page.links, self.client.base_url))
 
     def count(
         self, endpoint: Endpoint, owner: ListOwner, window: Window, stopped: Callable[[], bool]
