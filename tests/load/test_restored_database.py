@@ -48,6 +48,7 @@ def test_a_database_that_is_restored_from_a_backup_gets_what_it_lacks(serve: Ser
     assert min(request.query.get("start:gte", "9") for request in gateway.requests) > ago(days=3)
 
 
+@pytest.mark.slow
 def test_two_databases_with_one_pipeline_name_are_both_complete(serve: Serve) -> None:
     gateway = still_gateway()
     fill(gateway, 1, 5, days=20)
@@ -71,13 +72,18 @@ def test_two_databases_with_one_pipeline_name_are_both_complete(serve: Serve) ->
 @pytest.mark.parametrize(
     "damage",
     [
-        "DELETE FROM company_recordings WHERE id >= 200",
         "DELETE FROM company_recordings WHERE id = 201",
-        "DELETE FROM company_recordings WHERE id >= 100",
-        "DELETE FROM company_recordings",
-        "DROP TABLE company_recordings",
-        "DROP TABLE company_recordings__extensions; DELETE FROM company_recordings",
-        "DROP TABLE scan_windows",
+        *(
+            pytest.param(damage, marks=pytest.mark.slow)
+            for damage in (
+                "DELETE FROM company_recordings WHERE id >= 200",
+                "DELETE FROM company_recordings WHERE id >= 100",
+                "DELETE FROM company_recordings",
+                "DROP TABLE company_recordings",
+                "DROP TABLE company_recordings__extensions; DELETE FROM company_recordings",
+                "DROP TABLE scan_windows",
+            )
+        ),
     ],
 )
 def test_rows_that_somebody_has_deleted_are_loaded_again(serve: Serve, damage: str) -> None:
@@ -110,6 +116,7 @@ def test_users_and_jobs_that_somebody_has_deleted_are_loaded_again(serve: Serve)
     assert [query(pipeline, f"SELECT count(*) FROM {table}") for table in tables] == counts
 
 
+@pytest.mark.slow
 def test_commands_get_on_with_deleted_rows_and_dropped_tables(serve: Serve, tmp_path: Path) -> None:
     gateway = still_gateway(users=1)
     fill(gateway, 1, 5, days=20)
