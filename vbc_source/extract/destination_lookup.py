@@ -63,9 +63,14 @@ class DestinationLookup:
         return is_lake(self._find_pipeline())
 
     def has_load(self, load_id: str) -> bool | None:
-        """Return whether a load is complete in the destination; None where that does not answer."""
+        """Return whether a load is complete in the destination, or waits to be loaded; None if not known."""
         try:
             pipeline = self._find_pipeline()
+            if load_id in (
+                *pipeline.list_extracted_load_packages(),
+                *pipeline.list_normalized_load_packages(),
+            ):
+                return True
             if is_lake(pipeline):
                 return _has_load_file(pipeline.destination_client(), load_id)
             with pipeline.sql_client() as client:
