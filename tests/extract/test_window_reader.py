@@ -663,7 +663,7 @@ def test_a_total_that_ignores_the_dates_ends_after_a_bounded_number_of_requests(
     assert not any(window.is_proven for window in windows)
 
 
-@pytest.mark.parametrize("total", [10**9, 10**18, 2**63 - 1])
+@pytest.mark.parametrize("total", [10**9, 10**18, 10**30])
 def test_a_total_beyond_reason_is_one_window_that_is_not_proven(total: int) -> None:
     server = Server(spread(2000, 100 * DAY), report=lambda _, __: total, most=50)
     (window,) = read_all(server, span(0, 100 * DAY), 10)

@@ -16,7 +16,7 @@ from vbc_source.extract.destination_lookup import add_load_id, is_lake
 from vbc_source.extract.lists import ListOwner
 from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.pii import PiiPolicy
-from vbc_source.schema.columns import INSTANT
+from vbc_source.schema.columns import INSTANT, LARGEST
 from vbc_source.schema.pages import PageRows, read_page
 from vbc_source.schema.tables import build_table, split_lists
 
@@ -120,7 +120,7 @@ def make_scan_windows(
             "user_id": owner.user,
             "window_start": proof.window.start,
             "window_end": proof.window.end,
-            "total_items": proof.total_items,
+            "total_items": min(proof.total_items, LARGEST - 1),  # nothing bounds what a server reports
             "rows_read": sum(page.count for page in proof.pages),
             "rows_loaded": count_inside(proof),
             "is_proven": proof.is_proven,
