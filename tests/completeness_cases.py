@@ -23,12 +23,16 @@ def hours(first: float, last: float) -> Window:
 
 @dataclass(frozen=True)
 class Case:
-    """Rows of `scan_windows` of one company's list; `load` names the load that brought each."""
+    """Rows of `scan_windows` of one company's list; `load` names the load that brought each.
+
+    A list is proven by its rows too: the table has the recordings of a case.
+    """
 
     name: str
     rows: Sequence[dict[str, Any]]
     proven: Sequence[Window]
     lookback_hours: float = 48
+    recordings: Sequence[datetime] = ()  # starts of those that are in the table
 
 
 def proof(window: Window, read_after: float, load: str = COMPLETE_LOAD, **changed: Any) -> dict[str, Any]:
@@ -41,6 +45,8 @@ def proof(window: Window, read_after: float, load: str = COMPLETE_LOAD, **change
         "window_end": window.end,
         "total_items": 1,
         "rows_read": 1,
+        "rows_loaded": 0,
+        "is_proven": True,
         "requests": 1,
         "attempts": 1,
         "scanned_at": NOON + timedelta(hours=read_after),
@@ -49,6 +55,8 @@ def proof(window: Window, read_after: float, load: str = COMPLETE_LOAD, **change
         **changed,
     }
 
+
+HALF_PAST_TWO = NOON + timedelta(hours=2.5)
 
 CASES = (
     Case("without filters", [proof(hours(0, 10), 100)], [hours(0, 10)]),
@@ -74,6 +82,37 @@ CASES = (
         "one inside another",
         [proof(hours(0, 20), 100), proof(hours(5, 8), 100), proof(hours(20, 30), 100)],
         [hours(0, 30)],
+    ),
+    Case("pages that do not add up", [proof(hours(0, 10), 100, is_proven=False)], []),
+    Case(
+        "without a word about its rows",
+        [proof(hours(0, 10), 100, rows_loaded=None, is_proven=None)],
+        [hours(0, 10)],
+    ),
+    Case("rows that are not there", [proof(hours(0, 10), 100, rows_loaded=1)], []),
+    Case(
+        "rows that are there",
+        [proof(hours(0, 10), 100, rows_loaded=1)],
+        [hours(0, 10)],
+        recordings=[HALF_PAST_TWO],
+    ),
+    Case(
+        "some rows that were deleted",
+        [proof(hours(0, 5), 100, rows_loaded=2), proof(hours(5, 10), 100, rows_loaded=1)],
+        [hours(5, 10)],
+        recordings=[HALF_PAST_TWO, NOON + timedelta(hours=7)],
+    ),
+    Case(
+        "more rows than it named, in overlapping windows",
+        [proof(hours(0, 6), 100, rows_loaded=1), proof(hours(1, 10), 100, "2", rows_loaded=1)],
+        [hours(0, 10)],
+        recordings=[HALF_PAST_TWO, NOON + timedelta(hours=2.5), NOON + timedelta(hours=8)],
+    ),
+    Case(
+        "a row in the first second counts, one in the last belongs to the next window",
+        [proof(hours(0, 5), 100, rows_loaded=1), proof(hours(5, 10), 100, rows_loaded=2)],
+        [hours(0, 5)],
+        recordings=[NOON, NOON + timedelta(hours=5), NOON + timedelta(hours=10)],
     ),
     Case(
         "two with a gap", [proof(hours(0, 10), 100), proof(hours(11, 20), 100)], [hours(0, 10), hours(11, 20)]

@@ -41,10 +41,6 @@ class LoginRefused(VbcError):
     permanent = True
 
 
-class IncompleteWindow(VbcError):
-    """Raised when the pages of a window contradict each other after all retries."""
-
-
 class ForeignAddress(VbcError):
     """Raised when a link of the gateway points to another host, which must not get the token."""
 

@@ -18,9 +18,9 @@ from vbc_source.config import ALL, BASE_URL, RECORDING_API, SELF, Instant, VbcCo
 from vbc_source.errors import Forbidden, SettingsError
 from vbc_source.extract.accounts import AccountDirectory, write_snapshot
 from vbc_source.extract.destination_lookup import DestinationLookup
-from vbc_source.extract.extractor import Extractor
+from vbc_source.extract.extractor import Extractor, GapLog
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
-from vbc_source.extract.state import ResourceRun
+from vbc_source.extract.state import ResourceRun, hold_state
 from vbc_source.extract.tables import ChildTables, make_empty_tables
 from vbc_source.pii import PiiPolicy
 
@@ -91,6 +91,7 @@ def empty_tables(names: Sequence[str]) -> list[DltResource]:
 
     def make(endpoint: Endpoint) -> DltResource:
         def read() -> Iterator[Any]:
+            DestinationLookup().restore_tables(dlt.current.source_schema())
             yield from make_empty_tables(endpoint, dlt.current.source_schema())
 
         return make_resource(endpoint, read, PiiPolicy())
@@ -105,7 +106,7 @@ class Resources:
         self.config, self._lookup = config, lookup or DestinationLookup()
         self._reader = ListReader(config, client)
         self._directory = AccountDirectory(self._reader, config.login.identity())
-        self.source_id = uuid4().hex
+        self.source_id, self._load_id = uuid4().hex, ""
         # in the order in which dlt reads them
         self.readers: dict[Endpoint, Callable[[ResourceRun], Iterator[Any]]] = {
             COMPANY: partial(
@@ -137,21 +138,28 @@ class Resources:
             now, stateless = datetime.now(timezone.utc), self.config.stateless
             metrics = dlt.current.resource_metrics()
             metrics.clear()  # a source that runs again keeps the metrics of the run before
+            # asking dlt for state creates it: a backfill must leave none behind
+            state = {} if stateless else dlt.current.resource_state()
+            schema, load_id = dlt.current.source_schema(), str(dlt.current.load_package_state()["load_id"])
+            if load_id != self._load_id:  # once a run, not for each resource
+                self._load_id = load_id
+                self._lookup.restore_tables(schema)
             run = ResourceRun(
                 endpoint,
                 self.config,
                 source_id=self.source_id,
-                load_id=str(dlt.current.load_package_state()["load_id"]),
-                schema=dlt.current.source_schema(),
-                # asking dlt for state creates it: a backfill must leave none behind
-                state={} if stateless else dlt.current.resource_state(),
+                load_id=load_id,
+                schema=schema,
+                state=state,
                 accounts={} if stateless else dlt.current.source_state().setdefault("accounts", {}),
                 metrics=metrics,
                 lookup=self._lookup,
                 now=now,
                 window=self.config.fixed_window(now, dlt.current.interval),
             )
-            yield from self.readers[endpoint](run)
+            read_stored = partial(self._lookup.read_state, schema.name, endpoint.name)
+            with hold_state(state, load_id, self._lookup.has_load, read_stored):
+                yield from self.readers[endpoint](run)
 
         return read
 
@@ -168,6 +176,10 @@ class Resources:
                 self._skip(fault)
             else:
                 yield from write_snapshot(run, account, proof)
+                if not proof.is_proven:
+                    gaps = GapLog(run)
+                    gaps.add(ReadTask(ListOwner(account)), proof)
+                    gaps.report()
 
     def _skip(self, fault: Forbidden) -> None:
         if not self.config.skip_forbidden:

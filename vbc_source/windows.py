@@ -32,6 +32,17 @@ class Window:
         """Whether it can be split into smaller windows."""
         return self.end - self.start > SECOND
 
+    def holds(self, second: int) -> bool:
+        """Whether a second since 1970 is in it; it may be of a year that no datetime can represent."""
+        return self.start.timestamp() <= second <= self.end.timestamp()
+
+    def cut_around(self, seconds: Sequence[int]) -> list[Window]:
+        """Cut it so that the given seconds of it are in windows of two seconds, away from all others."""
+        first, last = int(self.start.timestamp()), int(self.end.timestamp())
+        around = {cut for second in seconds for cut in (second - 1, second + 1) if first < cut < last}
+        cuts = [datetime.fromtimestamp(cut, timezone.utc) for cut in sorted(around)]
+        return [Window(*bounds) for bounds in zip([self.start, *cuts], [*cuts, self.end], strict=True)]
+
     def split(self, parts: int) -> list[Window]:
         """Split into about equal windows of at least a second that share their boundary seconds."""
         seconds = int((self.end - self.start).total_seconds())
@@ -79,7 +90,8 @@ def floor_second(moment: datetime) -> datetime:
 
 def format_instant(moment: datetime) -> str:
     """Format an instant for the API: `yyyy-MM-ddTHH:mm:ssZ`."""
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime does not pad the year
+    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def parse_instant(value: str | date | datetime) -> datetime:

@@ -165,11 +165,23 @@ class _ExpectedModels:
         complete = {load["load_id"] for load in self._tables["_dlt_loads"] if load["status"] == 0}
         for window in self._tables["scan_windows"]:
             kind = {"company_recordings": "company", "user_recordings": "user"}.get(window["resource"])
-            if kind and window["_dlt_load_id"] in complete:
+            if kind and window["_dlt_load_id"] in complete and self._has_rows(window):
                 end = window["window_end"] + timedelta(seconds=1)  # the last second is inside
                 settled = min(end, (window["scanned_at"] - self._lookback).replace(microsecond=0))
                 known = {"kind": kind, "user_id": window["user_id"] or "", "end": end, "settled": settled}
                 yield {**window, **known}
+
+    def _has_rows(self, window: Row) -> bool:
+        """Whether a window adds up, and the rows that it names are in the table."""
+        starts = [
+            row["start"]
+            for row in self._tables.get(window["resource"], [])
+            if row["start"]
+            and row["account_id"] == window["account_id"]
+            and (row.get("user_id") or "") == (window["user_id"] or "")
+        ]
+        there = sum(window["window_start"] <= start < window["window_end"] for start in starts)
+        return window.get("is_proven") is not False and there >= (window.get("rows_loaded") or 0)
 
     def _first_loaded(self, row: Row) -> datetime | None:
         if row["start"] is None:

@@ -63,6 +63,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     "scan_windows": {
         **{"account_id": TEXT, "resource": TEXT, "user_id": TEXT, "window_start": INSTANT},
         **{"window_end": INSTANT, "scanned_at": INSTANT, "filters": TEXT, "_dlt_load_id": TEXT},
+        **{"rows_loaded": WHOLE, "is_proven": TRUTH},
     },
     "_dlt_loads": {"load_id": TEXT, "schema_name": TEXT, "status": WHOLE, "inserted_at": INSTANT},
     "recording_audio": {**_KEY, "status": TEXT},

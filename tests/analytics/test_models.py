@@ -147,10 +147,20 @@ def scale_case(case: Case) -> tuple[list[Row], set[date]]:
     return rows, proven
 
 
+def scale_starts(case: Case) -> list[datetime]:
+    return [at(DAY[0]) + (start - NOON) * 2.4 for start in case.recordings]
+
+
 @pytest.mark.slow
 def test_days_are_proven_by_complete_loads_without_filters_after_the_lookback(own_folder: Path) -> None:
     """By the cases of the completeness module, among others. Tables that were never loaded count as empty."""
-    tables: Tables = {"company_recordings": invent(3)["company_recordings"]}
+    recordings = invent(3)["company_recordings"]
+    starts = [(case.name, start) for case in CASES for start in scale_starts(case)]
+    recordings += [
+        {**recordings[0], "account_id": name, "id": number, "start": start}
+        for number, (name, start) in enumerate(starts)
+    ]
+    tables: Tables = {"company_recordings": recordings}
     windows = [{**row, "account_id": case} for case, (rows, _) in PROOFS.items() for row in rows]
     windows += [row for case in CASES for row in scale_case(case)[0]]
     loads = [{"load_id": id_, "status": status} for id_, status in LOADS.items()]

@@ -12,7 +12,6 @@ from vbc_source.errors import (
     BadRequest,
     Forbidden,
     GatewayFault,
-    IncompleteWindow,
     InvalidResponse,
     LoginRefused,
     NotFound,
@@ -342,9 +341,7 @@ def test_permission_faults_say_what_to_do() -> None:
 
 
 def test_error_classes_form_the_documented_tree() -> None:
-    assert all(
-        issubclass(kind, VbcError) for kind in (GatewayFault, SettingsError, LoginRefused, IncompleteWindow)
-    )
+    assert all(issubclass(kind, VbcError) for kind in (GatewayFault, SettingsError, LoginRefused))
     assert all(issubclass(kind, GatewayFault) for _, _, kind in TABLE)
     assert issubclass(InvalidResponse, Unavailable)
     assert issubclass(NotSubscribed, Forbidden)

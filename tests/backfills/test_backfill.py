@@ -437,3 +437,31 @@ def test_eight_windows_at_once_lose_and_double_nothing_though_workers_are_killed
     assert process_.returncode == 0, process_.stderr
     assert checksum(dataset) == checksum(whole)
     assert ask(f"SELECT count(*) FROM pg_namespace WHERE nspname LIKE '{dataset}_stg%'") == [(0,)]
+
+
+@pytest.mark.slow
+def test_proofs_of_another_account_are_none_of_self(
+    serve: Serve, own_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = gateway(recordings=20)
+    there.add_account("777", recordings=20)
+    url = serve(there)
+    monkeypatch.setenv("SOURCES__VBC__ACCOUNT_ID", "777")
+    assert run(url, 400, "", 1, "company_recordings").windows == 1
+    monkeypatch.setenv("SOURCES__VBC__ACCOUNT_ID", "self")
+    assert run(url, 400, "", 1, "company_recordings").windows == 1
+    assert run(url, 400, "", 1, "company_recordings").windows == 0
+
+
+@pytest.mark.slow
+def test_a_window_that_does_not_add_up_is_loaded_and_left_for_the_next_backfill(
+    serve: Serve, own_folder: Path, run: Run
+) -> None:
+    there = gateway(recordings=20)
+    url = serve(there)
+    there.fault("wrong-totals*always@/company_call_recordings")
+    first = run(url, 400, "", 1, "company_recordings")
+    assert (first.windows, first.rows) == (1, {"company_recordings": 20})
+    there.heal()
+    assert run(url, 400, "", 1, "company_recordings").windows == 1
+    assert run(url, 400, "", 1, "company_recordings").windows == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import datetime, timezone
@@ -18,9 +18,11 @@ from loading import credentials
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.config import VbcConfig
+from vbc_source.extract.destination_lookup import ListKey, LoadedList
 from vbc_source.extract.state import PROGRESS_MARK, ResourceRun
 from vbc_source.extract.tables import ARROW_TYPES, split_children
 from vbc_source.source import Resources
+from vbc_source.windows import SECOND, Window
 
 DLT_TYPES = {kind: name for name, kind in ARROW_TYPES.items()}
 Rows = list[dict[str, Any]]
@@ -85,17 +87,35 @@ class Extraction:
 
     # what stands for the destination
 
-    def read_ids(
-        self, endpoint: Endpoint, key: Sequence[str], start: datetime, end: datetime
-    ) -> list[int] | None:
+    in_files = False
+
+    def read_lists(
+        self, endpoint: Endpoint, windows: Mapping[ListKey, Window | None]
+    ) -> dict[ListKey, LoadedList] | None:
         self.lookups += 1
         if not self.answers:
             return None
-        return [
-            row["id"]
-            for row in self.tables.get(endpoint.name, [])
-            if [row[column] for column in endpoint.key] == list(key) and start <= row["start"] <= end
-        ]
+        found: dict[ListKey, list[Any]] = {}
+        for row in self.tables.get(endpoint.name, []):
+            key = tuple(row[column] for column in endpoint.key)
+            window = windows.get(key)
+            if key in windows and (window is None or window.start <= row["start"] <= window.end + SECOND):
+                found.setdefault(key, []).append((row[endpoint.shape.id_column], row.get("start")))
+        return {
+            key: LoadedList(
+                pa.array([id_ for id_, _ in rows]), max(filter(None, (at for _, at in rows)), default=None)
+            )
+            for key, rows in found.items()
+        }
+
+    def read_newest(self, endpoint: Endpoint, now: datetime) -> dict[ListKey, datetime] | None:
+        self.lookups += 1
+        newest: dict[ListKey, datetime] = {}
+        for row in self.tables.get(endpoint.name, []):
+            key = tuple(row[column] for column in endpoint.key)
+            if row["start"] <= now:
+                newest[key] = max(newest.get(key, row["start"]), row["start"])
+        return newest
 
     def read_present(self, endpoint: Endpoint, account: str, columns: Sequence[str]) -> Rows | None:
         self.lookups += 1

@@ -54,16 +54,17 @@ def test_arrivals_of_users_name_the_user_and_a_backfill_records_none(serve: Serv
     assert rows == [("user_recordings", users[0], 2)]
 
 
-def test_the_destination_is_asked_only_for_changed_lists_with_rows_behind_the_cursor(serve: Serve) -> None:
-    gateway = still_gateway()
-    gateway.company.add(id=1, start=ago(hours=3), duration=60_000)
+def test_the_destination_is_asked_once_a_run_for_all_lists_that_were_loaded_before(serve: Serve) -> None:
+    gateway = still_gateway(users=20)
+    for user in gateway.users.all():
+        gateway.users.recordings(user["id"]).add(start=ago(hours=3), duration=60_000)
     url, extraction = serve(gateway), Extraction()
-    load(extraction, url)
-    load(extraction, url)
-    assert extraction.lookups == 0
-    gateway.company.add(id=2, start=ago(hours=4), duration=60_000)
-    load(extraction, url)
-    assert extraction.lookups == 1
+    for lookups in (0, 1, 2):
+        load(extraction, url, "user_recordings")
+        assert extraction.lookups == lookups
+    gateway.users.recordings(gateway.users.api_user).add(start=ago(hours=4), duration=60_000)
+    load(extraction, url, "user_recordings")
+    assert extraction.lookups == 3
 
 
 def test_a_destination_that_does_not_answer_costs_the_late_arrivals_alone(serve: Serve) -> None:

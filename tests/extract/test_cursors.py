@@ -31,7 +31,7 @@ from vbc_source.api.client import Client
 from vbc_source.api.rate_limit import RateLimiter
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Emulator, Gateway
-from vbc_source.errors import Forbidden, IncompleteWindow, VbcError
+from vbc_source.errors import Forbidden, VbcError
 from vbc_source.source import Resources
 
 Serve = Callable[[Gateway], str]
@@ -196,14 +196,17 @@ def test_runs_of_bounded_size_come_to_an_end(serve: Serve, most: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_window_that_never_adds_up_fails_after_the_others_are_loaded(serve: Serve) -> None:
+def test_windows_that_never_add_up_are_known_gaps_and_all_rows_are_loaded(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=30)
     gateway.users.add(id=5, recordings=20)
     gateway.fault("wrong-totals*always@/users/5/")
     url, pipeline = serve(gateway), Extraction()
-    with pytest.raises(IncompleteWindow, match=r"never added up.*user 5 of account"):
-        sync(pipeline, url, "user_recordings", rows_per_run=1)
-    assert loaded(pipeline) == held(gateway, users=[user for user in users_of(gateway) if user != "5"])
+    metrics = sync(pipeline, url, "user_recordings")
+    assert loaded(pipeline) == held(gateway)
+    assert all(f"user 5 of account {MAIN}" in gap for gap in metrics["user_recordings"]["gaps"])
+    gateway.heal()
+    sync(pipeline, url, "user_recordings")
+    assert state(pipeline)["gaps"].keys() == {f"{MAIN}/5"}  # it is read again in an hour
 
 
 def test_new_users_are_read_first_and_then_those_left_unread(serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""The two look-ups in a real destination; the other tests use a stand-in with the same two methods."""
+"""The look-ups in a real destination; the other tests use a stand-in with the same methods."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from loading import open_pipeline, query, still_gateway
 from vbc_source.api.endpoints import COMPANY, USERS
 from vbc_source.emulator import Gateway
 from vbc_source.extract.destination_lookup import DestinationLookup
+from vbc_source.windows import Window
 
 Serve = Callable[[Gateway], str]
 
@@ -30,8 +31,15 @@ def test_ids_of_a_span_and_users_that_have_not_left_are_read(serve: Serve) -> No
     url, pipeline = serve(gateway), open_pipeline()
     lookup = DestinationLookup(lambda: pipeline)
     load_with_dlt(pipeline, url, "company_recordings", "users", start_date="2025-01-01")
-    assert sorted(lookup.read_ids(COMPANY, [MAIN], START, END) or ()) == [2, 3]
-    assert lookup.read_ids(COMPANY, ["777"], START, END) == []
+    found = lookup.read_lists(COMPANY, {(MAIN,): Window(START, END), ("777",): Window(START, END)}) or {}
+    assert found.keys() == {(MAIN,)}
+    assert sorted(found[MAIN,].ids.to_pylist()) == [2, 3]
+    assert found[MAIN,].newest == END
+    assert (lookup.read_newest(COMPANY, END) or {}).items() == {((MAIN,), END)}
+    ((load_id,),) = query(pipeline, "SELECT load_id FROM _dlt_loads")
+    assert [lookup.has_load(name) for name in (load_id, "1")] == [True, False]
+    assert lookup.read_state("vbc", "company_recordings")["load"] == load_id
+    assert lookup.read_state("vbc", "other") == {}
     with pipeline.sql_client() as client:
         client.execute_sql("UPDATE users SET gone_at = now() WHERE id = '77'")
     present = lookup.read_present(USERS, MAIN, ["id", "gone_at"]) or []
@@ -49,9 +57,11 @@ def test_a_destination_that_fails_is_logged(caplog: pytest.LogCaptureFixture) ->
 
     lookup = DestinationLookup(fail)
     with caplog.at_level(logging.INFO):
-        assert lookup.read_ids(COMPANY, [MAIN], START, END) is None
+        assert lookup.read_lists(COMPANY, {(MAIN,): Window(START, END)}) is None
+        assert lookup.read_newest(COMPANY, END) is None
+        assert lookup.has_load("1") is None
         assert lookup.read_present(USERS, MAIN, ["id"]) is None
-    assert ["ConnectionError" in record.getMessage() for record in caplog.records] == [True, True]
+    assert ["ConnectionError" in record.getMessage() for record in caplog.records] == [True] * 4
 
 
 def test_users_that_left_while_the_destination_did_not_answer_are_marked_by_the_next_run(
@@ -70,10 +80,10 @@ def test_users_that_left_while_the_destination_did_not_answer_are_marked_by_the_
     assert query(extraction, "SELECT id FROM users WHERE gone_at IS NOT NULL") == [("77",)]
     lookups = extraction.lookups
     load(extraction, url, "users")
-    assert extraction.lookups == lookups  # an unchanged list needs none
+    assert extraction.lookups == lookups + 1  # an unchanged list needs one: are its rows still there?
 
 
-@pytest.mark.parametrize("method", ["read_ids", "read_present"])
+@pytest.mark.parametrize("method", ["read_lists", "read_newest", "read_present"])
 def test_the_stand_in_has_the_same_methods(method: str) -> None:
     def names(cls: type) -> list[str]:
         return list(inspect.signature(getattr(cls, method)).parameters)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dlt
 import pytest
-from loading import credentials, still_gateway
+from loading import credentials, open_pipeline, still_gateway
 
 import vbc_source
 from vbc_source import dlt_internals
@@ -75,6 +75,20 @@ def test_a_load_job_has_what_ours_uses() -> None:
         0,
         "parquet",
     )
+
+
+def test_the_stored_state_of_a_complete_load_is_read() -> None:
+    pipeline = open_pipeline()
+
+    @dlt.resource
+    def numbers() -> object:
+        dlt.current.resource_state()["newest"] = 7
+        yield {"id": 7}
+
+    pipeline.run(dlt.source(lambda: numbers, name="own", section="own")())
+    with pipeline.destination_client() as client:
+        state = dlt_internals.load_pipeline_state_from_destination("test", client)
+    assert state["sources"]["own"]["resources"]["numbers"]["newest"] == 7
 
 
 def test_pending_packages_are_counted_as_dlt_counts_them(serve: object) -> None:

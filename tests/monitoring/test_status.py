@@ -265,3 +265,33 @@ def test_where_nothing_was_loaded_there_is_no_lag() -> None:
     samples = parse(text)
     assert samples["vbc_ok", ()] == 0
     assert not [name for name, _ in samples if "lag" in name or "timestamp" in name or "audio" in name]
+
+
+@pytest.mark.slow
+def test_lists_that_nobody_reads_any_more_do_not_add_to_the_lag(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = still_gateway(recordings=5, users=2, user_recordings=4)
+    gateway.add_account("777", recordings=5)
+    url, pipeline = serve(gateway), open_target("vbc", "duckdb", "vbc_data")
+    pipeline.run(only(url, account_id=[MAIN, "777"]))
+    later = datetime.now(timezone.utc) + timedelta(days=9)
+    assert read_status(Target(), later).find_problem(60)
+    monkeypatch.setenv("SOURCES__VBC__ACCOUNT_ID", MAIN)
+    monkeypatch.setenv("SOURCES__VBC__USER_IDS", "[]")
+    with pipeline.sql_client() as client:  # as if the company's list had been read just now
+        client.execute_sql(
+            "UPDATE scan_windows SET window_end = %s "
+            "WHERE resource = 'company_recordings' AND account_id = %s",
+            later,
+            MAIN,
+        )
+    status = read_status(Target(), later)
+    assert status.find_problem(60) is None
+    lags = {(item.account_id, item.resource): item.lag_seconds for item in status.lists}
+    assert lags == {
+        (MAIN, "company_recordings"): 0,
+        (MAIN, "user_recordings"): None,
+        ("777", "company_recordings"): None,
+    } | {key: None for key in lags if key == ("777", "user_recordings")}
+    assert "not read any more" in "\n".join(status.summary())

@@ -434,3 +434,24 @@ def test_the_command_and_the_script_report_by_their_exit_status(prepare: Prepare
     code, result, text = run("--recording-type", "company", "--deep")
     assert (code, result["ok"], result["spans"]) == (0, True, [])
     assert "549825   -     company   49      50         0           1  equal" in text
+
+
+def test_counts_that_never_add_up_are_known_gaps_and_nothing_is_marked_as_gone(prepare: Prepare) -> None:
+    stand = prepare(None, "company_recordings")
+    stand.gateway.fault("wrong-totals*always@/company_call_recordings")
+    outcome = stand.verify(repair=True)
+    assert not outcome.ok
+    assert outcome.known_gaps > 0
+    assert (outcome.missing, outcome.gone, outcome.tombstoned) == (0, 0, 0)
+    assert "known gap" in outcome.summary()[0]
+    stand.gateway.heal()
+    assert stand.verify().ok
+
+
+def test_a_repair_proves_what_was_there_when_it_was_read(prepare: Prepare) -> None:
+    stand = prepare(None, "company_recordings")
+    add_and_delete(stand)
+    before = datetime.now(timezone.utc)
+    stand.verify(repair=True)
+    read = [row[0] for row in stand.query("SELECT max(scanned_at) FROM scan_windows")]
+    assert before <= read[0] <= before + timedelta(seconds=1)

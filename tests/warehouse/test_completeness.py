@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dlt
@@ -29,10 +29,20 @@ from vbc_source.windows import SECOND, Window
 COMPANY, USER = RecordingList("company_recordings", "549825"), RecordingList("user_recordings", "549825", "7")
 
 
-def load(rows: Sequence[dict[str, object]]) -> LoadedTables:
-    """Load rows of `scan_windows`, and the loads that brought them."""
+def load(
+    rows: Sequence[dict[str, object]], starts: Mapping[str, Sequence[datetime]] | None = None
+) -> LoadedTables:
+    """Load rows of `scan_windows`, the loads that brought them, and recordings."""
     pipeline = open_target()
     columns = {name: {"data_type": "text"} for name in ("user_id", "filters")}
+    columns |= {"rows_loaded": {"data_type": "bigint"}, "is_proven": {"data_type": "bool"}}
+    recordings = [
+        {"account_id": account, "id": id_, "start": start}
+        for account, moments in (starts or {}).items()
+        for id_, start in enumerate(moments)
+    ]
+    if recordings:
+        pipeline.run(recordings, table_name="company_recordings", schema=dlt.Schema("vbc"))
     pipeline.run(
         dlt.resource(rows, name="scan_windows", columns=columns),  # type: ignore[arg-type]
         schema=dlt.Schema("vbc"),
@@ -54,7 +64,8 @@ def all_cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
-        load([{**row, "account_id": case.name} for case in CASES for row in case.rows])
+        rows = [{**row, "account_id": case.name} for case in CASES for row in case.rows]
+        load(rows, {case.name: case.recordings for case in CASES})
     with duckdb.connect(str(folder / "vbc.duckdb")):  # opening it for each case would take longer
         yield folder
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from vbc_source.backfills.owners import resolve_self
 from vbc_source.backfills.window_load import (
     APPENDING,
     WindowResult,
@@ -49,16 +50,21 @@ class BackfillResult:
         windows: Windows that were loaded.
         rows: Rows that the destination holds of them, by resource.
         requests: List requests sent.
+        gaps: Spans that were read and do not add up; what VBC lists of them is loaded.
+        ok: Whether everything that was read is proven complete.
     """
 
     windows: int
     rows: dict[str, int]
     requests: int
+    gaps: tuple[str, ...] = ()
+    ok: bool = True
 
     def summary(self) -> list[str]:
         """Describe the result in lines for people."""
         rows = ", ".join(f"{count:,} {name}" for name, count in self.rows.items())
-        return [f"{self.windows} window(s) loaded, which hold {rows or 'nothing'}."]
+        loaded = f"{self.windows} window(s) loaded, which hold {rows or 'nothing'}."
+        return [loaded, *(f"KNOWN GAP: {gap}." for gap in self.gaps)]
 
 
 def backfill(
@@ -150,7 +156,7 @@ def plan_backfill(
     """
     check_order(start, end)
     with explaining():
-        config = load_config()
+        config = resolve_self(load_config())
     span = config.api_filters.narrow(Window(start, end))
     windows = cut_windows(span.start, span.end, datetime.now(timezone.utc), days) if span else []
     unproven = find_unproven(LoadedTables(target), config, windows, resources)
@@ -177,4 +183,6 @@ def finish_backfill(target: Target, results: Sequence[WindowResult]) -> Backfill
                     f"{distinct:,} are in the destination, {repeated:,} of them twice; load the window again"
                 )
             rows[name] = rows.get(name, 0) + distinct
-    return BackfillResult(len(results), rows, sum(result["requests"] for result in results))
+    gaps = tuple(gap for result in results for gap in result.get("gaps", ()))  # of an earlier version: none
+    requests = sum(result["requests"] for result in results)
+    return BackfillResult(len(results), rows, requests, gaps, ok=not gaps)

@@ -27,6 +27,7 @@ import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vbc_source.backfills.owners import resolve_self
 from vbc_source.config import VbcConfig, load_config
 from vbc_source.errors import SettingsError, VbcError
 from vbc_source.lakes.tables import FILESYSTEM
@@ -68,11 +69,13 @@ class WindowResult(WindowTask):
         rows: Rows of the window by resource.
         requests: List requests sent.
         seconds: How long it took.
+        gaps: Spans of it that do not add up.
     """
 
     rows: dict[str, int]
     requests: int
     seconds: float
+    gaps: list[str]
 
 
 def cut_windows(start: datetime, end: datetime, now: datetime, days: float) -> list[Window]:
@@ -121,15 +124,16 @@ def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResul
     filters = {name: _OwnRows(window.end) for name in resources}
     for name, own in filters.items():
         source.resources[name].add_map(own)
-    requests, seconds = 0, 0.0
+    requests, seconds, gaps = 0, 0.0, list[str]()
     with hold_part(target, task["key"]) as pipeline:
         # a lake gets a window again only where it is not proven, since it cannot replace rows
         appends = destination_kind(pipeline.destination) in APPENDING
-        if not appends or find_unproven(LoadedTables(target, locked=True), config, [window], resources):
+        loaded = LoadedTables(target, locked=True)
+        if not appends or find_unproven(loaded, resolve_self(config), [window], resources):
             result = run_pipeline(pipeline, source, task["key"])
-            requests, seconds = result.requests, result.seconds
+            requests, seconds, gaps = result.requests, result.seconds, list(result.gaps)
     rows = {name: own.rows for name, own in filters.items()}
-    return WindowResult(**task, rows=rows, requests=requests, seconds=seconds)
+    return WindowResult(**task, rows=rows, requests=requests, seconds=seconds, gaps=gaps)
 
 
 class _OwnRows:

@@ -22,7 +22,7 @@ from vbc_source.extract.destination_lookup import GONE
 from vbc_source.extract.lists import ListOwner, ListReader
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import ARROW_TYPES, TableBuilder
-from vbc_source.extract.window_reader import ProvenWindow
+from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.pii import LONG_ID
 from vbc_source.schema.columns import INSTANT, to_text
 from vbc_source.schema.pages import PageRows
@@ -37,7 +37,7 @@ class AccountDirectory:
     def __init__(self, reader: ListReader, identity: str) -> None:
         self._reader, self._identity = reader, identity
         self._self: str | None = None
-        self._lists: dict[tuple[str, str, str], ProvenWindow[PageRows]] = {}
+        self._lists: dict[tuple[str, str, str], ReadWindow[PageRows]] = {}
 
     def learn(self, account: str) -> None:
         """Store which account `self` is, as an answer to another list showed."""
@@ -57,16 +57,23 @@ class AccountDirectory:
         self._self = known
         return known
 
+    def find_user(self, account: str) -> str:
+        """Return which user `self` is."""
+        user = self._reader.find_owner(ON_DEMAND, ListOwner(account, SELF))[1]
+        if not user:
+            raise SettingsError("the gateway does not say which user self is: set user_ids to its number")
+        return user
+
     def _request_account(self) -> str | None:
         for endpoint, owner in ((COMPANY, ListOwner(SELF)), (ON_DEMAND, ListOwner(SELF, SELF))):
             try:
-                if account := self._reader.find_account(endpoint, owner):
+                if account := self._reader.find_owner(endpoint, owner)[0]:
                     return account
             except (Forbidden, NotFound) as fault:
                 log.info("a list does not tell which account self is: %s", fault)
         return None
 
-    def read_list(self, endpoint: Endpoint, account: str, run: str, now: datetime) -> ProvenWindow[PageRows]:
+    def read_list(self, endpoint: Endpoint, account: str, run: str, now: datetime) -> ReadWindow[PageRows]:
         """Read an account's whole list, once a run; a list of several pages is read twice."""
         key = (endpoint.name, account, run)
         if key not in self._lists:
@@ -106,7 +113,7 @@ def explain_refusal() -> Iterator[None]:
         raise
 
 
-def write_snapshot(run: ResourceRun, account: str, proof: ProvenWindow[PageRows]) -> Iterator[pa.Table]:
+def write_snapshot(run: ResourceRun, account: str, proof: ReadWindow[PageRows]) -> Iterator[pa.Table]:
     """Yield the rows of an account's list, then those that have left it; nothing where nothing changed."""
     endpoint, key = run.endpoint, run.endpoint.shape.id_column
     # before dlt adds the columns that come with this list
@@ -120,11 +127,12 @@ def write_snapshot(run: ResourceRun, account: str, proof: ProvenWindow[PageRows]
     table = builder.build([page.rows for page in proof.pages], {"account_id": account})
     log.info("%s of account %s: %s", endpoint.name, account, f"{len(table):,}")
     loaded, current = run.state.setdefault("digests", {}), digest(table, key)
-    if loaded.get(account) == current:
+    if loaded.get(account) == current and _is_present(run, account, table[key]):
         return
     yield table.append_column(pa.field(GONE, INSTANT), pa.nulls(len(table), INSTANT))
-    if not len(table):
+    if not len(table) or not proof.is_proven:
         # an account without users has no API user either: something is wrong, so nobody is marked
+        loaded.pop(account, None)
         return
     gone = _read_gone(run, account, columns, set(table[key].to_pylist()))
     if gone is None:
@@ -133,6 +141,15 @@ def write_snapshot(run: ResourceRun, account: str, proof: ProvenWindow[PageRows]
         log.info("%d of them have left", len(gone))
         yield gone
     loaded[account] = current
+
+
+def _is_present(run: ResourceRun, account: str, ids: pa.ChunkedArray) -> bool:
+    """Whether the destination still has all rows of a list that was loaded before."""
+    if run.lookup.in_files:
+        return True
+    rows = run.lookup.read_present(run.endpoint, account, [run.endpoint.shape.id_column])
+    present = {row[run.endpoint.shape.id_column] for row in rows or ()}
+    return rows is not None and present.issuperset(ids.to_pylist())
 
 
 def _read_gone(

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vbc_source.extract.lists import ListOwner
+from vbc_source.extract.loaded_rows import LoadedRows
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import mark_table
 from vbc_source.schema.columns import INSTANT
@@ -29,8 +30,8 @@ _SCHEMA = pa.schema(
 class ArrivalLog:
     """Records what one run of a resource reads for the first time."""
 
-    def __init__(self, run: ResourceRun) -> None:
-        self._run, self._cursors = run, run.cursors
+    def __init__(self, run: ResourceRun, loaded: LoadedRows) -> None:
+        self._run, self._cursors, self._loaded = run, run.cursors, loaded
         # lists that an earlier run of this source has begun: their cursor has moved already
         self._continued = frozenset(self._cursors.read_progress(run.source_id).reached)
         self._before: dict[ListOwner, datetime | None] = {}  # the cursors when the run started
@@ -71,9 +72,7 @@ class ArrivalLog:
         """Select the rows behind the cursor that are not loaded; none where the destination does not tell."""
         if not len(behind):
             return behind
-        span = pc.min_max(behind["start"]).as_py()
-        key = list(owner.key.values())
-        known = self._run.lookup.read_ids(self._run.endpoint, key, span["min"], span["max"])
+        known = self._loaded.find_ids(str(owner))
         if known is None:
             return behind.slice(0, 0)
-        return behind.filter(pc.invert(pc.is_in(behind["id"], pa.array(known, pa.int64()))))
+        return behind.filter(pc.invert(pc.is_in(behind["id"], known)))

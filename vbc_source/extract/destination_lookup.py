@@ -1,4 +1,4 @@
-"""What is loaded already: the two questions that extraction asks, and tables that are files.
+"""What is loaded already: the questions that extraction asks the destination, and tables that are files.
 
 No statement removes from files what was loaded before. Plain files and Iceberg tables are appended to. Delta
 tables replace a row by its key, but keep the rest of a list that became shorter. So each row carries the load
@@ -8,7 +8,8 @@ that brought it, and a query selects what counts: the newest load of a recording
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,11 +19,29 @@ import pyarrow.compute as pc
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from vbc_source.api.endpoints import Endpoint
+from vbc_source.dlt_internals import load_pipeline_state_from_destination
 from vbc_source.lakes.tables import LOAD_ID, is_lake, read_table
+from vbc_source.windows import SECOND, Window
 
 log = logging.getLogger(__name__)
 
 GONE = "gone_at"  # when a list was first read without the row; null while the list has it
+
+
+ListKey = tuple[str, ...]  # the values of the key columns of a list
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedList:
+    """The loaded rows of a list in a span.
+
+    Attributes:
+        ids: Their ids.
+        newest: The newest `start` among them.
+    """
+
+    ids: pa.Array = field(default_factory=lambda: pa.array([], pa.int64()))
+    newest: datetime | None = None
 
 
 class DestinationLookup:
@@ -35,21 +54,93 @@ class DestinationLookup:
     def __init__(self, find_pipeline: Callable[[], Any] = dlt.current.pipeline) -> None:
         self._find_pipeline = find_pipeline
 
-    def read_ids(
-        self, endpoint: Endpoint, key: Sequence[str], start: datetime, end: datetime
-    ) -> list[int] | None:
-        """Read the ids of the loaded recordings of one list whose `start` is in a span."""
+    @property
+    def in_files(self) -> bool:
+        """Whether the destination is files, to which rows are appended."""
+        return is_lake(self._find_pipeline())
+
+    def has_load(self, load_id: str) -> bool | None:
+        """Return whether a load is complete in the destination, or waits to be loaded; None if not known."""
+        try:
+            pipeline = self._find_pipeline()
+            if load_id in (
+                *pipeline.list_extracted_load_packages(),
+                *pipeline.list_normalized_load_packages(),
+            ):
+                return True
+            if is_lake(pipeline):
+                return _has_load_file(pipeline.destination_client(), load_id)
+            with pipeline.sql_client() as client:
+                table = client.make_qualified_table_name("_dlt_loads")
+                id_, status = map(client.escape_column_name, ("load_id", "status"))
+                sql = f"SELECT count(*) FROM {table} WHERE {id_} = %s AND {status} = 0"
+                ((count,),) = client.execute_sql(sql, load_id) or ((0,),)
+            return bool(count)
+        except DestinationUndefinedEntity:
+            return False
+        except Exception as error:  # any error of any destination
+            log.info("which loads are complete is not known: the destination raised %s", type(error).__name__)
+            return None
+
+    def read_state(self, source: str, resource: str) -> Mapping[str, Any]:
+        """Read the state of a resource that the destination has; empty where it has none."""
+        pipeline = self._find_pipeline()
+        try:
+            with pipeline.destination_client() as client:
+                state: Any = load_pipeline_state_from_destination(pipeline.pipeline_name, client) or {}
+        except DestinationUndefinedEntity:
+            return {}
+        stored: Any = state.get("sources", {}).get(source, {}).get("resources", {}).get(resource, {})
+        return dict(stored)
+
+    def restore_tables(self, schema: dlt.Schema) -> None:
+        """Create tables again that somebody has dropped: dlt only looks at the schema that it has stored."""
+        pipeline = self._find_pipeline()
+        names = schema.data_table_names(seen_data_only=True)
+        if is_lake(pipeline) or not names:
+            return
+        try:
+            with dlt.dataset(
+                pipeline.destination, pipeline.dataset_name, schema
+            ).destination_client as client:
+                found: Any = client
+                absent = [name for name, columns in found.get_storage_tables(names) if not columns]
+                # a schema that is not stored yet is created by the load itself
+                if absent and found.get_stored_schema_by_hash(schema.stored_version_hash):
+                    log.warning("tables were dropped, and are created again: %s", ", ".join(absent))
+                    found.update_stored_schema(force=True)
+        except Exception as error:  # any error of any destination
+            log.info("which tables there are is not known: the destination raised %s", type(error).__name__)
+
+    def read_lists(
+        self, endpoint: Endpoint, windows: Mapping[ListKey, Window | None]
+    ) -> dict[ListKey, LoadedList] | None:
+        """Read which rows of lists are loaded, each in its window of `start`, by one query."""
         try:
             with self._find_pipeline().sql_client() as client:
-                id_, begin, *keys = map(client.escape_column_name, ("id", "start", *endpoint.key))
-                table = client.make_qualified_table_name(endpoint.name)
-                owner = " AND ".join(f"{column} = %s" for column in keys)
-                sql = f"SELECT {id_} FROM {table} WHERE {owner} AND {begin} BETWEEN %s AND %s"
-                rows = client.execute_sql(sql, *key, start, end) or ()
+                sql, values = _write_lists(client, endpoint, windows)
+                rows = client.execute_sql(sql, *values) or ()
+        except DestinationUndefinedEntity:
+            return {}
         except Exception as error:  # any error of any destination
-            log.info("how late recordings arrive is not known: the destination raised %s", type(error))
+            log.info("what is loaded already is not known: the destination raised %s", type(error).__name__)
             return None
-        return [int(row[0]) for row in rows]
+        return _group_rows(rows, len(endpoint.key), pa.array([], endpoint.shape.id_kind).type)
+
+    def read_newest(self, endpoint: Endpoint, now: datetime) -> dict[ListKey, datetime] | None:
+        """Read the newest `start` of each list, up to now."""
+        try:
+            with self._find_pipeline().sql_client() as client:
+                start, *keys = map(client.escape_column_name, ("start", *endpoint.key))
+                table, owner = client.make_qualified_table_name(endpoint.name), ", ".join(keys)
+                sql = f"SELECT {owner}, max({start}) FROM {table} WHERE {start} <= %s GROUP BY {owner}"
+                rows = client.execute_sql(sql, now) or ()
+        except DestinationUndefinedEntity:
+            return {}
+        except Exception as error:  # any error of any destination
+            log.info("what is loaded already is not known: the destination raised %s", type(error).__name__)
+            return None
+        return {tuple(map(str, key)): newest for *key, newest in rows}
 
     def read_present(
         self, endpoint: Endpoint, account: str, columns: Sequence[str]
@@ -65,6 +156,52 @@ class DestinationLookup:
         except Exception as error:  # any error of any destination
             log.warning("cannot look up who has left: the destination raised %s", type(error).__name__)
             return None
+
+
+def _write_lists(
+    client: Any, endpoint: Endpoint, windows: Mapping[ListKey, Window | None]
+) -> tuple[str, list[Any]]:
+    """Write the query of the rows of lists; only those with windows are selected by list."""
+    id_, *keys = map(client.escape_column_name, (endpoint.shape.id_column, *endpoint.key))
+    table, owner = client.make_qualified_table_name(endpoint.name), ", ".join(f"r.{name}" for name in keys)
+    if not endpoint.windowed:
+        return f"SELECT {owner}, r.{id_}, NULL FROM {table} AS r", []
+    start = client.escape_column_name("start")
+    own = [f"k{number}" for number in range(len(keys))]
+    listed = ", ".join([f"({', '.join(['%s'] * (len(keys) + 2))})"] * len(windows))
+    same = " AND ".join(f"r.{name} = w.{mine}" for name, mine in zip(keys, own, strict=True))
+    values = [
+        value
+        for key, window in windows.items()
+        if window
+        for value in (*key, window.start, window.end + SECOND)
+    ]
+    sql = (
+        f"SELECT {owner}, r.{id_}, r.{start} FROM {table} AS r "
+        f"JOIN (VALUES {listed}) AS w({', '.join(own)}, first_start, last_start) "
+        f"ON {same} AND r.{start} >= w.first_start AND r.{start} <= w.last_start"
+    )
+    return sql, values
+
+
+def _group_rows(rows: Sequence[tuple[Any, ...]], keys: int, kind: pa.DataType) -> dict[ListKey, LoadedList]:
+    """Group rows of key, id and start by list."""
+    grouped: dict[ListKey, tuple[list[Any], list[datetime]]] = {}
+    for row in rows:
+        ids, starts = grouped.setdefault(tuple(map(str, row[:keys])), ([], []))
+        ids.append(row[keys])
+        if row[keys + 1] is not None:
+            starts.append(row[keys + 1])
+    return {
+        key: LoadedList(pa.array(ids, kind), max(starts, default=None))
+        for key, (ids, starts) in grouped.items()
+    }
+
+
+def _has_load_file(client: Any, load_id: str) -> bool:
+    name = f"{client.schema.name}__{load_id}.jsonl"  # as dlt names it
+    path = client.pathlib.join(client.dataset_path, client.schema.loads_table_name, name)
+    return bool(client.fs_client.exists(path))
 
 
 def _query(pipeline: Any, endpoint: Endpoint, account: str, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -12,26 +12,26 @@ from vbc_source.config import SELF
 from vbc_source.errors import (
     Forbidden,
     GatewayFault,
-    IncompleteWindow,
     NotFound,
     NotSubscribed,
     Unavailable,
     VbcError,
 )
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask, resolve
+from vbc_source.extract.loaded_rows import LoadedRows
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import make_user_access
-from vbc_source.extract.window_reader import ProvenWindow
+from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.extract.writer import WindowWriter
 from vbc_source.schema.pages import PageRows
-from vbc_source.windows import Window
+from vbc_source.windows import Window, format_instant
 
 log = logging.getLogger(__name__)
 
 RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill costs no more than that
 MAX_NAMED = 10  # lists that an error names
-SINGLE_LIST_ERRORS = (Forbidden, NotFound, Unavailable, IncompleteWindow)  # may concern one list alone
+SINGLE_LIST_ERRORS = (Forbidden, NotFound, Unavailable)  # may concern one list alone
 NO_SUCH_PATH = 900906  # the gateway's code for a path that it does not know, for any list
 
 
@@ -114,6 +114,37 @@ class AccessLog:
         )
 
 
+class GapLog:
+    """Collects the windows of a run that do not add up."""
+
+    def __init__(self, run: ResourceRun) -> None:
+        self._run = run
+        self._gaps: dict[ReadTask, list[tuple[Window, int]]] = {}  # windows, and how many more are counted
+
+    def add(self, task: ReadTask, read: ReadWindow[PageRows]) -> None:
+        """Add a window that is not proven; windows that touch become one."""
+        window, surplus = read.window, read.total_items - read.found
+        gaps = self._gaps.setdefault(task, [])
+        if gaps and gaps[-1][0].end == window.start:
+            before, counted = gaps.pop()
+            # windows share a second, so that both may have the same recording
+            window, surplus = Window(before.start, window.end), max(surplus, counted, key=abs)
+        gaps.append((window, surplus))
+
+    def report(self) -> None:
+        """Log the windows, and put them into the counts of the run."""
+        for task, gaps in self._gaps.items():
+            for window, surplus in gaps:
+                more = f"{abs(surplus):,} {'more' if surplus > 0 else 'fewer'} than it lists"
+                span = f" from {format_instant(window.start)} to {format_instant(window.end)}"
+                text = (
+                    f"{self._run.endpoint.title} of {task}{span if task.window else ''} do not add up: "
+                    f"the API counts {more if surplus else 'differently on each page'}"
+                )
+                log.warning("%s; what it lists is loaded", text)
+                self._run.metrics.setdefault("gaps", []).append(text)
+
+
 class ReadPlanner:
     """Plans which lists and windows a run reads, and in which order. Pure: time and state are passed in."""
 
@@ -141,15 +172,17 @@ class ReadPlanner:
         expected = task.expected or self._cursors.expect(name, task.owner.is_self)
         if not run.endpoint.windowed:
             return replace(task, expected=expected)
-        window = run.window or None
+        window, gaps = run.window or None, tuple[Window, ...]()
         if run.incremental:
             config = run.config
-            window = self._cursors.plan(expected, config.first_start(run.now), run.now, config.lookback)
+            first, chosen = config.first_start(run.now), config.start is not None
+            window = self._cursors.plan(expected, first, run.now, config.lookback, chosen=chosen)
+            gaps = self._cursors.due_gaps(expected, window.start, run.now) if window else ()
             if window and (reached := self._progress.reached.get(name)):
                 # an earlier run of this source has read the lookback already
                 window = Window(max(window.start, reached), window.end)
         window = run.config.api_filters.narrow(window)
-        return replace(task, expected=expected, window=window) if window else None
+        return replace(task, expected=expected, window=window, gaps=gaps) if window else None
 
 
 class Extractor:
@@ -157,7 +190,8 @@ class Extractor:
 
     def __init__(self, run: ResourceRun, reader: ListReader, learn: Callable[[str], None]) -> None:
         self._run, self._reader, self._learn = run, reader, learn
-        self._planner, self._writer, self._access = ReadPlanner(run), WindowWriter(run), AccessLog(run)
+        self._planner, self._access, self._loaded = ReadPlanner(run), AccessLog(run), LoadedRows(run)
+        self._writer, self._gaps = WindowWriter(run, self._loaded), GapLog(run)
         self._deadline = time.monotonic() + RUN_SECONDS
         self._limit = run.config.rows_per_run if run.incremental else None
         self._finished: set[ListOwner] = set()
@@ -167,13 +201,22 @@ class Extractor:
     def read(self, tasks: Sequence[ReadTask]) -> Iterator[Any]:
         """Read lists side by side, and yield tables."""
         selected = self._planner.select(tasks)
-        todo = self._planner.plan(selected)
+        todo = self._plan(selected)
         while todo and not self._is_over():
             self._again = {}
             yield from self._read_lists(todo)
             todo = list(self._again.values())
         yield from self._flush()
+        self._gaps.report()
         self._close([task.owner for task in selected if task.owner not in self._finished])
+
+    def _plan(self, tasks: Sequence[ReadTask]) -> list[ReadTask]:
+        """Plan the windows; cursors that the destination does not support are set back first."""
+        planned = self._planner.plan(tasks)
+        self._loaded.plan(planned if self._run.incremental else ())
+        # what an earlier run of this source has read, it has seen in the destination
+        reached = self._run.cursors.read_progress(self._run.source_id).reached
+        return self._planner.plan(tasks) if self._loaded.set_cursors_back(list(reached)) else planned
 
     def _read_lists(self, todo: Sequence[ReadTask]) -> Iterator[Any]:
         run = self._run
@@ -193,8 +236,8 @@ class Extractor:
                 if self._is_over():
                     pool.drain()
 
-    def _take(self, task: ReadTask, proof: ProvenWindow[PageRows]) -> None:
-        """Take a proven window of a list."""
+    def _take(self, task: ReadTask, proof: ReadWindow[PageRows]) -> None:
+        """Take a window of a list."""
         run, owner = self._run, resolve(task.owner, proof)
         if owner is None:
             log.warning("self has no %s yet, and the gateway does not say who it is", run.endpoint.name)
@@ -213,7 +256,9 @@ class Extractor:
             else:
                 self._writer.add(task, owner, proof)
                 counts = {"windows": 1, "requests": proof.requests}
-                run.count(**counts, **{run.endpoint.shape.collection: proof.total_items})
+                run.count(**counts, **{run.endpoint.shape.collection: proof.found})
+                if not proof.is_proven:
+                    self._gaps.add(task, proof)
         if task.window is None or proof.window.end >= task.window.end:  # windows come oldest first
             self._finish(task)
 

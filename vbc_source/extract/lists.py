@@ -12,7 +12,7 @@ from vbc_source.api.endpoints import ApiCapabilities, Endpoint, keep_own_links, 
 from vbc_source.config import SELF, VbcConfig
 from vbc_source.errors import SettingsError
 from vbc_source.extract.request_pool import RequestPool
-from vbc_source.extract.window_reader import ProvenWindow, WindowReader
+from vbc_source.extract.window_reader import ReadWindow, WindowReader
 from vbc_source.schema.pages import Page, PageRows, read_page
 from vbc_source.windows import Window, floor_second, format_instant
 
@@ -53,12 +53,14 @@ class ReadTask:
         title: The user's name for reports; empty where it is unknown or private.
         expected: The name that `self` had in state the last time; empty where it was never resolved.
         window: The span to read; None for a list without windows.
+        gaps: Earlier spans to read again, since they did not add up.
     """
 
     owner: ListOwner
     title: str = ""
     expected: str = ""
     window: Window | None = None
+    gaps: tuple[Window, ...] = ()
 
     def __str__(self) -> str:
         """Name the list in reports: by title, where there is one, and id."""
@@ -76,25 +78,26 @@ class ListReader:
 
     def scan(
         self, endpoint: Endpoint, task: ReadTask, now: datetime, session: RequestPool
-    ) -> Generator[ProvenWindow[PageRows], None, None]:
-        """Read a list, oldest rows first, and prove it complete."""
+    ) -> Generator[ReadWindow[PageRows], None, None]:
+        """Read a list, oldest rows first, and prove its windows complete where they add up."""
         capabilities = self._capabilities.setdefault(endpoint.name, ApiCapabilities(self.config.page_size))
         fetch = partial(self._fetch, endpoint, task.owner, session.stopped)
         moment = floor_second(now)
         settled = now - self.config.lookback if task.window else now
         reader = WindowReader(fetch, capabilities, session.pool, settled)
-        return reader.read(task.window or Window(moment, moment))
+        for window in (*task.gaps, task.window or Window(moment, moment)):
+            yield from reader.read(window)
 
-    def read_whole(self, endpoint: Endpoint, owner: ListOwner, now: datetime) -> ProvenWindow[PageRows]:
+    def read_whole(self, endpoint: Endpoint, owner: ListOwner, now: datetime) -> ReadWindow[PageRows]:
         """Read a list that has no windows."""
         with RequestPool(self.config.max_concurrency) as session:
             return next(self.scan(endpoint, ReadTask(owner), now, session))
 
-    def find_account(self, endpoint: Endpoint, owner: ListOwner) -> str | None:
-        """Request which account `self` is; None where the answer does not tell."""
+    def find_owner(self, endpoint: Endpoint, owner: ListOwner) -> tuple[str | None, str | None]:
+        """Request which account and user `self` is; None where the answer does not tell."""
         what, path = endpoint.describe(owner.account, owner.user), self._locate(endpoint, owner)
         page = self.client.get(path, {"page_size": 1}, read_page, what=what)
-        return read_owner(keep_own_links(page.links, self.client.base_url))[0]
+        return read_owner(keep_own_links(page.links, self.client.base_url))
 
     def count(
         self, endpoint: Endpoint, owner: ListOwner, window: Window, stopped: Callable[[], bool]
@@ -129,7 +132,7 @@ class ListReader:
         return replace(page, links=keep_own_links(page.links, self.client.base_url))
 
 
-def resolve(owner: ListOwner, proof: ProvenWindow[PageRows]) -> ListOwner | None:
+def resolve(owner: ListOwner, proof: ReadWindow[PageRows]) -> ListOwner | None:
     """Return the real owner of an answer's rows; None where it is unknown and there are no rows."""
     if not owner.is_self:
         return owner

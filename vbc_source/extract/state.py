@@ -10,6 +10,8 @@ The keys of the state keep their names, whatever the code calls them: state of e
     unread    the lists that it has not read to their end
     reached   by unread list: up to where it was read and proven
     barred    lists of users that could not be read, with the reason
+    gaps      by list: windows that do not add up, which later runs read again
+    load      the load that brought this state: the destination must have it
 
 With filters, each selection has its own cursors: `549825?call_direction#5d41402abc4b`.
 """
@@ -17,7 +19,9 @@ With filters, each selection has its own cursors: `549825?call_direction#5d41402
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -27,12 +31,14 @@ import dlt
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.config import VbcConfig
 from vbc_source.extract.destination_lookup import DestinationLookup
+from vbc_source.extract.known_gaps import KnownGap, read_gaps, update_gaps, write_gaps
 from vbc_source.windows import Window, advance, format_instant, parse_instant, plan_window
 
 log = logging.getLogger(__name__)
 
 DAY = timedelta(days=1)
 NEVER = "9999"  # later than any instant, as text
+LOAD_MARK = "load"  # in the state of a resource: the load that brought it
 PROGRESS_MARK = "round"  # in the state of a resource whose source ended early
 
 
@@ -68,11 +74,16 @@ class CursorState:
         cursor = self._state.get("cursors", {}).get(self._key(name))
         return parse_instant(cursor) if cursor else None
 
-    def plan(self, name: str, first: datetime, now: datetime, lookback: timedelta) -> Window | None:
-        """Return the span of a list to read: the whole history where its start was moved back."""
+    def plan(
+        self, name: str, first: datetime, now: datetime, lookback: timedelta, *, chosen: bool = True
+    ) -> Window | None:
+        """Return the span of a list to read: the whole history where its start was moved back.
+
+        `chosen`: somebody has set the start; a default does not move it back.
+        """
         since = self._state.get("since", {}).get(self._key(name))
         cursor = self.find(name)
-        if cursor and since and first < parse_instant(since) - DAY:
+        if chosen and cursor and since and first < parse_instant(since) - DAY:
             log.warning("start_date is earlier than before: reading the history of %s again", name)
             self._state["cursors"].pop(self._key(name))
             cursor = None
@@ -82,11 +93,36 @@ class CursorState:
         """Move a cursor to the newest loaded `start`; return whether it moved."""
         before = self.find(name)
         cursor = advance(before, [newest] if newest else [], now)
-        if cursor:
+        if cursor and before is None:  # the history was read from there; later runs read less
             since = self._state.setdefault("since", {})
             since[self._key(name)] = min(since.get(self._key(name), NEVER), format_instant(first))
+        if cursor:
             self._state.setdefault("cursors", {})[self._key(name)] = format_instant(cursor)
         return before != self.find(name)
+
+    def set_back(self, name: str, newest: datetime | None) -> None:
+        """Set a cursor back to the newest `start` that the destination has; None removes it."""
+        if newest:
+            self._state["cursors"][self._key(name)] = format_instant(newest)
+        for table in ("digests",) if newest else ("digests", "cursors", "since", "gaps"):
+            self._state.get(table, {}).pop(self._key(name), None)
+
+    def due_gaps(self, name: str, before: datetime, now: datetime) -> tuple[Window, ...]:
+        """Return the known gaps of a list that are to be read again, as far as they are before an instant."""
+        due = [gap.window for gap in self._read_gaps(name) if gap.is_due(now) and gap.window.start < before]
+        return tuple(Window(gap.start, min(gap.end, before)) for gap in due)
+
+    def record_window(self, name: str, window: Window, now: datetime, *, proven: bool) -> None:
+        """Record that a window of a list was read: it closes gaps, or is one."""
+        known = self._read_gaps(name)
+        if known or not proven:
+            gaps = self._state.setdefault("gaps", {})
+            gaps[self._key(name)] = write_gaps(update_gaps(known, window, now, proven=proven))
+            if not gaps[self._key(name)]:
+                del gaps[self._key(name)]
+
+    def _read_gaps(self, name: str) -> list[KnownGap]:
+        return read_gaps(self._state.get("gaps", {}).get(self._key(name), ()))
 
     def digest(self, name: str) -> str:
         """Return the digest of what was loaded of a list the last time; empty where it is unknown."""
@@ -139,6 +175,54 @@ class CursorState:
 
     def _key(self, name: str) -> str:
         return f"{name}?{self._label}" if self._label else name
+
+
+def follow_destination(
+    state: MutableMapping[str, Any],
+    has_load: Callable[[str], bool | None],
+    read_stored: Callable[[], Mapping[str, Any]],
+) -> bool:
+    """Replace the state of a resource by the one in the destination, where that lacks its load.
+
+    A database that was restored from a backup, or another one, does not hold what the local state says.
+
+    Args:
+        state: The local state, changed in place.
+        has_load: Returns whether the destination has a load; None where it does not answer.
+        read_stored: Reads the state of the resource that the destination has; empty where it has none.
+
+    Returns:
+        Whether the destination has answered: otherwise the mark of the state stays, to be checked later.
+    """
+    mark = state.get(LOAD_MARK)
+    known = not state or (has_load(mark) if mark else False)
+    if known is not False:
+        return bool(known)
+    stored = read_stored()
+    if LOAD_MARK in stored and not has_load(stored[LOAD_MARK]):
+        stored = {}  # it was written by a run that could not check it
+    if state != stored:
+        log.warning("the destination lacks what was loaded last: what it has itself counts")
+        state.clear()
+        state.update(stored)
+    return True
+
+
+@contextmanager
+def hold_state(
+    state: MutableMapping[str, Any],
+    load_id: str,
+    has_load: Callable[[str], bool | None],
+    read_stored: Callable[[], Mapping[str, Any]],
+) -> Iterator[None]:
+    """Let the state of a resource follow the destination, then mark what a run changes with its load."""
+    known = follow_destination(state, has_load, read_stored)
+    before = deepcopy(dict(state))
+    try:
+        yield
+    finally:
+        if known and state != before:
+            state[LOAD_MARK] = load_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,16 @@ from typing import Any, ClassVar
 
 import dlt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import YieldMapItem
 from vbc_source.extract.destination_lookup import add_load_id
 from vbc_source.extract.lists import ListOwner
-from vbc_source.extract.window_reader import ProvenWindow
+from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.lakes.tables import is_lake
 from vbc_source.pii import PiiPolicy
-from vbc_source.schema.columns import INSTANT
+from vbc_source.schema.columns import INSTANT, LARGEST
 from vbc_source.schema.pages import PageRows, read_page
 from vbc_source.schema.tables import build_table, split_lists
 
@@ -100,16 +101,16 @@ def make_empty_tables(endpoint: Endpoint, schema: dlt.Schema) -> Iterator[Any]:
 
 def make_scan_windows(
     endpoint: Endpoint,
-    proofs: Sequence[tuple[ListOwner, ProvenWindow[Any]]],
+    proofs: Sequence[tuple[ListOwner, ReadWindow[PageRows]]],
     filters: str,
     load_id: str | None = None,
     read_at: datetime | None = None,
 ) -> Any:
-    """Make rows of `scan_windows`: what was proven complete, and when.
+    """Make rows of `scan_windows`: what was read, when, and whether it is proven complete.
 
-    They name the load that brings them. A proof counts when `_dlt_loads` has that load as complete: a load
-    that was killed may have left its proofs without the rows. `read_at` is no later than the first request:
-    what appeared between reading and loading is not proven.
+    They name the load that brings them, and how many rows they prove: both must be in the destination. A load
+    that was killed may have left its proofs without the rows, and rows may be deleted later. `read_at` is no
+    later than the first request: what appeared between reading and loading is not proven.
     """
     now, load = read_at or datetime.now(timezone.utc), load_id or dlt.current.load_package_state()["load_id"]
     rows = [
@@ -119,8 +120,10 @@ def make_scan_windows(
             "user_id": owner.user,
             "window_start": proof.window.start,
             "window_end": proof.window.end,
-            "total_items": proof.total_items,
+            "total_items": min(proof.total_items, LARGEST - 1),  # nothing bounds what a server reports
             "rows_read": sum(page.count for page in proof.pages),
+            "rows_loaded": count_inside(proof),
+            "is_proven": proof.is_proven,
             "requests": proof.requests,
             "attempts": proof.attempts,
             "scanned_at": now,
@@ -130,6 +133,16 @@ def make_scan_windows(
         for owner, proof in proofs
     ]
     return mark_table(pa.Table.from_pylist(rows, _PROOFS), "scan_windows")
+
+
+def count_inside(proof: ReadWindow[PageRows]) -> int:
+    """Count the recordings of a window that start in it; its last second belongs to the next one too."""
+    pages = [page.rows.table.select(["id", "start"]) for page in proof.pages]
+    rows = pa.concat_tables(pages) if pages else pa.table({"id": [], "start": []})
+    bounds = (pa.scalar(bound, INSTANT) for bound in (proof.window.start, proof.window.end))
+    start, end = bounds
+    inside = pc.and_(pc.greater_equal(rows["start"], start), pc.less(rows["start"], end))
+    return int(pc.count_distinct(rows["id"].filter(inside)).as_py())
 
 
 def make_user_access(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -148,8 +161,8 @@ _LIST_KEY = ("account_id", "resource", "user_id")
 _PROOFS = pa.schema(
     dict.fromkeys(_LIST_KEY, pa.string())
     | dict.fromkeys(("window_start", "window_end"), INSTANT)
-    | dict.fromkeys(("total_items", "rows_read", "requests", "attempts"), pa.int64())
-    | {"scanned_at": INSTANT, "filters": pa.string(), "_dlt_load_id": pa.string()}
+    | dict.fromkeys(("total_items", "rows_read", "rows_loaded", "requests", "attempts"), pa.int64())
+    | {"is_proven": pa.bool_(), "scanned_at": INSTANT, "filters": pa.string(), "_dlt_load_id": pa.string()}
 )
 _ACCESS = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in _LIST_KEY]

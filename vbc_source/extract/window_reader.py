@@ -4,6 +4,11 @@ A window is complete when every page states the same `total_items` and the pages
 distinct ids. Nothing else is trusted: not `order`, not the page base, not links, not that rows keep their
 places. A window that changed is read again in smaller pieces, in the end one answer each.
 
+A window may never add up: the API lists a recording twice, or counts one that it does not list. Then smaller
+pieces are read until the second is found; it is returned as not proven, with the rows that were found, and
+reading goes on behind it. What that costs is bounded: after `MAX_LOCATED` such seconds, or `MAX_FRUITLESS` in
+a row, larger windows are returned as not proven, and after `MAX_UNPROVEN` in a row the rest of the span is.
+
 One change escapes this rule: one recording is deleted and another arrives between two requests. A row that
 moved across the page boundary is then lost although the counts agree. Recordings arrive only in recent
 time, so recent windows are split until a single answer holds each. Older windows can only lose rows, which
@@ -13,6 +18,7 @@ shows in `total_items`.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +28,7 @@ from math import ceil
 from typing import Any, Generic
 
 from vbc_source.api.endpoints import ApiCapabilities
-from vbc_source.errors import BadRequest, IncompleteWindow, NotFound
+from vbc_source.errors import BadRequest, NotFound
 from vbc_source.schema.pages import Page, Rows
 from vbc_source.windows import SECOND, Window, floor_second
 
@@ -35,20 +41,27 @@ WINDOW_ROWS, WINDOW_PAGES = 60_000, 100  # a settled window with more is split
 FILL = 0.6  # how full the pieces should be: calls are not spread evenly
 MAX_REPAIRED_SECONDS = 5  # torn seconds of a window to read by themselves; with more, the window is split
 MAX_ATTEMPTS = 12  # readings of a span that cannot be split any more
+SETTLED_ATTEMPTS = 3  # the same, of a span in which nothing new appears, or of one that is not to be split
 SEPARATE_ATTEMPTS = 3  # readings of one recent second before their pages are combined
 PREFETCHED_WINDOWS = 4  # whose first page is requested in advance
+MAX_ITEMS = 100_000_000  # rows of a window; a larger total is an error of the server
+MAX_PIECES = 5_000  # of a window that is split at once; a piece that is still too large is split again
+MAX_LOCATED = 20  # unproven spans to find to the second
+MAX_FRUITLESS = 10  # unproven spans in a row, after which each other window is read once
+MAX_UNPROVEN = 1_000  # unproven spans in a row, after which the rest is not read
 
 
 @dataclass(frozen=True, slots=True)
-class ProvenWindow(Generic[Rows]):
-    """A window that was read and proven complete.
+class ReadWindow(Generic[Rows]):
+    """A window that was read, and whether that proves it complete.
 
     Attributes:
         window: The span.
-        pages: Its pages; they hold `total_items` distinct ids, some of them twice.
+        pages: Its pages; they hold `found` distinct ids, some of them twice.
         total_items: How many rows the server reports.
-        requests: Requests spent since the previous window was proven.
+        requests: Requests spent since the previous window was read.
         attempts: Readings that this span needed; 1 where nothing changed meanwhile.
+        is_proven: Whether the pages agree, and hold as many distinct ids as the server reports.
     """
 
     window: Window
@@ -56,6 +69,12 @@ class ProvenWindow(Generic[Rows]):
     total_items: int
     requests: int
     attempts: int
+    is_proven: bool = True
+
+    @property
+    def found(self) -> int:
+        """How many distinct rows were read."""
+        return self.total_items if self.is_proven else len({id_ for page in self.pages for id_ in page.ids})
 
 
 class WindowAttempt(Generic[Rows]):
@@ -88,15 +107,28 @@ class WindowAttempt(Generic[Rows]):
         """Whether all pages agree and hold as many distinct ids as the server reports."""
         return self.agreed and len(self.ids) == self.total
 
-    def torn_seconds(self) -> list[int]:
-        """Return seconds with a row on two pages: equal starts have no fixed order, so one may be lost."""
+    def torn_seconds(self, window: Window) -> list[int]:
+        """Return seconds of a window with a row that was read twice.
+
+        Equal starts have no fixed order, so a row may be on two pages, and another one on none.
+        """
         seen: set[int] = set()
         torn: set[int | None] = set()
         for page in self.pages:
             seconds = page.seconds()
-            torn |= {seconds[id_] for id_ in seconds.keys() & seen}
+            repeated = [id_ for id_, count in Counter(page.ids).items() if count > 1 or id_ in seen]
+            torn |= {seconds[id_] for id_ in repeated}
             seen |= seconds.keys()
-        return sorted(second for second in torn if second is not None)
+        return sorted(second for second in torn if second is not None and window.holds(second))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A span to read; `same` counts how often this very span is read, `attempt` its larger ones too."""
+
+    window: Window
+    attempt: int = 1
+    same: int = 1
 
 
 class WindowReader(Generic[Rows]):
@@ -119,37 +151,58 @@ class WindowReader(Generic[Rows]):
         # by window: page number, page size, and the page
         self._prefetched: dict[Window, tuple[int, int, Future[Page[Rows]]]] = {}
         self._requests = 0
+        self._unproven = self._fruitless = 0  # spans that were returned as not proven: all, and in a row
 
-    def read(self, window: Window) -> Generator[ProvenWindow[Rows], None, None]:
-        """Read a span and yield its proven windows, oldest first; large ones are split."""
+    def read(self, window: Window) -> Generator[ReadWindow[Rows], None, None]:
+        """Read a span and yield its windows, oldest first; large ones are split.
+
+        Windows that never add up are yielded as not proven; together all windows cover the span.
+        """
+        self._unproven = self._fruitless = 0
         try:
             earlier: list[Page[Rows]] = []  # of an indivisible second: each reading finds other rows of it
-            todo = [(window, 1, 1)]
+            todo = [_Part(window)]
             while todo:
-                part, attempt, same = todo.pop()  # `same`: how often this very span was read
-                first = self._first_page(part)
-                if pieces := self._split(part, first):
-                    todo += reversed([(piece, attempt, 1) for piece in pieces])
-                self._prefetch(window for window, *_ in reversed(todo))
+                part = todo.pop()
+                first = self._first_page(part.window)
+                if pieces := self._split(part.window, first):
+                    todo += reversed([_Part(piece, part.attempt) for piece in pieces])
+                self._prefetch(part.window for part in reversed(todo))
                 if pieces:
                     continue
-                reading = self._read_pages(part, WindowAttempt(first, earlier))
+                reading = self._read_pages(part.window, WindowAttempt(first, earlier))
                 earlier = []
                 if reading.complete:
-                    yield ProvenWindow(part, tuple(reading.pages), reading.total, self._requests, attempt)
-                    self._requests = 0
-                    continue
-                pieces = self._smaller(part, attempt, reading)
-                same = same + 1 if pieces == [part] else 1
-                self._check_attempts(part, same - 1, reading)
-                settled = part.end < self._settled_before
-                if reading.agreed and not part.divisible and (settled or same > SEPARATE_ATTEMPTS):
-                    earlier = reading.pages
-                todo += reversed([(piece, attempt + 1, same) for piece in pieces])
+                    yield self._finish(part.window, part, reading)
+                elif smaller := self._smaller(part, reading):
+                    if reading.agreed and smaller == [part.window] and self._combines(part):
+                        earlier = reading.pages
+                    same = part.same + 1 if smaller == [part.window] else 1
+                    todo += reversed([_Part(piece, part.attempt + 1, same) for piece in smaller])
+                else:
+                    todo = todo if self._fruitless < MAX_UNPROVEN else []
+                    end = part.window.end if todo else window.end
+                    yield self._finish(Window(part.window.start, end), part, reading)
         finally:
             for *_, page in self._prefetched.values():
                 page.cancel()
             self._prefetched.clear()
+
+    def _finish(self, window: Window, part: _Part, reading: WindowAttempt[Rows]) -> ReadWindow[Rows]:
+        """Return what was read of a window; what is not proven is logged."""
+        proven, requests, pages = reading.complete, self._requests, tuple(reading.pages)
+        self._requests = 0
+        read = ReadWindow(window, pages, reading.total, requests, part.attempt, proven)
+        self._fruitless = 0 if proven else self._fruitless + 1
+        if not proven:
+            self._unproven += 1
+            log.info(
+                "the window %s does not add up: the API counts %d, and lists %d",
+                window,
+                reading.total,
+                read.found,
+            )
+        return read
 
     def _prefetch(self, windows: Iterable[Window]) -> None:
         """Request the first pages of the next windows, so that no thread idles between two windows."""
@@ -235,8 +288,10 @@ class WindowReader(Generic[Rows]):
         """Split a window that is too large to be read at once; empty where it is not."""
         if first.total_items <= first.count or not first.count or not window.divisible:
             return []
+        if first.total_items > MAX_ITEMS or _ignores(window, [first]):
+            return []
         most = min(WINDOW_ROWS, WINDOW_PAGES * first.count)
-        if window.end >= self._settled_before:
+        if window.end >= self._settled_before and self._fruitless < MAX_FRUITLESS:
             settled = self._settled_before - SECOND  # in the second itself a recording may still appear
             if settled - window.start > window.end - settled > SECOND:
                 return [
@@ -254,6 +309,8 @@ class WindowReader(Generic[Rows]):
             if self.capabilities.page_base is None and first.count:
                 self.capabilities.page_base = 1
             return reading
+        if first.total_items > MAX_ITEMS or (first.count and first.total_items / first.count > MAX_PIECES):
+            return reading  # nobody has so many recordings, at most in a second
         if self._is_broken(first):
             self.capabilities.page_base = None  # it may not be the first page after all: find out again
             return reading
@@ -279,13 +336,17 @@ class WindowReader(Generic[Rows]):
     def _read_rest(self, window: Window, reading: WindowAttempt[Rows], numbers: Iterable[int]) -> bool:
         """Read further pages in parallel; stop early, with False, when the window has changed."""
         waiting = {number: self._pool.submit(self._page_if_any, window, number) for number in numbers}
+        absent = 0
         self._requests += len(waiting)
         try:
             while waiting:
                 number = min(waiting, key=lambda number: _rank(waiting[number]))
                 page = waiting.pop(number)
                 # all threads may be readers that wait for pages: a page in the queue is read here instead
-                if not reading.add(self._page_if_any(window, number) if page.cancel() else page.result()):
+                found = self._page_if_any(window, number) if page.cancel() else page.result()
+                # where pages are counted from 0, one is not there; where two are not, the total is wrong
+                absent += not (found and found.count)
+                if not reading.add(found) or absent > 1:
                     return False
             return True
         finally:
@@ -293,29 +354,51 @@ class WindowReader(Generic[Rows]):
 
     def _repair(self, window: Window, reading: WindowAttempt[Rows]) -> None:
         """Read torn seconds again, each by itself: one answer holds all its rows."""
-        torn = reading.torn_seconds() if window.divisible else []
+        torn = reading.torn_seconds(window) if window.divisible else []
         for second in torn if len(torn) <= MAX_REPAIRED_SECONDS else ():
             moment = datetime.fromtimestamp(second, timezone.utc)
             page = self._page(Window(moment, min(moment + SECOND, window.end)), self.capabilities.first)
             if page.count == page.total_items:
                 reading.take(page)
 
-    def _smaller(self, window: Window, attempt: int, reading: WindowAttempt[Rows]) -> list[Window]:
-        """Halve a window that changed; at the next change, split it so that one answer holds a piece."""
-        size = max(page.count for page in reading.pages)
-        if len(reading.pages) == 1 or not window.divisible:
-            return [window]
-        return window.split(2 if attempt == 1 else max(2, ceil(reading.total / (FILL * max(size, 1)))))
+    def _smaller(self, part: _Part, reading: WindowAttempt[Rows]) -> Sequence[Window]:
+        """Return what to read instead of a window that does not add up; empty to give it up.
 
-    def _check_attempts(self, window: Window, attempts: int, reading: WindowAttempt[Rows]) -> None:
-        found = len(reading.ids)
-        log.info("%s changed while it was read (%d of %d recordings)", window, found, reading.total)
-        if attempts >= MAX_ATTEMPTS:
-            raise IncompleteWindow(
-                f"the window {window} was read {attempts} times and never added up: the API reports "
-                f"{reading.total} recordings, the last reading returned {found}. No row of it was loaded; "
-                "run again later, and report the window to Vonage if this persists"
-            )
+        A window of several pages has changed, most likely: it is halved, then split so that one answer holds
+        a piece. One answer that contradicts itself is read again, then halved, down to the second.
+        """
+        window = part.window
+        log.info("%s does not add up (%d of %d recordings)", window, len(reading.ids), reading.total)
+        hopeless = self._unproven >= MAX_LOCATED or self._fruitless >= MAX_FRUITLESS
+        if hopeless or not window.divisible or reading.total > MAX_ITEMS or _ignores(window, reading.pages):
+            return [window] if part.same < self._patience(part, reading) else []
+        torn = reading.torn_seconds(window) if part.attempt >= SETTLED_ATTEMPTS else []
+        if len(pieces := window.cut_around(torn[:MAX_REPAIRED_SECONDS])) > 1:
+            return pieces
+        if len(reading.pages) == 1:
+            return window.split(2) if part.attempt >= SETTLED_ATTEMPTS else [window]
+        size = max(page.count for page in reading.pages)
+        parts = max(2, ceil(reading.total / (FILL * max(size, 1))))
+        return window.split(2 if part.attempt == 1 else min(parts, MAX_PIECES))
+
+    def _patience(self, part: _Part, reading: WindowAttempt[Rows]) -> int:
+        """Return how often to read a window that is not split."""
+        if self._fruitless >= MAX_FRUITLESS:
+            return 1
+        page_rows = reading.pages[0].page_size or self.capabilities.page_size
+        changes = part.window.end >= self._settled_before or reading.total > page_rows
+        return MAX_ATTEMPTS if changes and not part.window.divisible else SETTLED_ATTEMPTS
+
+    def _combines(self, part: _Part) -> bool:
+        """Whether the pages of the next reading of a second are added to those of this one."""
+        settled = part.window.end < self._settled_before
+        return not part.window.divisible and (settled or part.same >= SEPARATE_ATTEMPTS)
+
+
+def _ignores(window: Window, pages: Sequence[Page[Any]]) -> bool:
+    """Whether the server ignores the dates of a window, so that smaller ones would not help."""
+    seconds = [second for page in pages for second in page.seconds().values() if second is not None]
+    return 2 * sum(not window.holds(second) for second in seconds) > len(seconds)
 
 
 def _rank(page: Future[Any]) -> int:
@@ -330,7 +413,7 @@ def _split_evenly(window: Window, first: Page[Rows], most: int) -> Sequence[Wind
     """
     if first.total_items <= most:
         return [window]
-    *pieces, last = window.split(ceil(first.total_items / (FILL * most)))
+    *pieces, last = window.split(min(MAX_PIECES, ceil(first.total_items / (FILL * most))))
     return [*pieces, *last.split(2 if most > first.count else 1)]
 
 
@@ -339,5 +422,6 @@ def _find_edge(window: Window, first: Page[Rows]) -> datetime | None:
     seconds = [second for second in first.seconds().values() if second is not None]
     if not seconds or len(seconds) < first.count or seconds != sorted(seconds):
         return None
-    edge = datetime.fromtimestamp(seconds[-1] - 1, timezone.utc)
-    return edge if window.start < edge < window.end else None
+    edge = seconds[-1] - 1
+    inside = window.holds(edge) and edge not in (window.start.timestamp(), window.end.timestamp())
+    return datetime.fromtimestamp(edge, timezone.utc) if inside else None

@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 
 from vbc_source.extract.arrivals import ArrivalLog
 from vbc_source.extract.lists import ListOwner, ReadTask
+from vbc_source.extract.loaded_rows import LoadedRows
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import TableBuilder, make_scan_windows
-from vbc_source.extract.window_reader import ProvenWindow
+from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.schema.columns import INSTANT
 from vbc_source.schema.pages import PageRows
 from vbc_source.schema.tables import digest
-from vbc_source.windows import format_instant
+from vbc_source.windows import Window, format_instant
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class _Batch:
     requested: ListOwner
     owner: ListOwner
     rows: pa.Table
-    proof: ProvenWindow[PageRows]
+    proof: ReadWindow[PageRows]
     digest: str
 
 
@@ -48,26 +49,28 @@ class WindowWriter:
         moved_cursors: Whether any cursor has moved.
     """
 
-    def __init__(self, run: ResourceRun) -> None:
-        self._run, self._cursors = run, run.cursors
+    def __init__(self, run: ResourceRun, loaded: LoadedRows) -> None:
+        self._run, self._cursors, self._loaded = run, run.cursors, loaded
         self._tables = TableBuilder(run.endpoint, run.schema, run.config.pii_policy)
-        self._arrivals = ArrivalLog(run)
+        self._arrivals = ArrivalLog(run, loaded)
         self._pending: list[_Batch] = []
         self._previous_ids: dict[ListOwner, pa.Array] = {}  # of each list's window before
         self.reached: dict[str, datetime] = dict(self._cursors.read_progress(run.source_id).reached)
         self.moved_cursors = False
 
-    def add(self, task: ReadTask, owner: ListOwner, proof: ProvenWindow[PageRows]) -> None:
-        """Add a proven window of a list; `owner` is the real one."""
+    def add(self, task: ReadTask, owner: ListOwner, proof: ReadWindow[PageRows]) -> None:
+        """Add a window of a list; `owner` is the real one."""
         rows = self._build(owner, proof)
-        whole = self._run.incremental and task.window in (proof.window, None)
+        whole = self._run.incremental and proof.is_proven and task.window in (proof.window, None)
         content = digest(rows, self._run.endpoint.shape.id_column) if whole else ""
         self._pending.append(_Batch(task.owner, owner, rows, proof, content))
 
     @property
     def is_due(self) -> bool:
         """Whether the pending rows should go to dlt."""
-        minimum = TABLE_ROWS if self._run.endpoint.per_user else 0
+        # windows of an account's history are large, and the next run continues behind the last one
+        several = self._run.endpoint.per_user or all(batch.digest for batch in self._pending)
+        minimum = TABLE_ROWS if several else 0
         return bool(self._pending) and sum(len(batch.rows) for batch in self._pending) >= minimum
 
     def flush(self) -> Iterator[Any]:
@@ -77,8 +80,7 @@ class WindowWriter:
             return
         run = self._run
         # most of what the lookback reads was loaded by the run before: it is not loaded again
-        stored = self._cursors.digest
-        changed = [batch for batch in batches if not batch.digest or batch.digest != stored(str(batch.owner))]
+        changed = [batch for batch in batches if not self._is_loaded(batch)]
         if changed:
             yield pa.concat_tables([batch.rows for batch in changed], promote_options="default")
         if run.endpoint.windowed:
@@ -92,7 +94,13 @@ class WindowWriter:
             self._move_state(batches, changed)
         self._report(batches[-1])
 
-    def _build(self, owner: ListOwner, proof: ProvenWindow[PageRows]) -> pa.Table:
+    def _is_loaded(self, batch: _Batch) -> bool:
+        """Whether the same rows were loaded before, and are still there."""
+        name = str(batch.owner)
+        same = bool(batch.digest) and batch.digest == self._cursors.digest(name)
+        return same and self._loaded.holds(name, batch.rows[self._run.endpoint.shape.id_column])
+
+    def _build(self, owner: ListOwner, proof: ReadWindow[PageRows]) -> pa.Table:
         table = self._tables.build([page.rows for page in proof.pages], owner.key)
         if not self._run.endpoint.windowed:
             return table
@@ -106,12 +114,12 @@ class WindowWriter:
     def _move_state(self, batches: Sequence[_Batch], changed: Sequence[_Batch]) -> None:
         run = self._run
         for batch in batches if run.endpoint.windowed else ():
-            starts = batch.rows["start"]
-            # a `start` in the future must not carry the cursor past now
-            newest = pc.max(starts.filter(pc.less_equal(starts, pa.scalar(run.now, INSTANT)))).as_py()
+            window, name = batch.proof.window, str(batch.owner)
             first = run.config.first_start(run.now)
-            self.moved_cursors |= self._cursors.move(str(batch.owner), newest, first, run.now)
-            self.reached[str(batch.requested)] = batch.proof.window.end
+            newest = _find_newest(batch.rows["start"], window)
+            self.moved_cursors |= self._cursors.move(name, newest, first, run.now)
+            self._cursors.record_window(name, window, run.now, proven=batch.proof.is_proven)
+            self.reached[str(batch.requested)] = window.end
         for batch in changed:
             self._cursors.store_digest(str(batch.owner), batch.digest)
 
@@ -120,4 +128,12 @@ class WindowWriter:
         rows = f"{metrics[endpoint.shape.collection]:,} {endpoint.shape.collection}"
         name = f"user {owner.user}" if owner.user else f"account {owner.account}"
         until, requests = format_instant(batch.proof.window.end), f"{metrics['requests']:,} requests"
-        log.info("%s: %s proven complete, %s up to %s, %s", endpoint.name, rows, name, until, requests)
+        log.info("%s: %s read, %s up to %s, %s", endpoint.name, rows, name, until, requests)
+
+
+def _find_newest(starts: pa.ChunkedArray, window: Window) -> datetime | None:
+    """Find the newest `start` in a window: one of the future, or of the year 1, must not move the cursor."""
+    first, last = (pa.scalar(bound, INSTANT) for bound in (window.start, window.end))
+    inside = pc.and_(pc.greater_equal(starts, first), pc.less_equal(starts, last))
+    newest: datetime | None = pc.max(starts.filter(inside)).as_py()
+    return newest

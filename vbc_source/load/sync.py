@@ -39,7 +39,9 @@ class SyncResult:
         forbidden: Accounts and users left out because the API user may not read them.
         not_found: Users left out because the API no longer knows them.
         finished_earlier: Load packages of an earlier, failed run that were loaded first.
+        gaps: Windows that were read and do not add up; what VBC lists of them is loaded.
         seconds: How long it took.
+        ok: Whether everything that was read is proven complete.
     """
 
     recordings: int
@@ -51,6 +53,8 @@ class SyncResult:
     not_found: tuple[str, ...]
     finished_earlier: int
     seconds: float
+    gaps: tuple[str, ...] = ()
+    ok: bool = True
 
     def summary(self) -> list[str]:
         """Describe the result in lines for people."""
@@ -58,14 +62,15 @@ class SyncResult:
         if self.finished_earlier:
             lines.append(f"Loaded {self.finished_earlier} package(s) that an earlier run had left.")
         lines.append(
-            f"{self.recordings:,} recordings read and proven complete in {self.windows} window(s), "
+            f"{self.recordings:,} recordings read{' and proven complete' if self.ok else ''} in "
+            f"{self.windows} window(s), "
             f"{self.users} user(s)' own lists among them, {self.requests} list request(s), "
             f"{self.seconds:.1f} s."
         )
         for reason, titles in (("forbidden", self.forbidden), ("no longer known", self.not_found)):
             if titles:
                 lines.append(f"Left out, {reason}: {', '.join(titles)}.")
-        return lines
+        return [*lines, *(f"KNOWN GAP: {gap}." for gap in self.gaps)]
 
 
 def sync(
@@ -145,10 +150,11 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
     }
     left_out: dict[str, Any] = {
         reason: tuple(dict.fromkeys(title for counts in metrics for title in counts.get(reason, ())))
-        for reason in ("forbidden", "not_found")
+        for reason in ("forbidden", "not_found", "gaps")
     }
     seconds = time.monotonic() - started
-    return SyncResult(**totals, **left_out, loaded=loaded, finished_earlier=pending, seconds=seconds)
+    ok = not left_out["gaps"]
+    return SyncResult(**totals, **left_out, loaded=loaded, finished_earlier=pending, seconds=seconds, ok=ok)
 
 
 def _adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:

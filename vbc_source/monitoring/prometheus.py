@@ -70,7 +70,8 @@ def _measure_lists(lists: Sequence[ListStatus]) -> Iterator[_Metric]:
         ("vbc_list_rows_read_total", "rows_read", "Rows of all runs; those of the lookback count each time."),
         ("vbc_list_windows_total", "windows", "Windows that were read completely."),
     ):
-        yield _Metric(name, text, [(labels, getattr(item, field)) for labels, item in labelled])
+        values = [(labels, getattr(item, field)) for labels, item in labelled]
+        yield _Metric(name, text, [(labels, value) for labels, value in values if value is not None])
 
 
 def _measure_runs(status: Status) -> Iterator[_Metric]:

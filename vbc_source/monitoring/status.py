@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from vbc_source.audio.ledger import LEDGER
-from vbc_source.config import VbcConfig, load_config
+from vbc_source.config import SELF, VbcConfig, load_config
 from vbc_source.dlt_internals import count_pending_packages
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import is_locked
 from vbc_source.load.run_history import RunHistory, read_run_history
-from vbc_source.warehouse.completeness import KEYS, ReadProgress, read_progress, read_proven_spans
+from vbc_source.warehouse.completeness import KEYS, USERS, ReadProgress, read_progress, read_proven_spans
 from vbc_source.warehouse.queries import SINGLE_PROCESS, LoadedTables, Row
 
 _ACCESS = "SELECT account_id, resource, user_id, access FROM user_access ORDER BY noted_at"
@@ -35,11 +35,11 @@ class ListStatus:
     Attributes:
         account_id: The account.
         resource: `company_recordings` or `user_recordings`.
-        lists: Number of lists: 1, or one for each user that can be read.
+        lists: Number of lists that are still read: 1, or one for each user that can be; 0 where none is.
         unreadable: Users whose list may not be read, or is gone.
         last_success: When one of the lists was last read completely.
         read_until: Up to when all of the lists were read by complete loads.
-        lag_seconds: How far that is behind now.
+        lag_seconds: How far that is behind now; None where no list is read any more.
         proven_until: Up to when all of the lists are proven complete without a gap, from where each was first
             read; None where that is not known.
         rows: Recordings in the table.
@@ -54,7 +54,7 @@ class ListStatus:
     unreadable: int
     last_success: datetime
     read_until: datetime
-    lag_seconds: float
+    lag_seconds: float | None
     proven_until: datetime | None
     rows: int
     rows_read: int
@@ -101,9 +101,14 @@ class Status:
             lines.append("Another process holds the database; its contents are not known until that ends.")
         for item in self.lists:
             proven = f"{item.proven_until:%Y-%m-%d %H:%M}" if item.proven_until else "not known"
+            lag = (
+                "not read any more"
+                if item.lag_seconds is None
+                else f"{_write_span(item.lag_seconds)} behind now"
+            )
             lines.append(
                 f"{item.resource} of account {item.account_id}: {item.rows:,} recordings; last success "
-                f"{item.last_success:%Y-%m-%d %H:%M:%S} UTC, {_write_span(item.lag_seconds)} behind now; "
+                f"{item.last_success:%Y-%m-%d %H:%M:%S} UTC, {lag}; "
                 f"proven complete until {proven}; {item.lists} list(s), {item.unreadable} unreadable; "
                 f"{item.requests:,} requests, {item.windows:,} windows so far."
             )
@@ -155,7 +160,9 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     busy = loaded.kind in SINGLE_PROCESS and is_locked(target.pipeline)
     lists = () if busy else tuple(_read_lists(loaded, config, now))
     audio = {} if busy else {status: int(files) for status, files in _query(loaded, LEDGER, _AUDIO)}
-    lags = [item.lag_seconds for item in lists]
+    lags = [item.lag_seconds for item in lists if item.lag_seconds is not None]
+    if lists and not lags:  # nothing of what was loaded is read any more
+        lags = [(now - item.read_until).total_seconds() for item in lists]
     if busy and runs.last_success:
         lags = [now.timestamp() - runs.last_success]
     pending = count_pending_packages(target.pipeline)
@@ -172,16 +179,23 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
     groups: dict[tuple[str, str], list[ReadProgress]] = {}
     for progress in read_progress(loaded, config):
         groups.setdefault((progress.list.account, progress.list.resource), []).append(progress)
+    accounts = _choose_accounts(config, [item for lists in groups.values() for item in lists])
     for (account, resource), lists in sorted(groups.items()):
         barred = unreadable.get((account, resource), set())
-        # a list that can no longer be read stands still; the lag must not grow because of it
+        # a list that can no longer be read, or is not to be, stands still; its lag must not grow for ever
         live = [
-            item for item in lists if item.list.user not in barred and (account, item.list.user) not in gone
-        ] or lists
+            item
+            for item in lists
+            if item.list.user not in barred
+            and (account, item.list.user) not in gone
+            and account in accounts
+            and _is_configured(config, item)
+        ]
+        shown = live or lists
         query = _ROWS.format(key=KEYS[resource], table=resource)
         rows: dict[str, int] = dict(_query(loaded, resource, query))
-        read_until = min(item.read_until for item in live)
-        ends = [proven[item.list][0].end if item.list in proven else None for item in live]
+        read_until = min(item.read_until for item in shown)
+        ends = [proven[item.list][0].end if item.list in proven else None for item in shown]
         yield ListStatus(
             account_id=account,
             resource=resource,
@@ -189,13 +203,30 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
             unreadable=len(barred),
             last_success=max(item.read_at for item in lists),
             read_until=read_until,
-            lag_seconds=max(0.0, (now - read_until).total_seconds()),
+            lag_seconds=max(0.0, (now - read_until).total_seconds()) if live else None,
             proven_until=None if None in ends else min(end for end in ends if end),
             rows=int(rows.get(account, 0)),
             rows_read=sum(item.rows_read for item in lists),
             requests=sum(item.requests for item in lists),
             windows=sum(item.windows for item in lists),
         )
+
+
+def _choose_accounts(config: VbcConfig, lists: Sequence[ReadProgress]) -> set[str]:
+    """Return the accounts that the settings read; of those that they do not name, `self` is the newest."""
+    named = {account for account in config.accounts if account != SELF}
+    others = [item for item in lists if item.list.account not in named]
+    if SELF in config.accounts and others:
+        named.add(max(others, key=lambda item: item.read_at).list.account)
+    return named
+
+
+def _is_configured(config: VbcConfig, item: ReadProgress) -> bool:
+    """Whether the settings still read a list of an account."""
+    if item.list.resource != USERS:
+        return True
+    listed = config.users is None or item.list.user in config.users or SELF in config.users
+    return config.has_user_recordings and listed
 
 
 def _read_unreadable(loaded: LoadedTables) -> dict[tuple[str, str], set[str]]:

@@ -21,7 +21,7 @@ from math import ceil, log2
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.request_pool import RequestPool
-from vbc_source.extract.window_reader import ProvenWindow
+from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.schema.pages import Page, PageRows
 from vbc_source.verification.inventory import Inventory, LoadedCounts
 from vbc_source.windows import Window
@@ -53,7 +53,8 @@ class Difference:
     """A span in which both sides differ.
 
     `gone` ids are loaded and not in the API's list, `returned` ones are tombstoned and in it again; `proofs`
-    were read to compare ids, and are empty where only counts are known.
+    were read to compare ids, and are empty where only counts are known. `known_gap`: the API counts other
+    recordings than it lists, so that no reading adds up.
     """
 
     owner: ListOwner
@@ -63,7 +64,8 @@ class Difference:
     missing: frozenset[int] = frozenset()
     gone: frozenset[int] = frozenset()
     returned: frozenset[int] = frozenset()
-    proofs: tuple[ProvenWindow[PageRows], ...] = field(default=(), repr=False)
+    proofs: tuple[ReadWindow[PageRows], ...] = field(default=(), repr=False)
+    known_gap: bool = False
 
     @property
     def surplus(self) -> int:
@@ -117,7 +119,8 @@ class SpanComparison:
             if not span.surplus:
                 return [], True
             differences = list(self._compare_parts(owner, self._locate(owner, span)))
-            if sum(difference.surplus for difference in differences) == span.surplus:
+            adds_up = sum(difference.surplus for difference in differences) == span.surplus
+            if adds_up or any(difference.known_gap for difference in differences):
                 return differences, True
             log.info("%s of %s: the counts do not add up; counting again", self._endpoint.name, owner)
             span = self.measure(owner, span.window)
@@ -207,6 +210,21 @@ class SpanComparison:
             gone |= difference.gone
             if difference.lacking or difference.excess:
                 yield difference
+            yield from self._count_gaps(owner, difference.proofs)
+
+    def _count_gaps(self, owner: ListOwner, proofs: Sequence[ReadWindow[PageRows]]) -> Iterator[Difference]:
+        """Yield the spans of a part that do not add up, as far as counts differ there."""
+        gaps: list[Window] = []
+        for proof in proofs:
+            if not proof.is_proven:
+                joins = bool(gaps) and gaps[-1].end == proof.window.start
+                start = gaps.pop().start if joins else proof.window.start
+                gaps.append(Window(start, proof.window.end))
+        for window in gaps:
+            counts, total = self._count_loaded(owner, window), self.count(owner, window).total_items
+            difference = Difference(owner, window, total, counts, known_gap=True)
+            if difference.surplus:
+                yield difference
 
     def _count_loaded(self, owner: ListOwner, window: Window) -> LoadedCounts:
         return self._inventory.count([window]).get(owner, [LoadedCounts()])[0]
@@ -221,7 +239,14 @@ class SpanComparison:
         # a recording that is loaded with another `start` counts as missing here, so it is loaded anew
         loaded |= {id_: gone for id_, gone in self._inventory.find_ids(owner, unknown).items() if gone}
         returned = frozenset(id_ for id_, gone in loaded.items() if gone and id_ in listed)
-        vanished = frozenset(id_ for id_, gone in loaded.items() if not gone and id_ not in listed)
+        hidden = {
+            id_
+            for proof in proofs
+            if not proof.is_proven  # what is not listed there may still exist
+            for id_ in self._inventory.read_ids(owner, proof.window)
+        }
+        absent = loaded.keys() - listed - hidden
+        vanished = frozenset(id_ for id_ in absent if not loaded[id_])
         missing = frozenset(unknown - returned)
         differs = missing or vanished or returned
         counts = self._count_loaded(owner, window) if differs else LoadedCounts()

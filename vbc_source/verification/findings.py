@@ -30,6 +30,7 @@ class DifferingSpan:
         returned: Tombstoned recordings that VBC lists again.
         recent: Whether every sync reads the span again, so that the next one loads what is missing.
         repaired: Whether this run repaired it.
+        known_gap: Whether VBC counts other recordings than it lists, so that nothing can be compared.
     """
 
     account_id: str
@@ -46,6 +47,7 @@ class DifferingSpan:
     returned: int
     recent: bool
     repaired: bool = False
+    known_gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class VerifyResult:
         gone: Loaded recordings that VBC does not list.
         returned: Tombstoned recordings that VBC lists again.
         waiting: Recent recordings that the next sync loads.
+        known_gaps: Spans in which VBC counts other recordings than it lists.
         loaded: Recordings that this run loaded.
         tombstoned: Recordings that this run marked as gone.
         unconfirmed: Recordings that VBC does not list and whose deletion was not confirmed.
@@ -123,6 +126,7 @@ class VerifyResult:
     gone: int = 0
     returned: int = 0
     waiting: int = 0
+    known_gaps: int = 0
     loaded: int = 0
     tombstoned: int = 0
     unconfirmed: int = 0

@@ -14,7 +14,6 @@ from vbc_source.config import SELF
 from vbc_source.errors import (
     Forbidden,
     GatewayFault,
-    IncompleteWindow,
     NotFound,
     NotSubscribed,
     Unavailable,
@@ -34,7 +33,7 @@ from vbc_source.windows import Window
 log = logging.getLogger(__name__)
 
 ENDPOINTS: dict[RecordingType, Endpoint] = {"company": COMPANY, "user": ON_DEMAND}
-LIST_FAULTS = (Forbidden, NotFound, Unavailable, IncompleteWindow)  # faults that may concern one list alone
+LIST_FAULTS = (Forbidden, NotFound, Unavailable)  # faults that may concern one list alone
 MOST_FAILURES = 5  # lists in a row that fail before the run stops
 
 CountsByList = Mapping[ListOwner, list[LoadedCounts]]
@@ -150,12 +149,14 @@ class ListsComparison:
             return True
         if not differences:  # only the counts are known
             differences = [Difference(owner, span.window, span.api, counts)]
-        waits = recent and not any(item.excess or item.returned for item in differences)
+        waits = recent and not any(item.excess or item.returned or item.known_gap for item in differences)
         if waits or not self._plan.repair:
             self._add_spans(differences, recent, None)
             return waits
         unconfirmed = self._repair.run(differences, self._make_evidence(owner, span.window, present))
         self._add_spans(differences, recent, unconfirmed)
+        if any(item.known_gap for item in differences):
+            return False
         surplus = self._spans.measure(owner, span.window).surplus
         return not unconfirmed and (surplus >= 0 if recent else surplus == 0)
 
@@ -183,10 +184,11 @@ class ListsComparison:
                 loaded=item.counts.loaded,
                 archived=item.counts.archived,
                 tombstoned=item.counts.tombstoned,
-                missing=item.lacking - len(item.returned),
-                gone=item.excess,
+                missing=0 if item.known_gap else item.lacking - len(item.returned),
+                gone=0 if item.known_gap else item.excess,
                 returned=len(item.returned),
                 recent=recent,
+                known_gap=item.known_gap,
                 repaired=bool(item.proofs) and unconfirmed is not None and not item.gone & unconfirmed,
             )
             self._findings.spans.append(span)

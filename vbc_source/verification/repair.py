@@ -51,7 +51,7 @@ class ListRepair:
         gone = frozenset[int]().union(*(item.gone for item in differences)) - missing
         returned = frozenset[int]().union(*(item.returned for item in differences))
         if missing:
-            load_missing(self._loaded.target, self._endpoint, self._config, differences)
+            load_missing(self._loaded.target, self._endpoint, self._config, differences, self._now)
         confirmed = dict(evidence.confirm(gone)) if gone else {}
         if confirmed or returned:
             self._write_tombstones(differences, confirmed, returned)
@@ -77,9 +77,16 @@ class ListRepair:
 
 
 def load_missing(
-    target: Target, endpoint: Endpoint, config: VbcConfig, differences: Sequence[Difference]
+    target: Target,
+    endpoint: Endpoint,
+    config: VbcConfig,
+    differences: Sequence[Difference],
+    read_at: datetime,
 ) -> None:
-    """Load what is missing with the source's own pipeline, into its own tables; no cursor moves."""
+    """Load what is missing with the source's own pipeline, into its own tables; no cursor moves.
+
+    `read_at` is no later than the first request: what appeared after it is not proven.
+    """
     proofs = [(item, proof) for item in differences if item.missing for proof in item.proofs]
 
     @dlt.source(name="vbc", section="vbc")
@@ -91,7 +98,7 @@ def load_missing(
                 # rows that are loaded already stay as they are: their child tables are not loaded anew
                 yield rows.filter(pc.is_in(rows["id"], pa.array(sorted(item.missing), pa.int64())))
             windows = [(item.owner, proof) for item, proof in proofs]
-            yield make_scan_windows(endpoint, windows, config.api_filters.label)
+            yield make_scan_windows(endpoint, windows, config.api_filters.label, read_at=read_at)
 
         return make_resource(endpoint, read, config.pii_policy)
 

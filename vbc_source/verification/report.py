@@ -42,7 +42,12 @@ def _write_answer(result: VerifyResult) -> str:
     if result.ok:
         now = " now" if any(not span.recent or span.gone for span in result.spans) else ""
         return f"Nothing is missing{now}: {result.compared:,} recordings at VBC {span}, all loaded ({lists})."
-    counts = {"missing": result.missing, "gone at VBC": result.gone, "back at VBC": result.returned}
+    counts = {
+        "missing": result.missing,
+        "gone at VBC": result.gone,
+        "back at VBC": result.returned,
+        "known gap(s)": result.known_gaps,
+    }
     differences = _write_counts(counts) or "not all could be compared"
     return f"DIFFERS: {differences}; {result.compared:,} at VBC {span} ({lists})."
 
@@ -73,7 +78,8 @@ def _write_span(span: DifferingSpan) -> Sequence[str]:
         format_instant(span.start),
         format_instant(span.end),
         *(f"{number:,}" for number in (span.api, span.loaded, span.archived, span.tombstoned)),
-        differences + (", repaired" if span.repaired else ""),
+        ("known gap: VBC counts other recordings than it lists" if span.known_gap else differences)
+        + (", repaired" if span.repaired else ""),
     )
 
 

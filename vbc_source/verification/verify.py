@@ -89,6 +89,7 @@ def verify(
         gone=sum(span.gone for span in spans),
         returned=sum(span.returned for span in spans),
         waiting=sum(span.missing for span in spans if span.recent),
+        known_gaps=sum(span.known_gap for span in spans),
         loaded=findings.loaded,
         tombstoned=findings.tombstoned,
         unconfirmed=findings.unconfirmed,

@@ -2,15 +2,18 @@
 
 Backfill, verify and status ask it; the models and the dashboard state the same rule in SQL.
 
-A row of `scan_windows` says that a window of a list was read and that its pages added up. It is a proof when
+A row of `scan_windows` says that a window of a list was read. It is a proof when
 
-1. the load that brought it is complete: `_dlt_loads` has its `_dlt_load_id` with status 0. A killed or rolled
+1. its pages added up (`is_proven`): otherwise it is a known gap;
+2. the load that brought it is complete: `_dlt_loads` has its `_dlt_load_id` with status 0. A killed or rolled
    back load may have left the row without the recordings;
-2. it was read without filters, or with the filters in question;
-3. and only for the part of its window that was older than the lookback when it was read: later recordings may
+3. the rows that it names are there: the table has at least `rows_loaded` recordings of the list that start in
+   the window, its last second left out. Rows may be deleted, and a table dropped, long after the load;
+4. it was read without filters, or with the filters in question;
+5. and only for the part of its window that was older than the lookback when it was read: later recordings may
    have appeared in the rest.
 
-The dbt model `stg_proven_days` states the same rule in SQL for days; `tests/warehouse/test_completeness.py`
+The dbt model `stg_vbc__proven_days` states the same rule in SQL for days; `tests/warehouse/test_completeness.py`
 feeds both the same cases.
 """
 
@@ -21,6 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from vbc_source.config import SELF, VbcConfig
+from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.warehouse.queries import LoadedTables, Row
 from vbc_source.windows import SECOND, Window, format_instant
 
@@ -85,24 +89,70 @@ def read_proven_spans(loaded: LoadedTables, config: VbcConfig, window: Window | 
     """Read the spans of each list that are proven complete, joined where they touch."""
     if not loaded.find(SCAN_WINDOWS):
         return {}
-    rows = loaded.query(_write_spans(config.lookback, window), filters=config.api_filters.label)
+    rows = loaded.query(
+        lambda loaded: _write_spans(loaded, config.lookback, window), filters=config.api_filters.label
+    )
     spans: dict[RecordingList, list[Window]] = {}
     for resource, account, user, start, end in rows:
         spans.setdefault(RecordingList(resource, account, user), []).append(Window(_utc(start), _utc(end)))
     return spans
 
 
-def _write_proofs() -> str:
-    """Write the query of the rows that are proofs: rules 1 and 2."""
+def _write_proofs(loaded: LoadedTables) -> str:
+    """Write the query of the rows that may be proofs: rules 1, 2 and 4."""
+    # tables of earlier versions have proofs alone, which do not name their rows
+    adds_up = "AND coalesce(w.is_proven, true)" if "is_proven" in loaded.columns(SCAN_WINDOWS) else ""
+    rows = "coalesce(w.rows_loaded, 0)" if "rows_loaded" in loaded.columns(SCAN_WINDOWS) else "0"
     return f"""
         SELECT w.resource, w.account_id, coalesce(w.user_id, '') AS user_id, w.window_start, w.window_end,
-            w.scanned_at, w.requests, w.rows_read
+            w.scanned_at, w.requests, w.rows_read, {rows} AS rows_loaded
         FROM {SCAN_WINDOWS} AS w JOIN _dlt_loads AS l ON l.load_id = w._dlt_load_id
-        WHERE l.status = 0 AND (w.filters IS NULL OR w.filters = :filters)"""
+        WHERE l.status = 0 {adds_up} AND (w.filters IS NULL OR w.filters = :filters)"""
 
 
-def _write_spans(lookback: timedelta, window: Window | None) -> str:
-    """Write the query of joined spans: rule 3 cuts their ends. Windows count whole seconds, both included."""
+def _write_supported(loaded: LoadedTables, proofs: str) -> str:
+    """Write the query of the proofs whose rows are in the tables: rule 3.
+
+    Bounds of windows and starts of recordings are put into one order, in which recordings are counted: the
+    count between two bounds is what a window holds. That sorts all rows once, however windows overlap.
+    """
+    span_list = "resource, account_id, user_id"
+    proof = f"{span_list}, window_start, window_end, scanned_at, rows_loaded"
+    recordings = "".join(
+        f"""UNION ALL
+            SELECT '{table}', account_id, {user}, NULL, NULL, NULL, NULL, began, 1 FROM ({rows}) AS r """
+        for table, user, rows in _write_recordings(loaded)
+    )
+    return f"""
+        WITH proofs AS ({proofs}), moments AS (
+            SELECT {proof}, CASE edge WHEN 0 THEN window_start ELSE window_end END AS moment, 0 AS recordings
+            FROM proofs CROSS JOIN (SELECT 0 AS edge UNION ALL SELECT 1 AS edge) AS edges
+            {recordings}
+        ), counted AS (
+            SELECT {proof}, sum(recordings) OVER (
+                PARTITION BY {span_list} ORDER BY moment, recordings
+                ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS recordings_before
+            FROM moments
+        )
+        SELECT {proof} FROM counted WHERE window_start IS NOT NULL GROUP BY {proof}
+        HAVING max(recordings_before) - min(recordings_before) >= rows_loaded"""
+
+
+def _write_recordings(loaded: LoadedTables) -> Iterator[tuple[str, str, str]]:
+    """Yield each table of recordings, its user column, and the query of their starts."""
+    for table, user in ((COMPANY, "''"), (USERS, "user_id")):
+        if loaded.has(table):
+            columns = KEYS[table].removesuffix(", id")
+            began = '"start" AS began'
+            group = ""
+            if loaded.kind == FILESYSTEM:  # a row stands beside its earlier versions
+                began, group = 'max("start") AS began', f"GROUP BY {KEYS[table]}"
+            yield table, user, f'SELECT {columns}, {began} FROM {table} WHERE "start" IS NOT NULL {group}'
+
+
+def _write_spans(loaded: LoadedTables, lookback: timedelta, window: Window | None) -> str:
+    """Write the query of joined spans: rule 5 cuts their ends. Windows count whole seconds, both included."""
     span_list = "resource, account_id, user_id"
     behind = f"scanned_at - INTERVAL '{int(lookback.total_seconds())} seconds'"
     touching = ""
@@ -114,7 +164,7 @@ def _write_spans(lookback: timedelta, window: Window | None) -> str:
     return f"""
         WITH settled AS (
             SELECT {span_list}, window_start, date_trunc('second', least(window_end, {behind})) AS settled_end
-            FROM ({_write_proofs()}) AS p
+            FROM ({_write_supported(loaded, _write_proofs(loaded))}) AS p
         ), reached AS (
             SELECT *, max(settled_end) OVER (
                 PARTITION BY {span_list} ORDER BY window_start, settled_end
@@ -136,12 +186,15 @@ def read_progress(loaded: LoadedTables, config: VbcConfig) -> list[ReadProgress]
     """Read how far each list was read by complete loads."""
     if not loaded.find(SCAN_WINDOWS):
         return []
-    query = f"""
-        SELECT resource, account_id, user_id, max(window_end), max(scanned_at), sum(requests), sum(rows_read),
-            count(*)
-        FROM ({_write_proofs()}) AS p GROUP BY resource, account_id, user_id
-        ORDER BY account_id, resource, user_id"""
     filters = config.api_filters.label
+
+    def query(loaded: LoadedTables) -> str:
+        return f"""
+            SELECT resource, account_id, user_id, max(window_end), max(scanned_at), sum(requests),
+                sum(rows_read), count(*)
+            FROM ({_write_proofs(loaded)}) AS p GROUP BY resource, account_id, user_id
+            ORDER BY account_id, resource, user_id"""
+
     return [
         ReadProgress(RecordingList(resource, account, user), _utc(until), _utc(at), *map(int, counts))
         for resource, account, user, until, at, *counts in loaded.query(query, filters=filters)
@@ -208,9 +261,11 @@ def find_lists(
     if config.users is not None:
         return [RecordingList(USERS, account, user) for account in config.accounts for user in config.users]
     # the users that are listed and may be read; without a list of users, those that were read
-    barred = loaded.query(
-        f"SELECT account_id, user_id FROM user_access WHERE access <> 'allowed' AND resource = '{USERS}'"
-    )
+    barred: list[Row] = []
+    if loaded.find("user_access"):
+        barred = loaded.query(
+            f"SELECT account_id, user_id FROM user_access WHERE access <> 'allowed' AND resource = '{USERS}'"
+        )
     users: list[Row] = []
     if loaded.has("users"):
         users = loaded.query("SELECT account_id, id FROM users WHERE gone_at IS NULL")

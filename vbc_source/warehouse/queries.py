@@ -13,10 +13,12 @@ from typing import Any
 
 import dlt
 import duckdb
+import pyarrow as pa
 import sqlglot
 from dlt.common.schema import Schema
 from sqlglot import exp
 
+from vbc_source.extract.tables import ARROW_TYPES
 from vbc_source.lakes.tables import FILESYSTEM, read_table
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
@@ -83,7 +85,8 @@ class LoadedTables:
                 if schema := self._find_schema(table):
                     columns = [name for name in schema.tables[table]["columns"] if name in names]
                     client = self.open_dataset(schema).destination_client
-                    connection.register(table, read_table(client, table, columns or None))
+                    rows = read_table(client, table, columns or None)
+                    connection.register(table, rows if rows.column_names else _make_empty(schema, table))
             return connection.execute(query.sql("duckdb")).fetchall()
 
     def find(self, *tables: str) -> list[str]:
@@ -114,6 +117,8 @@ class LoadedTables:
         # one client for all of them: `dlt.dataset` would open a connection for each
         with self.open_dataset(Schema(SOURCE_SCHEMA)).destination_client as client:
             self._schemas = [_read_schema(client, name) for name in (SOURCE_SCHEMA, *self._ledgers)]
+            if self.kind != FILESYSTEM:
+                _forget_dropped_tables(client, self._schemas)
         # kept, as each new one resolves the configuration again; its connection is opened for each query
         self._dataset = self.open_dataset(self._schemas)
 
@@ -126,6 +131,22 @@ def _read_schema(client: Any, name: str) -> Schema:
     """Read a dlt schema from the destination; an empty one if none is stored."""
     stored = client.get_stored_schema(name)
     return Schema.from_dict(json.loads(stored.schema), validate_schema=False) if stored else Schema(name)
+
+
+def _forget_dropped_tables(client: Any, schemas: Sequence[Schema]) -> None:
+    """Remove tables from schemas that are not there: somebody may have dropped them."""
+    names = {name for schema in schemas for name in schema.data_table_names()}
+    absent = [name for name, columns in client.get_storage_tables(sorted(names)) if not columns]
+    for schema in schemas:
+        for name in absent:
+            schema.tables.pop(name, None)
+
+
+def _make_empty(schema: Schema, table: str) -> pa.Table:
+    """Make a table without rows, as of one whose files are gone."""
+    columns = schema.tables[table]["columns"].items()
+    kinds = {name: ARROW_TYPES.get(str(column.get("data_type")), pa.string()) for name, column in columns}
+    return pa.schema(kinds).empty_table()
 
 
 def _to_literal(value: str | int | datetime) -> str | int:
