@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime, timezone
+from typing import Any
 
 from airflow.sdk import dag, task
 
@@ -24,7 +25,7 @@ def vbc_incremental() -> None:
     """Load new recordings; state is in the destination, so any worker continues where another ended."""
 
     @task(pool=POOL)
-    def load() -> dict[str, int]:
+    def load() -> dict[str, Any]:
         with connect() as target:
             from vbc_source import sync
 
@@ -33,18 +34,36 @@ def vbc_incremental() -> None:
             print(*result.summary(), sep="\n")
             return {
                 name: getattr(result, name)
-                for name in ("recordings", "loaded", "finished_earlier", "windows", "users", "requests")
+                for name in (
+                    "recordings",
+                    "loaded",
+                    "finished_earlier",
+                    "windows",
+                    "users",
+                    "requests",
+                    "gaps",
+                )
             }
 
     @task(outlets=[RECORDINGS])
-    def publish(result: dict[str, int]) -> None:
+    def publish(result: dict[str, Any]) -> None:
         """Let what follows a load run; after a load without rows nothing has to."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         if not result["loaded"] and not result["finished_earlier"]:
             raise AirflowSkipException("nothing new was loaded")
 
-    publish(load())
+    @task
+    def check(result: dict[str, Any]) -> None:
+        """Fail for windows that never add up at VBC: what could be proven is loaded, somebody has to look."""
+        from airflow.sdk.exceptions import AirflowFailException
+
+        if result["gaps"]:
+            raise AirflowFailException(f"not proven complete: {', '.join(result['gaps'])}")
+
+    result = load()
+    publish(result)
+    check(result)
 
 
 vbc_incremental()

@@ -89,7 +89,7 @@ def test_tasks_that_send_requests_run_in_the_pool_of_the_setting() -> None:
             "load_window": "vbc",
             "finalize": "default_pool",
         },
-        "vbc_incremental_dag": {"load": "vbc", "publish": "default_pool"},
+        "vbc_incremental_dag": {"load": "vbc", "publish": "default_pool", "check": "default_pool"},
         "vbc_models_dag": {"build": "default_pool"},
         "vbc_verify_dag": {"verify": "vbc"},
     }
@@ -107,8 +107,8 @@ def test_the_incremental_dag_runs_every_ten_minutes_and_retries() -> None:
     dag = read_dag("vbc_incremental_dag")
     assert (dag["cron"], dag["tasks"], dag["retries"]) == (
         "*/10 * * * *",
-        {"load": ["publish"], "publish": []},
-        {"load": 2, "publish": 2},
+        {"load": ["check", "publish"], "publish": [], "check": []},
+        {"load": 2, "publish": 2, "check": 2},
     )
 
 

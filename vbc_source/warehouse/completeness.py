@@ -13,8 +13,8 @@ A row of `scan_windows` says that a window of a list was read. It is a proof whe
 5. and only for the part of its window that was older than the lookback when it was read: later recordings may
    have appeared in the rest.
 
-The dbt model `stg_vbc__proven_days` states the same rule in SQL for days; `tests/warehouse/test_completeness.py`
-feeds both the same cases.
+The dbt model `stg_vbc__proven_days` states the same rule in SQL for days;
+`tests/warehouse/test_completeness.py` feeds both the same cases.
 """
 
 from __future__ import annotations
