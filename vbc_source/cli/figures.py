@@ -91,7 +91,8 @@ def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> N
     database = open_database(target)
     if refresh or not database.has_models():
         database.warehouse.check_loaded()
-        _build_models(target)
+        echo("Building the models …")
+        build_in_process(target)
     listener = listen(port)
     url = f"http://{HOST}:{listener.getsockname()[1]}/"
     echo(f"Figures of dataset {target.dataset}: {url} Ctrl-C ends it.")
@@ -100,9 +101,8 @@ def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> N
     serve(database, listener)
 
 
-def _build_models(target: Target) -> None:
+def build_in_process(target: Target) -> None:
     """Build the models in a process of its own: dbt keeps the database open as long as its process lives."""
-    echo("Building the models …")
     options = [f"--{name}={value}" for name, value in asdict(target).items()]
     command = [sys.executable, "-c", "from vbc_source.cli import main; main()", "models", "run", *options]
     if subprocess.run(command, check=False).returncode:  # noqa: S603 - this program
