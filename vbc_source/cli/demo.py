@@ -26,7 +26,7 @@ HELD_BACK = 40  # calls that the first run does not see: they are still being pr
 ARCHIVE, ARCHIVED = "demo_audio", 25  # folder, files
 # ages in seconds: of the recording that arrives late, within the lookback, of the one that VBC loses, and of
 # those that are archived
-LATE_SECONDS, LOST_SECONDS, ARCHIVED_SECONDS = 20 * 3600, 10 * 86_400, 2 * 86_400
+LATE_SECONDS, LOST_SECONDS, ARCHIVED_SECONDS = 20 * 3600, 10 * 86_400, 5 * 86_400
 LOGIN = {
     "client_id": "demo-client",
     "client_secret": "demo-secret",
@@ -48,7 +48,7 @@ TABLES = {
         FROM vbc_data.company_recordings__extensions GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5""",
 }
 LOOK = ".venv/bin/vbc dashboard --open      the figures as a page: find a call, press play"
-LOOK_LATER = ".venv/bin/vbc dashboard --open --refresh      the figures as a page, by the extra `dbt`"
+LOOK_LATER = ".venv/bin/vbc dashboard --open --refresh     the figures as a page; needs the extra dbt"
 NEXT = f"""
 What to type next:
   {{look}}
@@ -74,7 +74,7 @@ def import_emulator() -> ModuleType:
 
 
 def run_demo(recordings: int, seed: int, report: Callable[[str], None], *, models: bool = True) -> SyncResult:
-    """Load the invented call centre, let it change, archive a part, build the models, and report the result."""
+    """Load the invented call centre, let it change, archive a part, build the models, and report."""
     emulator = import_emulator()
     target = Target("vbc_demo")
     with hold_pipeline(target) as pipeline:

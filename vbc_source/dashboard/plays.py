@@ -53,9 +53,9 @@ class PlaysLedger:
         """Record a play unless it continues one; raises VbcError if that fails, so that nothing is played."""
         play = Play(recording_key, self._clock(), played_by, action)
         with self._lock:
-            if action == "play" and any(_continues(play, earlier) for earlier in self._read()):
-                return
             try:
+                if action == "play" and any(_continues(play, earlier) for earlier in self._read()):
+                    return
                 self._append(play)
             except OSError as error:
                 raise VbcError(

@@ -30,6 +30,19 @@ _COLUMNS = {  # of a gone recording, from the loaded table: column, type, expres
     "size_bytes": ("file_size_in_bytes", "bigint", "{}"),
 }
 _FOUND = ("recording_key", "account_id", "recording_type", "user_id", *_COLUMNS, "archived")
+_SHORTEST_NUMBER = 7  # digits of a number without its area code, which may be typed with one
+
+
+def _match_number(column: str) -> str:
+    """Write the condition that a number ends with the digits, or they with it, whatever its punctuation."""
+    digits = f"translate({column}, '+-() ./', '')"
+    # the last two first: to remove the punctuation of every number would take ten times as long
+    return (
+        f"({column} LIKE %(ending)s AND ({digits} LIKE %(pattern)s OR "
+        f"length({digits}) >= {_SHORTEST_NUMBER} AND right(%(digits)s, length({digits})) = {digits}))"
+    )
+
+
 _CONDITIONS = {
     "text": "strpos(lower(r.caller_name), %(text)s) > 0 OR lower(r.call_id) = %(text)s "
     "OR r.recording_key = %(text)s",
@@ -37,11 +50,7 @@ _CONDITIONS = {
     "user": "OR r.recording_key IN (SELECT x.recording_key FROM {recording_extensions} x JOIN {extensions} n "
     "ON n.extension = x.extension WHERE n.account_id = r.account_id "
     "AND strpos(lower(n.user_name), %(text)s) > 0)",
-    # the last digits first: to remove the punctuation of every number would take ten times as long
-    "digits": " ".join(
-        f"OR (r.{name} LIKE %(ending)s AND translate(r.{name}, '+-() ./', '') LIKE %(digits)s)"
-        for name in ("caller_number", "dialed_number")
-    ),
+    "digits": f"OR {_match_number('r.caller_number')} OR {_match_number('r.dialed_number')}",
     "id": "OR r.recording_id = %(number)s",
     "extension": "OR r.recording_key IN (SELECT recording_key FROM {recording_extensions} "
     "WHERE extension = %(text)s)",
@@ -113,7 +122,8 @@ def _choose_conditions(search: Search) -> tuple[list[str], dict[str, Any]]:
     values: dict[str, Any] = {"text": search.text.lower()}
     names = ["text"]
     if search.digits:
-        values |= {"digits": f"%{search.digits}", "ending": f"%{search.digits[-4:]}"}
+        values |= {"digits": search.digits, "pattern": f"%{search.digits}"}
+        values["ending"] = f"%{search.digits[-2:]}"
         names.append("digits")
         if len(search.digits) <= _LONGEST_EXTENSION:
             names.append("extension")
