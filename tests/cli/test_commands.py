@@ -315,7 +315,9 @@ def test_no_token_secret_number_or_name_is_in_the_output_at_level_debug(
 def test_the_demo_loads_and_a_second_one_loads_what_has_arrived(own_folder: Path) -> None:
     results = []
     for _ in range(2):
-        done = run_vbc(own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000", "--no-models", "--json")
+        done = run_vbc(
+            own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000", "--no-models", "--json"
+        )
         assert done.returncode == 0, done.stderr
         assert "By direction" in done.stdout
         assert "What to type next" in done.stdout

@@ -250,6 +250,27 @@ def test_command_reports_what_to_do_if_it_cannot_serve(filled: Path) -> None:
     assert failed.stderr.splitlines()[-1].endswith("vbc.duckdb: run vbc sync first")
 
 
+def test_a_month_is_reported_as_one_private_page_without_links(filled: Path) -> None:
+    done = run_in_process("report", "--month", "2025-03", "--json", SOURCES__VBC__VBC_TIMEZONE=ZONE)
+    assert done.exit_code == 0, done.output
+    text = (filled / "report.html").read_text()
+    with duckdb.connect(str(filled / "vbc.duckdb"), read_only=True) as connection:
+        sql = (
+            "SELECT sum(recordings) FROM vbc_models.coverage WHERE day BETWEEN '2025-03-01' AND '2025-03-31'"
+        )
+        ((recordings,),) = connection.execute(sql).fetchall()
+    assert f'<dd class="figure">{recordings}</dd>' in text
+    assert "March 2025" in text
+    assert not [word for word in ("href=", "src=", "<script", "http") if word in text]
+    assert (filled / "report.html").stat().st_mode & 0o077 == 0
+    for options, message in (
+        (["--out", "r.pdf"], "chromium --headless"),
+        (["--month", "March"], "such as 2025-03"),
+    ):
+        failed = run_in_process("report", *options)
+        assert (failed.exit_code, message in failed.stderr) == (2, True)
+
+
 def test_server_listens_on_the_loopback_address_only() -> None:
     with listen(0) as listener:
         assert listener.getsockname()[0] == "127.0.0.1"

@@ -84,6 +84,6 @@ for command in (
     *(loading.sync, loading.backfill, loading.compact),
     *(archive.audio, archive.export, archive.recordings, archive.retention),
     *(loading.doctor, loading.status, loading.verify),
-    *(figures.models, figures.dashboard),
+    *(figures.models, figures.dashboard, figures.report),
 ):
     main.add_command(command)
