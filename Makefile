@@ -61,7 +61,7 @@ $(BIN)/python:
 	$(BIN)/python $(PIP_INSTALL) --upgrade "pip>=25.1"
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python $(PIP_INSTALL) --editable '.[emulator]'
+	$(BIN)/python $(PIP_INSTALL) --editable '.[emulator,dbt,dashboard]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

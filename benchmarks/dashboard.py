@@ -23,12 +23,13 @@ import psycopg2
 DATASET = "bench_dashboard"
 POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/postgres"
 PAGES = {
-    "last 30 days": "/",
+    "last 28 days": "/",
     "all": "/?days=all",
     "all, one direction": "/?days=all&direction=INBOUND",
     "all, one extension": "/?days=all&extension=1007",
     "recordings, all": "/recordings?days=all",
 }
+SEARCHES = {"search, number": "+1 (212) 555-4711", "search, name": "caller 471", "search, id": "471142"}
 INVENTED = """
 CREATE SCHEMA {schema};
 CREATE TABLE {schema}.company_recordings AS SELECT
@@ -112,6 +113,21 @@ def measure(port: int) -> dict[str, list[float]]:
     return times
 
 
+def measure_search(port: int) -> dict[str, list[float]]:
+    """Search five times for each text: milliseconds until the page is there."""
+    import requests
+
+    times: dict[str, list[float]] = {}
+    for name, text in SEARCHES.items():
+        for _ in range(5):
+            began = time.perf_counter()
+            answer = requests.post(f"http://127.0.0.1:{port}/search", data={"q": text}, timeout=60)
+            assert answer.status_code == 200
+            assert "/recording/" in answer.text
+            times.setdefault(name, []).append(1000 * (time.perf_counter() - began))
+    return times
+
+
 def main(kind: str = "duckdb", recordings: str = "1000000") -> None:
     """Invent recordings, serve the dashboard, measure and print."""
     with TemporaryDirectory() as name:
@@ -122,7 +138,7 @@ def main(kind: str = "duckdb", recordings: str = "1000000") -> None:
         server = serve(kind, folder, 8399)
         try:
             wait_for(8399, server)
-            for page, times in measure(8399).items():
+            for page, times in {**measure(8399), **measure_search(8399)}.items():
                 print(f"{page:24} first {times[0]:6.0f} ms, median of five {median(times):6.0f} ms")
         finally:
             server.terminate()

@@ -60,14 +60,14 @@ class RawCounts:
         query: Runs a query.
         raw: Prefix of the names of tables.
         zone: Time zone of days and hours.
-        complete: Whether there are text lengths and tombstones in the tables.
+        complete: Whether there are lengths that were loaded as text.
         started: Whether to leave out recordings without a start, which are in no period.
     """
 
     def __init__(self, query: Query, raw: str, zone: str, complete: bool, started: bool = True) -> None:
         self._query = query
         text = RECORDINGS.format(raw=raw, text_length=TEXT_LENGTH if complete else "NULL")
-        gone = GONE.format(raw=raw) if complete else ""
+        gone = GONE.format(raw=raw)
         self._current = CURRENT.format(
             zone=zone, recordings=text, gone=gone, started="start IS NOT NULL" if started else "true"
         )

@@ -55,7 +55,12 @@ def test_notebook_is_stored_without_outputs_and_without_figures_in_its_text() ->
 @pytest.mark.parametrize("kind", ["demo", "crafted"])
 def test_notebook_figures_equal_plain_sql(own_folder: Path, kind: str) -> None:
     if kind == "demo":
-        assert start_vbc(own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000").returncode == 0
+        assert (
+            start_vbc(
+                own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000", "--no-models"
+            ).returncode
+            == 0
+        )
     else:
         write_duckdb(own_folder / "vbc.duckdb", invent(1))
     built = start_vbc(own_folder, "http://127.0.0.1:9", "models", "run", SOURCES__VBC__VBC_TIMEZONE=ZONE)

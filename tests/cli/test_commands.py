@@ -315,13 +315,19 @@ def test_no_token_secret_number_or_name_is_in_the_output_at_level_debug(
 def test_the_demo_loads_and_a_second_one_loads_what_has_arrived(own_folder: Path) -> None:
     results = []
     for _ in range(2):
-        done = run_vbc(own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000", "--json")
+        done = run_vbc(
+            own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000", "--no-models", "--json"
+        )
         assert done.returncode == 0, done.stderr
         assert "By direction" in done.stdout
         assert "What to type next" in done.stdout
         results.append(json.loads(done.stdout.splitlines()[-1]))
     assert results[0]["recordings"] > 1900
-    assert results[1]["requests"] == 3  # the company, its one user, and his export jobs
+    assert results[1]["requests"] == 49  # the company, 24 users, and their export jobs
+    assert 1 <= len(list((own_folder / "demo_audio").rglob("*.mp3"))) <= 25
+    gone = read_database(own_folder, "SELECT count(*) FROM vbc_data.recording_tombstones")
+    names = read_database(own_folder, "SELECT count(DISTINCT user_first_name) > 10 FROM vbc_data.extensions")
+    assert (gone, names) == ([(1,)], [(True,)])
     assert "40 of them new" in done.stdout
 
 

@@ -13,41 +13,83 @@ from vbc_source.dashboard.charts import (
     build_heatmap,
     choose_step,
     describe_busiest,
+    draw_chart,
+    format_average,
+    format_bytes,
     format_change,
     format_duration,
     format_share,
     group_days,
     round_up,
     split_period,
-    stack_columns,
 )
+
+WEEK = dict.fromkeys(range(1, 8), 4)
 
 days = st.dates(date(2020, 1, 1), date(2030, 1, 1))
 
 
-@given(days, st.integers(0, 3000))
+@given(days, st.integers(0, 20_000))
 def test_steps_cover_each_day_once_and_are_few_enough_for_a_chart(first: date, length: int) -> None:
     last = first + timedelta(days=length)
     step = choose_step(first, last)
     steps = list(split_period(first, last, step))
-    assert len(steps) <= 107
+    assert len(steps) <= 121
     covered = [begin + timedelta(days=n) for _, begin, end in steps for n in range((end - begin).days + 1)]
     assert covered == [first + timedelta(days=n) for n in range(length + 1)]
     for start, begin, end in steps:
         assert start <= begin <= end
-        assert {"day": start == begin, "week": start.weekday() == 0, "month": start.day == 1}[step]
+        assert {
+            "day": start == begin,
+            "week": start.weekday() == 0,
+            "month": start.day == 1,
+            "year": (start.month, start.day) == (1, 1),
+        }[step]
 
 
-def test_segments_are_stacked_from_the_bottom_in_proportion_to_their_counts() -> None:
+def test_columns_are_in_proportion_and_directions_are_lines_of_their_own() -> None:
     first, last = date(2025, 3, 1), date(2025, 3, 3)
     rows = [(first, "OUTBOUND", 30), (first, "INBOUND", 50), (last, "CONFERENCE", 5)]
-    columns, height = stack_columns(first, last, "day", rows)
-    assert height == 80
-    assert [column.recordings for column in columns] == [80, 0, 5]
-    assert [part.name for part in columns[0].segments] == ["Inbound", "Outbound", "Conference"]
-    inbound, outbound, other = columns[0].segments
-    assert (inbound.top, inbound.height, outbound.top, other.height) == (37.5, 62.5, 0, 0)
-    assert stack_columns(first, last, "day", [])[1] == 1
+    chart = draw_chart(first, last, "day", rows, proven={first, last})
+    assert (chart.height, chart.before) == (80, "")
+    assert [(column.recordings, column.height) for column in chart.columns] == [(80, 100), (0, 0), (5, 6.25)]
+    assert [column.weekend for column in chart.columns] == [True, True, False]
+    assert [column.incomplete for column in chart.columns] == [False, True, False]
+    lines = [(line.direction, line.recordings, line.height) for line in chart.lines]
+    assert lines == [("INBOUND", 50, 50), ("OUTBOUND", 30, 40), ("CONFERENCE", 5, 6)]
+    assert chart.lines[1].points == "5,25 15,100 25,100"
+    assert draw_chart(first, last, "day", []).height == 1
+    assert draw_chart(first, first, "day", [(first, "INBOUND", 1)]).lines[0].points == "0,0 10,0"
+
+
+def test_the_period_before_is_a_line_over_the_same_weekdays() -> None:
+    first, last = date(2025, 3, 3), date(2025, 3, 5)
+    before = [(date(2025, 2, 24), "INBOUND", 40), (date(2025, 2, 26), "INBOUND", 20)]
+    chart = draw_chart(first, last, "day", [(first, "INBOUND", 10)], before)
+    assert [column.before for column in chart.columns] == [40, 0, 20]
+    assert (chart.height, chart.before) == (40, "5,0 15,100 25,50")
+    assert draw_chart(first, last, "month", [], before).before == ""  # months do not fit over each other
+
+
+@given(days, st.integers(0, 20_000))
+def test_ticks_are_few_and_inside_the_chart(first: date, length: int) -> None:
+    last = first + timedelta(days=length)
+    ticks = draw_chart(first, last, choose_step(first, last), []).ticks
+    assert 1 <= len(ticks) <= 13
+    assert all(0 < tick.place < 100 for tick in ticks)
+
+
+def test_averages_and_sizes_are_formatted() -> None:
+    assert [format_average(number) for number in (0.04, 0.25, 3, 12.6, 1234)] == [
+        "<0.1",
+        "0.2",
+        "3",
+        "13",
+        "1,234",
+    ]
+    assert [format_bytes(size) for size in (None, 0, 999, 1400, 123_456_789)] == [
+        *("unknown", "0 B", "999 B", "1.4 kB", "123 MB")
+    ]
 
 
 @given(st.integers(1, 10**7))
@@ -58,10 +100,16 @@ def test_scale_is_at_least_the_highest_column_and_at_most_twice_as_high(number: 
 
 def test_busiest_hour_has_the_highest_heat_level_and_one_call_has_the_lowest() -> None:
     hours = {(1, 9): 1000, (5, 23): 1}
-    rows = build_heatmap(hours)
-    assert (rows[9][0], rows[23][4], rows[0][0]) == ((1000, HEAT_LEVELS), (1, 1), (0, 0))
-    assert describe_busiest(hours) == "Most on Mondays at 09:00: 1,000."
-    assert describe_busiest({}) == ""
+    rows = build_heatmap(hours, WEEK)
+    assert [
+        (cell.recordings, cell.average, cell.level) for cell in (rows[9][0], rows[23][4], rows[0][0])
+    ] == [
+        (1000, 250, HEAT_LEVELS),
+        (1, 0.25, 1),
+        (0, 0, 0),
+    ]
+    assert describe_busiest(hours, WEEK) == "Most on Mondays at 09:00: 250 on average."
+    assert describe_busiest({}, WEEK) == ""
 
 
 def test_consecutive_days_are_grouped_by_first_and_last() -> None:
@@ -86,12 +134,13 @@ def test_duration_is_formatted_in_the_largest_fitting_units(seconds: float | Non
 
 
 def test_changes_and_shares_are_not_rounded_to_all_or_nothing() -> None:
-    assert [format_change(110, 100), format_change(90, 100), format_change(100, 100)] == [
+    assert [format_change(now, 100, 100) for now in (110, 90, 100)] == [
         "+10.0 %",
         "−10.0 %",
         "unchanged",
     ]
-    assert [format_change(5, 0), format_change(None, 5), format_change(5, None)] == ["", "", ""]
+    assert [format_change(5, 0, 99), format_change(None, 5, 99), format_change(5, None, 99)] == ["", "", ""]
+    assert [format_change(60, 30, 30), format_change(58, 29, 29)] == ["+100.0 %", ""]
     assert [format_share(9999, 10000), format_share(1, 10000), format_share(1, 2)] == [
         "over 99.9 %",
         "under 0.1 %",

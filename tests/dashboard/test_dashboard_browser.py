@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from loading import start_vbc
 from raw_counts import RawCounts, query_duckdb, query_postgres
 from raw_tables import POSTGRES, invent, own_dataset, write_duckdb, write_postgres
 
-from vbc_source.dashboard.charts import format_duration
+from vbc_source.dashboard.charts import format_count, format_duration, format_share
 
 pytestmark = pytest.mark.slow  # a browser, and models built by dbt
 
@@ -45,7 +46,7 @@ def crafted(kind: str, folder: Path) -> Iterator[tuple[str, RawCounts]]:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Load the demo and build its models."""
     folder = tmp_path_factory.mktemp("demo")
-    for command in (("demo", "--recordings", "3000"), ("models", "run")):
+    for command in (("demo", "--recordings", "3000", "--no-models"), ("models", "run")):
         url = "http://127.0.0.1:9"
         done = start_vbc(folder, url, *command, **ENVIRONMENT, RUNTIME__DLTHUB_TELEMETRY="false")
         assert done.returncode == 0, done.stderr
@@ -106,9 +107,8 @@ def assert_figures(page: Any, counts: RawCounts, where: str) -> None:
     }, where
     if not recordings:
         return
-    names = page.eval_on_selector_all("#table-over-time thead th", "cells => cells.map(c => c.textContent)")[
-        1:-1
-    ]
+    names = page.eval_on_selector_all("#table-over-time thead th", "cells => cells.map(c => c.textContent)")
+    names = [name for name in names[1:-1] if name not in ("Before", "Proven")]
     columns = read_table(page, "table-over-time")
     assert sum(number(row[-1]) for row in columns) == recordings
     titles = {"INBOUND": "Inbound", "OUTBOUND": "Outbound", "INTRA_PBX": "Internal", "UNKNOWN": "Unknown"}
@@ -124,18 +124,24 @@ def assert_figures(page: Any, counts: RawCounts, where: str) -> None:
     assert lengths["unknown"] == counts.totals(f"({where}) AND seconds IS NULL")[0]
     assert lengths["1 to 2 min"] == counts.totals(f"({where}) AND seconds >= 60 AND seconds < 120")[0]
     assert sum(lengths.values()) == recordings
-    heat = read_table(page, "table-hours")
+    heat = read_heat(page)
     hours = counts.group("extract(isodow FROM local), extract(hour FROM local)", where)
-    found = {
-        (day, hour): number(cell) for hour, row in enumerate(heat) for day, cell in enumerate(row[1:], 1)
-    }
-    assert {place: count for place, count in found.items() if count} == hours
+    assert {place: count for place, count in heat.items() if count} == hours
     extensions = counts.extensions(where)
     top = {
         read_extension(row[0]): number(row[1]) for row in read_table(page, "table-extensions") if len(row) > 1
     }
     assert top.items() <= extensions.items()
     assert sorted(top.values()) == sorted(extensions.values())[-10:]
+
+
+def read_heat(page: Any) -> dict[tuple[int, int], int]:
+    """Return the sums behind the averages, by weekday and hour; each average is its sum by its weekdays."""
+    cells = page.eval_on_selector_all(
+        "#table-hours tbody tr",
+        "rows => rows.map(row => [...row.cells].slice(1).map(cell => +cell.dataset.recordings))",
+    )
+    return {(day, hour): count for hour, row in enumerate(cells) for day, count in enumerate(row, 1)}
 
 
 def read_extension(text: str) -> tuple[str, str]:
@@ -151,7 +157,8 @@ def test_figures_equal_plain_sql_with_every_filter(own_folder: Path, page: Any, 
         assert_figures(page, counts, "true")
         whole = page.locator("#total-recordings .figure").inner_text()
         archived = counts.totals(counts.archived())[0]
-        assert page.locator("#total-archived .figure").inner_text() == f"{archived:,}"
+        shown = page.locator("#health-archived").inner_text()
+        assert shown.startswith(format_share(archived, counts.totals("true")[0]))
         assert page.locator("#table-extensions").get_by_text("Emil Quillfeather").is_visible()
         for field, value, where in (
             ("account", "549826", "account_id = '549826'"),
@@ -163,11 +170,12 @@ def test_figures_equal_plain_sql_with_every_filter(own_folder: Path, page: Any, 
             ("length", "10", "seconds IS NULL"),
         ):
             page.goto(f"{url}/?days=all")
-            if field in ("weekday", "hour", "length"):
-                page.get_by_text("More filters").click()
+            page.locator("summary", has_text="Filters").click()
             page.select_option(f"#{field}", value)
             page.get_by_role("button", name="Show").click()
+            assert page.url == f"{url}/?days=all&{field}={value}"
             assert page.locator(f"#{field}").input_value() == value
+            assert page.locator("a.chip").count() == 1
             assert_figures(page, counts, where)
             assert page.locator("#total-recordings .figure").inner_text() != whole, field
         for first, last in (
@@ -176,6 +184,7 @@ def test_figures_equal_plain_sql_with_every_filter(own_folder: Path, page: Any, 
             ("2025-11-02", "2025-11-02"),
         ):
             page.goto(url)
+            page.locator("summary", has_text="Filters").click()
             page.fill("#from", first)
             page.fill("#to", last)
             page.get_by_role("button", name="Show").click()
@@ -193,17 +202,22 @@ def test_figures_list_and_export_of_the_demo_equal_plain_sql(demo: Path, served:
         "FROM vbc_models.coverage WHERE recordings > 0) GROUP BY day HAVING count(*) = count(proven_at) "
         "AND count(*) = (SELECT count(DISTINCT recording_type) FROM vbc_models.coverage))"
     )
-    assert page.locator("#total-proven .figure").inner_text() == f"{proven:,}"
-    page.goto(f"{served}/?days=90&direction=INBOUND")
+    days = (
+        date.fromisoformat(page.locator("#to").input_value())
+        - date.fromisoformat(page.locator("#from").input_value())
+    ).days + 1
+    unproven = f"{format_count(days - proven, 'day')} not proven" if proven < days else "every day proven"
+    assert page.locator("#health-proven").inner_text() == unproven
+    page.goto(f"{served}/?days=91&direction=INBOUND")
     first, last = page.locator("#from").input_value(), page.locator("#to").input_value()
     where = f"direction = 'INBOUND' AND CAST(local AS date) BETWEEN '{first}' AND '{last}'"
     assert_figures(page, counts, where)
     recordings = counts.totals(where)[0]
-    days = (f"CAST('{day}' AS date) - 90" for day in (first, last))
+    days = (f"CAST('{day}' AS date) - 91" for day in (first, last))
     before = counts.totals("direction = 'INBOUND' AND CAST(local AS date) BETWEEN " + " AND ".join(days))[0]
     change = page.locator("#total-recordings .change").inner_text()
     assert change.replace("−", "-").startswith(f"{100 * (recordings - before) / before:+.1f}")
-    page.locator("#table-lengths a", has_text="1 to 2 min").click()
+    page.locator("#table-lengths tr", has_text="1 to 2 min").locator("td a").click()
     behind = counts.totals(f"{where} AND seconds >= 60 AND seconds < 120")[0]
     assert page.locator("h1").inner_text().startswith(f"{behind:,} recording")
     with page.expect_download() as waiting:
@@ -223,17 +237,17 @@ def test_each_figure_links_to_its_recordings(served: str, page: Any) -> None:
         page.goto(f"{served}/?days=all")
         page.eval_on_selector_all("details", "all => all.forEach(each => each.open = true)")
         row = read_table(page, table)[3]
-        page.locator(f"#{table} tbody tr").nth(3).locator("a").first.click()
+        page.locator(f"#{table} tbody tr").nth(3).locator("td a").first.click()
         assert page.locator("h1").inner_text().split()[0] == row[cell]
     page.goto(f"{served}/?days=all")
     link = page.locator("#table-hours td a").first
-    shown = link.inner_text()
+    shown = page.locator("#table-hours td:has(a)").first.get_attribute("data-recordings")
     link.click()
     assert page.locator("h1").inner_text().split()[0] == shown
     page.goto(f"{served}/recordings?days=all")
     seen = page.locator("tbody tr").count()
-    while page.get_by_role("link", name="Older").count():
-        page.get_by_role("link", name="Older").click()
+    while page.get_by_role("link", name="Next").count():
+        page.get_by_role("link", name="Next").click()
         seen += page.locator("tbody tr").count()
     assert f"{seen:,}" == page.locator("h1").inner_text().split()[0]
 
@@ -248,8 +262,11 @@ def test_pages_fit_the_window_and_have_no_accessibility_violations(
     for path in (
         "/",
         "/?days=all&direction=INBOUND",
-        "/recordings",
-        "/?days=7&hour=3&extension=none",
+        "/recordings?days=all&archived=yes&sort=-length",
+        "/users",
+        "/extensions",
+        "/search",
+        "/?days=7&hour=3&weekday=7&direction=INTRA_PBX",
         "/?days=8",
     ):
         page.goto(served + path)
@@ -259,7 +276,18 @@ def test_pages_fit_the_window_and_have_no_accessibility_violations(
         assert dark == (scheme == "dark")
         found = axe.run(page)
         assert found.violations_count == 0, f"{path}: {found.generate_report()}"
-        assert {"banner", "main", "contentinfo"} <= landmarks(page)
+        assert {"banner", "main", "contentinfo", "search"} <= landmarks(page)
+    page.fill("#q", "1017")
+    page.keyboard.press("Enter")
+    page.locator("#found").wait_for()
+    assert page.locator("tbody tr").count() > 3
+    assert axe.run(page).violations_count == 0
+    page.goto(f"{served}/recordings?days=all&archived=yes")
+    page.locator("tbody a").first.click()
+    page.locator("audio").wait_for()
+    found = axe.run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.close()
 
 
@@ -269,7 +297,10 @@ def landmarks(page: Any) -> set[str]:
 
 
 def test_every_control_is_reachable_and_usable_by_keyboard(served: str, page: Any) -> None:
-    page.goto(f"{served}/?days=90&hour=9")  # with the further filters open
+    page.goto(f"{served}/?days=91&hour=9")
+    page.locator("summary", has_text="Filters").click()
+    page.locator("body").focus()
+    page.evaluate("document.activeElement.blur()")
     controls = page.locator("a[href]:not([tabindex='-1']):visible, button, input, select, summary").count()
     reached = []
     for _ in range(controls + 20):
@@ -279,13 +310,15 @@ def test_every_control_is_reachable_and_usable_by_keyboard(served: str, page: An
             "return each === document.body ? '' : each.id || each.textContent.trim()}"
         )
         reached.append(name)
-    assert reached[0] == "Skip to the figures"
+    assert "Skip to the figures" in reached
     missed = page.eval_on_selector_all(
         "a[href]:not([tabindex='-1']), button, input, select, summary",
         "all => all.filter(each => !each.dataset.seen && each.checkVisibility()).map(each => each.outerHTML)",
     )
     assert missed == []
-    page.goto(f"{served}/?days=90")
+    page.goto(f"{served}/?days=91")
+    page.locator("summary", has_text="Filters").focus()
+    page.keyboard.press("Enter")
     page.locator("#direction").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
@@ -293,6 +326,58 @@ def test_every_control_is_reachable_and_usable_by_keyboard(served: str, page: An
     page.keyboard.press("Enter")
     page.wait_for_url("**direction=INBOUND**")
     assert landmarks(page) == {"banner", "main", "contentinfo", "search", "navigation"}
+
+
+def test_a_recording_is_found_and_played_by_keyboard_alone(served: str, page: Any) -> None:
+    page.goto(f"{served}/recordings?days=all&archived=yes")
+    found = page.locator("td[data-label=From]").first.inner_text().split()[0]
+    tab_to(page, "document.activeElement.id === 'q'")
+    page.keyboard.type(found)
+    page.keyboard.press("Enter")
+    page.locator("#found").wait_for()
+    assert found not in page.url
+    page.goto(f"{served}/recordings?days=all&archived=yes")
+    tab_to(page, "document.activeElement.pathname?.startsWith('/recording/')")
+    page.keyboard.press("Enter")
+    page.locator("audio").wait_for()
+    assert page.locator("#table-plays").count() == 0
+    tab_to(page, "document.activeElement.tagName === 'AUDIO'")
+    page.keyboard.press("Space")
+    heard = "new Promise(done => document.querySelector('audio').addEventListener('timeupdate', done))"
+    page.evaluate(f"{heard}.then(() => true)")
+    page.reload()
+    assert page.locator("#table-plays tbody tr").count() == 1
+    tab_to(page, "document.activeElement.hasAttribute('download')")
+    with page.expect_download() as waiting:
+        page.keyboard.press("Enter")
+    assert waiting.value.suggested_filename.endswith(".mp3")
+    assert page.messages == []
+
+
+def tab_to(page: Any, condition: str) -> None:
+    """Press Tab until an element has the focus."""
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        if page.evaluate(condition):
+            return
+    raise AssertionError(condition)
+
+
+def test_values_show_under_the_mouse_and_everything_works_without_a_script(
+    served: str, page: Any, browser: Any
+) -> None:
+    page.goto(f"{served}/?days=91")
+    page.locator(".plot [data-tip]").nth(5).hover()
+    tip = page.locator(".tip")
+    assert tip.inner_text() == page.locator(".plot [data-tip]").nth(5).get_attribute("data-tip")
+    context = browser.new_context(java_script_enabled=False)
+    plain = context.new_page()
+    plain.goto(f"{served}/?days=91")
+    assert plain.locator(".plot a title").count() == 91
+    plain.fill("#q", "1017")
+    plain.locator("#q").press("Enter")
+    assert plain.locator("#found").inner_text().endswith("recordings")
+    context.close()
 
 
 def test_empty_database_shows_what_to_run(own_folder: Path, page: Any) -> None:

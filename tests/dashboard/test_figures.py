@@ -128,9 +128,10 @@ def test_figures_equal_counts_in_plain_python(
     rows: list[Row] = [dict(zip(NAMES, row, strict=True)) for row in facts["recordings"]]
     rows = [{**row, "extensions": sorted(used.get(row["recording_key"], []))} for row in rows]
     names = {(account, number): name for account, number, _, name in facts["extensions"]}
+    users = {(account, number): user for account, number, user, _ in facts["extensions"]}
     compared = 0
     with open_figures(kind, own_folder, facts) as figures:
-        options = figures.read_options()
+        options = figures.read_options(date(2026, 1, 1))
         assert options.earliest == min(row[0] for row in facts["coverage"] if row[3])
         assert options.directions == tuple(sorted({row["direction"] for row in rows if row["started_at"]}))
         assert figures.count_without_start() == sum(row["started_at"] is None for row in rows) > 0
@@ -139,7 +140,7 @@ def test_figures_equal_counts_in_plain_python(
             compared += bool(chosen)
             # filters and steps are independent in the query: all steps without a filter, else one of them
             steps = STEPS if not filters.active else STEPS[place % 3 : place % 3 + 1]
-            compare(figures, filters, chosen, names, steps)
+            compare(figures, filters, chosen, names, users, steps)
     assert compared > 20
 
 
@@ -148,6 +149,7 @@ def compare(
     filters: PageFilters,
     chosen: list[Row],
     names: dict[tuple[str, str], str | None],
+    users: dict[tuple[str, str], str | None],
     steps: tuple[str, ...],
 ) -> None:
     lengths = [row["duration_seconds"] for row in chosen if row["duration_seconds"] is not None]
@@ -158,6 +160,7 @@ def compare(
     assert totals.median == pytest.approx(percentile(chosen, 0.5))
     assert totals.p90 == pytest.approx(percentile(chosen, 0.9))
     assert totals.archived == sum(row["archived"] for row in chosen)
+    assert totals.on_demand == sum(row["recording_type"] == "user" for row in chosen)
     assert figures.count_by_length(filters) == Counter(bucket(row) for row in chosen)
     local = [(row["started_at"].astimezone(ZONE), row["direction"]) for row in chosen]
     for step in steps:
@@ -170,12 +173,35 @@ def compare(
     assert [(*key, names[key], numbers[key]) for key in top] == [
         tuple(row[:4]) for row in figures.list_top_extensions(filters)
     ]
+    every = {(each.account_id, each.id): each for each in figures.list_extensions(filters)}
+    assert {key: each.recordings for key, each in every.items()} == numbers
+    for (account, number), each in every.items():
+        own = [row for row in chosen if row["account_id"] == account and number in row["extensions"]]
+        assert each.median == pytest.approx(percentile(own, 0.5))
+        assert each.p90 == pytest.approx(percentile(own, 0.9))
+    found_users = {(each.account_id, each.id): each.recordings for each in figures.list_users(filters)}
+    assert found_users == count_users(chosen, users)
+    by_length = [row["recording_id"] for row in figures.list_recordings(replace(filters, sort="-length"), 7)]
+    assert by_length == [row["recording_id"] for row in sorted(chosen, key=longest_first)[:7]]
     listed = figures.list_recordings(filters, 7, 3)
     assert [row["recording_id"] for row in listed] == [row["recording_id"] for row in chosen[3:10]]
     exported = [dict(zip(LIST_COLUMNS, row, strict=True)) for row in figures.iterate_recordings(filters)]
     assert [(row["recording_id"], row["extensions"] or "") for row in exported] == [
         (row["recording_id"], " ".join(row["extensions"])) for row in chosen
     ]
+
+
+def longest_first(row: Row) -> tuple[float, str]:
+    known = row["duration_seconds"] is not None
+    return (-row["duration_seconds"] if known else 1, row["recording_key"])
+
+
+def count_users(chosen: list[Row], users: dict[tuple[str, str], str | None]) -> Counter[tuple[str, str]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in chosen:
+        involved = {users.get((row["account_id"], number)) for number in row["extensions"]} | {row["user_id"]}
+        counts.update((row["account_id"], user) for user in involved if user)
+    return counts
 
 
 def step_of(day: date, step: str) -> date:

@@ -12,14 +12,26 @@ from hypothesis import strategies as st
 
 from vbc_source.dashboard.filters import (
     PERIODS,
+    FilterOptions,
     InvalidFilter,
     PageFilters,
+    choose_last_day,
     format_day_start,
+    is_canonical,
     read_filters,
     resolve_period,
 )
 
-FIRST, LAST = date(2025, 1, 1), date(2025, 6, 30)
+FIRST, PROVEN, LAST = date(2025, 1, 1), date(2025, 6, 28), date(2025, 6, 30)
+OPTIONS = FilterOptions(
+    FIRST,
+    LAST,
+    PROVEN,
+    accounts=("549825",),
+    directions=("INTRA_PBX", "a & b=c"),
+    extensions=(("1016", None), ("é%2F", "Emil")),
+    buckets=((10, "unknown"),),
+)
 
 page_filters = st.builds(
     PageFilters,
@@ -32,33 +44,79 @@ page_filters = st.builds(
     weekday=st.sampled_from([None, 1, 7]),
     hour=st.sampled_from([None, 0, 23]),
     length=st.sampled_from([None, 10]),
-    archived=st.sampled_from([None, "yes", "no"]),
+    archived=st.sampled_from([None, "yes", "no", "failed"]),
+    sort=st.sampled_from(["-start", "length", "-size"]),
 )
 
 
 @given(page_filters)
 def test_filters_survive_a_round_trip_through_a_query(filters: PageFilters) -> None:
-    assert read_filters(dict(parse_qsl(filters.write_query())), FIRST, LAST) == filters
+    assert read_filters(dict(parse_qsl(filters.write_query())), OPTIONS) == filters
 
 
 @given(page_filters)
-def test_previous_period_has_as_many_days_and_ends_where_this_one_starts(filters: PageFilters) -> None:
+def test_previous_period_has_as_many_days_on_the_same_weekdays_and_ends_before(filters: PageFilters) -> None:
     before = filters.previous_period()
     assert before.days == filters.days
-    assert (filters.first - before.last).days == 1
+    assert before.weekdays == filters.weekdays
+    assert 1 <= (filters.first - before.last).days <= 7
     assert before.active == filters.active
 
 
-def test_default_period_is_the_last_thirty_days_that_were_read() -> None:
-    filters = read_filters({"from": " ", "direction": ""}, FIRST, LAST)
-    assert filters == PageFilters(date(2025, 6, 1), LAST)
-    assert {name: resolve_period(name, FIRST, LAST)[0] for name in PERIODS}["all"] == FIRST
-    assert read_filters({"to": "2025-02-01"}, FIRST, LAST).first == FIRST
+def test_a_single_day_is_compared_with_the_same_weekday() -> None:
+    assert PageFilters(LAST, LAST).previous_period().first == date(2025, 6, 23)
+
+
+@given(page_filters)
+def test_weekdays_of_a_period_are_counted(filters: PageFilters) -> None:
+    days = [
+        date.fromordinal(filters.first.toordinal() + n).isoweekday() for n in range(min(filters.days, 60))
+    ]
+    short = PageFilters(filters.first, date.fromordinal(filters.first.toordinal() + len(days) - 1))
+    assert short.weekdays == {number: days.count(number) for number in range(1, 8)}
+
+
+def test_periods_are_whole_weeks_and_end_with_the_last_proven_day() -> None:
+    filters = read_filters({"from": " ", "direction": ""}, OPTIONS)
+    assert filters == PageFilters(date(2025, 6, 1), PROVEN, period="28")
+    assert all(int(name) % 7 == 0 for name in PERIODS if name != "all")
+    assert resolve_period("all", OPTIONS) == (FIRST, LAST)
+    assert read_filters({"to": "2025-02-01"}, OPTIONS).first == FIRST
+    assert resolve_period("7", FilterOptions(FIRST, LAST))[1] == LAST  # nothing is proven
+
+
+def test_last_proven_day_is_that_of_all_lists_that_are_still_read() -> None:
+    assert choose_last_day([date(2025, 6, 28), date(2025, 6, 27), date(2024, 1, 1)]) == date(2025, 6, 27)
+    assert choose_last_day([]) is None
+
+
+def test_a_named_period_and_defaults_stay_out_of_addresses() -> None:
+    filters = read_filters({}, OPTIONS)
+    assert filters.write_address("/recordings") == "/recordings"
+    assert filters.write_address("/", days="91", direction="INBOUND") == "/?direction=INBOUND&days=91"
+    assert read_filters({"days": "91"}, OPTIONS).write_query(page=1) == "days=91"
+    assert [is_canonical(query) for query in ([("days", "7")], [("days", "")], [("x", "1")])] == [
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *({"account": "1"}, {"direction": "INBOUND"}, {"extension": "1017"}, {"type": "other"}),
+        *({"archived": "maybe"}, {"length": "3"}, {"sort": "name"}, {"days": "30"}),
+    ],
+)
+def test_unknown_values_are_all_refused(query: dict[str, str]) -> None:
+    with pytest.raises(InvalidFilter):
+        read_filters(query, OPTIONS)
 
 
 def test_phone_number_is_refused_as_an_extension() -> None:
     with pytest.raises(InvalidFilter, match="more than six digits"):
-        read_filters({"extension": "+12125550142"}, FIRST, LAST)
+        read_filters({"extension": "+12125550142"}, OPTIONS)
 
 
 def test_day_starts_at_local_midnight_the_first_one_if_there_are_two() -> None:

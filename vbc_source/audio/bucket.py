@@ -147,6 +147,22 @@ class Bucket:
                 return None
         return Content(size, digest.hexdigest(), head)
 
+    def size(self, key: str) -> int | None:
+        """Return the size of an object in bytes; None if there is none."""
+        with self._report_errors("read"):
+            try:
+                return int(self._fs.info(f"{self._root}/{key}")["size"])
+            except FileNotFoundError:
+                return None
+
+    def read_range(self, key: str, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the bytes `start:stop` of an object in chunks; nothing beyond them is requested."""
+        for offset in range(start, stop, CHUNK_BYTES):
+            with self._report_errors("read"):
+                end = min(offset + CHUNK_BYTES, stop)
+                chunk: bytes = self._fs.cat_file(f"{self._root}/{key}", start=offset, end=end)
+            yield chunk
+
     @contextmanager
     def _report_errors(self, action: str) -> Iterator[None]:
         # fsspec's backends share no class of errors

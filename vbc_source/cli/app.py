@@ -30,11 +30,16 @@ seed_option = click.option("--seed", default=1, help="Another seed invents anoth
 @main.command(cls=Command)
 @recordings_option
 @seed_option
-def demo(recordings: int, seed: int) -> dict[str, Any]:
-    """Load an invented call centre from an emulated gateway into vbc.duckdb."""
+@click.option("--models/--no-models", default=True, help="Build the models too (extra `dbt`).")
+def demo(recordings: int, seed: int, models: bool) -> dict[str, Any]:
+    """Load an invented call centre from an emulated gateway into vbc.duckdb, and show what the package does.
+
+    A part of the audio goes to the folder demo_audio.
+    """
     from vbc_source.cli.demo import run_demo
 
-    return asdict(run_demo(recordings, seed, click.echo))  # invented texts, of several lines
+    # invented texts, of several lines
+    return asdict(run_demo(recordings, seed, click.echo, models=models))
 
 
 @main.command(cls=Command)
@@ -44,7 +49,11 @@ def demo(recordings: int, seed: int) -> dict[str, Any]:
 @click.option(
     "--fault", "faults", multiple=True, metavar="NAME", help="A fault to have; `list` shows the names."
 )
-def emulator(port: int, seed: int, recordings: int, faults: tuple[str, ...]) -> None:
+@click.option("--users", default=1, type=click.IntRange(0), help="Users of each account.")
+@click.option("--accounts", default=1, type=click.IntRange(1), help="Accounts that the API user may read.")
+def emulator(
+    port: int, seed: int, recordings: int, faults: tuple[str, ...], users: int, accounts: int
+) -> None:
     """Serve an emulated VBC gateway with invented recordings, until interrupted."""
     from vbc_source.cli.demo import import_emulator
 
@@ -54,12 +63,19 @@ def emulator(port: int, seed: int, recordings: int, faults: tuple[str, ...]) -> 
             echo(f"{name}: {text}")
         return
     try:
-        gateway = package.Gateway(seed=seed, recordings=recordings, faults=faults)
+        size = {
+            "recordings": recordings,
+            "users": users,
+            "user_recordings": recordings // 20 if users > 1 else 0,
+        }
+        gateway = package.Gateway(seed=seed, faults=faults, **size)
+        for number in range(1, accounts):
+            gateway.add_account(str(int(gateway.main_id) + number), seed=seed + number, **size)
     except (KeyError, ValueError) as error:
         raise click.BadParameter(f"{error}; --fault list shows the names", param_hint="--fault") from None
     echo(
         f"VBC gateway emulated at http://127.0.0.1:{port}: user demo, password demo-password, "
-        "client demo-client, secret demo-secret. Ctrl-C ends it."
+        f"client demo-client, secret demo-secret, account(s) {', '.join(gateway.accounts)}. Ctrl-C ends it."
     )
     package.serve(gateway, port=port)
 
@@ -68,6 +84,6 @@ for command in (
     *(loading.sync, loading.backfill, loading.compact),
     *(archive.audio, archive.export, archive.recordings, archive.retention),
     *(loading.doctor, loading.status, loading.verify),
-    *(figures.models, figures.dashboard),
+    *(figures.models, figures.dashboard, figures.report),
 ):
     main.add_command(command)

@@ -1,21 +1,38 @@
-"""The main job on invented data: emulator, load, what was proven, three small tables."""
+"""The main job on invented data: emulator, load, changes at VBC, archive, models, three small tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
 from types import ModuleType
 from typing import Any
 
 import duckdb
 
-from vbc_source.config import VbcCredentials
+from vbc_source.audio.archive_audio import archive_audio
+from vbc_source.cli.figures import build_in_process
 from vbc_source.errors import SettingsError
 from vbc_source.load.destinations import DATABASE, Target
 from vbc_source.load.pipelines import hold_pipeline
-from vbc_source.load.sync import SyncResult, run_pipeline
-from vbc_source.source import vbc_source
+from vbc_source.load.sync import SyncResult, sync
+from vbc_source.verification.verify import verify
+from vbc_source.warehouse.recordings import RecordingSelection
+from vbc_source.windows import parse_instant
 
+USERS = 24
 HELD_BACK = 40  # calls that the first run does not see: they are still being processed
+ARCHIVE, ARCHIVED = "demo_audio", 25  # folder, files
+# ages in seconds: of the recording that arrives late, within the lookback, of the one that VBC loses, and of
+# those that are archived
+LATE_SECONDS, LOST_SECONDS, ARCHIVED_SECONDS = 20 * 3600, 10 * 86_400, 5 * 86_400
+LOGIN = {
+    "client_id": "demo-client",
+    "client_secret": "demo-secret",
+    "username": "demo",
+    "password": "demo-password",
+}
 TABLES = {
     "By direction": """
         SELECT call_direction AS direction, count(*) AS recordings,
@@ -30,13 +47,16 @@ TABLES = {
         SELECT extension, count(*) AS recordings
         FROM vbc_data.company_recordings__extensions GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5""",
 }
+LOOK = ".venv/bin/vbc dashboard --open      the figures as a page: find a call, press play"
+LOOK_LATER = ".venv/bin/vbc dashboard --open --refresh     the figures as a page; needs the extra dbt"
 NEXT = f"""
 What to type next:
+  {{look}}
   make demo                  again: loads what has arrived since, and shows how few requests that took
   .venv/bin/vbc --help       all commands
 With an account of your own:
   cp .dlt/secrets.example.toml .dlt/secrets.toml     and fill it in
-  rm {DATABASE}              the invented recordings
+  rm -r {DATABASE} {ARCHIVE}    the invented recordings
   .venv/bin/vbc doctor       what works, what does not, what to change
   .venv/bin/vbc sync         the same job on your recordings"""
 
@@ -53,27 +73,82 @@ def import_emulator() -> ModuleType:
     return emulator
 
 
-def run_demo(recordings: int, seed: int, report: Callable[[str], None]) -> SyncResult:
-    """Load the invented call centre and report the result."""
+def run_demo(recordings: int, seed: int, report: Callable[[str], None], *, models: bool = True) -> SyncResult:
+    """Load the invented call centre, let it change, archive a part, build the models, and report."""
     emulator = import_emulator()
-    credentials = VbcCredentials()
-    credentials.update(
-        client_id="demo-client", client_secret="demo-secret", username="demo", password="demo-password"
-    )
-    with hold_pipeline(Target("vbc_demo")) as pipeline:
+    target = Target("vbc_demo")
+    with hold_pipeline(target) as pipeline:
         pipeline.sync_destination()
         first = pipeline.first_run
-        report(f"Inventing a year of a call centre, {recordings:,} recordings …")
-        gateway = emulator.Gateway(seed=seed, recordings=recordings, held_back=HELD_BACK if first else 0)
-        with emulator.Emulator(gateway) as url:
-            report(f"An emulated VBC gateway serves them at {url}. Loading into {DATABASE} …")
-            before = 0 if first else _count()
-            result = run_pipeline(pipeline, vbc_source(credentials=credentials, base_url=url))
-        _report(result, before, report)
+    report(f"Inventing a year of a call centre with {USERS} users, {recordings:,} recordings …")
+    gateway = emulator.Gateway(
+        seed=seed,
+        recordings=recordings,
+        held_back=HELD_BACK if first else 0,
+        users=USERS,
+        user_recordings=recordings // 20,
+    )
+    with emulator.Emulator(gateway) as url, _signed_in(url):
+        report(f"An emulated VBC gateway serves them at {url}. Loading into {DATABASE} …")
+        before = 0 if first else _count()
+        changes = _plan_changes(gateway) if first else None
+        result = sync(target)
+        if changes:
+            _change(gateway, changes, target, report)
+    if models:
+        report("Building the models …")
+        build_in_process(target)
+    _report(result, before, report, models=models)
     return result
 
 
-def _report(result: SyncResult, before: int, report: Callable[[str], None]) -> None:
+@contextmanager
+def _signed_in(url: str) -> Iterator[None]:
+    """Set address and login of the emulator for the functions behind the commands."""
+    values = {"base_url": url, **{f"credentials__{name}": value for name, value in LOGIN.items()}}
+    names = {f"SOURCES__VBC__{name.upper()}": value for name, value in values.items()}
+    kept = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _plan_changes(gateway: Any) -> tuple[str, str]:
+    """Hide a recording that will arrive late; return its id, and that of one that VBC will lose."""
+    now = gateway.clock()
+    rows = [(row["id"], parse_instant(row["start"]).timestamp()) for row in gateway.company.all()]
+    late = next((id_ for id_, start in rows if start < now - LATE_SECONDS), rows[0][0])
+    lost = next((id_ for id_, start in rows if start < now - LOST_SECONDS), rows[-1][0])
+    gateway.company.hold(late, float("inf"))
+    return late, lost
+
+
+def _change(gateway: Any, changes: tuple[str, str], target: Target, report: Callable[[str], None]) -> None:
+    """Let a recording arrive late and another one vanish, and archive the audio of a part."""
+    late, lost = changes
+    gateway.company.hold(late, 0)
+    found = sync(target)
+    report(
+        f"A recording of yesterday arrived late: the next run read the last days again and found it, with "
+        f"{found.requests} list requests."
+    )
+    gateway.company.delete(lost)
+    gone = verify(target, repair=True).gone
+    report(f"VBC lost {gone} of them: vbc verify --repair marked it as gone, and keeps it.")
+    since = datetime.fromtimestamp(gateway.clock() - ARCHIVED_SECONDS, timezone.utc)
+    stored = archive_audio(
+        target, bucket_url=ARCHIVE, selection=RecordingSelection(since=since), limit=ARCHIVED
+    ).stored
+    report(f"The audio of {stored} is archived in the folder {ARCHIVE}/ (all silent: it is invented).")
+
+
+def _report(result: SyncResult, before: int, report: Callable[[str], None], *, models: bool) -> None:
     report(
         f"\nRead and proven complete: {result.recordings:,} recordings in {result.windows} windows with "
         f"{result.requests} list requests, {result.seconds:.1f} s."
@@ -81,7 +156,7 @@ def _report(result: SyncResult, before: int, report: Callable[[str], None]) -> N
     report(f"In {DATABASE}: {_count():,} recordings, {_count() - before:,} of them new.")
     for title, query in TABLES.items():
         report(f"\n{title}\n{_format(query)}")
-    report(NEXT)
+    report(NEXT.format(look=LOOK if models else LOOK_LATER))
 
 
 def _query(query: str) -> list[list[Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,17 +83,13 @@ def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> N
 
     The database is only read. Models that are not built yet are built first.
     """
-    try:
+    with _needing_extra():
         from vbc_source.dashboard.app import HOST, listen, open_database, serve
-    except ImportError as error:
-        raise VbcError(
-            f"the dashboard needs {error.name}: install the extra `dashboard` (pip install '.[dashboard]' "
-            "in a checkout)"
-        ) from None
     database = open_database(target)
     if refresh or not database.has_models():
         database.warehouse.check_loaded()
-        _build_models(target)
+        echo("Building the models …")
+        build_in_process(target)
     listener = listen(port)
     url = f"http://{HOST}:{listener.getsockname()[1]}/"
     echo(f"Figures of dataset {target.dataset}: {url} Ctrl-C ends it.")
@@ -100,9 +98,42 @@ def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> N
     serve(database, listener)
 
 
-def _build_models(target: Target) -> None:
+@click.command(cls=Command)
+@target_options
+@click.option("--month", metavar="MONTH", help="Such as 2025-03; by default the last one that is over.")
+@click.option(
+    "--out",
+    default="report.html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="File to write, HTML.",
+)
+def report(target: Target, month: str | None, out: Path) -> dict[str, Any]:
+    """Write the figures of a month as one page to print or send (extra `dashboard`).
+
+    The page is HTML without scripts, everything is in it. A browser prints it on A4, or saves it as PDF.
+    """
+    with _needing_extra():
+        from vbc_source.dashboard.report import write_report
+    written = write_report(target, out, month)
+    echo(f"Figures of {written}: {out}")
+    return {"month": written, "output": str(out)}
+
+
+@contextmanager
+def _needing_extra() -> Iterator[None]:
+    """Say which extra is missing where an import of the dashboard fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise VbcError(
+            f"the dashboard needs {error.name}: install the extra `dashboard` (pip install '.[dashboard]' "
+            "in a checkout)"
+        ) from None
+
+
+def build_in_process(target: Target) -> None:
     """Build the models in a process of its own: dbt keeps the database open as long as its process lives."""
-    echo("Building the models …")
     options = [f"--{name}={value}" for name, value in asdict(target).items()]
     command = [sys.executable, "-c", "from vbc_source.cli import main; main()", "models", "run", *options]
     if subprocess.run(command, check=False).returncode:  # noqa: S603 - this program

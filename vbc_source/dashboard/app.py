@@ -1,4 +1,4 @@
-"""The web application: two pages and a CSV export, on 127.0.0.1 only, from a read-only connection."""
+"""The web application: pages, audio and a CSV export, on 127.0.0.1 only, from a read-only connection."""
 
 from __future__ import annotations
 
@@ -7,41 +7,60 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
+from datetime import date, datetime
 from itertools import chain
 from typing import IO, Any
+from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 import uvicorn
 from filelock import FileLock, Timeout
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vbc_source.analytics.database import AnalyticsDatabase, find_database
 from vbc_source.config import load_config
 from vbc_source.dashboard import csv_export, pages
+from vbc_source.dashboard.details import find_file, parse_key, read_details
 from vbc_source.dashboard.figures import LIST_COLUMNS, Figures
-from vbc_source.dashboard.filters import InvalidFilter, read_filters
+from vbc_source.dashboard.filters import (
+    NEWEST_FIRST,
+    FilterOptions,
+    InvalidFilter,
+    is_canonical,
+    read_filters,
+)
+from vbc_source.dashboard.player import ArchivedFile, AudioNotFound, Player, name_download
+from vbc_source.dashboard.plays import PlaysLedger, find_account, open_ledger
+from vbc_source.dashboard.search import InvalidSearch, read_search
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import pipeline_lock
+from vbc_source.pii import PiiPolicy
 
 log = logging.getLogger(__name__)
+
+BuildPage = Callable[[Figures, FilterOptions, Mapping[str, str]], dict[str, Any]]
 
 HOST = "127.0.0.1"
 # DNS rebinding: a foreign page whose name resolves to 127.0.0.1 sends its own name in `Host` and is refused
 HOST_NAMES = [HOST, "localhost"]
 LOCK_SECONDS = 2.0
-BUSY = "The database is being loaded. Try again in a moment."
+BUSY = "The database is being loaded. This page tries again by itself."
+BUSY_SECONDS = 5  # until the page tries again
+MOST_FORM_BYTES = 4096
+MOST_PAGES = 10**7
 SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; media-src 'self'; "
+    "img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
@@ -53,14 +72,24 @@ class DatabaseBusy(VbcError):
     """Another process is writing to the database."""
 
 
+class NotFound(VbcError):
+    """There is no such recording."""
+
+
 class DashboardDatabase:
     """Opens the database for one response at a time: an open connection would lock a load out of DuckDB.
 
     A response holds the lock that loads take too, if there is one.
     """
 
-    def __init__(self, database: AnalyticsDatabase, lock: FileLock | None, zone: str) -> None:
-        self.warehouse, self._zone = database, ZoneInfo(zone)
+    def __init__(
+        self,
+        database: AnalyticsDatabase,
+        lock: FileLock | None,
+        zone: str,
+        pii: PiiPolicy = PiiPolicy(),  # noqa: B008 - a frozen value
+    ) -> None:
+        self.warehouse, self._zone, self.pii = database, ZoneInfo(zone), pii
         self._lock, self._guard = lock, threading.Lock()
 
     @contextmanager
@@ -75,6 +104,10 @@ class DashboardDatabase:
                 raise
             with closing(connection):
                 yield Figures(connection, self.warehouse, self._zone)
+
+    def today(self) -> date:
+        """Return today in the time zone of the models."""
+        return datetime.now(self._zone).date()
 
     def has_models(self) -> bool:
         """Return whether the models are built."""
@@ -103,32 +136,93 @@ def open_database(target: Target) -> DashboardDatabase:
     database = find_database(target)
     # all threads of the server share one lock: DuckDB admits one process, and a load must get its turn
     lock = pipeline_lock(target.pipeline, thread_local=False) if database.kind == "duckdb" else None
-    return DashboardDatabase(database, lock, config.vbc_timezone)
+    return DashboardDatabase(database, lock, config.vbc_timezone, config.pii_policy)
 
 
-def make_app(database: DashboardDatabase) -> ASGIApp:
-    """Return the ASGI application."""
-    templates = pages.open_templates()
-    dataset = database.warehouse.dataset
+class Dashboard:
+    """Answers the requests. Everything that has a number or a name in it comes by POST or by a key."""
 
-    def show(request: Request, template: str, build: Callable[..., dict[str, Any]]) -> Response:
-        with database.open() as figures:
-            if not figures.have_models():
-                text = f"The models are not built yet for dataset {dataset}. Build them:"
-                return show_message(503, "Nothing to show yet", text, "vbc models run")
-            options = figures.read_options()
-            if options is None:
-                text = f"No recordings are loaded in dataset {dataset} yet. Load them, then build the models:"
-                return show_message(200, "No recordings yet", text, "vbc sync && vbc models run")
-            view = build(figures, options, request.query_params)
-        return HTMLResponse(templates.get_template(template).render(view=view))
+    def __init__(self, database: DashboardDatabase, plays: PlaysLedger) -> None:
+        self._database, self._plays = database, plays
+        self._templates, self._player = pages.open_templates(), Player()
 
-    def show_message(status: int, heading: str, text: str, command: str = "") -> Response:
-        values = {"heading": heading, "text": text, "command": command, "can_retry": status != 400}
-        return HTMLResponse(templates.get_template("message.html").render(values), status)
+    def show(self, template: str, build: BuildPage) -> Callable[[Request], Response]:
+        """Return the endpoint of a page that has filters."""
 
-    def export(request: Request) -> Response:
-        file = _write_csv(database, dict(request.query_params))
+        def answer(request: Request) -> Response:
+            given = request.query_params.multi_items()
+            with self._open() as (figures, options):
+                if not is_canonical(given):  # what a form leaves empty does not stay in the address
+                    filters = read_filters(request.query_params, options)
+                    kept = {name: request.query_params.get(name) or None for name in ("page", "at")}
+                    return RedirectResponse(filters.write_address(request.url.path, **kept), 303)
+                view = build(figures, options, request.query_params)
+            return self._render(template, view)
+
+        return answer
+
+    async def search(self, request: Request) -> Response:
+        """Show what was found; without a text, the form alone."""
+        form: dict[str, str] = {}
+        if request.method == "POST":
+            body = b""
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MOST_FORM_BYTES:
+                    raise InvalidSearch("The text to search for is too long.")
+            form = dict(parse_qsl(body.decode("utf-8", "replace"), errors="replace"))
+        return await run_in_threadpool(self._find, form)
+
+    def _find(self, form: Mapping[str, str]) -> Response:
+        if not form.get("q", "").strip():
+            return self._render("search.html", {"text": "", "problem": "", "rows": []})
+        try:
+            search = read_search(form["q"], self._database.pii)
+        except InvalidSearch as error:
+            return self._render("search.html", {"text": "", "problem": str(error), "rows": []}, 400)
+        page = form.get("page", "1")
+        number = int(page) if page.isascii() and page.isdecimal() and 1 <= int(page[:9]) <= MOST_PAGES else 1
+        with self._open() as (figures, options):
+            view = pages.build_search(figures, options, search, form.get("sort") or NEWEST_FIRST, number)
+        return self._render("search.html", view)
+
+    def recording(self, request: Request) -> Response:
+        """Show one recording."""
+        key = request.path_params["key"]
+        with self._open() as (figures, _):
+            details = read_details(figures, key)
+            if details is None:
+                raise NotFound("There is no recording with this key. Was it loaded?")
+            view = pages.build_recording(figures, details, self._plays.list_plays(key))
+        return self._render("recording.html", view)
+
+    def audio(self, request: Request) -> Response:
+        """Stream archived audio, and record who plays it."""
+        # another site could play it in a hidden player and so write into the ledger
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return Response(status_code=403)
+        key, is_get = request.path_params["key"], request.method == "GET"
+        file = self._player.recall(key) or self._locate(key)
+        response = self._player.answer(file, request.headers.get("range"), send_body=is_get)
+        download = "download" in request.query_params
+        if download:
+            response.headers["content-disposition"] = f'attachment; filename="{name_download(file)}"'
+        if is_get and response.status_code != 416:
+            self._plays.record(key, find_account(request.client), "download" if download else "play")
+        return response
+
+    def _locate(self, text: str) -> ArchivedFile:
+        key = parse_key(text)
+        with self._database.open() as figures:
+            file = find_file(figures, key) if key else None
+        if file is None:
+            raise AudioNotFound("The audio of this recording is not archived.")
+        self._player.remember(text, file)
+        return file
+
+    def export(self, request: Request) -> Response:
+        """Send the chosen recordings as CSV."""
+        file = _write_csv(self._database, dict(request.query_params))
         headers = {"content-disposition": 'attachment; filename="recordings.csv"'}
         return StreamingResponse(
             csv_export.read_chunks(file),
@@ -137,23 +231,84 @@ def make_app(database: DashboardDatabase) -> ASGIApp:
             background=BackgroundTask(file.close),
         )
 
-    def handle_error(_: Request, error: Exception) -> Response:
-        if isinstance(error, InvalidFilter):
-            return show_message(400, "Invalid filter", str(error))
-        if isinstance(error, DatabaseBusy):
-            return show_message(503, "One moment", str(error))
-        log.warning("dashboard: a request failed: %s", error)
-        return show_message(503, "The figures cannot be read", str(error))
+    @contextmanager
+    def _open(self) -> Iterator[tuple[Figures, FilterOptions]]:
+        """Open the database; raises NothingToShow where models or recordings are missing."""
+        dataset = self._database.warehouse.dataset
+        with self._database.open() as figures:
+            if not figures.have_models():
+                raise NothingToShow(
+                    503,
+                    "Nothing to show yet",
+                    f"The models are not built yet for dataset {dataset}. Build them:",
+                    "vbc models run",
+                )
+            options = figures.read_options(self._database.today())
+            if options is None:
+                raise NothingToShow(
+                    200,
+                    "No recordings yet",
+                    f"No recordings are loaded in dataset {dataset} yet. Load them, then build the models:",
+                    "vbc sync && vbc models run",
+                )
+            yield figures, options
 
+    def handle_error(self, _: Request, error: Exception) -> Response:
+        """Answer an error with one message."""
+        if isinstance(error, NothingToShow):
+            return self._show_message(error.status, error.heading, error.text, error.command)
+        if isinstance(error, InvalidFilter):
+            return self._show_message(400, "Invalid filter", str(error))
+        if isinstance(error, InvalidSearch):
+            return self._show_message(400, "Search", str(error))
+        if isinstance(error, (NotFound, AudioNotFound)):
+            return self._show_message(404, "Not found", str(error))
+        if isinstance(error, DatabaseBusy):
+            return self._show_message(503, "One moment", str(error), refresh=BUSY_SECONDS)
+        log.warning("dashboard: a request failed: %s", error)
+        return self._show_message(503, "The figures cannot be read", str(error))
+
+    def _render(self, template: str, view: dict[str, Any], status: int = 200) -> Response:
+        return HTMLResponse(self._templates.get_template(template).render(view=view), status)
+
+    def _show_message(
+        self, status: int, heading: str, text: str, command: str = "", refresh: int = 0
+    ) -> Response:
+        values = {"heading": heading, "text": text, "command": command, "refresh": refresh}
+        can_retry = status not in (400, 404)
+        page = self._templates.get_template("message.html").render(**values, can_retry=can_retry)
+        return HTMLResponse(page, status, {"retry-after": str(refresh)} if refresh else None)
+
+
+class NothingToShow(VbcError):
+    """The models, or recordings, are missing; the page says what to run."""
+
+    def __init__(self, status: int, heading: str, text: str, command: str) -> None:
+        super().__init__(text)
+        self.status, self.heading, self.text, self.command = status, heading, text, command
+
+
+def make_app(database: DashboardDatabase, plays: PlaysLedger | None = None) -> ASGIApp:
+    """Return the ASGI application."""
+    answers = Dashboard(database, plays or open_ledger(database.warehouse))
     routes = [
-        Route("/", lambda request: show(request, "dashboard.html", pages.build_dashboard)),
-        Route("/recordings", lambda request: show(request, "recordings.html", pages.build_list)),
-        Route("/recordings.csv", export),
-        Route("/style.css", lambda _: FileResponse(pages.TEMPLATES / "style.css")),
+        Route("/", answers.show("dashboard.html", pages.build_dashboard)),
+        Route("/recordings", answers.show("recordings.html", pages.build_list)),
+        Route("/extensions", answers.show("people.html", pages.build_people("extensions"))),
+        Route("/users", answers.show("people.html", pages.build_people("users"))),
+        Route("/recordings.csv", answers.export),
+        Route("/search", answers.search, methods=["GET", "POST"]),
+        Route("/recording/{key:path}", answers.recording),
+        Route("/audio/{key:path}", answers.audio),
+        *(Route(f"/{name}", _serve_file(name)) for name in ("style.css", "hover.js")),
     ]
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOST_NAMES, www_redirect=False)
-    app = Starlette(routes=routes, middleware=[hosts], exception_handlers={VbcError: handle_error})
+    app = Starlette(routes=routes, middleware=[hosts], exception_handlers={VbcError: answers.handle_error})
     return _add_headers(app)
+
+
+def _serve_file(name: str) -> Callable[[Request], Response]:
+    return lambda _: FileResponse(pages.TEMPLATES / name)
 
 
 def _add_headers(app: ASGIApp) -> ASGIApp:
@@ -173,10 +328,10 @@ def _add_headers(app: ASGIApp) -> ASGIApp:
 
 def _write_csv(database: DashboardDatabase, query: Mapping[str, str]) -> IO[str]:
     with database.open() as figures:
-        options = figures.read_options() if figures.have_models() else None
+        options = figures.read_options(database.today()) if figures.have_models() else None
         if options is None:
             raise VbcError("there are no recordings to export: run vbc sync, then vbc models run")
-        filters = read_filters(query, options.earliest, options.latest)
+        filters = read_filters(query, options)
         return csv_export.write_csv(chain([LIST_COLUMNS], figures.iterate_recordings(filters)))
 
 

@@ -3,90 +3,218 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import groupby
+from math import ceil
 from typing import Any
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 DIRECTIONS = {"INBOUND": "Inbound", "OUTBOUND": "Outbound", "INTRA_PBX": "Internal", "UNKNOWN": "Unknown"}
 TYPES = {"company": "Company", "user": "On demand"}
 HEAT_LEVELS = 9
-MOST_DAYS, MOST_WEEKS = 92, 105  # more columns than this cannot be told apart at 1280 pixels
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One direction in a column of the chart.
-
-    Attributes:
-        color: Number of its color, from 0.
-        name: Name of the direction.
-        recordings: Number of recordings.
-        top: Distance from the top of the chart, in percent of its height.
-        height: Height, in percent of the chart's height.
-    """
-
-    color: int
-    name: str
-    recordings: int
-    top: float
-    height: float
+SATURDAY, DAYS_OF_A_WEEK = 5, 7
+MOST_TICKS = 13
+FEWEST_TO_COMPARE = 30  # recordings; a percentage of fewer says more about chance than about calls
+MOST_DAYS, MOST_WEEKS, MOST_MONTHS = (
+    92,
+    105,
+    120,
+)  # more columns than this cannot be told apart at 1280 pixels
 
 
 @dataclass(frozen=True, slots=True)
 class ChartColumn:
-    """A day, week or month of the chart, with its first and last day inside the period."""
+    """A day, week, month or year of the chart, with its first and last day inside the period.
+
+    Attributes:
+        name: Its name.
+        first: First day.
+        last: Last day.
+        recordings: Number of recordings.
+        before: Number in the period before; None if nothing is compared.
+        directions: Number of recordings of each direction of the chart.
+        height: Height, in percent of the chart's.
+        weekend: Whether it is a Saturday or a Sunday.
+        incomplete: Whether a day of it is not proven complete.
+    """
 
     name: str
     first: date
     last: date
     recordings: int
-    segments: tuple[Segment, ...]
+    before: int | None
+    directions: tuple[int, ...]
+    height: float
+    weekend: bool
+    incomplete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A direction in a chart of its own: points of a line in percent of its height, which `height` is."""
+
+    direction: str
+    recordings: int
+    height: int
+    points: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A label below the chart: text, place in percent of its width, and whether a narrow chart shows it."""
+
+    text: str
+    place: float
+    major: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Recordings over time.
+
+    Attributes:
+        step: `day`, `week`, `month` or `year`.
+        columns: Its columns, the oldest first.
+        height: The number that its full height stands for.
+        before: Points of the line of the period before; empty if nothing is compared.
+        lines: The directions, each with a line.
+        ticks: Labels of the axis.
+    """
+
+    step: str
+    columns: tuple[ChartColumn, ...]
+    height: int
+    before: str
+    lines: tuple[Line, ...]
+    ticks: tuple[Tick, ...]
 
 
 def choose_step(first: date, last: date) -> str:
-    """Return `day`, `week` or `month`: the smallest step with few enough columns."""
+    """Return `day`, `week`, `month` or `year`: the smallest step with few enough columns."""
     days = (last - first).days + 1
     if days <= MOST_DAYS:
         return "day"
-    return "week" if days <= MOST_WEEKS * 7 else "month"
+    if days <= MOST_WEEKS * 7:
+        return "week"
+    return "month" if days <= MOST_MONTHS * 30 else "year"
 
 
 def split_period(first: date, last: date, step: str) -> Iterator[tuple[date, date, date]]:
     """Yield the calendar start of each step, and its first and last day inside the period."""
     day = first
     while day <= last:
-        start = {"day": day, "week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}[step]
-        length = {"day": 1, "week": 7, "month": monthrange(day.year, day.month)[1]}[step]
-        end = start + timedelta(days=length - 1)
+        start, end = _bound_step(day, step)
         yield start, day, min(end, last)
         day = end + timedelta(days=1)
 
 
-def stack_columns(
-    first: date, last: date, step: str, counts: Iterable[Sequence[Any]]
-) -> tuple[list[ChartColumn], int]:
-    """Return stacked columns, and the number that the chart's full height stands for.
+def _bound_step(day: date, step: str) -> tuple[date, date]:
+    if step == "year":
+        return date(day.year, 1, 1), date(day.year, 12, 31)
+    if step == "month":
+        return day.replace(day=1), day.replace(day=monthrange(day.year, day.month)[1])
+    start = day - timedelta(days=day.weekday()) if step == "week" else day
+    return start, start + timedelta(days=6 if step == "week" else 0)
 
-    Each count is a row of the calendar start of a step, direction, and number of recordings.
+
+Counts = Iterable[Sequence[Any]]
+"""Rows of the calendar start of a step, direction, and number of recordings."""
+
+
+def draw_chart(
+    first: date,
+    last: date,
+    step: str,
+    counts: Counts,
+    before: Counts | None = None,
+    proven: Container[date] | None = None,
+) -> Chart:
+    """Return the chart of a period.
+
+    Args:
+        first: First day.
+        last: Last day.
+        step: `day`, `week`, `month` or `year`.
+        counts: Recordings of the period.
+        before: Recordings of the period before, moved by `previous_period`; drawn by day and week only, as
+            months do not fit over each other.
+        proven: Days that are proven complete; None if that is not shown.
     """
+    by_step, earlier = _sum_steps(counts), _sum_steps(before or ())
+    shift = timedelta(weeks=-(-((last - first).days + 1) // 7))
+    compared = before is not None and step in ("day", "week")
+    directions = sort_directions({direction for column in by_step.values() for direction in column})
+    parts = [*split_period(first, last, step)]
+    totals = [sum(by_step.get(start, {}).values()) for start, _, _ in parts]
+    was = [sum(earlier.get(start - shift, {}).values()) if compared else 0 for start, _, _ in parts]
+    height = round_up(max([*totals, *was], default=0))
+    columns = [
+        ChartColumn(
+            name=format_step(day, end, step),
+            first=day,
+            last=end,
+            recordings=totals[place],
+            before=was[place] if compared else None,
+            directions=tuple(by_step.get(start, {}).get(direction, 0) for direction in directions),
+            height=round(100 * totals[place] / height, 3),
+            weekend=step == "day" and day.weekday() >= SATURDAY,
+            incomplete=proven is not None and not all(each in proven for each in list_days(day, end)),
+        )
+        for place, (start, day, end) in enumerate(parts)
+    ]
+    lines = [
+        _draw_line(direction, [column.directions[place] for column in columns])
+        for place, direction in enumerate(directions)
+    ]
+    line = _draw_points(was, height) if compared else ""
+    return Chart(step, tuple(columns), height, line, tuple(lines), tuple(_draw_ticks(columns, step)))
+
+
+def list_days(first: date, last: date) -> Iterator[date]:
+    """Yield the days from first to last."""
+    for place in range((last - first).days + 1):
+        yield first + timedelta(days=place)
+
+
+def _sum_steps(counts: Counts) -> dict[date, dict[str, int]]:
     by_step: dict[date, dict[str, int]] = {}
     for start, direction, number in counts:
         by_step.setdefault(start, {})[direction] = number
-    directions = sort_directions({direction for column in by_step.values() for direction in column})
-    height = round_up(max((sum(column.values()) for column in by_step.values()), default=0))
-    columns = []
-    for start, day, end in split_period(first, last, step):
-        segments, total = [], 0
-        for color, direction in enumerate(directions):
-            number = by_step.get(start, {}).get(direction, 0)
-            total += number
-            top, share = round(100 - 100 * total / height, 3), round(100 * number / height, 3)
-            segments.append(Segment(color, format_direction(direction), number, top, share))
-        columns.append(ChartColumn(format_step(day, end, step), day, end, total, tuple(segments)))
-    return columns, height
+    return by_step
+
+
+def _draw_line(direction: str, numbers: Sequence[int]) -> Line:
+    height = round_up(max(numbers, default=0))
+    return Line(direction, sum(numbers), height, _draw_points(numbers, height))
+
+
+def _draw_points(numbers: Sequence[int], height: int) -> str:
+    """Return the points of a line through the middle of each column, which is ten wide."""
+    heights = [f"{round(100 - 100 * number / height, 2):g}" for number in numbers]
+    if len(heights) == 1:  # a line needs two points
+        return f"0,{heights[0]} 10,{heights[0]}"
+    return " ".join(f"{place * 10 + 5},{y}" for place, y in enumerate(heights))
+
+
+def _draw_ticks(columns: Sequence[ChartColumn], step: str) -> Iterator[Tick]:
+    """Yield labels where a week, month or year starts, few enough to be read."""
+    starts = [place for place, column in enumerate(columns) if _starts_tick(column, step)] or [0]
+    stride = -(-len(starts) // MOST_TICKS)
+    for number, place in enumerate(starts[::stride]):
+        first = columns[place].first
+        text = f"{first.year}" if step == "year" else f"{first:%b %Y}"
+        text = f"{first.day} {first:%b}" if step == "day" else text
+        yield Tick(text, round(100 * (place + 0.5) / len(columns), 2), number % 3 == 0)
+
+
+def _starts_tick(column: ChartColumn, step: str) -> bool:
+    if step == "day":
+        return column.first.weekday() == 0
+    if step == "week":
+        return column.first.day <= DAYS_OF_A_WEEK
+    return step == "year" or column.first.month in (1, 7)
 
 
 def sort_directions(directions: Iterable[str]) -> list[str]:
@@ -105,20 +233,49 @@ def round_up(number: int) -> int:
         power *= 10
 
 
-def build_heatmap(hours: Mapping[tuple[int, int], int]) -> list[list[tuple[int, int]]]:
-    """Return the recordings and heat level (0 to `HEAT_LEVELS`) of each hour and weekday."""
-    most = max(hours.values(), default=0)
-    # rounded up, so that a single recording is visible beside thousands
-    cells = {place: (number, -(-number * HEAT_LEVELS // most)) for place, number in hours.items()}
-    return [[cells.get((weekday, hour), (0, 0)) for weekday in range(1, 8)] for hour in range(24)]
+@dataclass(frozen=True, slots=True)
+class HeatCell:
+    """An hour of a weekday: all its recordings, how many there are on average, and its heat level."""
+
+    recordings: int
+    average: float
+    level: int
 
 
-def describe_busiest(hours: Mapping[tuple[int, int], int]) -> str:
-    """Return a sentence about the weekday and hour with most recordings, the earliest on a tie."""
-    if not hours:
+def build_heatmap(hours: Mapping[tuple[int, int], int], weekdays: Mapping[int, int]) -> list[list[HeatCell]]:
+    """Return a row for each hour with a cell for each weekday, which is in the period as often as given."""
+    averages = average_hours(hours, weekdays)
+    most = max(averages.values(), default=0)
+
+    def make(place: tuple[int, int]) -> HeatCell:
+        average = averages.get(place, 0)
+        # rounded up, so that a single recording is visible beside thousands
+        return HeatCell(hours.get(place, 0), average, ceil(average * HEAT_LEVELS / most) if average else 0)
+
+    return [[make((weekday, hour)) for weekday in range(1, 8)] for hour in range(24)]
+
+
+def average_hours(
+    hours: Mapping[tuple[int, int], int], weekdays: Mapping[int, int]
+) -> dict[tuple[int, int], float]:
+    """Return the average recordings in each weekday and hour: sums depend on the period's length."""
+    return {place: number / max(1, weekdays[place[0]]) for place, number in hours.items()}
+
+
+def describe_busiest(hours: Mapping[tuple[int, int], int], weekdays: Mapping[int, int]) -> str:
+    """Return a sentence about the weekday and hour with most recordings on average, the earliest on a tie."""
+    averages = average_hours(hours, weekdays)
+    if not averages:
         return ""
-    weekday, hour = place = min(hours, key=lambda place: (-hours[place], place))
-    return f"Most on {WEEKDAYS[weekday - 1]}s at {hour:02}:00: {hours[place]:,}."
+    weekday, hour = place = min(averages, key=lambda place: (-averages[place], place))
+    return f"Most on {WEEKDAYS[weekday - 1]}s at {hour:02}:00: {format_average(averages[place])} on average."
+
+
+def format_average(number: float) -> str:
+    """Return an average with two significant digits or more, without zeros behind the point."""
+    return (
+        f"{number:,.0f}" if number >= 10 else f"{number:.1f}".removesuffix(".0") if number >= 0.1 else "<0.1"
+    )
 
 
 def group_days(days: Iterable[date]) -> list[tuple[date, date]]:
@@ -145,9 +302,12 @@ def format_duration(seconds: float | None) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60:02} min"
 
 
-def format_change(now: float | None, before: float | None) -> str:
-    """Return the relative change such as `+10.0 %`; empty where there is nothing to compare with."""
-    if now is None or not before:
+def format_change(now: float | None, before: float | None, recordings: int) -> str:
+    """Return the relative change such as `+10.0 %`; empty where there is nothing to compare with.
+
+    `recordings` is the number behind the figure before: fewer than `FEWEST_TO_COMPARE` are not compared.
+    """
+    if now is None or not before or recordings < FEWEST_TO_COMPARE:
         return ""
     change = 100 * (now - before) / before
     if abs(change) < 0.05:
@@ -179,4 +339,27 @@ def format_step(first: date, last: date, step: str) -> str:
     """Return the name of a chart's column, such as `Sat 1 Mar 2025` or `March 2025`."""
     if step == "day":
         return f"{first:%a} {format_day(first)}"
-    return f"{first:%B %Y}" if step == "month" else format_days(first, last)
+    if step == "month":
+        return f"{first:%B %Y}"
+    return f"{first.year}" if step == "year" else format_days(first, last)
+
+
+def format_instant(moment: datetime | None) -> str:
+    """Return an instant such as `2025-03-01 14:05:09`."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "unknown"
+
+
+def format_count(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 recording`, `2,000 recordings`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def format_bytes(size: int | None) -> str:
+    """Return a size such as `1.4 MB`."""
+    if size is None:
+        return "unknown"
+    amount, units = float(size), ("B", "kB", "MB", "GB", "TB")
+    power = 0
+    while amount >= 1000 and power < len(units) - 1:
+        amount, power = amount / 1000, power + 1
+    return f"{amount:,.1f} {units[power]}" if power and amount < 100 else f"{amount:,.0f} {units[power]}"

@@ -1,6 +1,7 @@
 """The figures of the dashboard: SQL on the models, for both DuckDB and Postgres.
 
 Values are always bound (`%(name)s`). Names in braces are replaced by code: a model's qualified name;
+`{loaded}`, the dataset of the loaded tables;
 `{chosen}`, the conditions of all filters on a row `r` of `recordings`; or `{narrowed}`, the conditions of
 account and type alone, for models that have no more columns than these.
 """
@@ -11,12 +12,19 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from vbc_source.analytics.database import AnalyticsDatabase
-from vbc_source.dashboard.filters import PageFilters, format_day_start
+from vbc_source.dashboard.filters import (
+    FIRST_YEAR,
+    TYPES,
+    FilterOptions,
+    PageFilters,
+    choose_last_day,
+    format_day_start,
+)
 
 MODELS = (
     *("recordings", "recording_extensions", "extensions", "coverage"),
@@ -38,7 +46,8 @@ LIST_COLUMNS = (
     *("dialed_number", "duration_seconds", "extensions", "size_bytes", "archived"),
     *("recording_id", "user_id", "call_id"),
 )
-_EXPRESSIONS = {
+ROW_COLUMNS = (*LIST_COLUMNS, "recording_key")  # of a list on a page
+LIST_EXPRESSIONS = {
     "start_utc": "(r.started_at AT TIME ZONE 'UTC')",
     "start_local": _LOCAL_TIME,
     "extensions": "(SELECT string_agg(x.extension, ' ' ORDER BY x.extension) FROM {recording_extensions} x "
@@ -61,16 +70,27 @@ _CONDITIONS = {
     "length": f"coalesce(r.duration_seconds, -1) >= (SELECT coalesce(from_seconds, -1) {_BUCKET}) AND "
     "coalesce(r.duration_seconds, -1) < "
     f"(SELECT coalesce(to_seconds, CASE WHEN from_seconds IS NULL THEN 0 ELSE 1e12 END) {_BUCKET})",
-    "archived": "r.archived = (%(archived)s = 'yes')",
+    "archived": "CASE WHEN %(archived)s = 'failed' THEN NOT r.archived AND {failed_audio} "
+    "ELSE r.archived = (%(archived)s = 'yes') END",
 }
-_SELECT_LIST = f"SELECT {', '.join(_EXPRESSIONS.get(name, f'r.{name}') for name in LIST_COLUMNS)} FROM"
+_FAILED_AUDIO = (
+    "r.recording_key IN (SELECT concat_ws('/', a.account_id, a.recording_type, nullif(a.user_id, ''), "
+    "CAST(a.recording_id AS text)) FROM {loaded}.recording_audio a WHERE a.status <> 'stored')"
+)
+_SELECT_LIST = f"SELECT {', '.join(LIST_EXPRESSIONS.get(name, f'r.{name}') for name in LIST_COLUMNS)} FROM"
+_SELECT_ROWS = f"{_SELECT_LIST.removesuffix(' FROM')}, r.recording_key FROM"
+_SORT_COLUMNS = {"start": "r.started_at", "length": "r.duration_seconds", "size": "r.size_bytes"}
 _NEWEST_FIRST = "r.started_at DESC, r.recording_key"
+_COLUMNS = """
+    SELECT table_name, column_name, data_type FROM information_schema.columns
+    WHERE table_schema = %(schema)s ORDER BY table_name, ordinal_position"""
 _TOTALS = """
     SELECT count(*), count(r.duration_seconds),
         coalesce(sum(CAST(round(r.duration_seconds * 1000) AS bigint)), 0),
         percentile_cont(0.5) WITHIN GROUP (ORDER BY r.duration_seconds),
         percentile_cont(0.9) WITHIN GROUP (ORDER BY r.duration_seconds),
-        coalesce(sum(CASE WHEN r.archived THEN 1 ELSE 0 END), 0)
+        coalesce(sum(CASE WHEN r.archived THEN 1 ELSE 0 END), 0),
+        coalesce(sum(CASE WHEN r.recording_type = 'user' THEN 1 ELSE 0 END), 0)
     FROM {recordings} r WHERE {chosen}"""
 # Offsets of time zones are multiples of a quarter of an hour, so it is enough to convert the counts of each
 # quarter to local time, not every recording.
@@ -106,6 +126,34 @@ _TOP_EXTENSIONS = f"""
     FROM ({{counted}} GROUP BY 1, 2 ORDER BY 3 DESC, 2, 1 LIMIT {TOP}) t
     LEFT JOIN {{extensions}} n ON n.account_id = t.account_id AND n.extension = t.extension
     ORDER BY 4 DESC, 2, 1"""
+_MEASURES = """
+    count(*), coalesce(sum(CAST(round(r.duration_seconds * 1000) AS bigint)), 0) / 1000.0,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY r.duration_seconds),
+    percentile_cont(0.9) WITHIN GROUP (ORDER BY r.duration_seconds)"""
+_EXTENSIONS = f"""
+    SELECT r.account_id, x.extension, max(n.user_name), {_MEASURES}
+    FROM {{recordings}} r JOIN {{recording_extensions}} x ON x.recording_key = r.recording_key
+    LEFT JOIN {{extensions}} n ON n.account_id = r.account_id AND n.extension = x.extension
+    WHERE {{chosen}} GROUP BY 1, 2 ORDER BY 4 DESC, 2, 1"""
+# of the user's extensions, and the user's own; a recording with both counts once
+_USERS = f"""
+    WITH involved AS (
+        SELECT r.recording_key, r.account_id, r.duration_seconds, n.user_id
+        FROM {{recordings}} r JOIN {{recording_extensions}} x ON x.recording_key = r.recording_key
+        JOIN {{extensions}} n ON n.account_id = r.account_id AND n.extension = x.extension
+        WHERE {{chosen}} AND n.user_id IS NOT NULL
+        UNION
+        SELECT r.recording_key, r.account_id, r.duration_seconds, r.user_id
+        FROM {{recordings}} r WHERE {{chosen}} AND r.user_id IS NOT NULL
+    ), counted AS (
+        SELECT r.account_id, r.user_id, {_MEASURES} FROM involved r GROUP BY 1, 2
+    ), names AS (
+        SELECT account_id, user_id, min(user_name) AS user_name,
+            string_agg(extension, ' ' ORDER BY extension) AS extensions
+        FROM {{extensions}} WHERE user_id IS NOT NULL GROUP BY 1, 2
+    )
+    SELECT c.*, n.user_name, n.extensions FROM counted c
+    LEFT JOIN names n ON n.account_id = c.account_id AND n.user_id = c.user_id ORDER BY 3 DESC, 2, 1"""
 # longer ones may be phone numbers, which must not get into URLs
 _SHORT_EXTENSIONS = """
     SELECT extension, min(user_name) FROM {extensions} WHERE extension !~ '^[+]?[0-9]{7,}$'
@@ -114,6 +162,25 @@ _COVERAGE = """
     SELECT account_id, recording_type, CAST(sum(recordings) AS bigint), CAST(sum(archived) AS bigint),
         array_agg(day) FILTER (WHERE proven_at IS NOT NULL)
     FROM {coverage} r WHERE day BETWEEN %(first)s AND %(last)s AND {narrowed} GROUP BY 1, 2 ORDER BY 1, 2"""
+_DAYS = """
+    SELECT min(CASE WHEN recordings > 0 AND day BETWEEN %(first_day)s AND %(today)s THEN day END),
+        max(CASE WHEN day <= %(today)s THEN day END), coalesce(sum(recordings), 0) > 0 FROM {coverage}"""
+_LAST_PROVEN = """
+    SELECT max(day) FROM {coverage} WHERE proven_at IS NOT NULL AND day BETWEEN %(first_day)s AND %(today)s
+    GROUP BY account_id, recording_type"""
+_OUTSIDE = """
+    SELECT sum(CASE WHEN day < %(first_day)s THEN recordings END),
+        sum(CASE WHEN day > %(last_day)s THEN recordings END)
+    FROM {coverage}"""
+_LOADED_AT = """
+    SELECT max(inserted_at) AT TIME ZONE %(zone)s FROM {loaded}._dlt_loads
+    WHERE status = 0 AND schema_name = 'vbc'"""
+_GONE = {
+    kind: "WHERE NOT EXISTS (SELECT 1 FROM {loaded}.recording_tombstones t WHERE t.account_id = r.account_id "
+    f"AND t.recording_type = '{kind}' AND t.user_id = {user} AND t.recording_id = r.id "
+    "AND t.returned_at IS NULL)"
+    for kind, user in (("company", "''"), ("user", "r.user_id"))
+}
 _FIRST_DAY = """
     SELECT min(CASE WHEN proven_at IS NOT NULL OR recordings > 0 THEN day END)
     FROM {coverage} r WHERE {narrowed}"""
@@ -122,29 +189,11 @@ Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class FilterOptions:
-    """The values that filters can have.
-
-    Attributes:
-        earliest: First day with recordings.
-        latest: Last day that was read.
-        accounts: Account ids.
-        directions: Directions as in the models.
-        extensions: Extensions, each with the name of its user if known.
-        buckets: Numbers and names of the ranges of lengths; the last one is for unknown lengths.
-    """
-
-    earliest: date
-    latest: date
-    accounts: tuple[str, ...]
-    directions: tuple[str, ...]
-    extensions: tuple[Row, ...]
-    buckets: tuple[Row, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Totals:
-    """Figures of the chosen recordings; `median` and `p90` (seconds) are None if no length is known."""
+    """Figures of the chosen recordings; `median` and `p90` (seconds) are None if no length is known.
+
+    `on_demand` of the recordings were made by users, the others by company rules.
+    """
 
     recordings: int
     known_lengths: int
@@ -152,6 +201,34 @@ class Totals:
     median: float | None
     p90: float | None
     archived: int
+    on_demand: int
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How new the figures are.
+
+    Attributes:
+        loaded_at: When the last load was completed, in local time; None if that is not known.
+        newer: Loaded recordings that the models do not have yet.
+    """
+
+    loaded_at: datetime | None
+    newer: int
+
+
+@dataclass(frozen=True, slots=True)
+class PersonFigures:
+    """Figures of an extension or a user: `id`, name if known, and a user's extensions; lengths in seconds."""
+
+    account_id: str
+    id: str
+    name: str | None
+    extensions: str
+    recordings: int
+    seconds: float
+    median: float | None
+    p90: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,69 +247,112 @@ class Figures:
 
     def __init__(self, connection: Any, database: AnalyticsDatabase, zone: ZoneInfo) -> None:
         self._connection, self._database, self.zone = connection, database, zone
+        self._loaded: dict[str, dict[str, str]] | None = None
         if database.kind == "postgres":
-            self._query("SELECT set_config('jit', 'off', false)")  # compiling takes longer than the queries
+            self.query("SELECT set_config('jit', 'off', false)")  # compiling takes longer than the queries
 
     def have_models(self) -> bool:
         """Return whether the models are built."""
         sql = "SELECT table_name FROM information_schema.tables WHERE table_schema = %(schema)s"
-        tables = {name for (name,) in self._query(sql, schema=self._database.models_dataset)}
+        tables = {name for (name,) in self.query(sql, schema=self._database.models_dataset)}
         return tables.issuperset(MODELS)
 
-    def read_options(self) -> FilterOptions | None:
-        """Return the values that filters can have; None if there are no recordings."""
-        ((earliest, latest),) = self._query(
-            "SELECT min(CASE WHEN recordings > 0 THEN day END), max(day) FROM {coverage}"
-        )
-        if earliest is None:
+    def read_options(self, today: date) -> FilterOptions | None:
+        """Return the values that filters can have; None if there are no recordings.
+
+        A recording dated after today, or long before there was VBC, does not stretch the page.
+        """
+        first_day = date(FIRST_YEAR, 1, 1)
+        ((earliest, latest, some),) = self.query(_DAYS, today=today, first_day=first_day)
+        if not some:
             return None
-        accounts = self._query("SELECT DISTINCT account_id FROM {coverage} ORDER BY 1")
-        directions = self._query("SELECT DISTINCT direction FROM {daily_directions} ORDER BY 1")
+        proven = [day for (day,) in self.query(_LAST_PROVEN, today=today, first_day=first_day)]
+        accounts = self.query("SELECT DISTINCT account_id FROM {coverage} ORDER BY 1")
+        directions = self.query("SELECT DISTINCT direction FROM {daily_directions} ORDER BY 1")
         return FilterOptions(
-            earliest,
-            latest,
+            earliest or today,
+            latest or today,
+            choose_last_day(proven),
             accounts=tuple(account for (account,) in accounts),
             directions=tuple(direction for (direction,) in directions),
-            extensions=tuple(self._query(_SHORT_EXTENSIONS)),
-            buckets=tuple(self._query("SELECT bucket_order, bucket FROM {duration_buckets} ORDER BY 1")),
+            extensions=tuple(self.query(_SHORT_EXTENSIONS)),
+            buckets=tuple(self.query("SELECT bucket_order, bucket FROM {duration_buckets} ORDER BY 1")),
         )
+
+    def read_freshness(self) -> Freshness:
+        """Return when recordings were last loaded, and how many of them are not in the models yet."""
+        columns = self.list_columns()
+        loaded_at = None
+        if {"inserted_at", "schema_name", "status"} <= columns.get("_dlt_loads", {}).keys():
+            ((loaded_at,),) = self.query(_LOADED_AT, zone=self.zone.key)
+        loaded = 0
+        for kind in TYPES:
+            if f"{kind}_recordings" in columns:
+                gone = _GONE[kind] if "recording_tombstones" in columns else ""
+                ((number,),) = self.query(f"SELECT count(*) FROM {{loaded}}.{kind}_recordings r {gone}")
+                loaded += int(number)
+        ((built,),) = self.query("SELECT count(*) FROM {recordings}")
+        return Freshness(loaded_at, max(0, loaded - int(built)))
+
+    def count_outside(self, options: FilterOptions) -> tuple[int, int]:
+        """Return the recordings before the first plausible day, and after the last day that was read."""
+        days = {"first_day": options.earliest, "last_day": options.latest}
+        ((before, after),) = self.query(_OUTSIDE, **days)
+        return int(before or 0), int(after or 0)
 
     def total(self, filters: PageFilters) -> Totals:
         """Return the totals of the chosen recordings."""
-        ((*whole, median, p90, archived),) = self._query(_TOTALS, filters)
+        ((*whole, median, p90, archived, on_demand),) = self.query(_TOTALS, filters)
         recordings, known, milliseconds = (int(number) for number in whole)
-        return Totals(recordings, known, milliseconds / 1000, median, p90, int(archived))
+        return Totals(recordings, known, milliseconds / 1000, median, p90, int(archived), int(on_demand))
 
     def count(self, filters: PageFilters) -> int:
         """Return the number of chosen recordings."""
-        ((number,),) = self._query("SELECT count(*) FROM {recordings} r WHERE {chosen}", filters)
+        ((number,),) = self.query("SELECT count(*) FROM {recordings} r WHERE {chosen}", filters)
         return int(number)
 
     def count_by_time(
         self, filters: PageFilters, step: str
     ) -> tuple[list[tuple[date, str, int]], dict[tuple[int, int], int]]:
         """Return the chosen recordings by calendar step and direction, and by weekday (1 to 7) and hour."""
-        rows = self._query(_TIMES, filters, step=step)
+        rows = self.query(_TIMES, filters, step=step)
         steps = [(day, direction, int(n)) for is_hour, day, direction, _, _, n in rows if not is_hour]
         hours = {(int(weekday), int(hour)): int(n) for is_hour, _, _, weekday, hour, n in rows if is_hour}
         return steps, hours
 
     def count_by_length(self, filters: PageFilters) -> dict[int, int]:
         """Return the chosen recordings by `LengthBucket.order`; empty buckets are left out."""
-        return {int(order): int(number) for order, number in self._query(_LENGTHS, filters)}
+        return {int(order): int(number) for order, number in self.query(_LENGTHS, filters)}
 
     def list_top_extensions(self, filters: PageFilters) -> list[Row]:
         """Return account, extension, user name, recordings and seconds of the busiest extensions."""
         # adding up days is faster, but the daily model has no other filter than these
         counted = _EXTENSIONS_BY_DAY if filters.active <= {"account"} else _EXTENSIONS_BY_RECORDING
-        return self._query(_TOP_EXTENSIONS.replace("{counted}", counted), filters)
+        return self.query(_TOP_EXTENSIONS.replace("{counted}", counted), filters)
+
+    def list_extensions(self, filters: PageFilters) -> list[PersonFigures]:
+        """Return the figures of all extensions of the chosen recordings, the busiest first."""
+        return [
+            PersonFigures(account, number, name, "", *measures)
+            for account, number, name, *measures in self.query(_EXTENSIONS, filters)
+        ]
+
+    def list_users(self, filters: PageFilters) -> list[PersonFigures]:
+        """Return the figures of all users of the chosen recordings, the busiest first.
+
+        A recording counts for the users of its extensions and for the one who made it.
+        """
+        return [
+            PersonFigures(account, user, name, extensions or "", *measures)
+            for account, user, *measures, name, extensions in self.query(_USERS, filters)
+        ]
 
     def read_coverage(self, filters: PageFilters) -> list[ListCoverage]:
         """Return what is archived and proven complete, by account and type.
 
         Of the filters, period, account and type count: completeness is proven for whole lists.
         """
-        rows = self._query(_COVERAGE, filters)
+        rows = self.query(_COVERAGE, filters)
         return [
             ListCoverage(account, kind, recordings, archived, frozenset(proven or ()))
             for account, kind, recordings, archived, proven in rows
@@ -240,27 +360,28 @@ class Figures:
 
     def find_first_day(self, filters: PageFilters) -> date | None:
         """Return the first day that is proven or has recordings, for the chosen account and type."""
-        ((day,),) = self._query(_FIRST_DAY, filters)
+        ((day,),) = self.query(_FIRST_DAY, filters)
         return day  # type: ignore[no-any-return]
 
     def count_without_start(self) -> int:
         """Return the number of recordings without a start, which are in no period."""
-        ((number,),) = self._query("SELECT count(*) FROM {recordings} WHERE started_at IS NULL")
+        ((number,),) = self.query("SELECT count(*) FROM {recordings} WHERE started_at IS NULL")
         return int(number)
 
     def list_recordings(self, filters: PageFilters, limit: int, offset: int = 0) -> list[dict[str, Any]]:
-        """Return a page of the chosen recordings, newest first, with the columns of `LIST_COLUMNS`."""
+        """Return a page of the chosen recordings, in the order of the filters, with `ROW_COLUMNS`."""
         # limited before the extensions of each row are looked up
-        limited = f"SELECT * FROM {{recordings}} r WHERE {{chosen}} ORDER BY {_NEWEST_FIRST}"
-        sql = f"{_SELECT_LIST} ({limited} LIMIT %(limit)s OFFSET %(offset)s) r ORDER BY {_NEWEST_FIRST}"
-        rows = self._query(sql, filters, limit=limit, offset=offset)
-        return [dict(zip(LIST_COLUMNS, row, strict=True)) for row in rows]
+        order = write_order(filters.sort)
+        limited = f"SELECT * FROM {{recordings}} r WHERE {{chosen}} ORDER BY {order}"
+        sql = f"{_SELECT_ROWS} ({limited} LIMIT %(limit)s OFFSET %(offset)s) r ORDER BY {order}"
+        rows = self.query(sql, filters, limit=limit, offset=offset)
+        return [dict(zip(ROW_COLUMNS, row, strict=True)) for row in rows]
 
     def iterate_recordings(self, filters: PageFilters) -> Iterator[Row]:
         """Yield all chosen recordings, newest first, with the columns of `LIST_COLUMNS`."""
         sql = f"{_SELECT_LIST} {{recordings}} r WHERE {{chosen}} ORDER BY {_NEWEST_FIRST}"
         for first, last in self._split_by_rows(filters):
-            yield from self._query(sql, replace(filters, first=first, last=last))
+            yield from self.query(sql, replace(filters, first=first, last=last))
 
     def _split_by_rows(self, filters: PageFilters) -> Iterator[tuple[date, date]]:
         """Yield spans of days, the last ones first, with at most `EXPORT_ROWS` rows or one day each."""
@@ -272,7 +393,17 @@ class Figures:
             recordings += number
         yield filters.first, last
 
-    def _query(self, sql: str, filters: PageFilters | None = None, **values: Any) -> list[Row]:
+    def list_columns(self) -> dict[str, dict[str, str]]:
+        """Return the loaded tables, each with its columns and their types."""
+        if self._loaded is None:
+            rows = self.query(_COLUMNS, schema=self._database.dataset)
+            self._loaded = {}
+            for table, column, kind in rows:
+                self._loaded.setdefault(table, {})[column] = kind
+        return self._loaded
+
+    def query(self, sql: str, filters: PageFilters | None = None, /, **values: Any) -> list[Row]:
+        """Run a query; see the module's docstring for what may stand in it."""
         if filters is not None:
             conditions = {name: text for name, text in _CONDITIONS.items() if name in filters.active}
             narrowed = [conditions[name] for name in ("account", "type") if name in conditions]
@@ -285,6 +416,10 @@ class Figures:
             }
         for name in MODELS:
             sql = sql.replace(f"{{{name}}}", self._database.name_model(name))
+        if "{failed_audio}" in sql:
+            has_ledger = "recording_audio" in self.list_columns()
+            sql = sql.replace("{failed_audio}", _FAILED_AUDIO if has_ledger else "false")
+        sql = sql.replace("{loaded}", f'"{self._database.dataset}"')
         # DuckDB refuses values that the query does not use
         used = {name: values[name] for name in set(re.findall(r"%\((\w+)\)s", sql))}
         if self._database.kind == "duckdb":
@@ -292,3 +427,9 @@ class Figures:
         with closing(self._connection.cursor()) as cursor:
             cursor.execute(sql, used)
             return [tuple(row) for row in cursor.fetchall()]
+
+
+def write_order(sort: str) -> str:
+    """Write the order of a list: a column of `SORTS`, with `-` for the largest or newest first."""
+    direction = "DESC" if sort.startswith("-") else "ASC"
+    return f"{_SORT_COLUMNS[sort.lstrip('-')]} {direction} NULLS LAST, r.recording_key"

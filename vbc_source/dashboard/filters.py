@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -12,15 +12,52 @@ from zoneinfo import ZoneInfo
 
 from vbc_source.errors import VbcError
 
-PERIODS = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "12 months", "all": "All"}
-DEFAULT_PERIOD = "30"
+# whole weeks, so that a period and the one before have the same weekdays
+PERIODS = {"7": "7 days", "28": "28 days", "91": "91 days", "364": "364 days", "all": "All"}
+DEFAULT_PERIOD = "28"
+FIRST_YEAR, LAST_YEAR = 1990, 2200  # at the limits of `date` the arithmetic of periods would overflow
+TYPES = ("company", "user")
+ARCHIVED = ("yes", "no", "failed")
 TEXT_FILTERS = ("account", "direction", "extension", "type", "archived")
 NUMBER_FILTERS = {"weekday": range(1, 8), "hour": range(24), "length": range(1, 100)}
+FILTERS = (*TEXT_FILTERS, *NUMBER_FILTERS)
+SORTS = ("start", "length", "size")
+NEWEST_FIRST = "-start"
+# parameters of an address; others, and empty ones, are removed from it
+PARAMETERS = frozenset({"days", "from", "to", "sort", "page", "at", *FILTERS})
 PHONE_NUMBER = re.compile(r"\+?[0-9]{7,}")  # may be personal data, so it must not get into a URL
 
 
 class InvalidFilter(VbcError):
     """A URL has a filter that does not exist or has an invalid value."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterOptions:
+    """The values that filters can have.
+
+    Attributes:
+        earliest: First day with recordings.
+        latest: Last day that was read.
+        proven: Last day that is proven complete, with which periods end; None if none is.
+        accounts: Account ids.
+        directions: Directions as in the models.
+        extensions: Extensions, each with the name of its user if known.
+        buckets: Numbers and names of the ranges of lengths; the last one is for unknown lengths.
+    """
+
+    earliest: date
+    latest: date
+    proven: date | None = None
+    accounts: tuple[str, ...] = ()
+    directions: tuple[str, ...] = ()
+    extensions: tuple[tuple[Any, ...], ...] = ()
+    buckets: tuple[tuple[Any, ...], ...] = ()
+
+    @property
+    def end(self) -> date:
+        """The day with which periods end."""
+        return self.proven if self.proven and self.proven >= self.earliest else self.latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +74,9 @@ class PageFilters:
         weekday: 1 (Monday) to 7.
         hour: 0 to 23.
         length: `bucket_order` of the model `duration_buckets`.
-        archived: `yes` or `no`.
+        archived: `yes`, `no`, or `failed` for those that could not be archived.
+        period: Name of the period in `PERIODS` that these days are; it moves on with what is read.
+        sort: Order of a list: one of `SORTS`, with `-` for the newest or largest first.
     """
 
     first: date
@@ -50,6 +89,8 @@ class PageFilters:
     hour: int | None = None
     length: int | None = None
     archived: str | None = None
+    period: str | None = None
+    sort: str = NEWEST_FIRST
 
     @property
     def days(self) -> int:
@@ -59,19 +100,37 @@ class PageFilters:
     @property
     def active(self) -> set[str]:
         """Names of the filters that are set, without the period."""
-        return {name for name in (*TEXT_FILTERS, *NUMBER_FILTERS) if getattr(self, name) is not None}
+        return {name for name in FILTERS if getattr(self, name) is not None}
+
+    @property
+    def weekdays(self) -> dict[int, int]:
+        """How often each weekday, 1 (Monday) to 7, is in the period."""
+        whole, rest = divmod(self.days, 7)
+        more = {(self.first.weekday() + place) % 7 + 1 for place in range(rest)}
+        return {number: whole + (number in more) for number in range(1, 8)}
 
     def previous_period(self) -> PageFilters:
-        """Return the same filters for the period before, which has as many days."""
-        span = timedelta(days=self.days)
-        return replace(self, first=self.first - span, last=self.last - span)
+        """Return the same filters for as many days before, on the same weekdays: whole weeks earlier."""
+        span = timedelta(weeks=-(-self.days // 7))
+        return replace(self, first=self.first - span, last=self.last - span, period=None)
 
     def write_query(self, **changes: Any) -> str:
         """Return the query of a URL with these filters; a change to None removes a filter."""
-        period = {} if "days" in changes else {"from": self.first, "to": self.last}
-        filters = {name: getattr(self, name) for name in (*TEXT_FILTERS, *NUMBER_FILTERS)}
-        values = {**period, **filters, **changes}
-        return urlencode({name: value for name, value in values.items() if value is not None})
+        period: dict[str, Any] = {"from": self.first, "to": self.last}
+        if "days" in changes:
+            period = {}
+        elif self.period and not {"from", "to"} & changes.keys():
+            period = {"days": self.period}
+        values = {**period, **{name: getattr(self, name) for name in FILTERS}, "sort": self.sort, **changes}
+        standing = {"days": DEFAULT_PERIOD, "sort": NEWEST_FIRST, "page": 1}
+        return urlencode(
+            {name: value for name, value in values.items() if value not in (None, standing.get(name))}
+        )
+
+    def write_address(self, path: str, **changes: Any) -> str:
+        """Return the address of a page with these filters."""
+        query = self.write_query(**changes)
+        return f"{path}?{query}" if query else path
 
 
 def format_day_start(day: date, zone: ZoneInfo) -> str:
@@ -81,50 +140,83 @@ def format_day_start(day: date, zone: ZoneInfo) -> str:
     return midnight.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S+00:00")
 
 
-def read_filters(query: Mapping[str, str], earliest: date, latest: date) -> PageFilters:
+def read_filters(query: Mapping[str, str], options: FilterOptions) -> PageFilters:
     """Parse the query of a URL; an empty parameter counts as missing.
 
-    Args:
-        query: Parameters of the URL.
-        earliest: First day with recordings.
-        latest: Last day that was read.
-
     Raises:
-        InvalidFilter: A parameter has an invalid value; the message names it.
+        InvalidFilter: A parameter has a value that is invalid or that no recording has.
     """
     given = {name: value.strip() for name, value in query.items() if value.strip()}
-    if "from" not in given and "to" not in given:
-        first, last = resolve_period(given.get("days", DEFAULT_PERIOD), earliest, latest)
-    else:
-        first = _read_day("from", given["from"]) if "from" in given else earliest
-        last = _read_day("to", given["to"]) if "to" in given else latest
-        if first > last:
-            raise InvalidFilter(f"The first day, {first}, is after the last one, {last}.")
+    first, last = _read_period(given, options)
     filters: dict[str, Any] = {name: given[name] for name in TEXT_FILTERS if name in given}
-    for name, text in filters.items():
-        if not text.isprintable():
-            raise InvalidFilter(f"{name} must be printable text.")
     if PHONE_NUMBER.fullmatch(filters.get("extension", "")):
         raise InvalidFilter("An extension of more than six digits is not allowed: it may be a phone number.")
+    known: dict[str, Collection[str]] = {
+        "account": options.accounts,
+        "direction": options.directions,
+        "extension": [number for number, _ in options.extensions],
+        "type": TYPES,
+        "archived": ARCHIVED,
+    }
+    for name, value in filters.items():
+        if value not in known[name]:
+            raise InvalidFilter(f"No recording has the {name} of this address. Choose another, or none.")
     filters |= {name: _read_number(name, given[name]) for name in NUMBER_FILTERS if name in given}
-    return PageFilters(first, last, **filters)
+    if filters.get("length") not in (None, *(order for order, _ in options.buckets)):
+        raise InvalidFilter("No recording has the length of this address. Choose another, or none.")
+    sort = given.get("sort", NEWEST_FIRST)
+    if sort.removeprefix("-") not in SORTS:
+        raise InvalidFilter(f"A list is sorted by {', '.join(SORTS)}, with - for the largest first.")
+    return PageFilters(first, last, **filters, period=_name_period(first, last, options), sort=sort)
 
 
-def resolve_period(name: str, earliest: date, latest: date) -> tuple[date, date]:
-    """Return the first and last day of a period of `PERIODS`, which ends with the last day read."""
+def _read_period(given: Mapping[str, str], options: FilterOptions) -> tuple[date, date]:
+    if "from" not in given and "to" not in given:
+        return resolve_period(given.get("days", DEFAULT_PERIOD), options)
+    first = read_day("from", given["from"]) if "from" in given else options.earliest
+    last = read_day("to", given["to"]) if "to" in given else options.latest
+    if first > last:
+        raise InvalidFilter(f"The first day, {first}, is after the last one, {last}.")
+    return first, last
+
+
+def resolve_period(name: str, options: FilterOptions) -> tuple[date, date]:
+    """Return the first and last day of a period of `PERIODS`, which ends with the last proven day."""
     if name not in PERIODS:
         raise InvalidFilter(f"There is no period of {name[:20]} days: choose one of the page's, or two days.")
-    return earliest if name == "all" else latest - timedelta(days=int(name) - 1), latest
+    if name == "all":
+        return options.earliest, options.latest
+    return options.end - timedelta(days=int(name) - 1), options.end
 
 
-def _read_day(name: str, text: str) -> date:
+def _name_period(first: date, last: date, options: FilterOptions) -> str | None:
+    return next((name for name in PERIODS if resolve_period(name, options) == (first, last)), None)
+
+
+def choose_last_day(proven: Iterable[date]) -> date | None:
+    """Return the last day that is proven for all lists, given that of each list.
+
+    A list whose last proven day is more than a week older than the newest one may not be read any more:
+    it does not hold the others back.
+    """
+    days = list(proven)
+    return min((day for day in days if max(days) - day <= timedelta(days=7)), default=None)
+
+
+def is_canonical(query: Sequence[tuple[str, str]]) -> bool:
+    """Return whether a query has known parameters only, each once and with a value."""
+    names = [name for name, value in query if value.strip()]
+    return len(names) == len(set(names)) == len(query) and PARAMETERS.issuperset(names)
+
+
+def read_day(name: str, text: str) -> date:
+    """Parse a day; raises InvalidFilter."""
     try:
         day = date.fromisoformat(text)
     except ValueError:
         raise InvalidFilter(f"{name} must be a day such as 2025-01-31, not {text[:20]!r}.") from None
-    # at the limits of `date` the arithmetic of periods would overflow
-    if not 1990 <= day.year <= 2200:
-        raise InvalidFilter(f"{name} must be a day between 1990 and 2200.")
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise InvalidFilter(f"{name} must be a day between {FIRST_YEAR} and {LAST_YEAR}.")
     return day
 
 

@@ -1,29 +1,57 @@
-"""The two pages and the CSV export: figures as values for the templates."""
+"""The pages and the CSV export: figures as values for the templates."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vbc_source.dashboard import charts
-from vbc_source.dashboard.figures import Figures, FilterOptions, ListCoverage, Totals
+from vbc_source.dashboard.details import LABELS, Details
+from vbc_source.dashboard.figures import Figures, Freshness, ListCoverage, Totals
 from vbc_source.dashboard.filters import (
+    LAST_YEAR,
+    NEWEST_FIRST,
     PERIODS,
     PHONE_NUMBER,
+    FilterOptions,
     InvalidFilter,
     PageFilters,
+    read_day,
     read_filters,
     resolve_period,
 )
+from vbc_source.dashboard.plays import Play
+from vbc_source.dashboard.search import MOST_FOUND, Search, find_recordings
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE_ROWS = 50
 NEWEST_ROWS = 10
 MOST_GAPS = 6  # runs of unproven days that are written out; the others are counted
+ARCHIVED = {"yes": "Archived", "no": "Not archived", "failed": "Could not be archived"}
+SORTS = {
+    "-start": "Newest first",
+    "start": "Oldest first",
+    "-length": "Longest first",
+    "length": "Shortest first",
+    "-size": "Largest first",
+    "size": "Smallest first",
+}
+NAMES = {
+    "account": "Account",
+    "direction": "Direction",
+    "extension": "Extension",
+    "type": "Type",
+    "archived": "Archive",
+    "weekday": "Weekday",
+    "hour": "Hour",
+    "length": "Length",
+}
 
 
 def open_templates() -> Environment:
@@ -43,7 +71,15 @@ def open_templates() -> Environment:
         duration=charts.format_duration,
         direction=charts.format_direction,
         share=charts.format_share,
+        average=charts.format_average,
+        count=charts.format_count,
+        bytes=charts.format_bytes,
+        instant=charts.format_instant,
+        fact=_format_fact,
+        label=lambda name: LABELS.get(name, name.replace("_", " ").capitalize()),
         type=lambda value: charts.TYPES.get(value, value),
+        recording_address=lambda key: f"/recording/{quote(key)}",
+        audio_address=lambda key: f"/audio/{quote(key)}",
     )
     templates.tests["phone_number"] = lambda extension: PHONE_NUMBER.fullmatch(extension) is not None
     return templates
@@ -51,107 +87,247 @@ def open_templates() -> Environment:
 
 def build_dashboard(figures: Figures, options: FilterOptions, query: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of the page of figures."""
-    filters = read_filters(query, options.earliest, options.latest)
+    filters = read_filters(query, options)
+    return {
+        **build_figures(figures, options, filters),
+        "newest": figures.list_recordings(replace(filters, sort=NEWEST_FIRST), NEWEST_ROWS),
+        "links": True,
+    }
+
+
+def build_figures(figures: Figures, options: FilterOptions, filters: PageFilters) -> dict[str, Any]:
+    """Return the figures of a period, for the page and for the report."""
     totals, previous = figures.total(filters), filters.previous_period()
     first_day = figures.find_first_day(filters)
     # a period that was not read from its start would look like growth
     before = figures.total(previous) if first_day is not None and first_day <= previous.first else None
     step = charts.choose_step(filters.first, filters.last)
     steps, hours = figures.count_by_time(filters, step)
-    columns, height = charts.stack_columns(filters.first, filters.last, step, steps)
+    earlier = figures.count_by_time(previous, step)[0] if before else None
     coverage = figures.read_coverage(filters)
+    proven = frozenset.intersection(*(each.proven_days for each in coverage)) if coverage else frozenset()
     covered = sum(each.recordings for each in coverage)
+    at_risk = figures.count(replace(filters, archived="failed"))
+    fresh = figures.read_freshness()
     return {
-        **_describe_filters(figures, options, filters),
+        **_describe_filters(figures, options, filters, "/"),
         "recordings": totals.recordings,
         "totals": totals,
         "previous": previous,
         "before": before,
-        "cards": _describe_totals(totals, before, coverage, filters),
+        "previous_incomplete": _count_unproven(figures.read_coverage(previous), previous) if before else 0,
+        "cards": _describe_totals(totals, before),
+        "health": _describe_health(options, filters, totals, at_risk, fresh, filters.days - len(proven)),
         # `coverage` counts the same recordings by the models' own days, so another time zone shows here
         "inconsistent": filters.active <= {"account", "type"} and covered != totals.recordings,
         "unknown_bucket": options.buckets[-1][0],
         "without_start": figures.count_without_start(),
-        "columns": columns,
-        "height": height,
-        "step": step,
+        "outside": figures.count_outside(options),
+        "newer": fresh.newer,
+        "tomorrow": options.latest + timedelta(days=1),
+        "far_future": date(LAST_YEAR, 12, 31),
+        "chart": charts.draw_chart(filters.first, filters.last, step, steps, earlier, proven),
         "by_length": figures.count_by_length(filters),
         "top": figures.list_top_extensions(filters),
-        "busiest": charts.describe_busiest(hours),
-        "heatmap": charts.build_heatmap(hours),
+        "busiest": charts.describe_busiest(hours, filters.weekdays),
+        "heatmap": charts.build_heatmap(hours, filters.weekdays),
         "coverage": [(each, _describe_gaps(each, filters)) for each in coverage],
-        "newest": figures.list_recordings(filters, NEWEST_ROWS),
     }
 
 
 def build_list(figures: Figures, options: FilterOptions, query: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of a page of the list of recordings."""
-    filters = read_filters(query, options.earliest, options.latest)
+    filters = read_filters(query, options)
+    if query.get("at") and not filters.sort.endswith("start"):
+        filters = replace(filters, sort=NEWEST_FIRST)  # a day has no place in a list by length or size
+    recordings = figures.count(filters)
+    page = _find_page(figures, filters, query)
+    offset = (page - 1) * PAGE_ROWS
+    rows = figures.list_recordings(filters, PAGE_ROWS, offset)
+    return {
+        **_describe_filters(figures, options, filters, "/recordings"),
+        "recordings": recordings,
+        "rows": rows,
+        "page": page,
+        "pages": max(1, -(-recordings // PAGE_ROWS)),
+        "first_row": offset + 1 if rows else 0,
+        "last_row": offset + len(rows),
+        "sorts": SORTS,
+    }
+
+
+def _find_page(figures: Figures, filters: PageFilters, query: Mapping[str, str]) -> int:
+    """Return the number of the page that is asked for, by number or by a day."""
+    if day_text := query.get("at", "").strip():
+        day = min(max(read_day("at", day_text), filters.first), filters.last)
+        rest = replace(filters, first=day) if filters.sort == "start" else replace(filters, last=day)
+        return (figures.count(filters) - figures.count(rest)) // PAGE_ROWS + 1
     page = query.get("page") or "1"
     # isdecimal() accepts other digits than ASCII; the limit keeps the offset within SQL's bigint
     if not (page.isascii() and page.isdecimal()) or not 1 <= int(page[:9]) <= 10**7:
         raise InvalidFilter("page must be a number, from 1.")
-    offset = (int(page) - 1) * PAGE_ROWS
-    rows = figures.list_recordings(filters, PAGE_ROWS, offset)
+    return int(page)
+
+
+def build_people(kind: str) -> Callable[[Figures, FilterOptions, Mapping[str, str]], dict[str, Any]]:
+    """Return the function that builds the page of all `extensions` or all `users`."""
+
+    def build(figures: Figures, options: FilterOptions, query: Mapping[str, str]) -> dict[str, Any]:
+        filters = read_filters(query, options)
+        rows = figures.list_extensions(filters) if kind == "extensions" else figures.list_users(filters)
+        return {
+            **_describe_filters(figures, options, filters, f"/{kind}"),
+            "kind": kind,
+            "other": "users" if kind == "extensions" else "extensions",
+            "rows": rows,
+        }
+
+    return build
+
+
+def build_search(
+    figures: Figures, options: FilterOptions, search: Search, sort: str, page: int
+) -> dict[str, Any]:
+    """Return the values of a page of what was found."""
+    if sort not in SORTS:
+        raise InvalidFilter("The list cannot be sorted like this.")
+    offset = (page - 1) * PAGE_ROWS
+    rows, found = find_recordings(figures, search, sort, PAGE_ROWS, offset)
     return {
-        **_describe_filters(figures, options, filters),
-        "recordings": figures.count(filters),
+        "zone": figures.zone.key,
+        "text": search.text,
+        "many_accounts": len(options.accounts) > 1,
         "rows": rows,
-        "page": int(page),
+        "found": found,
+        "has_more": found == MOST_FOUND,
+        "page": page,
         "first_row": offset + 1 if rows else 0,
         "last_row": offset + len(rows),
+        "sort": sort,
+        "sorts": SORTS,
     }
 
 
-def _describe_filters(figures: Figures, options: FilterOptions, filters: PageFilters) -> dict[str, Any]:
-    periods = {name: resolve_period(name, options.earliest, options.latest) for name in PERIODS}
-    days = (filters.first, filters.last)
+def build_recording(figures: Figures, details: Details, plays: list[Play]) -> dict[str, Any]:
+    """Return the values of the page of one recording."""
+    local = [replace(play, played_at=play.played_at.astimezone(figures.zone)) for play in plays]
+    return {"zone": figures.zone.key, "recording": details, "plays": local}
+
+
+def _describe_filters(
+    figures: Figures, options: FilterOptions, filters: PageFilters, path: str
+) -> dict[str, Any]:
+    choices: dict[str, list[tuple[Any, str]]] = {
+        "account": [(account, account) for account in options.accounts],
+        "direction": [
+            (name, charts.format_direction(name)) for name in charts.sort_directions(options.directions)
+        ],
+        "extension": [
+            (number, f"{number} {name}" if name else number) for number, name in options.extensions
+        ],
+        "type": list(charts.TYPES.items()),
+        "archived": list(ARCHIVED.items()),
+        "weekday": list(enumerate(charts.WEEKDAYS, 1)),
+        "hour": [(hour, f"{hour:02}:00 to {hour:02}:59") for hour in range(24)],
+        "length": list(options.buckets),
+    }
     return {
         "zone": figures.zone.key,
         "latest": options.latest,
+        "end": options.end,
         "filters": filters,
-        "periods": [(name, PERIODS[name], period == days) for name, period in periods.items()],
-        "more_filters": bool(filters.active & {"weekday", "hour", "length", "archived"}),
-        "accounts": [(account, account) for account in options.accounts],
+        "path": path,
+        "carried": parse_qsl(filters.write_query()),
+        "links": True,
+        "periods": [
+            (name, text, resolve_period(name, options) == (filters.first, filters.last))
+            for name, text in PERIODS.items()
+        ],
+        "chips": [
+            (
+                f"{label}: {dict(choices[name])[getattr(filters, name)]}",
+                filters.write_address(path, **{name: None}),
+            )
+            for name, label in NAMES.items()
+            if name in filters.active
+        ],
+        "cleared": filters.write_address(path, **dict.fromkeys(filters.active)),
+        "choices": choices,
+        "names": NAMES,
         "many_accounts": len(options.accounts) > 1,
-        "directions": [
-            (name, charts.format_direction(name)) for name in charts.sort_directions(options.directions)
-        ],
-        "extensions": [
-            (number, f"{number} {name}" if name else number) for number, name in options.extensions
-        ],
-        "types": list(charts.TYPES.items()),
-        "weekdays": list(enumerate(charts.WEEKDAYS, 1)),
-        "hours_of_day": [(hour, f"{hour:02}:00 to {hour:02}:59") for hour in range(24)],
-        "lengths": options.buckets,
     }
 
 
-def _describe_totals(
-    totals: Totals, before: Totals | None, coverage: list[ListCoverage], filters: PageFilters
-) -> list[tuple[str, str, str, str]]:
+def _describe_totals(totals: Totals, before: Totals | None) -> list[tuple[str, str, str, str]]:
     """Return key, name, value and note of each card."""
 
     def compare(name: str) -> str:
-        change = charts.format_change(getattr(totals, name), getattr(before, name)) if before else ""
-        return change or "no comparison"
+        if before is None:
+            return ""
+        behind = before.known_lengths if name in ("median", "p90") else before.recordings
+        return charts.format_change(getattr(totals, name), getattr(before, name), behind)
 
-    archived_share = charts.format_share(totals.archived, totals.recordings)
-    proven = frozenset.intersection(*(each.proven_days for each in coverage)) if coverage else ()
-    of_days = f"of {filters.days:,} days, for every account and type"
+    hours = f"{totals.seconds / 3600:,.1f}"
     return [
         ("recordings", "Recordings", f"{totals.recordings:,}", compare("recordings")),
-        ("hours", "Hours recorded", f"{totals.seconds / 3600:,.1f}", compare("seconds")),
+        ("hours", "Hours recorded", hours, compare("seconds")),
         ("median", "Median length", charts.format_duration(totals.median), compare("median")),
         ("p90", "90th percentile", charts.format_duration(totals.p90), compare("p90")),
-        ("archived", "Archived", f"{totals.archived:,}", f"{archived_share} of them"),
-        ("proven", "Days proven complete", f"{len(proven):,}", of_days),
     ]
+
+
+def _describe_health(
+    options: FilterOptions,
+    filters: PageFilters,
+    totals: Totals,
+    at_risk: int,
+    fresh: Freshness,
+    unproven: int,
+) -> list[tuple[str, str, str, bool]]:
+    """Return key, text, address (if any) and whether it needs attention, of each part of the strip."""
+    complete = (
+        f"Complete to {charts.format_day(options.proven)}" if options.proven else "Nothing proven complete"
+    )
+    not_archived = filters.write_address("/recordings", archived="no")
+    share = f"{charts.format_share(totals.archived, totals.recordings)} archived"
+    risk = filters.write_address("/recordings", archived="failed")
+    unproven_text = f"{charts.format_count(unproven, 'day')} not proven" if unproven else "every day proven"
+    parts = [
+        ("complete", complete, "", options.proven is None),
+        ("proven", unproven_text, "#proof", bool(unproven)),
+        ("archived", share, not_archived if totals.archived < totals.recordings else "", False),
+        ("risk", f"{at_risk:,} at risk", risk if at_risk else "", bool(at_risk)),
+    ]
+    if fresh.loaded_at:
+        parts.append(
+            ("fresh", f"Loaded at {fresh.loaded_at:%H:%M}, {charts.format_day(fresh.loaded_at)}", "", False)
+        )
+    if fresh.newer:
+        text = f"{charts.format_count(fresh.newer, 'newer recording')} loaded, not in these figures yet"
+        parts.append(("newer", text, "#newer", True))
+    return parts
+
+
+def _count_unproven(coverage: list[ListCoverage], filters: PageFilters) -> int:
+    if not coverage:
+        return filters.days
+    return filters.days - len(frozenset.intersection(*(each.proven_days for each in coverage)))
 
 
 def _describe_gaps(coverage: ListCoverage, filters: PageFilters) -> str:
     """Return the runs of days that are not proven complete, the last `MOST_GAPS` of them written out."""
-    days = (filters.first + timedelta(days=n) for n in range(filters.days))
+    days = charts.list_days(filters.first, filters.last)
     gaps = charts.group_days(day for day in days if day not in coverage.proven_days)
-    earlier = [f"{len(gaps) - MOST_GAPS:,} earlier gap(s)"] if len(gaps) > MOST_GAPS else []
+    earlier = (
+        [f"{charts.format_count(len(gaps) - MOST_GAPS, 'earlier gap')}"] if len(gaps) > MOST_GAPS else []
+    )
     return "; ".join([*earlier, *(charts.format_days(*gap) for gap in gaps[-MOST_GAPS:])])
+
+
+def _format_fact(value: Any) -> str:
+    """Return a value of a loaded row for people."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return charts.format_instant(value) if isinstance(value, datetime) else str(value)

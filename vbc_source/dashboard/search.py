@@ -1,0 +1,183 @@
+"""Search for recordings by number, name, call id or recording id, over all times.
+
+What VBC no longer has is in no model, but may be archived: it is searched for in the loaded tables.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from vbc_source.dashboard.figures import LIST_EXPRESSIONS, ROW_COLUMNS, Figures, write_order
+from vbc_source.errors import VbcError
+from vbc_source.pii import PiiPolicy
+
+LONGEST_TEXT = 200
+FEWEST_CHARACTERS = 2
+MOST_FOUND = 1000  # more than anybody reads; the page asks for a longer text
+_NUMBER = re.compile(r"[+(]?[0-9][0-9 ().\-/]*")
+_LONGEST_EXTENSION = 6  # digits
+_COLUMNS = {  # of a gone recording, from the loaded table: column, type, expression
+    "recording_id": ("id", "bigint", "{}"),
+    "call_id": ("call_id", "text", "{}"),
+    "direction": ("call_direction", "text", "coalesce(nullif(upper(trim({})), ''), 'UNKNOWN')"),
+    "caller_number": ("caller_id", "text", "{}"),
+    "caller_name": ("cnam", "text", "{}"),
+    "dialed_number": ("dnis", "text", "{}"),
+    "started_at": ("start", "timestamp with time zone", "{}"),
+    "duration_seconds": ("duration", "double precision", "CASE WHEN {0} >= 0 THEN {0} / 1000.0 END"),
+    "size_bytes": ("file_size_in_bytes", "bigint", "{}"),
+}
+_FOUND = ("recording_key", "account_id", "recording_type", "user_id", *_COLUMNS, "archived")
+_SHORTEST_NUMBER = 7  # digits of a number without its area code, which may be typed with one
+
+
+def _match_number(column: str) -> str:
+    """Write the condition that a number ends with the digits, or they with it, whatever its punctuation."""
+    digits = f"translate({column}, '+-() ./', '')"
+    # the last two first: to remove the punctuation of every number would take ten times as long
+    return (
+        f"({column} LIKE %(ending)s AND ({digits} LIKE %(pattern)s OR "
+        f"length({digits}) >= {_SHORTEST_NUMBER} AND right(%(digits)s, length({digits})) = {digits}))"
+    )
+
+
+_CONDITIONS = {
+    "text": "strpos(lower(r.caller_name), %(text)s) > 0 OR lower(r.call_id) = %(text)s "
+    "OR r.recording_key = %(text)s",
+    "hash": "OR r.caller_name = %(hash)s OR r.caller_number = %(hash)s OR r.dialed_number = %(hash)s",
+    "user": "OR r.recording_key IN (SELECT x.recording_key FROM {recording_extensions} x JOIN {extensions} n "
+    "ON n.extension = x.extension WHERE n.account_id = r.account_id "
+    "AND strpos(lower(n.user_name), %(text)s) > 0)",
+    "digits": f"OR {_match_number('r.caller_number')} OR {_match_number('r.dialed_number')}",
+    "id": "OR r.recording_id = %(number)s",
+    "extension": "OR r.recording_key IN (SELECT recording_key FROM {recording_extensions} "
+    "WHERE extension = %(text)s)",
+}
+
+
+class InvalidSearch(VbcError):
+    """A search has no usable text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What somebody looks for.
+
+    Attributes:
+        text: The text as typed, without spaces around it.
+        digits: Its digits if it can be a number, without zeros before it.
+        hash: Its hash, where numbers and names are loaded hashed.
+    """
+
+    text: str = field(repr=False)
+    digits: str = field(default="", repr=False)
+    hash: str | None = field(default=None, repr=False)
+
+
+def read_search(text: str, pii: PiiPolicy) -> Search:
+    """Parse what somebody typed.
+
+    Raises:
+        InvalidSearch: It is too short, too long, or not text; the message says so.
+    """
+    text = text.strip()
+    if not text:
+        raise InvalidSearch("Type a number, a name, a call id or a recording id.")
+    if len(text) < FEWEST_CHARACTERS or len(text) > LONGEST_TEXT or not text.isprintable():
+        raise InvalidSearch(f"Search for {FEWEST_CHARACTERS} to {LONGEST_TEXT} printable characters.")
+    is_number = text.isascii() and _NUMBER.fullmatch(text)
+    digits = re.sub(r"\D", "", text).lstrip("0") if is_number else ""
+    hidden = pii.hide(text if not digits else re.sub(r"\D", "", text)) if pii.mode == "hash" else None
+    return Search(text, digits, hidden)
+
+
+def find_recordings(
+    figures: Figures, search: Search, sort: str, limit: int, offset: int = 0
+) -> tuple[list[dict[str, Any]], int]:
+    """Return a page of the recordings found, with the columns of `ROW_COLUMNS`, and how many there are.
+
+    Each has `gone` too: whether VBC no longer has it. At most `MOST_FOUND` are counted.
+    """
+    names, values = _choose_conditions(search)
+    conditions = " ".join(_CONDITIONS[name] for name in names)
+    sources = [f"SELECT {', '.join(f'm.{name}' for name in _FOUND)}, false AS gone FROM {{recordings}} m"]
+    sources += _write_gone(figures.list_columns())
+    found = f"SELECT * FROM ({' UNION ALL '.join(sources)}) r WHERE {conditions} LIMIT {MOST_FOUND}"
+    columns = ", ".join(LIST_EXPRESSIONS.get(name, f"r.{name}") for name in ROW_COLUMNS)
+    order = write_order(sort)
+    sql = f"""
+        WITH found AS ({found}), page AS (
+            SELECT *, (SELECT count(*) FROM found) AS total FROM found r
+            ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+        ) SELECT {columns}, r.gone, r.total FROM page r ORDER BY {order}"""
+    rows = figures.query(sql, zone=figures.zone.key, limit=limit, offset=offset, **values)
+    listed = [dict(zip((*ROW_COLUMNS, "gone", "total"), row, strict=True)) for row in rows]
+    return listed, listed[0]["total"] if listed else 0
+
+
+def _choose_conditions(search: Search) -> tuple[list[str], dict[str, Any]]:
+    """Return the names of the conditions and their values."""
+    values: dict[str, Any] = {"text": search.text.lower()}
+    names = ["text"]
+    if search.digits:
+        values |= {"digits": search.digits, "pattern": f"%{search.digits}"}
+        values["ending"] = f"%{search.digits[-2:]}"
+        names.append("digits")
+        if len(search.digits) <= _LONGEST_EXTENSION:
+            names.append("extension")
+        if int(search.digits) < 2**63:
+            values["number"] = int(search.digits)
+            names.append("id")
+    else:
+        names.append("user")
+    if search.hash:
+        values["hash"] = search.hash
+        names.append("hash")
+    return names, values
+
+
+def _write_gone(columns: dict[str, dict[str, str]]) -> list[str]:
+    """Write queries of the loaded recordings that VBC no longer has, where there are any."""
+    if "recording_tombstones" not in columns:
+        return []
+    parts = []
+    for kind in ("company", "user"):
+        present = columns.get(f"{kind}_recordings")
+        if not present:
+            continue
+        user = "r.user_id" if kind == "user" else "CAST(NULL AS text)"
+        cells = {
+            "recording_key": f"concat_ws('/', r.account_id, '{kind}', {user}, CAST(r.id AS text))",
+            "account_id": "r.account_id",
+            "recording_type": f"'{kind}'",
+            "user_id": user,
+            **{name: _write_cell(present, *about) for name, about in _COLUMNS.items()},
+            "archived": _write_archived("recording_audio" in columns),
+        }
+        listed = ", ".join(f"{cells[name]} AS {name}" for name in _FOUND)
+        parts.append(
+            f"SELECT {listed}, true AS gone FROM {{loaded}}.{kind}_recordings r "
+            "JOIN {loaded}.recording_tombstones t "
+            f"ON t.account_id = r.account_id AND t.recording_type = '{kind}' AND t.recording_id = r.id "
+            f"AND t.user_id = coalesce({user}, '') WHERE t.returned_at IS NULL"
+        )
+    return parts
+
+
+def _write_cell(present: dict[str, str], column: str, kind: str, expression: str) -> str:
+    if column not in present:  # dlt creates a column with its first value
+        return f"CAST(NULL AS {kind})"
+    cell = f'r."{column}"'
+    return f"CAST({expression.format(cell)} AS {kind})"
+
+
+def _write_archived(has_ledger: bool) -> str:
+    if not has_ledger:
+        return "false"
+    return (
+        "EXISTS (SELECT 1 FROM {loaded}.recording_audio a WHERE a.account_id = t.account_id AND "
+        "a.recording_type = t.recording_type AND a.user_id = t.user_id AND a.recording_id = t.recording_id "
+        "AND a.status = 'stored')"
+    )
