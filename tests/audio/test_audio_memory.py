@@ -35,7 +35,7 @@ def test_eight_concurrent_files_of_200_mb_take_less_than_400_mb(
         pytest.skip("needs 5 GB of disk")
     gateway: Gateway = make_gateway(FILES, size=SIZE)
     site = prepare(gateway, bucket=s3.url if where == "s3" else None)
-    site.load()
+    site.load(shared=True)
     # the emulated S3 shares this process and its time with the gateway
     patience = {"DESTINATION__FILESYSTEM__CONFIG_KWARGS": '{"read_timeout": 300}'}
     settings = {**s3.settings(), **patience, **configure(site.url)}
