@@ -22,4 +22,6 @@ def load() -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")  # else dlt reports usage to its makers
+    if dlt.config.get("load.delete_completed_jobs") is None:  # else dlt keeps the rows of every load as files
+        os.environ["LOAD__DELETE_COMPLETED_JOBS"] = "true"
     load()

@@ -358,3 +358,20 @@ def test_the_pipeline_script_loads_and_loads_again(serve: Serve, own_folder: Pat
         )
     found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc_data.company_recordings")
     assert found == [(len(gateway.company), len(gateway.company))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_no_name_ends_a_command_whatever_the_encoding_of_the_output(
+    serve: Serve, own_folder: Path, encoding: str
+) -> None:
+    gateway = still_gateway(recordings=3)
+    gateway.company.add(id=77, cnam="ŻÓŁĆ 名前", call_direction="IN\nforged\x1b")
+    url = serve(gateway)
+    for command in (["recordings", "list"], ["recordings", "show", "77"], ["recordings", "list", "--json"]):
+        settings = environment(url, own_folder, PYTHONIOENCODING=encoding)
+        done = subprocess.run(vbc(*command), cwd=own_folder, env=settings, capture_output=True, check=False)
+        output = (done.stdout + done.stderr).decode(encoding, "replace")  # click writes UTF-8 for ASCII
+        assert done.returncode == 0, output
+        assert "\nforged" not in output
+        assert "\x1b" not in output

@@ -13,6 +13,7 @@ from loading import query
 from warehouses import POSTGRES, has_postgres
 
 from vbc_source import Target, VbcPostgres
+from vbc_source.analytics.database import find_database
 from vbc_source.errors import SettingsError
 from vbc_source.load.destinations import open_destination
 from vbc_source.load.failures import explaining
@@ -198,3 +199,19 @@ def test_a_destination_with_a_name_of_its_own_is_ours_too(monkeypatch: pytest.Mo
         "warehouse",
         "dlt.destinations.postgres",
     )
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://postgres@127.0.0.1:5432/test", "postgresql:///test?host=127.0.0.1&user=postgres"],
+)
+def test_an_address_needs_no_password(dataset: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with trust, peer and `.pgpass`; the server of the tests trusts this machine."""
+    for name in ("PGHOST", "PGUSER", "PGPASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", address)
+    destination = open_destination(Target(destination="postgres", dataset=dataset))
+    pipeline = dlt.pipeline("open", destination=destination, dataset_name=dataset)
+    load(pipeline, [rows(0, 2)])
+    assert len(query(pipeline, "SELECT * FROM things")) == 2
+    assert find_database(Target(destination="postgres", dataset=dataset)).dbt_output()["dbname"] == "test"

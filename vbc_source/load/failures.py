@@ -95,7 +95,7 @@ def _explain_destination(error: UnknownDestinationModule) -> SettingsError:
 
 def _explain_import(error: ImportError) -> SettingsError:
     if isinstance(error, MissingDependencyException):
-        wanted = [re.sub(r".*\[|\].*", "", name) for name in error.dependencies]
+        wanted = [re.sub(r".*\[|\].*|[<>=!~ ].*", "", name) for name in error.dependencies]
         packages = ", ".join(error.dependencies)
     else:
         packages = error.name or first_line(error)

@@ -71,7 +71,7 @@ def _kept_private(pipeline: dlt.Pipeline) -> Iterator[None]:
     try:
         yield
     finally:
-        keep_rows = dlt.config.get("load.delete_completed_jobs") is False
+        keep_rows = dlt.config.get("load.delete_completed_jobs", bool) is False
         completed = Path(pipeline.working_dir) / "load" / "loaded"
         if not keep_rows and completed.is_dir():
             packages = sorted(completed.iterdir())

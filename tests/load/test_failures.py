@@ -1,0 +1,133 @@
+"""What stops a command is one line that names the setting, the file or the extra."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+from dlt.common.exceptions import MissingDependencyException
+from loading import run_vbc, start_vbc, still_gateway
+
+from vbc_source.emulator import Gateway
+from vbc_source.errors import LoginRefused, SettingsError, VbcError
+from vbc_source.load.failures import EXTRAS, explain
+
+Serve = Callable[[Gateway], str]
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "told"),
+    [
+        (["sync", "--destination", "postgress"], {}, "no destination postgress: correct --destination"),
+        (["status", "--destination", "postgress"], {}, "no destination postgress: correct --destination"),
+        (["sync", "--destination", "postgres"], {}, "set DESTINATION__POSTGRES__CREDENTIALS__DATABASE"),
+        (
+            ["verify", "--destination", "postgres"],
+            {"DESTINATION__POSTGRES__CREDENTIALS__HOST": "127.0.0.1"},
+            "set DESTINATION__POSTGRES__CREDENTIALS__DATABASE",
+        ),
+        (["sync"], {"DLT_DATA_DIR": os.devnull}, "DLT_DATA_DIR"),
+        (["audio", "--bucket-url", "files"], {"DLT_DATA_DIR": os.devnull}, "DLT_DATA_DIR"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(
+    own_folder: Path, arguments: list[str], settings: dict[str, str], told: str
+) -> None:
+    done = run_vbc(own_folder, NOWHERE, *arguments, **settings)
+    output = done.stdout + done.stderr
+    lines = [line for line in output.splitlines() if line.startswith(f"vbc {arguments[0]}: ")]
+    assert done.returncode == 1
+    assert told in output
+    assert len(lines) == 1
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    "text", ["a = 1\na = 'hunter2'", pytest.param("[x\nhunter2", marks=pytest.mark.slow)]
+)
+def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing(
+    own_folder: Path, text: str
+) -> None:
+    (own_folder / ".dlt").mkdir()
+    (own_folder / ".dlt" / "config.toml").write_text(text)
+    done = start_vbc(own_folder, NOWHERE, "sync")
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "config.toml is not valid TOML" in line
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full.*DLT_DATA_DIR"),
+        (
+            OSError(errno.EROFS, "Read-only file system", "/data/state.json"),
+            "/data/state.json: Read-only.*DLT",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied.*DLT_DATA_DIR"),
+        (ModuleNotFoundError("No module named 's3fs'", name="s3fs"), r"extra `s3` .*vbc-source\[s3\]"),
+        (ModuleNotFoundError("No module", name="psycopg2.extensions"), "extra `postgres`"),
+        (MissingDependencyException("dlt", ["dlt[gs]"]), "extra `gs`"),
+        (MissingDependencyException("lakes", ["deltalake>=1"]), "extra `delta`"),
+        (MissingDependencyException("dlt", ["dlt[snowflake]"]), r"pip install 'dlt\[snowflake\]'"),
+        (duckdb.IOException('Cannot open file "/x": Read-only'), r'file "/x".*\[destination.duckdb\]'),
+        (ValueError("first\nsecond: 14155550100"), "^ValueError: first$"),
+    ],
+)
+def test_an_exception_of_others_is_explained_in_one_line(error: Exception, told: str) -> None:
+    wrapped = RuntimeError("dlt's own words\nof several lines")
+    wrapped.__cause__ = error
+    for each in (error, wrapped):
+        text = str(explain(each))
+        assert len(text.splitlines()) == 1
+        with pytest.raises(VbcError, match=told):
+            raise explain(each)
+
+
+def test_an_error_of_ours_stays_the_same_below_whatever_wraps_it() -> None:
+    ours = LoginRefused("refused")
+    wrapped = RuntimeError("a step failed")
+    wrapped.__cause__ = ours
+    assert explain(wrapped) is ours
+    assert not isinstance(explain(ConnectionResetError(errno.ECONNRESET, "reset")), SettingsError)
+
+
+def test_every_extra_is_one_of_the_package() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert all(f"\n{extra} = [" in text for extra in EXTRAS)
+
+
+def test_any_name_of_a_folder_or_a_database_will_do(
+    serve: Serve, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `=` is of partitions to DuckDB, a dot ends the name of its database, and a quote a text."""
+    folder = own_folder / "day=1 it's"
+    folder.mkdir()
+    settings = {
+        "DLT_DATA_DIR": str(folder / "dlt"),
+        "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{folder}/calls.prod.duckdb",
+        "SOURCES__VBC__USER_IDS": "[]",
+    }
+    url = serve(still_gateway(recordings=5))
+    for arguments in (["sync"], ["status"], ["verify", "--repair"], ["sync"]):
+        done = run_vbc(own_folder, url, *arguments, **settings)
+        assert done.returncode == 0, done.stderr
+    with duckdb.connect(str(folder / "calls.prod.duckdb"), read_only=True) as database:
+        assert database.execute("SELECT count(*) FROM vbc_data.company_recordings").fetchall() == [(5,)]
+
+
+def test_what_was_loaded_does_not_stay_in_the_folder_of_the_pipeline(serve: Serve, own_folder: Path) -> None:
+    url = serve(still_gateway(recordings=5))
+    kept = own_folder / "dlt" / "pipelines" / "vbc"
+    assert run_vbc(own_folder, url, "sync", "--resources", "company_recordings").returncode == 0
+    assert list((kept / "load" / "loaded").glob("*/completed_jobs/*")) == []
+    assert kept.stat().st_mode & 0o077 == 0
+    changed = {"LOAD__DELETE_COMPLETED_JOBS": "false", "SOURCES__VBC__START_DATE": "2024-01-01"}
+    assert run_vbc(own_folder, url, "sync", **changed).returncode == 0
+    assert list((kept / "load" / "loaded").glob("*/completed_jobs/*"))  # as its user wants it
