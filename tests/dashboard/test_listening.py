@@ -91,7 +91,7 @@ def find(url: str, text: str, **more: str) -> list[str]:
     "text",
     [
         *("2125550199", "+1 (212) 555-0199", "1-212-555-0199", "0199", "7325550188", "017325550188"),
-        *("zoë", "o'quill 100%", "call-zz", "4242", KEY),
+        *("zoë", "o'quill 100%", "Call-ZZ", "4242", KEY),
     ],
 )
 def test_a_recording_is_found_by_number_name_and_id(served: str, text: str) -> None:

@@ -44,16 +44,18 @@ def _match_number(column: str) -> str:
 
 
 _CONDITIONS = {
-    "text": "strpos(lower(r.caller_name), %(text)s) > 0 OR lower(r.call_id) = %(text)s "
-    "OR r.recording_key = %(text)s",
-    "hash": "OR r.caller_name = %(hash)s OR r.caller_number = %(hash)s OR r.dialed_number = %(hash)s",
-    "user": "OR r.recording_key IN (SELECT x.recording_key FROM {recording_extensions} x JOIN {extensions} n "
-    "ON n.extension = x.extension WHERE n.account_id = r.account_id "
-    "AND strpos(lower(n.user_name), %(text)s) > 0)",
-    "digits": f"OR {_match_number('r.caller_number')} OR {_match_number('r.dialed_number')}",
-    "id": "OR r.recording_id = %(number)s",
-    "extension": "OR r.recording_key IN (SELECT recording_key FROM {recording_extensions} "
-    "WHERE extension = %(text)s)",
+    "call": "r.call_id IN (%(id)s, %(lower)s, %(upper)s)",
+    "key": "r.recording_key = %(id)s",
+    "name": "strpos(lower(r.caller_name), %(lower)s) > 0",
+    "user": "r.recording_key IN (SELECT x.recording_key FROM {recording_extensions} x "
+    "JOIN {recordings} m ON m.recording_key = x.recording_key "
+    "JOIN {extensions} n ON n.extension = x.extension AND n.account_id = m.account_id "
+    "WHERE strpos(lower(n.user_name), %(lower)s) > 0)",
+    "digits": f"{_match_number('r.caller_number')} OR {_match_number('r.dialed_number')}",
+    "id": "r.recording_id = %(number)s",
+    "extension": "r.recording_key IN (SELECT recording_key FROM {recording_extensions} "
+    "WHERE extension = %(id)s)",
+    "hash": "r.caller_name = %(hash)s OR r.caller_number = %(hash)s OR r.dialed_number = %(hash)s",
 }
 
 
@@ -101,26 +103,40 @@ def find_recordings(
     Each has `gone` too: whether VBC no longer has it. At most `MOST_FOUND` are counted.
     """
     names, values = _choose_conditions(search)
-    conditions = " ".join(_CONDITIONS[name] for name in names)
+    conditions = " OR ".join(_CONDITIONS[name] for name in names)
     sources = [f"SELECT {', '.join(f'm.{name}' for name in _FOUND)}, false AS gone FROM {{recordings}} m"]
     sources += _write_gone(figures.list_columns())
-    found = f"SELECT * FROM ({' UNION ALL '.join(sources)}) r WHERE {conditions} LIMIT {MOST_FOUND}"
-    columns = ", ".join(LIST_EXPRESSIONS.get(name, f"r.{name}") for name in ROW_COLUMNS)
-    order = write_order(sort)
+    columns = [name for name in ROW_COLUMNS if name != "extensions"]
+    cells = ", ".join(LIST_EXPRESSIONS.get(name, f"r.{name}") for name in columns)
     sql = f"""
-        WITH found AS ({found}), page AS (
-            SELECT *, (SELECT count(*) FROM found) AS total FROM found r
-            ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
-        ) SELECT {columns}, r.gone, r.total FROM page r ORDER BY {order}"""
-    rows = figures.query(sql, zone=figures.zone.key, limit=limit, offset=offset, **values)
-    listed = [dict(zip((*ROW_COLUMNS, "gone", "total"), row, strict=True)) for row in rows]
+        SELECT {cells}, r.gone, count(*) OVER () FROM (
+            SELECT * FROM ({" UNION ALL ".join(sources)}) r WHERE {conditions} LIMIT {MOST_FOUND}
+        ) r ORDER BY {write_order(sort)} LIMIT %(limit)s OFFSET %(offset)s"""
+    found = figures.query(sql, zone=figures.zone.key, limit=limit, offset=offset, **values)
+    rows = [dict(zip((*columns, "gone", "total"), row, strict=True)) for row in found]
+    extensions = _list_extensions(figures, [row["recording_key"] for row in rows])
+    listed = [{**row, "extensions": extensions.get(row["recording_key"])} for row in rows]
     return listed, listed[0]["total"] if listed else 0
 
 
+def _list_extensions(figures: Figures, keys: list[str]) -> dict[str, str]:
+    """Return the extensions of some recordings; as a subquery, DuckDB would read those of all recordings."""
+    if not keys:
+        return {}
+    values = {f"key{place}": key for place, key in enumerate(keys)}
+    sql = f"""
+        SELECT recording_key, string_agg(extension, ' ' ORDER BY extension) FROM {{recording_extensions}}
+        WHERE recording_key IN ({", ".join(f"%({name})s" for name in values)}) GROUP BY 1"""
+    return dict(figures.query(sql, **values))
+
+
 def _choose_conditions(search: Search) -> tuple[list[str], dict[str, Any]]:
-    """Return the names of the conditions and their values."""
-    values: dict[str, Any] = {"text": search.text.lower()}
-    names = ["text"]
+    """Return the names of the conditions and their values; a number is not searched for in names."""
+    text = search.text
+    values: dict[str, Any] = {"id": text, "lower": text.lower(), "upper": text.upper()}
+    names = ["call"]
+    if "/" in text:
+        names.append("key")
     if search.digits:
         values |= {"digits": search.digits, "pattern": f"%{search.digits}"}
         values["ending"] = f"%{search.digits[-2:]}"
@@ -131,7 +147,7 @@ def _choose_conditions(search: Search) -> tuple[list[str], dict[str, Any]]:
             values["number"] = int(search.digits)
             names.append("id")
     else:
-        names.append("user")
+        names += ["name", "user"]
     if search.hash:
         values["hash"] = search.hash
         names.append("hash")
