@@ -104,3 +104,18 @@ def test_pending_packages_are_counted_as_dlt_counts_them(serve: object) -> None:
     assert (
         dlt_internals.count_pending_packages("pending") == len(pipeline.list_normalized_load_packages()) == 1
     )
+
+
+def test_a_merge_job_has_what_ours_overrides() -> None:
+    """`VbcPostgres` overrides these; so does dlt for other databases."""
+    job = dlt_internals.SqlMergeFollowupJob
+    assert {"from_table_chain", "gen_merge_sql", "gen_changed_cond"} <= set(dir(job))
+    assert "gen_merge_sql" in inspect.getsource(job.generate_sql)
+    client = pytest.importorskip("dlt.destinations.impl.postgres.postgres").PostgresClient
+    assert {"_create_merge_followup_jobs", "complete_load", "create_load_job"} <= set(dir(client))
+
+
+def test_a_client_of_files_has_what_compaction_uses() -> None:
+    client = dlt_internals.FilesystemClient
+    used = {"list_table_files", "get_table_prefix", "prepare_load_table", "load_open_table", "dataset_path"}
+    assert used <= set(dir(client))
