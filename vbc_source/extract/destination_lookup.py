@@ -200,8 +200,11 @@ def _group_rows(rows: Sequence[tuple[Any, ...]], keys: int, kind: pa.DataType) -
 
 def _has_load_file(client: Any, load_id: str) -> bool:
     name = f"{client.schema.name}__{load_id}.jsonl"  # as dlt names it
-    path = client.pathlib.join(client.dataset_path, client.schema.loads_table_name, name)
-    return bool(client.fs_client.exists(path))
+    loads = client.schema.loads_table_name
+    if client.fs_client.exists(client.pathlib.join(client.dataset_path, loads, name)):
+        return True
+    # a compaction joins these files
+    return load_id in read_table(client, loads, ["load_id"])["load_id"].to_pylist()
 
 
 def _query(pipeline: Any, endpoint: Endpoint, account: str, columns: Sequence[str]) -> list[dict[str, Any]]:
