@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from vbc_source.lakes.swap import list_files
 
 FILESYSTEM = "filesystem"
 LOAD_ID = "_dlt_load_id"  # dlt's own name for it
+_READERS = 8
 _ATTEMPTS = 5  # a compaction may remove a file between listing and reading
 
 
@@ -45,10 +47,11 @@ def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.
 
 
 def _read_files(client: Any, paths: list[str], columns: list[str] | None) -> pa.Table:
-    parts = []
-    for path in paths:
+    def read(path: str) -> pa.Table:
         with client.fs_client.open(path, "rb") as file:
             # dlt writes its own tables as JSON lines
-            is_parquet = path.endswith(".parquet")
-            parts.append(pq.read_table(file, columns=columns) if is_parquet else pj.read_json(file))
+            return pq.read_table(file, columns=columns) if path.endswith(".parquet") else pj.read_json(file)
+
+    with ThreadPoolExecutor(_READERS) as readers:  # a bucket answers many requests at once
+        parts = list(readers.map(read, paths))
     return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})

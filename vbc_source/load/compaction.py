@@ -27,7 +27,7 @@ from vbc_source.load.locks import hold_pipeline_lock, pipeline_lock
 
 log = logging.getLogger(__name__)
 
-COMPACT_EVERY = 144  # loads: a day of one every ten minutes
+COMPACT_EVERY = 24  # loads: four hours of one every ten minutes; each adds a file to a table
 KEEP_HOURS = 24.0  # of versions of Delta and Iceberg tables, for queries that began before
 LOADS = "_dlt_loads"
 SOURCE_SCHEMA = "vbc"
