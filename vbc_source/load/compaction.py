@@ -40,7 +40,7 @@ class CompactResult:
 
     Attributes:
         tables: Tables that were looked at.
-        files: How many files there are less.
+        files: How many files there are less; negative where a few loads became files of many months.
         skipped: Tables that wait for the next compaction, since a command loads them now.
         seconds: How long it took.
     """
@@ -52,7 +52,8 @@ class CompactResult:
 
     def summary(self) -> list[str]:
         """Describe the result in lines for people."""
-        lines = [f"{self.tables} table(s) compacted, {self.files:,} file(s) less, {self.seconds:.1f} s."]
+        change = f"{abs(self.files):,} file(s) {'less' if self.files >= 0 else 'more, one a month'}"
+        lines = [f"{self.tables} table(s) compacted, {change}, {self.seconds:.1f} s."]
         if self.skipped:
             lines.append(f"Left out, since another command loads them now: {', '.join(self.skipped)}.")
         return lines
