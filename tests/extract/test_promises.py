@@ -209,7 +209,6 @@ def test_a_kill_at_a_random_moment_loses_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="a sync of half a million peaks at about 425 MB, 25 MB above the goal")
 def test_half_a_million_recordings_stay_under_400_megabytes(serve: Serve, own_folder: Path) -> None:
     url = serve(still_gateway(recordings=500_000))
     on_exit = "import atexit; atexit.register(lambda: print(open('/proc/self/status').read()))"
