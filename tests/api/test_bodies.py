@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vbc_source.api.bodies import read_list, read_object, read_text, read_whole
 from vbc_source.api.endpoints import keep_own_links, read_owner
 from vbc_source.api.faults import read_fault, redact
+from vbc_source.api.http.bodies import read_list, read_object, read_text, read_whole
 from vbc_source.errors import BadRequest, GatewayFault, Throttled
 from vbc_source.schema.pages import read_page
 

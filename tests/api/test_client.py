@@ -28,7 +28,7 @@ from gateway_fixtures import (
 )
 
 from vbc_source.api.client import Client
-from vbc_source.api.rate_limit import ClientClosed, RateLimiter
+from vbc_source.api.http.rate_limit import ClientClosed, RateLimiter
 from vbc_source.config import VbcCredentials
 from vbc_source.emulator import Gateway
 from vbc_source.errors import (

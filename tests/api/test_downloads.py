@@ -13,7 +13,7 @@ from gateway_fixtures import Clock, Seen, make_credentials, serve_bytes, write_a
 
 from vbc_source.api.client import Client
 from vbc_source.api.downloads import Download
-from vbc_source.api.rate_limit import RateLimiter
+from vbc_source.api.http.rate_limit import RateLimiter
 from vbc_source.errors import ForeignAddress, InvalidContent, NotFound, TokenRejected, Unavailable
 
 BODY = bytes(range(256)) * 4000  # a million bytes that never repeat at the wrong place

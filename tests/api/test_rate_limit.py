@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from gateway_fixtures import Clock
 
-from vbc_source.api.rate_limit import ClientClosed, RateLimiter
+from vbc_source.api.http.rate_limit import ClientClosed, RateLimiter
 
 PATIENCE = 30  # seconds until a test that hangs is given up
 

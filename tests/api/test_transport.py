@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vbc_source.api.transport import resolve_own, resolve_redirect
+from vbc_source.api.http.transport import resolve_own, resolve_redirect
 from vbc_source.errors import ForeignAddress
 
 BASE = "https://api.vonage.com"

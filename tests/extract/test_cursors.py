@@ -28,7 +28,7 @@ from loading import (
 )
 
 from vbc_source.api.client import Client
-from vbc_source.api.rate_limit import RateLimiter
+from vbc_source.api.http.rate_limit import RateLimiter
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Emulator, Gateway
 from vbc_source.errors import Forbidden, VbcError

@@ -19,7 +19,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from vbc_source.api.endpoints import ApiCapabilities
-from vbc_source.api.rate_limit import ClientClosed
+from vbc_source.api.http.rate_limit import ClientClosed
 from vbc_source.errors import BadRequest, NotFound, Unavailable
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.window_reader import (

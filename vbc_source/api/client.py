@@ -14,19 +14,18 @@ from urllib.parse import urlencode
 import requests
 
 from vbc_source.api.auth import TokenProvider
-from vbc_source.api.bodies import read_object, read_text
 from vbc_source.api.clock import GatewayClock
-from vbc_source.api.connection_errors import (
+from vbc_source.api.faults import read_fault, redact
+from vbc_source.api.http.bodies import read_object, read_text
+from vbc_source.api.http.connection_errors import (
     CONNECTION_ERRORS,
     describe_connection_error,
     explain_connection_error,
     is_usable,
 )
-from vbc_source.api.deadlines import Deadlines, Watch
-from vbc_source.api.faults import read_fault, redact
-from vbc_source.api.login_answers import TEMPORARY, is_locked, read_error
-from vbc_source.api.rate_limit import ClientClosed, RateLimiter, Retry, describe_faults
-from vbc_source.api.transport import (
+from vbc_source.api.http.deadlines import Deadlines, Watch
+from vbc_source.api.http.rate_limit import ClientClosed, RateLimiter, Retry, describe_faults
+from vbc_source.api.http.transport import (
     Auth,
     Response,
     StreamingResponse,
@@ -36,6 +35,7 @@ from vbc_source.api.transport import (
     resolve_own,
     resolve_redirect,
 )
+from vbc_source.api.login_answers import TEMPORARY, is_locked, read_error
 from vbc_source.config import VbcConfig, VbcCredentials, check_base_url
 from vbc_source.errors import (
     BadRequest,

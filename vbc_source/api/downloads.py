@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from vbc_source.api.client import Client
-from vbc_source.api.rate_limit import backoff
-from vbc_source.api.transport import StreamingResponse
+from vbc_source.api.http.rate_limit import backoff
+from vbc_source.api.http.transport import StreamingResponse
 from vbc_source.errors import BadRequest, InvalidContent, InvalidResponse, Unavailable
 
 BREAKS = 4  # broken connections in a row without a new byte, until the download fails

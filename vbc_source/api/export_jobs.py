@@ -10,11 +10,11 @@ from datetime import datetime, timezone
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-from vbc_source.api.bodies import read_list, read_object, read_whole
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import COMPANY, JOBS, ON_DEMAND, keep_own_links, read_owner
 from vbc_source.api.evidence import says_gone
 from vbc_source.api.faults import redact
+from vbc_source.api.http.bodies import read_list, read_object, read_whole
 from vbc_source.config import SELF, load_config
 from vbc_source.errors import NotFound, OutcomeUnknown, VbcError
 from vbc_source.filters import check_filters

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from vbc_source.api.bodies import read_whole
+from vbc_source.api.http.bodies import read_whole
 from vbc_source.errors import (
     BadRequest,
     Forbidden,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from vbc_source.api.bodies import read_list, read_object
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
+from vbc_source.api.http.bodies import read_list, read_object
 from vbc_source.config import SELF, load_config
 from vbc_source.recordings import RecordingType
 

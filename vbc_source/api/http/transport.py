@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 
-from vbc_source.api.deadlines import DeadlineAdapter
+from vbc_source.api.http.deadlines import DeadlineAdapter
 from vbc_source.config import is_this_machine
 from vbc_source.errors import ForeignAddress
 
