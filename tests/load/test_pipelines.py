@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,16 @@ def test_a_command_leaves_the_working_folder_alone_while_a_sync_runs(
     with locks.pipeline_lock("vbc").acquire():
         run_vbc(own_folder, url, *command, "--dataset", "elsewhere")
     assert files_of(own_folder) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+@pytest.mark.parametrize("fresh", [False, True])
+def test_the_working_folder_is_private_also_after_it_was_dropped(own_folder: Path, fresh: bool) -> None:
+    target = Target("vbc", "duckdb", "vbc_data")
+    with hold_pipeline(target):
+        pass
+    with hold_pipeline(target, fresh=fresh) as pipeline:
+        assert Path(pipeline.working_dir).stat().st_mode & 0o077 == 0
 
 
 def test_a_pipeline_without_state_stores_none() -> None:

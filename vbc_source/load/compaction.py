@@ -79,13 +79,11 @@ def compact(target: Target = Target()) -> CompactResult:  # noqa: B008 - a froze
 
 
 def compact_when_due(target: Target) -> CompactResult | None:
-    """Compact after `compact_every` loads; the caller holds the lock of the pipeline.
+    """Compact a lake after `compact_every` loads; the caller holds the lock of the pipeline.
 
     What was loaded is loaded, whatever happens here: a failure is logged, and the next load tries again.
     """
     lake = _Lake(target)
-    if not lake.is_lake:
-        return None
     every = lake.read_setting("compact_every", COMPACT_EVERY)
     if not every or lake.count_loads() < every:
         return None

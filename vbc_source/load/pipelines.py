@@ -16,17 +16,18 @@ from vbc_source.load.duckdb import check_dataset_name, remove_half_made
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock
 
+PACKAGES_KEPT = 10  # of completed loads, without their rows
 # in dlt's local state; the names are those of earlier versions
-PACKAGES_KEPT = 10
 _LOCATION, _FORMAT = "vbc_place", "vbc_table_format"
 
 
 @contextmanager
-def hold_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline]:
+def hold_pipeline(target: Target, *, fresh: bool = False, **options: Any) -> Iterator[dlt.Pipeline]:
     """Open a pipeline for this process alone.
 
     dlt keeps a pipeline's state by its name alone. Where the same name loaded elsewhere before, that local
-    state is dropped, and the state in the destination counts. The options go to the destination factory.
+    state is dropped, and the state in the destination counts; `fresh` drops it in any case. The options go to
+    the destination factory.
     """
     with hold_pipeline_lock(target.pipeline), explaining():
         pipeline = _open(target, options)
@@ -42,6 +43,8 @@ def hold_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline]:
                 f"this dataset was created with table_format {before}, not {table_format}: set it back, or "
                 "choose another --dataset"
             )
+        elif fresh:
+            pipeline = pipeline.drop()
         pipeline.set_local_state_val(_LOCATION, location)
         pipeline.set_local_state_val(_FORMAT, table_format)
         with _kept_private(pipeline):

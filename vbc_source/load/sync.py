@@ -15,6 +15,7 @@ from dlt.extract import DltSource
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.errors import UsageError
 from vbc_source.extract.state import PROGRESS_MARK
+from vbc_source.lakes.tables import is_lake
 from vbc_source.load.compaction import compact_when_due
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
@@ -95,9 +96,10 @@ def sync(
         VbcError: What stopped it, in words for the person who can act.
     """
     source = make_source(resources, start_date=start_date, end_date=end_date)
-    with record_run(target), hold_pipeline(target) as pipeline:
-        result = run_pipeline(pipeline.drop() if fresh else pipeline, source)
-        compact_when_due(target)
+    with record_run(target), hold_pipeline(target, fresh=fresh) as pipeline:
+        result = run_pipeline(pipeline, source)
+        if is_lake(pipeline):
+            compact_when_due(target)
         return result
 
 
