@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import dlt
 import pyarrow as pa
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 GONE = "gone_at"  # when a list was first read without the row; null while the list has it
 
 
+Answer = TypeVar("Answer")
 ListKey = tuple[str, ...]  # the values of the key columns of a list
 
 
@@ -61,8 +62,8 @@ class DestinationLookup:
 
     def has_load(self, load_id: str) -> bool | None:
         """Return whether a load is complete in the destination, or waits to be loaded; None if not known."""
-        try:
-            pipeline = self._find_pipeline()
+
+        def ask(pipeline: Any) -> bool:
             if load_id in (
                 *pipeline.list_extracted_load_packages(),
                 *pipeline.list_normalized_load_packages(),
@@ -76,10 +77,17 @@ class DestinationLookup:
                 sql = f"SELECT count(*) FROM {table} WHERE {id_} = %s AND {status} = 0"
                 ((count,),) = client.execute_sql(sql, load_id) or ((0,),)
             return bool(count)
+
+        return self._ask(ask, False, "which loads are complete")
+
+    def _ask(self, question: Callable[[Any], Answer], missing: Any, subject: str) -> Answer | None:
+        """Ask the destination; `missing` where the table is not there, None where it does not answer."""
+        try:
+            return question(self._find_pipeline())
         except DestinationUndefinedEntity:
-            return False
+            return missing  # type: ignore[no-any-return]
         except Exception as error:  # any error of any destination
-            log.info("which loads are complete is not known: the destination raised %s", type(error).__name__)
+            log.info("%s is not known: the destination raised %s", subject, type(error).__name__)
             return None
 
     def read_state(self, source: str, resource: str) -> Mapping[str, Any]:
@@ -116,31 +124,29 @@ class DestinationLookup:
         self, endpoint: Endpoint, windows: Mapping[ListKey, Window | None]
     ) -> dict[ListKey, LoadedList] | None:
         """Read which rows of lists are loaded, each in its window of `start`, by one query."""
-        try:
-            with self._find_pipeline().sql_client() as client:
+
+        def ask(pipeline: Any) -> Sequence[tuple[Any, ...]]:
+            with pipeline.sql_client() as client:
                 sql, values = _write_lists(client, endpoint, windows)
-                rows = client.execute_sql(sql, *values) or ()
-        except DestinationUndefinedEntity:
-            return {}
-        except Exception as error:  # any error of any destination
-            log.info("what is loaded already is not known: the destination raised %s", type(error).__name__)
+                return client.execute_sql(sql, *values) or ()
+
+        rows = self._ask(ask, (), "what is loaded already")
+        if rows is None:
             return None
         return _group_rows(rows, len(endpoint.key), pa.array([], endpoint.shape.id_kind).type)
 
     def read_newest(self, endpoint: Endpoint, now: datetime) -> dict[ListKey, datetime] | None:
         """Read the newest `start` of each list, up to now."""
-        try:
-            with self._find_pipeline().sql_client() as client:
+
+        def ask(pipeline: Any) -> dict[ListKey, datetime]:
+            with pipeline.sql_client() as client:
                 start, *keys = map(client.escape_column_name, ("start", *endpoint.key))
                 table, owner = client.make_qualified_table_name(endpoint.name), ", ".join(keys)
                 sql = f"SELECT {owner}, max({start}) FROM {table} WHERE {start} <= %s GROUP BY {owner}"
                 rows = client.execute_sql(sql, now) or ()
-        except DestinationUndefinedEntity:
-            return {}
-        except Exception as error:  # any error of any destination
-            log.info("what is loaded already is not known: the destination raised %s", type(error).__name__)
-            return None
-        return {tuple(map(str, key)): newest for *key, newest in rows}
+            return {tuple(map(str, key)): newest for *key, newest in rows}
+
+        return self._ask(ask, {}, "what is loaded already")
 
     def read_present(
         self, endpoint: Endpoint, account: str, columns: Sequence[str]
