@@ -156,6 +156,25 @@ def run_stack(
         components.stop()
 
 
+def try_dag(environment: dict[str, str], dag: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a DAG without a scheduler, however it ends."""
+    process = subprocess.run(
+        [BIN / "airflow", "dags", "test", dag, *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    print(process.stdout, process.stderr, sep="\n")
+    return process
+
+
+def run_dag(environment: dict[str, str], dag: str) -> None:
+    """Run a DAG without a scheduler; raises CalledProcessError where it fails."""
+    try_dag(environment, dag).check_returncode()
+
+
 def dlt_settings(environment: dict[str, str]) -> dict[str, str]:
     """What the connections say, as dlt's own settings."""
     vbc = json.loads(environment["AIRFLOW_CONN_VBC"])

@@ -15,7 +15,7 @@ import pytest
 from checksums import checksum
 from conftest import execute
 from gateway_fixtures import Stage
-from stack import BIN, Stack, dlt_settings, wait_until
+from stack import BIN, Stack, dlt_settings, try_dag, wait_until
 
 START, END, DAYS = "2024-06-01", "2026-05-31", 92  # two years in eight windows
 SPAN = {"start_date": START, "end_date": END, "window_days": DAYS}
@@ -139,14 +139,7 @@ def test_dates_in_the_wrong_order_are_refused(
 ) -> None:
     gateway = stage.start(recordings=1)
     span = json.dumps({"start_date": "2025-02-01", "end_date": "2025-01-01", "window_days": 30})
-    process = subprocess.run(
-        [BIN / "airflow", "dags", "test", "vbc_backfill", "--conf", span],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
+    process = try_dag(environment, "vbc_backfill", "--conf", span)
     assert process.returncode != 0
     assert "start_date 2025-02-01 is not before end_date 2025-01-01" in process.stdout + process.stderr
     assert not gateway.requests

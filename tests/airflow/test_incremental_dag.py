@@ -16,7 +16,7 @@ import pytest
 from checksums import held, ids
 from conftest import execute
 from gateway_fixtures import Stage
-from stack import BIN, Stack, dlt_settings, wait_until
+from stack import Stack, dlt_settings, run_dag, try_dag, wait_until
 
 from vbc_source.emulator import Gateway
 
@@ -52,11 +52,6 @@ def start_gateway(stage: Stage) -> Gateway:
 
 def assert_nothing_lost_or_doubled(gateway: Gateway, warehouse: str, dataset: str) -> None:
     assert ids(warehouse, dataset) == held(gateway)
-
-
-def run_dag(environment: dict[str, str], dag: str) -> None:
-    """Run a DAG without a scheduler."""
-    subprocess.run([BIN / "airflow", "dags", "test", dag], env=environment, check=True, timeout=240)
 
 
 @pytest.mark.parametrize("told_by", ["connections", "environment"])
@@ -105,14 +100,7 @@ def test_what_a_retry_cannot_mend_fails_at_once_and_is_reported(
         "PYTHONPATH": str(tmp_path),
         "DLT_DATA_DIR": str(tmp_path / "dlt"),
     }
-    process = subprocess.run(
-        [BIN / "airflow", "dags", "test", "vbc_incremental"],
-        env=broken,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
+    process = try_dag(broken, "vbc_incremental")
     assert process.returncode != 0
     assert "AirflowFailException" in process.stdout + process.stderr
     assert (tmp_path / "site_alarm.py.rang").read_text() == "load"

@@ -21,7 +21,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "settings", "told"),
+    ("arguments", "settings", "message"),
     [
         (["sync", "--destination", "postgress"], {}, "no destination postgress: correct --destination"),
         (["status", "--destination", "postgress"], {}, "no destination postgress: correct --destination"),
@@ -36,13 +36,13 @@ NOWHERE = "http://127.0.0.1:9"
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(
-    own_folder: Path, arguments: list[str], settings: dict[str, str], told: str
+    own_folder: Path, arguments: list[str], settings: dict[str, str], message: str
 ) -> None:
     done = run_vbc(own_folder, NOWHERE, *arguments, **settings)
     output = done.stdout + done.stderr
     lines = [line for line in output.splitlines() if line.startswith(f"vbc {arguments[0]}: ")]
     assert done.returncode == 1
-    assert told in output
+    assert message in output
     assert len(lines) == 1
     assert "Traceback" not in output
 
@@ -63,7 +63,7 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full.*DLT_DATA_DIR"),
         (
@@ -80,13 +80,13 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
         (ValueError("first\nsecond: 14155550100"), "^ValueError: first$"),
     ],
 )
-def test_an_exception_of_others_is_explained_in_one_line(error: Exception, told: str) -> None:
+def test_an_exception_of_others_is_explained_in_one_line(error: Exception, message: str) -> None:
     wrapped = RuntimeError("dlt's own words\nof several lines")
     wrapped.__cause__ = error
     for each in (error, wrapped):
         text = str(explain(each))
         assert len(text.splitlines()) == 1
-        with pytest.raises(VbcError, match=told):
+        with pytest.raises(VbcError, match=message):
             raise explain(each)
 
 

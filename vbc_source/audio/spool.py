@@ -9,11 +9,11 @@ from pathlib import Path
 from types import TracebackType
 
 from vbc_source.errors import VbcError
+from vbc_source.load.failures import DISK_FULL
 from vbc_source.private_files import open_private
 
 RESERVED_BYTES = 100_000_000  # left free on the disk, for the destination, logs and others
 CHECK_BYTES = 16 << 20  # after so many bytes the disk is looked at again
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class NoRoom(VbcError):
@@ -62,6 +62,6 @@ class SpoolFile:
             self._fail(fault)
 
     def _fail(self, fault: OSError) -> None:
-        if fault.errno in _FULL:
+        if fault.errno in (*DISK_FULL, errno.EFBIG):
             raise NoRoom(self._folder) from None
         raise fault

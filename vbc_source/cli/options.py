@@ -54,10 +54,10 @@ class Command(click.Command):
                 raise
             from vbc_source.load.failures import explain
 
-            told = explain(error)
-            echo(f"{_full_name(ctx)}: {told}", err=True)
-            result = {"ok": False, "error": str(told)}
-            status = 2 if isinstance(told, UsageError) else 1
+            reason = explain(error)
+            echo(f"{_full_name(ctx)}: {reason}", err=True)
+            result = {"ok": False, "error": str(reason)}
+            status = 2 if isinstance(reason, UsageError) else 1
         except KeyboardInterrupt:
             text = "interrupted; the next run continues where this one stopped"
             echo(f"{_full_name(ctx)}: {text}", err=True)

@@ -185,15 +185,15 @@ def _read_rows(
 ) -> list[dict[str, Any]]:
     """Read the rows of a recording from a table, with all columns but dlt's own; instants in local time."""
     present = columns.get(table, {})
-    wanted = {"account_id": key.account_id, "recording_type": key.recording_type, "user_id": key.user_id}
-    wanted = {name: value for name, value in wanted.items() if name in present}
+    owner = {"account_id": key.account_id, "recording_type": key.recording_type, "user_id": key.user_id}
+    owner = {name: value for name, value in owner.items() if name in present}
     if id_column not in present or "account_id" not in present:
         return []
     names = [name for name in present if not name.startswith("_dlt") and name != "is_empty"]
     cells = [_CELLS.get(present[name].lower(), '"{0}"').format(name) for name in names]
-    where = " AND ".join([f'"{id_column}" = %(number)s', *(f'"{name}" = %({name})s' for name in wanted)])
+    where = " AND ".join([f'"{id_column}" = %(number)s', *(f'"{name}" = %({name})s' for name in owner)])
     sql = f'SELECT {", ".join(cells)} FROM {{loaded}}."{table}" WHERE {where}'
-    rows = figures.query(sql, number=key.recording_id, zone=figures.zone.key, **wanted)
+    rows = figures.query(sql, number=key.recording_id, zone=figures.zone.key, **owner)
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 

@@ -35,7 +35,7 @@ EXTRAS = {
     "emulator": ("uvicorn", "starlette"),
 }
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -49,9 +49,9 @@ def explaining() -> Iterator[None]:
         causes = list(_causes(error))
         if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
             raise KeyboardInterrupt from None
-        told = explain(error)
+        reason = explain(error)
         # where it is in the chain itself, chaining it again would make a ring
-        raise told from (None if told in causes else error)
+        raise reason from (None if reason in causes else error)
 
 
 def explain(error: BaseException) -> VbcError:
@@ -134,7 +134,7 @@ def _explain_system(error: OSError) -> VbcError | None:
     """Explain what the system refuses; errors of connections are no matter of folders."""
     folder = dlt.current.run_context().data_dir
     where = f"{error.filename}: " if error.filename else ""
-    if error.errno in _FULL:
+    if error.errno in DISK_FULL:
         return VbcError(
             f"{where}the disk is full: free some space in dlt's data folder {folder} (another is set by "
             "DLT_DATA_DIR) and where the database is; the next run continues"
