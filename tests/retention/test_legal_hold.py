@@ -111,6 +111,11 @@ def test_separators_of_thousands_hold_the_number_and_its_parts() -> None:
         assert all(hold.holds(number, "x") for number in (193_228, *((193, 228) if "," in text else ())))
 
 
+def test_leading_zeros_beside_separators_of_thousands_are_ignored() -> None:
+    for text in ("001,001", '"001,001"', "1,001"):
+        assert all(read_legal_hold(text).holds(number, "x") for number in (1, 1_001))
+
+
 def test_unmatched_entries_are_found_by_their_line() -> None:
     hold = read_legal_hold("# kept\n3\n99, 4\ncall-x\n")
     assert [entry.place for entry in hold.find_unmatched({"3", "4"})] == ["line 3", "line 4"]

@@ -108,10 +108,9 @@ def _read_row(row: Row, columns: Sequence[int]) -> Iterator[HoldEntry]:
     cells = [cell for cell in cells if cell]
     if not cells:
         raise HoldListRefused(row.place, "it has no id in the columns that the first line names")
-    if len(cells) > 1 and _GROUPED.fullmatch(
-        ",".join(cells)
-    ):  # several ids, or one with separators of thousands
-        yield from (HoldEntry(row.place, frozenset({cell, "".join(cells)})) for cell in cells)
+    if len(cells) > 1 and _GROUPED.fullmatch(",".join(cells)):  # several ids, or separators of thousands
+        whole = list_names("".join(cells))
+        yield from (HoldEntry(row.place, list_names(cell) | whole) for cell in cells)
         return
     first, *others = cells
     ids = [_read_cell(row.place, first)]
@@ -136,7 +135,7 @@ def _read_cell(place: str, cell: str) -> list[frozenset[str]]:
     text = cell.strip(_WRAPPERS + " ")
     if _GROUPED.fullmatch(text):
         parts = re.split(r"\D", text)
-        return [frozenset({"".join(parts), *map(_simplify, parts)})]
+        return [frozenset({_simplify("".join(parts)), *map(_simplify, parts)})]
     tokens = text.lower().split()
     if tokens and len(tokens) > 1 and all(char in _BULLETS for char in tokens[0]):
         del tokens[0]
