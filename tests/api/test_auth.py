@@ -17,7 +17,7 @@ import pytest
 import requests
 from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials, serve_gateways
 
-from vbc_source.api.auth import Login, Patience, Refusal, TokenCache, TokenProvider, VbcCredentials
+from vbc_source.api.auth import PATIENCE, Login, Patience, Refusal, TokenCache, TokenProvider, VbcCredentials
 from vbc_source.emulator import Gateway
 from vbc_source.errors import LoginRefused, SettingsError, TokenRejected, Unavailable, VbcError
 
@@ -537,11 +537,52 @@ def test_used_refresh_token_without_password_is_reported_and_not_sent_again(
 # Other processes without a common folder
 
 
-def test_token_that_was_revoked_in_use_is_renewed_after_a_pause(begin: Begin, clock: Clock) -> None:
+def test_token_that_the_gateway_lost_is_renewed_at_once(begin: Begin, clock: Clock) -> None:
     process = begin()
-    process.tokens.renew(process.tokens.current())
+    for _ in range(20):
+        token = process.tokens.current()
+        process.tokens.accept(token)
+        process.tokens.renew(token)
 
-    assert len(clock.waits) == 1
+    assert clock.waits == []
+    assert process.grants == ["password", *["refresh_token"] * 20]
+
+
+def test_after_the_login_of_somebody_else_there_is_a_pause(
+    gateway: Gateway, begin: Begin, clock: Clock
+) -> None:
+    process = begin()
+    for _ in range(3):
+        token = process.tokens.current()
+        process.tokens.accept(token)
+        issue(gateway)
+        process.tokens.renew(token)
+
+    assert process.grants == ["password", *["refresh_token", "password"] * 3]
+    assert [seconds < limit for seconds, limit in zip(clock.waits, (60, 120, 240), strict=True)] == [True] * 3
+    assert sum(clock.waits) > 1
+
+
+def test_renewed_tokens_that_never_work_make_patient(begin: Begin, clock: Clock) -> None:
+    process = begin()
+    token = process.tokens.current()
+    for _ in range(3):
+        token = process.tokens.renew(token)
+
+    assert process.grants[1:] == ["refresh_token"] * 3
+    assert len(clock.waits) == 2
+
+
+def test_without_a_refresh_token_the_pause_is_short_at_first(clock: Clock, tmp_path: Path) -> None:
+    answers = [(200, json.dumps({"access_token": f"t{number}"}).encode()) for number in range(3)]
+    tokens = TokenProvider(
+        make_credentials(), "http://x", answer_with(*answers), clock=clock, sleep=clock.sleep, folder=tmp_path
+    )
+    for _ in range(2):
+        tokens.accept(tokens.current())
+        tokens.renew(tokens.current())
+
+    assert [seconds < limit for seconds, limit in zip(clock.waits, (2, 4), strict=True)] == [True, True]
 
 
 def test_expired_token_and_one_of_another_time_are_renewed_at_once(begin: Begin, clock: Clock) -> None:
@@ -553,32 +594,14 @@ def test_expired_token_and_one_of_another_time_are_renewed_at_once(begin: Begin,
     assert clock.waits == []
 
 
-def test_another_login_makes_more_patient_and_a_gateway_that_loses_tokens_less() -> None:
-    patience = Patience()
-
-    def highest() -> float:
-        return max(patience.draw() for _ in range(200))
-
-    first = highest()
-    patience.learn(others=True)
-    assert highest() > first
-    for _ in range(4):
-        patience.learn(others=False)
-    assert highest() < 1
-
-
-@pytest.mark.parametrize("refresh_tokens_are_revoked", [True, False])
-def test_eight_pods_that_revoke_each_others_tokens_need_about_two_logins_each(
-    refresh_tokens_are_revoked: bool,
-) -> None:
-    rounds, logins = 100, 0
-    for _ in range(rounds):
-        logins += count_logins([Patience() for _ in range(8)], others=refresh_tokens_are_revoked)
+def test_eight_pods_that_revoke_each_others_tokens_need_about_two_logins_each() -> None:
+    rounds = 200
+    logins = sum(count_logins([Patience(PATIENCE) for _ in range(8)]) for _ in range(rounds))
 
     assert logins / rounds / 8 < 2.3
 
 
-def count_logins(pods: list[Patience], *, others: bool, seconds: float = 1.0) -> int:
+def count_logins(pods: list[Patience], seconds: float = 1.0) -> int:
     """Simulate pods that start within a second; each needs a valid token for some seconds."""
     starts = [(random.random(), pod, seconds) for pod in pods]  # when it logs in, and what is left to do then
     logins, holder = 0, None
@@ -587,7 +610,6 @@ def count_logins(pods: list[Patience], *, others: bool, seconds: float = 1.0) ->
         if holder and now < holder[0] + holder[2]:
             lost = holder[1]
             starts.append((now + lost.draw(), lost, holder[2] - (now - holder[0])))
-            lost.learn(others=others)
         holder, logins = (now, pod, left), logins + 1
         assert logins < 1000
     return logins

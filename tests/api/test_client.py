@@ -687,9 +687,7 @@ def test_rejected_token_is_renewed_and_the_request_repeated(
 
     assert get_rows(client) == 10
     assert [request.path for request in gateway.requests] == ["/token", LIST, "/token", LIST]
-    assert len(clock.waits) == (
-        name == "token-invalid"
-    )  # only that one may have been revoked by another login
+    assert clock.waits == []
 
 
 def test_token_that_dies_every_few_requests_is_renewed_each_time(connect: Connect, gateway: Gateway) -> None:

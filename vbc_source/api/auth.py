@@ -36,7 +36,9 @@ log = logging.getLogger("vbc_source.api.client")  # users know the client, not t
 
 RENEWALS = 5  # renewed tokens in a row that no request accepted, until the login is given up
 RECENT = 600.0  # seconds after its last use in which a rejected token was alive, and somebody has revoked it
-FIRST_PATIENCE, LONGEST_PATIENCE = 60.0, 600.0  # seconds; longer than a usual run needs the token
+PATIENCE = 60.0  # seconds to wait at most, at first, where somebody else logs in; a usual run needs less
+DOUBT_PATIENCE = 2.0  # the same where somebody else may log in, or the gateway just loses tokens
+LONGEST_PATIENCE = 600.0
 LOCK_SECONDS = 180.0  # how long to wait for the login of another process
 
 
@@ -109,26 +111,21 @@ class TokenCache:
 
 
 class Patience:
-    """How long to wait before a token is replaced that was alive a moment ago.
+    """How long to wait for somebody else who logs in as the same user; a random time, longer each time.
 
-    VBC may revoke a user's token when it issues the next one. Where processes share no folder, each login
+    VBC may revoke a user's tokens when it issues the next ones. Where processes share no folder, each login
     ends the work of the one before. If that logged in again at once, all would get nowhere. So whoever lost
-    a token lets the other finish, for a random time. It grows with each proof that somebody else has logged
-    in: the refresh token was revoked too. It shrinks where that still works, because then the gateway itself
-    loses tokens, and there is nobody to wait for.
+    its tokens lets the other finish first.
     """
 
-    def __init__(self) -> None:
-        self._seconds = FIRST_PATIENCE
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
 
     def draw(self) -> float:
         """Return the seconds to wait this time."""
-        return random.uniform(0, self._seconds)
-
-    def learn(self, *, others: bool) -> None:
-        """Take in whether somebody else has logged in."""
-        longer = min(max(self._seconds, FIRST_PATIENCE) * 2, LONGEST_PATIENCE)
-        self._seconds = longer if others else max(self._seconds / 8, 0.5)
+        seconds = random.uniform(0, self._seconds)
+        self._seconds = min(self._seconds * 2, LONGEST_PATIENCE)
+        return seconds
 
 
 class TokenProvider:
@@ -156,7 +153,7 @@ class TokenProvider:
         self._lock = threading.Lock()
         self._refusal: LoginRefused | None = None
         self._login = Login(access_token=_read_configured(credentials), expires_at=float("inf"))
-        self._patience = Patience()
+        self._patience, self._doubt = Patience(PATIENCE), Patience(DOUBT_PATIENCE)
         self._unaccepted = 0  # renewals since a request was accepted
         self._alive_at = float("-inf")  # when the token was issued to us, or accepted
 
@@ -205,29 +202,50 @@ class TokenProvider:
                 f"the VBC gateway rejected {RENEWALS} new access tokens in a row: see which other programs "
                 "log in with the same user, and whether the application is subscribed to this API"
             )
-        if rejected and not expired and self._clock() - self._alive_at < RECENT:
-            seconds = self._patience.draw()
-            log.warning(
-                "the access token was revoked, perhaps by another login; renewing it in %.1f s", seconds
-            )
-            self._sleep(seconds)  # without the lock of the file, so that others of this machine may be first
+        revoked = bool(rejected) and not expired and self._clock() - self._alive_at < RECENT
+        if revoked and self._unaccepted:  # what we renewed never worked: others may renew as well
+            self._pause(self._doubt)
         with cache.lock(self._lock_seconds):
             if shared := self._find_shared(cache, rejected):
                 return shared
-            login = self._renew_shared(cache, revoked=bool(rejected) and not expired)
+            login, was_refused = self._refresh_shared(cache)
+        if not login:
+            # without the lock of the file, so that others of this machine may be first
+            if revoked:
+                self._pause(self._patience if was_refused else self._doubt)
+            with cache.lock(self._lock_seconds):
+                if shared := self._find_shared(cache, rejected):
+                    return shared
+                login = self._save(cache, self._log_in(cache, self._read_unrefused(cache)))
         self._unaccepted += rejected is not None
         self._alive_at = self._clock()
         return login
 
-    def _renew_shared(self, cache: TokenCache, *, revoked: bool) -> Login:
-        shared = cache.read()
-        self._check_refusals(shared)
+    def _pause(self, patience: Patience) -> None:
+        seconds = patience.draw()
+        log.warning("another login revoked the access token; renewing it in %.1f s", seconds)
+        self._sleep(seconds)
+
+    def _refresh_shared(self, cache: TokenCache) -> tuple[Login | None, bool]:
+        """Use the refresh token; returns the login, or None, and whether the token was refused."""
+        shared = self._read_unrefused(cache)
         # a refresh token works once, so the cached successor of a configured one comes first
         refresh_token = shared.refresh_token or self._credentials.refresh_token
-        login = self._refresh(cache, shared, refresh_token) if refresh_token else None
-        if revoked and refresh_token:
-            self._patience.learn(others=login is None)
-        login = replace(login or self._log_in(cache, shared), refusals=shared.refusals)
+        if not refresh_token:
+            return None, False
+        if login := self._refresh(cache, shared, refresh_token):
+            return self._save(cache, login), False
+        cache.write(replace(shared, refresh_token=None))  # nobody needs to try it again
+        return None, True
+
+    def _read_unrefused(self, cache: TokenCache) -> Login:
+        """Read the file; raises LoginRefused if these credentials were refused before."""
+        shared = cache.read()
+        self._check_refusals(shared)
+        return shared
+
+    def _save(self, cache: TokenCache, login: Login) -> Login:
+        login = replace(login, refusals=cache.read().refusals)
         cache.write(login)
         return login
 
