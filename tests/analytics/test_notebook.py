@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from loading import start_vbc
-from nbclient import NotebookClient
 from raw_counts import RawCounts, query_duckdb
 from raw_tables import invent, write_duckdb
 
@@ -30,6 +28,9 @@ print(json.dumps({
 
 def run(folder: Path) -> dict[str, Any]:
     """Run all cells in the folder of a database; returns the figures."""
+    import nbformat
+    from nbclient import NotebookClient
+
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(PRINT_FIGURES))
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
@@ -44,10 +45,9 @@ def run(folder: Path) -> dict[str, Any]:
 
 
 def test_notebook_is_stored_without_outputs_and_without_figures_in_its_text() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbformat.validate(notebook)
-    assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in notebook.cells)
-    words = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in cells)
+    words = " ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     assert not any(sign.isdigit() for sign in words)
 
 

@@ -96,7 +96,9 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("where", SLOW)
+@pytest.mark.parametrize(
+    "where", [pytest.param(name, marks=[] if name == "chunks" else pytest.mark.slow) for name in SLOW]
+)
 def test_a_byte_at_a_time_does_not_outlast_the_deadline(connect: Connect, where: str) -> None:
     with drip(*SLOW[where]) as url, pytest.raises(Unavailable, match="no whole response within"):
         get(connect(url))

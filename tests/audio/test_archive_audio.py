@@ -29,7 +29,8 @@ from vbc_source.windows import parse_instant
 LEDGER = "SELECT status, count(*) FROM recording_audio GROUP BY ALL ORDER BY ALL"
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1000])
 def test_recordings_are_archived_on_s3_and_none_is_downloaded_twice(
     prepare: Prepare, s3: S3Bucket, count: int
 ) -> None:

@@ -81,6 +81,7 @@ def write(ledger: AudioLedger, recording: Recording, status: str, **known: Any) 
     return done
 
 
+@pytest.mark.slow
 def test_backlog_is_read_page_by_page_oldest_first(place: tuple[str, str]) -> None:
     name, dataset = place
     company = [row(number) for number in range(1, 8)] + [row(8, start=row(7)["start"]), row(9, start=None)]

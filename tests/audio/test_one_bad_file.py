@@ -88,9 +88,15 @@ def test_harmless_headers_contradict_nothing(prepare: Prepare) -> None:
 
 @pytest.mark.parametrize(
     ("bad", "size"),
-    [(answer(REJECTED), 96), (stream_for_ever, 96), (stream_for_ever, None)]
-    + [(answer(b"", 302, location=place), 96) for place in ("http://[::1/x", "http://127.0.0.1:port/x")],
-    ids=["token rejected for ever", "longer than listed", "without end", "no host", "no port"],
+    [
+        pytest.param(answer(REJECTED), 96, id="token rejected for ever"),
+        pytest.param(stream_for_ever, 96, id="longer than listed"),
+        pytest.param(stream_for_ever, None, id="without end", marks=pytest.mark.slow),
+        pytest.param(answer(b"", 302, location="http://[::1/x"), 96, id="no host", marks=pytest.mark.slow),
+        pytest.param(
+            answer(b"", 302, location="http://127.0.0.1:port/x"), 96, id="no port", marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_a_bad_file_fails_alone(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch, own_folder: Path, bad: Answer, size: int | None

@@ -312,6 +312,7 @@ def test_no_token_secret_number_or_name_is_in_the_output_at_level_debug(
     assert not [word for word in private if re.search(rf"(?<!\d){re.escape(word)}(?!\d)", output)]
 
 
+@pytest.mark.slow
 def test_the_demo_loads_and_a_second_one_loads_what_has_arrived(own_folder: Path) -> None:
     results = []
     for _ in range(2):

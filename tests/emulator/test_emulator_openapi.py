@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 from emulator_client import LIST, NOON, PROVISIONING, USERS, Client, Clock, Serve, users_list
-from jsonschema import Draft4Validator
 
 SPECS = Path(__file__).parents[3] / "shared/api"
 
@@ -62,6 +61,8 @@ def client(serve_module: Serve) -> Client:
 
 
 def _check(spec: dict[str, Any], name: str, body: object) -> None:
+    from jsonschema import Draft4Validator
+
     schema = {"$ref": f"#/components/schemas/{name}", "components": spec["components"]}
     problems = [f"{list(error.path)}: {error.message}" for error in Draft4Validator(schema).iter_errors(body)]
     assert problems == []

@@ -58,8 +58,7 @@ FORMLESS = {
     *("login-html", "wrong-totals", "missing-totals"),
 }
 EVERYDAY = {  # one of each kind; the others are no different to the client, and take seconds too
-    *("token-expired", "suspended", "reset", "truncated", "empty-body", "html", "fault-200"),
-    *("wrong-totals", "login-down"),
+    *("token-expired", "reset", "truncated", "fault-200", "wrong-totals", "login-down"),
 }
 
 

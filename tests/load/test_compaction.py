@@ -131,6 +131,7 @@ def test_a_compacted_lake_holds_the_same_rows_in_fewer_files(
         assert (len(ids), 9_200_000 in ids) == (distinct + 1, True)
 
 
+@pytest.mark.slow
 def test_a_month_without_new_rows_is_left_alone(
     lake: Path, stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -176,7 +177,7 @@ def kill_at(number: int, patch: pytest.MonkeyPatch) -> Callable[[], bool]:
     return lambda: left[0] == 0
 
 
-@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [33, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_kill_at_any_moment_neither_loses_nor_repeats_a_row(
     step: int, lake: Path, own_folder: Path
 ) -> None:
@@ -206,6 +207,7 @@ def test_files_of_a_load_that_is_not_complete_are_left_alone(lake: Path) -> None
     assert [path.name for path in (lake / "company_recordings").glob(f"{load}.*.parquet")]
 
 
+@pytest.mark.slow
 def test_sync_compacts_after_so_many_loads(
     stage: Stage, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ def test_every_extra_is_one_of_the_package() -> None:
     assert all(f"\n{extra} = [" in text for extra in EXTRAS)
 
 
+@pytest.mark.slow
 def test_any_name_of_a_folder_or_a_database_will_do(
     serve: Serve, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,17 @@ def test_no_pipeline_is_opened_while_another_process_holds_it(
     assert files_of(own_folder) == {}
 
 
-@pytest.mark.parametrize("command", [("sync",), ("backfill", *SPAN), ("status",), ("verify",)], ids="-".join)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sync",),
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in (("backfill", *SPAN), ("status",), ("verify",))
+        ),
+    ],
+    ids=" ".join,
+)
 def test_a_command_leaves_the_working_folder_alone_while_a_sync_runs(
     own_folder: Path,
     monkeypatch: pytest.MonkeyPatch,

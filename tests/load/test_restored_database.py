@@ -28,6 +28,7 @@ def ids(pipeline: dlt.Pipeline) -> list[int]:
     return [row[0] for row in query(pipeline, "SELECT id FROM company_recordings ORDER BY id")]
 
 
+@pytest.mark.slow
 def test_a_database_that_is_restored_from_a_backup_gets_what_it_lacks(serve: Serve) -> None:
     gateway = still_gateway(users=2)
     fill(gateway, 1, 5, days=20)

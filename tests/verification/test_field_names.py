@@ -39,6 +39,7 @@ def make_gateway() -> Gateway:
     return gateway
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_fields_named_like_our_columns_change_nothing(
     kind: str, prepare: Prepare, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,7 @@ from vbc_source.emulator import Gateway
 ARRIVALS = "SELECT recording_id, start < cursor_at FROM recording_arrivals ORDER BY 1"
 
 
+@pytest.mark.slow
 def test_runs_record_new_recordings_and_how_far_behind_they_are(prepare: Prepare) -> None:
     until = time.time()
     gateway = Gateway(clock=lambda: until, recordings=0)

@@ -436,6 +436,7 @@ def test_the_command_and_the_script_report_by_their_exit_status(prepare: Prepare
     assert "549825   -     company   49      50         0           1  equal" in text
 
 
+@pytest.mark.slow
 def test_counts_that_never_add_up_are_known_gaps_and_nothing_is_marked_as_gone(prepare: Prepare) -> None:
     stand = prepare(None, "company_recordings")
     stand.gateway.fault("wrong-totals*always@/company_call_recordings")
