@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -287,3 +291,59 @@ def test_proxy_elsewhere_does_not_see_the_password_for_this_machine(
 def test_404_of_a_rejected_resource_is_no_rejected_token(connect: Connect) -> None:
     with serve_bytes(lambda seen: write_answer("404 Not Found")) as server, pytest.raises(NotFound):
         get(connect(server.url))
+
+
+@pytest.fixture(scope="module")
+def other_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A key, and a certificate that it signed itself, of a host with another name."""
+    if not shutil.which("openssl"):
+        pytest.skip("makes a certificate with openssl")
+    folder = tmp_path_factory.mktemp("certificate")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
+    command += ["-days", "2", "-subj", "/CN=other.example", "-addext", "subjectAltName=DNS:other.example"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return key, certificate
+
+
+@pytest.mark.parametrize(
+    ("is_trusted", "message"),
+    [
+        (False, "cannot be verified: where a proxy inspects the traffic, set REQUESTS_CA_BUNDLE"),
+        (True, "is that of another host: check base_url"),
+    ],
+)
+def test_a_certificate_that_is_not_trusted_is_one_line_that_names_the_setting(
+    other_certificate: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    connect: Connect,
+    is_trusted: bool,
+    message: str,
+) -> None:
+    key, certificate = other_certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    if is_trusted:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            with pytest.raises(VbcError, match=message) as failed:
+                get(connect(f"https://127.0.0.1:{server.server_address[1]}"))
+            assert "\n" not in str(failed.value)
+        finally:
+            server.shutdown()
+            thread.join()

@@ -106,7 +106,7 @@ def test_a_failed_user_is_loaded_completely_later_and_no_other_user_is_read_agai
     assert windows["5"] < ago(days=720)
 
 
-def test_forbidden_users_are_all_named_after_the_others_are_loaded(serve: Serve) -> None:
+def test_ids_of_forbidden_users_are_named_after_the_others_are_loaded(serve: Serve) -> None:
     gateway = still_gateway(users=0)
     for number in range(1, 5):
         gateway.users.add(id=number, first_name="Ida", last_name=f"Oak{number}")
@@ -117,7 +117,8 @@ def test_forbidden_users_are_all_named_after_the_others_are_loaded(serve: Serve)
     with pytest.raises(Forbidden) as failure:
         sync(pipeline, url, "user_recordings", rows_per_run=400, max_concurrency=2)
     for number in range(1, 5):
-        assert f"Ida Oak{number} (user {number} of account {MAIN})" in str(failure.value)
+        assert f"user {number} of account {MAIN}" in str(failure.value)
+    assert "Ida" not in str(failure.value)
     assert loaded(pipeline) == held(gateway, users=[str(number) for number in range(5, 20)])
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,3 +145,38 @@ def test_commands_get_on_with_deleted_rows_and_dropped_tables(serve: Serve, tmp_
     assert run_vbc(tmp_path, url, "backfill", *span).returncode == 0
     assert run_vbc(tmp_path, url, "sync").returncode == 0
     assert run_vbc(tmp_path, url, "verify").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [("drop", "--drop-all"), ("drop", "company_recordings"), ("sync",)], ids=" ".join
+)
+def test_what_a_command_of_dlt_drops_is_loaded_again(
+    serve: Serve, own_folder: Path, command: tuple[str, ...]
+) -> None:
+    gateway = still_gateway(users=1)
+    fill(gateway, 1, 5, days=20)
+    url = serve(gateway)
+    assert run_vbc(own_folder, url, "sync").returncode == 0
+    dlt_command = [
+        str(Path(sys.executable).with_name("dlt")),
+        "--non-interactive",
+        "pipeline",
+        "vbc",
+        *command,
+    ]
+    database = f"duckdb:///{own_folder}/vbc.duckdb"
+    done = subprocess.run(
+        dlt_command,
+        check=False,
+        env={**os.environ, "DESTINATION__DUCKDB__CREDENTIALS": database},
+        cwd=own_folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert run_vbc(own_folder, url, "sync").returncode == 0
+    assert run_vbc(own_folder, url, "verify").returncode == 0
+    with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:
+        ids = "SELECT count(*), count(DISTINCT id) FROM vbc_data.company_recordings"
+        assert connection.execute(ids).fetchone() == (5, 5)

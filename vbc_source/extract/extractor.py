@@ -77,12 +77,11 @@ class AccessLog:
 
     def check(self) -> None:
         """Raise the first failure; its message names the other lists too."""
-        for task, error in self._failures[:1]:
+        for _, error in self._failures[:1]:
             others = [str(other) for other, _ in self._failures[1:]]
             named = ", ".join(others[:MAX_NAMED]) + (" …" if len(others) > MAX_NAMED else "")
             error.args = (
                 f"{error}"
-                + (f"; that was {task}" if task.title else "")
                 + (f"; likewise {named}" if named else "")
                 + ("; or set on_forbidden = skip to go on without" if isinstance(error, Forbidden) else ""),
             )

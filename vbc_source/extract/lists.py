@@ -50,7 +50,7 @@ class ReadTask:
 
     Attributes:
         owner: The owner as requested.
-        title: The user's name for reports; empty where it is unknown or private.
+        title: The user's name for `user_access`; empty where it is unknown or private.
         expected: The name that `self` had in state the last time; empty where it was never resolved.
         window: The span to read; None for a list without windows.
         gaps: Earlier spans to read again, since they did not add up.
@@ -63,10 +63,9 @@ class ReadTask:
     gaps: tuple[Window, ...] = ()
 
     def __str__(self) -> str:
-        """Name the list in reports: by title, where there is one, and id."""
+        """Name the list in messages: by ids, since names of people are not for logs."""
         account, user = self.owner.account, self.owner.user
-        owner = f"account {account}" if user is None else f"user {user} of account {account}"
-        return f"{self.title} ({owner})" if self.title else owner
+        return f"account {account}" if user is None else f"user {user} of account {account}"
 
 
 class ListReader:

@@ -44,13 +44,14 @@ def explain_connection_error(error: Exception, address: str, proxies: Mapping[st
 
 def _explain_certificate(text: str, address: str) -> str | None:
     bundle = _find_variable(*_BUNDLES)
+    # OpenSSL reports another name as a failed verification too
+    if any(reason in text for reason in ("doesn't match", "CertificateError", "mismatch", "not valid for")):
+        return f"the certificate of {address} is that of another host: check base_url"
     if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
         return (
             f"the certificate of {address} cannot be verified: where a proxy inspects the traffic, set "
             f"{bundle} to a file with its certificate; otherwise check base_url"
         )
-    if "doesn't match" in text or "CertificateError" in text:
-        return f"the certificate of {address} is that of another host: check base_url"
     if any(reason in text for reason in ("NO_CERTIFICATE", "no certificate or crl", "PEM", "Errno")):
         return f"{bundle} names no readable file of certificates: correct it, or unset it"
     return None
