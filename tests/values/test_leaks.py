@@ -104,7 +104,7 @@ def test_no_command_writes_a_secret_or_personal_data_where_it_does_not_belong(
     assert [
         place for place, _ in search_files(own_folder, ours | issued) if "/vbc_tokens/" not in place
     ] == []
-    # to keep them is to have them in the tables, and in dlt's own folder, where names of fields become columns
+    # to keep them is to have them in the tables, and where dlt keeps the names of columns
     places = ("vbc.duckdb", "/dlt/pipelines/") if pii == "keep" else ()
     kept = search_files(own_folder, words)
     assert [place for place, _ in kept if not any(name in place for name in places)] == []
