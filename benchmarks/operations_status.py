@@ -84,8 +84,8 @@ def _fill(run: RunSql, dataset: str) -> None:
     run(
         f"INSERT INTO {proofs} (account_id, resource, window_start, window_end, total_items, rows_read, "
         "rows_loaded, is_proven, requests, attempts, scanned_at, _dlt_load_id) "
-        f"SELECT {name}, 'company_recordings', {began} - (n + 288) * INTERVAL '10 minutes', "
-        f"{began} - n * INTERVAL '10 minutes', 2880, 2880, 2880, true, 3, 1, "
+        f"SELECT {name}, 'company_recordings', {began} - (n + 300) * INTERVAL '10 minutes', "
+        f"{began} - n * INTERVAL '10 minutes', 3000, 3000, 3000, true, 3, 1, "
         f"{began} - n * INTERVAL '10 minutes', '{load}' FROM {accounts} CROSS JOIN {windows}"
     )
     if not dataset.startswith("vbc"):

@@ -296,3 +296,27 @@ def test_lists_that_nobody_reads_any_more_do_not_add_to_the_lag(
         ("777", "company_recordings"): None,
     } | {key: None for key in lags if key == ("777", "user_recordings")}
     assert "not read any more" in "\n".join(status.summary())
+
+
+def test_a_clock_that_was_ahead_does_not_hide_the_lag(serve: Serve) -> None:
+    gateway = still_gateway(recordings=5)
+    pipeline = open_target("vbc", "duckdb", "vbc_data")
+    pipeline.run(only(serve(gateway), "company_recordings"))
+    now = datetime.now(timezone.utc)
+    honest = read_status(Target(), now + timedelta(hours=3))
+    with pipeline.sql_client() as client:  # a load by a clock two days ahead, and a recording of next year
+        ahead = "INTERVAL '2 days'"
+        names = "account_id, resource, rows_loaded, requests, rows_read, _dlt_load_id, is_proven, filters"
+        client.execute_sql(
+            f"INSERT INTO scan_windows (window_start, window_end, scanned_at, {names}) "
+            f"SELECT window_start + {ahead}, window_end + {ahead}, scanned_at + {ahead}, {names} FROM scan_windows"
+        )
+        client.execute_sql(
+            "UPDATE company_recordings SET \"start\" = now() + INTERVAL '1 year' WHERE id % 2 = 1"
+        )
+    status = read_status(Target(), now + timedelta(hours=3))
+    assert status.lag_seconds == honest.lag_seconds == pytest.approx(3 * 3600, abs=60)
+    assert status.lists[0].last_success == honest.lists[0].last_success <= now
+    with pipeline.sql_client() as client:
+        client.execute_sql("DELETE FROM scan_windows WHERE scanned_at <= now()")
+    assert read_status(Target(), now).find_problem() == "nothing was ever loaded there: run vbc sync"

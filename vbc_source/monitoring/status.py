@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.config import SELF, VbcConfig, load_config
 from vbc_source.dlt_internals import count_pending_packages
+from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import is_locked
@@ -18,7 +19,7 @@ from vbc_source.warehouse.queries import SINGLE_PROCESS, LoadedTables, Row
 
 _ACCESS = "SELECT account_id, resource, user_id, access FROM user_access ORDER BY noted_at"
 _GONE = "SELECT account_id, id FROM users WHERE gone_at IS NOT NULL"
-_ROWS = "SELECT account_id, count(*) FROM (SELECT DISTINCT {key} FROM {table}) AS d GROUP BY account_id"
+_ROWS = "SELECT account_id, count(*) FROM {table} GROUP BY account_id"
 # where a destination only appends, the newest row of a recording counts
 _AUDIO = f"""
     SELECT status, count(*) FROM (
@@ -180,6 +181,7 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
     for progress in read_progress(loaded, config):
         groups.setdefault((progress.list.account, progress.list.resource), []).append(progress)
     accounts = _choose_accounts(config, [item for lists in groups.values() for item in lists])
+    rows = {resource: _count_rows(loaded, resource) for resource in {resource for _, resource in groups}}
     for (account, resource), lists in sorted(groups.items()):
         barred = unreadable.get((account, resource), set())
         # a list that can no longer be read, or is not to be, stands still; its lag must not grow for ever
@@ -192,8 +194,6 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
             and _is_configured(config, item)
         ]
         shown = live or lists
-        query = _ROWS.format(key=KEYS[resource], table=resource)
-        rows: dict[str, int] = dict(_query(loaded, resource, query))
         read_until = min(item.read_until for item in shown)
         ends = [proven[item.list][0].end if item.list in proven else None for item in shown]
         yield ListStatus(
@@ -205,11 +205,20 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
             read_until=read_until,
             lag_seconds=max(0.0, (now - read_until).total_seconds()) if live else None,
             proven_until=None if None in ends else min(end for end in ends if end),
-            rows=int(rows.get(account, 0)),
+            rows=rows[resource].get(account, 0),
             rows_read=sum(item.rows_read for item in lists),
             requests=sum(item.requests for item in lists),
             windows=sum(item.windows for item in lists),
         )
+
+
+def _count_rows(loaded: LoadedTables, resource: str) -> dict[str, int]:
+    """Count the recordings of each account, each once."""
+    # in files, a row stands beside its earlier versions
+    table = (
+        f"(SELECT DISTINCT {KEYS[resource]} FROM {resource}) AS d" if loaded.kind == FILESYSTEM else resource
+    )
+    return {account: int(rows) for account, rows in _query(loaded, resource, _ROWS.format(table=table))}
 
 
 def _choose_accounts(config: VbcConfig, lists: Sequence[ReadProgress]) -> set[str]:
