@@ -75,7 +75,7 @@ class VbcCredentials(CredentialsConfiguration):
 
     def fingerprint(self) -> str:
         """Return a keyed digest of all credentials, from which none of them can be read."""
-        secrets = json.dumps([self.username, self.password, self.refresh_token])
+        secrets = json.dumps([self.full_username(), self.password, self.refresh_token])
         key = f"{self.client_id}:{self.client_secret}".encode()
         return hmac.new(key, secrets.encode(), hashlib.sha256).hexdigest()
 

@@ -703,12 +703,14 @@ def test_removing_the_file_named_in_the_message_allows_another_login(
     assert gateway.tokens.logins == 2
 
 
-def test_valid_shared_token_is_used_despite_a_wrong_password(gateway: Gateway, begin: Begin) -> None:
-    begin().tokens.current()
-    process = begin(make_credentials(password="wrong"))
+def test_other_secrets_of_the_same_user_log_in_by_themselves(gateway: Gateway, begin: Begin) -> None:
+    first = begin()
+    token = first.tokens.current()
+    refuse(begin(make_credentials(password="wrong")))
+    refuse(begin(make_credentials(password="wrong")))
 
-    assert is_accepted(gateway, process.tokens.current())
-    assert process.forms == []
+    assert gateway.tokens.logins == 2  # the refused one was sent once
+    assert begin().tokens.current() == token  # and took nothing from the others
 
 
 def test_refusals_of_several_credentials_are_remembered(gateway: Gateway, begin: Begin) -> None:

@@ -39,7 +39,6 @@ class Machine:
             f'[sources.vbc]\nbase_url = "{url}"\nretry_seconds = 0.2\n'
         )
         (folder / ".dlt" / "secrets.toml").write_text(f"[sources.vbc.credentials]\n{login}")
-        (folder / "metrics").mkdir()
         (folder / ".venv" / "bin").mkdir(parents=True)
         (folder / ".venv" / "bin" / "vbc").symlink_to(Path(sys.executable).parent / "vbc")
 
@@ -79,6 +78,8 @@ def test_cron_line_loads_prints_nothing_and_writes_a_log(serve: Serve, own_folde
     ran = machine.run(often)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     assert machine.log().count("recordings read and proven complete") == 1
+    assert "9 of 9 model(s) built in vbc.duckdb, schema vbc_models, " in machine.log()
+    assert read_database(own_folder, "SELECT recordings FROM vbc_models.freshness") == [(24,)]
     assert read_database(own_folder, "SELECT count(*) FROM vbc_data.company_recordings") == [(20,)]
     assert machine.run(metrics).returncode == 0
     assert [path.name for path in (own_folder / "metrics").iterdir()] == ["vbc.prom"]
@@ -154,4 +155,6 @@ def test_systemd_accepts_the_units(own_folder: Path) -> None:
 def test_timer_and_service_have_the_same_name() -> None:
     names = {path.name for path in (DOCS / "systemd").iterdir()}
     assert names == {"vbc-sync.service", "vbc-sync.timer", "vbc-alert@.service"}
-    assert "ExecStart=/srv/vbc/.venv/bin/vbc sync\n" in (DOCS / "systemd" / "vbc-sync.service").read_text()
+    service = (DOCS / "systemd" / "vbc-sync.service").read_text()
+    commands = re.findall(r"^ExecStart=/srv/vbc/.venv/bin/vbc (.+)$", service, re.MULTILINE)
+    assert commands == ["sync", "models run --if-stale"]  # a oneshot service runs them in this order

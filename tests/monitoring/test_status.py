@@ -309,7 +309,8 @@ def test_a_clock_that_was_ahead_does_not_hide_the_lag(serve: Serve) -> None:
         names = "account_id, resource, rows_loaded, requests, rows_read, _dlt_load_id, is_proven, filters"
         client.execute_sql(
             f"INSERT INTO scan_windows (window_start, window_end, scanned_at, {names}) "
-            f"SELECT window_start + {ahead}, window_end + {ahead}, scanned_at + {ahead}, {names} FROM scan_windows"
+            f"SELECT window_start + {ahead}, window_end + {ahead}, scanned_at + {ahead}, {names} "
+            "FROM scan_windows"
         )
         client.execute_sql(
             "UPDATE company_recordings SET \"start\" = now() + INTERVAL '1 year' WHERE id % 2 = 1"

@@ -64,12 +64,14 @@ class Login:
         refresh_token: The single-use token that renews it.
         expires_at: When the access token expires, seconds since 1970.
         refusals: Refused logins by the fingerprint of their credentials.
+        fingerprint: That of the credentials which got the tokens; empty in files of earlier versions.
     """
 
     access_token: str | None = field(default=None, repr=False)
     refresh_token: str | None = field(default=None, repr=False)
     expires_at: float = 0.0
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    fingerprint: str = ""
 
 
 class TokenCache:
@@ -101,7 +103,7 @@ class TokenCache:
             data = json.loads(self.path.read_text())
             refusals = {key: Refusal(**refusal) for key, refusal in data["refusals"].items()}
             tokens = read_token(data["access_token"]), read_token(data["refresh_token"])
-            return Login(*tokens, float(data["expires_at"]), refusals)
+            return Login(*tokens, float(data["expires_at"]), refusals, str(data.get("fingerprint", "")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return Login()
 
@@ -192,7 +194,7 @@ class TokenProvider:
 
     def _find_shared(self, cache: TokenCache, rejected: str | None) -> Login | None:
         # VBC may revoke a token when it issues the next one: look whether another process has done it
-        shared = cache.read()
+        shared = self._read(cache)
         usable = shared.access_token not in (None, rejected) and shared.expires_at > self._clock()
         return shared if usable else None
 
@@ -235,17 +237,26 @@ class TokenProvider:
             return None, False
         if login := self._refresh(cache, shared, refresh_token):
             return self._save(cache, login), False
-        cache.write(replace(shared, refresh_token=None))  # nobody needs to try it again
+        if shared.refresh_token:
+            cache.write(replace(shared, refresh_token=None))  # nobody needs to try it again
         return None, True
 
     def _read_unrefused(self, cache: TokenCache) -> Login:
         """Read the file; raises LoginRefused if these credentials were refused before."""
-        shared = cache.read()
+        shared = self._read(cache)
         self._check_refusals(shared)
         return shared
 
+    def _read(self, cache: TokenCache) -> Login:
+        """Read the file, without tokens that other secrets got: a mistyped password must not go unnoticed."""
+        shared = cache.read()
+        if shared.fingerprint in ("", self._credentials.fingerprint()):
+            return shared
+        return Login(refusals=shared.refusals)
+
     def _save(self, cache: TokenCache, login: Login) -> Login:
-        login = replace(login, refusals=cache.read().refusals)
+        own = self._credentials.fingerprint()
+        login = replace(login, refusals=cache.read().refusals, fingerprint=own)
         cache.write(login)
         return login
 
@@ -304,7 +315,7 @@ class TokenProvider:
             seconds = failure.retry_after
             refusal = Refusal(failure.reason, None if seconds is None else self._clock() + seconds)
             refusals = {**shared.refusals, self._credentials.fingerprint(): refusal}
-            cache.write(replace(shared, refusals=refusals))
+            cache.write(replace(cache.read(), refusals=refusals))
         return LoginRefused(failure.reason)
 
     def _form(self, grant: str, **fields: str) -> dict[str, str]:

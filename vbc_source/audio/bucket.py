@@ -21,6 +21,7 @@ from dlt.common.exceptions import MissingDependencyException
 
 from vbc_source.dlt_internals import FilesystemConfiguration, fsspec_from_config
 from vbc_source.errors import SettingsError, VbcError
+from vbc_source.lakes.trial import try_writing
 from vbc_source.load.failures import first_line
 
 PART_BYTES = 5 << 20  # held in memory during an upload; S3 accepts no smaller parts
@@ -114,6 +115,11 @@ class Bucket:
         """Remove an object, if possible: one that was just stored wrongly."""
         with suppress(Exception):  # fsspec's backends share no class of errors
             self._fs.rm_file(f"{self._root}/{key}")
+
+    def try_writing(self) -> None:
+        """Write an object and remove it; raises BucketFailed where that is not possible."""
+        with self._report_errors("written"):
+            try_writing(self._fs, self._root)
 
     def remove_stale_drafts(self) -> None:
         """Remove drafts that killed runs left behind at least a day ago."""

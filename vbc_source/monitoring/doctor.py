@@ -1,26 +1,40 @@
-"""Check what a sync needs: credentials, login, accounts, subscriptions and the destination."""
+"""Check what a sync needs: settings, login, rights, subscriptions, and a destination that it may write.
+
+Nothing is left behind, no refused login is tried again, and the pipeline is not opened.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import dlt
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import COMPANY, USERS, keep_own_links, read_owner
-from vbc_source.config import CREDENTIALS_SECTION, VbcCredentials, load_config
+from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, keep_own_links, read_owner
+from vbc_source.audio.bucket import Bucket
+from vbc_source.config import CREDENTIALS_SECTION, SELF, VbcConfig, load_audio_config, load_config
 from vbc_source.errors import VbcError
 from vbc_source.extract.accounts import explain_refusal
+from vbc_source.lakes.tables import FILESYSTEM
+from vbc_source.lakes.trial import PREFIX, try_writing
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
+from vbc_source.load.sync import make_source
 from vbc_source.schema.pages import read_page
 from vbc_source.schema.specs import USER
 from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
 
 RETRY_SECONDS = 5.0  # short: a person waits for the result
+ADVICE = "Vonage advises a user of its own for an integration, without single sign-on"
+# packages that dlt imports late, by destination or table format
+PACKAGES = {"postgres": "adbc_driver_postgresql", "delta": "deltalake", "iceberg": "pyiceberg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +55,7 @@ class Check:
 
 
 def diagnose(target: Target = Target()) -> Iterator[Check]:  # noqa: B008 - a frozen value
-    """Check credentials, login, accounts, subscriptions and destination, one by one.
+    """Check settings, credentials, login, accounts, subscriptions, destination and audio bucket, one by one.
 
     Checks that cannot succeed after an earlier failure are left out.
 
@@ -50,61 +64,160 @@ def diagnose(target: Target = Target()) -> Iterator[Check]:  # noqa: B008 - a fr
 
     Yields:
         The result of each check, as soon as it is known.
-
-    Raises:
-        SettingsError: A setting is malformed; the message names it.
     """
-    with explaining():
-        config = load_config()
-    credentials, recording_api = config.login, config.recording_api
-    missing = "" if credentials.access_token else ", ".join(credentials.missing())
-    yield Check(
-        "credentials", not missing, f"set {missing} in {CREDENTIALS_SECTION}" if missing else "are set"
-    )
-    if not missing:
-        with closing(Client.from_config(config, retry_seconds=RETRY_SECONDS)) as client:
-            login = _try("login", lambda: _check_login(client, credentials))
-            yield login
-            for account in config.accounts if login.works else ():
-                yield from _check_account(client, recording_api, account, config.users is None)
+    settings = _try("settings", _check_settings)
+    yield settings
+    if settings.works:
+        yield from _check_gateway(load_config())
     yield _try("destination", lambda: _check_destination(target))
+    if settings.works:
+        yield from _check_bucket()
 
 
 def _try(subject: str, check: Callable[[], str], needed: bool = True) -> Check:
     try:
-        return Check(subject, True, check(), needed)
+        with explaining():
+            return Check(subject, True, check(), needed)
     except VbcError as error:
         return Check(subject, False, str(error), needed)
 
 
-def _check_login(client: Client, credentials: VbcCredentials) -> str:
-    if credentials.access_token:
+def _check_settings() -> str:
+    load_config()
+    make_source()  # what a sync makes of them; nothing is sent
+    return "are valid"
+
+
+def _check_gateway(config: VbcConfig) -> Iterator[Check]:
+    credentials = config.login
+    missing = "" if credentials.access_token else ", ".join(credentials.missing())
+    if missing:
+        yield Check("credentials", False, f"set {missing} in {CREDENTIALS_SECTION}. {ADVICE}")
+        return
+    yield Check("credentials", True, "are set")
+    with closing(Client.from_config(config, retry_seconds=RETRY_SECONDS)) as client:
+        login = _try("login", lambda: _check_login(client, config))
+        yield login
+        for account in config.accounts if login.works else ():
+            yield from _check_account(client, config, account)
+
+
+def _check_login(client: Client, config: VbcConfig) -> str:
+    if config.login.access_token:
         return "a ready access_token is set; the next checks show whether it works"
-    return f"{client.log_in()} works; runs share its token"
+    return f"{client.log_in()} works; runs share its token. {ADVICE}"
 
 
-def _check_account(client: Client, recording_api: str, account: str, provisioned: bool) -> Iterator[Check]:
-    real: list[str] = []  # the Provisioning API does not accept `self`
+def _check_account(client: Client, config: VbcConfig, account: str) -> Iterator[Check]:
+    api = config.recording_api
+    real, users = account, list(config.users or ())
 
     def check_recordings() -> str:
-        path = COMPANY.locate(recording_api, account, None)
+        nonlocal real  # the Provisioning API does not accept `self`
+        path = COMPANY.locate(api, account, None)
         page = client.get(path, {"page_size": 1}, read_page, what="Call Recording API")
-        real.append(read_owner(keep_own_links(page.links, client.base_url))[0] or account)
-        return f"account {real[0]}: {page.total_items:,} company recordings"
+        real = read_owner(keep_own_links(page.links, client.base_url))[0] or account
+        return f"account {real}: {page.total_items:,} company recordings"
 
     def check_users() -> str:
-        path = USERS.locate(recording_api, real[0] if real else account, None)
+        path = USERS.locate(api, real, None)
         with explain_refusal():
             page = client.get(path, {"page_size": 1}, partial(read_page, shape=USER), what="Provisioning API")
+        users.extend(page.rows.table["id"].to_pylist() if config.users is None else ())
         return f"subscribed; {page.total_items:,} users"
 
+    def check_own_recordings() -> str:
+        path = ON_DEMAND.locate(api, account, users[0])
+        page = client.get(path, {"page_size": 1}, read_page, what="Call Recording API")
+        return f"{page.total_items:,} of their own"
+
     yield _try(f"company recordings of {account}", check_recordings)
-    yield _try("Provisioning API", check_users, needed=provisioned)
+    yield _try("Provisioning API", check_users, needed=config.users is None)
+    if users and config.has_user_recordings:
+        name = "the API user" if users[0] == SELF else f"user {users[0]}"
+        yield _try(f"recordings of {name}", check_own_recordings, needed=not config.skip_forbidden)
 
 
 def _check_destination(target: Target) -> str:
-    with explaining():
-        loaded = LoadedTables(target)
-        with loaded.lock(), loaded.open_dataset(dlt.Schema(SOURCE_SCHEMA)).sql_client as sql:
-            sql.execute_sql("SELECT 1")
-    return f"{loaded.destination.destination_name} answers; tables go to dataset {target.dataset}"
+    loaded = LoadedTables(target)
+    client: Any = loaded.open_dataset(dlt.Schema(SOURCE_SCHEMA)).destination_client
+    capabilities: Any = loaded.destination.capabilities()
+    for needed in (loaded.kind, capabilities.preferred_table_format):
+        if needed in PACKAGES:
+            import_module(PACKAGES[needed])
+    with loaded.lock():
+        if loaded.kind == FILESYSTEM:
+            try_writing(client.fs_client, client.dataset_path)
+        elif loaded.kind == "duckdb" and not Path(database := client.config.credentials.database).exists():
+            _try_new_file(database)
+        else:
+            _try_tables(client, capabilities.supports_ddl_transactions)
+    name = loaded.destination.destination_name
+    return f"{name} answers and may be written; tables go to dataset {target.dataset}"
+
+
+def _try_new_file(database: str) -> None:
+    """Make a DuckDB file where the database will be, and remove it."""
+    import duckdb
+
+    if database == ":memory:":
+        return
+    draft = Path(database).with_name(f"{PREFIX}{uuid4().hex}.duckdb")
+    try:
+        duckdb.connect(str(draft)).close()
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+class _Undo(Exception):
+    """Raised to roll back."""
+
+
+def _try_tables(client: Any, transactions: bool) -> None:
+    """Create and drop a table in the dataset and in that of merges, inside a transaction that is rolled back.
+
+    Where a database has no such transactions, a dataset that is missing stays so: the first load makes it.
+    """
+    with client:
+        sql = client.sql_client
+        if not transactions:
+            if sql.has_dataset():
+                _try_table(sql)
+            return
+        with suppress(_Undo), sql.begin_transaction():
+            _make_and_try(sql)
+            with sql.with_staging_dataset():
+                _make_and_try(sql)
+            raise _Undo
+
+
+def _make_and_try(sql: Any) -> None:
+    try:
+        if not sql.has_dataset():
+            sql.create_dataset()
+        _try_table(sql)
+    except Exception as error:
+        if "permission denied" not in str(error):
+            raise
+        raise VbcError(
+            f"the database user may not create in dataset {sql.dataset_name}: grant it CREATE on the "
+            f"database, or create the schemas {sql.dataset_name} and {sql.staging_dataset_name} and grant it "
+            "USAGE and CREATE on both"
+        ) from error
+
+
+def _try_table(sql: Any) -> None:
+    name = sql.make_qualified_table_name(f"{PREFIX.strip('.')}{uuid4().hex[:8]}")
+    sql.execute_sql(f"CREATE TABLE {name} (checked INTEGER)")
+    sql.execute_sql(f"DROP TABLE {name}")
+
+
+def _check_bucket() -> Iterator[Check]:
+    def check() -> str:
+        bucket = Bucket(load_audio_config().bucket)
+        bucket.try_writing()
+        return f"{bucket.url} may be written"
+
+    if dlt.config.get("sources.vbc.audio.bucket_url"):
+        yield _try("audio bucket", check, needed=False)
