@@ -138,7 +138,8 @@ def verify(target: Target, recording_type: str | None, **options: Any) -> dict[s
 def compact(target: Target) -> dict[str, Any]:
     """Join the small files of a lake (--destination filesystem), and remove what no longer counts.
 
-    `vbc sync` does so after every 24 loads; [destination.filesystem] compact_every changes that.
+    `vbc sync` does so after every 24 loads, or 12 of Iceberg; [destination.filesystem] compact_every changes
+    that.
     """
     from vbc_source import compact as run_compact
 

@@ -28,6 +28,7 @@ from vbc_source.load.locks import hold_pipeline_lock, pipeline_lock
 log = logging.getLogger(__name__)
 
 COMPACT_EVERY = 24  # loads: four hours of one every ten minutes; each adds a file to a table
+ICEBERG_EVERY = 12  # files of Iceberg take longer to open
 KEEP_HOURS = 24.0  # of versions of Delta and Iceberg tables, for queries that began before
 LOADS = "_dlt_loads"
 SOURCE_SCHEMA = "vbc"
@@ -84,7 +85,7 @@ def compact_when_due(target: Target) -> CompactResult | None:
     What was loaded is loaded, whatever happens here: a failure is logged, and the next load tries again.
     """
     lake = _Lake(target)
-    every = lake.read_setting("compact_every", COMPACT_EVERY)
+    every = lake.read_setting("compact_every", ICEBERG_EVERY if lake.is_iceberg else COMPACT_EVERY)
     if not every or lake.count_loads() < every:
         return None
     try:
@@ -105,7 +106,9 @@ class _Lake:
         self._target = target
         with explaining():
             self._destination = open_destination(target)
+            capabilities: Any = self._destination.capabilities()
         self.is_lake = destination_kind(self._destination) == FILESYSTEM
+        self.is_iceberg = capabilities.preferred_table_format == "iceberg"
 
     def read_setting(self, name: str, default: float) -> float:
         """Read a number of the destination's configuration that is not negative."""

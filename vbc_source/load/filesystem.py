@@ -10,6 +10,8 @@ from vbc_source.dlt_internals import FilesystemClient
 from vbc_source.lakes.current_rows import START
 
 ICEBERG_MONTH = {"transform": "month", "source_column": START}
+# every load adds a manifest, and a query reads each of them
+ICEBERG_PROPERTIES = {"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "4"}
 
 
 class VbcFilesystem(dlt.destinations.filesystem):
@@ -43,4 +45,6 @@ class VbcFilesystemClient(FilesystemClient):
             table["x-merge-skip-unchanged-rows"] = True
         if table_format == "iceberg" and columns.get(START, {}).get("data_type") == "timestamp":
             table.setdefault("x-iceberg-partition", [ICEBERG_MONTH])
+        if table_format == "iceberg":
+            table.setdefault("x-iceberg-table-properties", ICEBERG_PROPERTIES)
         return table
