@@ -66,7 +66,11 @@ def diagnose(target: Target = Target()) -> Iterator[Check]:  # noqa: B008 - a fr
             login = _try("login", lambda: _check_login(client, credentials))
             yield login
             for account in config.accounts if login.works else ():
-                yield from _check_account(client, recording_api, account, config.users is None)
+                # with on_forbidden = skip the other accounts are loaded
+                needed = not config.skip_forbidden or len(config.accounts) == 1
+                yield from _check_account(
+                    client, recording_api, account, config.users is None and needed, needed
+                )
     yield _try("destination", lambda: _check_destination(target))
 
 
@@ -83,7 +87,9 @@ def _check_login(client: Client, credentials: VbcCredentials) -> str:
     return f"{client.log_in()} works; runs share its token"
 
 
-def _check_account(client: Client, recording_api: str, account: str, provisioned: bool) -> Iterator[Check]:
+def _check_account(
+    client: Client, recording_api: str, account: str, provisioned: bool, needed: bool
+) -> Iterator[Check]:
     real: list[str] = []  # the Provisioning API does not accept `self`
 
     def check_recordings() -> str:
@@ -98,7 +104,7 @@ def _check_account(client: Client, recording_api: str, account: str, provisioned
             page = client.get(path, {"page_size": 1}, partial(read_page, shape=USER), what="Provisioning API")
         return f"subscribed; {page.total_items:,} users"
 
-    yield _try(f"company recordings of {account}", check_recordings)
+    yield _try(f"company recordings of {account}", check_recordings, needed)
     yield _try("Provisioning API", check_users, needed=provisioned)
 
 
