@@ -29,7 +29,9 @@ _VARIABLES = "SOURCES__VBC__TENANTS__"
 _NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 # `vbc_data` and `vbc_models` belong to the settings without a tenant; the others end names of pipelines and
 # datasets that belong to another one: `vbc_acme_audio` loads the ledgers of the tenant `acme`
-_RESERVED = re.compile(r"(all|data)|(.*_)?(audio|verify|backfill|init|models|staging|demo)|(.*_)?stg_.*")
+_RESERVED = re.compile(
+    r"(all|data|destination)|(.*_)?(audio|verify|backfill|init|models|staging|demo)|(.*_)?stg_.*"
+)
 
 _current: ContextVar[str | None] = ContextVar("vbc_tenant", default=None)
 
@@ -56,7 +58,7 @@ def hold_tenant(name: str | None) -> Iterator[None]:
     if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
         raise SettingsError(
             f"[{SECTION}.{name}]: choose another name, of lower-case letters, digits and single underscores, "
-            "not all, data, models, audio, verify or such a word behind an underscore: datasets and "
+            "not all, data, destination, models, audio, verify or such a word behind an underscore: datasets and "
             "pipelines have these names"
         )
     token = _current.set(name)

@@ -966,7 +966,7 @@ def test_a_token_folder_that_others_could_write_is_refused_by_the_name_of_the_se
     )
     with (
         closing(Client.from_config(config)) as client,
-        pytest.raises(SettingsError, match="could be written by other users.* set token_folder to a folder"),
+        pytest.raises(SettingsError, match=r"could be written by other users.* set token_folder to a folder"),
     ):
         client.log_in()
     assert gateway.tokens.logins == 0

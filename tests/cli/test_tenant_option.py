@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import duckdb
 import pytest
-from loading import LOGIN, read_database, run_vbc, still_gateway
+from loading import LOGIN, run_vbc, still_gateway
 from prometheus_client.parser import text_string_to_metric_families
 
 from vbc_source.cli.app import main
@@ -26,6 +27,11 @@ def tenant(name: str, url: str, **changed: str) -> dict[str, str]:
     login = {f"CREDENTIALS__{key.upper()}": value for key, value in LOGIN.items()}
     settings = {"BASE_URL": url, **login, **changed}
     return {f"SOURCES__VBC__TENANTS__{name.upper()}__{key}": value for key, value in settings.items()}
+
+
+def read_tenant(folder: Path, name: str, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(folder / f"tenant_{name}.duckdb"), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def test_one_that_fails_does_not_stop_the_others_and_status_shows_all_together(
     for name, gateway in gateways.items():
         assert result["tenants"][name]["recordings"] == len(gateway.company)
         rows = f"SELECT account_id, count(*) FROM vbc_{name}.company_recordings GROUP BY ALL"
-        assert read_database(own_folder, rows) == [(ACCOUNTS[name], len(gateway.company))]
+        assert read_tenant(own_folder, name, rows) == [(ACCOUNTS[name], len(gateway.company))]
     assert "mistyped" not in done.stdout + done.stderr
 
     shown = run("status", *RUNS)
@@ -164,7 +170,7 @@ def test_commands_for_all_tenants_keep_them_apart(run: Callable[..., Any], own_f
     for name in ACCOUNTS:
         assert len([path for path in (own_folder / name).rglob("*") if path.suffix in (".mp3", ".wav")]) == 2
         sql = f"SELECT count(*) FROM vbc_{name}.recording_audio WHERE status = 'stored'"
-        assert read_database(own_folder, sql) == [(2,)]
+        assert read_tenant(own_folder, name, sql) == [(2,)]
 
 
 @pytest.mark.slow
@@ -176,4 +182,4 @@ def test_models_and_a_report_for_each_tenant(run: Callable[..., Any], own_folder
     names = {f"figures-{name}.html" for name in ("acme", "broken", "globex")}
     assert {path.name for path in own_folder.glob("figures*")} == names
     sql = "SELECT count(*) FROM vbc_globex_models.recordings"
-    assert read_database(own_folder, sql) == [(26,)]
+    assert read_tenant(own_folder, "globex", sql) == [(26,)]

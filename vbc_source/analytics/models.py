@@ -137,8 +137,8 @@ def _close_database() -> None:
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.adapters.factory import reset_adapters
 
-        reset_adapters()
-        DuckDBConnectionManager.close_all_connections()
+        reset_adapters()  # type: ignore[no-untyped-call]
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
 
 
 def _read_node(result: Any) -> Node:

@@ -110,8 +110,10 @@ def _open_duckdb(target: Target, options: dict[str, Any]) -> VbcDuckDb:
     if target.destination != "duckdb" or dlt.secrets.get("destination.duckdb.credentials"):
         return VbcDuckDb(**options)
     credentials = DuckDbCredentials()  # dlt would parse an argument of it as an address
-    # an absolute path: dlt would take a relative one as relative to where the pipeline ran first
-    credentials.database = str(Path.cwd() / DATABASE)
+    # A file for each tenant: DuckDB lets one process open a file, and only the loads of one pipeline wait for
+    # each other. An absolute path: dlt would take a relative one as relative to where the pipeline ran first.
+    tenant = current_tenant()
+    credentials.database = str(Path.cwd() / (f"tenant_{tenant}.duckdb" if tenant else DATABASE))
     check_dataset_name(credentials.database, target.dataset)
     return VbcDuckDb(credentials, **options)
 
