@@ -39,7 +39,7 @@ def measure_pods(_: argparse.Namespace) -> Iterator[Figure]:
     from vbc_source.emulator import Emulator, Gateway
 
     for title, shared in (("without token_folder", False), ("with token_folder", True)):
-        gateway = Gateway(recordings=3_000, users=30, user_recordings=300, faults=("latency-200",))
+        gateway = Gateway(recordings=1_000, users=5, user_recordings=100, faults=("latency-100",))
         with work_in_folder(SOURCES__VBC__USER_IDS="all") as folder, Emulator(gateway) as url:
             settings = {"SOURCES__VBC__MAX_CONCURRENCY": "2"}
             if shared:

@@ -58,8 +58,8 @@ def hold_tenant(name: str | None) -> Iterator[None]:
     if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
         raise SettingsError(
             f"[{SECTION}.{name}]: choose another name, of lower-case letters, digits and single underscores, "
-            "not all, data, destination, models, audio, verify or such a word behind an underscore: datasets and "
-            "pipelines have these names"
+            "not all, data, destination, models, audio, verify or such a word behind an underscore: datasets "
+            "and pipelines have these names"
         )
     token = _current.set(name)
     try:
