@@ -1,4 +1,4 @@
-"""What an operator notices: how long loads take in Postgres, and how lakes grow.
+"""What an operator notices: loads in Postgres, growing lakes, pods without a common disk, many customers.
 
     python -m benchmarks.operations --list
     python -m benchmarks.operations postgres-load lake-parquet --json after.json --markdown after.md
@@ -138,7 +138,8 @@ def main() -> int:
     """Measure, print, and write; 1 where a limit is not kept."""
     import benchmarks.operations_lakes
     import benchmarks.operations_postgres
-    import benchmarks.operations_status  # noqa: F401 - each registers its scenarios
+    import benchmarks.operations_status
+    import benchmarks.operations_tenants  # noqa: F401 - each registers its scenarios
 
     registered = sys.modules["benchmarks.operations"].SCENARIOS
     SCENARIOS.update(registered)

@@ -21,7 +21,7 @@ import vbc_source
 from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
 from vbc_source.audio import ledger
 from vbc_source.cli.app import main as vbc
-from vbc_source.config import AudioConfig, VbcConfig, VbcCredentials
+from vbc_source.config import AudioConfig, TenantConfig, VbcConfig, VbcCredentials
 from vbc_source.extract import arrivals, tables
 from vbc_source.extract.accounts import GONE
 from vbc_source.retention import deletions
@@ -41,6 +41,7 @@ def write_settings() -> str:
         "sources.vbc": VbcConfig,
         "sources.vbc.credentials": VbcCredentials,
         "sources.vbc.audio": AudioConfig,
+        "sources.vbc.tenants.NAME": TenantConfig,
     }
     lines = [
         "# Settings\n",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vbc_source.config import VbcCredentials
     from vbc_source.errors import VbcError
     from vbc_source.load.compaction import CompactResult, compact
-    from vbc_source.load.destinations import Target
+    from vbc_source.load.destinations import Target, use_tenant
     from vbc_source.load.duckdb import VbcDuckDb
     from vbc_source.load.postgres import VbcPostgres
     from vbc_source.load.sync import SyncResult, sync
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
     from vbc_source.retention.retention import RetentionResult, retain
     from vbc_source.source import vbc_source
+    from vbc_source.tenants import list_tenants
     from vbc_source.verification.findings import VerifyResult
     from vbc_source.verification.verify import verify
 
@@ -50,7 +51,7 @@ _MODULES = {
     "config": "VbcCredentials",
     "errors": "VbcError",
     "load.compaction": "CompactResult compact",
-    "load.destinations": "Target",
+    "load.destinations": "Target use_tenant",
     "load.duckdb": "VbcDuckDb",
     "load.postgres": "VbcPostgres",
     "load.sync": "SyncResult sync",
@@ -59,6 +60,7 @@ _MODULES = {
     "retention.legal_hold": "LegalHold read_legal_hold",
     "retention.retention": "RetentionResult retain",
     "source": "vbc_source",
+    "tenants": "list_tenants",
     "verification.findings": "VerifyResult",
     "verification.verify": "verify",
 }
@@ -71,6 +73,8 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "VbcPostgres",
     "VbcError",
     "Target",
+    "use_tenant",
+    "list_tenants",
     "sync",
     "SyncResult",
     "compact",

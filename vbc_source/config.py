@@ -8,10 +8,12 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta, timezone
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import dlt
 from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration, CredentialsConfiguration
 from dlt.common.typing import TSecretStrValue
@@ -19,6 +21,7 @@ from dlt.common.typing import TSecretStrValue
 from vbc_source.errors import SettingsError
 from vbc_source.filters import Filters, check_filters
 from vbc_source.pii import SHORTEST_KEY, PiiPolicy
+from vbc_source.tenants import current_tenant, read_own_settings
 from vbc_source.windows import Window, parse_instant, plan_window
 
 SECTIONS = ("sources", "vbc")
@@ -29,6 +32,7 @@ INDIA = "call_recording_india"  # part of the API's path in India, where there a
 SELF = "self"
 ALL = "all"
 REALM = "@vbc.prod"
+LOGIN = ("username", "password", "refresh_token", "access_token")
 HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `start_date` is set
 LONGEST_LOOKBACK = timedelta(hours=876_000)  # a hundred years
 
@@ -106,6 +110,8 @@ class VbcConfig(BaseConfiguration):
         filters: The API's own filters, as a table or its JSON.
         pii: `keep`, `hash` or `drop` names and numbers.
         pii_key: Key of the hashes, at least 16 characters.
+        token_folder: Folder of access tokens and login locks, shared by all who log in as this user; by
+            default in dlt's data folder.
         vbc_timezone: Time zone in which the models count days and hours.
     """
 
@@ -127,6 +133,7 @@ class VbcConfig(BaseConfiguration):
     filters: Any | None = None
     pii: str = "keep"
     pii_key: TSecretStrValue | None = None
+    token_folder: str | None = None
     vbc_timezone: str = "UTC"
 
     @classmethod
@@ -217,6 +224,11 @@ class VbcConfig(BaseConfiguration):
         return self.credentials or VbcCredentials()
 
     @property
+    def tokens(self) -> Path | None:
+        """The folder of tokens and login locks; None for the one in dlt's data folder."""
+        return Path(self.token_folder).expanduser().absolute() if self.token_folder else None
+
+    @property
     def login_name(self) -> str | None:
         """The API user without its realm, or None if no user is set."""
         return (self.login.username or "").removesuffix(REALM) or None
@@ -281,20 +293,66 @@ class AudioConfig(VbcConfig):
         return self.bucket_url
 
 
+@configspec
+class TenantConfig(VbcConfig):
+    """Settings of one customer of many: they override those of the other sections, which can all be here.
+
+    Those of credentials and audio are in `[sources.vbc.tenants.NAME.credentials]` and
+    `[sources.vbc.tenants.NAME.audio]`.
+
+    Attributes:
+        dataset: Dataset of the tenant's tables; by default `vbc_NAME`.
+    """
+
+    dataset: str | None = None
+
+
 def load_config(**overrides: Any) -> VbcConfig:
-    """Read `[sources.vbc]`; overrides that are not None win. Raises SettingsError."""
+    """Read `[sources.vbc]`, for the chosen tenant; overrides that are not None win. Raises SettingsError."""
     return _load(VbcConfig(), SECTIONS, overrides)
 
 
 def load_audio_config(**overrides: Any) -> AudioConfig:
-    """Read `[sources.vbc.audio]` and `[sources.vbc]`; overrides that are not None win."""
+    """Read `[sources.vbc.audio]` and `[sources.vbc]`, for the chosen tenant; overrides not None win."""
     return _load(AudioConfig(), (*SECTIONS, "audio"), overrides)
 
 
 def _load(config: Config, sections: tuple[str, ...], overrides: dict[str, Any]) -> Config:
     # dlt would use an explicit None instead of the configured value
     given = {name: value for name, value in overrides.items() if value is not None}
-    return resolve_configuration(config, sections=sections, explicit_value=given)
+    tables = ("audio.", "") if isinstance(config, AudioConfig) else ("",)
+    own = read_tenant_settings(type(config), tables)
+    return resolve_configuration(config, sections=sections, explicit_value={**own, **given})
+
+
+def read_tenant_settings(
+    spec: type[BaseConfiguration] = VbcConfig, sections: tuple[str, ...] = ("",)
+) -> dict[str, Any]:
+    """Read what the chosen tenant sets itself, as explicit values for dlt; empty without a tenant.
+
+    Raises:
+        SettingsError: The tenant has neither a login nor an account of its own, and would be loaded with the
+            recordings of somebody else.
+    """
+    if (tenant := current_tenant()) is None:
+        return {}
+    own = read_own_settings(spec, sections)
+    login = own.get("credentials", {})
+    if any(name in login for name in LOGIN):
+        # of a login nothing is mixed: dlt would add somebody else's token to this user and password
+        own["credentials"] = {**dict.fromkeys(LOGIN), **login}
+    elif "account_id" not in own:
+        raise SettingsError(
+            f"tenant {tenant} has no login of its own: set username and password in "
+            f"[sources.vbc.tenants.{tenant}.credentials], or account_id in [sources.vbc.tenants.{tenant}] "
+            "where it shares the login of the others"
+        )
+    return own
+
+
+def has_setting(name: str) -> bool:
+    """Return whether a setting of `[sources.vbc]` is set, for everybody or for the chosen tenant."""
+    return name in read_tenant_settings() or dlt.config.get(".".join((*SECTIONS, name))) is not None
 
 
 def check_base_url(url: str) -> str:

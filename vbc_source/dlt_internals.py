@@ -1,9 +1,9 @@
 """The one place that imports what dlt does not document.
 
 dlt has no public way to give a destination a load job of one's own, to add a step behind a resource's
-incremental, to open a bucket with dlt's credentials, to read the state that a destination has, or to see
-pending load packages without opening the pipeline. `dlt` is therefore pinned to one minor version, and
-`tests/load/test_dlt_internals.py` states what is relied on here.
+incremental, to choose where a source takes its arguments from, to open a bucket with dlt's credentials, to
+read the state that a destination has, or to see pending load packages without opening the pipeline. `dlt` is
+therefore pinned to one minor version, and `tests/load/test_dlt_internals.py` states what is relied on here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.impl.postgres.configuration import PostgresClientConfiguration, PostgresCredentials
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
+from dlt.extract.decorators import DltSourceFactoryWrapper
 from dlt.extract.items_transform import YieldMapItem
 from dlt.pipeline.state_sync import load_pipeline_state_from_destination
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DatabaseException",
+    "DltSourceFactoryWrapper",
     "DuckDbClient",
     "DuckDbCopyJob",
     "DuckDbCredentials",

@@ -12,12 +12,13 @@ from vbc_source.errors import SettingsError
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def make_private_folder(folder: Path, *, secrets: bool = False) -> Path:
+def make_private_folder(folder: Path, *, secrets: bool = False, setting: str = "DLT_DATA_DIR") -> Path:
     """Make a folder of mode 0700, whatever the umask; narrow one that others may read.
 
     Args:
         folder: The folder.
         secrets: Whether secrets are read from it, so that its group may not write to it either.
+        setting: What chooses the folder, for messages.
 
     Raises:
         SettingsError: The folder cannot be made, belongs to another user, or was open to others' writing:
@@ -28,17 +29,17 @@ def make_private_folder(folder: Path, *, secrets: bool = False) -> Path:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         status = folder.stat(follow_symlinks=False)
-        _check_owner(folder, status, stat.S_IWOTH | (stat.S_IWGRP if secrets else 0))
+        _check_owner(folder, status, stat.S_IWOTH | (stat.S_IWGRP if secrets else 0), setting)
         if stat.S_IMODE(status.st_mode) & _OTHERS:
             folder.chmod(0o700)
     except OSError as error:
         raise SettingsError(
-            f"cannot write to {folder}: {error.strerror}; set DLT_DATA_DIR to a folder of your own"
+            f"cannot write to {folder}: {error.strerror}; set {setting} to a folder of your own"
         ) from error
     return folder
 
 
-def _check_owner(folder: Path, status: os.stat_result, writable: int) -> None:
+def _check_owner(folder: Path, status: os.stat_result, writable: int, setting: str) -> None:
     if os.name != "posix":
         return
     owner = status.st_uid if not stat.S_ISLNK(status.st_mode) else -1
@@ -50,7 +51,7 @@ def _check_owner(folder: Path, status: os.stat_result, writable: int) -> None:
         return
     raise SettingsError(
         f"{folder} {reason}, so its contents are not trusted: remove it (or chmod 700), or set "
-        "DLT_DATA_DIR to a folder of your own"
+        f"{setting} to a folder of your own"
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any
+from typing import Any, ParamSpec
 from uuid import uuid4
 
 import dlt
@@ -14,20 +15,55 @@ from dlt.extract import DltResource, DltSource
 
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
-from vbc_source.config import ALL, BASE_URL, RECORDING_API, SELF, Instant, VbcConfig, VbcCredentials
-from vbc_source.errors import Forbidden, SettingsError
+from vbc_source.config import (
+    ALL,
+    BASE_URL,
+    RECORDING_API,
+    SELF,
+    Instant,
+    VbcConfig,
+    VbcCredentials,
+    read_tenant_settings,
+)
+from vbc_source.dlt_internals import DltSourceFactoryWrapper
+from vbc_source.errors import Forbidden, SettingsError, VbcError
 from vbc_source.extract.accounts import AccountDirectory, write_snapshot
 from vbc_source.extract.destination_lookup import DestinationLookup
-from vbc_source.extract.extractor import Extractor, GapLog
+from vbc_source.extract.extractor import AccessLog, Extractor, GapLog
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
+from vbc_source.extract.refusals import current_refusals
 from vbc_source.extract.state import ResourceRun, hold_state
-from vbc_source.extract.tables import ChildTables, make_empty_tables
+from vbc_source.extract.tables import ChildTables, make_empty_tables, make_user_access
 from vbc_source.pii import PiiPolicy
+from vbc_source.tenants import hold_tenant
+
+Arguments = ParamSpec("Arguments")
 
 log = logging.getLogger(__name__)
 
 
-@dlt.source(name="vbc", section="vbc")
+class TenantSourceFactory(DltSourceFactoryWrapper[Any, DltSource]):
+    """A dlt source whose argument `tenant` chooses where dlt takes the other arguments from."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> DltSource:
+        """Make the source; arguments win over the tenant's settings, those over `[sources.vbc]`."""
+        signature = inspect.signature(self)
+        given = signature.bind_partial(*args, **kwargs).arguments
+        with hold_tenant(given.pop("tenant", None)):
+            own = {
+                name: value for name, value in read_tenant_settings().items() if name in signature.parameters
+            }
+            return super().__call__(**{**own, **given, "tenant": None})
+
+
+def tenant_source(function: Callable[Arguments, Any]) -> Callable[Arguments, DltSource]:
+    """Make the source `vbc` of a function, as `dlt.source` does."""
+    factory = TenantSourceFactory()
+    factory.name = factory.section = "vbc"
+    return factory.bind(function)
+
+
+@tenant_source
 def vbc_source(
     credentials: VbcCredentials = dlt.secrets.value,
     base_url: str = BASE_URL,
@@ -47,7 +83,9 @@ def vbc_source(
     filters: Any = None,
     pii: str = "keep",
     pii_key: dlt.TSecretStrValue | None = None,
-) -> DltSource:
+    token_folder: str | None = None,
+    tenant: str | None = None,
+) -> list[DltResource]:
     """Call recordings of Vonage Business Communications, with users, extensions and export jobs.
 
     Every argument is also dlt configuration, in section `sources.vbc`. Constructing sends nothing.
@@ -77,12 +115,17 @@ def vbc_source(
         filters: The API's own filters, by their names; `start:gte` and `start:lte` narrow the span.
         pii: `keep`, `hash` (HMAC-SHA256) or `drop` names and numbers.
         pii_key: The key of the hashes, at least 16 characters.
+        token_folder: Folder of access tokens and login locks; in dlt's data folder unless given.
+        tenant: One customer of many: the other arguments come from `[sources.vbc.tenants.NAME]` first. Each
+            needs a pipeline and a dataset of its own.
 
     Raises:
         SettingsError: A setting is malformed; the message names it.
     """
-    config = VbcConfig.from_values(**locals())
-    return Resources(config, Client.from_config(config)).make()  # type: ignore[return-value]
+    settings = dict(locals())
+    del settings["tenant"]  # the factory has taken it
+    config = VbcConfig.from_values(**settings)
+    return Resources(config, Client.from_config(config)).make()
 
 
 @dlt.source(name="vbc", section="vbc")
@@ -166,25 +209,46 @@ class Resources:
     def _read_recordings(
         self, find: Callable[[ResourceRun], list[ReadTask]], run: ResourceRun
     ) -> Iterator[Any]:
-        return Extractor(run, self._reader, self._directory.learn).read(find(run))
+        access = self._open_access_log(run)
+        return Extractor(run, self._reader, access, self._directory.learn).read(find(run))
 
     def _read_snapshots(self, run: ResourceRun) -> Iterator[Any]:
+        access = self._open_access_log(run)
         for account in self._find_accounts(run):
+            task = ReadTask(ListOwner(account))
             try:
                 proof = self._directory.read_list(run.endpoint, account, run.load_id, run.now)
             except Forbidden as fault:
-                self._skip(fault)
+                self._skip(fault, f"{run.endpoint.title} of {task}")
+                if self.config.skip_forbidden:
+                    access.leave_out(task, fault)
             else:
+                access.allow(task)
                 yield from write_snapshot(run, account, proof)
                 if not proof.is_proven:
                     gaps = GapLog(run)
-                    gaps.add(ReadTask(ListOwner(account)), proof)
+                    gaps.add(task, proof)
                     gaps.report()
+            if rows := access.take_rows():
+                yield make_user_access(rows)
 
-    def _skip(self, fault: Forbidden) -> None:
-        if not self.config.skip_forbidden:
+    def _open_access_log(self, run: ResourceRun) -> AccessLog:
+        def find_account(requested: str) -> str:
+            try:
+                return self._directory.find_account(requested, run.accounts)
+            except VbcError:  # it may be the very list that would tell
+                return requested
+
+        return AccessLog(run, find_account)
+
+    def _skip(self, fault: Forbidden, title: str) -> None:
+        """Go on without a list, or report it at the end of the run, or end the run."""
+        if self.config.skip_forbidden:
+            log.warning("left out, since on_forbidden = skip: %s", fault)
+        elif refusals := current_refusals():
+            refusals.add([title], fault)
+        else:
             raise fault
-        log.warning("left out, since on_forbidden = skip: %s", fault)
 
     def _find_accounts(self, run: ResourceRun) -> list[str]:
         find = self._directory.find_account
@@ -202,7 +266,7 @@ class Resources:
         try:
             users = self._directory.users(account, run.load_id, run.now)
         except Forbidden as fault:
-            self._skip(fault)
+            self._skip(fault, f"{USERS.title} of {ReadTask(ListOwner(account))}")
             return []
         titles = users if self.config.pii_policy.keeps else dict.fromkeys(users, "")
         return [ReadTask(ListOwner(account, user), title) for user, title in titles.items()]

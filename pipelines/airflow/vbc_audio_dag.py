@@ -10,6 +10,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 
 sys.path.append(os.path.dirname(__file__))  # Airflow adds the top of the DAG folder only
 from vbc_settings import POOL, RECORDINGS, connect, make_defaults
+from vbc_tenants import for_each_tenant
 
 
 @dag(
@@ -27,8 +28,8 @@ def vbc_audio() -> None:
     """Archive what is not archived yet; what is archived is not fetched again."""
 
     @task(pool=POOL)
-    def archive() -> None:
-        with connect() as target:
+    def archive(tenant: str | None) -> None:
+        with connect(tenant) as target:
             from vbc_source import VbcError, archive_audio
 
             result = archive_audio(target)
@@ -38,7 +39,7 @@ def vbc_audio() -> None:
                     f"{result.failed} file(s) failed and {result.forbidden} are forbidden, see the log"
                 )
 
-    archive()
+    for_each_tenant(archive)
 
 
 vbc_audio()

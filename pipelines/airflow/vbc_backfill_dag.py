@@ -27,6 +27,7 @@ from vbc_settings import POOL, RECORDINGS, WORKERS, connect, make_defaults
     params={
         "start_date": Param("2025-01-01", type="string", format="date", description="oldest start"),
         "end_date": Param("2025-12-31", type="string", format="date", description="newest start"),
+        "tenant": Param(None, type=["null", "string"], description="one of many customers"),
         "window_days": Param(30, type="integer", minimum=1, description="at most 1,024 windows a run"),
     },
     tags=["vbc"],
@@ -36,31 +37,35 @@ def vbc_backfill() -> None:
 
     @task(pool=POOL)
     def init(params: dict[str, Any] | None = None) -> list[str]:
-        with connect() as target:
+        given = params or {}
+        with connect(given["tenant"]) as target:
             from vbc_source import prepare_backfill
 
-            _, end = read_span(params or {})
+            _, end = read_span(given)
             return prepare_backfill(target, end)
 
     @task
     def plan(resources: list[str], params: dict[str, Any] | None = None) -> list[Any]:
-        with connect() as target:
+        given = params or {}
+        with connect(given["tenant"]) as target:
             from vbc_source import plan_backfill
 
-            given = params or {}
             start, end = read_span(given)
             return list(plan_backfill(target, start, end, given["window_days"], resources))
 
     @task(pool=POOL, max_active_tis_per_dagrun=WORKERS)
-    def load_window(window: Any) -> Any:
-        with connect() as target:
+    def load_window(window: Any, params: dict[str, Any] | None = None) -> Any:
+        with connect((params or {})["tenant"]) as target:
             from vbc_source import load_window as load
 
             return load(target, window, WORKERS)
 
     @task(trigger_rule="none_failed", outlets=[RECORDINGS])  # also where no window was left to load
-    def finalize(results: Any) -> Any:
-        with connect() as target:
+    def finalize(results: Any, params: dict[str, Any] | None = None, outlet_events: Any = None) -> Any:
+        tenant = (params or {})["tenant"]
+        if tenant:
+            outlet_events[RECORDINGS].extra = {"tenant": tenant}
+        with connect(tenant) as target:
             from vbc_source import finish_backfill
 
             return asdict(finish_backfill(target, list(results or ())))

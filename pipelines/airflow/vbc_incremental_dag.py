@@ -11,6 +11,7 @@ from airflow.sdk import dag, task
 
 sys.path.append(os.path.dirname(__file__))  # Airflow adds the top of the DAG folder only
 from vbc_settings import POOL, RECORDINGS, RESOURCES, connect, make_defaults
+from vbc_tenants import for_each_tenant
 
 
 @dag(
@@ -25,8 +26,8 @@ def vbc_incremental() -> None:
     """Load new recordings; state is in the destination, so any worker continues where another ended."""
 
     @task(pool=POOL)
-    def load() -> dict[str, Any]:
-        with connect() as target:
+    def load(tenant: str | None) -> dict[str, Any]:
+        with connect(tenant) as target:
             from vbc_source import sync
 
             # what a killed run left on this worker's disk may be older than what another worker loaded
@@ -46,12 +47,14 @@ def vbc_incremental() -> None:
             }
 
     @task(outlets=[RECORDINGS])
-    def publish(result: dict[str, Any]) -> None:
+    def publish(tenant: str | None, result: dict[str, Any], outlet_events: Any = None) -> None:
         """Let what follows a load run; after a load without rows nothing has to."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         if not result["loaded"] and not result["finished_earlier"]:
             raise AirflowSkipException("nothing new was loaded")
+        if tenant:
+            outlet_events[RECORDINGS].extra = {"tenant": tenant}
 
     @task
     def check(result: dict[str, Any]) -> None:
@@ -61,9 +64,12 @@ def vbc_incremental() -> None:
         if result["gaps"]:
             raise AirflowFailException(f"not proven complete: {', '.join(result['gaps'])}")
 
-    result = load()
-    publish(result)
-    check(result)
+    def work(tenant: Any) -> None:
+        result = load(tenant)
+        publish(tenant, result)
+        check(result)
+
+    for_each_tenant(work)
 
 
 vbc_incremental()

@@ -10,6 +10,7 @@ from airflow.sdk import dag, task
 
 sys.path.append(os.path.dirname(__file__))  # Airflow adds the top of the DAG folder only
 from vbc_settings import MODELS, RECORDINGS, connect, make_defaults
+from vbc_tenants import for_each_tenant
 
 
 @dag(
@@ -24,8 +25,8 @@ def vbc_models() -> None:
     """Build the models of what is loaded, in duckdb or postgres."""
 
     @task(outlets=[MODELS])
-    def build() -> None:
-        with connect() as target:
+    def build(tenant: str | None) -> None:
+        with connect(tenant) as target:
             from vbc_source import VbcError, build_models
 
             result = build_models(target)
@@ -34,7 +35,7 @@ def vbc_models() -> None:
                 failed = [f"{node.name}: {node.message}" for node in result.nodes if node.failed]
                 raise VbcError(f"models failed: {'; '.join(failed)}")
 
-    build()
+    for_each_tenant(build)
 
 
 vbc_models()

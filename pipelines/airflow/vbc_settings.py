@@ -6,15 +6,15 @@ belongs in the folder of the DAG files.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
+from vbc_connections import read_connections
 
 if TYPE_CHECKING:
     from vbc_source import Target
@@ -30,8 +30,6 @@ POOL = os.environ.get("VBC_POOL", "default_pool")
 
 RECORDINGS = Asset(f"vbc://{DESTINATION}/{DATASET}/recordings")  # new rows were loaded
 MODELS = Asset(f"vbc://{DESTINATION}/{DATASET}/models")  # the models were rebuilt
-
-EXTRA = ("client_id", "client_secret", "refresh_token", "access_token")
 
 
 def make_defaults(retries: int = 2, hours: float = 6) -> dict[str, Any]:
@@ -54,13 +52,13 @@ def report_failure(context: Any) -> None:
 
 
 @contextmanager
-def connect() -> Iterator[Target]:
+def connect(tenant: str | None = None) -> Iterator[Target]:
     """Put the settings where dlt finds them, and yield where to load; enter it before dlt is imported.
 
     Connection `vbc`, if there is one: login and password of the API user, in its extra fields `client_id`,
-    `client_secret` and, for another gateway, `base_url`. Connection `vbc_destination`: the database, of type
-    Postgres. Everything else comes from dlt's own settings, SOURCES__VBC__… and DESTINATION__… in the
-    environment of the workers.
+    `client_secret` and, for another gateway, `base_url`. Connection `vbc_NAME`: the same of a tenant.
+    Connection `vbc_destination`: the database, of type Postgres. Everything else comes from dlt's own
+    settings, SOURCES__VBC__… and DESTINATION__… in the environment of the workers.
 
     Raises:
         AirflowFailException: Another attempt would fail too: a setting, the login or a right is wrong.
@@ -69,43 +67,16 @@ def connect() -> Iterator[Target]:
     os.environ["PROVIDERS__ENABLE_AIRFLOW_SECRETS"] = "false"
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION", "true")
-    os.environ.update(read_connections())
+    os.environ.update(read_connections(DESTINATION, tenant))
     from airflow.sdk.exceptions import AirflowFailException
 
-    from vbc_source import Target, VbcError
+    from vbc_source import Target, VbcError, use_tenant
 
+    place = Target(PIPELINE, DESTINATION, DATASET)
     try:
-        yield Target(PIPELINE, DESTINATION, DATASET)
+        with use_tenant(tenant, DESTINATION) if tenant else nullcontext(place) as target:
+            yield target
     except VbcError as error:
         if error.permanent:
             raise AirflowFailException(str(error)) from error
         raise
-
-
-def read_connections() -> dict[str, str]:
-    """Write Airflow's connections as dlt's environment variables."""
-    from airflow.sdk import Connection
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    found: dict[str, Any] = {}
-    try:
-        vbc = Connection.get("vbc")
-        extra = vbc.extra_dejson
-        given = {"username": vbc.login, "password": vbc.password, **{name: extra.get(name) for name in EXTRA}}
-        found = {f"SOURCES__VBC__CREDENTIALS__{name.upper()}": value for name, value in given.items()}
-        found["SOURCES__VBC__BASE_URL"] = extra.get("base_url")
-    except AirflowNotFoundException:
-        pass
-    try:
-        address = Connection.get("vbc_destination").get_uri()
-        found[f"DESTINATION__{DESTINATION.upper()}__CREDENTIALS"] = address.replace(
-            "postgres:", "postgresql:", 1
-        )
-    except AirflowNotFoundException:
-        pass
-    # JSON has numbers and booleans, the environment has texts
-    return {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in found.items()
-        if value not in (None, "")
-    }

@@ -10,6 +10,7 @@ from airflow.sdk import dag, task
 
 sys.path.append(os.path.dirname(__file__))  # Airflow adds the top of the DAG folder only
 from vbc_settings import POOL, connect, make_defaults
+from vbc_tenants import for_each_tenant
 
 
 @dag(
@@ -24,8 +25,8 @@ def vbc_verify() -> None:
     """Fail, and so raise an alarm, while something differs."""
 
     @task(pool=POOL)
-    def verify() -> None:
-        with connect() as target:
+    def verify(tenant: str | None) -> None:
+        with connect(tenant) as target:
             from airflow.sdk.exceptions import AirflowFailException
 
             from vbc_source import verify as compare
@@ -35,7 +36,7 @@ def vbc_verify() -> None:
             if not result.ok:
                 raise AirflowFailException("what is loaded differs from what VBC has, see the log")
 
-    verify()
+    for_each_tenant(verify)
 
 
 vbc_verify()

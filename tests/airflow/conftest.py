@@ -103,6 +103,18 @@ def local(home: Path, environment: dict[str, str]) -> Iterator[Stack]:
 
 
 @pytest.fixture
+def local_for_tenants(home: Path, environment: dict[str, str]) -> Iterator[Stack]:
+    """Airflow with the LocalExecutor and three tenants: two connections work, one has a wrong password."""
+    vbc = json.loads(environment["AIRFLOW_CONN_VBC"])
+    changed = {"VBC_TENANTS": "acme,broken,globex", "SOURCES__VBC__USER_IDS": "[]"}
+    for tenant in ("ACME", "GLOBEX"):
+        changed[f"AIRFLOW_CONN_VBC_{tenant}"] = json.dumps(vbc)
+    changed["AIRFLOW_CONN_VBC_BROKEN"] = json.dumps({**vbc, "login": "other", "password": "wrong"})
+    with run_stack(home, {**environment, **changed}) as stack:
+        yield stack
+
+
+@pytest.fixture
 def dataset(warehouse: str) -> Iterator[str]:
     """The dataset of the DAGs, empty."""
     yield "vbc_data"

@@ -10,6 +10,7 @@ import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from stack import DAGS
@@ -47,10 +48,10 @@ print(json.dumps({
 
 
 @cache
-def read_dag(name: str, pool: str = "default_pool") -> dict[str, Any]:
+def read_dag(name: str, pool: str = "default_pool", tenants: str = "") -> dict[str, Any]:
     process = subprocess.run(
         [sys.executable, "-c", READ, str(DAGS), name],
-        env={**os.environ, "VBC_POOL": pool},
+        env={**os.environ, "VBC_POOL": pool, "VBC_TENANTS": tenants},
         capture_output=True,
         text=True,
         check=False,
@@ -69,7 +70,7 @@ def test_parsing_is_quick_and_imports_no_dlt_and_connects_to_nothing(file: Any) 
     assert dag["max_active_runs"] == 1
 
 
-@pytest.mark.parametrize("file", [*FILES, DAGS / "vbc_settings.py"], ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(DAGS.glob("*.py")), ids=lambda file: file.stem)
 def test_each_file_is_small(file: Any) -> None:
     assert len(file.read_text().splitlines()) < 120
 
@@ -122,6 +123,20 @@ def test_the_backfill_maps_windows_between_a_plan_and_a_count() -> None:
     }
     assert dag["mapped"] == ["load_window"]
     assert set(dag["retries"].values()) == {2}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_with_tenants_the_same_tasks_are_mapped_over_them(file: Any) -> None:
+    if file.stem == "vbc_backfill_dag":  # of one tenant, which the run names
+        assert read_dag(file.stem, tenants="acme,globex") == read_dag(file.stem) | {"seconds": ANY}
+        return
+    alone, dag = read_dag(file.stem), read_dag(file.stem, tenants="acme,globex")
+    assert set(dag["tasks"]) == {"tenants", *(f"tenant.{name}" for name in alone["tasks"])}
+    assert set(dag["tasks"]["tenants"]) >= {
+        f"tenant.{name}" for name in alone["tasks"] if name != "check"
+    } - {"tenant.publish"}
+    assert dag["heavy"] == []
+    assert {f"tenant.{name}": pool for name, pool in alone["pools"].items()}.items() <= dag["pools"].items()
 
 
 @pytest.mark.parametrize("folder", ["", "teams/telephony"], ids=["top", "below"])

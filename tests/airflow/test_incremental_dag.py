@@ -127,6 +127,30 @@ def test_a_load_with_rows_rebuilds_the_models_and_one_without_does_not(
         local.pause("vbc_models", True)
 
 
+def test_tenants_are_loaded_side_by_side_and_one_that_is_refused_stops_no_other(
+    local_for_tenants: Stack, stage: Stage, warehouse: str, dataset: str
+) -> None:
+    """Three customers in one database: the models are built for those that were loaded."""
+    gateway, stack = stage.start(recordings=30), local_for_tenants
+    stack.pause("vbc_models", False)
+    run = stack.trigger("vbc_incremental")
+    assert stack.finish("vbc_incremental", run) == "failed"
+    states = {
+        (task["task_id"], task["map_index"]): task["state"] for task in stack.tasks("vbc_incremental", run)
+    }
+    for name in ("load", "publish", "check"):
+        found = [states[f"tenant.{name}", index] for index in range(3)]
+        assert found == ["success", "failed" if name == "load" else "upstream_failed", "success"]
+    for tenant in ("acme", "globex"):
+        rows = f"SELECT count(*) FROM vbc_{tenant}.company_recordings"
+        assert execute(rows, warehouse) == [(len(gateway.company),)]
+    wait_until(lambda: "success" in stack.runs("vbc_models"), 180, "the models after a load")
+    built = stack.call("GET", "dags/vbc_models/dagRuns?limit=1")["dag_runs"][0]
+    assert len(stack.tasks("vbc_models", built["dag_run_id"], "tenant.build")) == 2
+    for tenant in ("acme", "globex"):
+        assert execute(f"SELECT count(*) FROM vbc_{tenant}_models.recordings", warehouse)[0][0] == 30
+
+
 def test_verification_fails_while_something_differs(
     environment: dict[str, str], stage: Stage, warehouse: str, dataset: str
 ) -> None:

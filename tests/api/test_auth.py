@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import requests
 from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials, serve_gateways
 
 from vbc_source.api.auth import PATIENCE, Login, Patience, Refusal, TokenCache, TokenProvider, VbcCredentials
+from vbc_source.api.client import Client
+from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
 from vbc_source.errors import LoginRefused, SettingsError, TokenRejected, Unavailable, VbcError
 
@@ -935,3 +938,37 @@ def test_fingerprint_changes_with_every_credential() -> None:
 
     assert len(set(fingerprints)) == len(changes)
     assert make_credentials().fingerprint() == fingerprints[0]
+
+
+def test_data_folders_of_their_own_share_one_login_in_the_token_folder(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of pods, which have no disk in common but one volume."""
+    shared = tmp_path / "volume" / "tokens"
+    config = VbcConfig.from_values(
+        credentials=make_credentials(), base_url=gateway.base_url, token_folder=str(shared)
+    )
+    for pod in ("first", "second"):
+        monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / pod))
+        with closing(Client.from_config(config)) as client:
+            client.log_in()
+    assert gateway.tokens.logins == 1
+    assert not list(tmp_path.glob("*/vbc_tokens"))
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in shared.iterdir()} == {0o600}
+
+
+def test_a_token_folder_that_others_could_write_is_refused_by_the_name_of_the_setting(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "volume").chmod(0o770)
+    config = VbcConfig.from_values(
+        credentials=make_credentials(), base_url=gateway.base_url, token_folder=str(tmp_path / "volume")
+    )
+    with (
+        closing(Client.from_config(config)) as client,
+        pytest.raises(SettingsError, match=r"could be written by other users.* set token_folder to a folder"),
+    ):
+        client.log_in()
+    assert gateway.tokens.logins == 0

@@ -376,3 +376,22 @@ def test_no_name_ends_a_command_whatever_the_encoding_of_the_output(
         assert done.returncode == 0, output
         assert "\nforged" not in output
         assert "\x1b" not in output
+
+
+def test_allowed_accounts_are_loaded_before_the_run_fails_with_one_line(
+    serve: Serve, own_folder: Path
+) -> None:
+    gateway = still_gateway(recordings=20, users=1)
+    url, accounts = serve(gateway), {"SOURCES__VBC__ACCOUNT_ID": "549825,999"}
+    failed = run_vbc(own_folder, url, "sync", **accounts)
+    assert failed.returncode == 1
+    (line,) = [line for line in failed.stderr.splitlines() if line.startswith("vbc sync: ")]
+    assert "company recordings of account 999: the API user is not authorized" in line
+    rows = "SELECT account_id, count(*) FROM vbc_data.company_recordings GROUP BY ALL"
+    assert read_database(own_folder, rows) == [("549825", len(gateway.company))]
+    skipped = {**accounts, "SOURCES__VBC__ON_FORBIDDEN": "skip"}
+    assert run_vbc(own_folder, url, "sync", **skipped).returncode == 0
+    shown = run_vbc(own_folder, url, "status", **skipped)
+    assert "may not read them: company_recordings of account 999, " in shown.stdout
+    checked = run_vbc(own_folder, url, "doctor", **skipped)
+    assert (checked.returncode, "note  company recordings of 999: " in checked.stdout) == (0, True)

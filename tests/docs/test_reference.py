@@ -10,7 +10,7 @@ import pytest
 import yaml
 from expected_models import MODELS
 
-from vbc_source.config import AudioConfig, VbcConfig, VbcCredentials
+from vbc_source.config import AudioConfig, TenantConfig, VbcConfig, VbcCredentials
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = runpy.run_path(str(ROOT / "docs" / "make_reference.py"))
@@ -31,7 +31,7 @@ def test_command_and_its_options_have_help_texts(name: str) -> None:
     assert [option.opts for option in options if not option.help] == []
 
 
-@pytest.mark.parametrize("config", [VbcConfig, VbcCredentials, AudioConfig])
+@pytest.mark.parametrize("config", [VbcConfig, VbcCredentials, AudioConfig, TenantConfig])
 def test_every_setting_is_described_in_the_class_docstring(config: type) -> None:
     described = SCRIPT["read_attributes"](config)
     assert set(SCRIPT["read_defaults"](config)) == set(described)

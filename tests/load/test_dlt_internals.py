@@ -106,6 +106,20 @@ def test_pending_packages_are_counted_as_dlt_counts_them(serve: object) -> None:
     )
 
 
+def test_a_source_is_called_through_its_factory_and_keeps_its_signature() -> None:
+    """`vbc_source(tenant=…)` chooses the settings in `__call__`, before dlt looks them up."""
+
+    class Factory(dlt_internals.DltSourceFactoryWrapper):  # type: ignore[type-arg]
+        def __call__(self, *args: object, **kwargs: object) -> object:
+            return super().__call__(**{**inspect.signature(self).bind_partial(*args).arguments, **kwargs})
+
+    factory = Factory()
+    factory.name = factory.section = "own"
+    bound = factory.bind(lambda numbers=(): [dlt.resource(numbers, name="numbers")])
+    assert list(bound([1, 2])) == [1, 2]
+    assert bound([1]).name == bound.clone(name="other")([1]).section == "own"
+
+
 def test_a_merge_job_has_what_ours_overrides() -> None:
     """`VbcPostgres` overrides these; so does dlt for other databases."""
     job = dlt_internals.SqlMergeFollowupJob

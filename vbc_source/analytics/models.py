@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -154,11 +154,24 @@ def _invoke(arguments: list[str]) -> tuple[Node, ...]:
         raise VbcError(
             "models need dbt: install the extra `dbt` (pip install '.[dbt]' in a checkout)"
         ) from None
-    done: Any = dbtRunner().invoke(arguments)
+    try:
+        done: Any = dbtRunner().invoke(arguments)
+    finally:
+        _close_database()
     if done.exception is not None:
         raise VbcError(f"dbt failed: {first_line(done.exception)}") from done.exception
     results = getattr(done.result, "results", None) or ()
     return tuple(_read_node(result) for result in results if hasattr(result, "node"))
+
+
+def _close_database() -> None:
+    """Close the DuckDB file, which dbt keeps open as long as its process lives: others have to open it."""
+    with suppress(ImportError):
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+        from dbt.adapters.factory import reset_adapters
+
+        reset_adapters()  # type: ignore[no-untyped-call]
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
 
 
 def _read_node(result: Any) -> Node:

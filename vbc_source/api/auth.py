@@ -75,11 +75,14 @@ class Login:
 
 
 class TokenCache:
-    """A file for one user at one gateway; mode 0600 in a folder of mode 0700."""
+    """A file for one user at one gateway; mode 0600 in a folder of mode 0700.
 
-    def __init__(self, path: Path) -> None:
+    `setting` is what chooses the folder, for messages.
+    """
+
+    def __init__(self, path: Path, setting: str = "DLT_DATA_DIR") -> None:
         self.path = path
-        make_private_folder(path.parent, secrets=True)
+        make_private_folder(path.parent, secrets=True, setting=setting)
 
     @contextmanager
     def lock(self, seconds: float = LOCK_SECONDS) -> Iterator[None]:
@@ -184,7 +187,7 @@ class TokenProvider:
             if self._refusal:
                 raise self._refusal
             self._check_credentials()
-            cache = TokenCache(self._path())
+            cache = TokenCache(self._path(), "token_folder" if self._folder else "DLT_DATA_DIR")
             try:
                 self._login = self._find_shared(cache, rejected) or self._replace(cache, rejected, expired)
             except LoginRefused as refusal:

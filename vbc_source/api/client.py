@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -75,7 +76,8 @@ class Client:
     `connections` is the most requests in flight at a time, not counting streams; `requests_per_minute`
     holds for all threads together, None for no limit; `retry_seconds` is how long to retry while the
     gateway fails; a response has as long to arrive as a whole, but at least 10 and at most 60 seconds, or
-    `answer_seconds`. `clock` is the wall clock, seconds since 1970.
+    `answer_seconds`. `clock` is the wall clock, seconds since 1970; `token_folder` is where the login is
+    shared, by default below dlt's data folder.
 
     Attributes:
         requests_sent: Number of requests sent so far, logins and retries included.
@@ -93,6 +95,7 @@ class Client:
         clock: Callable[[], float] = time.time,
         rate_limiter: RateLimiter | None = None,
         answer_seconds: float | None = None,
+        token_folder: Path | None = None,
     ) -> None:
         self.base_url = check_base_url(base_url)
         self.rate_limiter = rate_limiter or RateLimiter(requests_per_minute)
@@ -113,6 +116,7 @@ class Client:
             self._post_login,
             clock=clock,
             sleep=self.rate_limiter.sleep,
+            folder=token_folder,
             lock_seconds=retry_seconds + 2 * seconds,  # as long as a login may take that is retried
         )
 
@@ -125,6 +129,7 @@ class Client:
             requests_per_minute=config.requests_per_minute,
             retry_seconds=config.retry_seconds if retry_seconds is None else retry_seconds,
             connections=config.max_concurrency,
+            token_folder=config.tokens,
         )
 
     def get(

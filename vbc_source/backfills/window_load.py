@@ -36,6 +36,7 @@ from vbc_source.load.failures import explaining
 from vbc_source.load.pipelines import hold_fresh_pipeline
 from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.schema.columns import INSTANT
+from vbc_source.tenants import current_tenant, hold_tenant
 from vbc_source.warehouse.completeness import find_unproven
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.windows import SECOND, Window, floor_second, format_instant, parse_instant
@@ -220,7 +221,7 @@ class _Worker:
     """A process that loads one window after another."""
 
     def __init__(self, target: Target, share: int, load: Load) -> None:
-        self._arguments = (target, share, load)
+        self._arguments = (target, share, load, current_tenant())
         self.task: WindowTask | None = None
         self.attempt = 0
         self._start()
@@ -282,7 +283,7 @@ def retry_window(task: WindowTask, attempt: int, error: Exception) -> tuple[Wind
     return task, attempt + 1
 
 
-def _serve(pipe: Connection, target: Target, share: int, load: Load) -> None:
+def _serve(pipe: Connection, target: Target, share: int, load: Load, tenant: str | None) -> None:
     """Load the windows that are sent, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first ends the others
     while True:
@@ -292,7 +293,8 @@ def _serve(pipe: Connection, target: Target, share: int, load: Load) -> None:
             return
         result: WindowResult | Exception
         try:
-            result = load(target, task, share)
+            with hold_tenant(tenant):
+                result = load(target, task, share)
         except Exception as error:
             # an exception class with arguments of its own may not survive pickling
             result = (VbcError if type(error) is VbcError else RuntimeError)(str(error))

@@ -18,7 +18,8 @@ def main() -> None:
     """Call recordings of Vonage Business Communications, in your own hands.
 
     Settings and secrets come from .dlt/config.toml and .dlt/secrets.toml in this folder, or from the
-    environment (SOURCES__VBC__…). Exit status: 0 done, 1 failed, 2 wrong usage.
+    environment (SOURCES__VBC__…); with --tenant, those of one customer come first. Exit status: 0 done, 1
+    failed, 2 wrong usage.
     """
     tune_process()
 
@@ -27,7 +28,7 @@ recordings_option = click.option("--recordings", default=20_000, help="Recording
 seed_option = click.option("--seed", default=1, help="Another seed invents another call centre.")
 
 
-@main.command(cls=Command)
+@main.command(cls=Command, tenants="none")
 @recordings_option
 @seed_option
 @click.option("--models/--no-models", default=True, help="Build the models too (extra `dbt`).")
@@ -42,7 +43,7 @@ def demo(recordings: int, seed: int, models: bool) -> dict[str, Any]:
     return asdict(run_demo(recordings, seed, click.echo, models=models))
 
 
-@main.command(cls=Command)
+@main.command(cls=Command, tenants="none")
 @click.option("--port", default=8080, help="Port on 127.0.0.1.")
 @seed_option
 @recordings_option

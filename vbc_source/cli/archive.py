@@ -130,7 +130,7 @@ def list_recordings(
     return {"recordings": rows}
 
 
-@recordings.command("show", cls=Command)
+@recordings.command("show", cls=Command, tenants="one")
 @owner_options
 @click.argument("recording_id", metavar="ID", type=int)
 def show_recording(recording_id: int, **owner: Any) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def show_recording(recording_id: int, **owner: Any) -> dict[str, Any]:
     return {"recording": row}
 
 
-@recordings.command("delete", cls=Command)
+@recordings.command("delete", cls=Command, tenants="one")
 @owner_options
 @click.argument("recording_id", metavar="ID", type=int)
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -215,7 +215,7 @@ def list_exports(**owner: Any) -> dict[str, Any]:
         return {"jobs": list(_print_jobs(exports.list_jobs()))}
 
 
-@export.command("wait", cls=Command)
+@export.command("wait", cls=Command, tenants="one")
 @job_owner_options
 @click.option(
     "--timeout", type=click.FloatRange(0), default=3600, metavar="SECONDS", help="Give up after this time."
@@ -238,7 +238,7 @@ def _print_jobs(jobs: Iterable[Any]) -> Iterable[dict[str, Any]]:
         yield {name: fields[name] for name in ("id", "status", "completed", "total", "valid_until")}
 
 
-@export.command("download", cls=Command)
+@export.command("download", cls=Command, tenants="one")
 @target_options
 @bucket_option(FILES)
 @job_owner_options

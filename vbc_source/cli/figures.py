@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.cli.options import Command, echo, print_result, target_options
+from vbc_source.cli.options import Command, echo, path_for_tenant, print_result, target_options
 from vbc_source.errors import VbcError
 
 if TYPE_CHECKING:
@@ -69,12 +69,13 @@ def document_models(target: Target, output: str) -> dict[str, Any]:
     """Write dbt's documentation of the models as one page: columns, tests, lineage."""
     from vbc_source import build_models
 
-    build_models(target, ["docs", "generate", "--static"], Path(output))
-    echo(f"Written: {output}")
-    return {"output": output}
+    written = path_for_tenant(Path(output))
+    build_models(target, ["docs", "generate", "--static"], written)
+    echo(f"Written: {written}")
+    return {"output": str(written)}
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, tenants="one")
 @target_options
 @click.option(
     "--port", default=8050, type=click.IntRange(0, 65535), help="Port on 127.0.0.1; 0 is a free one."
@@ -118,6 +119,7 @@ def report(target: Target, month: str | None, out: Path) -> dict[str, Any]:
     """
     with _needing_extra():
         from vbc_source.dashboard.report import write_report
+    out = path_for_tenant(out)
     written = write_report(target, out, month)
     echo(f"Figures of {written}: {out}")
     return {"month": written, "output": str(out)}
@@ -137,7 +139,11 @@ def _needing_extra() -> Iterator[None]:
 
 def build_in_process(target: Target) -> None:
     """Build the models in a process of its own: dbt keeps the database open as long as its process lives."""
+    from vbc_source.tenants import current_tenant
+
     options = [f"--{name}={value}" for name, value in asdict(target).items()]
+    if tenant := current_tenant():
+        options.append(f"--tenant={tenant}")
     command = [sys.executable, "-c", "from vbc_source.cli import main; main()", "models", "run", *options]
     if subprocess.run(command, check=False).returncode:  # noqa: S603 - this program
         raise VbcError("the models could not be built, see above")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from vbc_source.cli.options import (
     Command,
     choice_option,
     echo,
+    join_results,
     print_result,
     resources_option,
     span_options,
@@ -23,6 +25,7 @@ from vbc_source.recordings import RECORDING_TYPES
 
 if TYPE_CHECKING:
     from vbc_source import Target
+    from vbc_source.monitoring.overview import StatusReport
 
 
 @click.command(cls=Command)
@@ -68,7 +71,44 @@ def backfill(
     return print_result(run_backfill(target, start_date, end_date, window, report=echo, **options))
 
 
-@click.command(cls=Command)
+def show_statuses(
+    reports: Mapping[str | None, Any], *, together: bool, form: str, **_: Any
+) -> dict[str | None, dict[str, Any]]:
+    """Print a status, or those of all tenants together."""
+    from vbc_source.monitoring.overview import StatusReport, write_table
+    from vbc_source.monitoring.prometheus import write_page
+
+    read = {
+        name: StatusReport(None, str(report)) if isinstance(report, Exception) else report
+        for name, report in reports.items()
+    }
+    results = {
+        name: {
+            "ok": report.problem is None,
+            **({"error": report.problem} if report.problem else {}),
+            **(asdict(report.status) if report.status else {}),
+        }
+        for name, report in read.items()
+    }
+    if form == "prometheus":
+        click.echo(write_page(read), nl=False)
+    elif form == "json":
+        click.echo(
+            json.dumps(join_results(results) if together else next(iter(results.values())), default=str)
+        )
+    elif together:
+        for line in write_table({str(name): report for name, report in read.items()}):
+            echo(line)
+    else:
+        for report in read.values():
+            print_result(report.status)
+    for name, report in read.items():
+        if report.status and report.problem:
+            echo(f"vbc status: {f'tenant {name}: ' * together}{report.problem}", err=True)
+    return results
+
+
+@click.command(cls=Command, show=show_statuses)
 @target_options
 @click.option(
     "--format",
@@ -80,26 +120,16 @@ def backfill(
 @click.option(
     "--max-lag", type=click.FloatRange(min=0), metavar="MINUTES", help="Fail where the lag is larger."
 )
-def status(target: Target, form: str, max_lag: float | None) -> dict[str, Any]:
+def status(target: Target, max_lag: float | None, **_: Any) -> StatusReport:
     """Show the last success, lag, rows, requests and failures; no request is sent to VBC.
 
     Exit status 1 where nothing was ever loaded, or the lag is larger than --max-lag.
     """
     from vbc_source import read_status
-    from vbc_source.monitoring.prometheus import write_prometheus
+    from vbc_source.monitoring.overview import StatusReport
 
     found = read_status(target, datetime.now(timezone.utc))
-    problem = found.find_problem(max_lag)
-    result = {"ok": problem is None, **({"error": problem} if problem else {}), **asdict(found)}
-    if form == "prometheus":
-        click.echo(write_prometheus(found, ok=problem is None), nl=False)
-    elif form == "json":
-        click.echo(json.dumps(result, default=str))
-    else:
-        print_result(found)
-    if problem:
-        echo(f"vbc status: {problem}", err=True)
-    return result
+    return StatusReport(found, found.find_problem(max_lag))
 
 
 @click.command(cls=Command)

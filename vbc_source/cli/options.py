@@ -9,10 +9,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import click
 
@@ -22,15 +24,39 @@ from vbc_source.windows import parse_instant
 
 INSTANT_HELP = "ISO date or instant, such as 2025-01-31 or 2025-01-31T08:00:00Z."
 
+ALL = "all"
+
 Function = Callable[..., Any]
+Results = Mapping[str | None, dict[str, Any]]  # by tenant; None without one
+# prints what a command has returned by tenant, an error where it failed, and returns the results
+ShowResults = Callable[..., Results]
+
+_ENDS = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)  # click's own ways to end
 
 
 class Command(click.Command):
-    """A command that fails with one clear line, and prints its result as a JSON line where asked."""
+    """A command that fails with one clear line, and prints its result as a JSON line where asked.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    It works for one tenant or for all. `tenants` says for how many it can: `none` where it reads no settings,
+    `one` where its arguments mean something to a single one. `show` prints what the command returns, for all
+    tenants together; a command without one prints its result itself, and returns it as --json prints it.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        tenants: Literal["none", "one", "all"] = "all",
+        show: ShowResults | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.context_settings = {"show_default": True}
+        self._tenants, self._show = tenants, show
+        if tenants != "none":
+            text = "The customer, of [sources.vbc.tenants.NAME]" + (
+                "; `all` for each." if tenants == ALL else "."
+            )
+            self.params.append(click.Option(["--tenant"], metavar="NAME", help=text))
         self.params += [
             click.Option(["--json", "as_json"], is_flag=True, help="Print the result as one JSON line."),
             click.Option(["--debug"], is_flag=True, help="Show a traceback on failure."),
@@ -46,9 +72,9 @@ class Command(click.Command):
         status, interrupted = 1, False
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, with a message
         try:
-            result: dict[str, Any] = super().invoke(ctx) or {}
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise  # click's own ways to end
+            result = self._run(ctx, ctx.params.pop("tenant", None), debug)
+        except _ENDS:
+            raise
         except Exception as error:
             if debug:
                 raise
@@ -56,7 +82,7 @@ class Command(click.Command):
 
             reason = explain(error)
             echo(f"{_full_name(ctx)}: {reason}", err=True)
-            result = {"ok": False, "error": str(reason)}
+            result = _describe_failure(reason)
             status = 2 if isinstance(reason, UsageError) else 1
         except KeyboardInterrupt:
             text = "interrupted; the next run continues where this one stopped"
@@ -69,6 +95,83 @@ class Command(click.Command):
             sys.stdout.flush()
             os._exit(1)  # a thread may still wait for a slow response, which nothing can end
         ctx.exit(0 if result["ok"] else status)
+
+    def _run(self, ctx: click.Context, tenant: str | None, debug: bool) -> dict[str, Any]:
+        if tenant != ALL:
+            returned = self._run_for(ctx, tenant)
+            if self._show:
+                return self._show({tenant: returned}, together=False, **ctx.params)[tenant]
+            return returned or {}
+        if self._tenants != ALL:
+            raise click.UsageError("--tenant takes the name of one tenant here, not all")
+        if named := [name for name in ("dataset", "pipeline") if ctx.params.get(name)]:
+            raise click.UsageError(f"--{named[0]} goes with one tenant: each has its own")
+        ctx.meta[ALL] = True
+        results = self._run_for_all(ctx, debug)
+        failed = [str(name) for name, result in results.items() if not result["ok"]]
+        if failed:
+            text = f"{len(failed)} of {len(results)} tenants failed: {', '.join(failed)}"
+            echo(f"{_full_name(ctx)}: {text}", err=True)
+        return join_results(results)
+
+    def _run_for(self, ctx: click.Context, tenant: str | None) -> Any:
+        from vbc_source.tenants import hold_tenant
+
+        _Formatter.tenant = tenant or ""
+        try:
+            with hold_tenant(tenant):
+                return super().invoke(ctx)
+        finally:
+            _Formatter.tenant = ""
+
+    def _run_for_all(self, ctx: click.Context, debug: bool) -> Results:
+        """Run the command for each tenant; one that fails does not stop the others, wrong usage does."""
+        from vbc_source.load.failures import explain
+        from vbc_source.tenants import SECTION, list_tenants
+
+        returned: dict[str | None, Any] = {}
+        for name in list_tenants():
+            if not self._show:
+                echo(f"Tenant {name}:")
+            try:
+                returned[name] = self._run_for(ctx, name)
+            except _ENDS:
+                raise
+            except Exception as error:
+                if debug:
+                    traceback.print_exception(error)
+                if isinstance(reason := explain(error), UsageError):
+                    raise reason from error
+                echo(f"{_full_name(ctx)}: tenant {name}: {reason}", err=True)
+                returned[name] = reason
+        if not returned:
+            raise UsageError(f"no tenant is configured: add [{SECTION}.NAME]")
+        if self._show:
+            return self._show(returned, together=True, **ctx.params)
+        return {
+            name: _describe_failure(result)
+            if isinstance(result, Exception)
+            else {"ok": True, **(result or {})}
+            for name, result in returned.items()
+        }
+
+
+def join_results(results: Results) -> dict[str, Any]:
+    """Join the results of all tenants, as --json prints them: it is a failure where one has failed."""
+    return {"ok": all(result["ok"] for result in results.values()), "tenants": results}
+
+
+def _describe_failure(reason: Exception) -> dict[str, Any]:
+    return {"ok": False, "error": str(reason)}
+
+
+def path_for_tenant(path: Path) -> Path:
+    """Return the file to write: with --tenant all, each tenant has one, named after it."""
+    from vbc_source.tenants import current_tenant
+
+    if ALL not in click.get_current_context().meta:
+        return path
+    return path.with_stem(f"{path.stem}-{current_tenant()}")
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -85,13 +188,17 @@ def target_options(command: Function) -> Function:
     """Add the options that say where recordings are loaded; the command gets them as `target`."""
 
     @click.option("--destination", default="duckdb", help="dlt destination.")
-    @click.option("--dataset", default="vbc_data", help="Dataset (schema) of the tables.")
-    @click.option("--pipeline", default="vbc", help="dlt pipeline name.")
+    @click.option(
+        "--dataset", show_default="vbc_data, or the tenant's", help="Dataset (schema) of the tables."
+    )
+    @click.option("--pipeline", show_default="vbc, or vbc_NAME of the tenant", help="dlt pipeline name.")
     @functools.wraps(command)
-    def with_target(*args: Any, destination: str, dataset: str, pipeline: str, **kwargs: Any) -> Any:
-        from vbc_source import Target
+    def with_target(
+        *args: Any, destination: str, dataset: str | None, pipeline: str | None, **kwargs: Any
+    ) -> Any:
+        from vbc_source.load.destinations import choose_target
 
-        return command(*args, target=Target(pipeline, destination, dataset), **kwargs)
+        return command(*args, target=choose_target(destination, dataset, pipeline), **kwargs)
 
     return with_target
 
@@ -154,11 +261,14 @@ def print_result(result: Any) -> dict[str, Any]:
 
 
 class _Formatter(logging.Formatter):
-    """Writes the message of a record as one line."""
+    """Writes the message of a record as one line, with the tenant that it is about."""
+
+    tenant: ClassVar[str] = ""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Escape control characters: a forged line must not look like one of the log."""
-        record.message = escape_controls(record.message)
+        prefix = f"{self.tenant}: " if self.tenant else ""
+        record.message = prefix + escape_controls(record.message)
         return super().formatMessage(record)
 
 

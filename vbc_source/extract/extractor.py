@@ -19,6 +19,7 @@ from vbc_source.errors import (
 )
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask, resolve
 from vbc_source.extract.loaded_rows import LoadedRows
+from vbc_source.extract.refusals import MAX_NAMED, current_refusals
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import make_user_access
@@ -30,16 +31,15 @@ from vbc_source.windows import Window, format_instant
 log = logging.getLogger(__name__)
 
 RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill costs no more than that
-MAX_NAMED = 10  # lists that an error names
 SINGLE_LIST_ERRORS = (Forbidden, NotFound, Unavailable)  # may concern one list alone
 NO_SUCH_PATH = 900906  # the gateway's code for a path that it does not know, for any list
 
 
 class AccessLog:
-    """Records which lists of a run can be read."""
+    """Records which lists of a run can be read; `find_account` returns the real id of `self`."""
 
-    def __init__(self, run: ResourceRun) -> None:
-        self._run = run
+    def __init__(self, run: ResourceRun, find_account: Callable[[str], str]) -> None:
+        self._run, self._find_account = run, find_account
         # twice as many as may fail side by side: a few broken lists do not hold back the others
         self._max_failures = 2 * run.config.max_concurrency + 1
         self._failures: list[tuple[ReadTask, VbcError]] = []
@@ -70,6 +70,10 @@ class AccessLog:
             self._in_a_row = 0
             self._record(task, "not_found" if vanished else "forbidden", error)
             return True
+        if isinstance(error, Forbidden) and (refusals := current_refusals()):
+            refusals.add([f"{self._run.endpoint.title} of {task}"], error)
+            self._explain(error)
+            return True
         self._failures.append((task, error))
         # a refusal predicts nothing about the next list, and costs one request
         self._in_a_row += not isinstance(error, Forbidden)
@@ -80,17 +84,23 @@ class AccessLog:
         for _, error in self._failures[:1]:
             others = [str(other) for other, _ in self._failures[1:]]
             named = ", ".join(others[:MAX_NAMED]) + (" …" if len(others) > MAX_NAMED else "")
-            error.args = (
-                f"{error}"
-                + (f"; likewise {named}" if named else "")
-                + ("; or set on_forbidden = skip to go on without" if isinstance(error, Forbidden) else ""),
-            )
+            error.args = (f"{error}{f'; likewise {named}' if named else ''}",)
+            self._explain(error)
             raise error
+
+    @staticmethod
+    def _explain(error: VbcError) -> None:
+        if isinstance(error, Forbidden):
+            error.args = (f"{error}; or set on_forbidden = skip to go on without",)
 
     def take_rows(self) -> list[dict[str, Any]]:
         """Return the new rows of `user_access`, and forget them."""
         rows, self._rows = self._rows, []
         return rows
+
+    def leave_out(self, task: ReadTask, error: Forbidden) -> None:
+        """Record that a list is left out because the API user may not read it."""
+        self._record(task, "forbidden", error)
 
     def _record(self, task: ReadTask, reason: str, error: VbcError | None) -> None:
         owner, run = task.owner, self._run
@@ -98,13 +108,13 @@ class AccessLog:
             run.metrics.setdefault(reason, []).append(str(task))
             log.warning("left out, %s: %s (%s)", reason.replace("_", " "), task, error)
         # state shows what is new; a backfill has none, and reports refusals alone
-        if not owner.user or not (run.cursors.bar(str(owner), reason) if run.incremental else reason):
+        if not (run.cursors.bar(str(owner), reason) if run.incremental else reason):
             return
         self._rows.append(
             {
-                "account_id": owner.account,
+                "account_id": self._find_account(owner.account),
                 "resource": run.endpoint.name,
-                "user_id": owner.user,
+                "user_id": owner.user or "",
                 "user_name": task.title or None,
                 "access": reason or "allowed",
                 "detail": f"HTTP {error.status}" if isinstance(error, GatewayFault) else None,
@@ -187,9 +197,15 @@ class ReadPlanner:
 class Extractor:
     """One run of a resource."""
 
-    def __init__(self, run: ResourceRun, reader: ListReader, learn: Callable[[str], None]) -> None:
-        self._run, self._reader, self._learn = run, reader, learn
-        self._planner, self._access, self._loaded = ReadPlanner(run), AccessLog(run), LoadedRows(run)
+    def __init__(
+        self,
+        run: ResourceRun,
+        reader: ListReader,
+        access: AccessLog,
+        learn: Callable[[str], None],
+    ) -> None:
+        self._run, self._reader, self._access, self._learn = run, reader, access, learn
+        self._planner, self._loaded = ReadPlanner(run), LoadedRows(run)
         self._writer, self._gaps = WindowWriter(run, self._loaded), GapLog(run)
         self._deadline = time.monotonic() + RUN_SECONDS
         self._limit = run.config.rows_per_run if run.incremental else None

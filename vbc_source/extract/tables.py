@@ -146,7 +146,7 @@ def count_inside(proof: ReadWindow[PageRows]) -> int:
 
 
 def make_user_access(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Make rows of `user_access`: users whose lists became forbidden or unknown, or readable again."""
+    """Make rows of `user_access`: lists that became forbidden or unknown, or readable again."""
     return mark_table(pa.Table.from_pylist(list(rows), _ACCESS), "user_access", _LIST_KEY)
 
 

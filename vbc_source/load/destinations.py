@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
 from vbc_source.load.filesystem import VbcFilesystem
 from vbc_source.load.postgres import VbcPostgres
+from vbc_source.tenants import current_tenant, hold_tenant, list_tenants, read_setting
 
 DATABASE = "vbc.duckdb"
 DATASET = "vbc_data"
@@ -44,6 +46,52 @@ class Target:
         return replace(self, pipeline=f"{self.pipeline}_{kind}")
 
 
+def choose_target(
+    destination: str = "duckdb", dataset: str | None = None, pipeline: str | None = None
+) -> Target:
+    """Return where to load; dataset and pipeline are by default those of the chosen tenant, if there is one.
+
+    Raises:
+        SettingsError: Another tenant has the same dataset, so that their rows would mix.
+    """
+    default = Target(destination=destination)
+    if tenant := current_tenant():
+        default = Target(f"vbc_{tenant}", destination, _name_dataset(tenant))
+        same = [other for other in list_tenants() if _name_dataset(other) == default.dataset]
+        if not dataset and len(same) > 1:
+            raise SettingsError(
+                f"tenants {' and '.join(same)} have the same dataset, {default.dataset}: their rows would mix"
+            )
+    return Target(pipeline or default.pipeline, destination, dataset or default.dataset)
+
+
+def _name_dataset(tenant: str) -> str:
+    return str(read_setting("dataset", tenant=tenant) or f"vbc_{tenant}")
+
+
+@contextmanager
+def use_tenant(
+    name: str, destination: str = "duckdb", dataset: str | None = None, pipeline: str | None = None
+) -> Iterator[Target]:
+    """Work with the settings of a tenant, and get where its recordings are loaded.
+
+    Every function of this package that is called meanwhile, in this thread, reads the tenant's settings; one
+    that yields its results has to be read to its end inside.
+
+    Args:
+        name: The tenant, as in `[sources.vbc.tenants.NAME]`.
+        destination: Name of the destination in dlt's configuration.
+        dataset: The dataset, by default the tenant's setting `dataset`, or else `vbc_NAME`.
+        pipeline: Name of the dlt pipeline, by default `vbc_NAME`.
+
+    Raises:
+        UsageError: The settings have no such tenant; the message names those that they have.
+        SettingsError: The tenant's name or dataset cannot be used.
+    """
+    with hold_tenant(name):
+        yield choose_target(destination, dataset, pipeline)
+
+
 def open_destination(target: Target, **options: Any) -> Any:
     """Make the destination of a target; no working folder is touched and no connection is opened.
 
@@ -62,8 +110,10 @@ def _open_duckdb(target: Target, options: dict[str, Any]) -> VbcDuckDb:
     if target.destination != "duckdb" or dlt.secrets.get("destination.duckdb.credentials"):
         return VbcDuckDb(**options)
     credentials = DuckDbCredentials()  # dlt would parse an argument of it as an address
-    # an absolute path: dlt would take a relative one as relative to where the pipeline ran first
-    credentials.database = str(Path.cwd() / DATABASE)
+    # A file for each tenant: DuckDB lets one process open a file, and only the loads of one pipeline wait for
+    # each other. An absolute path: dlt would take a relative one as relative to where the pipeline ran first.
+    tenant = current_tenant()
+    credentials.database = str(Path.cwd() / (f"tenant_{tenant}.duckdb" if tenant else DATABASE))
     check_dataset_name(credentials.database, target.dataset)
     return VbcDuckDb(credentials, **options)
 

@@ -13,7 +13,9 @@ import dlt
 from dlt.extract import DltSource
 
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
+from vbc_source.config import has_setting
 from vbc_source.errors import UsageError
+from vbc_source.extract.refusals import Refusals, collect_refusals
 from vbc_source.extract.state import PROGRESS_MARK
 from vbc_source.lakes.tables import is_lake
 from vbc_source.load.compaction import compact_when_due
@@ -105,9 +107,9 @@ def sync(
 
 def make_source(resources: Sequence[str] = (), **settings: Any) -> DltSource:
     """Make the source from dlt's configuration; settings override it, except where they are None."""
-    if not dlt.config.get("sources.vbc.rows_per_run"):
-        settings = {"rows_per_run": ROWS_PER_RUN, **settings}
     with explaining():
+        if not has_setting("rows_per_run"):
+            settings = {"rows_per_run": ROWS_PER_RUN, **settings}
         source = vbc_source(**{name: value for name, value in settings.items() if value is not None})
     unknown = [name for name in resources if name not in source.resources]
     if unknown:
@@ -122,7 +124,7 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
     """
     started = time.monotonic()
     metrics: list[dict[str, Any]] = []
-    loaded = 0
+    loaded, refused = 0, list[Refusals]()
     with explaining():
         pipeline.sync_destination()
         if not pipeline.default_schema_name:
@@ -134,7 +136,10 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
         unfinished = list(source.selected_resources)
         while unfinished:
             before = _read_states(pipeline, source)
-            metrics += _read_metrics(pipeline.extract(source.with_resources(*unfinished)))
+            with collect_refusals() as refusals:
+                info = pipeline.extract(source.with_resources(*unfinished))
+            metrics += _read_metrics(info)
+            refused.append(refusals)
             gc.collect()  # dlt leaves reference cycles that hold Arrow tables
             loaded += _count_recordings(pipeline.normalize())
             with hold_dataset_lock(pipeline, window), keep_connected(pipeline):
@@ -146,6 +151,8 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
                 for name in unfinished
                 if PROGRESS_MARK in after.get(name, {}) and after[name] != before.get(name)
             ]
+        for refusals in refused:
+            refusals.check()
     totals: dict[str, Any] = {
         name: sum(counts.get(name, 0) for counts in metrics)
         for name in ("recordings", "windows", "users", "requests")

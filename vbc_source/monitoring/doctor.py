@@ -110,6 +110,7 @@ def _check_login(client: Client, config: VbcConfig) -> str:
 
 def _check_account(client: Client, config: VbcConfig, account: str) -> Iterator[Check]:
     api = config.recording_api
+    needed = not config.skip_forbidden or len(config.accounts) == 1  # else the other accounts are loaded
     real, users = account, list(config.users or ())
 
     def check_recordings() -> str:
@@ -131,8 +132,8 @@ def _check_account(client: Client, config: VbcConfig, account: str) -> Iterator[
         page = client.get(path, {"page_size": 1}, read_page, what="Call Recording API")
         return f"{page.total_items:,} of their own"
 
-    yield _try(f"company recordings of {account}", check_recordings)
-    yield _try("Provisioning API", check_users, needed=config.users is None)
+    yield _try(f"company recordings of {account}", check_recordings, needed)
+    yield _try("Provisioning API", check_users, needed=config.users is None and needed)
     if users and config.has_user_recordings:
         name = "the API user" if users[0] == SELF else f"user {users[0]}"
         yield _try(f"recordings of {name}", check_own_recordings, needed=not config.skip_forbidden)

@@ -6,9 +6,10 @@ https://prometheus.io/docs/practices/naming/.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from vbc_source.monitoring.overview import StatusReport
 from vbc_source.monitoring.status import ListStatus, Status
 from vbc_source.printable import escape_controls
 
@@ -28,18 +29,37 @@ class _Metric:
 
 def write_prometheus(status: Status, *, ok: bool) -> str:
     """Write a status as metrics; `ok` says whether the command's exit status is 0."""
-    labels = {"pipeline": status.pipeline, "dataset": status.dataset}
+    return write_page({None: StatusReport(status, None if ok else "not ok")})
+
+
+def write_page(reports: Mapping[str | None, StatusReport]) -> str:
+    """Write the status of each tenant on one page, with the label `tenant` where it has a name."""
+    metrics: dict[str, _Metric] = {}  # the samples of a metric stand together
+    for tenant, report in reports.items():
+        for metric in _measure(tenant, report):
+            known = metrics.get(metric.name, replace(metric, samples=()))
+            metrics[metric.name] = replace(known, samples=(*known.samples, *metric.samples))
     lines: list[str] = []
-    for metric in (*_measure_pipeline(status, ok), *_measure_lists(status.lists), *_measure_runs(status)):
+    for metric in metrics.values():
         if metric.samples:  # a head without samples would read as a metric that stopped
             lines.append(f"# HELP {metric.name} {_escape(metric.text)}")
             lines.append(f"# TYPE {metric.name} {metric.kind}")
-            lines += [_write_sample(metric.name, labels | more, value) for more, value in metric.samples]
+            lines += [_write_sample(metric.name, labels, value) for labels, value in metric.samples]
     return "\n".join(lines) + "\n"
 
 
-def _measure_pipeline(status: Status, ok: bool) -> Iterator[_Metric]:
-    yield _Metric("vbc_ok", "Whether vbc status exits with 0.", [({}, ok)])
+def _measure(tenant: str | None, report: StatusReport) -> Iterator[_Metric]:
+    status, labels = report.status, {"tenant": tenant} if tenant else {}
+    ok = _Metric("vbc_ok", "Whether vbc status exits with 0.", [({}, report.problem is None)])
+    metrics = [ok]
+    if status:
+        labels |= {"pipeline": status.pipeline, "dataset": status.dataset}
+        metrics += [*_measure_pipeline(status), *_measure_lists(status.lists), *_measure_runs(status)]
+    for metric in metrics:
+        yield replace(metric, samples=[(labels | more, value) for more, value in metric.samples])
+
+
+def _measure_pipeline(status: Status) -> Iterator[_Metric]:
     yield _Metric("vbc_busy", "Whether another process holds the database.", [({}, status.busy)])
     lag: list[Sample] = [] if status.lag_seconds is None else [({}, status.lag_seconds)]
     yield _Metric("vbc_lag_seconds", "The largest lag of all lists.", lag)

@@ -76,6 +76,7 @@ class Status:
         pending_packages: Load packages that a failed run left for the next one.
         audio: Number of audio files by their newest status.
         lag_seconds: Lag of the list that is furthest behind; None where nothing was loaded.
+        forbidden: Lists of whole accounts that the API user may not read, as `user_access` has them.
     """
 
     pipeline: str
@@ -86,13 +87,14 @@ class Status:
     pending_packages: int
     audio: dict[str, int]
     lag_seconds: float | None
+    forbidden: tuple[str, ...] = ()
 
     def find_problem(self, max_lag: float | None = None) -> str | None:
         """Return what is wrong, or None: nothing was loaded, or the lag exceeds `max_lag` minutes."""
         if self.lag_seconds is None:
             return "nothing was ever loaded there: run vbc sync"
         if max_lag is not None and self.lag_seconds > max_lag * 60:
-            return f"the lag is {_write_span(self.lag_seconds)}, which is more than {max_lag:g} minutes"
+            return f"the lag is {write_span(self.lag_seconds)}, which is more than {max_lag:g} minutes"
         return None
 
     def summary(self) -> list[str]:
@@ -105,7 +107,7 @@ class Status:
             lag = (
                 "not read any more"
                 if item.lag_seconds is None
-                else f"{_write_span(item.lag_seconds)} behind now"
+                else f"{write_span(item.lag_seconds)} behind now"
             )
             lines.append(
                 f"{item.resource} of account {item.account_id}: {item.rows:,} recordings; last success "
@@ -113,6 +115,8 @@ class Status:
                 f"proven complete until {proven}; {item.lists} list(s), {item.unreadable} unreadable; "
                 f"{item.requests:,} requests, {item.windows:,} windows so far."
             )
+        if self.forbidden:
+            lines.append(f"Left out, since the API user may not read them: {', '.join(self.forbidden)}.")
         if self.audio:
             files = ", ".join(f"{count:,} {name}" for name, count in sorted(self.audio.items()))
             lines.append(f"Audio: {files}.")
@@ -137,7 +141,8 @@ def _write_moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _write_span(seconds: float) -> str:
+def write_span(seconds: float) -> str:
+    """Write a span of time for people."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
@@ -167,7 +172,9 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     if busy and runs.last_success:
         lags = [now.timestamp() - runs.last_success]
     pending = count_pending_packages(target.pipeline)
-    return Status(target.pipeline, target.dataset, busy, lists, runs, pending, audio, max(lags, default=None))
+    forbidden = () if busy else tuple(_read_forbidden(loaded, config))
+    lag = max(lags, default=None)
+    return Status(target.pipeline, target.dataset, busy, lists, runs, pending, audio, lag, forbidden)
 
 
 def _query(loaded: LoadedTables, table: str, query: str) -> list[Row]:
@@ -247,6 +254,13 @@ def _read_unreadable(loaded: LoadedTables) -> dict[tuple[str, str], set[str]]:
         if access != "allowed":
             unreadable.setdefault((account, resource), set()).add(user)
     return unreadable
+
+
+def _read_forbidden(loaded: LoadedTables, config: VbcConfig) -> Iterator[str]:
+    """Yield the lists of accounts that may not be read: rows of `user_access` without a user."""
+    for (account, resource), users in sorted(_read_unreadable(loaded).items()):
+        if "" in users and (account in config.accounts or SELF in config.accounts):
+            yield f"{resource} of account {account}"
 
 
 def _read_gone(loaded: LoadedTables) -> set[tuple[str, str]]:

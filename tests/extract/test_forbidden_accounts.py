@@ -1,0 +1,78 @@
+"""Accounts that the API user may not read: with `skip` they are data, with `raise` the others come first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from extraction import Extraction, extract
+from holdings import MAIN, count
+from loading import query, still_gateway
+
+from vbc_source.emulator import Gateway
+from vbc_source.errors import Forbidden
+from vbc_source.extract.refusals import collect_refusals
+
+Serve = Callable[[Gateway], str]
+ACCOUNTS = [MAIN, "999"]
+NOTED = "SELECT account_id, resource, user_id, access FROM user_access ORDER BY account_id, resource"
+
+
+def test_an_account_that_is_left_out_is_a_row_until_it_may_be_read(serve: Serve) -> None:
+    gateway = still_gateway(recordings=20, users=2)
+    url, pipeline = serve(gateway), Extraction()
+    extract(pipeline, url, account_id=ACCOUNTS, on_forbidden="skip")
+    lists = ("company_recordings", "extensions", "users")
+    assert query(pipeline, NOTED) == [("999", name, "", "forbidden") for name in lists]
+    assert count(pipeline, "company_recordings") == len(gateway.company)
+    assert pipeline.metrics["company_recordings"]["forbidden"] == ["account 999"]
+    extract(pipeline, url, account_id=ACCOUNTS, on_forbidden="skip")
+    assert len(query(pipeline, NOTED)) == 3  # not new
+    gateway.add_account("999", recordings=5, users=1)
+    extract(pipeline, url, account_id=ACCOUNTS, on_forbidden="skip")
+    assert query(pipeline, NOTED) == [("999", name, "", "allowed") for name in lists]
+    assert count(pipeline, "company_recordings") == len(gateway.company) + 5
+
+
+def test_the_row_names_the_real_account_where_self_is_forbidden(serve: Serve) -> None:
+    gateway = still_gateway(recordings=20, users=1)
+    gateway.fault("no-rights*always@/company_call_recordings")
+    pipeline = Extraction()
+    extract(pipeline, serve(gateway), on_forbidden="skip")
+    assert query(pipeline, NOTED) == [(MAIN, "company_recordings", "", "forbidden")]
+
+
+@pytest.mark.parametrize("bounds", [{}, {"end_date": "2030-01-01"}], ids=["incremental", "backfill"])
+def test_what_is_allowed_is_loaded_before_a_refusal_is_raised(serve: Serve, bounds: dict[str, str]) -> None:
+    gateway = still_gateway(recordings=20, users=2, user_recordings=8)
+    url, pipeline = serve(gateway), Extraction()
+    with collect_refusals() as refusals:
+        extract(pipeline, url, account_id=ACCOUNTS, **bounds)
+    assert count(pipeline, "company_recordings") == len(gateway.company)
+    assert (count(pipeline, "users"), count(pipeline, "user_recordings") > 0) == (2, True)
+    assert "user_access" not in pipeline.tables
+    with pytest.raises(Forbidden) as refused:
+        refusals.check()
+    told = str(refused.value)
+    for words in (
+        "Call Recording API, company recordings of account 999: the API user is not authorized",
+        "give the user the right in the VBC admin portal",
+        "set on_forbidden = skip to go on without",
+        "likewise users of account 999, extensions of account 999",
+        "what the user may read is loaded",
+    ):
+        assert words in told
+    # the allowed account goes on from its cursor; the other one is asked again in each run
+    gateway.clear()
+    with collect_refusals() as refusals:
+        extract(pipeline, url, account_id=ACCOUNTS, **bounds)
+    assert gateway.count("accounts/999/company") == 1
+    with pytest.raises(Forbidden):
+        refusals.check()
+
+
+def test_without_somebody_who_collects_them_a_refusal_ends_the_run(serve: Serve) -> None:
+    """As in `pipeline.run(vbc_source())`: dlt then loads nothing, but the error is not missed."""
+    gateway = still_gateway(recordings=5)
+    with pytest.raises(Forbidden, match="account 999"):
+        extract(Extraction(), serve(gateway), account_id=ACCOUNTS)

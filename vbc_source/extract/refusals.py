@@ -1,0 +1,51 @@
+"""Refusals that a run reports at its end: what the API user may read is loaded before the run fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from vbc_source.errors import Forbidden
+
+MAX_NAMED = 10  # lists that an error names
+
+
+class Refusals:
+    """Collects what the API user may not read."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Forbidden] = {}
+
+    def add(self, lists: Sequence[str], error: Forbidden) -> None:
+        """Add lists that are refused for one reason."""
+        for name in lists:
+            self._found.setdefault(name, error)
+
+    def check(self) -> None:
+        """Raise the first refusal, with the names of all lists that are refused."""
+        for name, error in self._found.items():
+            others = [other for other in self._found if other != name]
+            named = ", ".join(others[:MAX_NAMED]) + (" …" if len(others) > MAX_NAMED else "")
+            likewise = f"; likewise {named}" if named else ""
+            error.args = (f"{error}{likewise}; what the user may read is loaded",)
+            raise error
+
+
+_collected: ContextVar[Refusals | None] = ContextVar("vbc_refusals", default=None)
+
+
+@contextmanager
+def collect_refusals() -> Iterator[Refusals]:
+    """Collect the refusals of the extraction inside, which dlt would otherwise end with nothing loaded."""
+    refusals = Refusals()
+    token = _collected.set(refusals)
+    try:
+        yield refusals
+    finally:
+        _collected.reset(token)
+
+
+def current_refusals() -> Refusals | None:
+    """Return where to report a refusal; None where it has to be raised."""
+    return _collected.get()
