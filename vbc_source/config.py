@@ -102,6 +102,10 @@ class VbcConfig(BaseConfiguration):
         on_forbidden: `raise`, or `skip` to load what the user may read and report the rest.
         retry_seconds: How long to retry while the gateway fails, seconds.
         rows_per_run: Stop an incremental run after about this many recordings; None for no limit.
+        max_requests: Stop an incremental run after about this many requests; None for no limit.
+        polling: `all` reads every list in every run; `active` lets those of quiet users take turns.
+        active_days: A user who has a recording of the last so many days is not quiet.
+        quiet_hours: The list of a quiet user is read at least every so many hours.
         allow_external_schedulers: Take both dates from the scheduler's data interval.
         filters: The API's own filters, as a table or its JSON.
         pii: `keep`, `hash` or `drop` names and numbers.
@@ -123,6 +127,10 @@ class VbcConfig(BaseConfiguration):
     on_forbidden: str = "raise"
     retry_seconds: float = 60
     rows_per_run: int | None = None
+    max_requests: int | None = None
+    polling: str = "all"
+    active_days: float = 14
+    quiet_hours: float = 24
     allow_external_schedulers: bool = False
     filters: Any | None = None
     pii: str = "keep"
@@ -146,8 +154,14 @@ class VbcConfig(BaseConfiguration):
         if self.start_date and self.end_date and self.start_date > self.end_date:
             raise SettingsError(f"start_date {begin} is after end_date {end}")
         read_lookback(self.lookback_hours)
-        for name in ("page_size", "max_concurrency", "requests_per_minute", "rows_per_run"):
-            _check_whole(name, getattr(self, name), optional=name.endswith(("_minute", "_run")))
+        for name in ("page_size", "max_concurrency"):
+            _check_whole(name, getattr(self, name))
+        for name in ("requests_per_minute", "rows_per_run", "max_requests"):
+            _check_whole(name, getattr(self, name), optional=True)
+        if self.polling not in ("all", "active"):
+            raise SettingsError(f"polling must be all or active, not {self.polling!r}")
+        _read_span("active_days", self.active_days, "days")
+        _read_span("quiet_hours", self.quiet_hours, "hours")
         if self.on_forbidden not in ("raise", "skip"):
             raise SettingsError(f"on_forbidden must be raise or skip, not {self.on_forbidden!r}")
         if not isinstance(self.filters, Filters):
@@ -205,6 +219,21 @@ class VbcConfig(BaseConfiguration):
     def has_user_recordings(self) -> bool:
         """Whether the API at this path has on-demand recordings."""
         return INDIA not in self.recording_api
+
+    @property
+    def active_span(self) -> timedelta:
+        """A user who has a recording that is no older is not quiet."""
+        return _read_span("active_days", self.active_days, "days")
+
+    @property
+    def quiet_span(self) -> timedelta:
+        """How long the list of a quiet user may rest."""
+        return _read_span("quiet_hours", self.quiet_hours, "hours")
+
+    @property
+    def longest_rest(self) -> timedelta:
+        """How long any list may rest; zero where all are read in every run."""
+        return self.quiet_span if self.polling == "active" else timedelta()
 
     @property
     def stateless(self) -> bool:
@@ -336,6 +365,16 @@ def read_lookback(hours: Any) -> timedelta:
     if not timedelta() <= lookback <= LONGEST_LOOKBACK:
         raise SettingsError(f"lookback_hours must be from 0 to 876000 (a hundred years), not {hours!r}")
     return lookback
+
+
+def _read_span(name: str, value: Any, unit: Literal["hours", "days"]) -> timedelta:
+    try:
+        span = timedelta(days=value) if unit == "days" else timedelta(hours=value)
+    except (TypeError, ValueError, OverflowError):
+        span = timedelta()
+    if isinstance(value, bool) or span <= timedelta():
+        raise SettingsError(f"{name} must be a number of {unit} above 0, not {value!r}")
+    return span
 
 
 def read_accounts(account_id: Any) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from vbc_source.extract.accounts import AccountDirectory, write_snapshot
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.extract.extractor import Extractor, GapLog
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
+from vbc_source.extract.polling import RequestLimit
 from vbc_source.extract.state import ResourceRun, hold_state
 from vbc_source.extract.tables import ChildTables, make_empty_tables
 from vbc_source.pii import PiiPolicy
@@ -43,6 +44,10 @@ def vbc_source(
     on_forbidden: str = "raise",
     retry_seconds: float = 60,
     rows_per_run: int | None = None,
+    max_requests: int | None = None,
+    polling: str = "all",
+    active_days: float = 14,
+    quiet_hours: float = 24,
     allow_external_schedulers: bool = False,
     filters: Any = None,
     pii: str = "keep",
@@ -72,6 +77,11 @@ def vbc_source(
         on_forbidden: `raise`, or `skip` to load what is allowed and warn about the rest.
         retry_seconds: How long to retry while the gateway fails, seconds.
         rows_per_run: End an incremental run after about so many recordings; the next one continues there.
+        max_requests: End an incremental run after about so many requests; the next one continues there.
+        polling: `all` reads every list in every run. With `active`, lists of users without a recording in the
+            last `active_days`, and export jobs of users who never had one, take turns.
+        active_days: Days.
+        quiet_hours: Hours; a list that takes turns is read at least so often, export jobs once a day.
         allow_external_schedulers: Read the scheduler's data interval, and the lookback before it, without
             state.
         filters: The API's own filters, by their names; `start:gte` and `start:lte` narrow the span.
@@ -106,6 +116,7 @@ class Resources:
         self.config, self._lookup = config, lookup or DestinationLookup()
         self._reader = ListReader(config, client)
         self._directory = AccountDirectory(self._reader, config.login.identity())
+        self._limit = RequestLimit(config.max_requests, lambda: client.requests_sent)
         self.source_id, self._load_id = uuid4().hex, ""
         # in the order in which dlt reads them
         self.readers: dict[Endpoint, Callable[[ResourceRun], Iterator[Any]]] = {
@@ -166,7 +177,7 @@ class Resources:
     def _read_recordings(
         self, find: Callable[[ResourceRun], list[ReadTask]], run: ResourceRun
     ) -> Iterator[Any]:
-        return Extractor(run, self._reader, self._directory.learn).read(find(run))
+        return Extractor(run, self._reader, self._directory.learn, self._limit).read(find(run))
 
     def _read_snapshots(self, run: ResourceRun) -> Iterator[Any]:
         for account in self._find_accounts(run):

@@ -18,7 +18,7 @@ from loading import credentials
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.config import VbcConfig
-from vbc_source.extract.destination_lookup import ListKey, LoadedList
+from vbc_source.extract.destination_lookup import ListKey, LoadedList, StoredReading
 from vbc_source.extract.state import PROGRESS_MARK, ResourceRun
 from vbc_source.extract.tables import ARROW_TYPES, split_children
 from vbc_source.source import Resources
@@ -116,6 +116,17 @@ class Extraction:
             if row["start"] <= now:
                 newest[key] = max(newest.get(key, row["start"]), row["start"])
         return newest
+
+    def read_readings(self, ids: Sequence[str]) -> list[StoredReading] | None:
+        self.lookups += bool(ids)
+        if not self.answers:
+            return None
+        names = ("readings", "requests", "rows_read")
+        return [
+            StoredReading(row["reading_id"], True, row["scanned_at"], *(row[name] for name in names))
+            for row in self.tables.get("scan_windows", [])
+            if row["reading_id"] in ids
+        ]
 
     def read_present(self, endpoint: Endpoint, account: str, columns: Sequence[str]) -> Rows | None:
         self.lookups += 1

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     "--start-date", "--end-date", end_help="Newest start: a backfill of a fixed span, without state."
 )
 @resources_option
+@click.option(
+    "--max-requests",
+    type=click.IntRange(1),
+    metavar="N",
+    help="End after about N requests, lists being read included; the next run goes on there.",
+)
 def sync(target: Target, **options: Any) -> dict[str, Any]:
     """Load what is new, after finishing what a failed run left."""
     from vbc_source import sync as run_sync
