@@ -98,7 +98,9 @@ class VbcConfig(BaseConfiguration):
         lookback_hours: How far behind the cursor every run reads again.
         page_size: Rows to request per page; the server may return fewer.
         max_concurrency: Most requests in flight at a time.
-        requests_per_minute: Most requests per minute, all threads together; None for no limit.
+        requests_per_minute: Most requests per minute, all vbc processes of this machine and user together;
+            None for no limit.
+        budget_share: How many processes that share no disk share `requests_per_minute`.
         on_forbidden: `raise`, or `skip` to load what the user may read and report the rest.
         retry_seconds: How long to retry while the gateway fails, seconds.
         rows_per_run: Stop an incremental run after about this many recordings; None for no limit.
@@ -124,6 +126,7 @@ class VbcConfig(BaseConfiguration):
     page_size: int = 1000
     max_concurrency: int = 8
     requests_per_minute: int | None = None
+    budget_share: int = 1
     on_forbidden: str = "raise"
     retry_seconds: float = 60
     rows_per_run: int | None = None
@@ -154,7 +157,7 @@ class VbcConfig(BaseConfiguration):
         if self.start_date and self.end_date and self.start_date > self.end_date:
             raise SettingsError(f"start_date {begin} is after end_date {end}")
         read_lookback(self.lookback_hours)
-        for name in ("page_size", "max_concurrency"):
+        for name in ("page_size", "max_concurrency", "budget_share"):
             _check_whole(name, getattr(self, name))
         for name in ("requests_per_minute", "rows_per_run", "max_requests"):
             _check_whole(name, getattr(self, name), optional=True)

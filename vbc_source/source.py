@@ -41,6 +41,7 @@ def vbc_source(
     page_size: int = 1000,
     max_concurrency: int = 8,
     requests_per_minute: int | None = None,
+    budget_share: int = 1,
     on_forbidden: str = "raise",
     retry_seconds: float = 60,
     rows_per_run: int | None = None,
@@ -73,7 +74,9 @@ def vbc_source(
         lookback_hours: How far behind the newest loaded `start` every run reads again.
         page_size: Recordings to request per page; what the server really returns is honoured.
         max_concurrency: Requests in flight.
-        requests_per_minute: A budget for all requests together; none unless given.
+        requests_per_minute: A budget for the requests of all vbc processes of this machine and user together;
+            none unless given.
+        budget_share: How many processes that share no disk share that budget; each keeps its part of it.
         on_forbidden: `raise`, or `skip` to load what is allowed and warn about the rest.
         retry_seconds: How long to retry while the gateway fails, seconds.
         rows_per_run: End an incremental run after about so many recordings; the next one continues there.
