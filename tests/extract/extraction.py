@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import datetime, timezone
@@ -36,6 +36,7 @@ class Extraction:
     Attributes:
         tables: The rows of each table.
         metrics: By resource, the counts of its last run.
+        clock: Tells a run what time it is.
         answers: Whether the destination answers look-ups.
         lookups: How many look-ups were made.
     """
@@ -44,6 +45,7 @@ class Extraction:
         self.schema = dlt.Schema("vbc")
         self.tables: dict[str, Rows] = {}
         self.metrics: dict[str, dict[str, Any]] = {}
+        self.clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
         self.answers, self.lookups = True, 0
         self._columns: dict[str, dict[str, pa.DataType]] = {}
         self._state: dict[str, Any] = {}
@@ -57,7 +59,7 @@ class Extraction:
         for endpoint, read in resources.readers.items():
             if endpoint.name not in names:
                 continue
-            now, metrics = datetime.now(timezone.utc), self.metrics.setdefault(endpoint.name, {})
+            now, metrics = self.clock(), self.metrics.setdefault(endpoint.name, {})
             metrics.clear()
             stateless = config.stateless
             run = ResourceRun(

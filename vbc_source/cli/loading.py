@@ -24,6 +24,8 @@ from vbc_source.recordings import RECORDING_TYPES
 if TYPE_CHECKING:
     from vbc_source import Target
 
+WINDOWED = ("company_recordings", "user_recordings")  # resources with a cursor, and so a lag
+
 
 @click.command(cls=Command)
 @target_options
@@ -74,6 +76,18 @@ def backfill(
     return print_result(run_backfill(target, start_date, end_date, window, report=echo, **options))
 
 
+def _read_lags(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """Read lags by resource; that of all others has no name."""
+    lags: dict[str, float] = {}
+    for value in values:
+        name, _, minutes = value.rpartition("=")
+        if name and name not in WINDOWED:
+            text = f"{name!r} has no lag; there is {', '.join(WINDOWED)}"
+            raise click.BadParameter(text, ctx, param)
+        lags[name.strip()] = click.FloatRange(min=0)(minutes, param, ctx)
+    return lags
+
+
 @click.command(cls=Command)
 @target_options
 @click.option(
@@ -84,9 +98,14 @@ def backfill(
     help="How to print it.",
 )
 @click.option(
-    "--max-lag", type=click.FloatRange(min=0), metavar="MINUTES", help="Fail where the lag is larger."
+    "--max-lag",
+    "max_lags",
+    multiple=True,
+    callback=_read_lags,
+    metavar="[RESOURCE=]MINUTES",
+    help="Fail where the lag is larger; repeat it to give a resource its own, user_recordings=1440.",
 )
-def status(target: Target, form: str, max_lag: float | None) -> dict[str, Any]:
+def status(target: Target, form: str, max_lags: dict[str, float]) -> dict[str, Any]:
     """Show the last success, lag, rows, requests and failures; no request is sent to VBC.
 
     Exit status 1 where nothing was ever loaded, or the lag is larger than --max-lag.
@@ -95,7 +114,8 @@ def status(target: Target, form: str, max_lag: float | None) -> dict[str, Any]:
     from vbc_source.monitoring.prometheus import write_prometheus
 
     found = read_status(target, datetime.now(timezone.utc))
-    problem = found.find_problem(max_lag)
+    named = {name: minutes for name, minutes in max_lags.items() if name}
+    problem = found.find_problem(max_lags.get(""), named)
     result = {"ok": problem is None, **({"error": problem} if problem else {}), **asdict(found)}
     if form == "prometheus":
         click.echo(write_prometheus(found, ok=problem is None), nl=False)

@@ -36,16 +36,15 @@ def select_due(turns: Sequence[Turn], now: datetime, quiet: timedelta) -> set[st
     These are lists that are always read or were never read, those that would be overdue before the next run,
     and the share of this run: of lists that rest, as many as have passed of `quiet` since the run before.
     """
-    known = [turn.read_at for turn in turns if turn.read_at]
-    pause = now - max(known, default=now)
+    pause = now - max((turn.read_at for turn in turns if turn.read_at and turn.read_at <= now), default=now)
+    spare = quiet - JITTER * pause  # a list that has waited longer may be overdue before the next run
     due = {turn.name for turn in turns if turn.always or turn.read_at is None or turn.read_at > now}
     resting = sorted(
         (turn.read_at, turn.name) for turn in turns if turn.name not in due and turn.read_at is not None
     )
-    share = ceil(len(resting) * (pause / quiet))
-    overdue = now + JITTER * pause - quiet
+    share = ceil(len(resting) * (pause / spare)) if spare > pause else len(resting)
     return due | {
-        name for place, (read_at, name) in enumerate(resting) if place < share or read_at <= overdue
+        name for place, (read_at, name) in enumerate(resting) if place < share or now - read_at >= spare
     }
 
 

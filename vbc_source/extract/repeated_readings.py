@@ -30,7 +30,7 @@ def name_list(resource: str, owner: ListOwner, window: Window, filters: str) -> 
 
 def name_rows(name: str) -> tuple[str, str]:
     """Return the keys of the two rows that repeated readings share."""
-    return f"{name}-1", f"{name}-2"
+    return f"{name}-a", f"{name}-b"
 
 
 def choose_row(name: str, stored: Mapping[str, StoredReading]) -> StoredReading:
