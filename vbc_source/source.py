@@ -115,8 +115,14 @@ def empty_tables(names: Sequence[str]) -> list[DltResource]:
 class Resources:
     """The resources of one source: they share a client and what is known about accounts and users."""
 
-    def __init__(self, config: VbcConfig, client: Client, lookup: DestinationLookup | None = None) -> None:
-        self.config, self._lookup = config, lookup or DestinationLookup()
+    def __init__(
+        self,
+        config: VbcConfig,
+        client: Client,
+        lookup: DestinationLookup | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        self.config, self._lookup, self._clock = config, lookup or DestinationLookup(), clock
         self._reader = ListReader(config, client)
         self._directory = AccountDirectory(self._reader, config.login.identity())
         self._limit = RequestLimit(config.max_requests, lambda: client.requests_sent)
@@ -149,7 +155,7 @@ class Resources:
         """Return the generator function of a resource; dlt takes no partial."""
 
         def read() -> Iterator[Any]:
-            now, stateless = datetime.now(timezone.utc), self.config.stateless
+            now, stateless = self._clock(), self.config.stateless
             metrics = dlt.current.resource_metrics()
             metrics.clear()  # a source that runs again keeps the metrics of the run before
             # asking dlt for state creates it: a backfill must leave none behind
