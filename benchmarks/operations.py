@@ -1,4 +1,4 @@
-"""What an operator notices: loads in Postgres, growing lakes, pods without a common disk, many customers.
+"""What an operator notices: loads in Postgres, growing lakes, pods, many customers, polling many users.
 
     python -m benchmarks.operations --list
     python -m benchmarks.operations postgres-load lake-parquet --json after.json --markdown after.md
@@ -126,6 +126,11 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--loads", type=int, default=4320, help="small loads of a lake (default: 30 days of 144)"
     )
+    parser.add_argument("--users", type=int, default=2000, help="users of the account that is polled")
+    parser.add_argument("--active", type=int, default=60, help="users who have recorded in the last days")
+    parser.add_argument(
+        "--runs", type=int, default=150, help="runs, each ten simulated minutes after the last"
+    )
     parser.add_argument("--json", type=Path, help="write figures and machine to this file")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
     options = parser.parse_args()
@@ -137,6 +142,7 @@ def read_arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, and write; 1 where a limit is not kept."""
     import benchmarks.operations_lakes
+    import benchmarks.operations_polling
     import benchmarks.operations_postgres
     import benchmarks.operations_status
     import benchmarks.operations_tenants  # noqa: F401 - each registers its scenarios

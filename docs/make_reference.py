@@ -219,7 +219,7 @@ def read_tables() -> dict[str, Table]:
         declared[endpoint.name] = Table(columns, endpoint.primary_key, spec.personal)
         declared |= dict(read_child_tables(endpoint, spec))
     return declared | {
-        "scan_windows": Table(read_columns(tables._PROOFS)),
+        "scan_windows": Table(read_columns(tables._PROOFS), ("reading_id",)),
         "user_access": Table(
             read_columns(tables._ACCESS), ("account_id", "resource", "user_id"), frozenset({"user_name"})
         ),

@@ -116,6 +116,23 @@ CASES = (
         recordings=[NOON, NOON + timedelta(hours=5), NOON + timedelta(hours=10)],
     ),
     Case(
+        "two readings from the same second on: the later one contains the other",
+        [proof(hours(0, 10), 100, rows_loaded=1), proof(hours(0, 12), 102, "2", rows_loaded=1)],
+        [hours(0, 12)],
+        recordings=[HALF_PAST_TWO],
+    ),
+    Case(
+        "two readings from the same second on, the later one of an incomplete load",
+        [proof(hours(0, 10), 100), proof(hours(0, 12), 102, LOST_LOAD)],
+        [hours(0, 10)],
+    ),
+    Case(
+        "two readings from the same second on, and a row that was deleted after the first",
+        [proof(hours(0, 10), 100, rows_loaded=2), proof(hours(0, 12), 102, "2", rows_loaded=1)],
+        [hours(0, 12)],
+        recordings=[HALF_PAST_TWO],
+    ),
+    Case(
         "two with a gap", [proof(hours(0, 10), 100), proof(hours(11, 20), 100)], [hours(0, 10), hours(11, 20)]
     ),
 )

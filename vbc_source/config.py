@@ -102,10 +102,16 @@ class VbcConfig(BaseConfiguration):
         lookback_hours: How far behind the cursor every run reads again.
         page_size: Rows to request per page; the server may return fewer.
         max_concurrency: Most requests in flight at a time.
-        requests_per_minute: Most requests per minute, all threads together; None for no limit.
+        requests_per_minute: Most requests per minute, all vbc processes of this machine and user together;
+            None for no limit.
+        budget_share: How many processes that share no disk share `requests_per_minute`.
         on_forbidden: `raise`, or `skip` to load what the user may read and report the rest.
         retry_seconds: How long to retry while the gateway fails, seconds.
         rows_per_run: Stop an incremental run after about this many recordings; None for no limit.
+        max_requests: Stop an incremental run after about this many requests; None for no limit.
+        polling: `all` reads every list in every run; `active` lets those of quiet users take turns.
+        active_days: A user who has a recording of the last so many days is not quiet.
+        quiet_hours: The list of a quiet user is read at least every so many hours.
         allow_external_schedulers: Take both dates from the scheduler's data interval.
         filters: The API's own filters, as a table or its JSON.
         pii: `keep`, `hash` or `drop` names and numbers.
@@ -126,9 +132,14 @@ class VbcConfig(BaseConfiguration):
     page_size: int = 1000
     max_concurrency: int = 8
     requests_per_minute: int | None = None
+    budget_share: int = 1
     on_forbidden: str = "raise"
     retry_seconds: float = 60
     rows_per_run: int | None = None
+    max_requests: int | None = None
+    polling: str = "all"
+    active_days: float = 14
+    quiet_hours: float = 24
     allow_external_schedulers: bool = False
     filters: Any | None = None
     pii: str = "keep"
@@ -153,8 +164,14 @@ class VbcConfig(BaseConfiguration):
         if self.start_date and self.end_date and self.start_date > self.end_date:
             raise SettingsError(f"start_date {begin} is after end_date {end}")
         read_lookback(self.lookback_hours)
-        for name in ("page_size", "max_concurrency", "requests_per_minute", "rows_per_run"):
-            _check_whole(name, getattr(self, name), optional=name.endswith(("_minute", "_run")))
+        for name in ("page_size", "max_concurrency", "budget_share"):
+            _check_whole(name, getattr(self, name))
+        for name in ("requests_per_minute", "rows_per_run", "max_requests"):
+            _check_whole(name, getattr(self, name), optional=True)
+        if self.polling not in ("all", "active"):
+            raise SettingsError(f"polling must be all or active, not {self.polling!r}")
+        _read_span("active_days", self.active_days, "days")
+        _read_span("quiet_hours", self.quiet_hours, "hours")
         if self.on_forbidden not in ("raise", "skip"):
             raise SettingsError(f"on_forbidden must be raise or skip, not {self.on_forbidden!r}")
         if not isinstance(self.filters, Filters):
@@ -212,6 +229,21 @@ class VbcConfig(BaseConfiguration):
     def has_user_recordings(self) -> bool:
         """Whether the API at this path has on-demand recordings."""
         return INDIA not in self.recording_api
+
+    @property
+    def active_span(self) -> timedelta:
+        """A user who has a recording that is no older is not quiet."""
+        return _read_span("active_days", self.active_days, "days")
+
+    @property
+    def quiet_span(self) -> timedelta:
+        """How long the list of a quiet user may rest."""
+        return _read_span("quiet_hours", self.quiet_hours, "hours")
+
+    @property
+    def longest_rest(self) -> timedelta:
+        """How long any list may rest; zero where all are read in every run."""
+        return self.quiet_span if self.polling == "active" else timedelta()
 
     @property
     def stateless(self) -> bool:
@@ -394,6 +426,16 @@ def read_lookback(hours: Any) -> timedelta:
     if not timedelta() <= lookback <= LONGEST_LOOKBACK:
         raise SettingsError(f"lookback_hours must be from 0 to 876000 (a hundred years), not {hours!r}")
     return lookback
+
+
+def _read_span(name: str, value: Any, unit: Literal["hours", "days"]) -> timedelta:
+    try:
+        span = timedelta(days=value) if unit == "days" else timedelta(hours=value)
+    except (TypeError, ValueError, OverflowError):
+        span = timedelta()
+    if isinstance(value, bool) or span <= timedelta():
+        raise SettingsError(f"{name} must be a number of {unit} above 0, not {value!r}")
+    return span
 
 
 def read_accounts(account_id: Any) -> tuple[str, ...]:

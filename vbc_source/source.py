@@ -31,6 +31,7 @@ from vbc_source.extract.accounts import AccountDirectory, write_snapshot
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.extract.extractor import AccessLog, Extractor, GapLog
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
+from vbc_source.extract.polling import RequestLimit
 from vbc_source.extract.refusals import current_refusals
 from vbc_source.extract.state import ResourceRun, hold_state
 from vbc_source.extract.tables import ChildTables, make_empty_tables, make_user_access
@@ -76,9 +77,14 @@ def vbc_source(
     page_size: int = 1000,
     max_concurrency: int = 8,
     requests_per_minute: int | None = None,
+    budget_share: int = 1,
     on_forbidden: str = "raise",
     retry_seconds: float = 60,
     rows_per_run: int | None = None,
+    max_requests: int | None = None,
+    polling: str = "all",
+    active_days: float = 14,
+    quiet_hours: float = 24,
     allow_external_schedulers: bool = False,
     filters: Any = None,
     pii: str = "keep",
@@ -106,10 +112,17 @@ def vbc_source(
         lookback_hours: How far behind the newest loaded `start` every run reads again.
         page_size: Recordings to request per page; what the server really returns is honoured.
         max_concurrency: Requests in flight.
-        requests_per_minute: A budget for all requests together; none unless given.
+        requests_per_minute: A budget for the requests of all vbc processes of this machine and user together;
+            none unless given.
+        budget_share: How many processes that share no disk share that budget; each keeps its part of it.
         on_forbidden: `raise`, or `skip` to load what is allowed and warn about the rest.
         retry_seconds: How long to retry while the gateway fails, seconds.
         rows_per_run: End an incremental run after about so many recordings; the next one continues there.
+        max_requests: End an incremental run after about so many requests; the next one continues there.
+        polling: `all` reads every list in every run. With `active`, lists of users without a recording in the
+            last `active_days`, and export jobs of users who never had one, take turns.
+        active_days: Days.
+        quiet_hours: Hours; a list that takes turns is read at least so often, export jobs once a day.
         allow_external_schedulers: Read the scheduler's data interval, and the lookback before it, without
             state.
         filters: The API's own filters, by their names; `start:gte` and `start:lte` narrow the span.
@@ -145,10 +158,17 @@ def empty_tables(names: Sequence[str]) -> list[DltResource]:
 class Resources:
     """The resources of one source: they share a client and what is known about accounts and users."""
 
-    def __init__(self, config: VbcConfig, client: Client, lookup: DestinationLookup | None = None) -> None:
-        self.config, self._lookup = config, lookup or DestinationLookup()
+    def __init__(
+        self,
+        config: VbcConfig,
+        client: Client,
+        lookup: DestinationLookup | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        self.config, self._lookup, self._clock = config, lookup or DestinationLookup(), clock
         self._reader = ListReader(config, client)
         self._directory = AccountDirectory(self._reader, config.login.identity())
+        self._limit = RequestLimit(config.max_requests, lambda: client.requests_sent)
         self.source_id, self._load_id = uuid4().hex, ""
         # in the order in which dlt reads them
         self.readers: dict[Endpoint, Callable[[ResourceRun], Iterator[Any]]] = {
@@ -178,7 +198,7 @@ class Resources:
         """Return the generator function of a resource; dlt takes no partial."""
 
         def read() -> Iterator[Any]:
-            now, stateless = datetime.now(timezone.utc), self.config.stateless
+            now, stateless = self._clock(), self.config.stateless
             metrics = dlt.current.resource_metrics()
             metrics.clear()  # a source that runs again keeps the metrics of the run before
             # asking dlt for state creates it: a backfill must leave none behind
@@ -210,7 +230,7 @@ class Resources:
         self, find: Callable[[ResourceRun], list[ReadTask]], run: ResourceRun
     ) -> Iterator[Any]:
         access = self._open_access_log(run)
-        return Extractor(run, self._reader, access, self._directory.learn).read(find(run))
+        return Extractor(run, self._reader, access, self._directory.learn, self._limit).read(find(run))
 
     def _read_snapshots(self, run: ResourceRun) -> Iterator[Any]:
         access = self._open_access_log(run)

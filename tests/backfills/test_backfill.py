@@ -305,7 +305,7 @@ def test_workers_share_what_the_settings_allow() -> None:
     free, limited = VbcConfig.from_values(), VbcConfig.from_values(requests_per_minute=10)
     assert divide_budget(free, 4) == {"max_concurrency": 2}
     assert divide_budget(free, 100) == {"max_concurrency": 1}
-    assert divide_budget(limited, 4) == {"max_concurrency": 2, "requests_per_minute": 2}
+    assert divide_budget(limited, 4) == {"max_concurrency": 2, "budget_share": 4}
     assert (limit_workers(limited, 4), limit_workers(limited, 40)) == (4, 10)
     with pytest.raises(SettingsError, match="use 10 workers at most"):
         divide_budget(limited, 11)

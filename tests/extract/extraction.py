@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import datetime, timezone
@@ -18,7 +18,7 @@ from loading import credentials
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.config import VbcConfig
-from vbc_source.extract.destination_lookup import ListKey, LoadedList
+from vbc_source.extract.destination_lookup import ListKey, LoadedList, StoredReading
 from vbc_source.extract.state import PROGRESS_MARK, ResourceRun
 from vbc_source.extract.tables import ARROW_TYPES, split_children
 from vbc_source.source import Resources
@@ -36,6 +36,7 @@ class Extraction:
     Attributes:
         tables: The rows of each table.
         metrics: By resource, the counts of its last run.
+        clock: Tells a run what time it is.
         answers: Whether the destination answers look-ups.
         lookups: How many look-ups were made.
     """
@@ -44,6 +45,7 @@ class Extraction:
         self.schema = dlt.Schema("vbc")
         self.tables: dict[str, Rows] = {}
         self.metrics: dict[str, dict[str, Any]] = {}
+        self.clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
         self.answers, self.lookups = True, 0
         self._columns: dict[str, dict[str, pa.DataType]] = {}
         self._state: dict[str, Any] = {}
@@ -57,7 +59,7 @@ class Extraction:
         for endpoint, read in resources.readers.items():
             if endpoint.name not in names:
                 continue
-            now, metrics = datetime.now(timezone.utc), self.metrics.setdefault(endpoint.name, {})
+            now, metrics = self.clock(), self.metrics.setdefault(endpoint.name, {})
             metrics.clear()
             stateless = config.stateless
             run = ResourceRun(
@@ -116,6 +118,17 @@ class Extraction:
             if row["start"] <= now:
                 newest[key] = max(newest.get(key, row["start"]), row["start"])
         return newest
+
+    def read_readings(self, ids: Sequence[str]) -> list[StoredReading] | None:
+        self.lookups += bool(ids)
+        if not self.answers:
+            return None
+        names = ("readings", "requests", "rows_read")
+        return [
+            StoredReading(row["reading_id"], True, row["scanned_at"], *(row[name] for name in names))
+            for row in self.tables.get("scan_windows", [])
+            if row["reading_id"] in ids
+        ]
 
     def read_present(self, endpoint: Endpoint, account: str, columns: Sequence[str]) -> Rows | None:
         self.lookups += 1

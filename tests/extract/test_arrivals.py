@@ -54,17 +54,17 @@ def test_arrivals_of_users_name_the_user_and_a_backfill_records_none(serve: Serv
     assert rows == [("user_recordings", users[0], 2)]
 
 
-def test_the_destination_is_asked_once_a_run_for_all_lists_that_were_loaded_before(serve: Serve) -> None:
+def test_the_destination_is_asked_twice_a_run_for_all_lists_that_were_loaded_before(serve: Serve) -> None:
     gateway = still_gateway(users=20)
     for user in gateway.users.all():
         gateway.users.recordings(user["id"]).add(start=ago(hours=3), duration=60_000)
     url, extraction = serve(gateway), Extraction()
-    for lookups in (0, 1, 2):
+    for lookups in (0, 2, 4):  # which rows it has, and which proofs
         load(extraction, url, "user_recordings")
         assert extraction.lookups == lookups
     gateway.users.recordings(gateway.users.api_user).add(start=ago(hours=4), duration=60_000)
     load(extraction, url, "user_recordings")
-    assert extraction.lookups == 3
+    assert extraction.lookups == 6
 
 
 def test_a_destination_that_does_not_answer_costs_the_late_arrivals_alone(serve: Serve) -> None:

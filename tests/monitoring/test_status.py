@@ -321,3 +321,35 @@ def test_a_clock_that_was_ahead_does_not_hide_the_lag(serve: Serve) -> None:
     with pipeline.sql_client() as client:
         client.execute_sql("DELETE FROM scan_windows WHERE scanned_at <= now()")
     assert read_status(Target(), now).find_problem() == "nothing was ever loaded there: run vbc sync"
+
+
+def test_a_lag_may_be_allowed_for_each_resource() -> None:
+    late = make_list(resource="user_recordings", lag_seconds=20 * 3600.0)
+    status = make_status(lists=(make_list(), late), lag_seconds=20 * 3600.0)
+    assert "the lag of user_recordings of account 549825 is 20.0 h" in str(status.find_problem(60))
+    assert status.find_problem(60, {"user_recordings": 1440}) is None
+    assert status.find_problem(None, {"user_recordings": 1440}) is None
+    assert "company_recordings" in str(status.find_problem(5, {"user_recordings": 1440}))
+    absent = make_status().find_problem(60, {"user_recordings": 1440})
+    assert absent == "user_recordings was never loaded there: run vbc sync, or leave its --max-lag out"
+    busy = make_status(lists=(), busy=True, lag_seconds=7200.0)
+    assert busy.find_problem(None, {"user_recordings": 1440}) is None
+    assert "2.0 h" in str(busy.find_problem(60))
+
+
+@pytest.mark.parametrize("value", ["user=60", "user_recordings=soon", "-1", "user_recordings=-1"])
+def test_a_lag_of_no_resource_or_no_number_is_wrong_usage(value: str, own_folder: Path) -> None:
+    result = run_vbc(own_folder, "http://127.0.0.1:9", "status", "--max-lag", value)
+    assert (result.returncode, "--max-lag" in result.stderr) == (2, True)
+
+
+def test_status_says_how_long_a_quiet_list_may_wait() -> None:
+    resting = make_list(resource="user_recordings", rest_hours=24.0, oldest_read=NOW - timedelta(hours=23))
+    (line,) = (text for text in make_status(lists=(resting,)).summary() if "at least every" in text)
+    assert line == (
+        "Users' lists of account 549825 are read at least every 24 h; the one that has waited longest was "
+        "read 2025-06-17 13:00 UTC."
+    )
+    assert "vbc_list_oldest_read_timestamp_seconds" in write_prometheus(
+        make_status(lists=(resting,)), ok=True
+    )

@@ -26,6 +26,7 @@ from vbc_source.api.http.connection_errors import (
 )
 from vbc_source.api.http.deadlines import Deadlines, Watch
 from vbc_source.api.http.rate_limit import ClientClosed, RateLimiter, Retry, describe_faults
+from vbc_source.api.http.request_log import SharedLog, locate_log
 from vbc_source.api.http.transport import (
     Auth,
     Response,
@@ -126,7 +127,11 @@ class Client:
         return cls(
             config.base_url,
             config.login,
-            requests_per_minute=config.requests_per_minute,
+            rate_limiter=RateLimiter(
+                config.requests_per_minute,
+                shared=SharedLog(partial(locate_log, config.base_url, config.login)),
+                share=config.budget_share,
+            ),
             retry_seconds=config.retry_seconds if retry_seconds is None else retry_seconds,
             connections=config.max_concurrency,
             token_folder=config.tokens,

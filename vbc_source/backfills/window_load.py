@@ -162,7 +162,7 @@ def limit_workers(config: VbcConfig, workers: int) -> int:
 
 
 def divide_budget(config: VbcConfig, share: int) -> dict[str, int]:
-    """Divide the settings' limits among processes."""
+    """Divide the settings' limits among processes, which may run on several machines."""
     budget, divided = config.requests_per_minute, {"max_concurrency": max(1, config.max_concurrency // share)}
     if budget is None:
         return divided
@@ -171,7 +171,7 @@ def divide_budget(config: VbcConfig, share: int) -> dict[str, int]:
             f"{share} workers cannot share {budget} requests a minute (requests_per_minute): "
             f"use {budget} workers at most"
         )
-    return divided | {"requests_per_minute": budget // share}
+    return divided | {"budget_share": share}
 
 
 @contextmanager

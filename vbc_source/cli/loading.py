@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from vbc_source import Target
     from vbc_source.monitoring.overview import StatusReport
 
+WINDOWED = ("company_recordings", "user_recordings")  # resources with a cursor, and so a lag
+
 
 @click.command(cls=Command)
 @target_options
@@ -34,6 +36,12 @@ if TYPE_CHECKING:
     "--start-date", "--end-date", end_help="Newest start: a backfill of a fixed span, without state."
 )
 @resources_option
+@click.option(
+    "--max-requests",
+    type=click.IntRange(1),
+    metavar="N",
+    help="End after about N requests, lists being read included; the next run goes on there.",
+)
 def sync(target: Target, **options: Any) -> dict[str, Any]:
     """Load what is new, after finishing what a failed run left."""
     from vbc_source import sync as run_sync
@@ -69,6 +77,18 @@ def backfill(
     from vbc_source import backfill as run_backfill
 
     return print_result(run_backfill(target, start_date, end_date, window, report=echo, **options))
+
+
+def _read_lags(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """Read lags by resource; that of all others has no name."""
+    lags: dict[str, float] = {}
+    for value in values:
+        name, _, minutes = value.rpartition("=")
+        if name and name not in WINDOWED:
+            text = f"{name!r} has no lag; there is {', '.join(WINDOWED)}"
+            raise click.BadParameter(text, ctx, param)
+        lags[name.strip()] = click.FloatRange(min=0)(minutes, param, ctx)
+    return lags
 
 
 def show_statuses(
@@ -118,9 +138,14 @@ def show_statuses(
     help="How to print it.",
 )
 @click.option(
-    "--max-lag", type=click.FloatRange(min=0), metavar="MINUTES", help="Fail where the lag is larger."
+    "--max-lag",
+    "max_lags",
+    multiple=True,
+    callback=_read_lags,
+    metavar="[RESOURCE=]MINUTES",
+    help="Fail where the lag is larger; repeat it to give a resource its own, user_recordings=1440.",
 )
-def status(target: Target, max_lag: float | None, **_: Any) -> StatusReport:
+def status(target: Target, max_lags: dict[str, float], **_: Any) -> StatusReport:
     """Show the last success, lag, rows, requests and failures; no request is sent to VBC.
 
     Exit status 1 where nothing was ever loaded, or the lag is larger than --max-lag.
@@ -129,7 +154,8 @@ def status(target: Target, max_lag: float | None, **_: Any) -> StatusReport:
     from vbc_source.monitoring.overview import StatusReport
 
     found = read_status(target, datetime.now(timezone.utc))
-    return StatusReport(found, found.find_problem(max_lag))
+    named = {name: minutes for name, minutes in max_lags.items() if name}
+    return StatusReport(found, found.find_problem(max_lags.get(""), named))
 
 
 @click.command(cls=Command)

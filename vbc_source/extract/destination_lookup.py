@@ -45,6 +45,27 @@ class LoadedList:
     newest: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredReading:
+    """A row of `scan_windows` that a later reading of the same window may replace.
+
+    Attributes:
+        id: Its key.
+        is_complete: Whether the load that brought it is complete.
+        scanned_at: When the window was read.
+        readings: How many readings the row stands for.
+        requests: Requests of all of them.
+        rows_read: Rows of all of them.
+    """
+
+    id: str
+    is_complete: bool
+    scanned_at: datetime
+    readings: int
+    requests: int
+    rows_read: int
+
+
 class DestinationLookup:
     """Reads what earlier runs have loaded.
 
@@ -147,6 +168,27 @@ class DestinationLookup:
             return {tuple(map(str, key)): newest for *key, newest in rows}
 
         return self._ask(ask, {}, "what is loaded already")
+
+    def read_readings(self, ids: Sequence[str]) -> list[StoredReading] | None:
+        """Read those rows of `scan_windows` that have one of some keys."""
+
+        def ask(pipeline: Any) -> list[StoredReading]:
+            with pipeline.sql_client() as client:
+                named = ("reading_id", "scanned_at", "readings", "requests", "rows_read")
+                columns = ", ".join(f"w.{client.escape_column_name(name)}" for name in named)
+                windows, loads = map(client.make_qualified_table_name, ("scan_windows", "_dlt_loads"))
+                sql = (
+                    f"SELECT DISTINCT {columns}, l.load_id IS NOT NULL FROM {windows} AS w "
+                    f"LEFT JOIN {loads} AS l ON l.load_id = w._dlt_load_id AND l.status = 0 "
+                    f"WHERE w.reading_id IN ({', '.join(['%s'] * len(ids))})"
+                )
+                rows = client.execute_sql(sql, *ids) or ()
+            return [
+                StoredReading(id_, bool(complete), at, *map(int, counts))
+                for id_, at, *counts, complete in rows
+            ]
+
+        return self._ask(ask, [], "which windows were read before") if ids else []
 
     def read_present(
         self, endpoint: Endpoint, account: str, columns: Sequence[str]

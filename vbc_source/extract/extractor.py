@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from vbc_source.api.endpoints import JOBS
 from vbc_source.config import SELF
 from vbc_source.errors import (
     Forbidden,
@@ -19,6 +21,7 @@ from vbc_source.errors import (
 )
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask, resolve
 from vbc_source.extract.loaded_rows import LoadedRows
+from vbc_source.extract.polling import RequestLimit, Turn, select_due
 from vbc_source.extract.refusals import MAX_NAMED, current_refusals
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.state import ResourceRun
@@ -30,6 +33,8 @@ from vbc_source.windows import Window, format_instant
 
 log = logging.getLogger(__name__)
 
+JOBS_REST = timedelta(days=1)  # of users who never had an export job
+OLDEST = datetime.min.replace(tzinfo=timezone.utc)
 RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill costs no more than that
 SINGLE_LIST_ERRORS = (Forbidden, NotFound, Unavailable)  # may concern one list alone
 NO_SUCH_PATH = 900906  # the gateway's code for a path that it does not know, for any list
@@ -162,17 +167,41 @@ class ReadPlanner:
         self._progress = self._cursors.read_progress(run.source_id)
 
     def select(self, tasks: Sequence[ReadTask]) -> list[ReadTask]:
-        """Return the lists that no earlier run of this source has read to their end."""
-        unread = self._progress.unread
-        return [task for task in tasks if unread is None or str(task.owner) in unread]
+        """Return the lists that are due, and that no earlier run of this source has read to their end."""
+        run, names = self._run, self._progress.unread
+        rest = run.config.longest_rest
+        if names is None and rest and run.endpoint.per_user and run.incremental:
+            rest = JOBS_REST if run.endpoint is JOBS else rest
+            names = frozenset(select_due([self._find_turn(task) for task in tasks], run.now, rest))
+        return [task for task in tasks if names is None or str(task.owner) in names]
+
+    def _find_turn(self, task: ReadTask) -> Turn:
+        name, run, cursors = str(task.owner), self._run, self._cursors
+        if run.endpoint is JOBS:
+            # a company's export is listed under the API user, who is read by number once that is known
+            is_active = cursors.has_owned(name) or name == cursors.expect(
+                f"{task.owner.account}/{SELF}", True
+            )
+        else:
+            newest = cursors.find(name)
+            is_active = newest is not None and run.now - newest <= run.config.active_span
+        always = is_active or task.owner.is_self or name in cursors.unread
+        return Turn(
+            name, cursors.find_reading(name), always or bool(cursors.due_gaps(name, run.now, run.now))
+        )
 
     def plan(self, tasks: Sequence[ReadTask]) -> list[ReadTask]:
-        """Plan the windows of lists; those without a cursor come first, then those left unread before."""
+        """Plan the windows of lists, in this order: those never read, left unread, read longest ago."""
+        cursors, read = (
+            self._cursors,
+            {str(task.owner): self._cursors.find_reading(str(task.owner)) for task in tasks},
+        )
         planned = [task for task in map(self.plan_list, tasks) if task]
-        unread = self._cursors.unread
-        planned.sort(key=lambda task: str(task.owner) not in unread)
+        planned.sort(key=lambda task: str(task.owner) not in cursors.unread)
+        planned.sort(key=lambda task: read[str(task.owner)] or OLDEST)
         if self._run.endpoint.windowed:
-            planned.sort(key=lambda task: self._cursors.find(task.expected) is not None)
+            # of a user who never recorded there is no cursor, but it was read
+            planned.sort(key=lambda task: bool(cursors.find(task.expected) or read[str(task.owner)]))
         return planned
 
     def plan_list(self, task: ReadTask) -> ReadTask | None:
@@ -203,8 +232,10 @@ class Extractor:
         reader: ListReader,
         access: AccessLog,
         learn: Callable[[str], None],
+        requests: RequestLimit,
     ) -> None:
         self._run, self._reader, self._access, self._learn = run, reader, access, learn
+        self._requests = requests if run.incremental else RequestLimit(None)
         self._planner, self._loaded = ReadPlanner(run), LoadedRows(run)
         self._writer, self._gaps = WindowWriter(run, self._loaded), GapLog(run)
         self._deadline = time.monotonic() + RUN_SECONDS
@@ -215,6 +246,8 @@ class Extractor:
 
     def read(self, tasks: Sequence[ReadTask]) -> Iterator[Any]:
         """Read lists side by side, and yield tables."""
+        is_first = self._run.cursors.read_progress(self._run.source_id).unread is None
+        self._requests.begin(leave_half=is_first and self._run.endpoint is not JOBS)
         selected = self._planner.select(tasks)
         todo = self._plan(selected)
         while todo and not self._is_over():
@@ -236,7 +269,7 @@ class Extractor:
     def _read_lists(self, todo: Sequence[ReadTask]) -> Iterator[Any]:
         run = self._run
         with RequestPool(run.config.max_concurrency, self._reader.client.close) as pool:
-            windows = pool.read(todo, lambda task: self._reader.scan(run.endpoint, task, run.now, pool))
+            windows = pool.read(todo, lambda task: self._scan(task, pool))
             for task, item in windows:
                 if task.owner in self._finished or task.owner in self._again:
                     continue
@@ -250,6 +283,15 @@ class Extractor:
                     return
                 if self._is_over():
                     pool.drain()
+
+    def _scan(self, task: ReadTask, pool: RequestPool) -> Generator[ReadWindow[PageRows], None, None]:
+        """Read a list, unless the run has used its requests; what was begun ends once its cursor moves."""
+        if self._requests.admit():
+            cursor = self._run.cursors.find(task.expected)
+            for read in self._reader.scan(self._run.endpoint, task, self._run.now, pool):
+                yield read
+                if self._requests.is_over and (cursor is None or read.window.end > cursor):
+                    return
 
     def _take(self, task: ReadTask, proof: ReadWindow[PageRows]) -> None:
         """Take a window of a list."""
@@ -270,6 +312,8 @@ class Extractor:
                 return
             else:
                 self._writer.add(task, owner, proof)
+                if run.incremental and run.endpoint is JOBS and proof.found:
+                    run.cursors.record_owner(str(owner))
                 counts = {"windows": 1, "requests": proof.requests}
                 run.count(**counts, **{run.endpoint.shape.collection: proof.found})
                 if not proof.is_proven:
@@ -320,7 +364,20 @@ class Extractor:
         run = self._run
         if self._access.failed and (self._limit is None or not self._progressed):
             self._access.check()
-        if self._access.failed or (left and self._is_over()):
+        if run.incremental:
+            self._store_readings()
+        if self._access.failed or (left and (self._is_over() or self._requests.is_over)):
             run.cursors.store_progress(run.source_id, map(str, left), self._writer.reached)
+            run.count(left=len(left))
         else:
             run.cursors.clear_progress()
+        if self._requests.is_spent:
+            run.metrics["spent"] = self._requests.count_sent()
+
+    def _store_readings(self) -> None:
+        """Store when lists were read, where they take turns."""
+        config, cursors = self._run.config, self._run.cursors
+        if config.longest_rest or config.max_requests:
+            cursors.record_readings(map(str, self._finished), self._run.now)
+        else:
+            cursors.forget_readings()

@@ -11,6 +11,8 @@ The keys of the state keep their names, whatever the code calls them: state of e
     reached   by unread list: up to where it was read and proven
     barred    lists of users that could not be read, with the reason
     gaps      by list: windows that do not add up, which later runs read again
+    read      by list: when it was last read to its end; kept where lists take turns
+    owners    users who ever had an export job; kept where lists take turns
     load      the load that brought this state: the destination must have it
 
 With filters, each selection has its own cursors: `549825?call_direction#5d41402abc4b`.
@@ -87,13 +89,16 @@ class CursorState:
             log.warning("start_date is earlier than before: reading the history of %s again", name)
             self._state["cursors"].pop(self._key(name))
             cursor = None
+        if cursor is None and since and not chosen:
+            # of a list that stays empty, all readings begin with the same second: one proof contains the next
+            first = min(first, parse_instant(since))
         return plan_window(first, now, cursor, lookback)
 
     def move(self, name: str, newest: datetime | None, first: datetime, now: datetime) -> bool:
         """Move a cursor to the newest loaded `start`; return whether it moved."""
         before = self.find(name)
         cursor = advance(before, [newest] if newest else [], now)
-        if cursor and before is None:  # the history was read from there; later runs read less
+        if before is None:  # the history was read from there; later runs read less
             since = self._state.setdefault("since", {})
             since[self._key(name)] = min(since.get(self._key(name), NEVER), format_instant(first))
         if cursor:
@@ -134,6 +139,28 @@ class CursorState:
             self._state.setdefault("digests", {})[self._key(name)] = digest
         else:
             self._state.get("digests", {}).pop(self._key(name), None)
+
+    def find_reading(self, name: str) -> datetime | None:
+        """Return when a list was last read to its end; None where that is not known."""
+        moment = self._state.get("read", {}).get(self._key(name))
+        return parse_instant(moment) if moment else None
+
+    def record_readings(self, names: Iterable[str], now: datetime) -> None:
+        """Store that lists were read to their end."""
+        self._state.setdefault("read", {}).update(dict.fromkeys(map(self._key, names), format_instant(now)))
+
+    def forget_readings(self) -> None:
+        """Remove when lists were read: what is not kept up to date must not be relied on."""
+        self._state.pop("read", None)
+
+    def has_owned(self, name: str) -> bool:
+        """Whether a list of export jobs ever had one."""
+        return name in self._state.get("owners", ())
+
+    def record_owner(self, name: str) -> None:
+        """Store that a list of export jobs has one."""
+        if not self.has_owned(name):
+            self._state["owners"] = sorted([*self._state.get("owners", ()), name])
 
     @property
     def unread(self) -> frozenset[str]:

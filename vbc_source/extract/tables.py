@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import YieldMapItem
-from vbc_source.extract.destination_lookup import add_load_id
+from vbc_source.extract.destination_lookup import StoredReading, add_load_id
 from vbc_source.extract.lists import ListOwner
+from vbc_source.extract.repeated_readings import name_list
 from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.lakes.tables import is_lake
 from vbc_source.pii import PiiPolicy
@@ -95,7 +96,7 @@ def make_empty_tables(endpoint: Endpoint, schema: dlt.Schema) -> Iterator[Any]:
     """Yield the tables that a load of a list brings, without rows."""
     page = read_page(b'{"total_items": 0}', endpoint.shape)
     yield TableBuilder(endpoint, schema, PiiPolicy()).build([page.rows], dict.fromkeys(endpoint.key, ""))
-    yield make_scan_windows(endpoint, [], "")
+    yield make_scan_windows(endpoint, [], "", in_lake=is_lake(dlt.current.pipeline()))
     yield make_user_access([])
 
 
@@ -105,34 +106,48 @@ def make_scan_windows(
     filters: str,
     load_id: str | None = None,
     read_at: datetime | None = None,
+    *,
+    in_lake: bool = False,
+    replaced: Mapping[int, StoredReading] = {},
 ) -> Any:
     """Make rows of `scan_windows`: what was read, when, and whether it is proven complete.
 
     They name the load that brings them, and how many rows they prove: both must be in the destination. A load
     that was killed may have left its proofs without the rows, and rows may be deleted later. `read_at` is no
     later than the first request: what appeared between reading and loading is not proven.
+
+    `replaced` are, by place in `proofs`, the rows that a repeated reading takes the place of. Its row stands
+    for all of them: requests and rows are added up. In a lake, rows are only added.
     """
     now, load = read_at or datetime.now(timezone.utc), load_id or dlt.current.load_package_state()["load_id"]
-    rows = [
-        {
+    rows = []
+    for place, (owner, proof) in enumerate(proofs):
+        name = name_list(endpoint.name, owner, proof.window, filters)
+        before = replaced.get(place) or StoredReading(f"{name}-{load}", False, now, 0, 0, 0)
+        row = {
+            "reading_id": before.id,
             "account_id": owner.account,
             "resource": endpoint.name,
             "user_id": owner.user,
             "window_start": proof.window.start,
             "window_end": proof.window.end,
             "total_items": min(proof.total_items, LARGEST - 1),  # nothing bounds what a server reports
-            "rows_read": sum(page.count for page in proof.pages),
+            "rows_read": before.rows_read + sum(page.count for page in proof.pages),
             "rows_loaded": count_inside(proof),
             "is_proven": proof.is_proven,
-            "requests": proof.requests,
+            "requests": before.requests + proof.requests,
+            "readings": before.readings + 1,
             "attempts": proof.attempts,
             "scanned_at": now,
             "filters": filters or None,
             "_dlt_load_id": load,
         }
-        for owner, proof in proofs
-    ]
-    return mark_table(pa.Table.from_pylist(rows, _PROOFS), "scan_windows")
+        rows.append(row)
+    table = pa.Table.from_pylist(rows, _PROOFS)
+    if in_lake:
+        return mark_table(table, "scan_windows")
+    # nullable: rows of earlier versions have no key
+    return mark_table(table, "scan_windows", ("reading_id",), columns={"reading_id": {"nullable": True}})
 
 
 def count_inside(proof: ReadWindow[PageRows]) -> int:
@@ -159,9 +174,11 @@ def mark_table(rows: pa.Table, name: str, key: Sequence[str] = (), **hints: Any)
 
 _LIST_KEY = ("account_id", "resource", "user_id")
 _PROOFS = pa.schema(
-    dict.fromkeys(_LIST_KEY, pa.string())
+    dict.fromkeys(("reading_id", *_LIST_KEY), pa.string())
     | dict.fromkeys(("window_start", "window_end"), INSTANT)
-    | dict.fromkeys(("total_items", "rows_read", "rows_loaded", "requests", "attempts"), pa.int64())
+    | dict.fromkeys(
+        ("total_items", "rows_read", "rows_loaded", "requests", "readings", "attempts"), pa.int64()
+    )
     | {"is_proven": pa.bool_(), "scanned_at": INSTANT, "filters": pa.string(), "_dlt_load_id": pa.string()}
 )
 _ACCESS = pa.schema(

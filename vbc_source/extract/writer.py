@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from vbc_source.extract.arrivals import ArrivalLog
 from vbc_source.extract.lists import ListOwner, ReadTask
 from vbc_source.extract.loaded_rows import LoadedRows
+from vbc_source.extract.repeated_readings import choose_row, name_list, name_rows
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import TableBuilder, make_scan_windows
 from vbc_source.extract.window_reader import ReadWindow
@@ -88,8 +89,7 @@ class WindowWriter:
                 yield from self._arrivals.write(
                     (batch.requested, batch.owner, batch.rows) for batch in changed
                 )
-            proofs = [(batch.owner, batch.proof) for batch in batches]
-            yield make_scan_windows(run.endpoint, proofs, run.config.api_filters.label, run.load_id, run.now)
+            yield self._make_scan_windows(batches, changed)
         if run.incremental:
             self._move_state(batches, changed)
         self._report(batches[-1])
@@ -99,6 +99,28 @@ class WindowWriter:
         name = str(batch.owner)
         same = bool(batch.digest) and batch.digest == self._cursors.digest(name)
         return same and self._loaded.holds(name, batch.rows[self._run.endpoint.shape.id_column])
+
+    def _make_scan_windows(self, batches: Sequence[_Batch], changed: Sequence[_Batch]) -> Any:
+        """Make a row for each window; readings that brought nothing new replace rows of earlier ones."""
+        run = self._run
+        endpoint, label, brought = run.endpoint, run.config.api_filters.label, set(map(id, changed))
+        repeated = {
+            place: name_list(endpoint.name, batch.owner, batch.proof.window, label)
+            for place, batch in enumerate(batches)
+            if id(batch) not in brought and not run.lookup.in_files
+        }
+        stored = run.lookup.read_readings([id_ for name in repeated.values() for id_ in name_rows(name)])
+        known = {row.id: row for row in stored or ()}
+        return make_scan_windows(
+            endpoint,
+            [(batch.owner, batch.proof) for batch in batches],
+            label,
+            run.load_id,
+            run.now,
+            in_lake=run.lookup.in_files,
+            # without an answer nothing is replaced: the rows stand beside the others, and prove the same
+            replaced={} if stored is None else {at: choose_row(name, known) for at, name in repeated.items()},
+        )
 
     def _build(self, owner: ListOwner, proof: ReadWindow[PageRows]) -> pa.Table:
         table = self._tables.build([page.rows for page in proof.pages], owner.key)

@@ -43,6 +43,8 @@ class SyncResult:
         not_found: Users left out because the API no longer knows them.
         finished_earlier: Load packages of an earlier, failed run that were loaded first.
         gaps: Windows that were read and do not add up; what VBC lists of them is loaded.
+        stopped_after: Requests after which `max_requests` ended it; None where it read all that was due.
+        left: Lists that it left to the next run then.
         seconds: How long it took.
         ok: Whether everything that was read is proven complete.
     """
@@ -58,6 +60,8 @@ class SyncResult:
     seconds: float
     gaps: tuple[str, ...] = ()
     ok: bool = True
+    stopped_after: int | None = None
+    left: int = 0
 
     def summary(self) -> list[str]:
         """Describe the result in lines for people."""
@@ -73,6 +77,11 @@ class SyncResult:
         for reason, titles in (("forbidden", self.forbidden), ("no longer known", self.not_found)):
             if titles:
                 lines.append(f"Left out, {reason}: {', '.join(titles)}.")
+        if self.stopped_after is not None:
+            lines.append(
+                f"Stopped after {self.stopped_after:,} requests; {self.left:,} lists left: the next run goes "
+                "on with them."
+            )
         return [*lines, *(f"KNOWN GAP: {gap}." for gap in self.gaps)]
 
 
@@ -83,6 +92,7 @@ def sync(
     end_date: datetime | None = None,
     resources: Sequence[str] = (),
     fresh: bool = False,
+    max_requests: int | None = None,
 ) -> SyncResult:
     """Load what is new, with settings from dlt's configuration.
 
@@ -93,11 +103,16 @@ def sync(
         resources: Names of the resources to load; all unless given.
         fresh: Drop the pipeline's working folder first. For workers that do not share a disk: what a killed
             run left there may be older than what another worker has loaded since.
+        max_requests: End after about so many requests; the next run goes on there. Not with `end_date`: there
+            is no state to continue from.
 
     Raises:
+        UsageError: `max_requests` was given with `end_date`.
         VbcError: What stopped it, in words for the person who can act.
     """
-    source = make_source(resources, start_date=start_date, end_date=end_date)
+    if max_requests is not None and end_date is not None:
+        raise UsageError("--max-requests needs state to continue from, which a run with --end-date has not")
+    source = make_source(resources, start_date=start_date, end_date=end_date, max_requests=max_requests)
     with record_run(target), hold_pipeline(target, fresh=fresh) as pipeline:
         result = run_pipeline(pipeline, source)
         if is_lake(pipeline):
@@ -124,6 +139,7 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
     """
     started = time.monotonic()
     metrics: list[dict[str, Any]] = []
+    newest: list[dict[str, Any]] = []  # of the last extraction
     loaded, refused = 0, list[Refusals]()
     with explaining():
         pipeline.sync_destination()
@@ -134,11 +150,11 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
             with hold_dataset_lock(pipeline, window):
                 pipeline.run()  # with a package pending, dlt loads that and extracts nothing
         unfinished = list(source.selected_resources)
-        while unfinished:
+        while unfinished and not any("spent" in counts for counts in newest):
             before = _read_states(pipeline, source)
             with collect_refusals() as refusals:
-                info = pipeline.extract(source.with_resources(*unfinished))
-            metrics += _read_metrics(info)
+                newest = _read_metrics(pipeline.extract(source.with_resources(*unfinished)))
+            metrics += newest
             refused.append(refusals)
             gc.collect()  # dlt leaves reference cycles that hold Arrow tables
             loaded += _count_recordings(pipeline.normalize())
@@ -163,7 +179,17 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
     }
     seconds = time.monotonic() - started
     ok = not left_out["gaps"]
-    return SyncResult(**totals, **left_out, loaded=loaded, finished_earlier=pending, seconds=seconds, ok=ok)
+    left = sum(counts.get("left", 0) for counts in newest) if unfinished else 0
+    return SyncResult(
+        **totals,
+        **left_out,
+        loaded=loaded,
+        finished_earlier=pending,
+        seconds=seconds,
+        ok=ok,
+        stopped_after=max(counts.get("spent", 0) for counts in newest) if unfinished else None,
+        left=left,
+    )
 
 
 def _adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:

@@ -81,6 +81,11 @@ def _measure_lists(lists: Sequence[ListStatus]) -> Iterator[_Metric]:
         "Up to when lists are proven complete without a gap; of users, the one furthest behind.",
         [(labels, item.proven_until.timestamp()) for labels, item in labelled if item.proven_until],
     )
+    yield _Metric(
+        "vbc_list_oldest_read_timestamp_seconds",
+        "When the list was last read that has waited longest for its turn.",
+        [(labels, item.oldest_read.timestamp()) for labels, item in labelled if item.oldest_read],
+    )
     for name, field, text in (
         ("vbc_list_lag_seconds", "lag_seconds", "How far behind now lists were read; the largest of users."),
         ("vbc_list_rows", "rows", "Recordings in the table."),

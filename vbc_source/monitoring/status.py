@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.config import SELF, VbcConfig, load_config
@@ -47,6 +47,8 @@ class ListStatus:
         rows_read: Rows of all runs; those of the lookback count each time.
         requests: List requests of all runs.
         windows: Windows that were read completely.
+        rest_hours: How long a list may wait to be read again, hours; 0 where every run reads all of them.
+        oldest_read: When the list was last read that has waited longest; None where none waits.
     """
 
     account_id: str
@@ -61,6 +63,8 @@ class ListStatus:
     rows_read: int
     requests: int
     windows: int
+    rest_hours: float = 0.0
+    oldest_read: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +93,32 @@ class Status:
     lag_seconds: float | None
     forbidden: tuple[str, ...] = ()
 
-    def find_problem(self, max_lag: float | None = None) -> str | None:
-        """Return what is wrong, or None: nothing was loaded, or the lag exceeds `max_lag` minutes."""
+    def find_problem(
+        self, max_lag: float | None = None, max_lags: Mapping[str, float] | None = None
+    ) -> str | None:
+        """Return what is wrong, or None: nothing was loaded, or a lag is too large.
+
+        Args:
+            max_lag: Largest lag of any resource, minutes.
+            max_lags: Largest lag of the resources that it names, minutes, instead of `max_lag`.
+        """
         if self.lag_seconds is None:
             return "nothing was ever loaded there: run vbc sync"
-        if max_lag is not None and self.lag_seconds > max_lag * 60:
-            return f"the lag is {write_span(self.lag_seconds)}, which is more than {max_lag:g} minutes"
+        named = max_lags or {}
+        for item in self.lists:
+            most = named.get(item.resource, max_lag)
+            if most is not None and item.lag_seconds is not None and item.lag_seconds > most * 60:
+                return (
+                    f"the lag of {item.resource} of account {item.account_id} is "
+                    f"{write_span(item.lag_seconds)}, which is more than {most:g} minutes"
+                )
+        if not any(item.lag_seconds is not None for item in self.lists):
+            # another process holds the database, or nothing is read any more
+            most = max_lag if max_lag is not None else max(named.values(), default=None)
+            if most is not None and self.lag_seconds > most * 60:
+                return f"the lag is {write_span(self.lag_seconds)}, which is more than {most:g} minutes"
+        elif absent := sorted(set(named) - {item.resource for item in self.lists}):
+            return f"{absent[0]} was never loaded there: run vbc sync, or leave its --max-lag out"
         return None
 
     def summary(self) -> list[str]:
@@ -115,6 +139,12 @@ class Status:
                 f"proven complete until {proven}; {item.lists} list(s), {item.unreadable} unreadable; "
                 f"{item.requests:,} requests, {item.windows:,} windows so far."
             )
+            if item.oldest_read:
+                lines.append(
+                    f"Users' lists of account {item.account_id} are read at least every "
+                    f"{item.rest_hours:g} h; the one that has waited longest was read "
+                    f"{item.oldest_read:%Y-%m-%d %H:%M} UTC."
+                )
         if self.forbidden:
             lines.append(f"Left out, since the API user may not read them: {', '.join(self.forbidden)}.")
         if self.audio:
@@ -201,6 +231,7 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
             and _is_configured(config, item)
         ]
         shown = live or lists
+        rests = config.longest_rest and resource == USERS and live
         read_until = min(item.read_until for item in shown)
         ends = [proven[item.list][0].end if item.list in proven else None for item in shown]
         yield ListStatus(
@@ -216,6 +247,8 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
             rows_read=sum(item.rows_read for item in lists),
             requests=sum(item.requests for item in lists),
             windows=sum(item.windows for item in lists),
+            rest_hours=config.longest_rest / timedelta(hours=1) if rests else 0.0,
+            oldest_read=min(item.read_at for item in shown) if rests else None,
         )
 
 

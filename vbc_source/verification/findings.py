@@ -114,6 +114,8 @@ class VerifyResult:
         gaps: Settled spans that are not proven complete.
         lateness: How late recordings arrive; None while that is not known.
         lookback_hours: The setting, to compare with `lateness`.
+        rest_hours: How long the list of a quiet user may wait between two syncs, hours; 0 where none waits.
+        oldest_read: When the user's list was last read that has waited longest; None where none waits.
         requests: Requests to the gateway, with a login where no token was cached.
         seconds: Duration.
     """
@@ -137,6 +139,8 @@ class VerifyResult:
     gaps: tuple[Gap, ...] = ()
     lateness: Lateness | None = None
     lookback_hours: float = 0.0
+    rest_hours: float = 0.0
+    oldest_read: datetime | None = None
     requests: int = 0
     seconds: float = 0.0
 

@@ -15,6 +15,7 @@ from vbc_source.api.endpoints import Endpoint
 from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.config import VbcConfig
 from vbc_source.extract.tables import TableBuilder, make_scan_windows
+from vbc_source.lakes.tables import is_lake
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import VERIFY_SCHEMA, load_rows
@@ -98,7 +99,8 @@ def load_missing(
                 # rows that are loaded already stay as they are: their child tables are not loaded anew
                 yield rows.filter(pc.is_in(rows["id"], pa.array(sorted(item.missing), pa.int64())))
             windows = [(item.owner, proof) for item, proof in proofs]
-            yield make_scan_windows(endpoint, windows, config.api_filters.label, read_at=read_at)
+            label, in_lake = config.api_filters.label, is_lake(dlt.current.pipeline())
+            yield make_scan_windows(endpoint, windows, label, read_at=read_at, in_lake=in_lake)
 
         return make_resource(endpoint, read, config.pii_policy)
 

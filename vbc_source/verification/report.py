@@ -98,6 +98,11 @@ def _write_total(total: ListTotal) -> Sequence[str]:
 def _write_notes(result: VerifyResult) -> Iterator[str]:
     if result.waiting:
         yield f"{result.waiting:,} recent recordings are not loaded yet; the next sync loads them."
+    if result.oldest_read:
+        yield (
+            f"Lists of quiet users wait up to {result.rest_hours:g} h for their turn; the one that has "
+            f"waited longest was read {format_instant(result.oldest_read)}."
+        )
     for table in result.left_out:
         yield f"{table} was never loaded, and is not compared."
     if result.without_audio:

@@ -23,6 +23,7 @@ from vbc_source.verification.findings import Findings, VerifyResult
 from vbc_source.verification.lateness import measure_lateness
 from vbc_source.verification.lists import ComparisonPlan, ListsComparison
 from vbc_source.warehouse.completeness import (
+    USERS,
     Gap,
     RecordingList,
     find_first_start,
@@ -77,6 +78,7 @@ def verify(
         findings = _compare(chosen, reader, loaded, plan)
         gaps = _find_gaps(loaded, config, plan, findings)
         lateness = measure_lateness(loaded, now)
+        oldest_read = _find_oldest_reading(loaded, config, findings) if config.longest_rest else None
         archived = bool(loaded.find(LEDGER))
         write_view(loaded)
     spans, totals = findings.spans, findings.totals
@@ -100,6 +102,8 @@ def verify(
         gaps=tuple(gaps),
         lateness=lateness,
         lookback_hours=config.lookback / timedelta(hours=1),
+        rest_hours=config.longest_rest / timedelta(hours=1),
+        oldest_read=oldest_read,
         requests=reader.client.requests_sent,
         seconds=time.monotonic() - started,
     )
@@ -119,7 +123,8 @@ def make_plan(
     window = config.api_filters.narrow(Window(first, last)) if first <= last else None
     if window is None:
         raise VbcError("there is nothing to compare: since is after until, or after now")
-    edge = floor_second(now - config.lookback)
+    # lists that take turns may wait longer than the lookback
+    edge = floor_second(now - max(config.lookback, config.longest_rest))
     if window.end <= edge:
         return ComparisonPlan(window, None, deep, repair, now)
     if window.start >= edge:
@@ -200,6 +205,16 @@ def _find_gaps(
         return []
     read_until = {item.list: item.read_until for item in read_progress(loaded, config)}
     return [gap for gap in gaps if not is_read_again(gap, read_until, config.lookback)]
+
+
+def _find_oldest_reading(loaded: LoadedTables, config: VbcConfig, findings: Findings) -> datetime | None:
+    """Find when the user's list was last read that has waited longest, of those that could be compared."""
+    lists = {
+        RecordingList(USERS, total.account_id, total.user_id)
+        for total in findings.totals
+        if total.user_id and not total.unread
+    }
+    return min((item.read_at for item in read_progress(loaded, config) if item.list in lists), default=None)
 
 
 def is_read_again(gap: Gap, read_until: Mapping[RecordingList, datetime], lookback: timedelta) -> bool:

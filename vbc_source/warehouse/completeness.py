@@ -2,7 +2,9 @@
 
 Backfill, verify and status ask it; the models and the dashboard state the same rule in SQL.
 
-A row of `scan_windows` says that a window of a list was read. It is a proof when
+A row of `scan_windows` says that a window of a list was read, all of it at `scanned_at`. Readings that repeat
+earlier ones replace their rows (`extract/repeated_readings.py`), so a row may stand for several `readings`;
+what it proves is what the last of them read. It is a proof when
 
 1. its pages added up (`is_proven`): otherwise it is a known gap;
 2. the load that brought it is complete: `_dlt_loads` has its `_dlt_load_id` with status 0. A killed or rolled
@@ -102,11 +104,13 @@ def read_proven_spans(loaded: LoadedTables, config: VbcConfig, window: Window | 
 def _write_proofs(loaded: LoadedTables) -> str:
     """Write the query of the rows that may be proofs: rules 1, 2 and 4, and readings that are over."""
     # tables of earlier versions have proofs alone, which do not name their rows
-    adds_up = "AND coalesce(w.is_proven, true)" if "is_proven" in loaded.columns(SCAN_WINDOWS) else ""
-    rows = "coalesce(w.rows_loaded, 0)" if "rows_loaded" in loaded.columns(SCAN_WINDOWS) else "0"
+    columns = loaded.columns(SCAN_WINDOWS)
+    adds_up = "AND coalesce(w.is_proven, true)" if "is_proven" in columns else ""
+    rows = "coalesce(w.rows_loaded, 0)" if "rows_loaded" in columns else "0"
+    readings = "coalesce(w.readings, 1)" if "readings" in columns else "1"
     return f"""
         SELECT w.resource, w.account_id, coalesce(w.user_id, '') AS user_id, w.window_start, w.window_end,
-            w.scanned_at, w.requests, w.rows_read, {rows} AS rows_loaded
+            w.scanned_at, w.requests, w.rows_read, {readings} AS readings, {rows} AS rows_loaded
         FROM {SCAN_WINDOWS} AS w JOIN _dlt_loads AS l ON l.load_id = w._dlt_load_id
         WHERE l.status = 0 {adds_up} AND (w.filters IS NULL OR w.filters = :filters)
             AND w.scanned_at <= CURRENT_TIMESTAMP + INTERVAL '{CLOCKS_DIFFER} seconds'"""
@@ -203,7 +207,7 @@ def read_progress(loaded: LoadedTables, config: VbcConfig) -> list[ReadProgress]
     def query(loaded: LoadedTables) -> str:
         return f"""
             SELECT resource, account_id, user_id, max(window_end), max(scanned_at), sum(requests),
-                sum(rows_read), count(*)
+                sum(rows_read), sum(readings)
             FROM ({_write_proofs(loaded)}) AS p GROUP BY resource, account_id, user_id
             ORDER BY account_id, resource, user_id"""
 

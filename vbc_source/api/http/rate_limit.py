@@ -6,19 +6,17 @@ import logging
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from vbc_source.api.http.request_log import OwnLog, SharedLog
 from vbc_source.errors import GatewayFault, Throttled, Unavailable
 
 log = logging.getLogger("vbc_source.api.client")  # users know the client, not this module
 
 T = TypeVar("T")
 
-# The gateway counts requests when they arrive, and some take longer than others: a second to spare.
-MINUTE = 61.0
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 20.0  # seconds; WSO2 suspends a failed back end for 30 s
 LONGEST_THROTTLE = 3600.0  # seconds without a single accepted request
 
@@ -32,6 +30,7 @@ class RateLimiter:
 
     `requests_per_minute` is the most requests in any sixty seconds, None for no limit. `clock` is
     monotonic, in seconds; `wait` waits for some seconds, and returns True if `close` interrupted it.
+    `shared` has the requests of other processes too; of the budget, this one may use 1 in `share`.
     """
 
     def __init__(
@@ -39,13 +38,16 @@ class RateLimiter:
         requests_per_minute: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], bool] | None = None,
+        *,
+        shared: SharedLog | None = None,
+        share: int = 1,
     ) -> None:
-        self._budget = requests_per_minute
+        self._budget, self._share = requests_per_minute, share
+        self._own, self._shared = OwnLog(), shared
         self._clock = clock
         self._closed = threading.Event()
         self._wait = wait or self._closed.wait
         self._lock = threading.Lock()
-        self._sent: deque[float] = deque()
         self._paused_until = float("-inf")
         self._throttled_since: float | None = None
 
@@ -53,22 +55,25 @@ class RateLimiter:
         """Wait until a request may be sent; raises ClientClosed."""
         while True:
             with self._lock:
-                seconds = self._seconds_to_wait(self._clock())
-                if seconds <= 0:
-                    if self._budget is not None:
-                        self._sent.append(self._clock())
-                    return
+                seconds = self._reserve()
+            if seconds <= 0:
+                return
             self.sleep(seconds)
 
-    def _seconds_to_wait(self, now: float) -> float:
+    def _reserve(self) -> float:
+        """Record a request that may be sent now, or return how many seconds to wait."""
         self.check_open()
-        paused = self._paused_until - now
-        if self._budget is None:
+        paused = self._paused_until - self._clock()
+        if paused > 0:
             return paused
-        while self._sent and self._sent[0] + MINUTE - now <= 0:
-            self._sent.popleft()
-        full = len(self._sent) >= self._budget
-        return max(paused, self._sent[0] + MINUTE - now if full else 0.0)
+        if self._budget is None:
+            return 0.0
+        seconds = self._own.find_wait(self._clock(), max(1, self._budget // self._share))
+        if not seconds and self._shared:
+            seconds = self._shared.reserve(self._clock, self._budget)
+        if not seconds:
+            self._own.record(self._clock())
+        return seconds
 
     def check_open(self) -> None:
         """Raise ClientClosed if the client is closed."""

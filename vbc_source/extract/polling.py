@@ -1,0 +1,92 @@
+"""Lists that take turns: which are due in a run, and how many requests it may send. Pure but for a count.
+
+With `polling = "active"` the lists of users who record little are not read in every run. Each is read again
+before `quiet_hours` have passed, those read longest ago first, about the same number in every run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+
+JITTER = 1.25  # how much longer than the last pause between two runs the next one may be
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A list that may be due.
+
+    Attributes:
+        name: Its name in state.
+        read_at: When it was last read to its end; None where that is not known.
+        always: Whether it is read in every run.
+    """
+
+    name: str
+    read_at: datetime | None
+    always: bool = False
+
+
+def select_due(turns: Sequence[Turn], now: datetime, quiet: timedelta) -> set[str]:
+    """Return the names of the lists to read now.
+
+    These are lists that are always read or were never read, those that would be overdue before the next run,
+    and the share of this run: of lists that rest, as many as have passed of `quiet` since the run before.
+    """
+    pause = now - max((turn.read_at for turn in turns if turn.read_at and turn.read_at <= now), default=now)
+    spare = quiet - JITTER * pause  # a list that has waited longer may be overdue before the next run
+    due = {turn.name for turn in turns if turn.always or turn.read_at is None or turn.read_at > now}
+    resting = sorted(
+        (turn.read_at, turn.name) for turn in turns if turn.name not in due and turn.read_at is not None
+    )
+    share = ceil(len(resting) * (pause / spare)) if spare > pause else len(resting)
+    return due | {
+        name for place, (read_at, name) in enumerate(resting) if place < share or now - read_at >= spare
+    }
+
+
+class RequestLimit:
+    """Ends the runs of one source after so many requests.
+
+    A list that was begun is read on until its cursor moves, or to its end: otherwise a run that spends its
+    requests on the lookback would do so for ever. Each run of a resource begins one list at least.
+
+    Args:
+        most: Most requests; None for no limit.
+        sent: Returns how many were sent so far.
+    """
+
+    def __init__(self, most: int | None, sent: Callable[[], int] = lambda: 0) -> None:
+        self._most, self.count_sent = most, sent
+        self._until = self._share = self._begun = 0
+        self._lock = threading.Lock()
+
+    def begin(self, *, leave_half: bool) -> None:
+        """Begin a run of a resource; it leaves half of the requests to those that follow, or none."""
+        if self._most is not None:
+            left = self._most - self.count_sent()
+            self._share = max(1, ceil(left / 2) if leave_half else left)
+            self._until, self._begun = self.count_sent() + self._share, 0
+
+    def admit(self) -> bool:
+        """Return whether another list may be begun."""
+        with self._lock:
+            if self.is_over:
+                return False
+            self._begun += 1
+            return True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has used its share; lists that were begun count as a request that is sent."""
+        if self._most is None or not self._begun:
+            return False
+        return self._begun >= self._share or self.count_sent() >= self._until
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the source has used all of its requests."""
+        return self._most is not None and self.count_sent() >= self._most
