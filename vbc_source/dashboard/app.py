@@ -145,6 +145,8 @@ class Dashboard:
     def __init__(self, database: DashboardDatabase, plays: PlaysLedger) -> None:
         self._database, self._plays = database, plays
         self._templates, self._player = pages.open_templates(), Player()
+        for name in self._templates.list_templates(extensions=["html"]):
+            self._templates.get_template(name)  # else the first reader waits while they are compiled
 
     def show(self, template: str, build: BuildPage) -> Callable[[Request], Response]:
         """Return the endpoint of a page that has filters."""
