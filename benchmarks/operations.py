@@ -137,7 +137,8 @@ def read_arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, and write; 1 where a limit is not kept."""
     import benchmarks.operations_lakes
-    import benchmarks.operations_postgres  # noqa: F401 - each registers its scenarios
+    import benchmarks.operations_postgres
+    import benchmarks.operations_status  # noqa: F401 - each registers its scenarios
 
     registered = sys.modules["benchmarks.operations"].SCENARIOS
     SCENARIOS.update(registered)

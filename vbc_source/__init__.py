@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vbc_source.analytics.freshness import Freshness, read_freshness
     from vbc_source.analytics.models import ModelsResult, build_models
     from vbc_source.api.export_jobs import open_exports
     from vbc_source.api.recordings import open_recordings
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 # imported when used: dlt takes most of a second, which `vbc --help` and a scheduler's parser should not pay
 _MODULES = {
+    "analytics.freshness": "Freshness read_freshness",
     "analytics.models": "ModelsResult build_models",
     "api.export_jobs": "open_exports",
     "api.recordings": "open_recordings",
@@ -97,6 +99,8 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "Check",
     "build_models",
     "ModelsResult",
+    "read_freshness",
+    "Freshness",
 ]
 
 

@@ -41,6 +41,16 @@ class AnalyticsDatabase:
         return self.dataset.removesuffix("_data") + "_models"
 
     @property
+    def place(self) -> str:
+        """Where the database is, for people: a file, or host and name; no user and no password."""
+        login = self.credentials
+        if self.kind == "duckdb":
+            path = Path(login.database)
+            return path.name if path.parent == Path.cwd() else str(path)
+        host = login.host or login.get_query().get("host")
+        return f"{login.database} at {host}" if host else str(login.database)
+
+    @property
     def password(self) -> str:
         """Password of the database; empty if there is none."""
         return str(getattr(self.credentials, "password", None) or "")

@@ -7,13 +7,14 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from vbc_source.analytics.database import PASSWORD_VARIABLE, AnalyticsDatabase, find_database
+from vbc_source.analytics.freshness import Freshness, read_complete_loads, read_freshness
 from vbc_source.config import load_config
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
@@ -58,10 +59,16 @@ class ModelsResult:
     Attributes:
         nodes: Models or tests, in the order in which they finished.
         seconds: Duration of the whole command.
+        place: The database.
+        dataset: The dataset (schema) of the models.
+        fresh: Where they were up to date, and so not built: how fresh they are.
     """
 
     nodes: tuple[Node, ...]
     seconds: float
+    place: str
+    dataset: str
+    fresh: Freshness | None = None
 
     @property
     def ok(self) -> bool:
@@ -70,14 +77,30 @@ class ModelsResult:
 
     def summary(self) -> list[str]:
         """Describe the result in lines for people."""
+        if self.fresh:
+            since = f"{self.fresh.built_at:%Y-%m-%d %H:%M} UTC"
+            return [f"The models are up to date: no load brought rows since {since}."]
         good = sum(not node.failed for node in self.nodes)
-        tests = any(node.status in ("pass", "fail") for node in self.nodes)
-        done = "test(s) passed" if tests else "model(s) built"
-        return [f"{good} of {len(self.nodes)} {done}, {self.seconds:.1f} s."]
+        done = f"{good} of {len(self.nodes)}"
+        if any(node.status in ("pass", "fail") for node in self.nodes):
+            return [f"{done} test(s) passed, {self.seconds:.1f} s."]
+        built = ", ".join(sorted(node.name for node in self.nodes if not node.failed))
+        lines = [
+            f"{done} model(s) built in {self.place}, schema {self.dataset}, {self.seconds:.1f} s: {built}."
+        ]
+        if self.ok:
+            lines.append(
+                f"Next: vbc dashboard, or SELECT * FROM {self.dataset}.coverage; vbc models test checks them."
+            )
+        return lines
 
 
 def build_models(
-    target: Target, command: Sequence[str] = ("run",), output: Path | None = None
+    target: Target,
+    command: Sequence[str] = ("run",),
+    output: Path | None = None,
+    *,
+    if_stale: bool = False,
 ) -> ModelsResult:
     """Build, test or document the models of a dataset with dbt.
 
@@ -85,6 +108,7 @@ def build_models(
         target: Where recordings are loaded.
         command: `run`, `test` or `docs generate --static`, with dbt's options.
         output: File for the documentation as one page, which `docs generate --static` makes.
+        if_stale: Build only where a load brought rows since the last build, see `read_freshness`.
 
     Raises:
         VbcError: Nothing is loaded or built, or dbt could not start.
@@ -97,7 +121,16 @@ def build_models(
         if command[0] != "run":
             database.check_built()
         started = time.monotonic()
+        with closing(database.connect()) as connection:
+            fresh = read_freshness(connection, database) if if_stale else None
+            loads = read_complete_loads(connection, database)
+        place = database.place, database.models_dataset
+        if fresh and not fresh.is_stale:
+            return ModelsResult((), time.monotonic() - started, *place, fresh)
         variables = {
+            # read before the models, which may see more while others load
+            "vbc_loads": loads.count,
+            "vbc_loaded_at": loads.newest and loads.newest.isoformat(),
             "vbc_dataset": database.dataset,
             "vbc_timezone": config.vbc_timezone,
             "vbc_lookback_hours": config.lookback_hours,
@@ -111,7 +144,7 @@ def build_models(
             nodes = _invoke(arguments)
             if output is not None:
                 shutil.copyfile(Path(folder) / "static_index.html", output)
-        return ModelsResult(nodes, time.monotonic() - started)
+        return ModelsResult(nodes, time.monotonic() - started, *place)
 
 
 def _invoke(arguments: list[str]) -> tuple[Node, ...]:

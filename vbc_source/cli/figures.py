@@ -28,10 +28,10 @@ def models() -> None:
     """
 
 
-def _run(target: Target, command: list[str]) -> dict[str, Any]:
+def _run(target: Target, command: list[str], *, if_stale: bool = False) -> dict[str, Any]:
     from vbc_source import build_models
 
-    result = build_models(target, command)
+    result = build_models(target, command, if_stale=if_stale)
     for node in result.nodes:
         if node.failed or node.status == "warn":
             echo(f"{node.status}: {node.name}: {node.message}", err=True)
@@ -41,9 +41,12 @@ def _run(target: Target, command: list[str]) -> dict[str, Any]:
 @models.command("run", cls=Command)
 @target_options
 @click.option("--full-refresh", is_flag=True, help="Build anew what is otherwise kept up to date.")
-def run_models(target: Target, full_refresh: bool) -> dict[str, Any]:
+@click.option(
+    "--if-stale", is_flag=True, help="Do nothing unless a load brought rows since, or a day has passed."
+)
+def run_models(target: Target, full_refresh: bool, if_stale: bool) -> dict[str, Any]:
     """Build the models, or bring them up to date."""
-    return _run(target, ["run", *(["--full-refresh"] if full_refresh else [])])
+    return _run(target, ["run", *(["--full-refresh"] if full_refresh else [])], if_stale=if_stale)
 
 
 @models.command("test", cls=Command)
