@@ -129,7 +129,7 @@ def test_postgres_finds_the_same_and_shows_the_same() -> None:
             assert details.loaded["file_size_in_bytes"] == 10**8
             assert details.people == [("1016", "Emil Quillfeather")]
             assert read_details(figures, GONE).ledgers[0][0] == "Gone at VBC"
-            assert figures.read_freshness().newer == 0
+            assert figures.read_freshness() is None
             assert figures.count_outside(figures.read_options(date(2026, 1, 1))) == (0, 0)
 
 
@@ -303,14 +303,34 @@ def test_one_recording_of_next_year_does_not_empty_the_page(own_folder: Path) ->
     assert "1 recording</h1>" in listed
 
 
-def test_newer_recordings_are_told_with_what_to_do(folder: Path, own_folder: Path) -> None:
+def test_the_page_says_of_when_its_figures_are_and_what_to_do_where_newer_is_loaded(
+    folder: Path, own_folder: Path
+) -> None:
     shutil.copy(folder / "vbc.duckdb", own_folder)
     with serving(own_folder) as url:
-        assert "newer recording" not in requests.get(url, timeout=20).text
+        assert "Figures of an unknown time" in requests.get(url, timeout=20).text
         with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:
+            ((loaded,),) = connection.execute(
+                "SELECT (SELECT count(*) FROM vbc_data.company_recordings) + "
+                "(SELECT count(*) FROM vbc_data.user_recordings)"
+            ).fetchall()
+            connection.execute(
+                "CREATE OR REPLACE TABLE vbc_data._dlt_loads AS SELECT '1' AS load_id, 'vbc' AS schema_name, "
+                "0::bigint AS status, '2025-07-01 02:06:00+00'::timestamptz AS inserted_at; "
+                "CREATE TABLE vbc_models.freshness AS SELECT inserted_at AS built_at, "
+                f"inserted_at AS loaded_at, 1::bigint AS loads, {loaded}::bigint AS recordings "
+                "FROM vbc_data._dlt_loads"
+            )
+        page = requests.get(url, timeout=20).text
+        assert "Figures as of 22:06, 30 Jun 2025<" in page  # in New York
+        assert "vbc dashboard --refresh" not in page
+        with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:
+            connection.execute(
+                "INSERT INTO vbc_data._dlt_loads VALUES ('2', 'vbc', 0, '2025-07-01 03:06:00+00')"
+            )
             connection.execute(
                 "INSERT INTO vbc_data.company_recordings (account_id, id) SELECT '1', range FROM range(40)"
             )
         page = requests.get(url, timeout=20).text
-    assert "40 newer recordings loaded" in page
-    assert "vbc models run" in page
+    assert "Figures as of 22:06, 30 Jun 2025; 40 newer recordings are loaded" in page
+    assert "vbc dashboard --refresh" in page

@@ -12,14 +12,14 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from vbc_source.analytics.database import AnalyticsDatabase
+from vbc_source.analytics.freshness import Freshness, read_freshness
 from vbc_source.dashboard.filters import (
     FIRST_YEAR,
-    TYPES,
     FilterOptions,
     PageFilters,
     choose_last_day,
@@ -102,7 +102,7 @@ _TIMES = """
     ), times AS (
         SELECT to_timestamp(slot * 900) AT TIME ZONE %(zone)s AS moment, direction, recordings FROM slots
     ), parts AS (
-        SELECT CAST(date_trunc(%(step)s, moment) AS date) AS day, direction, recordings,
+        SELECT CAST(moment AS date) AS day, direction, recordings,
             extract(isodow FROM moment) AS weekday, extract(hour FROM moment) AS hour FROM times
     )
     SELECT grouping(day), day, direction, weekday, hour, sum(recordings) FROM parts
@@ -172,15 +172,6 @@ _OUTSIDE = """
     SELECT sum(CASE WHEN day < %(first_day)s THEN recordings END),
         sum(CASE WHEN day > %(last_day)s THEN recordings END)
     FROM {coverage}"""
-_LOADED_AT = """
-    SELECT max(inserted_at) AT TIME ZONE %(zone)s FROM {loaded}._dlt_loads
-    WHERE status = 0 AND schema_name = 'vbc'"""
-_GONE = {
-    kind: "WHERE NOT EXISTS (SELECT 1 FROM {loaded}.recording_tombstones t WHERE t.account_id = r.account_id "
-    f"AND t.recording_type = '{kind}' AND t.user_id = {user} AND t.recording_id = r.id "
-    "AND t.returned_at IS NULL)"
-    for kind, user in (("company", "''"), ("user", "r.user_id"))
-}
 _FIRST_DAY = """
     SELECT min(CASE WHEN proven_at IS NOT NULL OR recordings > 0 THEN day END)
     FROM {coverage} r WHERE {narrowed}"""
@@ -202,19 +193,6 @@ class Totals:
     p90: float | None
     archived: int
     on_demand: int
-
-
-@dataclass(frozen=True, slots=True)
-class Freshness:
-    """How new the figures are.
-
-    Attributes:
-        loaded_at: When the last load was completed, in local time; None if that is not known.
-        newer: Loaded recordings that the models do not have yet.
-    """
-
-    loaded_at: datetime | None
-    newer: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,20 +256,9 @@ class Figures:
             buckets=tuple(self.query("SELECT bucket_order, bucket FROM {duration_buckets} ORDER BY 1")),
         )
 
-    def read_freshness(self) -> Freshness:
-        """Return when recordings were last loaded, and how many of them are not in the models yet."""
-        columns = self.list_columns()
-        loaded_at = None
-        if {"inserted_at", "schema_name", "status"} <= columns.get("_dlt_loads", {}).keys():
-            ((loaded_at,),) = self.query(_LOADED_AT, zone=self.zone.key)
-        loaded = 0
-        for kind in TYPES:
-            if f"{kind}_recordings" in columns:
-                gone = _GONE[kind] if "recording_tombstones" in columns else ""
-                ((number,),) = self.query(f"SELECT count(*) FROM {{loaded}}.{kind}_recordings r {gone}")
-                loaded += int(number)
-        ((built,),) = self.query("SELECT count(*) FROM {recordings}")
-        return Freshness(loaded_at, max(0, loaded - int(built)))
+    def read_freshness(self) -> Freshness | None:
+        """Return up to which load the models were built; None if they do not record it."""
+        return read_freshness(self._connection, self._database)
 
     def count_outside(self, options: FilterOptions) -> tuple[int, int]:
         """Return the recordings before the first plausible day, and after the last day that was read."""
@@ -313,13 +280,13 @@ class Figures:
         return int(number)
 
     def count_by_time(
-        self, filters: PageFilters, step: str
+        self, filters: PageFilters
     ) -> tuple[list[tuple[date, str, int]], dict[tuple[int, int], int]]:
-        """Return the chosen recordings by calendar step and direction, and by weekday (1 to 7) and hour."""
-        rows = self.query(_TIMES, filters, step=step)
-        steps = [(day, direction, int(n)) for is_hour, day, direction, _, _, n in rows if not is_hour]
+        """Return the chosen recordings by day and direction, and by weekday (1 to 7) and hour."""
+        rows = self.query(_TIMES, filters)
+        days = [(day, direction, int(n)) for is_hour, day, direction, _, _, n in rows if not is_hour]
         hours = {(int(weekday), int(hour)): int(n) for is_hour, _, _, weekday, hour, n in rows if is_hour}
-        return steps, hours
+        return days, hours
 
     def count_by_length(self, filters: PageFilters) -> dict[int, int]:
         """Return the chosen recordings by `LengthBucket.order`; empty buckets are left out."""
@@ -399,7 +366,7 @@ class Figures:
     def _split_by_rows(self, filters: PageFilters) -> Iterator[tuple[date, date]]:
         """Yield spans of days, the last ones first, with at most `EXPORT_ROWS` rows or one day each."""
         last, recordings = filters.last, 0
-        for day, _, number in reversed(self.count_by_time(filters, "day")[0]):
+        for day, _, number in reversed(self.count_by_time(filters)[0]):
             if recordings and recordings + number > EXPORT_ROWS and day < last:
                 yield day + timedelta(days=1), last
                 last, recordings = day, 0
