@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow  # a browser, and models built by dbt
 
 ZONE = "America/New_York"
 ENVIRONMENT = {"SOURCES__VBC__VBC_TIMEZONE": ZONE, "DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}
+DEMO = {"SOURCES__VBC__VBC_TIMEZONE": "UTC", "RUNTIME__DLTHUB_TELEMETRY": "false"}
 
 
 @contextmanager
@@ -48,14 +49,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     for command in (("demo", "--recordings", "3000", "--no-models"), ("models", "run")):
         url = "http://127.0.0.1:9"
-        done = start_vbc(folder, url, *command, **ENVIRONMENT, RUNTIME__DLTHUB_TELEMETRY="false")
+        done = start_vbc(folder, url, *command, **DEMO)
         assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="module")
 def served(demo: Path) -> Iterator[str]:
-    with serve_dashboard(demo, **ENVIRONMENT) as url:
+    with serve_dashboard(demo, **DEMO) as url:
         yield url
 
 
@@ -194,7 +195,7 @@ def test_figures_equal_plain_sql_with_every_filter(own_folder: Path, page: Any, 
 
 
 def test_figures_list_and_export_of_the_demo_equal_plain_sql(demo: Path, served: str, page: Any) -> None:
-    counts = RawCounts(query_duckdb(demo), "vbc_data.", ZONE, complete=False)
+    counts = RawCounts(query_duckdb(demo), "vbc_data.", "UTC", complete=False)
     page.goto(f"{served}/?days=all")
     assert_figures(page, counts, "true")
     ((proven,),) = query_duckdb(demo)(
