@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from statistics import median
@@ -104,11 +105,10 @@ def serve(kind: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, *command], cwd=folder, env={**os.environ, **changed})
 
 
-def measure_pages(port: int) -> dict[str, list[float]]:
+def measure_pages(port: int) -> Iterator[tuple[str, float]]:
     """Open each page five times: milliseconds until its figures were painted."""
     from playwright.sync_api import sync_playwright
 
-    times: dict[str, list[float]] = {}
     flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
@@ -121,28 +121,24 @@ def measure_pages(port: int) -> dict[str, list[float]]:
                     "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame("
                     "() => done(document.querySelector('main table') ? performance.now() : NaN))))"
                 )
-                times.setdefault(name, []).append(painted)
                 page.close()
+                yield name, painted
         browser.close()
-    return times
 
 
-def measure_search(port: int) -> dict[str, list[float]]:
+def measure_search(port: int) -> Iterator[tuple[str, float]]:
     """Search five times for each text: milliseconds until the page is there."""
-    times: dict[str, list[float]] = {}
     for name, text in SEARCHES.items():
         for _ in range(5):
             began = time.perf_counter()
             answer = requests.post(f"http://127.0.0.1:{port}/search", data={"q": text}, timeout=60)
             assert answer.status_code == 200
             assert "/recording/" in answer.text
-            times.setdefault(name, []).append(1000 * (time.perf_counter() - began))
-    return times
+            yield name, 1000 * (time.perf_counter() - began)
 
 
-def measure_play(port: int, server: int) -> dict[str, list[float]]:
-    """Ask for each range of a recording: milliseconds until its first bytes, and what the server read."""
-    times: dict[str, list[float]] = {}
+def measure_play(port: int, server: int) -> Iterator[tuple[str, float]]:
+    """Ask for each range of a recording: milliseconds until its first bytes; prints what the server read."""
     for name, asked in RANGES.items():
         for _ in range(5):
             before, began = read_bytes(server), time.perf_counter()
@@ -154,11 +150,23 @@ def measure_play(port: int, server: int) -> dict[str, list[float]]:
             ) as answer:
                 assert answer.status_code == 206
                 got = len(next(answer.iter_content(65536)))
-                times.setdefault(name, []).append(1000 * (time.perf_counter() - began))
+                first = 1000 * (time.perf_counter() - began)
                 if "middle" in name:
                     got += sum(map(len, answer.iter_content(65536)))
+            yield name, first
         print(f"{name}: {got:,} bytes received, {read_bytes(server) - before:,} read by the server in all")
-    return times
+
+
+def report(measured: Iterator[tuple[str, float]], server: int) -> None:
+    """Print the first and the median time of each request, and what the server needed of a processor."""
+    times: dict[str, list[tuple[float, float]]] = {}
+    used = read_seconds(server)
+    for name, milliseconds in measured:
+        before, used = used, read_seconds(server)
+        times.setdefault(name, []).append((milliseconds, 1000 * (used - before)))
+    for name, found in times.items():
+        typical, busy = (median(column) for column in zip(*found, strict=True))
+        print(f"{name:28} first {found[0][0]:5.0f} ms, median {typical:5.0f} ms, processor {busy:4.0f} ms")
 
 
 def read_bytes(process: int) -> int:
@@ -182,10 +190,9 @@ def main(kind: str = "duckdb", recordings: str = "1000000") -> None:
         server = serve(kind, folder, 8399)
         try:
             wait_for(8399, server)
-            for measure in (measure_pages, measure_search, lambda port: measure_play(port, server.pid)):
-                for page, times in measure(8399).items():
-                    print(f"{page:28} first {times[0]:6.0f} ms, median of five {median(times):6.0f} ms")
-                print(f"{'':28} the server used {read_seconds(server.pid):.1f} s of a processor so far")
+            report(measure_pages(8399), server.pid)
+            report(measure_search(8399), server.pid)
+            report(measure_play(8399, server.pid), server.pid)
         finally:
             server.terminate()
             server.wait()

@@ -278,6 +278,18 @@ def test_pages_fit_the_window_and_have_no_accessibility_violations(
         found = axe.run(page)
         assert found.violations_count == 0, f"{path}: {found.generate_report()}"
         assert {"banner", "main", "contentinfo", "search"} <= landmarks(page)
+    for path in ("/", "/recordings?days=all", "/extensions"):  # long names and numbers stay in their places
+        page.goto(served + path)
+        for place, text in (
+            ("small", "Wolfeschlegelsteinhausen" * 3),
+            (".figure", "123,456,789,012 h 59 min"),
+        ):
+            page.eval_on_selector_all(
+                place, "(all, text) => all.forEach(each => each.textContent = text)", text
+            )
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        wide = "all => all.filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.id)"
+        assert page.eval_on_selector_all(".card, td, dd", wide) == []
     page.fill("#q", "1017")
     page.keyboard.press("Enter")
     page.locator("#found").wait_for()

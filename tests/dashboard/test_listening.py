@@ -183,6 +183,18 @@ def test_audio_is_sent_in_the_range_that_was_asked_for(
         assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{len(SOUND)}"
 
 
+def test_no_more_of_a_file_is_read_than_was_asked_for(served: str) -> None:
+    def read_bytes() -> int:
+        return int(Path("/proc/self/io").read_text().split("rchar: ")[1].split()[0])
+
+    headers = {"range": "bytes=2000000-2099999"}
+    requests.get(f"{served}/audio/{KEY}", headers=headers, timeout=20)  # reads the place from the database
+    before = read_bytes()
+    assert len(requests.get(f"{served}/audio/{KEY}", headers=headers, timeout=20).content) == 100_000
+    # once from the file, once from the connection, and a little for the ledger of plays
+    assert read_bytes() - before < 400_000
+
+
 def test_ranges_beyond_the_file_are_refused() -> None:
     assert [read_range(text, 100) for text in ("bytes=100-", "bytes=-0", "bytes=500-600")] == [None] * 3
     assert read_range("bytes=99-5", 100) == ByteRange(0, 100, partial=False)

@@ -128,7 +128,7 @@ def build_figures(figures: Figures, options: FilterOptions, filters: PageFilters
         "unknown_bucket": options.buckets[-1][0],
         "without_start": figures.count_without_start(),
         "outside": figures.count_outside(options),
-        "stale": fresh is None or fresh.is_stale,
+        "stale": _describe_stale(fresh),
         "tomorrow": options.latest + timedelta(days=1),
         "far_future": date(LAST_YEAR, 12, 31),
         "chart": charts.draw_chart(filters.first, filters.last, step, days, earlier, proven),
@@ -302,6 +302,13 @@ def _describe_health(
         ("archived", share, not_archived if totals.archived < totals.recordings else "", False),
         ("risk", f"{at_risk:,} at risk", risk if at_risk else "", bool(at_risk)),
     ]
+
+
+def _describe_stale(fresh: Freshness | None) -> str:
+    """Return what the figures lack, in a sentence; empty where they are up to date."""
+    if fresh is None:
+        return "These figures were built by an older version, which did not record when."
+    return "These figures lack what was loaded since they were built." if fresh.is_stale else ""
 
 
 def _describe_freshness(fresh: Freshness | None, zone: ZoneInfo) -> tuple[str, str, str, bool]:
