@@ -27,7 +27,8 @@ TABLES = {
     "vbc_data": (
         "_dlt_loads (load_id text, schema_name text, status bigint, inserted_at timestamptz)",
         "_dlt_pipeline_state (_dlt_load_id text)",
-        "scan_windows (_dlt_load_id text, rows_loaded bigint, window_end timestamptz, scanned_at timestamptz)",
+        "scan_windows (_dlt_load_id text, rows_loaded bigint, window_end timestamptz, "
+        "scanned_at timestamptz)",
         "company_recordings (id bigint)",
     ),
     "vbc_models": (
