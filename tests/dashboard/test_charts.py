@@ -35,16 +35,34 @@ def test_steps_cover_each_day_once_and_are_few_enough_for_a_chart(first: date, l
     step = choose_step(first, last)
     steps = list(split_period(first, last, step))
     assert len(steps) <= 121
-    covered = [begin + timedelta(days=n) for _, begin, end in steps for n in range((end - begin).days + 1)]
+    covered = [begin + timedelta(days=n) for begin, end, _ in steps for n in range((end - begin).days + 1)]
     assert covered == [first + timedelta(days=n) for n in range(length + 1)]
-    for start, begin, end in steps:
-        assert start <= begin <= end
-        assert {
-            "day": start == begin,
-            "week": start.weekday() == 0,
-            "month": start.day == 1,
-            "year": (start.month, start.day) == (1, 1),
-        }[step]
+    assert all(whole for _, _, whole in steps[1:-1])
+    for begin, end, whole in steps:
+        after = end + timedelta(days=1)
+        assert (
+            whole
+            == {
+                "day": begin == end,
+                "week": (end - begin).days == 6,
+                "month": (begin.day, after.day) == (1, 1) and (after - begin).days < 32,
+                "year": (begin.month, begin.day, after.month, after.day) == (1, 1, 1, 1),
+            }[step]
+        )
+        assert step != "week" or end.weekday() == last.weekday()
+
+
+def test_a_part_of_a_month_is_marked_and_in_no_line() -> None:
+    first, last = date(2023, 1, 31), date(2025, 3, 2)
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    chart = draw_chart(first, last, "month", [(day, "INBOUND", 1) for day in days])
+    assert [column.recordings for column in chart.columns][:3] == [1, 28, 31]
+    assert [place for place, column in enumerate(chart.columns) if column.partial] == [0, 26]
+    assert chart.columns[0].name == "31 Jan 2023"
+    (line,) = chart.lines
+    assert (line.recordings, line.most) == (len(days), 31)
+    points = line.points.split()
+    assert (len(points), points[0].split(",")[0], points[-1].split(",")[0]) == (25, "15", "255")
 
 
 def test_columns_are_in_proportion_and_directions_are_lines_of_their_own() -> None:
@@ -55,8 +73,8 @@ def test_columns_are_in_proportion_and_directions_are_lines_of_their_own() -> No
     assert [(column.recordings, column.height) for column in chart.columns] == [(80, 100), (0, 0), (5, 6.25)]
     assert [column.weekend for column in chart.columns] == [True, True, False]
     assert [column.incomplete for column in chart.columns] == [False, True, False]
-    lines = [(line.direction, line.recordings, line.height) for line in chart.lines]
-    assert lines == [("INBOUND", 50, 50), ("OUTBOUND", 30, 40), ("CONFERENCE", 5, 6)]
+    lines = [(line.direction, line.recordings, line.most) for line in chart.lines]
+    assert lines == [("INBOUND", 50, 50), ("OUTBOUND", 30, 30), ("CONFERENCE", 5, 5)]
     assert chart.lines[1].points == "5,25 15,100 25,100"
     assert draw_chart(first, last, "day", []).height == 1
     assert draw_chart(first, first, "day", [(first, "INBOUND", 1)]).lines[0].points == "0,0 10,0"

@@ -167,10 +167,13 @@ def test_load_can_write_between_responses_and_is_reported_while_it_does(filled: 
             assert writer.stdout is not None
             assert writer.stdout.readline() == "open\n"
             answer = requests.get(url, timeout=20)
+            searched = requests.post(f"{url}/search", data={"q": "1017"}, timeout=20)
             writer.communicate()
         assert (answer.status_code, "The database is being loaded" in answer.text) == (503, True)
         assert '<meta http-equiv="refresh"' in answer.text
         assert answer.headers["retry-after"] == "5"
+        assert (searched.status_code, "Reload this page" in searched.text) == (503, True)
+        assert 'http-equiv="refresh"' not in searched.text  # it would lose what was searched for
         assert requests.get(url, timeout=20).status_code == 200
 
 

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow  # a browser, and models built by dbt
 
 ZONE = "America/New_York"
 ENVIRONMENT = {"SOURCES__VBC__VBC_TIMEZONE": ZONE, "DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}
+DEMO = {"SOURCES__VBC__VBC_TIMEZONE": "UTC", "RUNTIME__DLTHUB_TELEMETRY": "false"}
 
 
 @contextmanager
@@ -48,14 +49,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     for command in (("demo", "--recordings", "3000", "--no-models"), ("models", "run")):
         url = "http://127.0.0.1:9"
-        done = start_vbc(folder, url, *command, **ENVIRONMENT, RUNTIME__DLTHUB_TELEMETRY="false")
+        done = start_vbc(folder, url, *command, **DEMO)
         assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="module")
 def served(demo: Path) -> Iterator[str]:
-    with serve_dashboard(demo, **ENVIRONMENT) as url:
+    with serve_dashboard(demo, **DEMO) as url:
         yield url
 
 
@@ -194,7 +195,7 @@ def test_figures_equal_plain_sql_with_every_filter(own_folder: Path, page: Any, 
 
 
 def test_figures_list_and_export_of_the_demo_equal_plain_sql(demo: Path, served: str, page: Any) -> None:
-    counts = RawCounts(query_duckdb(demo), "vbc_data.", ZONE, complete=False)
+    counts = RawCounts(query_duckdb(demo), "vbc_data.", "UTC", complete=False)
     page.goto(f"{served}/?days=all")
     assert_figures(page, counts, "true")
     ((proven,),) = query_duckdb(demo)(
@@ -277,6 +278,18 @@ def test_pages_fit_the_window_and_have_no_accessibility_violations(
         found = axe.run(page)
         assert found.violations_count == 0, f"{path}: {found.generate_report()}"
         assert {"banner", "main", "contentinfo", "search"} <= landmarks(page)
+    for path in ("/", "/recordings?days=all", "/extensions"):  # long names and numbers stay in their places
+        page.goto(served + path)
+        for place, text in (
+            ("small", "Wolfeschlegelsteinhausen" * 3),
+            (".figure", "123,456,789,012 h 59 min"),
+        ):
+            page.eval_on_selector_all(
+                place, "(all, text) => all.forEach(each => each.textContent = text)", text
+            )
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        wide = "all => all.filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.id)"
+        assert page.eval_on_selector_all(".card, td, dd", wide) == []
     page.fill("#q", "1017")
     page.keyboard.press("Enter")
     page.locator("#found").wait_for()

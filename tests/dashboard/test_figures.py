@@ -24,7 +24,6 @@ from vbc_source.dashboard.filters import PageFilters
 ZONE = ZoneInfo("America/New_York")
 NAMES = MODELS["recordings"].split(", ")
 KINDS = ["duckdb", pytest.param("postgres", marks=pytest.mark.destinations)]
-STEPS = ("day", "week", "month")
 FIRST, LAST = date(2025, 3, 5), date(2025, 11, 5)
 
 Row = dict[str, Any]
@@ -135,12 +134,10 @@ def test_figures_equal_counts_in_plain_python(
         assert options.earliest == min(row[0] for row in facts["coverage"] if row[3])
         assert options.directions == tuple(sorted({row["direction"] for row in rows if row["started_at"]}))
         assert figures.count_without_start() == sum(row["started_at"] is None for row in rows) > 0
-        for place, filters in enumerate(combine_filters()):
+        for filters in combine_filters():
             chosen = choose(rows, filters)
             compared += bool(chosen)
-            # filters and steps are independent in the query: all steps without a filter, else one of them
-            steps = STEPS if not filters.active else STEPS[place % 3 : place % 3 + 1]
-            compare(figures, filters, chosen, names, users, steps)
+            compare(figures, filters, chosen, names, users)
     assert compared > 20
 
 
@@ -150,7 +147,6 @@ def compare(
     chosen: list[Row],
     names: dict[tuple[str, str], str | None],
     users: dict[tuple[str, str], str | None],
-    steps: tuple[str, ...],
 ) -> None:
     lengths = [row["duration_seconds"] for row in chosen if row["duration_seconds"] is not None]
     totals = figures.total(filters)
@@ -163,11 +159,11 @@ def compare(
     assert totals.on_demand == sum(row["recording_type"] == "user" for row in chosen)
     assert figures.count_by_length(filters) == Counter(bucket(row) for row in chosen)
     local = [(row["started_at"].astimezone(ZONE), row["direction"]) for row in chosen]
-    for step in steps:
-        starts = Counter((step_of(moment.date(), step), direction) for moment, direction in local)
-        counted, hours = figures.count_by_time(filters, step)
-        assert {(day, direction): count for day, direction, count in counted} == starts
-        assert hours == Counter((moment.isoweekday(), moment.hour) for moment, _ in local)
+    counted, hours = figures.count_by_time(filters)
+    assert {(day, direction): count for day, direction, count in counted} == Counter(
+        (moment.date(), direction) for moment, direction in local
+    )
+    assert hours == Counter((moment.isoweekday(), moment.hour) for moment, _ in local)
     numbers = Counter((row["account_id"], number) for row in chosen for number in row["extensions"])
     top = sorted(numbers, key=lambda key: (-numbers[key], key[1], key[0]))[:TOP]
     assert [(*key, names[key], numbers[key]) for key in top] == [
@@ -202,12 +198,6 @@ def count_users(chosen: list[Row], users: dict[tuple[str, str], str | None]) -> 
         involved = {users.get((row["account_id"], number)) for number in row["extensions"]} | {row["user_id"]}
         counts.update((row["account_id"], user) for user in involved if user)
     return counts
-
-
-def step_of(day: date, step: str) -> date:
-    if step == "week":
-        return day - timedelta(days=day.weekday())
-    return day.replace(day=1) if step == "month" else day
 
 
 @pytest.mark.parametrize("kind", KINDS)

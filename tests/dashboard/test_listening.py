@@ -129,7 +129,7 @@ def test_postgres_finds_the_same_and_shows_the_same() -> None:
             assert details.loaded["file_size_in_bytes"] == 10**8
             assert details.people == [("1016", "Emil Quillfeather")]
             assert read_details(figures, GONE).ledgers[0][0] == "Gone at VBC"
-            assert figures.read_freshness().newer == 0
+            assert figures.read_freshness() is None
             assert figures.count_outside(figures.read_options(date(2026, 1, 1))) == (0, 0)
 
 
@@ -181,6 +181,18 @@ def test_audio_is_sent_in_the_range_that_was_asked_for(
     assert answer.headers["content-length"] == str(stop - start)
     if status == 206:
         assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{len(SOUND)}"
+
+
+def test_no_more_of_a_file_is_read_than_was_asked_for(served: str) -> None:
+    def read_bytes() -> int:
+        return int(Path("/proc/self/io").read_text().split("rchar: ")[1].split()[0])
+
+    headers = {"range": "bytes=2000000-2099999"}
+    requests.get(f"{served}/audio/{KEY}", headers=headers, timeout=20)  # reads the place from the database
+    before = read_bytes()
+    assert len(requests.get(f"{served}/audio/{KEY}", headers=headers, timeout=20).content) == 100_000
+    # once from the file, once from the connection, and a little for the ledger of plays
+    assert read_bytes() - before < 400_000
 
 
 def test_ranges_beyond_the_file_are_refused() -> None:
@@ -303,14 +315,34 @@ def test_one_recording_of_next_year_does_not_empty_the_page(own_folder: Path) ->
     assert "1 recording</h1>" in listed
 
 
-def test_newer_recordings_are_told_with_what_to_do(folder: Path, own_folder: Path) -> None:
+def test_the_page_says_of_when_its_figures_are_and_what_to_do_where_newer_is_loaded(
+    folder: Path, own_folder: Path
+) -> None:
     shutil.copy(folder / "vbc.duckdb", own_folder)
     with serving(own_folder) as url:
-        assert "newer recording" not in requests.get(url, timeout=20).text
+        assert "Figures of an unknown time" in requests.get(url, timeout=20).text
         with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:
+            ((loaded,),) = connection.execute(
+                "SELECT (SELECT count(*) FROM vbc_data.company_recordings) + "
+                "(SELECT count(*) FROM vbc_data.user_recordings)"
+            ).fetchall()
+            connection.execute(
+                "CREATE OR REPLACE TABLE vbc_data._dlt_loads AS SELECT '1' AS load_id, 'vbc' AS schema_name, "
+                "0::bigint AS status, '2025-07-01 02:06:00+00'::timestamptz AS inserted_at; "
+                "CREATE TABLE vbc_models.freshness AS SELECT inserted_at AS built_at, "
+                f"inserted_at AS loaded_at, 1::bigint AS loads, {loaded}::bigint AS recordings "
+                "FROM vbc_data._dlt_loads"
+            )
+        page = requests.get(url, timeout=20).text
+        assert "Figures as of 22:06, 30 Jun 2025<" in page  # in New York
+        assert "vbc dashboard --refresh" not in page
+        with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:
+            connection.execute(
+                "INSERT INTO vbc_data._dlt_loads VALUES ('2', 'vbc', 0, '2025-07-01 03:06:00+00')"
+            )
             connection.execute(
                 "INSERT INTO vbc_data.company_recordings (account_id, id) SELECT '1', range FROM range(40)"
             )
         page = requests.get(url, timeout=20).text
-    assert "40 newer recordings loaded" in page
-    assert "vbc models run" in page
+    assert "Figures as of 22:06, 30 Jun 2025; 40 newer recordings are loaded" in page
+    assert "vbc dashboard --refresh" in page

@@ -55,6 +55,7 @@ HOST = "127.0.0.1"
 HOST_NAMES = [HOST, "localhost"]
 LOCK_SECONDS = 2.0
 BUSY = "The database is being loaded. This page tries again by itself."
+BUSY_SEARCH = "The database is being loaded. Reload this page in a moment to search again."
 BUSY_SECONDS = 5  # until the page tries again
 MOST_FORM_BYTES = 4096
 MOST_PAGES = 10**7
@@ -145,6 +146,8 @@ class Dashboard:
     def __init__(self, database: DashboardDatabase, plays: PlaysLedger) -> None:
         self._database, self._plays = database, plays
         self._templates, self._player = pages.open_templates(), Player()
+        for name in self._templates.list_templates(extensions=["html"]):
+            self._templates.get_template(name)  # else the first reader waits while they are compiled
 
     def show(self, template: str, build: BuildPage) -> Callable[[Request], Response]:
         """Return the endpoint of a page that has filters."""
@@ -253,7 +256,7 @@ class Dashboard:
                 )
             yield figures, options
 
-    def handle_error(self, _: Request, error: Exception) -> Response:
+    def handle_error(self, request: Request, error: Exception) -> Response:
         """Answer an error with one message."""
         if isinstance(error, NothingToShow):
             return self._show_message(error.status, error.heading, error.text, error.command)
@@ -264,7 +267,9 @@ class Dashboard:
         if isinstance(error, (NotFound, AudioNotFound)):
             return self._show_message(404, "Not found", str(error))
         if isinstance(error, DatabaseBusy):
-            return self._show_message(503, "One moment", str(error), refresh=BUSY_SECONDS)
+            is_search = request.method == "POST"  # to load its address again would lose what was searched for
+            text, refresh = (BUSY_SEARCH, 0) if is_search else (str(error), BUSY_SECONDS)
+            return self._show_message(503, "One moment", text, refresh=refresh)
         log.warning("dashboard: a request failed: %s", error)
         return self._show_message(503, "The figures cannot be read", str(error))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from calendar import monthrange
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class ChartColumn:
         height: Height, in percent of the chart's.
         weekend: Whether it is a Saturday or a Sunday.
         incomplete: Whether a day of it is not proven complete.
+        partial: Whether it is only a part of a week, month or year, at an end of the period.
     """
 
     name: str
@@ -49,15 +51,23 @@ class ChartColumn:
     height: float
     weekend: bool
     incomplete: bool
+    partial: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A direction in a chart of its own: points of a line in percent of its height, which `height` is."""
+    """A direction in a chart of its own.
+
+    Attributes:
+        direction: Its name.
+        recordings: Number of recordings in the period.
+        most: Number in its highest whole column.
+        points: Points of the line, through whole columns only.
+    """
 
     direction: str
     recordings: int
-    height: int
+    most: int
     points: str
 
 
@@ -101,26 +111,31 @@ def choose_step(first: date, last: date) -> str:
     return "month" if days <= MOST_MONTHS * 30 else "year"
 
 
-def split_period(first: date, last: date, step: str) -> Iterator[tuple[date, date, date]]:
-    """Yield the calendar start of each step, and its first and last day inside the period."""
+def split_period(first: date, last: date, step: str) -> Iterator[tuple[date, date, bool]]:
+    """Yield the first and last day of each step inside the period, and whether that is all of the step.
+
+    Weeks end on the weekday of the last day: a period of whole weeks has whole columns only.
+    """
     day = first
     while day <= last:
-        start, end = _bound_step(day, step)
-        yield start, day, min(end, last)
+        start, end = _bound_step(day, step, last.weekday())
+        yield day, min(end, last), day == start and end <= last
         day = end + timedelta(days=1)
 
 
-def _bound_step(day: date, step: str) -> tuple[date, date]:
+def _bound_step(day: date, step: str, last_weekday: int) -> tuple[date, date]:
     if step == "year":
         return date(day.year, 1, 1), date(day.year, 12, 31)
     if step == "month":
         return day.replace(day=1), day.replace(day=monthrange(day.year, day.month)[1])
-    start = day - timedelta(days=day.weekday()) if step == "week" else day
-    return start, start + timedelta(days=6 if step == "week" else 0)
+    if step == "day":
+        return day, day
+    end = day + timedelta(days=(last_weekday - day.weekday()) % DAYS_OF_A_WEEK)
+    return end - timedelta(days=DAYS_OF_A_WEEK - 1), end
 
 
 Counts = Iterable[Sequence[Any]]
-"""Rows of the calendar start of a step, direction, and number of recordings."""
+"""Rows of a day, a direction, and the number of recordings."""
 
 
 def draw_chart(
@@ -137,38 +152,42 @@ def draw_chart(
         first: First day.
         last: Last day.
         step: `day`, `week`, `month` or `year`.
-        counts: Recordings of the period.
-        before: Recordings of the period before, moved by `previous_period`; drawn by day and week only, as
-            months do not fit over each other.
+        counts: Recordings of the period by day.
+        before: Recordings of the period before by day; drawn by day and week only, as months do not fit
+            over each other.
         proven: Days that are proven complete; None if that is not shown.
     """
-    by_step, earlier = _sum_steps(counts), _sum_steps(before or ())
-    shift = timedelta(weeks=-(-((last - first).days + 1) // 7))
-    compared = before is not None and step in ("day", "week")
-    directions = sort_directions({direction for column in by_step.values() for direction in column})
     parts = [*split_period(first, last, step)]
-    totals = [sum(by_step.get(start, {}).values()) for start, _, _ in parts]
-    was = [sum(earlier.get(start - shift, {}).values()) if compared else 0 for start, _, _ in parts]
+    shift = timedelta(weeks=-(-((last - first).days + 1) // DAYS_OF_A_WEEK))
+    compared = before is not None and step in ("day", "week")
+    by_step = _sum_steps(counts, parts)
+    earlier = _sum_steps([(day + shift, *rest) for day, *rest in before or () if compared], parts)
+    directions = sort_directions({direction for column in by_step for direction in column})
+    totals, was = ([sum(column.values()) for column in columns] for columns in (by_step, earlier))
     height = round_up(max([*totals, *was], default=0))
     columns = [
         ChartColumn(
-            name=format_step(day, end, step),
+            name=format_step(day, end, step) if whole else format_days(day, end),
             first=day,
             last=end,
             recordings=totals[place],
             before=was[place] if compared else None,
-            directions=tuple(by_step.get(start, {}).get(direction, 0) for direction in directions),
+            directions=tuple(by_step[place].get(direction, 0) for direction in directions),
             height=round(100 * totals[place] / height, 3),
             weekend=step == "day" and day.weekday() >= SATURDAY,
             incomplete=proven is not None and not all(each in proven for each in list_days(day, end)),
+            partial=not whole,
         )
-        for place, (start, day, end) in enumerate(parts)
+        for place, (day, end, whole) in enumerate(parts)
     ]
+    # a part of a week or month would look like a rise or a fall
+    whole_ones = [place for place, column in enumerate(columns) if not column.partial]
+    places = whole_ones or range(len(columns))
     lines = [
-        _draw_line(direction, [column.directions[place] for column in columns])
-        for place, direction in enumerate(directions)
+        _draw_line(direction, {place: columns[place].directions[number] for place in places}, columns, number)
+        for number, direction in enumerate(directions)
     ]
-    line = _draw_points(was, height) if compared else ""
+    line = _draw_points(dict(enumerate(was)), height) if compared else ""
     return Chart(step, tuple(columns), height, line, tuple(lines), tuple(_draw_ticks(columns, step)))
 
 
@@ -178,24 +197,30 @@ def list_days(first: date, last: date) -> Iterator[date]:
         yield first + timedelta(days=place)
 
 
-def _sum_steps(counts: Counts) -> dict[date, dict[str, int]]:
-    by_step: dict[date, dict[str, int]] = {}
-    for start, direction, number in counts:
-        by_step.setdefault(start, {})[direction] = number
-    return by_step
+def _sum_steps(counts: Counts, parts: Sequence[tuple[date, date, bool]]) -> list[dict[str, int]]:
+    """Return the recordings of each step by direction."""
+    starts, sums = [part[0] for part in parts], [dict[str, int]() for _ in parts]
+    for day, direction, number in counts:
+        column = sums[bisect_right(starts, day) - 1]
+        column[direction] = column.get(direction, 0) + number
+    return sums
 
 
-def _draw_line(direction: str, numbers: Sequence[int]) -> Line:
-    height = round_up(max(numbers, default=0))
-    return Line(direction, sum(numbers), height, _draw_points(numbers, height))
+def _draw_line(
+    direction: str, numbers: Mapping[int, int], columns: Sequence[ChartColumn], place: int
+) -> Line:
+    height = round_up(max(numbers.values(), default=0))
+    recordings = sum(column.directions[place] for column in columns)
+    return Line(direction, recordings, max(numbers.values()), _draw_points(numbers, height))
 
 
-def _draw_points(numbers: Sequence[int], height: int) -> str:
+def _draw_points(numbers: Mapping[int, int], height: int) -> str:
     """Return the points of a line through the middle of each column, which is ten wide."""
-    heights = [f"{round(100 - 100 * number / height, 2):g}" for number in numbers]
-    if len(heights) == 1:  # a line needs two points
-        return f"0,{heights[0]} 10,{heights[0]}"
-    return " ".join(f"{place * 10 + 5},{y}" for place, y in enumerate(heights))
+    points = [(place, f"{round(100 - 100 * number / height, 2):g}") for place, number in numbers.items()]
+    if len(points) == 1:  # a line needs two points
+        ((place, y),) = points
+        return f"{place * 10},{y} {place * 10 + 10},{y}"
+    return " ".join(f"{place * 10 + 5},{y}" for place, y in points)
 
 
 def _draw_ticks(columns: Sequence[ChartColumn], step: str) -> Iterator[Tick]:

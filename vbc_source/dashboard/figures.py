@@ -12,14 +12,14 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from vbc_source.analytics.database import AnalyticsDatabase
+from vbc_source.analytics.freshness import Freshness, read_freshness
 from vbc_source.dashboard.filters import (
     FIRST_YEAR,
-    TYPES,
     FilterOptions,
     PageFilters,
     choose_last_day,
@@ -70,25 +70,26 @@ _CONDITIONS = {
     "length": f"coalesce(r.duration_seconds, -1) >= (SELECT coalesce(from_seconds, -1) {_BUCKET}) AND "
     "coalesce(r.duration_seconds, -1) < "
     f"(SELECT coalesce(to_seconds, CASE WHEN from_seconds IS NULL THEN 0 ELSE 1e12 END) {_BUCKET})",
-    "archived": "CASE WHEN %(archived)s = 'failed' THEN NOT r.archived AND {failed_audio} "
-    "ELSE r.archived = (%(archived)s = 'yes') END",
 }
+_ARCHIVED = {"yes": "r.archived", "no": "NOT r.archived", "failed": "NOT r.archived AND {failed_audio}"}
 _FAILED_AUDIO = (
     "r.recording_key IN (SELECT concat_ws('/', a.account_id, a.recording_type, nullif(a.user_id, ''), "
     "CAST(a.recording_id AS text)) FROM {loaded}.recording_audio a WHERE a.status <> 'stored')"
 )
 _SELECT_LIST = f"SELECT {', '.join(LIST_EXPRESSIONS.get(name, f'r.{name}') for name in LIST_COLUMNS)} FROM"
-_SELECT_ROWS = f"{_SELECT_LIST.removesuffix(' FROM')}, r.recording_key FROM"
 _SORT_COLUMNS = {"start": "r.started_at", "length": "r.duration_seconds", "size": "r.size_bytes"}
 _NEWEST_FIRST = "r.started_at DESC, r.recording_key"
-_COLUMNS = """
-    SELECT table_name, column_name, data_type FROM information_schema.columns
-    WHERE table_schema = %(schema)s ORDER BY table_name, ordinal_position"""
+_COLUMNS = {
+    # its information schema takes ten times as long
+    "duckdb": "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns() "
+    "WHERE schema_name IN (%(loaded)s, %(models)s) ORDER BY schema_name, table_name, column_index",
+    "postgres": "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns "
+    "WHERE table_schema IN (%(loaded)s, %(models)s) ORDER BY table_schema, table_name, ordinal_position",
+}
 _TOTALS = """
     SELECT count(*), count(r.duration_seconds),
         coalesce(sum(CAST(round(r.duration_seconds * 1000) AS bigint)), 0),
-        percentile_cont(0.5) WITHIN GROUP (ORDER BY r.duration_seconds),
-        percentile_cont(0.9) WITHIN GROUP (ORDER BY r.duration_seconds),
+        percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY r.duration_seconds),
         coalesce(sum(CASE WHEN r.archived THEN 1 ELSE 0 END), 0),
         coalesce(sum(CASE WHEN r.recording_type = 'user' THEN 1 ELSE 0 END), 0)
     FROM {recordings} r WHERE {chosen}"""
@@ -101,7 +102,7 @@ _TIMES = """
     ), times AS (
         SELECT to_timestamp(slot * 900) AT TIME ZONE %(zone)s AS moment, direction, recordings FROM slots
     ), parts AS (
-        SELECT CAST(date_trunc(%(step)s, moment) AS date) AS day, direction, recordings,
+        SELECT CAST(moment AS date) AS day, direction, recordings,
             extract(isodow FROM moment) AS weekday, extract(hour FROM moment) AS hour FROM times
     )
     SELECT grouping(day), day, direction, weekday, hour, sum(recordings) FROM parts
@@ -128,8 +129,7 @@ _TOP_EXTENSIONS = f"""
     ORDER BY 4 DESC, 2, 1"""
 _MEASURES = """
     count(*), coalesce(sum(CAST(round(r.duration_seconds * 1000) AS bigint)), 0) / 1000.0,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY r.duration_seconds),
-    percentile_cont(0.9) WITHIN GROUP (ORDER BY r.duration_seconds)"""
+    percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY r.duration_seconds)"""
 _EXTENSIONS = f"""
     SELECT r.account_id, x.extension, max(n.user_name), {_MEASURES}
     FROM {{recordings}} r JOIN {{recording_extensions}} x ON x.recording_key = r.recording_key
@@ -172,15 +172,6 @@ _OUTSIDE = """
     SELECT sum(CASE WHEN day < %(first_day)s THEN recordings END),
         sum(CASE WHEN day > %(last_day)s THEN recordings END)
     FROM {coverage}"""
-_LOADED_AT = """
-    SELECT max(inserted_at) AT TIME ZONE %(zone)s FROM {loaded}._dlt_loads
-    WHERE status = 0 AND schema_name = 'vbc'"""
-_GONE = {
-    kind: "WHERE NOT EXISTS (SELECT 1 FROM {loaded}.recording_tombstones t WHERE t.account_id = r.account_id "
-    f"AND t.recording_type = '{kind}' AND t.user_id = {user} AND t.recording_id = r.id "
-    "AND t.returned_at IS NULL)"
-    for kind, user in (("company", "''"), ("user", "r.user_id"))
-}
 _FIRST_DAY = """
     SELECT min(CASE WHEN proven_at IS NOT NULL OR recordings > 0 THEN day END)
     FROM {coverage} r WHERE {narrowed}"""
@@ -202,19 +193,6 @@ class Totals:
     p90: float | None
     archived: int
     on_demand: int
-
-
-@dataclass(frozen=True, slots=True)
-class Freshness:
-    """How new the figures are.
-
-    Attributes:
-        loaded_at: When the last load was completed, in local time; None if that is not known.
-        newer: Loaded recordings that the models do not have yet.
-    """
-
-    loaded_at: datetime | None
-    newer: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,15 +225,14 @@ class Figures:
 
     def __init__(self, connection: Any, database: AnalyticsDatabase, zone: ZoneInfo) -> None:
         self._connection, self._database, self.zone = connection, database, zone
-        self._loaded: dict[str, dict[str, str]] | None = None
+        self._columns: dict[str, dict[str, dict[str, str]]] | None = None
         if database.kind == "postgres":
-            self.query("SELECT set_config('jit', 'off', false)")  # compiling takes longer than the queries
+            # compiling takes longer than the queries; a million lengths are sorted in memory
+            self.query("SELECT set_config('jit', 'off', false), set_config('work_mem', '64MB', false)")
 
     def have_models(self) -> bool:
         """Return whether the models are built."""
-        sql = "SELECT table_name FROM information_schema.tables WHERE table_schema = %(schema)s"
-        tables = {name for (name,) in self.query(sql, schema=self._database.models_dataset)}
-        return tables.issuperset(MODELS)
+        return self._list_columns(self._database.models_dataset).keys() >= set(MODELS)
 
     def read_options(self, today: date) -> FilterOptions | None:
         """Return the values that filters can have; None if there are no recordings.
@@ -279,20 +256,9 @@ class Figures:
             buckets=tuple(self.query("SELECT bucket_order, bucket FROM {duration_buckets} ORDER BY 1")),
         )
 
-    def read_freshness(self) -> Freshness:
-        """Return when recordings were last loaded, and how many of them are not in the models yet."""
-        columns = self.list_columns()
-        loaded_at = None
-        if {"inserted_at", "schema_name", "status"} <= columns.get("_dlt_loads", {}).keys():
-            ((loaded_at,),) = self.query(_LOADED_AT, zone=self.zone.key)
-        loaded = 0
-        for kind in TYPES:
-            if f"{kind}_recordings" in columns:
-                gone = _GONE[kind] if "recording_tombstones" in columns else ""
-                ((number,),) = self.query(f"SELECT count(*) FROM {{loaded}}.{kind}_recordings r {gone}")
-                loaded += int(number)
-        ((built,),) = self.query("SELECT count(*) FROM {recordings}")
-        return Freshness(loaded_at, max(0, loaded - int(built)))
+    def read_freshness(self) -> Freshness | None:
+        """Return up to which load the models were built; None if they do not record it."""
+        return read_freshness(self._connection, self._database)
 
     def count_outside(self, options: FilterOptions) -> tuple[int, int]:
         """Return the recordings before the first plausible day, and after the last day that was read."""
@@ -302,9 +268,11 @@ class Figures:
 
     def total(self, filters: PageFilters) -> Totals:
         """Return the totals of the chosen recordings."""
-        ((*whole, median, p90, archived, on_demand),) = self.query(_TOTALS, filters)
-        recordings, known, milliseconds = (int(number) for number in whole)
-        return Totals(recordings, known, milliseconds / 1000, median, p90, int(archived), int(on_demand))
+        ((recordings, known, milliseconds, lengths, archived, on_demand),) = self.query(_TOTALS, filters)
+        median, p90 = lengths or (None, None)  # one array: one sort
+        return Totals(
+            int(recordings), int(known), int(milliseconds) / 1000, median, p90, int(archived), int(on_demand)
+        )
 
     def count(self, filters: PageFilters) -> int:
         """Return the number of chosen recordings."""
@@ -312,13 +280,13 @@ class Figures:
         return int(number)
 
     def count_by_time(
-        self, filters: PageFilters, step: str
+        self, filters: PageFilters
     ) -> tuple[list[tuple[date, str, int]], dict[tuple[int, int], int]]:
-        """Return the chosen recordings by calendar step and direction, and by weekday (1 to 7) and hour."""
-        rows = self.query(_TIMES, filters, step=step)
-        steps = [(day, direction, int(n)) for is_hour, day, direction, _, _, n in rows if not is_hour]
+        """Return the chosen recordings by day and direction, and by weekday (1 to 7) and hour."""
+        rows = self.query(_TIMES, filters)
+        days = [(day, direction, int(n)) for is_hour, day, direction, _, _, n in rows if not is_hour]
         hours = {(int(weekday), int(hour)): int(n) for is_hour, _, _, weekday, hour, n in rows if is_hour}
-        return steps, hours
+        return days, hours
 
     def count_by_length(self, filters: PageFilters) -> dict[int, int]:
         """Return the chosen recordings by `LengthBucket.order`; empty buckets are left out."""
@@ -333,8 +301,8 @@ class Figures:
     def list_extensions(self, filters: PageFilters) -> list[PersonFigures]:
         """Return the figures of all extensions of the chosen recordings, the busiest first."""
         return [
-            PersonFigures(account, number, name, "", *measures)
-            for account, number, name, *measures in self.query(_EXTENSIONS, filters)
+            PersonFigures(account, number, name, "", recordings, seconds, *(lengths or (None, None)))
+            for account, number, name, recordings, seconds, lengths in self.query(_EXTENSIONS, filters)
         ]
 
     def list_users(self, filters: PageFilters) -> list[PersonFigures]:
@@ -343,8 +311,8 @@ class Figures:
         A recording counts for the users of its extensions and for the one who made it.
         """
         return [
-            PersonFigures(account, user, name, extensions or "", *measures)
-            for account, user, *measures, name, extensions in self.query(_USERS, filters)
+            PersonFigures(account, user, name, extensions or "", *counts, *(lengths or (None, None)))
+            for account, user, *counts, lengths, name, extensions in self.query(_USERS, filters)
         ]
 
     def read_coverage(self, filters: PageFilters) -> list[ListCoverage]:
@@ -370,12 +338,24 @@ class Figures:
 
     def list_recordings(self, filters: PageFilters, limit: int, offset: int = 0) -> list[dict[str, Any]]:
         """Return a page of the chosen recordings, in the order of the filters, with `ROW_COLUMNS`."""
-        # limited before the extensions of each row are looked up
-        order = write_order(filters.sort)
-        limited = f"SELECT * FROM {{recordings}} r WHERE {{chosen}} ORDER BY {order}"
-        sql = f"{_SELECT_ROWS} ({limited} LIMIT %(limit)s OFFSET %(offset)s) r ORDER BY {order}"
+        columns = [name for name in ROW_COLUMNS if name != "extensions"]
+        cells = ", ".join(LIST_EXPRESSIONS.get(name, f"r.{name}") for name in columns)
+        sql = f"""
+            SELECT {cells} FROM {{recordings}} r WHERE {{chosen}}
+            ORDER BY {write_order(filters.sort, is_started=True)} LIMIT %(limit)s OFFSET %(offset)s"""
         rows = self.query(sql, filters, limit=limit, offset=offset)
-        return [dict(zip(ROW_COLUMNS, row, strict=True)) for row in rows]
+        return self.add_extensions([dict(zip(columns, row, strict=True)) for row in rows])
+
+    def add_extensions(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Add `extensions` to a page of recordings: in a subquery, DuckDB would read those of all."""
+        if not rows:
+            return []
+        keys = {f"key{place}": row["recording_key"] for place, row in enumerate(rows)}
+        sql = f"""
+            SELECT recording_key, string_agg(extension, ' ' ORDER BY extension) FROM {{recording_extensions}}
+            WHERE recording_key IN ({", ".join(f"%({name})s" for name in keys)}) GROUP BY 1"""
+        extensions: dict[str, str] = dict(self.query(sql, **keys))
+        return [{**row, "extensions": extensions.get(row["recording_key"])} for row in rows]
 
     def iterate_recordings(self, filters: PageFilters) -> Iterator[Row]:
         """Yield all chosen recordings, newest first, with the columns of `LIST_COLUMNS`."""
@@ -386,7 +366,7 @@ class Figures:
     def _split_by_rows(self, filters: PageFilters) -> Iterator[tuple[date, date]]:
         """Yield spans of days, the last ones first, with at most `EXPORT_ROWS` rows or one day each."""
         last, recordings = filters.last, 0
-        for day, _, number in reversed(self.count_by_time(filters, "day")[0]):
+        for day, _, number in reversed(self.count_by_time(filters)[0]):
             if recordings and recordings + number > EXPORT_ROWS and day < last:
                 yield day + timedelta(days=1), last
                 last, recordings = day, 0
@@ -395,17 +375,22 @@ class Figures:
 
     def list_columns(self) -> dict[str, dict[str, str]]:
         """Return the loaded tables, each with its columns and their types."""
-        if self._loaded is None:
-            rows = self.query(_COLUMNS, schema=self._database.dataset)
-            self._loaded = {}
-            for table, column, kind in rows:
-                self._loaded.setdefault(table, {})[column] = kind
-        return self._loaded
+        return self._list_columns(self._database.dataset)
+
+    def _list_columns(self, dataset: str) -> dict[str, dict[str, str]]:
+        if self._columns is None:
+            schemas = {"loaded": self._database.dataset, "models": self._database.models_dataset}
+            self._columns = {}
+            for schema, table, column, kind in self.query(_COLUMNS[self._database.kind], **schemas):
+                self._columns.setdefault(schema, {}).setdefault(table, {})[column] = kind
+        return self._columns.get(dataset, {})
 
     def query(self, sql: str, filters: PageFilters | None = None, /, **values: Any) -> list[Row]:
         """Run a query; see the module's docstring for what may stand in it."""
         if filters is not None:
             conditions = {name: text for name, text in _CONDITIONS.items() if name in filters.active}
+            if filters.archived:
+                conditions["archived"] = _ARCHIVED[filters.archived]
             narrowed = [conditions[name] for name in ("account", "type") if name in conditions]
             sql = sql.replace("{chosen}", " AND ".join([*_PERIOD, *conditions.values()]))
             sql = sql.replace("{narrowed}", " AND ".join(narrowed) or "true")
@@ -429,7 +414,11 @@ class Figures:
             return [tuple(row) for row in cursor.fetchall()]
 
 
-def write_order(sort: str) -> str:
-    """Write the order of a list: a column of `SORTS`, with `-` for the largest or newest first."""
-    direction = "DESC" if sort.startswith("-") else "ASC"
-    return f"{_SORT_COLUMNS[sort.lstrip('-')]} {direction} NULLS LAST, r.recording_key"
+def write_order(sort: str, *, is_started: bool = False) -> str:
+    """Write the order of a list: a column of `SORTS`, with `-` for the largest or newest first.
+
+    Where every row has a start, Postgres can read its index backwards, which has nulls elsewhere.
+    """
+    column, direction = _SORT_COLUMNS[sort.lstrip("-")], "DESC" if sort.startswith("-") else "ASC"
+    nulls = "" if is_started and column == _SORT_COLUMNS["start"] else " NULLS LAST"
+    return f"{column} {direction}{nulls}, r.recording_key"

@@ -8,12 +8,14 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from vbc_source.analytics.freshness import Freshness
 from vbc_source.dashboard import charts
 from vbc_source.dashboard.details import LABELS, Details
-from vbc_source.dashboard.figures import Figures, Freshness, ListCoverage, Totals
+from vbc_source.dashboard.figures import Figures, ListCoverage, Totals
 from vbc_source.dashboard.filters import (
     LAST_YEAR,
     NEWEST_FIRST,
@@ -102,8 +104,8 @@ def build_figures(figures: Figures, options: FilterOptions, filters: PageFilters
     # a period that was not read from its start would look like growth
     before = figures.total(previous) if first_day is not None and first_day <= previous.first else None
     step = charts.choose_step(filters.first, filters.last)
-    steps, hours = figures.count_by_time(filters, step)
-    earlier = figures.count_by_time(previous, step)[0] if before else None
+    days, hours = figures.count_by_time(filters)
+    earlier = figures.count_by_time(previous)[0] if before else None
     coverage = figures.read_coverage(filters)
     proven = frozenset.intersection(*(each.proven_days for each in coverage)) if coverage else frozenset()
     covered = sum(each.recordings for each in coverage)
@@ -117,16 +119,19 @@ def build_figures(figures: Figures, options: FilterOptions, filters: PageFilters
         "before": before,
         "previous_incomplete": _count_unproven(figures.read_coverage(previous), previous) if before else 0,
         "cards": _describe_totals(totals, before),
-        "health": _describe_health(options, filters, totals, at_risk, fresh, filters.days - len(proven)),
+        "health": [
+            *_describe_health(options, filters, totals, at_risk, filters.days - len(proven)),
+            _describe_freshness(fresh, figures.zone),
+        ],
         # `coverage` counts the same recordings by the models' own days, so another time zone shows here
         "inconsistent": filters.active <= {"account", "type"} and covered != totals.recordings,
         "unknown_bucket": options.buckets[-1][0],
         "without_start": figures.count_without_start(),
         "outside": figures.count_outside(options),
-        "newer": fresh.newer,
+        "stale": _describe_stale(fresh),
         "tomorrow": options.latest + timedelta(days=1),
         "far_future": date(LAST_YEAR, 12, 31),
-        "chart": charts.draw_chart(filters.first, filters.last, step, steps, earlier, proven),
+        "chart": charts.draw_chart(filters.first, filters.last, step, days, earlier, proven),
         "by_length": figures.count_by_length(filters),
         "top": figures.list_top_extensions(filters),
         "busiest": charts.describe_busiest(hours, filters.weekdays),
@@ -281,7 +286,6 @@ def _describe_health(
     filters: PageFilters,
     totals: Totals,
     at_risk: int,
-    fresh: Freshness,
     unproven: int,
 ) -> list[tuple[str, str, str, bool]]:
     """Return key, text, address (if any) and whether it needs attention, of each part of the strip."""
@@ -292,20 +296,33 @@ def _describe_health(
     share = f"{charts.format_share(totals.archived, totals.recordings)} archived"
     risk = filters.write_address("/recordings", archived="failed")
     unproven_text = f"{charts.format_count(unproven, 'day')} not proven" if unproven else "every day proven"
-    parts = [
+    return [
         ("complete", complete, "", options.proven is None),
         ("proven", unproven_text, "#proof", bool(unproven)),
         ("archived", share, not_archived if totals.archived < totals.recordings else "", False),
         ("risk", f"{at_risk:,} at risk", risk if at_risk else "", bool(at_risk)),
     ]
-    if fresh.loaded_at:
-        parts.append(
-            ("fresh", f"Loaded at {fresh.loaded_at:%H:%M}, {charts.format_day(fresh.loaded_at)}", "", False)
-        )
-    if fresh.newer:
-        text = f"{charts.format_count(fresh.newer, 'newer recording')} loaded, not in these figures yet"
-        parts.append(("newer", text, "#newer", True))
-    return parts
+
+
+def _describe_stale(fresh: Freshness | None) -> str:
+    """Return what the figures lack, in a sentence; empty where they are up to date."""
+    if fresh is None:
+        return "These figures were built by an older version, which did not record when."
+    return "These figures lack what was loaded since they were built." if fresh.is_stale else ""
+
+
+def _describe_freshness(fresh: Freshness | None, zone: ZoneInfo) -> tuple[str, str, str, bool]:
+    """Return the part of the health strip that says how new the figures are."""
+    if fresh is None:
+        return "fresh", "Figures of an unknown time", "#stale", True
+    moment = (fresh.loaded_at or fresh.built_at).astimezone(zone)
+    text = f"Figures as of {moment:%H:%M}, {charts.format_day(moment)}"
+    if fresh.newer_recordings:
+        newer = charts.format_count(fresh.newer_recordings, "newer recording")
+        text += f"; {newer} {'is' if fresh.newer_recordings == 1 else 'are'} loaded"
+    elif fresh.is_stale:
+        text += "; something newer is loaded"
+    return "fresh", text, "#stale" if fresh.is_stale else "", fresh.is_stale
 
 
 def _count_unproven(coverage: list[ListCoverage], filters: PageFilters) -> int:

@@ -48,6 +48,8 @@ class PlaysLedger:
         self, path: Path, clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     ) -> None:
         self.path, self._clock, self._lock = path, clock, threading.Lock()
+        self._plays: list[Play] = []
+        self._rest, self._size = b"", 0  # of the file as far as it was read, and its unfinished last line
 
     def record(self, recording_key: str, played_by: str, action: Action) -> None:
         """Record a play unless it continues one; raises VbcError if that fails, so that nothing is played."""
@@ -79,14 +81,23 @@ class PlaysLedger:
             os.close(file)
 
     def _read(self) -> list[Play]:
+        """Return all plays; of the file, only what was appended since the last time is read."""
         try:
-            lines = self.path.read_text().splitlines()
+            with open(self.path, "rb") as file:
+                if file.seek(0, os.SEEK_END) < self._size:  # another file took its place
+                    self._plays, self._rest, self._size = [], b"", 0
+                file.seek(self._size)
+                added = file.read()
         except FileNotFoundError:
+            self._plays, self._rest, self._size = [], b"", 0
             return []
-        return [play for line in lines if (play := _parse(line))]
+        self._size += len(added)
+        *lines, self._rest = (self._rest + added).split(b"\n")
+        self._plays += [play for line in lines if (play := _parse(line))]
+        return self._plays
 
 
-def _parse(line: str) -> Play | None:
+def _parse(line: bytes) -> Play | None:
     try:
         row = json.loads(line)
         return Play(**{**row, "played_at": datetime.fromisoformat(row["played_at"])})

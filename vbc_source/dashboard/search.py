@@ -33,30 +33,21 @@ _FOUND = ("recording_key", "account_id", "recording_type", "user_id", *_COLUMNS,
 _SHORTEST_NUMBER = 7  # digits of a number without its area code, which may be typed with one
 
 
-def _match_number(column: str) -> str:
-    """Write the condition that a number ends with the digits, or they with it, whatever its punctuation."""
-    digits = f"translate({column}, '+-() ./', '')"
-    # the last two first: to remove the punctuation of every number would take ten times as long
-    return (
-        f"({column} LIKE %(ending)s AND ({digits} LIKE %(pattern)s OR "
-        f"length({digits}) >= {_SHORTEST_NUMBER} AND right(%(digits)s, length({digits})) = {digits}))"
-    )
+def _write_digits(column: str) -> str:
+    """Write a number without its punctuation, backwards, as Postgres' indexes of `recordings` have it."""
+    return f"reverse(translate({column}, '+-() ./', ''))"
 
 
-_CONDITIONS = {
-    "call": "r.call_id IN (%(id)s, %(lower)s, %(upper)s)",
-    "key": "r.recording_key = %(id)s",
-    "name": "strpos(lower(r.caller_name), %(lower)s) > 0",
-    "user": "r.recording_key IN (SELECT x.recording_key FROM {recording_extensions} x "
+_NUMBER_COLUMNS = ("r.caller_number", "r.dialed_number")
+_USER = (
+    "r.recording_key IN (SELECT x.recording_key FROM {recording_extensions} x "
     "JOIN {recordings} m ON m.recording_key = x.recording_key "
     "JOIN {extensions} n ON n.extension = x.extension AND n.account_id = m.account_id "
-    "WHERE strpos(lower(n.user_name), %(lower)s) > 0)",
-    "digits": f"{_match_number('r.caller_number')} OR {_match_number('r.dialed_number')}",
-    "id": "r.recording_id = %(number)s",
-    "extension": "r.recording_key IN (SELECT recording_key FROM {recording_extensions} "
-    "WHERE extension = %(id)s)",
-    "hash": "r.caller_name = %(hash)s OR r.caller_number = %(hash)s OR r.dialed_number = %(hash)s",
-}
+    "WHERE strpos(lower(n.user_name), %(lower)s) > 0)"
+)
+_EXTENSION = (
+    "r.recording_key IN (SELECT recording_key FROM {recording_extensions} WHERE extension = %(text)s)"
+)
 
 
 class InvalidSearch(VbcError):
@@ -102,56 +93,67 @@ def find_recordings(
 
     Each has `gone` too: whether VBC no longer has it. At most `MOST_FOUND` are counted.
     """
-    names, values = _choose_conditions(search)
-    conditions = " OR ".join(_CONDITIONS[name] for name in names)
-    sources = [f"SELECT {', '.join(f'm.{name}' for name in _FOUND)}, false AS gone FROM {{recordings}} m"]
-    sources += _write_gone(figures.list_columns())
+    conditions, values = _choose_conditions(search)
     columns = [name for name in ROW_COLUMNS if name != "extensions"]
     cells = ", ".join(LIST_EXPRESSIONS.get(name, f"r.{name}") for name in columns)
     sql = f"""
         SELECT {cells}, r.gone, count(*) OVER () FROM (
-            SELECT * FROM ({" UNION ALL ".join(sources)}) r WHERE {conditions} LIMIT {MOST_FOUND}
+            SELECT * FROM ({_write_union(conditions, figures)}) f LIMIT {MOST_FOUND}
         ) r ORDER BY {write_order(sort)} LIMIT %(limit)s OFFSET %(offset)s"""
     found = figures.query(sql, zone=figures.zone.key, limit=limit, offset=offset, **values)
     rows = [dict(zip((*columns, "gone", "total"), row, strict=True)) for row in found]
-    extensions = _list_extensions(figures, [row["recording_key"] for row in rows])
-    listed = [{**row, "extensions": extensions.get(row["recording_key"])} for row in rows]
-    return listed, listed[0]["total"] if listed else 0
+    return figures.add_extensions(rows), rows[0]["total"] if rows else 0
 
 
-def _list_extensions(figures: Figures, keys: list[str]) -> dict[str, str]:
-    """Return the extensions of some recordings; as a subquery, DuckDB would read those of all recordings."""
-    if not keys:
-        return {}
-    values = {f"key{place}": key for place, key in enumerate(keys)}
-    sql = f"""
-        SELECT recording_key, string_agg(extension, ' ' ORDER BY extension) FROM {{recording_extensions}}
-        WHERE recording_key IN ({", ".join(f"%({name})s" for name in values)}) GROUP BY 1"""
-    return dict(figures.query(sql, **values))
+def _write_union(conditions: list[str], figures: Figures) -> str:
+    """Write a query for each condition: alone, each reads its own column only, or uses an index."""
+    found = ", ".join(f"r.{name}" for name in _FOUND)
+    parts = [
+        f"(SELECT {found}, false AS gone FROM {{recordings}} r WHERE {condition} LIMIT {MOST_FOUND})"
+        for condition in conditions
+    ]
+    if gone := _write_gone(figures.list_columns()):
+        parts.append(f"(SELECT * FROM ({' UNION ALL '.join(gone)}) r WHERE {' OR '.join(conditions)})")
+    return " UNION ".join(parts)
 
 
 def _choose_conditions(search: Search) -> tuple[list[str], dict[str, Any]]:
-    """Return the names of the conditions and their values; a number is not searched for in names."""
+    """Return the conditions and their values; a number is not searched for in names."""
     text = search.text
-    values: dict[str, Any] = {"id": text, "lower": text.lower(), "upper": text.upper()}
-    names = ["call"]
+    values: dict[str, Any] = {"text": text, "lower": text.lower(), "upper": text.upper()}
+    spellings = {text: "text", text.lower(): "lower", text.upper(): "upper"}
+    # not IN: only for one value does DuckDB skip what cannot have it
+    conditions = [f"r.call_id = %({name})s" for name in spellings.values()]
     if "/" in text:
-        names.append("key")
+        conditions.append("r.recording_key = %(text)s")
     if search.digits:
-        values |= {"digits": search.digits, "pattern": f"%{search.digits}"}
-        values["ending"] = f"%{search.digits[-2:]}"
-        names.append("digits")
+        more, digits = _match_digits(search.digits)
+        conditions += more
+        values |= digits
         if len(search.digits) <= _LONGEST_EXTENSION:
-            names.append("extension")
+            conditions.append(_EXTENSION)
         if int(search.digits) < 2**63:
+            conditions.append("r.recording_id = %(number)s")
             values["number"] = int(search.digits)
-            names.append("id")
     else:
-        names += ["name", "user"]
+        conditions += ["strpos(lower(r.caller_name), %(lower)s) > 0", _USER]
     if search.hash:
+        conditions += [f"{name} = %(hash)s" for name in ("r.caller_name", *_NUMBER_COLUMNS)]
         values["hash"] = search.hash
-        names.append("hash")
-    return names, values
+    return conditions, values
+
+
+def _match_digits(digits: str) -> tuple[list[str], dict[str, Any]]:
+    """Return the conditions that a number ends with the digits, or they with it, whatever its punctuation."""
+    shorter = {f"ending{size}": digits[-size:][::-1] for size in range(_SHORTEST_NUMBER, len(digits))}
+    listed = ", ".join(f"%({name})s" for name in shorter)
+    # the last two first: to remove the punctuation of every number would take ten times as long
+    conditions = [
+        f"{column} LIKE %(last)s AND ({_write_digits(column)} LIKE %(backwards)s"
+        + (f" OR {_write_digits(column)} IN ({listed}))" if shorter else ")")
+        for column in _NUMBER_COLUMNS
+    ]
+    return conditions, {"last": f"%{digits[-2:]}", "backwards": f"{digits[::-1]}%", **shorter}
 
 
 def _write_gone(columns: dict[str, dict[str, str]]) -> list[str]:

@@ -6,9 +6,15 @@
     incremental_strategy="delete+insert",
     unique_key="recording_key",
     on_schema_change="sync_all_columns",
-    post_hook=["delete from {{ this }} where account_id is null", "{{ vbc_source.analyze(this) }}"],
-    indexes=[{"columns": ["recording_key"], "unique": true}, {"columns": ["started_at"]}]
-        if target.type == "postgres" else [],
+    post_hook=[
+        "delete from {{ this }} where account_id is null",
+        "{{ vbc_source.index_numbers(this, ['caller_number', 'dialed_number']) }}",
+        "{{ vbc_source.analyze(this) }}",
+    ],
+    indexes=[
+        {"columns": ["recording_key"], "unique": true}, {"columns": ["started_at"]}, {"columns": ["call_id"]},
+        {"columns": ["recording_id"]},
+    ] if target.type == "postgres" else [],
 ) }}
 {%- set columns = [
     "account_id", "recording_type", "recording_id", "user_id", "call_id", "direction", "caller_number", "caller_name",
