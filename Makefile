@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW := .venv-airflow
 ORCHESTRATORS := .venv-orchestrators
+WAREHOUSES := .venv-warehouses
 LATEST := .venv-latest
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-airflow test-orchestrators test-latest lint reference bench dist clean
+.PHONY: help demo test test-slow test-all test-airflow test-orchestrators test-warehouses test-latest lint reference bench dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,13 +22,16 @@ test: $(VENV)/.dev ## run the everyday tests
 test-slow: $(VENV)/.dev ## run the tests that are large or need a server: kills, processes, every destination
 	$(BIN)/python -m pytest -m "slow or destinations"
 
-test-all: test test-slow test-orchestrators ## run all tests but Airflow's; needs PostgreSQL, as .ci/services starts it
+test-all: test test-slow test-orchestrators test-warehouses ## run all tests but Airflow's; needs PostgreSQL, as .ci/services starts it
 
 test-airflow: $(AIRFLOW)/.ready ## run the DAGs in a real Airflow with PostgreSQL and Redis, in its own environment
 	$(AIRFLOW)/bin/python -m pytest -c tests/airflow/pytest.ini tests/airflow
 
 test-orchestrators: $(ORCHESTRATORS)/.ready ## run the pages about Dagster and Prefect, in an environment of their own
 	$(ORCHESTRATORS)/bin/python -m pytest -c tests/orchestrators/pytest.ini tests/orchestrators
+
+test-warehouses: $(WAREHOUSES)/.ready ## compile the models for Snowflake, BigQuery and Redshift, and query the metrics
+	$(WAREHOUSES)/bin/python -m pytest -c tests/warehouses/pytest.ini tests/warehouses
 
 # Shows what will break when the upper bounds in pyproject.toml are raised. Not part of CI: it may fail at any time.
 # pip reports that the versions exceed our bounds; that is intended.
@@ -53,7 +57,7 @@ dist: $(VENV)/.dev ## build wheel and sdist into dist/
 	$(BIN)/python -m build
 
 clean: ## remove what was installed, built and loaded here
-	rm -rf $(VENV) $(AIRFLOW) $(ORCHESTRATORS) $(LATEST) dist vbc.duckdb vbc.duckdb.wal
+	rm -rf $(VENV) $(AIRFLOW) $(ORCHESTRATORS) $(WAREHOUSES) $(LATEST) dist vbc.duckdb vbc.duckdb.wal
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.11")'
@@ -78,6 +82,11 @@ $(AIRFLOW)/.ready: pipelines/airflow/requirements.txt tests/airflow/requirements
 $(ORCHESTRATORS)/.ready: tests/orchestrators/requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(ORCHESTRATORS)
 	$(ORCHESTRATORS)/bin/python $(PIP_INSTALL) --editable '.[emulator]' --requirement $<
+	touch $@
+
+$(WAREHOUSES)/.ready: tests/warehouses/requirements.txt
+	$(PYTHON) -m venv $(WAREHOUSES)
+	$(WAREHOUSES)/bin/python $(PIP_INSTALL) --requirement $<
 	touch $@
 
 $(LATEST)/.ready: pyproject.toml
