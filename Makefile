@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW := .venv-airflow
 ORCHESTRATORS := .venv-orchestrators
+WAREHOUSES := .venv-warehouses
 LATEST := .venv-latest
 SUPERSET := .venv-superset
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-airflow test-orchestrators test-superset test-latest lint reference bench dist clean
+.PHONY: help demo test test-slow test-all test-airflow test-orchestrators test-superset test-warehouses test-latest lint reference bench dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +23,7 @@ test: $(VENV)/.dev ## run the everyday tests
 test-slow: $(VENV)/.dev ## run the tests that are large or need a server: kills, processes, every destination
 	$(BIN)/python -m pytest -m "slow or destinations"
 
-test-all: test test-slow test-orchestrators test-superset ## run all tests but Airflow's; needs PostgreSQL, as .ci/services starts it
+test-all: test test-slow test-orchestrators test-warehouses test-superset ## run all tests but Airflow's; needs PostgreSQL, as .ci/services starts it
 
 test-airflow: $(AIRFLOW)/.ready ## run the DAGs in a real Airflow with PostgreSQL and Redis, in its own environment
 	$(AIRFLOW)/bin/python -m pytest -c tests/airflow/pytest.ini tests/airflow
@@ -32,6 +33,9 @@ test-orchestrators: $(ORCHESTRATORS)/.ready ## run the pages about Dagster and P
 
 test-superset: $(VENV)/.dev $(SUPERSET)/.ready ## import docs/superset into a real Superset, in an environment of its own; needs PostgreSQL
 	$(BIN)/python -m pytest -c tests/superset/pytest.ini tests/superset
+
+test-warehouses: $(WAREHOUSES)/.ready ## compile the models for Snowflake, BigQuery and Redshift, and query the metrics
+	$(WAREHOUSES)/bin/python -m pytest -c tests/warehouses/pytest.ini tests/warehouses
 
 # Shows what will break when the upper bounds in pyproject.toml are raised. Not part of CI: it may fail at any time.
 # pip reports that the versions exceed our bounds; that is intended.
@@ -57,7 +61,7 @@ dist: $(VENV)/.dev ## build wheel and sdist into dist/
 	$(BIN)/python -m build
 
 clean: ## remove what was installed, built and loaded here
-	rm -rf $(VENV) $(AIRFLOW) $(ORCHESTRATORS) $(LATEST) $(SUPERSET) dist vbc.duckdb vbc.duckdb.wal
+	rm -rf $(VENV) $(AIRFLOW) $(ORCHESTRATORS) $(LATEST) $(WAREHOUSES) $(SUPERSET) dist vbc.duckdb vbc.duckdb.wal
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.11")'
@@ -87,6 +91,11 @@ $(ORCHESTRATORS)/.ready: tests/orchestrators/requirements.txt pyproject.toml
 $(SUPERSET)/.ready: tests/superset/requirements.txt
 	$(PYTHON) -m venv $(SUPERSET)
 	$(SUPERSET)/bin/python $(PIP_INSTALL) --requirement $<
+	touch $@
+
+$(WAREHOUSES)/.ready: tests/warehouses/requirements.txt
+	$(PYTHON) -m venv $(WAREHOUSES)
+	$(WAREHOUSES)/bin/python $(PIP_INSTALL) --requirement $<
 	touch $@
 
 $(LATEST)/.ready: pyproject.toml

@@ -188,7 +188,7 @@ class Table:
 def write_tables() -> str:
     """Write the page of all tables and models."""
     (source,) = yaml.safe_load((MODELS / "sources.yml").read_text())["sources"]
-    described = yaml.safe_load((MODELS / "schema.yml").read_text())["models"]
+    described = read_models()
     declared = read_tables()
     lines = [
         "# Tables\n",
@@ -206,6 +206,16 @@ def write_tables() -> str:
         if not model["name"].startswith("stg_"):
             lines += write_table({**model, "name": model["config"]["alias"]}, Table({}))
     return "\n".join(lines)
+
+
+def read_models() -> list[dict[str, Any]]:
+    """Return all models as their files describe them, with the types of DuckDB and Postgres."""
+    files = [MODELS / "schema.yml", *sorted(MODELS.glob("*/*.yml"))]
+    models = [model for file in files for model in yaml.safe_load(file.read_text()).get("models", ())]
+    for column in (column for model in models for column in model.get("columns", ())):
+        kind = str(column.get("data_type", ""))
+        column["data_type"] = kind.partition(" else '")[2].removesuffix("' }}") or kind
+    return models
 
 
 def read_tables() -> dict[str, Table]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
@@ -119,6 +119,7 @@ class VbcConfig(BaseConfiguration):
         token_folder: Folder of access tokens and login locks, shared by all who log in as this user; by
             default in dlt's data folder.
         vbc_timezone: Time zone in which the models count days and hours.
+        model_variables: Variables of the models by name, such as `vbc_quiet_days`, as a table or its JSON.
     """
 
     credentials: VbcCredentials | None = None
@@ -146,6 +147,7 @@ class VbcConfig(BaseConfiguration):
     pii_key: TSecretStrValue | None = None
     token_folder: str | None = None
     vbc_timezone: str = "UTC"
+    model_variables: Any | None = None
 
     @classmethod
     def from_values(cls, **values: Any) -> VbcConfig:
@@ -177,6 +179,7 @@ class VbcConfig(BaseConfiguration):
         if not isinstance(self.filters, Filters):
             self.filters = check_filters(self.filters, self.pii_policy)
         self.vbc_timezone = read_timezone(self.vbc_timezone)
+        self.model_variables = read_model_variables(self.model_variables)
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -480,6 +483,29 @@ def read_date(name: str, value: Instant | None) -> datetime | None:
         raise SettingsError(
             f"{name} must be an ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z, not {value!r}"
         ) from None
+
+
+MODEL_DAYS = ("vbc_retention_days", "vbc_policy_days", "vbc_quiet_days", "vbc_repeat_days")
+MODEL_VARIABLES = (*MODEL_DAYS, "vbc_holds_relation")
+
+
+def read_model_variables(variables: Any) -> dict[str, Any]:
+    """Parse the setting `model_variables`; raises SettingsError."""
+    if isinstance(variables, str) and variables:  # JSON, from an environment variable
+        try:
+            variables = json.loads(variables)
+        except ValueError:
+            variables = ()
+    if not isinstance(variables or {}, Mapping):
+        raise SettingsError(
+            'model_variables must be a table of names and values, such as {"vbc_quiet_days": 14}'
+        )
+    for name, value in (variables or {}).items():
+        if name not in MODEL_VARIABLES:
+            raise SettingsError(f"model_variables has no {name}; it has {', '.join(MODEL_VARIABLES)}")
+        if name in MODEL_DAYS:
+            _check_whole(f"model_variables.{name}", value)
+    return dict(variables or {})
 
 
 def read_timezone(name: str) -> str:

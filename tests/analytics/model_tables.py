@@ -15,11 +15,17 @@ from raw_tables import ARROW, connect_postgres
 KINDS = {
     **dict.fromkeys(("recording_id", "size_bytes", "recordings"), "bigint"),
     **dict.fromkeys(("bucket_order", "weekday", "hour", "from_seconds", "to_seconds"), "bigint"),
+    **dict.fromkeys(("extensions", "user_recordings", "calls", "repeated_calls", "rule_id"), "bigint"),
+    **dict.fromkeys(("silent_days", "quiet_days", "within_days"), "bigint"),
+    **dict.fromkeys(("archived_bytes", "total_bytes", "held", "unarchived", "at_risk"), "bigint"),
     **dict.fromkeys(("started_at", "ended_at", "first_loaded_at", "proven_at"), "timestamptz"),
+    **dict.fromkeys(("last_recorded_at", "first_called_at", "last_called_at", "gone_at"), "timestamptz"),
     **dict.fromkeys(
         ("duration_seconds", "total_seconds", "median_seconds", "p90_seconds"), "double precision"
     ),
-    "day": "date",
+    **dict.fromkeys(("shared_recordings", "shared_seconds", "longest_seconds"), "double precision"),
+    **dict.fromkeys(("is_current", "is_forecast"), "boolean"),
+    **dict.fromkeys(("day", "month", "expires_on"), "date"),
 }
 TYPES = {**ARROW, "double precision": pa.float64(), "date": pa.date32()}
 NAMES = (
@@ -54,6 +60,8 @@ def _complete(model: str, facts: Facts) -> tuple[dict[str, str], list[tuple[Any,
         bounds = [*zip(NAMES, BUCKETS, (*BUCKETS[1:], None), strict=False), ("unknown", None, None)]
         rows = [(*row, *bounds[row[0] - 1]) for row in rows]
     kinds = {name: KINDS.get(name, "text") for name in names}
+    if "as_of" in kinds:
+        kinds["as_of"] = "date" if model == "retention_calendar" else "timestamptz"
     if "archived" in kinds:
         kinds["archived"] = "boolean" if model == "recordings" else "bigint"
     return kinds, rows

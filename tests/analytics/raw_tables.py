@@ -45,12 +45,15 @@ _EXTENSION = {
     "extension": TEXT,
     "is_empty": TRUTH,
 }
+_RULE = {"account_id": TEXT, "recording_id": WHOLE, "position": WHOLE, "rule_id": WHOLE, "is_empty": TRUTH}
 _KEY = {"account_id": TEXT, "recording_type": TEXT, "user_id": TEXT, "recording_id": WHOLE}
 COLUMNS: dict[str, dict[str, str]] = {
     "company_recordings": _RECORDING,
     "user_recordings": {**_RECORDING, "user_id": TEXT},
     "company_recordings__extensions": _EXTENSION,
     "user_recordings__extensions": {**_EXTENSION, "user_id": TEXT},
+    "company_recordings__rule_ids": _RULE,
+    "user_recordings__rule_ids": {**_RULE, "user_id": TEXT},
     "users": {
         **{"account_id": TEXT, "id": TEXT, "first_name": TEXT, "last_name": TEXT},
         **{"login_name": TEXT, "email": TEXT, "gone_at": INSTANT},
@@ -67,6 +70,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     "_dlt_loads": {"load_id": TEXT, "schema_name": TEXT, "status": WHOLE, "inserted_at": INSTANT},
     "recording_audio": {**_KEY, "status": TEXT},
+    "holds": {"recording_id": WHOLE, "call_id": TEXT},  # a table of one's own
     "recording_tombstones": {**_KEY, "detected_at": INSTANT, "evidence": TEXT, "returned_at": INSTANT},
 }
 
@@ -105,6 +109,10 @@ def invent(seed: int, recordings: int = 120) -> Tables:
     add_windows(tables, chance)
     for user in (None, *USERS):
         _mark_some(tables, chance, user)
+    tables["holds"] = [
+        {"recording_id": tables["company_recordings"][0]["id"], "call_id": None},
+        {"recording_id": None, "call_id": "call-7"},
+    ]
     return tables
 
 
@@ -138,7 +146,17 @@ def add_recording(
     for position, number in enumerate(numbers):
         item = {"account_id": account, "recording_id": id_, "position": position, "extension": number}
         tables[f"{kind}_recordings__extensions"].append({**item, **({"user_id": user} if user else {})})
+    for position, rule in enumerate(_choose_rules(row)):
+        item = {"account_id": account, "recording_id": id_, "position": position, "rule_id": rule}
+        tables[f"{kind}_recordings__rule_ids"].append({**item, **({"user_id": user} if user else {})})
     return row
+
+
+def _choose_rules(row: Row) -> list[int | None]:
+    """Rule 449 falls silent on 2025-03-09; a list can be empty, have a null, or name a rule twice."""
+    chance = random.Random(row["id"])
+    late = row["start"] and row["start"] >= CLOCK_CHANGES[0]
+    return chance.choice([[], [None], [1989], [1989, 1989], [2012, 1989], [2012] if late else [449, 2012]])
 
 
 def add_people(tables: Tables) -> None:

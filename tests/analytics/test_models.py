@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import runpy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -14,7 +16,7 @@ from typing import Any
 import duckdb
 import pytest
 from completeness_cases import CASES, NOON, Case
-from expected_models import MODELS, differences, expect_models
+from expected_models import MODELS, PERIODS, differences, expect_models
 from in_process import run_in_process
 from loading import start_vbc
 from raw_tables import (
@@ -22,6 +24,7 @@ from raw_tables import (
     FAILED_LOAD,
     LOADS,
     LOOKBACK,
+    MAIN,
     POSTGRES,
     Row,
     Tables,
@@ -34,6 +37,11 @@ from raw_tables import (
     write_postgres,
 )
 
+from vbc_source.config import VbcConfig
+from vbc_source.errors import SettingsError
+from vbc_source.pii import PiiPolicy
+
+read_models = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "make_reference.py"))["read_models"]
 Query = Callable[[str], list[tuple[Any, ...]]]
 KINDS = ["duckdb", pytest.param("postgres", marks=pytest.mark.destinations)]
 NOWHERE = "http://127.0.0.1:9"
@@ -46,22 +54,60 @@ class ModelsDatabase:
         self, folder: Path, options: tuple[str, ...], write: Callable[[Tables], None], query: Query
     ) -> None:
         self.folder, self.options, self.write, self.query = folder, options, write, query
+        self.dataset = options[-1] if options else "vbc_data"
         self.models_dataset = f"{options[-1]}_models" if options else "vbc_models"
 
     def run(self, *command: str, zone: str = "UTC", **settings: str) -> dict[str, Any]:
         """Run `vbc models` in a process of its own: dbt keeps the file open until its process ends."""
         settings |= {"SOURCES__VBC__VBC_TIMEZONE": zone, "DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}
+        settings.setdefault("SOURCES__VBC__MODEL_VARIABLES", json.dumps(self.variables()))
         done = start_vbc(self.folder, NOWHERE, "models", *command, "--json", *self.options, **settings)
         assert done.returncode == 0, done.stdout + done.stderr
         return dict(json.loads(done.stdout.splitlines()[-1]))
+
+    def variables(self) -> dict[str, Any]:
+        """Return the variables that `compare` counts with."""
+        return {
+            "vbc_retention_days": PERIODS["vbc"],
+            "vbc_policy_days": PERIODS["policy"],
+            "vbc_holds_relation": f"{self.dataset}.holds",
+        }
 
     def read(self, model: str, columns: str) -> list[tuple[Any, ...]]:
         return self.query(f"SELECT {columns} FROM {self.models_dataset}.{model}")
 
     def compare(self, tables: Tables, zone: str, lookback_hours: float = 48) -> None:
         """Every row of every model is the one computed in Python."""
-        for model, expected in expect_models(tables, zone, lookback_hours).items():
+        for model, expected in expect_models(tables, zone, lookback_hours, PERIODS).items():
             assert differences(self.read(model, MODELS[model]), expected) == ([], []), model
+
+
+def check_contracts(models: ModelsDatabase, kind: str) -> None:
+    """The tables have the types and comments of the models' files: contracts and `persist_docs` work."""
+    same = {"timestamptz": "timestamp with time zone", "double": "double precision", "varchar": "text"}
+    comments = "(SELECT comment FROM duckdb_columns() d WHERE d.schema_name = c.table_schema AND "
+    comments += "d.table_name = c.table_name AND d.column_name = c.column_name)"
+    if kind == "postgres":
+        place = "(c.table_schema || '.' || c.table_name)::regclass, c.ordinal_position"
+        comments = f"col_description({place})"
+    found = {
+        (table, column): (same.get(kind.lower(), kind.lower()), comment.strip())
+        for table, column, kind, comment in models.query(
+            f"SELECT table_name, column_name, data_type, {comments} FROM information_schema.columns c "
+            f"WHERE table_schema = '{models.models_dataset}'"
+        )
+    }
+    declared = {
+        (model["config"]["alias"], column["name"]): (
+            same.get(column["data_type"], column["data_type"]),
+            column["description"].strip(),
+        )
+        for model in read_models()
+        if "alias" in model.get("config", {})
+        for column in model["columns"]
+    }
+    assert found == declared
+    assert len(declared) > 110
 
 
 @contextmanager
@@ -164,7 +210,7 @@ def test_days_are_proven_by_complete_loads_without_filters_after_the_lookback(ow
     windows = [{**row, "account_id": case} for case, (rows, _) in PROOFS.items() for row in rows]
     windows += [row for case in CASES for row in scale_case(case)[0]]
     loads = [{"load_id": id_, "status": status} for id_, status in LOADS.items()]
-    tables |= {"scan_windows": windows, "_dlt_loads": loads}
+    tables |= {"scan_windows": windows, "_dlt_loads": loads, "holds": []}
     with open_models("duckdb", own_folder) as models:
         models.write(tables)
         models.run("run")
@@ -196,7 +242,7 @@ def test_proven_days_of_random_windows_equal_plain_python(own_folder: Path, kind
                 {**place, **times, "user_id": None, "filters": None, "_dlt_load_id": COMPLETE_LOAD}
             )
     with open_models(kind, own_folder) as models:
-        models.write(tables)
+        models.write({**tables, "holds": []})
         models.run("run", zone="America/New_York", SOURCES__VBC__LOOKBACK_HOURS="36.5")
         models.compare(tables, "America/New_York", 36.5)
         assert models.read("coverage", "count(proven_at)")[0][0] > 300
@@ -212,8 +258,9 @@ def test_models_equal_plain_python_after_a_build_and_after_an_update(own_folder:
         for tables in (first, later):  # the second run finds rows changed, gone, returned, archived, late
             models.write(tables)
             result = models.run("run", zone=zone)
-            assert {node["name"] for node in result["nodes"]} == {*MODELS, "freshness"}
+            assert {node["name"] for node in result["nodes"]} == {*MODELS, "days", "freshness"}
             models.compare(tables, zone)
+        check_contracts(models, kind)
         if kind == "postgres":  # the dashboard's search reads them
             schema = f"schemaname = '{models.models_dataset}' AND indexdef LIKE '%reverse(translate(%'"
             assert models.query(f"SELECT count(*) FROM pg_indexes WHERE {schema}") == [(2,)]
@@ -245,6 +292,41 @@ def test_models_after_many_updates_equal_a_full_refresh(own_folder: Path, kind: 
         models.run("run", "--full-refresh")
         for model, rows in updated.items():
             assert differences(models.read(model, MODELS[model]), rows) == ([], []), model
+
+
+@pytest.mark.slow
+def test_callers_are_counted_by_hashes_and_not_without_a_number(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One account was loaded with `pii` set to `hash`, the other with `drop`."""
+    policy = PiiPolicy("hash", b"sixteen characters")
+    tables = invent(6)
+    expected = [row for row in expect_models(tables, "UTC")["callers"] if row[0] == MAIN]
+    for row in tables["company_recordings"] + tables["user_recordings"]:
+        for name in ("caller_id", "cnam", "dnis"):
+            row[name] = row[name] and policy.hide(row[name]) if row["account_id"] == MAIN else None
+    monkeypatch.setenv("SOURCES__VBC__PII", "hash")
+    monkeypatch.setenv("SOURCES__VBC__PII_KEY", "sixteen characters")
+    with open_models("duckdb", own_folder) as models:
+        models.write(tables)
+        models.run("run", SOURCES__VBC__MODEL_VARIABLES="")
+        found = models.read("callers", "account_id, caller_number, calls, repeated_calls, last_called_at")
+        assert models.read("retention_calendar", "count(*)") == [(0,)]  # no period is known
+    assert expected
+    assert found == [(MAIN, policy.hide(row[1]), row[3], row[4], row[6]) for row in expected]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("[1]", "model_variables must be a table of names and values"),
+        ('{"vbc_timezone": "UTC"}', "model_variables has no vbc_timezone; it has vbc_retention_days"),
+        ('{"vbc_quiet_days": "x"}', "model_variables.vbc_quiet_days must be a whole number of at least 1"),
+    ],
+)
+def test_wrong_variables_of_models_are_refused(value: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        VbcConfig.from_values(model_variables=value)
 
 
 def test_commands_without_tables_or_models_report_what_to_run(own_folder: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -85,7 +87,8 @@ def test_models_test_finds_a_duplicate_and_docs_are_one_page(own_folder: Path) -
     tested = start_vbc(own_folder, "http://127.0.0.1:9", "models", "test", "--json")
     assert tested.returncode == 0, tested.stderr
     result = json.loads(tested.stdout.splitlines()[-1])
-    assert len(result["nodes"]) > 50
+    assert len(result["nodes"]) > 120
+    assert "days_have_23_and_25_hours_when_clocks_change" in {node["name"] for node in result["nodes"]}
     assert {node["status"] for node in result["nodes"]} == {"pass"}
     documented = start_vbc(own_folder, "http://127.0.0.1:9", "models", "docs", "--output", "page.html")
     assert documented.returncode == 0, documented.stderr
@@ -142,13 +145,14 @@ def test_connection_is_read_only_and_in_utc(
 PROFILES = """
 own:
   target: dev
-  outputs: {dev: {type: duckdb, path: vbc.duckdb, schema: own}}
+  outputs:
+    dev: {type: duckdb, path: vbc.duckdb, schema: own, attach: [{path: raw_calls.duckdb, read_only: true}]}
 """
 OWN_PROJECT = """
 name: own
 version: "1.0"
 profile: own
-vars: {vbc_timezone: America/New_York}
+vars: {vbc_timezone: America/New_York, vbc_database: raw_calls, vbc_schema: vbc_data}
 models: {vbc_source: {+schema: calls}}
 flags: {send_anonymous_usage_stats: false}
 """
@@ -172,8 +176,14 @@ where duration_seconds > 600
 
 @pytest.mark.slow
 def test_models_are_a_package_for_another_dbt_project(own_folder: Path) -> None:
+    """Installed from a folder of a git repository; the raw tables are in another database."""
     tables = invent(5)
-    write_duckdb(own_folder / "vbc.duckdb", tables)
+    write_duckdb(own_folder / "raw_calls.duckdb", tables)
+    subfolder = PROJECT.relative_to(Path(vbc_source.__file__).parents[1])
+    shutil.copytree(PROJECT, own_folder / "repository" / subfolder)
+    author = ("-c", "user.name=any", "-c", "user.email=any@example.com")
+    for command in (("init", "-q", "-b", "main"), ("add", "."), (*author, "commit", "-q", "-m", "Models")):
+        subprocess.run(["git", *command], cwd=own_folder / "repository", check=True)
     (own_folder / "models").mkdir()
     (own_folder / "models" / "long_calls.sql").write_text(LONG_CALLS)
     # models, a source and a macro of one's own, named as the package might have called its own
@@ -184,7 +194,9 @@ def test_models_are_a_package_for_another_dbt_project(own_folder: Path) -> None:
     (own_folder / "macros" / "mine.sql").write_text(OWN_MACROS)
     (own_folder / "profiles.yml").write_text(PROFILES)
     (own_folder / "dbt_project.yml").write_text(OWN_PROJECT)
-    (own_folder / "packages.yml").write_text(f"packages: [{{local: {PROJECT}}}]")
+    (own_folder / "packages.yml").write_text(
+        f"packages: [{{git: 'file://{own_folder}/repository', revision: main, subdirectory: {subfolder}}}]"
+    )
 
     def dbt(*command: str) -> subprocess.CompletedProcess[str]:
         program = [sys.executable, "-c", "from dbt.cli.main import cli; cli()", *command]
@@ -209,3 +221,10 @@ def test_dbt_package_is_part_of_the_code_and_sends_no_usage_statistics() -> None
     assert Path(vbc_source.__file__).parent in PROJECT.parents
     project = (PROJECT / "dbt_project.yml").read_text()
     assert "send_anonymous_usage_stats: false" in project
+
+
+def test_raw_tables_are_looked_up_in_the_database_and_not_in_dbts_cache() -> None:
+    """dbt fills its cache table by table: models compiled meanwhile took the rest for tables never loaded."""
+    for path in PROJECT.rglob("*.sql"):
+        code = re.sub(r"\{#.*?#\}", "", path.read_text(), flags=re.DOTALL)
+        assert not re.search(r"\b(get_relation|load_relation|load_cached_relation)\b", code), path.name

@@ -122,7 +122,7 @@ def test_figures_equal_counts_in_plain_python(
     monkeypatch.setattr("vbc_source.dashboard.figures.EXPORT_ROWS", 150)  # an export takes several queries
     facts = expect_invented(1, ZONE.key)
     used: dict[str, list[str]] = {}
-    for key, number in facts["recording_extensions"]:
+    for key, number, *_ in facts["recording_extensions"]:
         used.setdefault(key, []).append(number)
     rows: list[Row] = [dict(zip(NAMES, row, strict=True)) for row in facts["recordings"]]
     rows = [{**row, "extensions": sorted(used.get(row["recording_key"], []))} for row in rows]

@@ -46,10 +46,7 @@ def test_every_table_of_the_code_is_described() -> None:
 
 
 def test_every_model_and_column_is_described() -> None:
-    described = {
-        model["name"]: model
-        for model in yaml.safe_load((SCRIPT["MODELS"] / "schema.yml").read_text())["models"]
-    }
+    described = {model["name"]: model for model in SCRIPT["read_models"]()}
     files = {path.stem for path in SCRIPT["MODELS"].rglob("*.sql")}
     assert set(described) == files
     for name, columns in MODELS.items():

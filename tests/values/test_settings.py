@@ -198,8 +198,8 @@ def test_arguments_of_the_source_equal_the_settings() -> None:
     arguments = inspect.signature(vbc_source).parameters
     fields = VbcConfig.get_resolvable_fields()
     defaults = VbcConfig()
-    # the models alone need the time zone; a tenant is no setting, but chooses settings
-    assert set(arguments) - {"tenant"} == set(fields) - {"vbc_timezone"}
+    # which the models alone need; a tenant is no setting, but chooses settings
+    assert set(arguments) - {"tenant"} == set(fields) - {"vbc_timezone", "model_variables"}
     for name, argument in arguments.items():
         assert name in ("credentials", "tenant") or argument.default == getattr(defaults, name)
 

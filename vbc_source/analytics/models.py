@@ -19,10 +19,12 @@ from vbc_source.config import load_config
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining, first_line
+from vbc_source.pii import PiiPolicy
 from vbc_source.warehouse.queries import LoadedTables
 
 PROJECT = Path(__file__).parent / "dbt"
 PROFILE = "vbc_source"
+HIDDEN = ("Anonymous", "Restricted", "Private", "Unavailable", "Unknown", "Withheld")
 # no usage statistics, no look-up of newer versions: nothing leaves the machine
 OPTIONS = (
     *("--no-use-colors", "--no-send-anonymous-usage-stats", "--no-version-check", "--no-partial-parse"),
@@ -131,9 +133,11 @@ def build_models(
             # read before the models, which may see more while others load
             "vbc_loads": loads.count,
             "vbc_loaded_at": loads.newest and loads.newest.isoformat(),
-            "vbc_dataset": database.dataset,
+            "vbc_schema": database.dataset,
             "vbc_timezone": config.vbc_timezone,
             "vbc_lookback_hours": config.lookback_hours,
+            "vbc_hidden_callers": _hash_words(config.pii_policy),
+            **(config.model_variables or {}),
         }
         with _open_folder(database) as folder:
             arguments = [*command, *OPTIONS, "--project-dir", str(PROJECT), "--vars", json.dumps(variables)]
@@ -145,6 +149,13 @@ def build_models(
             if output is not None:
                 shutil.copyfile(Path(folder) / "static_index.html", output)
         return ModelsResult(nodes, time.monotonic() - started, *place)
+
+
+def _hash_words(policy: PiiPolicy) -> list[str]:
+    """Return the hashes of words that stand for a hidden number, which would look like a caller."""
+    if policy.mode != "hash":
+        return []
+    return [str(policy.hide(spelling)) for word in HIDDEN for spelling in (word, word.lower(), word.upper())]
 
 
 def _invoke(arguments: list[str]) -> tuple[Node, ...]:
@@ -178,7 +189,8 @@ def _read_node(result: Any) -> Node:
     status = str(result.status)
     lines = [line.strip() for line in str(result.message or "").splitlines() if line.strip()]
     message = " ".join(lines[:3])[:300] if status not in ("success", "pass") else ""
-    return Node(result.node.alias, status, round(result.execution_time, 2), message)
+    name = getattr(result.node, "alias", result.node.name)  # a unit test has no alias
+    return Node(name, status, round(result.execution_time, 2), message)
 
 
 @contextmanager

@@ -5,11 +5,11 @@
     Args:
         recordings: Relation with recording_key, account_id, recording_type, user_id, started_at, ended_at. -#}
 {% macro first_loaded(recordings) -%}
-with windows as materialized (
+with windows as {{ vbc_source.materialized() }} (
     select * from {{ ref('vbc_source', 'stg_vbc__scan_windows') }}
 ),
 
-started as materialized (
+started as {{ vbc_source.materialized() }} (
     select
         recording_key, account_id, recording_type, coalesce(user_id, '') as user_id, started_at,
         {{ vbc_source.local_day('started_at') }} as day, coalesce(ended_at, started_at) as ready_at
@@ -19,15 +19,15 @@ started as materialized (
 
 moments as (
     select account_id, recording_type, user_id, ready_at as moment, recording_key, started_at, day,
-        cast(null as timestamp with time zone) as scanned_at
+        cast(null as {{ vbc_source.type_instant() }}) as scanned_at
     from started
     union all
-    select distinct account_id, recording_type, user_id, scanned_at, cast(null as text),
-        cast(null as timestamp with time zone), cast(null as date), scanned_at
+    select distinct account_id, recording_type, user_id, scanned_at, cast(null as {{ vbc_source.type_text() }}),
+        cast(null as {{ vbc_source.type_instant() }}), cast(null as date), scanned_at
     from windows
 ),
 
-next_readings as materialized (
+next_readings as {{ vbc_source.materialized() }} (
     -- ordered backwards in time, the next reading is the smallest so far
     select
         account_id, recording_type, user_id, recording_key, started_at, day,
@@ -38,7 +38,7 @@ next_readings as materialized (
     from moments
 ),
 
-matched as materialized (
+matched as {{ vbc_source.materialized() }} (
     select distinct next_readings.recording_key, next_readings.scanned_at as first_loaded_at
     from next_readings
     inner join windows
@@ -49,7 +49,7 @@ matched as materialized (
     where next_readings.recording_key is not null
 ),
 
-unmatched as materialized (
+unmatched as {{ vbc_source.materialized() }} (
     select * from started
     where not exists (select 1 from matched where matched.recording_key = started.recording_key)
 )

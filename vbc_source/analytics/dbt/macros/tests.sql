@@ -23,3 +23,28 @@ left join {{ model }} as known
     on known.account_id = recordings.account_id and known.extension = used.extension
 where known.extension is null
 {% endtest %}
+
+{#- Shares of recordings and of their length add up to those of `daily_directions`, by day, account and type. -#}
+{% test shares_add_up(model) %}
+with shared as (
+    select
+        day, account_id, recording_type, round(sum(shared_recordings) * 1000000) as recordings,
+        round(sum(shared_seconds) * 1000) as milliseconds
+    from {{ model }}
+    group by 1, 2, 3
+),
+
+whole as (
+    select
+        day, account_id, recording_type, sum(recordings) * 1000000 as recordings, round(sum(total_seconds) * 1000) as milliseconds
+    from {{ ref('vbc_source', 'vbc__daily_directions') }}
+    group by 1, 2, 3
+)
+
+select whole.day, whole.account_id, whole.recording_type
+from whole
+full join shared
+    on shared.day = whole.day and shared.account_id = whole.account_id and shared.recording_type = whole.recording_type
+where shared.recordings is null or whole.recordings is null
+    or shared.recordings <> whole.recordings or shared.milliseconds <> whole.milliseconds
+{% endtest %}

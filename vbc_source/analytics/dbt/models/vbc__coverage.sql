@@ -9,7 +9,7 @@ spans as (
 ),
 
 days as (
-    select account_id, recording_type, {{ vbc_source.vbc_each_day('first_day', 'last_day') }} as day from spans
+    {{ vbc_source.each_day("spans", "account_id, recording_type", "first_day", "last_day") }}
 ),
 
 company_days as (
@@ -47,7 +47,7 @@ counted as (
 
 all_days as (
     select day, account_id, recording_type from days
-    union
+    union distinct
     select day, account_id, recording_type from counted
 )
 

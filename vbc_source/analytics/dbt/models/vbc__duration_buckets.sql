@@ -8,20 +8,29 @@ with buckets as (
         {{ loop.index }} as bucket_order, '{{ bucket }}' as bucket,
         cast({{ from_seconds }} as integer) as from_seconds, cast({{ to_seconds }} as integer) as to_seconds
     {%- endfor %}
+),
+
+counted as (
+    select
+        case
+            {%- for to_seconds in [10, 30, 60, 120, 300, 600, 1800, 3600] %}
+            when duration_seconds < {{ to_seconds }} then {{ loop.index }}
+            {%- endfor %}
+            when duration_seconds is not null then 9
+            else 10
+        end as bucket_order,
+        count(*) as recordings,
+        {{ vbc_source.total_seconds('duration_seconds') }} as total_seconds
+    from {{ ref('vbc_source', 'vbc__recordings') }}
+    group by 1
 )
 
 select
-    buckets.bucket,
-    buckets.bucket_order,
+    cast(buckets.bucket as {{ vbc_source.type_text() }}) as bucket,
+    cast(buckets.bucket_order as integer) as bucket_order,
     buckets.from_seconds,
     buckets.to_seconds,
-    count(recordings.recording_key) as recordings,
-    {{ vbc_source.total_seconds('recordings.duration_seconds') }} as total_seconds
+    coalesce(counted.recordings, 0) as recordings,
+    coalesce(counted.total_seconds, 0) as total_seconds
 from buckets
-left join {{ ref('vbc_source', 'vbc__recordings') }} as recordings
-    on (
-        recordings.duration_seconds >= buckets.from_seconds
-        and (buckets.to_seconds is null or recordings.duration_seconds < buckets.to_seconds)
-    )
-    or (buckets.from_seconds is null and recordings.duration_seconds is null)
-group by 1, 2, 3, 4
+left join counted on counted.bucket_order = buckets.bucket_order

@@ -1,10 +1,10 @@
 {%- set user_columns = {
     "account_id": "text", "id": "text", "first_name": "text", "last_name": "text", "login_name": "text",
-    "email": "text", "gone_at": "timestamp with time zone",
+    "email": "text", "gone_at": "instant",
 } -%}
 {%- set extension_columns = {
     "account_id": "text", "extension": "text", "user_id": "text", "user_first_name": "text", "user_last_name": "text",
-    "user_login_name": "text", "user_email": "text", "gone_at": "timestamp with time zone",
+    "user_login_name": "text", "user_email": "text", "gone_at": "instant",
 } -%}
 {%- set user_extension_columns = {
     "account_id": "text", "user_id": "text", "extension": "text", "is_empty": "boolean"
@@ -31,9 +31,8 @@ known as (
     select account_id, extension, null, gone_at, 3, null
     from ({{ vbc_source.raw('extensions', extension_columns) }}) as listed
     union all
-    select recordings.account_id, used.extension, null, null, 4, null
-    from {{ ref('vbc_source', 'vbc__recording_extensions') }} as used
-    inner join {{ ref('vbc_source', 'vbc__recordings') }} as recordings on recordings.recording_key = used.recording_key
+    select distinct account_id, extension, null, cast(null as {{ vbc_source.type_instant() }}), 4, null
+    from {{ ref('vbc_source', 'stg_vbc__recording_extensions') }}
 ),
 
 ranked as (
@@ -45,12 +44,23 @@ ranked as (
             order by
                 case when rank_of_source > 2 then 2 when gone_at is null then 0 else 1 end,
                 gone_at desc, rank_of_source, user_id
-        ) as place
+        ) as place,
+        -- listed now; where extensions were never loaded, nothing tells that one is gone
+        max(case when rank_of_source < 4 and gone_at is null then 1 else 0 end) over (
+            partition by account_id, trim(extension)
+        ) as listed,
+        max(case when rank_of_source < 4 then 1 else 0 end) over (partition by account_id) as lists_loaded
     from known
     where trim(extension) <> ''
 )
 
-select ranked.account_id, ranked.extension, ranked.user_id, coalesce(ranked.user_name, users.user_name) as user_name
+select
+    ranked.account_id,
+    ranked.extension,
+    ranked.account_id || '/' || ranked.extension as extension_key,
+    ranked.user_id,
+    coalesce(ranked.user_name, users.user_name) as user_name,
+    ranked.listed = 1 or ranked.lists_loaded = 0 as is_current
 from ranked
 left join users on users.account_id = ranked.account_id and users.user_id = ranked.user_id
 where ranked.place = 1

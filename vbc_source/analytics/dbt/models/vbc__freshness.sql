@@ -2,16 +2,25 @@
     last complete build stays. What was loaded while the models were built does not count, since they may lack it:
     `vbc models run` passes what it found before it started; elsewhere, loads that end after the start of the run are
     left out. -#}
+-- depends_on: {{ ref('vbc_source', 'vbc__callers') }}
+-- depends_on: {{ ref('vbc_source', 'vbc__calls') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__coverage') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__daily_directions') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__daily_extensions') }}
+-- depends_on: {{ ref('vbc_source', 'vbc__daily_rules') }}
+-- depends_on: {{ ref('vbc_source', 'vbc__daily_users') }}
+-- depends_on: {{ ref('vbc_source', 'vbc__days') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__duration_buckets') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__extensions') }}
+-- depends_on: {{ ref('vbc_source', 'vbc__quiet_extensions') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__recording_extensions') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__recordings') }}
+-- depends_on: {{ ref('vbc_source', 'vbc__retention_calendar') }}
+-- depends_on: {{ ref('vbc_source', 'vbc__storage') }}
+-- depends_on: {{ ref('vbc_source', 'vbc__users') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__weekly_hours') }}
-{%- set load_columns = {"status": "bigint", "inserted_at": "timestamp with time zone"} -%}
-{%- set began = "cast('" ~ run_started_at.isoformat() ~ "' as timestamp with time zone)" -%}
+{%- set load_columns = {"status": "bigint", "inserted_at": "instant"} -%}
+{%- set began = "cast('" ~ run_started_at.isoformat() ~ "' as " ~ vbc_source.type_instant() ~ ")" -%}
 {%- set loads, loaded_at = var("vbc_loads", none), var("vbc_loaded_at", none) %}
 with loads as (
     select count(*) as loads, max(inserted_at) as loaded_at
@@ -30,8 +39,8 @@ loaded as (
 
 select
     {{ began }} as built_at,
-    {% if loaded_at is none %}loads.loaded_at{% else %}cast('{{ loaded_at }}' as timestamp with time zone){% endif %} as loaded_at,
-    {% if loads is none %}loads.loads{% else %}cast({{ loads }} as bigint){% endif %} as loads,
+    {% if loaded_at is none %}loads.loaded_at{% else %}cast('{{ loaded_at }}' as {{ vbc_source.type_instant() }}){% endif %} as loaded_at,
+    {% if loads is none %}loads.loads{% else %}cast({{ loads }} as {{ dbt.type_bigint() }}){% endif %} as loads,
     loaded.recordings
 from loads
 cross join loaded

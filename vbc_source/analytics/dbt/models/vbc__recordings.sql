@@ -3,9 +3,9 @@
     comparison as a key with nulls: dbt replaces its row by that, and the post-hook deletes it. -#}
 {{ config(
     materialized="incremental",
-    incremental_strategy="delete+insert",
+    incremental_strategy="merge" if target.type == "bigquery" else "delete+insert",
     unique_key="recording_key",
-    on_schema_change="sync_all_columns",
+    on_schema_change="append_new_columns",
     post_hook=[
         "delete from {{ this }} where account_id is null",
         "{{ vbc_source.index_numbers(this, ['caller_number', 'dialed_number']) }}",
@@ -26,7 +26,7 @@ with staged as (
     left join {{ ref('vbc_source', 'stg_vbc__archived') }} as archived on archived.recording_key = recordings.recording_key
 ),
 
-changed as materialized (
+changed as {{ vbc_source.materialized() }} (
     {%- if is_incremental() %}
     select
         coalesce(staged.recording_key, built.recording_key) as recording_key,
@@ -39,7 +39,7 @@ changed as materialized (
         or built.first_loaded_at is null
         or built.first_loaded_at < coalesce(built.ended_at, built.started_at) -- a later reading may replace it
         {%- for column in columns %}
-        or built.{{ column }} is distinct from staged.{{ column }}
+        or {{ vbc_source.differs("built." ~ column, "staged." ~ column) }}
         {%- endfor %}
     {%- else %}
     select * from staged

@@ -6,7 +6,7 @@ with hours as (
 
 counted as (
     select
-        cast(extract(isodow from {{ vbc_source.local_time('started_at') }}) as integer) as weekday,
+        {{ vbc_source.weekday(vbc_source.local_time('started_at')) }} as weekday,
         cast(extract(hour from {{ vbc_source.local_time('started_at') }}) as integer) as hour,
         count(*) as recordings,
         {{ vbc_source.total_seconds('duration_seconds') }} as total_seconds

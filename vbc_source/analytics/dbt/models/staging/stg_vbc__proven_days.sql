@@ -4,7 +4,7 @@ with windows as (
     select
         account_id, recording_type, user_id, day, window_start, settled_end, scanned_at,
         {{ vbc_source.day_start('day') }} as day_start,
-        {{ vbc_source.day_start("cast(day + interval '1 day' as date)") }} as day_end
+        {{ vbc_source.day_start(vbc_source.add_days("day", 1)) }} as day_end
     from {{ ref('vbc_source', 'stg_vbc__scan_windows') }}
     where filters is null -- filters leave recordings out
 ),
@@ -63,7 +63,7 @@ others as (
 moments as (
     -- the newest reading gets older only where a window ends
     select account_id, recording_type, user_id, day, day_start as moment from others
-    union
+    union distinct
     select account_id, recording_type, user_id, day, settled_end from others where settled_end < day_end
 ),
 

@@ -1,8 +1,8 @@
 {#- Company and user recordings in one form, without tombstoned ones. -#}
 {%- set columns = {
     "account_id": "text", "user_id": "text", "id": "bigint", "call_id": "text", "call_direction": "text",
-    "caller_id": "text", "cnam": "text", "dnis": "text", "start": "timestamp with time zone",
-    "end": "timestamp with time zone", "duration": "bigint", "duration__v_text": "text",
+    "caller_id": "text", "cnam": "text", "dnis": "text", "start": "instant",
+    "end": "instant", "duration": "bigint", "duration__v_text": "text",
     "file_size_in_bytes": "bigint", "file_size_in_bytes__v_text": "text",
 } -%}
 with loaded as (
@@ -22,8 +22,8 @@ named as (
         caller_id as caller_number,
         cnam as caller_name,
         dnis as dialed_number,
-        "start" as started_at,
-        "end" as ended_at,
+        started_at,
+        ended_at,
         {{ vbc_source.whole_number('duration', 'duration__v_text') }} as milliseconds,
         {{ vbc_source.whole_number('file_size_in_bytes', 'file_size_in_bytes__v_text') }} as size_bytes
     from loaded
@@ -42,7 +42,7 @@ select
     dialed_number,
     started_at,
     ended_at,
-    case when milliseconds >= 0 then cast(milliseconds as double precision) / 1000 end as duration_seconds,
+    case when milliseconds >= 0 then cast(milliseconds as {{ vbc_source.type_double() }}) / 1000 end as duration_seconds,
     size_bytes
 from named
 where not exists (

@@ -2,13 +2,13 @@
     and the rows that it names are there. `settled_end` bounds the part that counts as proven: see
     `vbc_source/warehouse` for the same rule in Python. -#}
 {%- set columns = {
-    "account_id": "text", "resource": "text", "user_id": "text", "window_start": "timestamp with time zone",
-    "window_end": "timestamp with time zone", "scanned_at": "timestamp with time zone", "filters": "text",
+    "account_id": "text", "resource": "text", "user_id": "text", "window_start": "instant",
+    "window_end": "instant", "scanned_at": "instant", "filters": "text",
     "rows_loaded": "bigint", "is_proven": "boolean", "_dlt_load_id": "text",
 } -%}
 {%- set load_columns = {"load_id": "text", "status": "bigint"} -%}
-{%- set company_columns = {"account_id": "text", "start": "timestamp with time zone"} -%}
-{%- set user_columns = {"account_id": "text", "user_id": "text", "start": "timestamp with time zone"} -%}
+{%- set company_columns = {"account_id": "text", "start": "instant"} -%}
+{%- set user_columns = {"account_id": "text", "user_id": "text", "start": "instant"} -%}
 with scanned as (
     select
         account_id,
@@ -18,7 +18,7 @@ with scanned as (
     from ({{ vbc_source.raw('scan_windows', columns) }}) as windows
     where resource in ('company_recordings', 'user_recordings')
         and coalesce(is_proven, true) -- else it is a known gap
-        and scanned_at <= current_timestamp + interval '300 seconds' -- else a clock was ahead
+        and scanned_at <= {{ vbc_source.add_seconds('current_timestamp', 300) }} -- else a clock was ahead
         -- the rows of a load that failed or was rolled back are not in the tables, or not all of them
         and _dlt_load_id in (
             select load_id from ({{ vbc_source.raw('_dlt_loads', load_columns) }}) as loads where status = 0
@@ -30,13 +30,13 @@ moments as (
     select scanned.*, case edge when 0 then window_start else window_end end as moment, 0 as recordings
     from scanned cross join (select 0 as edge union all select 1 as edge) as edges
     union all
-    select account_id, 'company', '', null, null, null, null, null, {{ adapter.quote('start') }}, 1
+    select account_id, 'company', '', null, null, null, null, null, started_at, 1
     from ({{ vbc_source.raw('company_recordings', company_columns) }}) as company
-    where {{ adapter.quote('start') }} is not null
+    where started_at is not null
     union all
-    select account_id, 'user', user_id, null, null, null, null, null, {{ adapter.quote('start') }}, 1
+    select account_id, 'user', user_id, null, null, null, null, null, started_at, 1
     from ({{ vbc_source.raw('user_recordings', user_columns) }}) as users
-    where {{ adapter.quote('start') }} is not null
+    where started_at is not null
 ),
 
 counted as (
@@ -56,20 +56,24 @@ proofs as (
     where window_start is not null
     group by account_id, recording_type, user_id, window_start, window_end, scanned_at, filters, rows_loaded
     having max(recordings_before) - min(recordings_before) >= rows_loaded
+),
+
+daily as (
+    {{ vbc_source.each_day("proofs", "proofs.*", vbc_source.local_day("window_start"), vbc_source.local_day("window_end")) }}
 )
 
 select
     account_id,
     recording_type,
     user_id,
-    {{ vbc_source.vbc_each_day(vbc_source.local_day('window_start'), vbc_source.local_day('window_end')) }} as day,
+    day,
     window_start,
-    window_end + interval '1 second' as window_end, -- the API counts in seconds and includes the last one
+    {{ vbc_source.add_seconds('window_end', 1) }} as window_end, -- the API counts in seconds and includes the last one
     -- a call that started before the reading may end, and be listed, after it: only what was older than the lookback counts
     least(
-        window_end + interval '1 second',
-        date_trunc('second', scanned_at - interval '1 second' * {{ vbc_source.lookback_seconds() }})
+        {{ vbc_source.add_seconds('window_end', 1) }},
+        {{ dbt.date_trunc('second', vbc_source.add_seconds('scanned_at', -1 * vbc_source.lookback_seconds() | int)) }}
     ) as settled_end,
     scanned_at,
     filters
-from proofs
+from daily
