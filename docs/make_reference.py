@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pyarrow as pa
 import yaml
 
 import vbc_source
-from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
+from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
 from vbc_source.audio import ledger
 from vbc_source.cli.app import main as vbc
 from vbc_source.config import AudioConfig, VbcConfig, VbcCredentials
@@ -156,9 +157,11 @@ def write_option(option: click.Option) -> str:
 
 # Tables
 
+FILES = {"sources": "sources.yml", "models": "schema.yml"}
 TYPES = {
     pa.string(): "text",
     pa.int64(): "bigint",
+    pa.float64(): "double",
     pa.bool_(): "boolean",
     pa.timestamp("us", "UTC"): "timestamptz",
 }
@@ -186,9 +189,7 @@ class Table:
 
 def write_tables() -> str:
     """Write the page of all tables and models."""
-    (source,) = yaml.safe_load((MODELS / "sources.yml").read_text())["sources"]
-    described = yaml.safe_load((MODELS / "schema.yml").read_text())["models"]
-    declared = read_tables()
+    sources, declared = read_descriptions("sources"), read_tables()
     lines = [
         "# Tables\n",
         GENERATED.format(
@@ -196,21 +197,27 @@ def write_tables() -> str:
         ),
         "",
         "Times are instants in UTC. **PII** marks the columns that the setting `pii` hashes or drops.\n",
-        f"## Tables of the source (dataset `vbc_data`)\n\n{source['description']}\n",
+        f"## Tables of the source (dataset `vbc_data`)\n\n{sources[0]['description']}\n",
     ]
-    for table in source["tables"]:
+    for table in chain.from_iterable(source["tables"] for source in sources):
         lines += write_table(table, declared[table["name"]])
     lines.append("## Models (dataset `vbc_models`)\n\nBuilt by `vbc models run`.\n")
-    for model in described:
+    for model in read_descriptions("models"):
         if not model["name"].startswith("stg_"):
             lines += write_table({**model, "name": model["config"]["alias"]}, Table({}))
     return "\n".join(lines)
 
 
+def read_descriptions(kind: str) -> list[dict[str, Any]]:
+    """Read the descriptions of sources or models: those of call logs have files of their own."""
+    files = [FILES[kind], FILES[kind].replace(".yml", "_call_logs.yml")]
+    return [item for name in files for item in yaml.safe_load((MODELS / name).read_text())[kind]]
+
+
 def read_tables() -> dict[str, Table]:
     """Return all tables that the code declares, by name."""
     declared: dict[str, Table] = {}
-    for endpoint in (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS):
+    for endpoint in (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS, CALL_LOGS):
         spec = endpoint.shape
         columns = {**dict.fromkeys(endpoint.key, pa.string()), spec.id_column: spec.id_kind, **spec.fields}
         if endpoint.provisioning:

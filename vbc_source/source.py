@@ -13,9 +13,9 @@ import dlt
 from dlt.extract import DltResource, DltSource
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
+from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import ALL, BASE_URL, RECORDING_API, SELF, Instant, VbcConfig, VbcCredentials
-from vbc_source.errors import Forbidden, SettingsError
+from vbc_source.errors import Forbidden, NotSubscribed, SettingsError
 from vbc_source.extract.accounts import AccountDirectory, write_snapshot
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.extract.extractor import Extractor, GapLog
@@ -45,6 +45,8 @@ def vbc_source(
     rows_per_run: int | None = None,
     allow_external_schedulers: bool = False,
     filters: Any = None,
+    call_logs: bool = False,
+    call_log_filters: Any = None,
     pii: str = "keep",
     pii_key: dlt.TSecretStrValue | None = None,
 ) -> DltSource:
@@ -75,6 +77,9 @@ def vbc_source(
         allow_external_schedulers: Read the scheduler's data interval, and the lookback before it, without
             state.
         filters: The API's own filters, by their names; `start:gte` and `start:lte` narrow the span.
+        call_logs: Also read the calls themselves, recorded or not, from the Reports API, which has a
+            subscription of its own.
+        call_log_filters: The Reports API's own filters, by their names.
         pii: `keep`, `hash` (HMAC-SHA256) or `drop` names and numbers.
         pii_key: The key of the hashes, at least 16 characters.
 
@@ -96,7 +101,7 @@ def empty_tables(names: Sequence[str]) -> list[DltResource]:
 
         return make_resource(endpoint, read, PiiPolicy())
 
-    return [make(endpoint) for endpoint in (COMPANY, ON_DEMAND) if endpoint.name in names]
+    return [make(endpoint) for endpoint in (COMPANY, ON_DEMAND, CALL_LOGS) if endpoint.name in names]
 
 
 class Resources:
@@ -112,6 +117,7 @@ class Resources:
             COMPANY: partial(
                 self._read_recordings, lambda _: [ReadTask(ListOwner(name)) for name in config.accounts]
             ),
+            CALL_LOGS: self._read_call_logs,
             USERS: self._read_snapshots,
             EXTENSIONS: self._read_snapshots,
             ON_DEMAND: partial(self._read_recordings, self._list_users),
@@ -120,16 +126,18 @@ class Resources:
 
     def make(self) -> list[DltResource]:
         """Make all resources."""
-        # with listed users, no subscription to the Provisioning API is needed
         return [
             make_resource(
-                endpoint,
-                self._run(endpoint),
-                self.config.pii_policy,
-                selected=self.config.users is None or not endpoint.provisioning,
+                endpoint, self._run(endpoint), self.config.pii_policy, selected=self.is_selected(endpoint)
             )
             for endpoint in self.readers
         ]
+
+    def is_selected(self, endpoint: Endpoint) -> bool:
+        """Return whether a resource is read unless others are named; some need another subscription."""
+        if endpoint is CALL_LOGS:
+            return self.config.call_logs
+        return self.config.users is None or not endpoint.provisioning
 
     def _run(self, endpoint: Endpoint) -> Callable[[], Iterator[Any]]:
         """Return the generator function of a resource; dlt takes no partial."""
@@ -167,6 +175,15 @@ class Resources:
         self, find: Callable[[ResourceRun], list[ReadTask]], run: ResourceRun
     ) -> Iterator[Any]:
         return Extractor(run, self._reader, self._directory.learn).read(find(run))
+
+    def _read_call_logs(self, run: ResourceRun) -> Iterator[Any]:
+        try:
+            # the Reports API takes no `self`
+            accounts = [ReadTask(ListOwner(account)) for account in self._find_accounts(run)]
+            yield from self._read_recordings(lambda _: accounts, run)
+        except NotSubscribed as fault:
+            fault.args = (f"{fault}; or do without the calls: set call_logs = false in [sources.vbc]",)
+            self._skip(fault)
 
     def _read_snapshots(self, run: ResourceRun) -> Iterator[Any]:
         for account in self._find_accounts(run):

@@ -84,12 +84,13 @@ class WindowWriter:
         if changed:
             yield pa.concat_tables([batch.rows for batch in changed], promote_options="default")
         if run.endpoint.windowed:
-            if run.incremental:
+            if run.incremental and not run.endpoint.shape.legs:  # how late recordings arrive, not their logs
                 yield from self._arrivals.write(
                     (batch.requested, batch.owner, batch.rows) for batch in changed
                 )
             proofs = [(batch.owner, batch.proof) for batch in batches]
-            yield make_scan_windows(run.endpoint, proofs, run.config.api_filters.label, run.load_id, run.now)
+            label = run.config.filters_of(run.endpoint.name).label
+            yield make_scan_windows(run.endpoint, proofs, label, run.load_id, run.now)
         if run.incremental:
             self._move_state(batches, changed)
         self._report(batches[-1])
@@ -105,9 +106,9 @@ class WindowWriter:
         if not self._run.endpoint.windowed:
             return table
         # neighbours share a second: rows of the window before are not sent twice
-        before = self._previous_ids.get(owner)
-        self._previous_ids[owner] = table["id"].combine_chunks()
-        if before is None or not pc.any(known := pc.is_in(table["id"], before)).as_py():
+        before, ids = self._previous_ids.get(owner), table[self._run.endpoint.shape.id_column]
+        self._previous_ids[owner] = ids.combine_chunks()
+        if before is None or not pc.any(known := pc.is_in(ids, before)).as_py():
             return table  # unfiltered: a filter copies
         return table.filter(pc.invert(known))
 

@@ -43,6 +43,7 @@ class SyncResult:
         gaps: Windows that were read and do not add up; what VBC lists of them is loaded.
         seconds: How long it took.
         ok: Whether everything that was read is proven complete.
+        call_logs: Legs of calls read; those of the lookback are counted each time.
     """
 
     recordings: int
@@ -56,6 +57,7 @@ class SyncResult:
     seconds: float
     gaps: tuple[str, ...] = ()
     ok: bool = True
+    call_logs: int = 0
 
     def summary(self) -> list[str]:
         """Describe the result in lines for people."""
@@ -68,6 +70,8 @@ class SyncResult:
             f"{self.users} user(s)' own lists among them, {self.requests} list request(s), "
             f"{self.seconds:.1f} s."
         )
+        if self.call_logs:
+            lines.append(f"{self.call_logs:,} legs of calls read.")
         for reason, titles in (("forbidden", self.forbidden), ("no longer known", self.not_found)):
             if titles:
                 lines.append(f"Left out, {reason}: {', '.join(titles)}.")
@@ -148,7 +152,7 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
             ]
     totals: dict[str, Any] = {
         name: sum(counts.get(name, 0) for counts in metrics)
-        for name in ("recordings", "windows", "users", "requests")
+        for name in ("recordings", "call_logs", "windows", "users", "requests")
     }
     left_out: dict[str, Any] = {
         reason: tuple(dict.fromkeys(title for counts in metrics for title in counts.get(reason, ())))

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from functools import partial
 
 import dlt
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import COMPANY, USERS, keep_own_links, read_owner
-from vbc_source.config import CREDENTIALS_SECTION, VbcCredentials, load_config
-from vbc_source.errors import VbcError
+from vbc_source.api.endpoints import CALL_LOGS, COMPANY, USERS, keep_own_links, read_owner
+from vbc_source.config import CREDENTIALS_SECTION, VbcConfig, VbcCredentials, load_config
+from vbc_source.errors import NotSubscribed, VbcError
 from vbc_source.extract.accounts import explain_refusal
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.schema.pages import read_page
-from vbc_source.schema.specs import USER
+from vbc_source.schema.specs import CALL_LOG, USER
 from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
+from vbc_source.windows import Window
 
+DAY = timedelta(days=1)
 RETRY_SECONDS = 5.0  # short: a person waits for the result
 
 
@@ -56,7 +59,7 @@ def diagnose(target: Target = Target()) -> Iterator[Check]:  # noqa: B008 - a fr
     """
     with explaining():
         config = load_config()
-    credentials, recording_api = config.login, config.recording_api
+    credentials = config.login
     missing = "" if credentials.access_token else ", ".join(credentials.missing())
     yield Check(
         "credentials", not missing, f"set {missing} in {CREDENTIALS_SECTION}" if missing else "are set"
@@ -66,7 +69,7 @@ def diagnose(target: Target = Target()) -> Iterator[Check]:  # noqa: B008 - a fr
             login = _try("login", lambda: _check_login(client, credentials))
             yield login
             for account in config.accounts if login.works else ():
-                yield from _check_account(client, recording_api, account, config.users is None)
+                yield from _check_account(client, config, account)
     yield _try("destination", lambda: _check_destination(target))
 
 
@@ -83,7 +86,8 @@ def _check_login(client: Client, credentials: VbcCredentials) -> str:
     return f"{client.log_in()} works; runs share its token"
 
 
-def _check_account(client: Client, recording_api: str, account: str, provisioned: bool) -> Iterator[Check]:
+def _check_account(client: Client, config: VbcConfig, account: str) -> Iterator[Check]:
+    recording_api = config.recording_api
     real: list[str] = []  # the Provisioning API does not accept `self`
 
     def check_recordings() -> str:
@@ -98,8 +102,21 @@ def _check_account(client: Client, recording_api: str, account: str, provisioned
             page = client.get(path, {"page_size": 1}, partial(read_page, shape=USER), what="Provisioning API")
         return f"subscribed; {page.total_items:,} users"
 
+    def check_call_logs() -> str:
+        path = CALL_LOGS.locate(recording_api, real[0] if real else account, None)
+        now = datetime.now(timezone.utc)
+        params: dict[str, str | int] = {**CALL_LOGS.select(Window(now - DAY, now)), "page_size": 1}
+        try:
+            page = client.get(path, params, partial(read_page, shape=CALL_LOG), what="Reports API")
+        except NotSubscribed as fault:
+            fault.args = (f"{fault}; or set call_logs = false in [sources.vbc]",)
+            raise
+        return f"subscribed; {page.total_items:,} legs of calls since yesterday"
+
     yield _try(f"company recordings of {account}", check_recordings)
-    yield _try("Provisioning API", check_users, needed=provisioned)
+    yield _try("Provisioning API", check_users, needed=config.users is None)
+    if config.call_logs:
+        yield _try("Reports API", check_call_logs)
 
 
 def _check_destination(target: Target) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from vbc_source.audio.ledger import LEDGER
-from vbc_source.config import SELF, VbcConfig, load_config
+from vbc_source.config import CALL_LOGS, SELF, VbcConfig, load_config
 from vbc_source.dlt_internals import count_pending_packages
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
@@ -34,7 +34,7 @@ class ListStatus:
 
     Attributes:
         account_id: The account.
-        resource: `company_recordings` or `user_recordings`.
+        resource: `company_recordings`, `user_recordings` or `call_logs`.
         lists: Number of lists that are still read: 1, or one for each user that can be; 0 where none is.
         unreadable: Users whose list may not be read, or is gone.
         last_success: When one of the lists was last read completely.
@@ -42,7 +42,7 @@ class ListStatus:
         lag_seconds: How far that is behind now; None where no list is read any more.
         proven_until: Up to when all of the lists are proven complete without a gap, from where each was first
             read; None where that is not known.
-        rows: Recordings in the table.
+        rows: Recordings in the table, or legs of calls.
         rows_read: Rows of all runs; those of the lookback count each time.
         requests: List requests of all runs.
         windows: Windows that were read completely.
@@ -60,6 +60,11 @@ class ListStatus:
     rows_read: int
     requests: int
     windows: int
+
+    @property
+    def noun(self) -> str:
+        """What the rows are."""
+        return "legs of calls" if self.resource == CALL_LOGS else "recordings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ class Status:
                 else f"{_write_span(item.lag_seconds)} behind now"
             )
             lines.append(
-                f"{item.resource} of account {item.account_id}: {item.rows:,} recordings; last success "
+                f"{item.resource} of account {item.account_id}: {item.rows:,} {item.noun}; last success "
                 f"{item.last_success:%Y-%m-%d %H:%M:%S} UTC, {lag}; "
                 f"proven complete until {proven}; {item.lists} list(s), {item.unreadable} unreadable; "
                 f"{item.requests:,} requests, {item.windows:,} windows so far."
@@ -223,6 +228,8 @@ def _choose_accounts(config: VbcConfig, lists: Sequence[ReadProgress]) -> set[st
 
 def _is_configured(config: VbcConfig, item: ReadProgress) -> bool:
     """Whether the settings still read a list of an account."""
+    if item.list.resource == CALL_LOGS:
+        return config.call_logs
     if item.list.resource != USERS:
         return True
     listed = config.users is None or item.list.user in config.users or SELF in config.users
