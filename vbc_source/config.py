@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta, timezone
 from ipaddress import ip_address
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -28,7 +28,7 @@ RECORDING_API = "/t/vbc.prod/call_recording/api"
 INDIA = "call_recording_india"  # part of the API's path in India, where there are no on-demand recordings
 SELF = "self"
 ALL = "all"
-CALL_LOGS = "call_logs"  # the resource of the Reports API
+CALL_LOGS: Final = "call_logs"  # the resource of the Reports API
 REALM = "@vbc.prod"
 HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `start_date` is set
 LONGEST_LOOKBACK = timedelta(hours=876_000)  # a hundred years

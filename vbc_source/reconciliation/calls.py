@@ -143,7 +143,8 @@ class CallQueries:
         recording = f"""
             SELECT r.account_id, r.recording_type, r.user_id, r.recording_id, max(r.call_id) AS call_id,
                 max(r.direction) AS direction, max(r.began) AS began,
-                max(coalesce(r.ended, r.began)) AS ended, max(r.duration) AS duration, max({audio}) AS audio_duration
+                max(coalesce(r.ended, r.began)) AS ended, max(r.duration) AS duration,
+                max({audio}) AS audio_duration
             FROM ({write_recordings(loaded, RecordingSelection())}) AS r {join}
             GROUP BY r.account_id, r.recording_type, r.user_id, r.recording_id"""
         call = "coalesce(nullif(call_id, ''), concat('recording ', CAST(recording_id AS VARCHAR)))"

@@ -28,8 +28,8 @@ def write_report(result: ReconcileResult) -> Iterator[str]:
     if not result.fits:
         yield (
             f"The key does not hold: only {result.matched_share:.0%} of the recorded calls {span} have a "
-            "call log of the same id, so recordings cannot be compared with calls, and nothing is reported as "
-            "missing."
+            "call log of the same id, so recordings cannot be compared with calls, and nothing is "
+            "reported as missing."
         )
         return
     counts = {title: getattr(result, name) for name, title in _TITLES.items()}

@@ -47,6 +47,20 @@ def build_table(
     return _name_legs(rows, spec) if spec.legs else rows
 
 
+def read_row_ids(
+    pages: Sequence[PageRows],
+    spec: RowSpec = RECORDING,
+    privacy: PiiPolicy = PiiPolicy(),  # noqa: B008 - a frozen value
+) -> set[Any]:
+    """Return the ids that the rows of a window's pages have in their table."""
+    if not pages:
+        return set()
+    ids = build_table(pages, {}, lambda _: None, spec, privacy)[spec.id_column] if spec.legs else None
+    return set(
+        ids.to_pylist() if ids else [id_ for page in pages for id_ in page.table[spec.id_column].to_pylist()]
+    )
+
+
 def hide_columns(columns: dict[str, Any], spec: PersonalColumns, privacy: PiiPolicy) -> dict[str, Any]:
     """Hash or drop what is personal in known columns, and in the variant columns beside them."""
     if privacy.keeps:
