@@ -17,7 +17,7 @@ from in_process import run_in_process
 from planting import Found, expect_classes, plant_gaps
 from verification_cases import configure
 
-from vbc_source import ReconcileResult, reconcile
+from vbc_source import ReconcileResult, archive_audio, reconcile
 from vbc_source.emulator import Emulator, Gateway
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
@@ -191,6 +191,19 @@ def test_a_recording_without_a_call_id_is_named_by_its_own(stand: Stand) -> None
     row = next(row for row in stand.gateway.company.all() if ago(40) < row["start"] < ago(10))
     query(f"UPDATE company_recordings SET call_id = NULL WHERE id = {row['id']}")
     assert f"recording {row['id']}" in classes(reconcile())["without_call"]
+
+
+def test_a_file_that_is_half_as_long_as_its_recording_is_found(stand: Stand, own_folder: Path) -> None:
+    before = classes(reconcile())["length_differs"]
+    archive_audio(bucket_url=str(own_folder / "audio"), limit=8)
+    assert reconcile().new == 0  # the files are as long as they should be
+    [(recording, call)] = query(
+        "SELECT recording_id, call_id FROM recording_audio ORDER BY audio_duration DESC LIMIT 1"
+    )
+    query(f"UPDATE recording_audio SET audio_duration = audio_duration / 2 WHERE recording_id = {recording}")
+    result = reconcile()
+    assert (classes(result), call in before) == ({"length_differs": {call}}, False)
+    assert result.ok  # it is recorded, and not missing
 
 
 def test_without_call_logs_one_line_says_what_to_set(stand: Stand) -> None:
