@@ -47,10 +47,10 @@ print(json.dumps({
 
 
 @cache
-def read_dag(name: str, pool: str = "default_pool") -> dict[str, Any]:
+def read_dag(name: str, pool: str = "default_pool", **environment: str) -> dict[str, Any]:
     process = subprocess.run(
         [sys.executable, "-c", READ, str(DAGS), name],
-        env={**os.environ, "VBC_POOL": pool},
+        env={**os.environ, "VBC_POOL": pool, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -58,6 +58,12 @@ def read_dag(name: str, pool: str = "default_pool") -> dict[str, Any]:
     assert process.returncode == 0, process.stderr
     found: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     return found
+
+
+def test_calls_are_reconciled_after_the_comparison_only_where_they_are_loaded() -> None:
+    assert read_dag("vbc_verify_dag")["tasks"] == {"verify": []}
+    found = read_dag("vbc_verify_dag", SOURCES__VBC__CALL_LOGS="true")
+    assert found["tasks"] == {"verify": ["reconcile"], "reconcile": []}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -17,7 +17,7 @@ from in_process import run_in_process
 from planting import Found, expect_classes, plant_gaps
 from verification_cases import configure
 
-from vbc_source import ReconcileResult, archive_audio, reconcile
+from vbc_source import ReconcileResult, archive_audio, read_status, reconcile
 from vbc_source.emulator import Emulator, Gateway
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
@@ -55,12 +55,13 @@ def loaded_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     gateway.company.change(row["id"], duration=half)
     gateway.company.add(call_id=row["call_id"], start=row["start"], duration=half)
     folder = tmp_path_factory.mktemp("calls")
-    with pytest.MonkeyPatch.context() as patch, Emulator(gateway) as url:
-        patch.chdir(folder)
-        patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
-        for name, value in configure(url, **SETTINGS).items():
-            patch.setenv(name, value)
-        sync()
+    with Emulator(gateway) as url:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+            for name, value in configure(url, **SETTINGS).items():
+                patch.setenv(name, value)
+            sync()
         yield Stand(gateway, planted, folder, url)
 
 
@@ -116,10 +117,12 @@ def test_each_planted_gap_is_found_and_none_is_invented_and_a_second_run_is_sile
     assert (second.ok, second.new, second.gaps, second.closed) == (True, 0, (), 0)
     assert [getattr(second, name) for name in GAPS] == [getattr(first, name) for name in GAPS]
     assert "0 new gap(s)" in "\n".join(second.summary())
+    assert read_status().call_gaps == {name: len(found[name]) for name in GAPS}
     again = reconcile(known=True)
     assert (again.ok, again.gaps, again.new) == (False, first.gaps, 0)
 
 
+@pytest.mark.slow
 def test_the_report_counts_by_account_day_direction_extension_user_and_rule(stand: Stand) -> None:
     result = reconcile()
     assert list(result.by) == ["account", "day", "direction", "extension", "user", "recording rule"]
@@ -150,6 +153,7 @@ def test_the_command_prints_the_documented_json_and_fails_once(stand: Stand, own
     assert {name: first[name] for name in names} == {name: second[name] for name in names}
 
 
+@pytest.mark.slow
 def test_a_gap_that_heals_is_closed_and_opens_again(stand: Stand) -> None:
     reconcile()
     lost = sorted(stand.planted["without_call"])[0]
@@ -165,6 +169,7 @@ def test_a_gap_that_heals_is_closed_and_opens_again(stand: Stand) -> None:
     assert sorted(rows) == sorted([(lost, True), ("other", False)])
 
 
+@pytest.mark.slow
 def test_what_is_not_proven_or_too_young_is_not_judged(stand: Stand) -> None:
     everything = reconcile(known=True)
     query(f"DELETE FROM company_recordings WHERE \"start\" > '{ago(20)}' AND \"start\" < '{ago(10)}'")
@@ -187,12 +192,14 @@ def test_a_key_that_does_not_hold_invents_no_gap(stand: Stand) -> None:
     assert line.startswith(f"The key does not hold: only {result.matched_share:.0%} of the recorded calls")
 
 
+@pytest.mark.slow
 def test_a_recording_without_a_call_id_is_named_by_its_own(stand: Stand) -> None:
     row = next(row for row in stand.gateway.company.all() if ago(40) < row["start"] < ago(10))
     query(f"UPDATE company_recordings SET call_id = NULL WHERE id = {row['id']}")
     assert f"recording {row['id']}" in classes(reconcile())["without_call"]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_half_as_long_as_its_recording_is_found(stand: Stand, own_folder: Path) -> None:
     before = classes(reconcile())["length_differs"]
     archive_audio(bucket_url=str(own_folder / "audio"), limit=8)

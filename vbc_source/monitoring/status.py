@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from vbc_source.audio.ledger import LEDGER
@@ -11,8 +11,10 @@ from vbc_source.config import CALL_LOGS, SELF, VbcConfig, load_config
 from vbc_source.dlt_internals import count_pending_packages
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
+from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import is_locked
 from vbc_source.load.run_history import RunHistory, read_run_history
+from vbc_source.warehouse.call_gaps import count_open_gaps
 from vbc_source.warehouse.completeness import KEYS, USERS, ReadProgress, read_progress, read_proven_spans
 from vbc_source.warehouse.queries import SINGLE_PROCESS, LoadedTables, Row
 
@@ -80,6 +82,7 @@ class Status:
         pending_packages: Load packages that a failed run left for the next one.
         audio: Number of audio files by their newest status.
         lag_seconds: Lag of the list that is furthest behind; None where nothing was loaded.
+        call_gaps: Open gaps between calls and recordings by class; empty where they were never reconciled.
     """
 
     pipeline: str
@@ -90,6 +93,7 @@ class Status:
     pending_packages: int
     audio: dict[str, int]
     lag_seconds: float | None
+    call_gaps: dict[str, int] = field(default_factory=dict)
 
     def find_problem(self, max_lag: float | None = None) -> str | None:
         """Return what is wrong, or None: nothing was loaded, or the lag exceeds `max_lag` minutes."""
@@ -120,6 +124,9 @@ class Status:
         if self.audio:
             files = ", ".join(f"{count:,} {name}" for name, count in sorted(self.audio.items()))
             lines.append(f"Audio: {files}.")
+        if self.call_gaps:
+            gaps = ", ".join(f"{count:,} {name}" for name, count in self.call_gaps.items())
+            lines.append(f"Open gaps between calls and recordings: {gaps}.")
         return [*lines, *self._describe_runs()]
 
     def _describe_runs(self) -> list[str]:
@@ -159,7 +166,7 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     """
     now = now or datetime.now(timezone.utc)
     with explaining():
-        config, loaded = load_config(), LoadedTables(target)
+        config, loaded = load_config(), LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA))
     runs = read_run_history(target)
     # a DuckDB file that a sync holds cannot be opened; waiting would keep a monitor from reporting at all
     busy = loaded.kind in SINGLE_PROCESS and is_locked(target.pipeline)
@@ -171,7 +178,9 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     if busy and runs.last_success:
         lags = [now.timestamp() - runs.last_success]
     pending = count_pending_packages(target.pipeline)
-    return Status(target.pipeline, target.dataset, busy, lists, runs, pending, audio, max(lags, default=None))
+    gaps = {} if busy else count_open_gaps(loaded)
+    lag = max(lags, default=None)
+    return Status(target.pipeline, target.dataset, busy, lists, runs, pending, audio, lag, gaps)
 
 
 def _query(loaded: LoadedTables, table: str, query: str) -> list[Row]:

@@ -1,7 +1,7 @@
 """Write the queries of calls, united from their legs and joined with their recordings.
 
 A call and its recordings share an id: `call_logs.id` is `call_id` of the recordings. The vendor does not say
-so; `write_share` measures how often it holds.
+so; `write_totals` measures how often it holds.
 
 A call may have several legs and several recordings. Its recording is compared with the span that the legs
 leave open: at least as long as the longest leg that was recorded, at most as long as all legs together, or as
@@ -56,10 +56,16 @@ class CallQueries:
         return {**bounds, **accounts, "first": self.since, "last": self.until}
 
     def write_totals(self, loaded: LoadedTables) -> str:
-        """Write the query of counts by account, day, direction, extension, user and class."""
+        """Write the query of counts by account, day, direction, extension, user and class.
+
+        The last two are how many of them are recorded calls whose log must be there, and is.
+        """
         day = f"CAST(CAST(began AT TIME ZONE '{self.timezone}' AS DATE) AS VARCHAR)"
         group = f"account_id, {day} AS day, direction, extension, user_name, class"
-        return f"SELECT {group}, count(*) AS calls FROM ({self.write_judged(loaded)}) AS j GROUP BY ALL"
+        return f"""
+            SELECT {group}, count(*) AS calls, sum(comparable) AS comparable,
+                sum(comparable * logged) AS matched
+            FROM ({self.write_judged(loaded)}) AS j GROUP BY ALL"""
 
     def write_gaps(self, loaded: LoadedTables) -> str:
         """Write the query of what does not fit, oldest first."""
@@ -78,12 +84,6 @@ class CallQueries:
             ) AS u ON u.account_id = j.account_id AND u.call_id = j.call_id
             GROUP BY j.account_id, u.rule_id, j.class"""
 
-    def write_share(self, loaded: LoadedTables) -> str:
-        """Write the query of how many judged recorded calls there are, and how many of them have a log."""
-        return f"""
-            SELECT count(*), sum(logged) FROM ({self._write_joined(loaded)}) AS j
-            WHERE has_recording = 1 AND {self._write_inside("began", "ended", EDGE)}"""
-
     def write_judged(self, loaded: LoadedTables) -> str:
         """Write the query of the calls of the span, and recordings without one, each with its class."""
         waits = f"NOT ({self._write_inside('began', 'ended')})"
@@ -92,7 +92,8 @@ class CallQueries:
         differs = f"""total_ms < shortest * 1000 - {milliseconds}
             OR longest_ms > longest * 1000 + {milliseconds} OR audio_differs = 1"""
         return f"""
-            SELECT account_id, call_id, began, direction, extension, user_name, CASE
+            SELECT account_id, call_id, began, direction, extension, user_name, logged,
+            CASE WHEN has_recording = 0 OR {edge} THEN 0 ELSE 1 END AS comparable, CASE
                 WHEN logged = 0 THEN CASE WHEN {edge} THEN 'waiting' ELSE 'without_call' END
                 WHEN has_recording = 1 AND flagged = 1 AND NOT coalesce({differs}, false) THEN 'recorded'
                 WHEN has_recording = 0 AND flagged = 0 AND answered = 0 THEN 'not_answered'

@@ -64,10 +64,10 @@ def reconcile(
             span.start for key, spans in proven.items() for span in spans if key.resource == CALL_LOGS
         )
         queries = CallQueries(floor_second(first), until or now, judged, tolerance, config.vbc_timezone)
-        share = _measure_share(loaded, queries)
+        rows = loaded.query(queries.write_totals, **queries.values)
+        totals, share = [row[:-2] for row in rows], _measure_share(rows)
         if share is not None and share < LEAST_SHARE:
             return _make_result(queries, share, [], Counter(), known=known)
-        totals = loaded.query(queries.write_totals, **queries.values)
         gaps = [_read_gap(row) for row in loaded.query(queries.write_gaps, **queries.values)]
         rules = _read_rules(loaded, queries)
         before = {gap.key: gap for gap in read_open_gaps(loaded)}
@@ -104,9 +104,10 @@ def _find_recordings(loaded: LoadedTables, config: VbcConfig, proven: ProvenSpan
     return lists
 
 
-def _measure_share(loaded: LoadedTables, queries: CallQueries) -> float | None:
-    ((recorded, matched),) = loaded.query(queries.write_share, **queries.values)
-    return int(matched) / int(recorded) if recorded else None
+def _measure_share(rows: Sequence[Sequence[Any]]) -> float | None:
+    """Return which part of the recorded calls has a log of the same id."""
+    recorded, matched = (sum(int(row[column]) for row in rows) for column in (-2, -1))
+    return matched / recorded if recorded else None
 
 
 def _read_gap(row: Sequence[Any]) -> CallGap:
