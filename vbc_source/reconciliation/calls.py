@@ -58,14 +58,17 @@ class CallQueries:
     def write_totals(self, loaded: LoadedTables) -> str:
         """Write the query of counts by account, day, direction, extension, user and class.
 
-        The last two are how many of them are recorded calls whose log must be there, and is.
+        Then follows how many of them are recorded calls whose log must be there, and is, and how many have
+        a log.
         """
-        day = f"CAST(CAST(began AT TIME ZONE '{self.timezone}' AS DATE) AS VARCHAR)"
-        group = f"account_id, {day} AS day, direction, extension, user_name, class"
+        group = "account_id, day, direction, extension, user_name, class"
         return f"""
             SELECT {group}, count(*) AS calls, sum(comparable) AS comparable,
-                sum(comparable * logged) AS matched
-            FROM ({self.write_judged(loaded)}) AS j GROUP BY ALL"""
+                sum(comparable * logged) AS matched, sum(logged) AS logged
+            FROM (
+                SELECT *, CAST(CAST(began AT TIME ZONE '{self.timezone}' AS DATE) AS VARCHAR) AS day
+                FROM ({self.write_judged(loaded)}) AS j
+            ) AS d GROUP BY {group}"""
 
     def write_gaps(self, loaded: LoadedTables) -> str:
         """Write the query of what does not fit, oldest first."""

@@ -32,7 +32,7 @@ class ReconcileResult:
         length_differs: Calls whose recording, or its audio file, is shorter or longer than it should be.
         without_call: Recordings, by call, that no log names.
         not_answered: Calls that nobody answered, without a recording.
-        waiting: Calls that cannot be judged yet: a list is not proven complete there.
+        waiting: Calls, and recordings without one, that cannot be judged yet: a list is not proven complete.
         matched_share: Which part of the recorded calls has a log; None where there are none.
         gaps: What does not fit and was not known before, oldest first; with `known`, all of it.
         new: How much of it was not known before.

@@ -65,7 +65,7 @@ def reconcile(
         )
         queries = CallQueries(floor_second(first), until or now, judged, tolerance, config.vbc_timezone)
         rows = loaded.query(queries.write_totals, **queries.values)
-        totals, share = [row[:-2] for row in rows], _measure_share(rows)
+        totals, share = [row[:-3] for row in rows], _measure_share(rows)
         if share is not None and share < LEAST_SHARE:
             return _make_result(queries, share, [], Counter(), known=known)
         gaps = [_read_gap(row) for row in loaded.query(queries.write_gaps, **queries.values)]
@@ -79,8 +79,17 @@ def reconcile(
     counts = Counter[str]()
     for *_, kind, count in totals:
         counts[kind] += int(count)
+    calls = sum(int(row[-1]) for row in rows)
     return _make_result(
-        queries, share, gaps if known else new, counts, new=len(new), closed=len(closed), known=known, by=by
+        queries,
+        share,
+        gaps if known else new,
+        counts,
+        calls=calls,
+        new=len(new),
+        closed=len(closed),
+        known=known,
+        by=by,
     )
 
 
@@ -106,7 +115,7 @@ def _find_recordings(loaded: LoadedTables, config: VbcConfig, proven: ProvenSpan
 
 def _measure_share(rows: Sequence[Sequence[Any]]) -> float | None:
     """Return which part of the recorded calls has a log of the same id."""
-    recorded, matched = (sum(int(row[column]) for row in rows) for column in (-2, -1))
+    recorded, matched = (sum(int(row[column]) for row in rows) for column in (-3, -2))
     return matched / recorded if recorded else None
 
 
@@ -152,6 +161,7 @@ def _make_result(
     gaps: Sequence[CallGap],
     counts: Counter[str],
     *,
+    calls: int = 0,
     new: int = 0,
     closed: int = 0,
     known: bool = False,
@@ -164,7 +174,7 @@ def _make_result(
         ok=fits and not any(gap.kind == "missing" for gap in gaps),
         since=queries.since,
         until=queries.until,
-        calls=sum(counts.values()) - counts["without_call"],
+        calls=calls,
         **{name: counts[name] for name in names},
         without_call=counts["without_call"],
         matched_share=share,
