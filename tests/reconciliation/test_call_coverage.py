@@ -10,6 +10,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import requests
+from dashboards import serve_dashboard
 from loading import instant, read_database, start_vbc
 from test_reconcile import Stand, classes, loaded_stand, query, stand  # noqa: F401 - fixtures
 
@@ -35,8 +37,21 @@ def test_call_coverage_counts_calls_by_local_day_direction_and_user(
     assert sorted(found, key=repr) == sorted(expect(stand, missing), key=repr)
     shares = "SELECT count(*) FROM vbc_models.call_coverage WHERE recorded_share <> recorded / answered"
     assert read_database(folder, shares) == [(0,)]
+    check_page(folder, missing)
     tested = start_vbc(folder, stand.url, "models", "test", "--json", SOURCES__VBC__VBC_TIMEZONE=ZONE)
     assert json.loads(tested.stdout.splitlines()[-1])["ok"]
+
+
+def check_page(folder: Path, missing: set[str]) -> None:
+    """The dashboard's page shows the counts of the model and the calls behind them."""
+    with serve_dashboard(folder, SOURCES__VBC__VBC_TIMEZONE=ZONE) as url:
+        page = requests.get(f"{url}/coverage?days=all", timeout=30)
+        figures = requests.get(f"{url}/", timeout=30).text
+    assert page.status_code == 200
+    assert all(call in page.text for call in missing)
+    assert page.text.count("Flagged as recorded, no recording") == len(missing)
+    assert 'id="table-call-days"' in page.text
+    assert "/coverage" in figures
 
 
 def expect(stand: Stand, missing: set[str]) -> list[tuple[Any, ...]]:  # noqa: F811

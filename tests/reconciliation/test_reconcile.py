@@ -19,10 +19,13 @@ from verification_cases import configure
 
 from vbc_source import ReconcileResult, archive_audio, read_status, reconcile
 from vbc_source.emulator import Emulator, Gateway
-from vbc_source.errors import VbcError
+from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.sync import make_source, run_pipeline
+from vbc_source.reconciliation.spans import find_judged_spans
+from vbc_source.warehouse.completeness import RecordingList
+from vbc_source.windows import Window
 
 NOW = time.time()
 GAPS = ("missing", "not_flagged", "unexpected", "length_differs", "without_call")
@@ -211,6 +214,37 @@ def test_a_file_that_is_half_as_long_as_its_recording_is_found(stand: Stand, own
     result = reconcile()
     assert (classes(result), call in before) == ({"length_differs": {call}}, False)
     assert result.ok  # it is recorded, and not missing
+
+
+@pytest.mark.parametrize("setting", ["filters", "call_log_filters"])
+def test_filters_that_would_look_like_gaps_are_refused(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    value = {"filters": '{"call_direction": "INBOUND"}', "call_log_filters": '{"direction": "Inbound"}'}[
+        setting
+    ]
+    monkeypatch.setenv(f"SOURCES__VBC__{setting.upper()}", value)
+    with pytest.raises(UsageError, match=f"{setting} in .*direction"):
+        reconcile()
+
+
+def test_only_what_is_proven_in_all_lists_of_an_account_is_judged() -> None:
+    def day(number: int) -> datetime:
+        return datetime(2025, 1, number, tzinfo=timezone.utc)
+
+    def span(first: int, last: int) -> Window:
+        return Window(day(first), day(last))
+
+    proven = {
+        RecordingList("call_logs", "1"): [span(1, 10), span(12, 20)],
+        RecordingList("company_recordings", "1"): [span(3, 14)],
+        RecordingList("user_recordings", "1", "17"): [span(1, 5), span(6, 30)],
+        RecordingList("user_recordings", "1", "18"): [span(1, 2)],  # a user who left
+        RecordingList("call_logs", "2"): [span(1, 30)],
+    }
+    read = [RecordingList("company_recordings", "1"), RecordingList("user_recordings", "1", "17")]
+    assert find_judged_spans(proven, read) == {"1": [span(3, 5), span(6, 10), span(12, 14)], "2": []}
+    assert find_judged_spans(proven, [RecordingList("company_recordings", "self")])["2"] == []
 
 
 def test_without_call_logs_one_line_says_what_to_set(stand: Stand) -> None:

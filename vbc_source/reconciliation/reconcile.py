@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from vbc_source.config import CALL_LOGS, VbcConfig, load_config
-from vbc_source.errors import VbcError
+from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows
@@ -50,13 +50,14 @@ def reconcile(
         now: The time of the run; by default the current time.
 
     Raises:
-        UsageError: `since` is after `until`.
+        UsageError: `since` is after `until`, or filters leave out calls or recordings.
         VbcError: No call logs are loaded, or the destination could not be read.
     """
     check_order(since, until)
     now = now or datetime.now(timezone.utc)
     with explaining():
         config = load_config()
+        _check_filters(config)
         loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False)
         proven = _read_proven(loaded, config)
         judged = find_judged_spans(proven, _find_recordings(loaded, config, proven))
@@ -91,6 +92,16 @@ def reconcile(
         known=known,
         by=by,
     )
+
+
+def _check_filters(config: VbcConfig) -> None:
+    """Refuse filters that leave out recordings or calls: the others would look like gaps."""
+    for setting, resource in (("filters", RECORDINGS[0]), ("call_log_filters", CALL_LOGS)):
+        if names := ", ".join(config.filters_of(resource).params):
+            raise UsageError(
+                f"{setting} in [sources.vbc] leave out some ({names}), which would look like gaps: calls can "
+                "be reconciled only where all calls and all recordings are loaded"
+            )
 
 
 def _read_proven(loaded: LoadedTables, config: VbcConfig) -> ProvenSpans:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 
-from vbc_source.config import CALL_LOGS
+from vbc_source.config import CALL_LOGS, SELF
 from vbc_source.warehouse.completeness import ProvenSpans, RecordingList
 from vbc_source.windows import Window
 
@@ -21,21 +21,16 @@ def find_judged_spans(proven: ProvenSpans, recordings: Sequence[RecordingList]) 
 
     Args:
         proven: The proven spans of all lists, by real ids.
-        recordings: The lists of recordings that are read; ids may be `self`.
+        recordings: The lists of recordings that are read; ids may be `self`. Calls of an account without
+            one are not judged: others may load its recordings.
     """
     judged: dict[str, list[Window]] = {}
     for logs, spans in proven.items():
         if logs.resource != CALL_LOGS:
             continue
-        judged[logs.account] = reduce(
-            _intersect,
-            (
-                _find_proven(item, logs.account, proven)
-                for item in recordings
-                if item.account in ("self", logs.account)
-            ),
-            list(spans),
-        )
+        read = [item for item in recordings if item.account in (SELF, logs.account)]
+        found = (_find_proven(item, logs.account, proven) for item in read)
+        judged[logs.account] = reduce(_intersect, found, list(spans)) if read else []
     return judged
 
 
