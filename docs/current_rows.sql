@@ -36,6 +36,9 @@ QUALIFY _dlt_load_id = max(_dlt_load_id) OVER (PARTITION BY account_id, user_id,
 CREATE VIEW export_jobs_now AS FROM export_jobs
 QUALIFY row_number() OVER (PARTITION BY account_id, user_id, id ORDER BY _dlt_load_id DESC) = 1;
 
+CREATE VIEW call_logs_now AS FROM call_logs
+QUALIFY row_number() OVER (PARTITION BY account_id, id, leg ORDER BY _dlt_load_id DESC) = 1;
+
 CREATE VIEW users_now AS FROM users
 QUALIFY row_number() OVER (PARTITION BY account_id, id ORDER BY _dlt_load_id DESC) = 1;
 

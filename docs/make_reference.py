@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pyarrow as pa
 import yaml
 
 import vbc_source
-from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
+from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
 from vbc_source.audio import ledger
 from vbc_source.cli.app import main as vbc
 from vbc_source.config import AudioConfig, TenantConfig, VbcConfig, VbcCredentials
@@ -26,7 +27,7 @@ from vbc_source.extract import arrivals, tables
 from vbc_source.extract.accounts import GONE
 from vbc_source.retention import deletions
 from vbc_source.schema.specs import RowSpec
-from vbc_source.warehouse import tombstones
+from vbc_source.warehouse import call_gaps, tombstones
 
 MODELS = Path(vbc_source.__file__).parent / "analytics" / "dbt" / "models"
 FOLDER = Path(__file__).parent / "reference"
@@ -160,6 +161,7 @@ def write_option(option: click.Option) -> str:
 TYPES = {
     pa.string(): "text",
     pa.int64(): "bigint",
+    pa.float64(): "double",
     pa.bool_(): "boolean",
     pa.timestamp("us", "UTC"): "timestamptz",
 }
@@ -187,9 +189,8 @@ class Table:
 
 def write_tables() -> str:
     """Write the page of all tables and models."""
-    (source,) = yaml.safe_load((MODELS / "sources.yml").read_text())["sources"]
+    sources, declared = read_sources(), read_tables()
     described = read_models()
-    declared = read_tables()
     lines = [
         "# Tables\n",
         GENERATED.format(
@@ -197,15 +198,21 @@ def write_tables() -> str:
         ),
         "",
         "Times are instants in UTC. **PII** marks the columns that the setting `pii` hashes or drops.\n",
-        f"## Tables of the source (dataset `vbc_data`)\n\n{source['description']}\n",
+        f"## Tables of the source (dataset `vbc_data`)\n\n{sources[0]['description']}\n",
     ]
-    for table in source["tables"]:
+    for table in chain.from_iterable(source["tables"] for source in sources):
         lines += write_table(table, declared[table["name"]])
     lines.append("## Models (dataset `vbc_models`)\n\nBuilt by `vbc models run`.\n")
     for model in described:
         if not model["name"].startswith("stg_"):
             lines += write_table({**model, "name": model["config"]["alias"]}, Table({}))
     return "\n".join(lines)
+
+
+def read_sources() -> list[dict[str, Any]]:
+    """Return the loaded tables as their files describe them: those of call logs have a file of their own."""
+    files = (MODELS / "sources.yml", MODELS / "sources_call_logs.yml")
+    return [source for file in files for source in yaml.safe_load(file.read_text())["sources"]]
 
 
 def read_models() -> list[dict[str, Any]]:
@@ -221,7 +228,7 @@ def read_models() -> list[dict[str, Any]]:
 def read_tables() -> dict[str, Table]:
     """Return all tables that the code declares, by name."""
     declared: dict[str, Table] = {}
-    for endpoint in (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS):
+    for endpoint in (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS, CALL_LOGS):
         spec = endpoint.shape
         columns = {**dict.fromkeys(endpoint.key, pa.string()), spec.id_column: spec.id_kind, **spec.fields}
         if endpoint.provisioning:
@@ -235,6 +242,7 @@ def read_tables() -> dict[str, Table]:
         ),
         arrivals.ARRIVALS: Table(read_columns(arrivals._SCHEMA)),
         tombstones.TOMBSTONES: Table(read_columns(tombstones._SCHEMA), tombstones.KEY),
+        call_gaps.CALL_GAPS: Table(read_columns(call_gaps.SCHEMA), call_gaps.KEY),
         deletions.DELETIONS: Table(read_columns(deletions._SCHEMA)),
         ledger.LEDGER: Table(ledger.COLUMNS, ledger.VERSION_KEY),
     }

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from vbc_source.load.sync import SyncResult, sync
     from vbc_source.monitoring.doctor import Check, diagnose
     from vbc_source.monitoring.status import Status, read_status
+    from vbc_source.reconciliation.findings import ReconcileResult
+    from vbc_source.reconciliation.reconcile import reconcile
     from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
     from vbc_source.retention.retention import RetentionResult, retain
     from vbc_source.source import vbc_source
@@ -57,6 +59,8 @@ _MODULES = {
     "load.sync": "SyncResult sync",
     "monitoring.doctor": "Check diagnose",
     "monitoring.status": "Status read_status",
+    "reconciliation.findings": "ReconcileResult",
+    "reconciliation.reconcile": "reconcile",
     "retention.legal_hold": "LegalHold read_legal_hold",
     "retention.retention": "RetentionResult retain",
     "source": "vbc_source",
@@ -97,6 +101,8 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "RetentionResult",
     "verify",
     "VerifyResult",
+    "reconcile",
+    "ReconcileResult",
     "read_status",
     "Status",
     "diagnose",

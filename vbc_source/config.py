@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -19,7 +19,7 @@ from dlt.common.configuration.specs import BaseConfiguration, CredentialsConfigu
 from dlt.common.typing import TSecretStrValue
 
 from vbc_source.errors import SettingsError
-from vbc_source.filters import Filters, check_filters
+from vbc_source.filters import CALL_LOG_FILTERS, Filters, check_filters
 from vbc_source.pii import SHORTEST_KEY, PiiPolicy
 from vbc_source.tenants import current_tenant, read_own_settings
 from vbc_source.windows import Window, parse_instant, plan_window
@@ -31,6 +31,7 @@ RECORDING_API = "/t/vbc.prod/call_recording/api"
 INDIA = "call_recording_india"  # part of the API's path in India, where there are no on-demand recordings
 SELF = "self"
 ALL = "all"
+CALL_LOGS: Final = "call_logs"  # the resource of the Reports API
 REALM = "@vbc.prod"
 LOGIN = ("username", "password", "refresh_token", "access_token")
 HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `start_date` is set
@@ -114,6 +115,8 @@ class VbcConfig(BaseConfiguration):
         quiet_hours: The list of a quiet user is read at least every so many hours.
         allow_external_schedulers: Take both dates from the scheduler's data interval.
         filters: The API's own filters, as a table or its JSON.
+        call_logs: Also read the calls themselves, from the Reports API, a subscription of its own.
+        call_log_filters: The Reports API's own filters, as a table or its JSON.
         pii: `keep`, `hash` or `drop` names and numbers.
         pii_key: Key of the hashes, at least 16 characters.
         token_folder: Folder of access tokens and login locks, shared by all who log in as this user; by
@@ -143,6 +146,8 @@ class VbcConfig(BaseConfiguration):
     quiet_hours: float = 24
     allow_external_schedulers: bool = False
     filters: Any | None = None
+    call_logs: bool = False
+    call_log_filters: Any | None = None
     pii: str = "keep"
     pii_key: TSecretStrValue | None = None
     token_folder: str | None = None
@@ -178,6 +183,8 @@ class VbcConfig(BaseConfiguration):
             raise SettingsError(f"on_forbidden must be raise or skip, not {self.on_forbidden!r}")
         if not isinstance(self.filters, Filters):
             self.filters = check_filters(self.filters, self.pii_policy)
+        if not isinstance(self.call_log_filters, Filters):
+            self.call_log_filters = check_filters(self.call_log_filters, self.pii_policy, CALL_LOG_FILTERS)
         self.vbc_timezone = read_timezone(self.vbc_timezone)
         self.model_variables = read_model_variables(self.model_variables)
 
@@ -210,6 +217,10 @@ class VbcConfig(BaseConfiguration):
     def api_filters(self) -> Filters:
         """The API's own filters, parsed."""
         return cast("Filters", self.filters)
+
+    def filters_of(self, resource: str) -> Filters:
+        """Return the filters of the API that a resource belongs to, parsed."""
+        return cast("Filters", self.call_log_filters if resource == CALL_LOGS else self.filters)
 
     @property
     def pii_policy(self) -> PiiPolicy:

@@ -1,6 +1,7 @@
 """The API's own filters, validated before the first request. Pure.
 
-Names and types are the parameters of the list endpoints in the Call Recording API's OpenAPI file.
+Names and types are the parameters of the list endpoints in the OpenAPI files of the Call Recording and
+Reports APIs.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Any
 
 from vbc_source.errors import SettingsError
 from vbc_source.pii import PiiPolicy
-from vbc_source.windows import Window, floor_second, parse_instant
+from vbc_source.windows import Window, floor_second, format_report_instant, parse_instant
 
 DIRECTIONS = ("INBOUND", "OUTBOUND", "INTRA_PBX")
+LOG_DIRECTIONS = ("Inbound", "Outbound")
 # parameters that are not filters, and the setting to use instead
 PAGING = {"page": "page_size", "page_size": "page_size", "order": "start_date"}
 
@@ -48,12 +50,32 @@ class Filters:
         return Window(start, end) if start <= end else None
 
 
-def check_filters(filters: Any, privacy: PiiPolicy = PiiPolicy()) -> Filters:  # noqa: B008 - a frozen value
-    """Validate the `filters` setting, a table of names and values or its JSON; raises SettingsError.
+@dataclass(frozen=True, slots=True)
+class FilterSetting:
+    """A setting that holds filters of one API.
+
+    Attributes:
+        name: Its name.
+        example: A valid value.
+        readers: What each filter must be, and how it is parsed.
+    """
+
+    name: str
+    example: str
+    readers: Mapping[str, tuple[str, Callable[[Any], Any]]]
+
+
+def check_filters(
+    filters: Any,
+    privacy: PiiPolicy = PiiPolicy(),  # noqa: B008 - a frozen value
+    setting: FilterSetting | None = None,
+) -> Filters:
+    """Validate a setting of filters, a table of names and values or its JSON; raises SettingsError.
 
     The label is loaded into tables, so `privacy` keeps anybody from finding a telephone number by
     hashing all of them.
     """
+    setting = setting or RECORDING_FILTERS
     if filters in (None, ""):
         return Filters()
     if isinstance(filters, str):  # JSON, from an environment variable
@@ -62,16 +84,14 @@ def check_filters(filters: Any, privacy: PiiPolicy = PiiPolicy()) -> Filters:  #
         except ValueError:
             filters = None
     if not isinstance(filters, Mapping):
-        raise SettingsError(
-            'filters must be a table of names and values, such as {"call_direction": "INBOUND"}'
-        )
+        raise SettingsError(f"{setting.name} must be a table of names and values, such as {setting.example}")
     if not filters:
         return Filters()
-    parsed = {str(name): _read(str(name), value) for name, value in filters.items()}
-    for name, relation in (("start", "after"), ("duration", "greater than")):
+    parsed = {str(name): _read(setting, str(name), value) for name, value in filters.items()}
+    for name, relation in (("start", "after"), ("end", "after"), ("duration", "greater than")):
         low, high = parsed.get(f"{name}:gte"), parsed.get(f"{name}:lte")
         if low is not None and high is not None and low > high:
-            raise SettingsError(f"filters: {name}:gte is {relation} {name}:lte")
+            raise SettingsError(f"{setting.name}: {name}:gte is {relation} {name}:lte")
     start, end = parsed.pop("start:gte", None), parsed.pop("start:lte", None)
     return Filters(parsed, start, end, _label(filters, privacy))
 
@@ -86,18 +106,19 @@ def _label(filters: Mapping[str, Any], privacy: PiiPolicy) -> str:
     return f"{','.join(sorted(filters))}#{hashlib.sha256(content).hexdigest()[:12]}"
 
 
-def _read(name: str, value: Any) -> Any:
+def _read(setting: FilterSetting, name: str, value: Any) -> Any:
     if name in PAGING:
-        raise SettingsError(f"filters: {name} is not a filter; use the setting {PAGING[name]}")
-    if name not in _READERS:
-        raise SettingsError(f"filters: there is no filter {name}; the filters are {', '.join(_READERS)}")
-    expected, read = _READERS[name]
+        raise SettingsError(f"{setting.name}: {name} is not a filter; use the setting {PAGING[name]}")
+    if name not in setting.readers:
+        names = ", ".join(setting.readers)
+        raise SettingsError(f"{setting.name}: there is no filter {name}; the filters are {names}")
+    expected, read = setting.readers[name]
     try:
         return read(value)
     except (ValueError, TypeError, AttributeError, OverflowError):
         # other values may be telephone numbers or names, which must not get into logs
-        shown = f", not {value!r}" if name in ("start:gte", "start:lte", "call_direction") else ""
-        raise SettingsError(f"filters: {name} must be {expected}{shown}") from None
+        shown = f", not {value!r}" if name in _SHOWN else ""
+        raise SettingsError(f"{setting.name}: {name} must be {expected}{shown}") from None
 
 
 def _read_text(value: Any, pattern: str = r"(?s).*\S.*") -> str:
@@ -113,7 +134,10 @@ _DATE = (
 )
 _NUMBER = ("a whole number of milliseconds", lambda value: int(_read_text(value, "[^-]+")))
 _TEXT = ("a text", _read_text)
-_READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+_END = (_DATE[0], lambda value: format_report_instant(parse_instant(value)))
+# values that are no personal data
+_SHOWN = ("start:gte", "start:lte", "end:gte", "end:lte", "call_direction", "direction")
+_RECORDING_READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "call_direction": (f"one of {', '.join(DIRECTIONS)}", partial(_read_text, pattern="|".join(DIRECTIONS))),
     "call_id": _TEXT,
     "caller_id": _TEXT,
@@ -125,3 +149,16 @@ _READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "start:gte": _DATE,
     "start:lte": _DATE,
 }
+RECORDING_FILTERS = FilterSetting("filters", '{"call_direction": "INBOUND"}', _RECORDING_READERS)
+_REPORT_READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "direction": (
+        f"one of {', '.join(LOG_DIRECTIONS)}",
+        partial(_read_text, pattern="|".join(LOG_DIRECTIONS)),
+    ),
+    **dict.fromkeys(("from", "to", "source_user", "destination_user"), _TEXT),
+    "start:gte": _DATE,
+    "start:lte": _DATE,
+    "end:gte": _END,
+    "end:lte": _END,
+}
+CALL_LOG_FILTERS = FilterSetting("call_log_filters", '{"direction": "Inbound"}', _REPORT_READERS)

@@ -14,7 +14,7 @@ import dlt
 from dlt.extract import DltResource, DltSource
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
+from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import (
     ALL,
     BASE_URL,
@@ -26,7 +26,7 @@ from vbc_source.config import (
     read_tenant_settings,
 )
 from vbc_source.dlt_internals import DltSourceFactoryWrapper
-from vbc_source.errors import Forbidden, SettingsError, VbcError
+from vbc_source.errors import Forbidden, NotSubscribed, SettingsError, VbcError
 from vbc_source.extract.accounts import AccountDirectory, write_snapshot
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.extract.extractor import AccessLog, Extractor, GapLog
@@ -87,6 +87,8 @@ def vbc_source(
     quiet_hours: float = 24,
     allow_external_schedulers: bool = False,
     filters: Any = None,
+    call_logs: bool = False,
+    call_log_filters: Any = None,
     pii: str = "keep",
     pii_key: dlt.TSecretStrValue | None = None,
     token_folder: str | None = None,
@@ -126,6 +128,9 @@ def vbc_source(
         allow_external_schedulers: Read the scheduler's data interval, and the lookback before it, without
             state.
         filters: The API's own filters, by their names; `start:gte` and `start:lte` narrow the span.
+        call_logs: Also read the calls themselves, recorded or not, from the Reports API, which has a
+            subscription of its own.
+        call_log_filters: The Reports API's own filters, by their names.
         pii: `keep`, `hash` (HMAC-SHA256) or `drop` names and numbers.
         pii_key: The key of the hashes, at least 16 characters.
         token_folder: Folder of access tokens and login locks; in dlt's data folder unless given.
@@ -152,7 +157,7 @@ def empty_tables(names: Sequence[str]) -> list[DltResource]:
 
         return make_resource(endpoint, read, PiiPolicy())
 
-    return [make(endpoint) for endpoint in (COMPANY, ON_DEMAND) if endpoint.name in names]
+    return [make(endpoint) for endpoint in (COMPANY, ON_DEMAND, CALL_LOGS) if endpoint.name in names]
 
 
 class Resources:
@@ -175,6 +180,7 @@ class Resources:
             COMPANY: partial(
                 self._read_recordings, lambda _: [ReadTask(ListOwner(name)) for name in config.accounts]
             ),
+            CALL_LOGS: self._read_call_logs,
             USERS: self._read_snapshots,
             EXTENSIONS: self._read_snapshots,
             ON_DEMAND: partial(self._read_recordings, self._list_users),
@@ -183,16 +189,18 @@ class Resources:
 
     def make(self) -> list[DltResource]:
         """Make all resources."""
-        # with listed users, no subscription to the Provisioning API is needed
         return [
             make_resource(
-                endpoint,
-                self._run(endpoint),
-                self.config.pii_policy,
-                selected=self.config.users is None or not endpoint.provisioning,
+                endpoint, self._run(endpoint), self.config.pii_policy, selected=self.is_selected(endpoint)
             )
             for endpoint in self.readers
         ]
+
+    def is_selected(self, endpoint: Endpoint) -> bool:
+        """Return whether a resource is read unless others are named; some need another subscription."""
+        if endpoint is CALL_LOGS:
+            return self.config.call_logs
+        return self.config.users is None or not endpoint.provisioning
 
     def _run(self, endpoint: Endpoint) -> Callable[[], Iterator[Any]]:
         """Return the generator function of a resource; dlt takes no partial."""
@@ -231,6 +239,15 @@ class Resources:
     ) -> Iterator[Any]:
         access = self._open_access_log(run)
         return Extractor(run, self._reader, access, self._directory.learn, self._limit).read(find(run))
+
+    def _read_call_logs(self, run: ResourceRun) -> Iterator[Any]:
+        try:
+            # the Reports API takes no `self`
+            accounts = [ReadTask(ListOwner(account)) for account in self._find_accounts(run)]
+            yield from self._read_recordings(lambda _: accounts, run)
+        except NotSubscribed as fault:
+            fault.args = (f"{fault}; or do without the calls: set call_logs = false in [sources.vbc]",)
+            self._skip(fault, "Reports API")
 
     def _read_snapshots(self, run: ResourceRun) -> Iterator[Any]:
         access = self._open_access_log(run)

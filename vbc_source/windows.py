@@ -94,6 +94,11 @@ def format_instant(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
+def format_report_instant(moment: datetime) -> str:
+    """Format an instant for the Reports API: `yyyy-MM-dd HH:mm:ss`, in UTC."""
+    return format_instant(moment).replace("T", " ").removesuffix("Z")
+
+
 def parse_instant(value: str | date | datetime) -> datetime:
     """Parse an ISO date (its midnight) or instant, in UTC unless it has a zone; raises ValueError."""
     if isinstance(value, str):

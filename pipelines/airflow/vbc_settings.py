@@ -25,6 +25,8 @@ DATASET = os.environ.get("VBC_DATASET", "vbc_data")
 RESOURCES = [name for name in os.environ.get("VBC_RESOURCES", "").split(",") if name]
 # windows loaded at the same time; they share the request budget
 WORKERS = int(os.environ.get("VBC_BACKFILL_WORKERS", "8"))
+# with the call logs, the nightly comparison asks whether every call was recorded
+CALL_LOGS = os.environ.get("SOURCES__VBC__CALL_LOGS", "").lower() in ("true", "1")
 # tasks that send requests run in this pool: one slot keeps the quota of one API user
 POOL = os.environ.get("VBC_POOL", "default_pool")
 

@@ -48,10 +48,10 @@ print(json.dumps({
 
 
 @cache
-def read_dag(name: str, pool: str = "default_pool", tenants: str = "") -> dict[str, Any]:
+def read_dag(name: str, pool: str = "default_pool", **environment: str) -> dict[str, Any]:
     process = subprocess.run(
         [sys.executable, "-c", READ, str(DAGS), name],
-        env={**os.environ, "VBC_POOL": pool, "VBC_TENANTS": tenants},
+        env={**os.environ, "VBC_POOL": pool, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -59,6 +59,12 @@ def read_dag(name: str, pool: str = "default_pool", tenants: str = "") -> dict[s
     assert process.returncode == 0, process.stderr
     found: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     return found
+
+
+def test_calls_are_reconciled_after_the_comparison_only_where_they_are_loaded() -> None:
+    assert read_dag("vbc_verify_dag")["tasks"] == {"verify": []}
+    found = read_dag("vbc_verify_dag", SOURCES__VBC__CALL_LOGS="true")
+    assert found["tasks"] == {"verify": ["reconcile"], "reconcile": []}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -128,9 +134,9 @@ def test_the_backfill_maps_windows_between_a_plan_and_a_count() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_with_tenants_the_same_tasks_are_mapped_over_them(file: Any) -> None:
     if file.stem == "vbc_backfill_dag":  # of one tenant, which the run names
-        assert read_dag(file.stem, tenants="acme,globex") == read_dag(file.stem) | {"seconds": ANY}
+        assert read_dag(file.stem, VBC_TENANTS="acme,globex") == read_dag(file.stem) | {"seconds": ANY}
         return
-    alone, dag = read_dag(file.stem), read_dag(file.stem, tenants="acme,globex")
+    alone, dag = read_dag(file.stem), read_dag(file.stem, VBC_TENANTS="acme,globex")
     assert set(dag["tasks"]) == {"tenants", *(f"tenant.{name}" for name in alone["tasks"])}
     assert set(dag["tasks"]["tenants"]) >= {
         f"tenant.{name}" for name in alone["tasks"] if name != "check"

@@ -50,6 +50,17 @@ def provisioning() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def reports() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((SPECS / "reports.yml").read_text(encoding="utf-8"))
+    fields = loaded["components"]["schemas"]["CallLog"]["properties"]
+    for name in [name for name in fields if name.startswith(("source_", "destination_"))] + ["custom_tag"]:
+        fields[name]["type"] = [fields[name]["type"], "null"]  # a party outside of the account
+    for name in ("from", "to"):
+        fields[name]["type"] = ["string", "null"]
+    return loaded
+
+
+@pytest.fixture(scope="module")
 def client(serve_module: Serve) -> Client:
     return serve_module(
         Clock(NOON + 86_400),
@@ -174,3 +185,22 @@ def test_provisioning_errors_match_the_schema(provisioning: dict[str, Any], clie
     assert response.status_code == 400
     _check(provisioning, "ValidationErrorsResponse", response.json())
     assert set(response.json()) == _properties(provisioning, "ValidationErrorsResponse")
+
+
+def test_call_logs_match_the_schema(reports: dict[str, Any], client: Client) -> None:
+    path = "/t/vbc.prod/reports/accounts/549825/call-logs"
+    described = reports["paths"]["/accounts/{account_id}/call-logs"]["get"]["parameters"][1:]
+    span = {"start:gte": "2000-01-01 00:00:00", "start:lte": "2100-01-01 00:00:00"}
+    body = client.get_list(path, **span, page_size=400, page=2).json()
+    assert len(body["_embedded"]["call_logs"]) == 400
+    _check(reports, "CallLogsHalResponse", body)
+    assert set(body) == _properties(reports, "CallLogsHalResponse")
+    assert set(body["_links"]) >= _properties(reports, "Links")
+    assert all(set(row) == _properties(reports, "CallLog") for row in body["_embedded"]["call_logs"])
+    for item in described:
+        value = item.get("example", "nobody")
+        assert client.get_list(path, **{**span, item["name"]: value}).status_code == 200, item["name"]
+    assert {item["name"] for item in described if item.get("required")} == set(span)
+    refused = client.get_list(path)
+    assert refused.status_code == 400
+    _check(reports, "ValidationErrorsResponse", refused.json())

@@ -68,5 +68,16 @@ def test_date_header_follows_the_clock_of_the_gateway() -> None:
 
 def test_public_names() -> None:
     assert package.__all__ == [
-        *("FAULTS", "Account", "Emulator", "Gateway", "Jobs", "Recordings", "Request", "Users", "serve")
+        *(
+            "FAULTS",
+            "Account",
+            "CallLogs",
+            "Emulator",
+            "Gateway",
+            "Jobs",
+            "Recordings",
+            "Request",
+            "Users",
+            "serve",
+        )
     ]

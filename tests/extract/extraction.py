@@ -198,10 +198,7 @@ def make_resources(url: str, extraction: Extraction, **settings: Any) -> Resourc
 
 def selected(resources: Resources, names: Sequence[str]) -> list[str]:
     """The given names, or those of the resources that the source selects itself."""
-    listed = resources.config.users is not None
-    return list(names) or [
-        endpoint.name for endpoint in resources.readers if not (listed and endpoint.provisioning)
-    ]
+    return list(names) or [endpoint.name for endpoint in resources.readers if resources.is_selected(endpoint)]
 
 
 def extract(extraction: Extraction, url: str, *names: str, **settings: Any) -> None:

@@ -26,14 +26,16 @@ PATHS = {
     "extensions": f"/{MAIN}/extensions",
     "user_recordings": "/call_recordings",
     "export_jobs": "/call_recordings/jobs",
+    "call_logs": "/call-logs",
 }
-WINDOWED = ("company_recordings", "user_recordings")
+WINDOWED = ("company_recordings", "user_recordings", "call_logs")
 OWN = {  # columns that are not the API's
     "users": {"account_id", "gone_at"},
     "extensions": {"account_id", "gone_at", "extension"},
     "export_jobs": {"account_id", "user_id"},
     "company_recordings": {"account_id"},
     "user_recordings": {"account_id", "user_id"},
+    "call_logs": {"account_id", "leg"},
 }
 LEFT_OUT = {"_links", "extension"}  # the latter stands beside `extensions`, empty
 DUCKDB_TYPES = {
@@ -63,13 +65,14 @@ def api_rows(gateway: Gateway, resource: str) -> list[dict[str, Any]]:
         "extensions": gateway.users.extensions,
         "user_recordings": lambda: [row for user in users for row in gateway.users.recordings(user).all()],
         "export_jobs": gateway.jobs.all,
+        "call_logs": gateway.call_logs.all,
     }[resource]()
 
 
 def test_schema_and_rows_agree_and_keys_hold_in_the_destination(serve: Serve) -> None:
     gateway = full_gateway()
     pipeline = open_pipeline()
-    load_all(pipeline, serve(gateway))
+    load_all(pipeline, serve(gateway), call_logs=True)
     for resource in PATHS:
         rows = api_rows(gateway, resource)
         assert query(pipeline, f"SELECT count(*) FROM {resource}") == [(len(rows),)]
@@ -84,10 +87,10 @@ def test_schema_and_rows_agree_and_keys_hold_in_the_destination(serve: Serve) ->
 def test_a_second_run_changes_no_row_and_no_cursor(serve: Serve) -> None:
     gateway = full_gateway()
     url, extraction = serve(gateway), Extraction()
-    extract(extraction, url)
+    extract(extraction, url, call_logs=True)
     tables = dump(extraction)
     cursors = {name: deepcopy(state(extraction, name)["cursors"]) for name in WINDOWED}
-    extract(extraction, url)
+    extract(extraction, url, call_logs=True)
     assert dump(extraction) == tables
     assert {name: state(extraction, name)["cursors"] for name in WINDOWED} == cursors
 

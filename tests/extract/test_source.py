@@ -140,7 +140,7 @@ def test_a_missing_scheduler_raises_an_error_that_names_the_settings(serve: Serv
 def test_constructing_the_source_sends_nothing_and_needs_no_credentials() -> None:
     source = vbc_source(base_url="http://127.0.0.1:9")
     assert list(source.resources) == [
-        *("company_recordings", "users", "extensions", "user_recordings", "export_jobs"),
+        *("company_recordings", "call_logs", "users", "extensions", "user_recordings", "export_jobs"),
     ]
 
 

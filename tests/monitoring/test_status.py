@@ -60,6 +60,7 @@ def make_status(**changed: Any) -> Status:
         "pending_packages": 1,
         "audio": {"stored": 5, "failed": 1},
         "lag_seconds": 360.0,
+        "call_gaps": {"missing": 3, "unexpected": 0},
     }
     return Status(**{**fields, **changed})
 
@@ -232,6 +233,7 @@ def test_prometheus_own_parser_reads_the_metrics() -> None:
     assert samples["vbc_list_requests_total", (MAIN, "company_recordings")] == 7
     assert samples["vbc_runs_total", ("ok",)] == 2
     assert samples["vbc_audio_files", ("stored",)] == 5
+    assert samples["vbc_call_gaps", ("missing",)] == 3
     assert samples["vbc_pending_packages", ()] == 1
     kinds = {family.name: family.type for family in text_string_to_metric_families(text)}
     assert kinds["vbc_list_requests"] == kinds["vbc_runs"] == "counter"  # the parser takes _total off

@@ -1,18 +1,24 @@
 """The list endpoints of the APIs, the tables of their rows, and what is learned of an API. Pure data.
 
-Source: the vendor's reference, and its OpenAPI files of the Call Recording and Provisioning APIs.
+Source: the vendor's reference, and its OpenAPI files of the Call Recording, Provisioning and Reports APIs.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import quote, urlsplit
 
 from vbc_source.config import SELF
-from vbc_source.schema.specs import EXTENSION, JOB, RECORDING, USER, RowSpec
+from vbc_source.schema.specs import CALL_LOG, EXTENSION, JOB, RECORDING, USER, RowSpec
+from vbc_source.windows import Window, format_instant, format_report_instant
 
 PROVISIONING_API = "/t/vbc.prod/provisioning/api"
+REPORTS_API = "/t/vbc.prod/reports"
+
+Api = Literal["Call Recording API", "Provisioning API", "Reports API"]
 
 _OWNER = re.compile(r"/accounts/([^/?]+)(?:/users/([^/?]+))?/")
 
@@ -28,7 +34,7 @@ class Endpoint:
         title: Name of its rows in errors and logs.
         per_user: Whether every user has such a list.
         windowed: Whether the list can be filtered by `start`.
-        provisioning: Whether it belongs to the Provisioning API.
+        api: The API that it belongs to; each has a subscription of its own.
     """
 
     name: str
@@ -37,7 +43,12 @@ class Endpoint:
     title: str
     per_user: bool = False
     windowed: bool = False
-    provisioning: bool = False
+    api: Api = "Call Recording API"
+
+    @property
+    def provisioning(self) -> bool:
+        """Whether it belongs to the Provisioning API."""
+        return self.api == "Provisioning API"
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -47,20 +58,32 @@ class Endpoint:
     @property
     def primary_key(self) -> tuple[str, ...]:
         """Columns that identify a row."""
-        return (*self.key, self.shape.id_column)
+        call = (self.shape.id,) if self.shape.legs else ()
+        return (*self.key, *call, self.shape.id_column)
 
     def locate(self, recording_api: str, account: str, user: str | None) -> str:
         """Return the path of one list."""
-        api = PROVISIONING_API if self.provisioning else recording_api
+        api = _ROOTS.get(self.api, recording_api)
         owner = f"/users/{quote(user or '', safe='')}" if self.per_user else ""
         return f"{api}/accounts/{quote(account, safe='')}{owner}/{self.path}"
 
+    def select(self, window: Window) -> dict[str, str]:
+        """Return the parameters that select a span of the list."""
+        if self.api == "Reports API":  # it documents no order
+            return {
+                "start:gte": format_report_instant(window.start),
+                "start:lte": format_report_instant(window.end),
+            }
+        span = {"start:gte": format_instant(window.start), "start:lte": format_instant(window.end)}
+        return {**span, "order": "start:ASC"}
+
     def describe(self, account: str, user: str | None) -> str:
         """Return the name of one list, without personal data."""
-        api = "Provisioning API" if self.provisioning else "Call Recording API"
         owner = f"user {user} of account" if self.per_user else "account"
-        return f"{api}, {self.title} of {owner} {account}"
+        return f"{self.api}, {self.title} of {owner} {account}"
 
+
+_ROOTS: Mapping[Api, str] = {"Provisioning API": PROVISIONING_API, "Reports API": REPORTS_API}
 
 COMPANY = Endpoint(
     "company_recordings", RECORDING, "company_call_recordings", "company recordings", windowed=True
@@ -69,8 +92,9 @@ ON_DEMAND = Endpoint(
     "user_recordings", RECORDING, "call_recordings", "recordings", per_user=True, windowed=True
 )
 JOBS = Endpoint("export_jobs", JOB, "call_recordings/jobs", "export jobs", per_user=True)
-USERS = Endpoint("users", USER, "users", "users", provisioning=True)
-EXTENSIONS = Endpoint("extensions", EXTENSION, "extensions", "extensions", provisioning=True)
+CALL_LOGS = Endpoint("call_logs", CALL_LOG, "call-logs", "call logs", windowed=True, api="Reports API")
+USERS = Endpoint("users", USER, "users", "users", api="Provisioning API")
+EXTENSIONS = Endpoint("extensions", EXTENSION, "extensions", "extensions", api="Provisioning API")
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vbc_source.audio.bucket import HEAD_BYTES, Bucket, Content
+from vbc_source.audio.durations import measure_duration
 from vbc_source.audio.formats import FORMATS, AudioFormat, detect_format
 from vbc_source.audio.journal import Journal
 from vbc_source.audio.ledger import LedgerRow, Status, make_ledger_row
@@ -76,7 +77,8 @@ class Archive:
             _check_size(content.size, stream.size, "the server")
             _check_size(content.size, recording.size_bytes, "the API")
             recording = self._choose_version(recording, audio_format, content)
-            row = self._make_stored_row(recording, audio_format, content)
+            duration = measure_duration(path, audio_format)
+            row = self._make_stored_row(recording, audio_format, content, audio_duration=duration)
             # before the upload: after a kill, `recover` looks for this object
             self.journal.intend(row)
             try:
@@ -151,7 +153,7 @@ class Archive:
         return row
 
     def _make_stored_row(
-        self, recording: Recording, audio_format: AudioFormat, content: Content, **fields: int
+        self, recording: Recording, audio_format: AudioFormat, content: Content, **fields: int | None
     ) -> LedgerRow:
         return make_ledger_row(
             recording,

@@ -37,7 +37,8 @@ class LedgerRow:
 
     The status `missing` means that VBC no longer has the recording. `attempts` counts its requests; it is 0
     for a file that was already in the bucket. `call_id` and `call_start` are those that were loaded when it
-    was archived: where they differ from what is loaded now, the recording has changed.
+    was archived: where they differ from what is loaded now, the recording has changed. `audio_duration` is
+    how long the file really is, milliseconds like the recording's `duration`; None where it was not measured.
     """
 
     account_id: str
@@ -55,6 +56,7 @@ class LedgerRow:
     version: int = 1
     call_id: str | None = None
     call_start: datetime | None = None
+    audio_duration: int | None = None
 
     @property
     def key(self) -> tuple[str, str, str, int, int]:
@@ -80,6 +82,7 @@ COLUMNS = {
     "version": pa.int64(),
     "call_id": pa.string(),
     "call_start": INSTANT,
+    "audio_duration": pa.int64(),
 }
 
 

@@ -157,8 +157,13 @@ def plan_backfill(
     check_order(start, end)
     with explaining():
         config = resolve_self(load_config())
-    span = config.api_filters.narrow(Window(start, end))
-    windows = cut_windows(span.start, span.end, datetime.now(timezone.utc), days) if span else []
+    narrowed = [config.filters_of(name).narrow(Window(start, end)) for name in resources]
+    spans = [span for span in narrowed if span]
+    first, last = (
+        min((span.start for span in spans), default=end),
+        max((span.end for span in spans), default=start),
+    )
+    windows = cut_windows(first, last, datetime.now(timezone.utc), days) if spans else []
     unproven = find_unproven(LoadedTables(target), config, windows, resources)
     log.info("%d of %d windows are to be loaded", len(unproven), len(windows))
     return [make_task(window, names) for window, names in unproven]

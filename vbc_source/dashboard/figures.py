@@ -234,6 +234,14 @@ class Figures:
         """Return whether the models are built."""
         return self._list_columns(self._database.models_dataset).keys() >= set(MODELS)
 
+    def has_model(self, name: str) -> bool:
+        """Return whether a model is built that earlier versions did not have."""
+        sql = """
+            SELECT count(*) FROM information_schema.tables
+            WHERE table_schema = %(schema)s AND table_name = %(name)s"""
+        ((number,),) = self.query(sql, schema=self._database.models_dataset, name=name)
+        return bool(number)
+
     def read_options(self, today: date) -> FilterOptions | None:
         """Return the values that filters can have; None if there are no recordings.
 
@@ -399,7 +407,7 @@ class Figures:
                 "until": format_day_start(filters.last + timedelta(days=1), self.zone),
                 "zone": self.zone.key,
             }
-        for name in MODELS:
+        for name in (*MODELS, "call_coverage"):
             sql = sql.replace(f"{{{name}}}", self._database.name_model(name))
         if "{failed_audio}" in sql:
             has_ledger = "recording_audio" in self.list_columns()

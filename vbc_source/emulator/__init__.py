@@ -1,8 +1,8 @@
-"""Emulator of the Vonage Business Communications gateway with two of its APIs.
+"""Emulator of the Vonage Business Communications gateway with three of its APIs.
 
-Serves Call Recording and Provisioning over HTTP, with generated recordings and users, and on demand with
-the faults of the real gateway. Imports nothing of the connector, so that a misreading of the API cannot
-hide in both.
+Serves Call Recording, Provisioning and Reports over HTTP, with generated recordings, users and call logs,
+and on demand with the faults of the real gateway. Imports nothing of the connector, so that a misreading of
+the API cannot hide in both.
 
     gateway = Gateway(recordings=20_000)
     with Emulator(gateway) as url:
@@ -19,6 +19,7 @@ Imports point downwards only, which import-linter checks:
 from __future__ import annotations
 
 from vbc_source.emulator.data.accounts import Account
+from vbc_source.emulator.data.call_logs import CallLogs
 from vbc_source.emulator.data.jobs import Jobs
 from vbc_source.emulator.data.recordings import Recordings
 from vbc_source.emulator.data.users import Users
@@ -27,4 +28,15 @@ from vbc_source.emulator.http.gateway import Gateway
 from vbc_source.emulator.http.request_log import Request
 from vbc_source.emulator.http.server import Emulator, serve
 
-__all__ = ["FAULTS", "Account", "Emulator", "Gateway", "Jobs", "Recordings", "Request", "Users", "serve"]
+__all__ = [
+    "FAULTS",
+    "Account",
+    "CallLogs",
+    "Emulator",
+    "Gateway",
+    "Jobs",
+    "Recordings",
+    "Request",
+    "Users",
+    "serve",
+]

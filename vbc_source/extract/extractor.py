@@ -219,7 +219,7 @@ class ReadPlanner:
             if window and (reached := self._progress.reached.get(name)):
                 # an earlier run of this source has read the lookback already
                 window = Window(max(window.start, reached), window.end)
-        window = run.config.api_filters.narrow(window)
+        window = run.config.filters_of(run.endpoint.name).narrow(window)
         return replace(task, expected=expected, window=window, gaps=gaps) if window else None
 
 

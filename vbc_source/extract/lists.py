@@ -14,7 +14,7 @@ from vbc_source.errors import SettingsError
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.window_reader import ReadWindow, WindowReader
 from vbc_source.schema.pages import Page, PageRows, read_page
-from vbc_source.windows import Window, floor_second, format_instant
+from vbc_source.windows import Window, floor_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,8 @@ class ListReader:
         # without a number it is the first page, wherever the server starts to count
         params: dict[str, str | int] = {**({} if number is None else {"page": number}), "page_size": size}
         if endpoint.windowed:
-            span = {"start:gte": format_instant(window.start), "start:lte": format_instant(window.end)}
-            params = {**self.config.api_filters.params, **span, "order": "start:ASC", **params}
+            filters = self.config.filters_of(endpoint.name).params
+            params = {**filters, **endpoint.select(window), **params}
         read = partial(read_page, shape=endpoint.shape)
         what = endpoint.describe(owner.account, owner.user)
         page = self.client.get(self._locate(endpoint, owner), params, read, what=what, stopped=stopped)

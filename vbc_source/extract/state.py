@@ -290,7 +290,9 @@ class ResourceRun:
     @property
     def cursors(self) -> CursorState:
         """The state of the resource."""
-        return CursorState(self.state, self.config.api_filters.label if self.endpoint.windowed else "")
+        return CursorState(
+            self.state, self.config.filters_of(self.endpoint.name).label if self.endpoint.windowed else ""
+        )
 
     def count(self, **numbers: int) -> None:
         """Add to the counts of this run."""

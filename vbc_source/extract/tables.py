@@ -133,7 +133,7 @@ def make_scan_windows(
             "window_end": proof.window.end,
             "total_items": min(proof.total_items, LARGEST - 1),  # nothing bounds what a server reports
             "rows_read": before.rows_read + sum(page.count for page in proof.pages),
-            "rows_loaded": count_inside(proof),
+            "rows_loaded": count_inside(proof, endpoint.shape.id_column),
             "is_proven": proof.is_proven,
             "requests": before.requests + proof.requests,
             "readings": before.readings + 1,
@@ -150,14 +150,14 @@ def make_scan_windows(
     return mark_table(table, "scan_windows", ("reading_id",), columns={"reading_id": {"nullable": True}})
 
 
-def count_inside(proof: ReadWindow[PageRows]) -> int:
-    """Count the recordings of a window that start in it; its last second belongs to the next one too."""
-    pages = [page.rows.table.select(["id", "start"]) for page in proof.pages]
-    rows = pa.concat_tables(pages) if pages else pa.table({"id": [], "start": []})
+def count_inside(proof: ReadWindow[PageRows], id_column: str = "id") -> int:
+    """Count the rows of a window that start in it; its last second belongs to the next one too."""
+    pages = [page.rows.table.select([id_column, "start"]) for page in proof.pages]
+    rows = pa.concat_tables(pages) if pages else pa.table({id_column: [], "start": []})
     bounds = (pa.scalar(bound, INSTANT) for bound in (proof.window.start, proof.window.end))
     start, end = bounds
     inside = pc.and_(pc.greater_equal(rows["start"], start), pc.less(rows["start"], end))
-    return int(pc.count_distinct(rows["id"].filter(inside)).as_py())
+    return int(pc.count_distinct(rows[id_column].filter(inside)).as_py())
 
 
 def make_user_access(rows: Sequence[Mapping[str, Any]]) -> Any:

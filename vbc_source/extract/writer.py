@@ -85,7 +85,7 @@ class WindowWriter:
         if changed:
             yield pa.concat_tables([batch.rows for batch in changed], promote_options="default")
         if run.endpoint.windowed:
-            if run.incremental:
+            if run.incremental and not run.endpoint.shape.legs:  # how late recordings arrive, not their logs
                 yield from self._arrivals.write(
                     (batch.requested, batch.owner, batch.rows) for batch in changed
                 )
@@ -103,7 +103,8 @@ class WindowWriter:
     def _make_scan_windows(self, batches: Sequence[_Batch], changed: Sequence[_Batch]) -> Any:
         """Make a row for each window; readings that brought nothing new replace rows of earlier ones."""
         run = self._run
-        endpoint, label, brought = run.endpoint, run.config.api_filters.label, set(map(id, changed))
+        endpoint, brought = run.endpoint, set(map(id, changed))
+        label = run.config.filters_of(endpoint.name).label
         repeated = {
             place: name_list(endpoint.name, batch.owner, batch.proof.window, label)
             for place, batch in enumerate(batches)
@@ -127,9 +128,9 @@ class WindowWriter:
         if not self._run.endpoint.windowed:
             return table
         # neighbours share a second: rows of the window before are not sent twice
-        before = self._previous_ids.get(owner)
-        self._previous_ids[owner] = table["id"].combine_chunks()
-        if before is None or not pc.any(known := pc.is_in(table["id"], before)).as_py():
+        before, ids = self._previous_ids.get(owner), table[self._run.endpoint.shape.id_column]
+        self._previous_ids[owner] = ids.combine_chunks()
+        if before is None or not pc.any(known := pc.is_in(ids, before)).as_py():
             return table  # unfiltered: a filter copies
         return table.filter(pc.invert(known))
 

@@ -47,6 +47,7 @@ class SyncResult:
         left: Lists that it left to the next run then.
         seconds: How long it took.
         ok: Whether everything that was read is proven complete.
+        call_logs: Legs of calls read; those of the lookback are counted each time.
     """
 
     recordings: int
@@ -62,6 +63,7 @@ class SyncResult:
     ok: bool = True
     stopped_after: int | None = None
     left: int = 0
+    call_logs: int = 0
 
     def summary(self) -> list[str]:
         """Describe the result in lines for people."""
@@ -74,6 +76,8 @@ class SyncResult:
             f"{self.users} user(s)' own lists among them, {self.requests} list request(s), "
             f"{self.seconds:.1f} s."
         )
+        if self.call_logs:
+            lines.append(f"{self.call_logs:,} legs of calls read.")
         for reason, titles in (("forbidden", self.forbidden), ("no longer known", self.not_found)):
             if titles:
                 lines.append(f"Left out, {reason}: {', '.join(titles)}.")
@@ -171,7 +175,7 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
             refusals.check()
     totals: dict[str, Any] = {
         name: sum(counts.get(name, 0) for counts in metrics)
-        for name in ("recordings", "windows", "users", "requests")
+        for name in ("recordings", "call_logs", "windows", "users", "requests")
     }
     left_out: dict[str, Any] = {
         reason: tuple(dict.fromkeys(title for counts in metrics for title in counts.get(reason, ())))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -17,10 +18,10 @@ from uuid import uuid4
 import dlt
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, keep_own_links, read_owner
+from vbc_source.api.endpoints import CALL_LOGS, COMPANY, ON_DEMAND, USERS, keep_own_links, read_owner
 from vbc_source.audio.bucket import Bucket
 from vbc_source.config import CREDENTIALS_SECTION, SELF, VbcConfig, load_audio_config, load_config
-from vbc_source.errors import VbcError
+from vbc_source.errors import NotSubscribed, VbcError
 from vbc_source.extract.accounts import explain_refusal
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.lakes.trial import PREFIX, try_writing
@@ -28,9 +29,11 @@ from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.sync import make_source
 from vbc_source.schema.pages import read_page
-from vbc_source.schema.specs import USER
+from vbc_source.schema.specs import CALL_LOG, USER
 from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
+from vbc_source.windows import Window
 
+DAY = timedelta(days=1)
 RETRY_SECONDS = 5.0  # short: a person waits for the result
 ADVICE = "Vonage advises a user of its own for an integration, without single sign-on"
 # packages that dlt imports late, by destination or table format
@@ -132,11 +135,24 @@ def _check_account(client: Client, config: VbcConfig, account: str) -> Iterator[
         page = client.get(path, {"page_size": 1}, read_page, what="Call Recording API")
         return f"{page.total_items:,} of their own"
 
+    def check_call_logs() -> str:
+        path = CALL_LOGS.locate(api, real, None)
+        now = datetime.now(timezone.utc)
+        params: dict[str, str | int] = {**CALL_LOGS.select(Window(now - DAY, now)), "page_size": 1}
+        try:
+            page = client.get(path, params, partial(read_page, shape=CALL_LOG), what="Reports API")
+        except NotSubscribed as fault:
+            fault.args = (f"{fault}; or set call_logs = false in [sources.vbc]",)
+            raise
+        return f"subscribed; {page.total_items:,} legs of calls since yesterday"
+
     yield _try(f"company recordings of {account}", check_recordings, needed)
     yield _try("Provisioning API", check_users, needed=config.users is None and needed)
     if users and config.has_user_recordings:
         name = "the API user" if users[0] == SELF else f"user {users[0]}"
         yield _try(f"recordings of {name}", check_own_recordings, needed=not config.skip_forbidden)
+    if config.call_logs:
+        yield _try("Reports API", check_call_logs, needed)
 
 
 def _check_destination(target: Target) -> str:

@@ -67,6 +67,8 @@ def _measure_pipeline(status: Status) -> Iterator[_Metric]:
     yield _Metric("vbc_pending_packages", pending, [({}, status.pending_packages)])
     audio = [({"status": name}, count) for name, count in sorted(status.audio.items())]
     yield _Metric("vbc_audio_files", "Audio files by their newest status.", audio)
+    gaps = [({"class": name}, count) for name, count in sorted(status.call_gaps.items())]
+    yield _Metric("vbc_call_gaps", "Open gaps between calls and recordings, by class.", gaps)
 
 
 def _measure_lists(lists: Sequence[ListStatus]) -> Iterator[_Metric]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from vbc_source.audio.ledger import LEDGER
-from vbc_source.config import SELF, VbcConfig, load_config
+from vbc_source.config import CALL_LOGS, SELF, VbcConfig, load_config
 from vbc_source.dlt_internals import count_pending_packages
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
+from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import is_locked
 from vbc_source.load.run_history import RunHistory, read_run_history
+from vbc_source.warehouse.call_gaps import count_open_gaps
 from vbc_source.warehouse.completeness import KEYS, USERS, ReadProgress, read_progress, read_proven_spans
 from vbc_source.warehouse.queries import SINGLE_PROCESS, LoadedTables, Row
 
@@ -35,7 +37,7 @@ class ListStatus:
 
     Attributes:
         account_id: The account.
-        resource: `company_recordings` or `user_recordings`.
+        resource: `company_recordings`, `user_recordings` or `call_logs`.
         lists: Number of lists that are still read: 1, or one for each user that can be; 0 where none is.
         unreadable: Users whose list may not be read, or is gone.
         last_success: When one of the lists was last read completely.
@@ -43,7 +45,7 @@ class ListStatus:
         lag_seconds: How far that is behind now; None where no list is read any more.
         proven_until: Up to when all of the lists are proven complete without a gap, from where each was first
             read; None where that is not known.
-        rows: Recordings in the table.
+        rows: Recordings in the table, or legs of calls.
         rows_read: Rows of all runs; those of the lookback count each time.
         requests: List requests of all runs.
         windows: Windows that were read completely.
@@ -66,6 +68,11 @@ class ListStatus:
     rest_hours: float = 0.0
     oldest_read: datetime | None = None
 
+    @property
+    def noun(self) -> str:
+        """What the rows are."""
+        return "legs of calls" if self.resource == CALL_LOGS else "recordings"
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -81,6 +88,7 @@ class Status:
         audio: Number of audio files by their newest status.
         lag_seconds: Lag of the list that is furthest behind; None where nothing was loaded.
         forbidden: Lists of whole accounts that the API user may not read, as `user_access` has them.
+        call_gaps: Open gaps between calls and recordings by class; empty where they were never reconciled.
     """
 
     pipeline: str
@@ -92,6 +100,7 @@ class Status:
     audio: dict[str, int]
     lag_seconds: float | None
     forbidden: tuple[str, ...] = ()
+    call_gaps: dict[str, int] = field(default_factory=dict)
 
     def find_problem(
         self, max_lag: float | None = None, max_lags: Mapping[str, float] | None = None
@@ -134,7 +143,7 @@ class Status:
                 else f"{write_span(item.lag_seconds)} behind now"
             )
             lines.append(
-                f"{item.resource} of account {item.account_id}: {item.rows:,} recordings; last success "
+                f"{item.resource} of account {item.account_id}: {item.rows:,} {item.noun}; last success "
                 f"{item.last_success:%Y-%m-%d %H:%M:%S} UTC, {lag}; "
                 f"proven complete until {proven}; {item.lists} list(s), {item.unreadable} unreadable; "
                 f"{item.requests:,} requests, {item.windows:,} windows so far."
@@ -150,6 +159,9 @@ class Status:
         if self.audio:
             files = ", ".join(f"{count:,} {name}" for name, count in sorted(self.audio.items()))
             lines.append(f"Audio: {files}.")
+        if self.call_gaps:
+            gaps = ", ".join(f"{count:,} {name}" for name, count in self.call_gaps.items())
+            lines.append(f"Open gaps between calls and recordings: {gaps}.")
         return [*lines, *self._describe_runs()]
 
     def _describe_runs(self) -> list[str]:
@@ -190,7 +202,7 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     """
     now = now or datetime.now(timezone.utc)
     with explaining():
-        config, loaded = load_config(), LoadedTables(target)
+        config, loaded = load_config(), LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA))
     runs = read_run_history(target)
     # a DuckDB file that a sync holds cannot be opened; waiting would keep a monitor from reporting at all
     busy = loaded.kind in SINGLE_PROCESS and is_locked(target.pipeline)
@@ -203,8 +215,9 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
         lags = [now.timestamp() - runs.last_success]
     pending = count_pending_packages(target.pipeline)
     forbidden = () if busy else tuple(_read_forbidden(loaded, config))
+    gaps = {} if busy else count_open_gaps(loaded)
     lag = max(lags, default=None)
-    return Status(target.pipeline, target.dataset, busy, lists, runs, pending, audio, lag, forbidden)
+    return Status(target.pipeline, target.dataset, busy, lists, runs, pending, audio, lag, forbidden, gaps)
 
 
 def _query(loaded: LoadedTables, table: str, query: str) -> list[Row]:
@@ -272,6 +285,8 @@ def _choose_accounts(config: VbcConfig, lists: Sequence[ReadProgress]) -> set[st
 
 def _is_configured(config: VbcConfig, item: ReadProgress) -> bool:
     """Whether the settings still read a list of an account."""
+    if item.list.resource == CALL_LOGS:
+        return config.call_logs
     if item.list.resource != USERS:
         return True
     listed = config.users is None or item.list.user in config.users or SELF in config.users

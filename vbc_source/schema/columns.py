@@ -59,12 +59,24 @@ def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, p
 
 def _read_instants(values: list[Any]) -> pa.Array:
     """Parse `…Z`, `+0000` and `+05:30`; refuses years that Python and Postgres cannot represent."""
-    instants = pc.cast(pa.array(values, pa.string()), INSTANT)
+    return _check_years(pc.cast(pa.array(values, pa.string()), INSTANT))
+
+
+def _check_years(instants: pa.Array) -> pa.Array:
     if len(instants) > instants.null_count:
         bounds = pc.min_max(instants)
         if bounds["min"].value < _FIRST or bounds["max"].value > _LAST:
             raise pa.ArrowInvalid("out of the years 1 to 9999")
     return instants
+
+
+def _read_zoneless_instants(values: list[Any]) -> pa.Array:
+    """Parse instants without a zone, which are in UTC; refuses those with one."""
+    texts = pa.array(values, pa.string())
+    if pc.any(pc.less(pc.utf8_length(texts), len("2019-01-01 00:00:00"))).as_py():
+        raise pa.ArrowInvalid("a date alone is no instant")
+    instants = pc.cast(texts, pa.timestamp("us"))
+    return pc.assume_timezone(_check_years(instants), "UTC")
 
 
 def _read_numbers(native: type, kind: pa.DataType, values: list[Any]) -> pa.Array:
@@ -131,7 +143,7 @@ def _to_instant(value: Any) -> datetime | None:
 # Conversions of whole columns in compiled code, in the order in which they are tried. Each converts
 # all values correctly or raises an error; only then are values converted one by one, which takes far longer.
 _COMPILED: Mapping[pa.DataType, Sequence[Callable[[list[Any]], pa.Array]]] = {
-    INSTANT: (_read_instants,),
+    INSTANT: (_read_instants, _read_zoneless_instants),
     pa.string(): (
         lambda values: pa.array(values, pa.string()),
         lambda values: _read_numbers(int, pa.int64(), values).cast(pa.string()),

@@ -8,6 +8,7 @@ address of the request.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -88,6 +89,9 @@ def read_page(body: bytes, shape: RowSpec = RECORDING) -> Page[PageRows]:
     rows: Sequence[Any] = (getattr(response.embedded, shape.collection) if response.embedded else None) or ()
     columns, unknown = _take_columns(rows, shape)
     ids = _read_ids(columns.pop(shape.id), shape)
+    if shape.legs:
+        columns[shape.id] = ids
+        ids = _digest_rows([*columns.values(), *unknown.values()])
     table = {shape.id_column: pa.array(ids, shape.id_kind)}
     for name, kind in shape.fields.items():
         table |= build_column(name, columns.pop(name, []) or [None] * len(rows), kind)
@@ -138,7 +142,7 @@ def _read_number(text: str) -> float | str:
 
 def _field_names(spec: RowSpec) -> list[str]:
     prefixes = tuple(f"{name}_" for name in spec.nested)
-    own = [name for name in spec.fields if not name.startswith(prefixes)]
+    own = [name for name in spec.fields if name != spec.id and not name.startswith(prefixes)]
     return [spec.id, *own, *spec.lists, *spec.nested, *spec.ignored, "_links"]
 
 
@@ -225,6 +229,17 @@ def _read_ids(values: list[Any], spec: RowSpec) -> list[Any]:
         ids, problem = list(map(to_integer, values)), "a recording has no numeric id"
     if None in ids:
         raise ValueError(problem)
+    return ids
+
+
+def _digest_rows(columns: Sequence[Sequence[Any]]) -> list[str]:
+    """Return an id of the content of each row: a row on two pages is one, equal rows on one page are not."""
+    seen: dict[bytes, int] = {}
+    ids = []
+    for row in zip(*columns, strict=True):
+        content = hashlib.blake2b(msgspec.json.encode(row), digest_size=12).digest()
+        seen[content] = seen.get(content, 0) + 1
+        ids.append(f"{content.hex()}-{seen[content]}")
     return ids
 
 

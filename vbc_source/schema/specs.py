@@ -78,6 +78,8 @@ class RowSpec(PersonalColumns):
         lists: Lists in a row, by the API's names.
         nested: Objects in a row; their fields become columns, prefixed with the object's name.
         ignored: Fields that become a column only where they have a value.
+        legs: Columns that tell rows with the same id apart; the id column, a digest of them, is ours then.
+            They are no personal data, and do not change, so that a row keeps its id.
     """
 
     collection: str
@@ -89,6 +91,7 @@ class RowSpec(PersonalColumns):
     lists: Mapping[str, ListSpec] = field(default_factory=dict)
     nested: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    legs: tuple[str, ...] = ()
 
     @property
     def own_columns(self) -> frozenset[str]:
@@ -120,6 +123,55 @@ RECORDING = RowSpec(
     addresses=frozenset({"download_url"}),
 )
 """A company recording or a user recording."""
+
+_DEVICE = "[A-Za-z]{1,4}[0-9]{1,12}"
+_PARTIES = ("destination", "source")
+CALL_LOG = RowSpec(
+    collection="call_logs",
+    child_key="leg",
+    id_column="leg",
+    fields={
+        "id": TEXT,
+        "direction": TEXT,
+        "start": INSTANT,
+        "end": INSTANT,
+        "length": pa.int64(),
+        "result": TEXT,
+        "recorded": pa.bool_(),
+        **dict.fromkeys(("from", "to"), TEXT),
+        **{
+            f"{party}_{name}": TEXT
+            for party in _PARTIES
+            for name in ("user", "user_full_name", "device_name", "sip_id", "extension")
+        },
+        "custom_tag": TEXT,
+        **dict.fromkeys(("in_network", "international"), pa.bool_()),
+        **dict.fromkeys(("charge", "rate"), pa.float64()),
+    },
+    # `id` is the call's: nothing in the API names a leg
+    legs=(
+        "id",
+        "start",
+        "direction",
+        *(f"{party}_{name}" for party in _PARTIES for name in ("extension", "sip_id")),
+    ),
+    personal=frozenset(
+        {
+            "from",
+            "to",
+            "custom_tag",
+            *(f"{party}_{name}" for party in _PARTIES for name in ("user", "user_full_name", "device_name")),
+        }
+    ),
+    codes={
+        "id": _CALL,
+        "direction": "(?i)inbound|outbound|internal|intra_pbx|unknown",
+        "result": "[A-Za-z][A-Za-z _-]{0,40}",
+        **{f"{party}_extension": _EXTENSION for party in _PARTIES},
+        **{f"{party}_sip_id": _DEVICE for party in _PARTIES},
+    },
+)
+"""A leg of a call, from the Reports API."""
 
 USER = RowSpec(
     collection="data",

@@ -43,7 +43,22 @@ def build_table(
     for name, values in name_fields(hide_fields(unknown, privacy), {*columns, *spec.own_columns}).items():
         if has_values(values):
             columns |= build_column(name, values, known(name) or guess_type(values))
-    return _drop_repeated(make_table(columns, [*key, spec.id_column]), spec.id_column)
+    rows = _drop_repeated(make_table(columns, [*key, spec.id_column]), spec.id_column)
+    return _name_legs(rows, spec) if spec.legs else rows
+
+
+def read_row_ids(
+    pages: Sequence[PageRows],
+    spec: RowSpec = RECORDING,
+    privacy: PiiPolicy = PiiPolicy(),  # noqa: B008 - a frozen value
+) -> set[Any]:
+    """Return the ids that the rows of a window's pages have in their table."""
+    if not pages:
+        return set()
+    ids = build_table(pages, {}, lambda _: None, spec, privacy)[spec.id_column] if spec.legs else None
+    return set(
+        ids.to_pylist() if ids else [id_ for page in pages for id_ in page.table[spec.id_column].to_pylist()]
+    )
 
 
 def hide_columns(columns: dict[str, Any], spec: PersonalColumns, privacy: PiiPolicy) -> dict[str, Any]:
@@ -102,6 +117,25 @@ def make_table(columns: Mapping[str, Any], required: Sequence[str]) -> pa.Table:
     """Make a table of columns; the required ones are not nullable, which dlt expects of keys."""
     fields = [pa.field(name, column.type, name not in required) for name, column in columns.items()]
     return pa.table(list(columns.values()), pa.schema(fields))
+
+
+def _name_legs(table: pa.Table, spec: RowSpec) -> pa.Table:
+    """Replace the ids of contents, which change with any field, by ids that a row keeps.
+
+    Rows that nothing tells apart but, say, their length are numbered, in the order of their contents. All of
+    them start at the same second, so that every reading that is proven has all of them.
+    """
+    contents = table[spec.id_column].to_pylist()
+    names = list(zip(*(map(str, table[name].to_pylist()) for name in spec.legs), strict=True))
+    ids, seen = [""] * len(table), dict[tuple[str, ...], int]()
+    for row in sorted(range(len(table)), key=contents.__getitem__):
+        seen[names[row]] = seen.get(names[row], 0) + 1
+        ordinal = seen[names[row]]
+        text = hashlib.blake2b("\n".join(names[row]).encode(), digest_size=8).hexdigest()
+        ids[row] = f"{text}-{ordinal}" if ordinal > 1 else text
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    columns |= {spec.id_column: pa.array(ids, pa.string()), spec.id: pc.fill_null(columns[spec.id], "")}
+    return make_table(columns, [field.name for field in table.schema if not field.nullable] + [spec.id])
 
 
 def _drop_repeated(table: pa.Table, id_column: str) -> pa.Table:

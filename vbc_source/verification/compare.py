@@ -23,7 +23,8 @@ from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.schema.pages import Page, PageRows
-from vbc_source.verification.inventory import Inventory, LoadedCounts
+from vbc_source.schema.tables import read_row_ids
+from vbc_source.verification.inventory import Inventory, LoadedCounts, RowId
 from vbc_source.windows import Window
 
 log = logging.getLogger(__name__)
@@ -61,9 +62,9 @@ class Difference:
     window: Window
     api: int
     counts: LoadedCounts
-    missing: frozenset[int] = frozenset()
-    gone: frozenset[int] = frozenset()
-    returned: frozenset[int] = frozenset()
+    missing: frozenset[RowId] = frozenset()
+    gone: frozenset[RowId] = frozenset()
+    returned: frozenset[RowId] = frozenset()
     proofs: tuple[ReadWindow[PageRows], ...] = field(default=(), repr=False)
     known_gap: bool = False
 
@@ -102,6 +103,8 @@ class SpanComparison:
     ) -> None:
         self._endpoint, self._reader, self._inventory = endpoint, reader, inventory
         self._session, self._now, self._read_all = session, now, read_all
+        # VBC keeps call logs for a while, and answers nothing about a single one: those that are gone stay
+        self._keeps = bool(endpoint.shape.legs)
 
     def count(self, owner: ListOwner, window: Window) -> Page[PageRows]:
         """Request how many recordings the API has in a span."""
@@ -113,10 +116,15 @@ class SpanComparison:
         expected = self._count_loaded(owner, window).expected
         return CountedSpan(window, self.count(owner, window).total_items, expected)
 
+    def agrees(self, owner: ListOwner, window: Window, *, recent: bool) -> bool:
+        """Count a span again, and return whether both sides agree."""
+        surplus = self.measure(owner, window).surplus
+        return surplus == 0 or (surplus > 0 if recent else self._keeps and surplus < 0)
+
     def search(self, owner: ListOwner, span: CountedSpan) -> tuple[list[Difference], bool]:
         """Find where a span differs, and whether that adds up to the difference of the whole span."""
         for _ in range(MOST_SEARCHES):
-            if not span.surplus:
+            if not span.surplus or (self._keeps and span.surplus < 0):
                 return [], True
             differences = list(self._compare_parts(owner, self._locate(owner, span)))
             adds_up = sum(difference.surplus for difference in differences) == span.surplus
@@ -191,8 +199,8 @@ class SpanComparison:
     def _compare_parts(self, owner: ListOwner, parts: Sequence[CountedSpan]) -> Iterator[Difference]:
         """Compare parts of a span; yield those that differ."""
         # neighbours share their boundary second, whose recordings must be reported once
-        missing: set[int] = set()
-        gone: set[int] = set()
+        missing: set[RowId] = set()
+        gone: set[RowId] = set()
         for part in parts:
             if self._read_all or part.api <= self._page_rows:
                 compared = self._compare_ids(owner, part.window)
@@ -234,7 +242,12 @@ class SpanComparison:
         loaded = self._inventory.read_ids(owner, window)
         task = ReadTask(owner, window=window)
         proofs = tuple(self._reader.scan(self._endpoint, task, self._now, self._session))
-        listed = {id_ for proof in proofs for page in proof.pages for id_ in page.ids}
+        privacy = self._reader.config.pii_policy
+        listed = {
+            id_
+            for proof in proofs
+            for id_ in read_row_ids([page.rows for page in proof.pages], self._endpoint.shape, privacy)
+        }
         unknown = listed - loaded.keys()
         # a recording that is loaded with another `start` counts as missing here, so it is loaded anew
         loaded |= {id_: gone for id_, gone in self._inventory.find_ids(owner, unknown).items() if gone}
@@ -246,7 +259,7 @@ class SpanComparison:
             for id_ in self._inventory.read_ids(owner, proof.window)
         }
         absent = loaded.keys() - listed - hidden
-        vanished = frozenset(id_ for id_ in absent if not loaded[id_])
+        vanished = frozenset(id_ for id_ in absent if not loaded[id_] and not self._keeps)
         missing = frozenset(unknown - returned)
         differs = missing or vanished or returned
         counts = self._count_loaded(owner, window) if differs else LoadedCounts()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from vbc_source.recordings import RecordingType
+from vbc_source.verification.inventory import ListKind
 from vbc_source.verification.lateness import Lateness
 from vbc_source.verification.report import write_report
 from vbc_source.warehouse.completeness import Gap
@@ -17,7 +17,7 @@ class DifferingSpan:
 
     Attributes:
         account_id: The list's account.
-        recording_type: `company` or `user`.
+        recording_type: `company`, `user`, or `call_logs`.
         user_id: The list's user; empty for the company's.
         start: First second of the span.
         end: Last second of the span.
@@ -34,7 +34,7 @@ class DifferingSpan:
     """
 
     account_id: str
-    recording_type: RecordingType
+    recording_type: ListKind
     user_id: str
     start: datetime
     end: datetime
@@ -56,7 +56,7 @@ class ListTotal:
 
     Attributes:
         account_id: The list's account.
-        recording_type: `company` or `user`.
+        recording_type: `company`, `user`, or `call_logs`.
         user_id: The list's user; empty for the company's.
         api: Recordings at VBC; None where the list could not be read.
         loaded: Recordings loaded.
@@ -68,7 +68,7 @@ class ListTotal:
     """
 
     account_id: str
-    recording_type: RecordingType
+    recording_type: ListKind
     user_id: str
     api: int | None
     loaded: int

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any, Literal
 
 from vbc_source.audio.ledger import LEDGER
+from vbc_source.config import CALL_LOGS
 from vbc_source.errors import SettingsError
 from vbc_source.extract.lists import ListOwner
 from vbc_source.filters import Filters
@@ -21,7 +23,10 @@ _LIST = "account_id, user_id"
 _OF_LIST = "b.account_id = :account AND b.user_id = :user"
 _IDS_PER_QUERY = 500
 _OPERATORS = {"gte": ">=", "lte": "<=", "": "="}
-_PERSONAL = ("caller_id", "cnam", "dnis")
+_PERSONAL = ("caller_id", "cnam", "dnis", "from", "to", "source_user", "destination_user")
+
+ListKind = Literal["company", "user", "call_logs"]
+RowId = int | str  # the number of a recording, or the leg of a call
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,10 @@ class LoadedCounts:
 
 
 class Inventory:
-    """The loaded recordings of one type that the filters select: both sides must leave out the same."""
+    """The loaded rows of one kind of list that the filters select: both sides must leave out the same."""
 
-    def __init__(
-        self, loaded: LoadedTables, kind: RecordingType, filters: Filters, privacy: PiiPolicy
-    ) -> None:
+    def __init__(self, loaded: LoadedTables, kind: ListKind, filters: Filters, privacy: PiiPolicy) -> None:
+        self._read_id: Callable[[Any], RowId] = str if kind == CALL_LOGS else int
         self._loaded, self._kind, self._filters = loaded, kind, dict(filters.params)
         self._filter_values = _read_filter_values(self._filters, privacy)
 
@@ -65,20 +69,20 @@ class Inventory:
             for account, user, *numbers in rows
         }
 
-    def read_ids(self, owner: ListOwner, window: Window) -> dict[int, bool]:
+    def read_ids(self, owner: ListOwner, window: Window) -> dict[RowId, bool]:
         """Return the ids of a span of a list, and whether each is tombstoned."""
         return self._read_ids(owner, _write_span(window))
 
-    def find_ids(self, owner: ListOwner, ids: Iterable[int]) -> dict[int, bool]:
+    def find_ids(self, owner: ListOwner, ids: Iterable[RowId]) -> dict[RowId, bool]:
         """Return those of some ids that are loaded with any `start`, and whether each is tombstoned."""
-        ordered = sorted(ids)
-        present: dict[int, bool] = {}
+        ordered = sorted(map(repr, ids))  # numbers, or quoted digests
+        present: dict[RowId, bool] = {}
         for first in range(0, len(ordered), _IDS_PER_QUERY):
-            batch = ", ".join(map(str, ordered[first : first + _IDS_PER_QUERY]))
+            batch = ", ".join(ordered[first : first + _IDS_PER_QUERY])
             present |= self._read_ids(owner, f"recording_id IN ({batch})")
         return present
 
-    def read_tombstones(self, owner: ListOwner) -> dict[int, Tombstone]:
+    def read_tombstones(self, owner: ListOwner) -> dict[RowId, Tombstone]:
         """Return the newest tombstone of each recording of a list, whether it is still gone or came back."""
         if not self._loaded.find(TOMBSTONES):
             return {}
@@ -86,7 +90,8 @@ class Inventory:
             SELECT recording_id, detected_at, evidence, returned_at FROM {TOMBSTONES} AS b
             WHERE {_OF_LIST} AND b.recording_type = :kind ORDER BY detected_at"""
         rows = self._loaded.query(query, kind=self._kind, **_name(owner))
-        key = owner.account, self._kind, owner.user or ""
+        kind: RecordingType = "user" if self._kind == "user" else "company"
+        key = owner.account, kind, owner.user or ""
         return {int(id_): Tombstone(*key, int(id_), at, str(text), back) for id_, at, text, back in rows}
 
     def find_cuts(self, owner: ListOwner, windows: Sequence[Window], parts: int) -> list[list[datetime]]:
@@ -112,10 +117,10 @@ class Inventory:
                 cuts[int(number)].append(cut)
         return cuts
 
-    def _read_ids(self, owner: ListOwner, condition: str) -> dict[int, bool]:
+    def _read_ids(self, owner: ListOwner, condition: str) -> dict[RowId, bool]:
         where = f"{_OF_LIST} AND {condition}"
         rows = self._query(lambda base: f"SELECT recording_id, gone FROM ({base}) AS b WHERE {where}", owner)
-        return {int(id_): bool(gone) for id_, gone in rows}
+        return {self._read_id(id_): bool(gone) for id_, gone in rows}
 
     def _query(self, write: Callable[[str], str], owner: ListOwner | None = None) -> list[Row]:
         values = {**RecordingSelection().bounds, **self._filter_values, **(_name(owner) if owner else {})}
@@ -123,6 +128,8 @@ class Inventory:
 
     def _write_base(self, loaded: LoadedTables) -> str:
         """Write the query of all recordings, each once: where a destination only appends, rows repeat."""
+        if self._kind == CALL_LOGS:
+            return self._write_legs()
         rows = self._write_filtered(write_recordings(loaded, RecordingSelection((self._kind,))))
         key = ", ".join(KEY)
         ledgers = {
@@ -146,10 +153,22 @@ class Inventory:
             SELECT r.account_id, r.user_id, r.recording_id, max(r.began) AS began, {", ".join(flags)}
             FROM ({rows}) AS r {" ".join(joins)} GROUP BY r.account_id, r.user_id, r.recording_id"""
 
+    def _write_legs(self) -> str:
+        """Write the query of all legs of calls; nothing says that one is gone."""
+        conditions = [
+            _write_log_filter(name, f":filter_{number}") for number, name in enumerate(self._filters)
+        ]
+        bounds = '"start" BETWEEN CAST(:since AS TIMESTAMPTZ) AND CAST(:until AS TIMESTAMPTZ)'
+        return f"""
+            SELECT account_id, '' AS user_id, leg AS recording_id, max("start") AS began, 0 AS stored,
+                0 AS gone
+            FROM {CALL_LOGS} WHERE {" AND ".join([bounds, *conditions])} GROUP BY account_id, leg"""
+
     def _write_filtered(self, rows: str) -> str:
         """Write the query of those rows that the source's filters select."""
         for number, name in enumerate(self._filters):
-            condition = _write_filter(self._kind, name, f":filter_{number}")
+            kind: RecordingType = "user" if self._kind == "user" else "company"
+            condition = _write_filter(kind, name, f":filter_{number}")
             rows = f"SELECT r.* FROM ({rows}) AS r WHERE {condition}"
         return rows
 
@@ -178,6 +197,13 @@ def _write_filter(kind: RecordingType, name: str, value: str) -> str:
     if has_users(kind):
         same += " AND f.user_id = r.user_id"
     return f"EXISTS (SELECT 1 FROM {table} AS f WHERE {same} AND f.{column} {_OPERATORS[operator]} {value})"
+
+
+def _write_log_filter(name: str, value: str) -> str:
+    column, _, operator = name.partition(":")
+    if operator:  # an instant
+        value = f"CAST(concat({value}, '+00:00') AS TIMESTAMPTZ)"
+    return f'"{column}" {_OPERATORS[operator]} {value}'
 
 
 def _name(owner: ListOwner) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from vbc_source.api.endpoints import COMPANY, ON_DEMAND, Endpoint, read_owner
+from vbc_source.api.endpoints import CALL_LOGS, COMPANY, ON_DEMAND, Endpoint, read_owner
 from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.config import SELF
@@ -25,14 +25,14 @@ from vbc_source.recordings import RecordingType
 from vbc_source.schema.pages import Page, PageRows
 from vbc_source.verification.compare import CountedSpan, Difference, SpanComparison
 from vbc_source.verification.findings import DifferingSpan, Findings, ListTotal
-from vbc_source.verification.inventory import Inventory, LoadedCounts
+from vbc_source.verification.inventory import Inventory, ListKind, LoadedCounts, RowId
 from vbc_source.verification.repair import ListRepair
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.windows import Window
 
 log = logging.getLogger(__name__)
 
-ENDPOINTS: dict[RecordingType, Endpoint] = {"company": COMPANY, "user": ON_DEMAND}
+ENDPOINTS: dict[ListKind, Endpoint] = {"company": COMPANY, "user": ON_DEMAND, "call_logs": CALL_LOGS}
 LIST_FAULTS = (Forbidden, NotFound, Unavailable)  # faults that may concern one list alone
 MOST_FAILURES = 5  # lists in a row that fail before the run stops
 
@@ -68,7 +68,7 @@ class ListsComparison:
 
     def __init__(
         self,
-        kind: RecordingType,
+        kind: ListKind,
         reader: ListReader,
         loaded: LoadedTables,
         session: RequestPool,
@@ -76,7 +76,7 @@ class ListsComparison:
         findings: Findings,
     ) -> None:
         config, endpoint = reader.config, ENDPOINTS[kind]
-        inventory = Inventory(loaded, kind, config.api_filters, config.pii_policy)
+        inventory = Inventory(loaded, kind, config.filters_of(endpoint.name), config.pii_policy)
         self._kind, self._endpoint, self._reader, self._session = kind, endpoint, reader, session
         self._plan, self._findings, self._inventory = plan, findings, inventory
         self._spans = SpanComparison(endpoint, reader, inventory, session, plan.now, plan.repair or plan.deep)
@@ -134,7 +134,7 @@ class ListsComparison:
         self._add_total(owner, answer.pages[0].total_items, counts[0], agrees)
 
     def _compare_span(
-        self, owner: ListOwner, span: CountedSpan, counts: LoadedCounts, present: int | None
+        self, owner: ListOwner, span: CountedSpan, counts: LoadedCounts, present: RowId | None
     ) -> bool:
         """Find the differences of a span, and repair them on request; return whether both sides agree then.
 
@@ -157,20 +157,20 @@ class ListsComparison:
         self._add_spans(differences, recent, unconfirmed)
         if any(item.known_gap for item in differences):
             return False
-        surplus = self._spans.measure(owner, span.window).surplus
-        return not unconfirmed and (surplus >= 0 if recent else surplus == 0)
+        return self._spans.agrees(owner, span.window, recent=recent) and not unconfirmed
 
-    def _make_evidence(self, owner: ListOwner, window: Window, present: int | None) -> DeletionEvidence:
+    def _make_evidence(self, owner: ListOwner, window: Window, present: RowId | None) -> DeletionEvidence:
         root = self._reader.config.recording_api
-        api = RecordingApi(self._reader.client, root, owner.account, self._kind, owner.user or "")
+        kind: RecordingType = "user" if self._kind == "user" else "company"
+        api = RecordingApi(self._reader.client, root, owner.account, kind, owner.user or "")
 
         def request_present() -> object:
-            return self._spans.count(owner, window) if present is None else api.show(present)
+            return self._spans.count(owner, window) if present is None else api.show(int(present))
 
         return DeletionEvidence(api, self._session.pool, request_present)
 
     def _add_spans(
-        self, differences: Sequence[Difference], recent: bool, unconfirmed: frozenset[int] | None
+        self, differences: Sequence[Difference], recent: bool, unconfirmed: frozenset[RowId] | None
     ) -> None:
         """Add differing spans to the findings; `unconfirmed` is None where nothing was repaired."""
         for item in differences:

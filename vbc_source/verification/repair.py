@@ -25,7 +25,7 @@ from vbc_source.recordings import RecordingType
 from vbc_source.source import make_resource
 from vbc_source.verification.compare import Difference
 from vbc_source.verification.findings import Findings
-from vbc_source.verification.inventory import Inventory
+from vbc_source.verification.inventory import Inventory, ListKind, RowId
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone, describe_history, make_table
 
@@ -35,7 +35,7 @@ class ListRepair:
 
     def __init__(
         self,
-        kind: RecordingType,
+        kind: ListKind,
         endpoint: Endpoint,
         config: VbcConfig,
         loaded: LoadedTables,
@@ -46,14 +46,14 @@ class ListRepair:
         self._kind, self._endpoint, self._config = kind, endpoint, config
         self._loaded, self._inventory, self._findings, self._now = loaded, inventory, findings, now
 
-    def run(self, differences: Sequence[Difference], evidence: DeletionEvidence) -> frozenset[int]:
+    def run(self, differences: Sequence[Difference], evidence: DeletionEvidence) -> frozenset[RowId]:
         """Repair the differences of one list; return the ids whose deletion was not confirmed."""
-        missing = frozenset[int]().union(*(item.missing for item in differences))
-        gone = frozenset[int]().union(*(item.gone for item in differences)) - missing
-        returned = frozenset[int]().union(*(item.returned for item in differences))
+        missing = frozenset[RowId]().union(*(item.missing for item in differences))
+        gone = frozenset[RowId]().union(*(item.gone for item in differences)) - missing
+        returned = frozenset[RowId]().union(*(item.returned for item in differences))
         if missing:
             load_missing(self._loaded.target, self._endpoint, self._config, differences, self._now)
-        confirmed = dict(evidence.confirm(gone)) if gone else {}
+        confirmed = dict(evidence.confirm({int(id_) for id_ in gone})) if gone else {}
         if confirmed or returned:
             self._write_tombstones(differences, confirmed, returned)
         unconfirmed = gone - confirmed.keys()
@@ -63,15 +63,16 @@ class ListRepair:
         return unconfirmed
 
     def _write_tombstones(
-        self, differences: Sequence[Difference], confirmed: dict[int, str], returned: frozenset[int]
+        self, differences: Sequence[Difference], confirmed: dict[int, str], returned: frozenset[RowId]
     ) -> None:
         owner = differences[0].owner
+        kind: RecordingType = "user" if self._kind == "user" else "company"
         history = self._inventory.read_tombstones(owner)
         rows = [replace(history[id_], returned_at=self._now) for id_ in sorted(returned)]
         for id_, text in confirmed.items():
             evidence = f"{text}; the complete list of its span does not contain it"
             evidence += describe_history(history.get(id_))
-            rows.append(Tombstone(owner.account, self._kind, owner.user or "", id_, self._now, evidence))
+            rows.append(Tombstone(owner.account, kind, owner.user or "", id_, self._now, evidence))
         with hold_pipeline(self._loaded.target.ledgers("verify")) as held, self._loaded.lock():
             load_rows(held, TOMBSTONES, make_table(rows), "merge", KEY, VERIFY_SCHEMA)
         self._loaded.refresh()
@@ -97,9 +98,10 @@ def load_missing(
             for item, proof in proofs:
                 rows = tables.build([page.rows for page in proof.pages], item.owner.key)
                 # rows that are loaded already stay as they are: their child tables are not loaded anew
-                yield rows.filter(pc.is_in(rows["id"], pa.array(sorted(item.missing), pa.int64())))
+                ids = pa.array(sorted(item.missing), endpoint.shape.id_kind)
+                yield rows.filter(pc.is_in(rows[endpoint.shape.id_column], ids))
             windows = [(item.owner, proof) for item, proof in proofs]
-            label, in_lake = config.api_filters.label, is_lake(dlt.current.pipeline())
+            label, in_lake = config.filters_of(endpoint.name).label, is_lake(dlt.current.pipeline())
             yield make_scan_windows(endpoint, windows, label, read_at=read_at, in_lake=in_lake)
 
         return make_resource(endpoint, read, config.pii_policy)

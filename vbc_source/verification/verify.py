@@ -10,8 +10,8 @@ from datetime import datetime, timedelta, timezone
 
 from vbc_source.api.client import Client
 from vbc_source.audio.ledger import LEDGER
-from vbc_source.config import SELF, VbcConfig, load_config
-from vbc_source.errors import Forbidden, VbcError
+from vbc_source.config import CALL_LOGS, SELF, VbcConfig, load_config
+from vbc_source.errors import Forbidden, NotSubscribed, VbcError
 from vbc_source.extract.accounts import AccountDirectory
 from vbc_source.extract.lists import ListOwner, ListReader
 from vbc_source.extract.request_pool import RequestPool
@@ -20,8 +20,9 @@ from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.recordings import RECORDING_TYPES, RecordingType
 from vbc_source.verification.findings import Findings, VerifyResult
+from vbc_source.verification.inventory import ListKind
 from vbc_source.verification.lateness import measure_lateness
-from vbc_source.verification.lists import ComparisonPlan, ListsComparison
+from vbc_source.verification.lists import ENDPOINTS, ComparisonPlan, ListsComparison
 from vbc_source.warehouse.completeness import (
     USERS,
     Gap,
@@ -73,9 +74,15 @@ def verify(
         loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False)
     with closing(reader.client), explaining():
         first = since or config.start or find_first_start(loaded)
-        plan = make_plan(config, now, first, until, deep=deep, repair=repair)
         chosen, left_out = _choose_types(loaded, config, types)
-        findings = _compare(chosen, reader, loaded, plan)
+        plans = {
+            kind: make_plan(
+                config, now, first, until, deep=deep, repair=repair, resource=ENDPOINTS[kind].name
+            )
+            for kind in chosen
+        }
+        plan = plans[chosen[0]]
+        findings = _compare(plans, reader, loaded)
         gaps = _find_gaps(loaded, config, plan, findings)
         lateness = measure_lateness(loaded, now)
         oldest_read = _find_oldest_reading(loaded, config, findings) if config.longest_rest else None
@@ -86,7 +93,7 @@ def verify(
         ok=all(total.agrees for total in totals),
         since=plan.windows[0].start,
         until=plan.windows[0].end,
-        compared=sum(total.api or 0 for total in totals),
+        compared=sum(total.api or 0 for total in totals if total.recording_type != CALL_LOGS),
         missing=sum(span.missing for span in spans if not span.recent),
         gone=sum(span.gone for span in spans),
         returned=sum(span.returned for span in spans),
@@ -117,10 +124,11 @@ def make_plan(
     *,
     deep: bool = False,
     repair: bool = False,
+    resource: str = "",
 ) -> ComparisonPlan:
     """Plan which spans to compare: what every sync reads again is a span of its own."""
     first, last = floor_second(since or config.first_start(now)), floor_second(min(until or now, now))
-    window = config.api_filters.narrow(Window(first, last)) if first <= last else None
+    window = config.filters_of(resource).narrow(Window(first, last)) if first <= last else None
     if window is None:
         raise VbcError("there is nothing to compare: since is after until, or after now")
     # lists that take turns may wait longer than the lookback
@@ -135,32 +143,48 @@ def make_plan(
 
 def _choose_types(
     loaded: LoadedTables, config: VbcConfig, types: Sequence[RecordingType]
-) -> tuple[list[RecordingType], tuple[str, ...]]:
+) -> tuple[list[ListKind], tuple[str, ...]]:
     """Return the types to compare, and the tables that are left out because they were never loaded."""
     available = RECORDING_TYPES if config.has_user_recordings else RECORDING_TYPES[:1]
     present = [kind for kind in available if loaded.find(TABLES[kind])]
     if not present:
         raise VbcError("nothing is loaded yet, so nothing can be compared: run vbc sync first")
-    chosen = [kind for kind in RECORDING_TYPES if kind in (types or present)]
-    if absent := [kind for kind in chosen if kind not in present]:
+    chosen: list[ListKind] = [kind for kind in RECORDING_TYPES if kind in (types or present)]
+    if absent := [kind for kind in RECORDING_TYPES if kind in chosen and kind not in present]:
         raise VbcError(f"there is no table {TABLES[absent[0]]} in the destination: run vbc sync first")
-    return chosen, () if types else tuple(TABLES[kind] for kind in available if kind not in present)
+    absent_tables = [TABLES[kind] for kind in available if kind not in present]
+    if config.call_logs and not types:
+        if loaded.find(CALL_LOGS):
+            chosen.append(CALL_LOGS)
+        else:
+            absent_tables.append(CALL_LOGS)
+    return chosen, () if types else tuple(absent_tables)
 
 
-def _compare(
-    types: Sequence[RecordingType], reader: ListReader, loaded: LoadedTables, plan: ComparisonPlan
-) -> Findings:
+def _compare(plans: Mapping[ListKind, ComparisonPlan], reader: ListReader, loaded: LoadedTables) -> Findings:
     config, findings = reader.config, Findings()
     directory = AccountDirectory(reader, config.login.identity())
     with RequestPool(config.max_concurrency) as session:
-        for kind in types:
+        for kind, plan in plans.items():
             comparison = ListsComparison(kind, reader, loaded, session, plan, findings)
             if kind == "company":
                 comparison.run([ListOwner(account) for account in config.accounts])
                 _learn_account(directory, config, findings)
+            elif kind == "call_logs":
+                _compare_call_logs(comparison, directory, config)
             else:
                 comparison.run(*_find_user_lists(directory, config, plan.now))
     return findings
+
+
+def _compare_call_logs(comparison: ListsComparison, directory: AccountDirectory, config: VbcConfig) -> None:
+    accounts = dict.fromkeys(directory.find_account(account, {}) for account in config.accounts)
+    try:
+        comparison.run([ListOwner(account) for account in accounts])
+    except NotSubscribed as fault:
+        if not config.skip_forbidden:
+            raise
+        log.warning("left out, since on_forbidden = skip: %s", fault)
 
 
 def _learn_account(directory: AccountDirectory, config: VbcConfig, findings: Findings) -> None:
@@ -196,7 +220,7 @@ def _find_gaps(
     if not plan.settled:
         return []
     lists = [
-        RecordingList(TABLES[total.recording_type], total.account_id, total.user_id)
+        RecordingList(ENDPOINTS[total.recording_type].name, total.account_id, total.user_id)
         for total in findings.totals
         if not total.unread
     ]

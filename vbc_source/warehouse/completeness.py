@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from vbc_source.config import SELF, VbcConfig
+from vbc_source.config import CALL_LOGS, SELF, VbcConfig
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.warehouse.queries import LoadedTables, Row
 from vbc_source.windows import SECOND, Window, format_instant
@@ -33,7 +33,8 @@ from vbc_source.windows import SECOND, Window, format_instant
 SCAN_WINDOWS = "scan_windows"
 COMPANY, USERS = "company_recordings", "user_recordings"
 CLOCKS_DIFFER = 300  # seconds by which the clocks of machines may
-KEYS = {COMPANY: "account_id, id", USERS: "account_id, user_id, id"}
+RECORDINGS = (COMPANY, USERS)
+KEYS = {COMPANY: "account_id, id", USERS: "account_id, user_id, id", CALL_LOGS: "account_id, id, leg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Gap:
 
     Attributes:
         account_id: The list's account.
-        resource: `company_recordings` or `user_recordings`.
+        resource: `company_recordings`, `user_recordings` or `call_logs`.
         user_id: The list's user; empty for the company's.
         start: First second of the gap.
         end: Last second of the gap.
@@ -92,13 +93,16 @@ def read_proven_spans(loaded: LoadedTables, config: VbcConfig, window: Window | 
     """Read the spans of each list that are proven complete, joined where they touch."""
     if not loaded.find(SCAN_WINDOWS):
         return {}
-    rows = loaded.query(
-        lambda loaded: _write_spans(loaded, config.lookback, window), filters=config.api_filters.label
-    )
+    rows = loaded.query(lambda loaded: _write_spans(loaded, config.lookback, window), **_name_filters(config))
     spans: dict[RecordingList, list[Window]] = {}
     for resource, account, user, start, end in rows:
         spans.setdefault(RecordingList(resource, account, user), []).append(Window(_utc(start), _utc(end)))
     return spans
+
+
+def _name_filters(config: VbcConfig) -> dict[str, str]:
+    """Return the values of the placeholders in `_write_proofs`."""
+    return {"filters": config.filters_of(COMPANY).label, "log_filters": config.filters_of(CALL_LOGS).label}
 
 
 def _write_proofs(loaded: LoadedTables) -> str:
@@ -112,7 +116,10 @@ def _write_proofs(loaded: LoadedTables) -> str:
         SELECT w.resource, w.account_id, coalesce(w.user_id, '') AS user_id, w.window_start, w.window_end,
             w.scanned_at, w.requests, w.rows_read, {readings} AS readings, {rows} AS rows_loaded
         FROM {SCAN_WINDOWS} AS w JOIN _dlt_loads AS l ON l.load_id = w._dlt_load_id
-        WHERE l.status = 0 {adds_up} AND (w.filters IS NULL OR w.filters = :filters)
+        WHERE l.status = 0 {adds_up} AND (
+                w.filters IS NULL
+                OR w.filters = CASE WHEN w.resource = '{CALL_LOGS}' THEN :log_filters ELSE :filters END
+            )
             AND w.scanned_at <= CURRENT_TIMESTAMP + INTERVAL '{CLOCKS_DIFFER} seconds'"""
 
 
@@ -156,10 +163,10 @@ def _write_supported(loaded: LoadedTables, proofs: str) -> str:
 
 
 def _write_recordings(loaded: LoadedTables) -> Iterator[tuple[str, str, str]]:
-    """Yield each table of recordings, its user column, and the query of their starts."""
-    for table, user in ((COMPANY, "''"), (USERS, "r.user_id")):
+    """Yield each table with windows, its user column, and the query of its rows' starts."""
+    for table, user in ((COMPANY, "''"), (USERS, "r.user_id"), (CALL_LOGS, "''")):
         if loaded.has(table):
-            columns = KEYS[table].removesuffix(", id")
+            columns = "account_id, user_id" if table == USERS else "account_id"
             began = '"start" AS began'
             group = ""
             if loaded.kind == FILESYSTEM:  # a row stands beside its earlier versions
@@ -202,7 +209,6 @@ def read_progress(loaded: LoadedTables, config: VbcConfig) -> list[ReadProgress]
     """Read how far each list was read by complete loads."""
     if not loaded.find(SCAN_WINDOWS):
         return []
-    filters = config.api_filters.label
 
     def query(loaded: LoadedTables) -> str:
         return f"""
@@ -213,7 +219,7 @@ def read_progress(loaded: LoadedTables, config: VbcConfig) -> list[ReadProgress]
 
     return [
         ReadProgress(RecordingList(resource, account, user), _utc(until), _utc(at), *map(int, counts))
-        for resource, account, user, until, at, *counts in loaded.query(query, filters=filters)
+        for resource, account, user, until, at, *counts in loaded.query(query, **_name_filters(config))
     ]
 
 
@@ -221,7 +227,7 @@ def find_first_start(loaded: LoadedTables) -> datetime | None:
     """Return where the history that was read starts; None where nothing was."""
     if not loaded.find(SCAN_WINDOWS):
         return None
-    lists = f"resource IN ('{COMPANY}', '{USERS}')"
+    lists = f"resource IN {RECORDINGS}"
     ((first,),) = loaded.query(f"SELECT min(window_start) AS first FROM {SCAN_WINDOWS} WHERE {lists}")
     return _utc(first) if first else None
 
@@ -270,8 +276,8 @@ def find_lists(
     loaded: LoadedTables, config: VbcConfig, resource: str, proven: ProvenSpans
 ) -> list[RecordingList] | None:
     """Return the lists of a resource; None where that is not known yet."""
-    if resource == COMPANY:
-        return [RecordingList(COMPANY, account) for account in config.accounts]
+    if resource in (COMPANY, CALL_LOGS):
+        return [RecordingList(resource, account) for account in config.accounts]
     if not config.has_user_recordings:
         return []
     if config.users is not None:

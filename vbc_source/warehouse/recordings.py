@@ -74,6 +74,7 @@ def _write_table(loaded: LoadedTables, kind: RecordingType, table: str) -> str:
             {began} AS began, {column("download_url", "VARCHAR")} AS download_url, {shared} AS shared_id,
             {column("file_size_in_bytes", "BIGINT")} AS size_bytes,
             {column("duration", "BIGINT")} AS duration, {column("call_id", "VARCHAR")} AS call_id,
+            {column("call_direction", "VARCHAR")} AS direction,
             {column("file_name", "VARCHAR")} AS file_name, {column("end", "TIMESTAMPTZ")} AS ended
         FROM {table}"""
 

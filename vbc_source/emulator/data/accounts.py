@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from vbc_source.emulator.data.call_logs import DEFAULT_GAPS, CallLogs
 from vbc_source.emulator.data.calls import generate_newest_calls
 from vbc_source.emulator.data.environment import Environment
 from vbc_source.emulator.data.jobs import Jobs
@@ -30,12 +31,14 @@ class Account:
         company: Recordings of the company.
         users: Users, each with on-demand recordings.
         jobs: Export jobs of the company and of the users.
+        call_logs: Calls of the account, recorded or not.
     """
 
     account_id: str
     company: Recordings
     users: Users
     jobs: Jobs
+    call_logs: CallLogs
 
     def update_links(self) -> None:
         """Let all generated links start with the current base URL."""
@@ -54,6 +57,7 @@ class AccountSize:
         days: Number of days over which recordings are spread, on average.
         until: Epoch seconds; no call starts later.
         held_back: Number of the newest visible company recordings that are hidden until ``release``.
+        call_log_gaps: Share of calls whose log contradicts the recordings, each way.
     """
 
     recordings: int
@@ -62,6 +66,7 @@ class AccountSize:
     days: int
     until: float
     held_back: int = 0
+    call_log_gaps: float = DEFAULT_GAPS
 
 
 def make_account(
@@ -102,7 +107,14 @@ def make_account(
     if not size.users:
         users.hide(users.api_user)  # the API user always exists, even if Provisioning lists nobody
     jobs = Jobs(environment, account_id, Random(f"{seed}/jobs"), users, has_fault)
-    return Account(account_id, company, users, jobs)
+
+    def read_recordings() -> Iterator[Any]:
+        yield from company.all_held()
+        for key in users.ids():
+            yield from users.recordings(key).all_held()
+
+    logs = CallLogs(environment, seed, size.call_log_gaps, read_recordings, users.all)
+    return Account(account_id, company, users, jobs, logs)
 
 
 def _distribute(total: int, users: int, rng: Random) -> list[int]:

@@ -76,7 +76,8 @@ def _draw_parties(rng: Random) -> dict[str, Any]:
     return {"call_direction": direction, "caller_id": caller, "cnam": name, "dnis": str(dnis)}
 
 
-def _draw_call_id(rng: Random) -> str:
+def draw_call_id(rng: Random) -> str:
+    """Draw the id of a call."""
     text = f"{rng.getrandbits(128):032x}"
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
@@ -114,7 +115,7 @@ def make_recording_fields(rng: Random, start: int, duration: int) -> dict[str, A
         All fields but ``id``, ``_links`` and ``download_url``.
     """
     fields = _draw_parties(rng)
-    fields["call_id"] = _draw_call_id(rng)
+    fields["call_id"] = draw_call_id(rng)
     fields["duration"] = duration
     fields["end"] = None if rng.random() < 0.003 else format_time(start + duration // 1000)
     fields["extensions"] = _draw_extensions(rng)

@@ -44,6 +44,24 @@ def format_time(epoch: int) -> str:
     return f"{_format_day(day)}T{hour:02d}:{minute:02d}:{second:02d}+0000"
 
 
+def format_report_time(epoch: int) -> str:
+    """Format epoch seconds like a call log does: ``2019-01-01 00:00:00``, in UTC."""
+    return format_time(epoch).replace("T", " ").removesuffix("+0000")
+
+
+def parse_report_date(text: str) -> int:
+    """Parse a date of a filter of the Reports API: ``yyyy-MM-dd HH:mm:ss``, in UTC.
+
+    Returns:
+        Milliseconds since 1970.
+
+    Raises:
+        ValueError: The text has another format.
+    """
+    moment = datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    return int(moment.timestamp()) * 1000
+
+
 def format_access_time(epoch: float) -> str:
     """Format epoch seconds like ``nextAccessTime``: ``2019-Sep-18 05:34:00+0000 UTC``."""
     moment = datetime.fromtimestamp(int(epoch), UTC)

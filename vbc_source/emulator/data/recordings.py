@@ -168,6 +168,11 @@ class Recordings:
             self._show_due()
             return [row.decode() for row in reversed(self._rows)]
 
+    def all_held(self) -> list[dict[str, Any]]:
+        """Decode all recordings, also those that are not visible yet."""
+        with self._lock:
+            return [row.decode() for row in (*self._rows, *self._hidden.values())]
+
     def find(self, key: str) -> StoredRecording | None:
         """Look up a visible recording."""
         with self._lock:

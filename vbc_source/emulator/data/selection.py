@@ -10,6 +10,7 @@ from operator import attrgetter
 from random import Random
 from typing import Any
 
+from vbc_source.emulator.data.dates import parse_timestamp
 from vbc_source.emulator.data.stored_recording import StoredRecording
 
 DEFAULT_PAGE_SIZE = 10
@@ -26,6 +27,8 @@ class Query:
         equal: Pairs of a field and the text that it must equal.
         duration_gte: Milliseconds, inclusive.
         duration_lte: Milliseconds, inclusive.
+        end_gte: Milliseconds since 1970, inclusive.
+        end_lte: Milliseconds since 1970, inclusive.
         start_gte: Milliseconds since 1970, inclusive.
         start_lte: Milliseconds since 1970, inclusive.
         newest_first: Requested order.
@@ -36,6 +39,8 @@ class Query:
     equal: tuple[tuple[str, str], ...] = ()
     duration_gte: int = 0
     duration_lte: int = UNLIMITED
+    end_gte: int = -UNLIMITED
+    end_lte: int = UNLIMITED
     start_gte: int = -UNLIMITED
     start_lte: int = UNLIMITED
     newest_first: bool = True
@@ -45,7 +50,12 @@ class Query:
     @property
     def filters_fields(self) -> bool:
         """Whether it filters by anything but start."""
-        return bool(self.equal) or self.duration_gte > 0 or self.duration_lte < UNLIMITED
+        return bool(self.equal) or self.duration_gte > 0 or self.duration_lte < UNLIMITED or self.filters_end
+
+    @property
+    def filters_end(self) -> bool:
+        """Whether it filters by end."""
+        return self.end_gte > -UNLIMITED or self.end_lte < UNLIMITED
 
     def matches(self, recording: StoredRecording) -> bool:
         """Check all filters but those by start."""
@@ -56,6 +66,10 @@ class Query:
         duration = fields.get("duration")
         if not self.duration_gte <= (duration if isinstance(duration, int) else 0) <= self.duration_lte:
             return False
+        if self.filters_end:
+            end = parse_timestamp(fields.get("end"))
+            if end is None or not self.end_gte <= end <= self.end_lte:
+                return False
         return all(_has_value(fields, name, text) for name, text in self.equal)
 
 

@@ -173,6 +173,11 @@ class Users:
         with self._lock:
             return [deepcopy(user.row) for user in self._users.values() if user.listed]
 
+    def ids(self) -> list[str]:
+        """Return the ids of all users, present or removed."""
+        with self._lock:
+            return list(self._users)
+
     def extensions(self) -> list[Fields]:
         """Return the extensions as Provisioning lists them."""
         return [extension for row in self.all() for extension in list_extensions(row)]

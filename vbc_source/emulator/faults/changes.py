@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from random import Random
 
+from vbc_source.emulator.data.call_logs import CallLogs
 from vbc_source.emulator.data.recordings import Recordings
 from vbc_source.emulator.data.users import Users
 from vbc_source.emulator.faults.active import ActiveFaults
 
 
-def change_recordings(recordings: Recordings, faults: ActiveFaults, rng: Random, path: str) -> None:
-    """Add and remove recordings if a fault is active for a path."""
+def change_recordings(
+    recordings: Recordings | CallLogs, faults: ActiveFaults, rng: Random, path: str
+) -> None:
+    """Add and remove recordings, or rows of call logs, if a fault is active for a path."""
     if faults.has("churn", path):
         removes, adds = _draw_changes(rng)
         removed = recordings.pick(rng) if removes else None

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from vbc_source.emulator.data.accounts import Account, AccountSize, make_account
+from vbc_source.emulator.data.call_logs import DEFAULT_GAPS, CallLogs
 from vbc_source.emulator.data.dates import UTC
 from vbc_source.emulator.data.jobs import Jobs
 from vbc_source.emulator.data.recordings import Recordings
@@ -62,6 +63,7 @@ class Gateway(GatewayState):
         held_back: int = 0,
         users: int = 1,
         user_recordings: int = 0,
+        call_log_gaps: float = DEFAULT_GAPS,
     ) -> None:
         """Generate the main account, the one of the API user.
 
@@ -81,6 +83,8 @@ class Gateway(GatewayState):
             held_back: Number of the newest visible recordings that are hidden until ``release``.
             users: Number of users. The first is the API user, which is not listed if there are none.
             user_recordings: Number of on-demand recordings, distributed unevenly over the users.
+            call_log_gaps: Share of recorded calls whose log does not say so; as many are flagged without a
+                recording.
         """
         lock = threading.RLock()
         super().__init__(
@@ -97,7 +101,7 @@ class Gateway(GatewayState):
         self._log = RequestLog(clock, lock)
         self._application = make_application(self)
         end = clock() if until is None else (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp()
-        size = AccountSize(recordings, users, user_recordings, days, end, held_back)
+        size = AccountSize(recordings, users, user_recordings, days, end, held_back, call_log_gaps)
         self._make_account(self.main_id, seed, size, login_name=username.removesuffix(TENANT))
 
     def add_account(
@@ -158,6 +162,11 @@ class Gateway(GatewayState):
     def users(self) -> Users:
         """Users of the main account."""
         return self.main.users
+
+    @property
+    def call_logs(self) -> CallLogs:
+        """Call logs of the main account."""
+        return self.main.call_logs
 
     @property
     def jobs(self) -> Jobs:

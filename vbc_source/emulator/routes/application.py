@@ -14,6 +14,7 @@ from vbc_source.emulator.routes.gateway_state import GatewayState, Refusal
 from vbc_source.emulator.routes.parameters import InvalidParameterError
 from vbc_source.emulator.routes.provisioning import ProvisioningRoutes
 from vbc_source.emulator.routes.recordings import RecordingRoutes
+from vbc_source.emulator.routes.reports import ReportRoutes
 
 
 async def _answer_refusal(_request: HttpRequest, error: Exception) -> Response:
@@ -27,6 +28,7 @@ def make_application(gateway: GatewayState) -> Starlette:
         RecordingRoutes(gateway),
         AudioRoutes(gateway),
         ProvisioningRoutes(gateway),
+        ReportRoutes(gateway),
     )
     application = Starlette(
         routes=[route for group in groups for route in group.make_routes()],

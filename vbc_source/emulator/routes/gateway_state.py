@@ -20,6 +20,7 @@ INDIA_PREFIX = "/t/vbc.prod/call_recording_india/api"
 V1_PREFIX = "/t/vbc.prod/call_recording/v1/api"
 RECORDING_PREFIXES = (DEFAULT_PREFIX, V1_PREFIX, INDIA_PREFIX)
 PROVISIONING_PREFIX = "/t/vbc.prod/provisioning/api"
+REPORTS_PREFIX = "/t/vbc.prod/reports"
 
 
 class Refusal(Exception):

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 
+from vbc_source.emulator.data.call_logs import CallLogs
 from vbc_source.emulator.data.people import Fields
 from vbc_source.emulator.data.recordings import Recordings
 from vbc_source.emulator.data.selection import PageSlice
@@ -19,7 +20,12 @@ from vbc_source.emulator.data.users import Users
 from vbc_source.emulator.faults.altered_rows import ALTERATIONS, encode_row
 from vbc_source.emulator.faults.catalogue import TOTALS
 from vbc_source.emulator.faults.changes import change_recordings, change_users
-from vbc_source.emulator.routes.gateway_state import PROVISIONING_PREFIX, RECORDING_PREFIXES, GatewayState
+from vbc_source.emulator.routes.gateway_state import (
+    PROVISIONING_PREFIX,
+    RECORDING_PREFIXES,
+    REPORTS_PREFIX,
+    GatewayState,
+)
 from vbc_source.emulator.routes.parameters import InvalidParameterError
 
 _MAX_ACCEPTED_PAGE_SIZE = 100
@@ -48,7 +54,7 @@ class ListRequest:
     page: int | None
     page_size: int
     select: SelectRows
-    listed: Recordings | Users | None = None
+    listed: Recordings | Users | CallLogs | None = None
     newest_first: bool = True
 
 
@@ -173,9 +179,11 @@ def encode_page(rows: list[bytes], fields: Mapping[str, Any], omitted: Iterable[
     return b",".join(parts)
 
 
-def _change_listed(gateway: GatewayState, request: HttpRequest, listed: Recordings | Users | None) -> None:
+def _change_listed(
+    gateway: GatewayState, request: HttpRequest, listed: Recordings | Users | CallLogs | None
+) -> None:
     path = request.scope["path"]
-    if isinstance(listed, Recordings):
+    if isinstance(listed, (Recordings, CallLogs)):
         change_recordings(listed, gateway.faults, gateway.rng, path)
     elif isinstance(listed, Users):
         change_users(listed, gateway.faults, gateway.rng, path)
@@ -209,7 +217,7 @@ def _apply_field_faults(
 def _get_link_root(gateway: GatewayState, request: HttpRequest) -> str:
     """Return the start of links: the host and the prefix that the client used."""
     path = request.scope["path"]
-    prefixes = (*RECORDING_PREFIXES, PROVISIONING_PREFIX)
+    prefixes = (*RECORDING_PREFIXES, PROVISIONING_PREFIX, REPORTS_PREFIX)
     prefix = next(prefix for prefix in prefixes if path.startswith(prefix + "/"))
     host = request.headers.get("host")
     return (f"http://{host}" if host else gateway.base_url) + prefix

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from vbc_source.emulator.data.call_logs import REPORT_DIRECTIONS
 from vbc_source.emulator.data.calls import DIRECTIONS
-from vbc_source.emulator.data.dates import parse_filter_date
+from vbc_source.emulator.data.dates import parse_filter_date, parse_report_date
 from vbc_source.emulator.data.selection import DEFAULT_PAGE_SIZE, UNLIMITED, Query
 
 _EQUAL_FILTERS = ("call_direction", "call_id", "caller_id", "cnam", "dnis", "extension")
+_REPORT_DATES = ("start:gte", "start:lte", "end:gte", "end:lte")
+_REPORT_FILTERS = ("to", "from", "source_user", "destination_user", "direction")
 _ORDERS = {"START:DESC": True, "START:ASC": False}
 
 
@@ -78,6 +82,29 @@ def parse_query(params: Mapping[str, str]) -> Query:
         page=page,
         page_size=size,
     )
+
+
+def parse_report_query(params: Mapping[str, str]) -> Query:
+    """Parse the parameters of a request for call logs; unknown ones are ignored.
+
+    Raises:
+        InvalidParameterError: A parameter is invalid, or one of the required dates is missing.
+    """
+    dates = dict[str, int]()
+    for name in _REPORT_DATES:
+        if name not in params:
+            if name.startswith("start"):
+                raise InvalidParameterError(name, "is required")
+            continue
+        try:
+            dates[name.replace(":", "_")] = parse_report_date(params[name])
+        except ValueError:
+            raise InvalidParameterError(name, "must be yyyy-MM-dd HH:mm:ss") from None
+    if params.get("direction", "Inbound") not in REPORT_DIRECTIONS:
+        raise InvalidParameterError("direction", f"must be one of {', '.join(REPORT_DIRECTIONS)}")
+    page, size = parse_paging(params)
+    equal = tuple((name, params[name]) for name in _REPORT_FILTERS if name in params)
+    return replace(Query(equal=equal, page=page, page_size=size), **dates)  # type: ignore[arg-type]
 
 
 def parse_export_filters(body: bytes) -> Query:

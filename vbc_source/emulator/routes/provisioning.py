@@ -19,8 +19,9 @@ from vbc_source.emulator.routes.parameters import InvalidParameterError, parse_p
 _LISTS: dict[str, Callable[[Users], list[Fields]]] = {"users": Users.all, "extensions": Users.extensions}
 
 
-def _answer_invalid_parameter(name: str, reason: str) -> Response:
-    # Unlike the Call Recording API, Provisioning reports invalid parameters in a list.
+def answer_invalid_parameter(name: str, reason: str) -> Response:
+    """Return the response of the Provisioning and Reports APIs to an invalid parameter."""
+    # Unlike the Call Recording API, they report invalid parameters in a list.
     body = {
         "status": 400,
         "title": "Invalid parameters given",
@@ -43,7 +44,7 @@ class ProvisioningRoutes:
     async def _list(self, request: HttpRequest) -> Response:
         gateway = self.gateway
         if request.path_params["account"] == "self" and gateway.has_fault("provisioning-no-self", request):
-            return _answer_invalid_parameter("account_id", "must be a number")
+            return answer_invalid_parameter("account_id", "must be a number")
         account = gateway.find_account(request)
         if account is None:
             return JSONResponse({"msg": "User is not authorized to access this account", "status": 403}, 403)
@@ -51,7 +52,7 @@ class ProvisioningRoutes:
             page, page_size = parse_paging(request.query_params)
             check_page_size(gateway, request, page_size)
         except InvalidParameterError as error:
-            return _answer_invalid_parameter(error.name, error.reason)
+            return answer_invalid_parameter(error.name, error.reason)
         name, users = request.scope["path"].rsplit("/", 1)[1], account.users
 
         def select(page: PageSlice) -> tuple[int, list[bytes]]:

@@ -1,0 +1,97 @@
+"""How long an audio file really is: by its MPEG frames, or by the bytes of its WAV data; nothing is decoded.
+
+What a header says of the whole file is not believed: it survives when the file is cut. Written here, as the
+libraries that do it believe such headers, estimate by the first frames, or have a license of another kind.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+from vbc_source.audio.formats import MP3, AudioFormat
+
+_BLOCK = 1 << 20
+_LOOK_AHEAD = 1 << 12  # bytes; no frame is as long as half of it
+_ID3_HEADER = 10
+# kbit/s of layer III by the index in the header; 0 is free, 15 is not allowed
+_RATES_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
+_RATES_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
+_SAMPLING: Mapping[int, tuple[int, ...]] = {  # Hz by version (3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5) and index
+    3: (44_100, 48_000, 32_000, 0),
+    2: (22_050, 24_000, 16_000, 0),
+    0: (11_025, 12_000, 8_000, 0),
+}
+
+
+def measure_duration(path: Path, audio_format: AudioFormat) -> int | None:
+    """Return the length of a file in milliseconds; None where it has no sound that can be measured."""
+    with path.open("rb") as file:
+        seconds = _measure_mp3(file) if audio_format is MP3 else _measure_wav(file)
+    return None if seconds is None else round(seconds * 1000)
+
+
+def _measure_mp3(file: BinaryIO) -> float | None:
+    _skip_tags(file)
+    buffer, position, seconds, found, in_step = b"", 0, 0.0, False, False
+    while True:
+        if len(buffer) - position < _LOOK_AHEAD:
+            buffer, position = buffer[position:] + file.read(_BLOCK), 0
+        length, duration = _read_frame(buffer[position : position + 3])
+        if length and not in_step:  # the bytes of a header can occur anywhere
+            following = buffer[position + length : position + length + 3]
+            in_step = not following or _read_frame(following)[0] > 0
+        if length and in_step:
+            if position + length > len(buffer):
+                return seconds if found else None
+            position, seconds, found = position + length, seconds + duration, True
+            continue
+        in_step = False
+        position = buffer.find(b"\xff", position + 1)
+        if position < 0:
+            buffer, position = file.read(_BLOCK), 0
+            if not buffer:
+                return seconds if found else None
+
+
+def _skip_tags(file: BinaryIO) -> None:
+    """Skip ID3v2 tags, which may hold a picture: their size has seven bits a byte."""
+    start = 0
+    while (head := file.read(_ID3_HEADER))[:3] == b"ID3" and len(head) == _ID3_HEADER:
+        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+        start += _ID3_HEADER + size + (_ID3_HEADER if head[5] & 0x10 else 0)
+        file.seek(start)
+    file.seek(start)
+
+
+@lru_cache(maxsize=4096)
+def _read_frame(head: bytes) -> tuple[int, float]:
+    """Return the bytes and the seconds of a frame of layer III; no bytes where it is none."""
+    if len(head) < 3 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
+        return 0, 0.0
+    version = head[1] >> 3 & 3
+    sampling = _SAMPLING.get(version, (0,) * 4)[head[2] >> 2 & 3]
+    rate = (_RATES_1 if version == 3 else _RATES_2)[head[2] >> 4] * 1000
+    if not sampling or not rate:
+        return 0, 0.0
+    samples = 1152 if version == 3 else 576
+    return samples // 8 * rate // sampling + (head[2] >> 1 & 1), samples / sampling
+
+
+def _measure_wav(file: BinaryIO) -> float | None:
+    size = file.seek(0, 2)
+    file.seek(12)
+    bytes_per_second = 0
+    while len(head := file.read(8)) == 8:
+        name, length = struct.unpack("<4sI", head)
+        start = file.tell()
+        if name == b"fmt ":
+            bytes_per_second = int.from_bytes(file.read(12)[8:], "little")
+        elif name == b"data":
+            # the size in the header is a guess where the file was streamed, and survives a cut
+            return min(length or size, size - start) / bytes_per_second if bytes_per_second else None
+        file.seek(start + length + length % 2)
+    return None
