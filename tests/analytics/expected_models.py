@@ -376,7 +376,8 @@ class _ExpectedModels:
         complete = {load["load_id"] for load in self._tables["_dlt_loads"] if load["status"] == 0}
         for window in self._tables["scan_windows"]:
             kind = {"company_recordings": "company", "user_recordings": "user"}.get(window["resource"])
-            if kind and window["_dlt_load_id"] in complete and self._has_rows(window):
+            is_over = window["scanned_at"] <= datetime.now(timezone.utc)  # else a clock was ahead
+            if kind and is_over and window["_dlt_load_id"] in complete and self._has_rows(window):
                 end = window["window_end"] + timedelta(seconds=1)  # the last second is inside
                 settled = min(end, (window["scanned_at"] - self._lookback).replace(microsecond=0))
                 known = {"kind": kind, "user_id": window["user_id"] or "", "end": end, "settled": settled}

@@ -126,8 +126,8 @@ def test_figures_equal_counts_in_plain_python(
         used.setdefault(key, []).append(number)
     rows: list[Row] = [dict(zip(NAMES, row, strict=True)) for row in facts["recordings"]]
     rows = [{**row, "extensions": sorted(used.get(row["recording_key"], []))} for row in rows]
-    names = {(account, number): name for account, number, _, name in facts["extensions"]}
-    users = {(account, number): user for account, number, user, _ in facts["extensions"]}
+    names = {(account, number): name for account, number, _, name, *_ in facts["extensions"]}
+    users = {(account, number): user for account, number, user, *_ in facts["extensions"]}
     compared = 0
     with open_figures(kind, own_folder, facts) as figures:
         options = figures.read_options(date(2026, 1, 1))

@@ -21,10 +21,10 @@
 
 {#- Interpolated percentile, to a tenth of a millisecond: further digits differ between databases. -#}
 {% macro percentile(fraction, seconds) -%}
-  {{ return(adapter.dispatch("percentile", "vbc_source")(fraction, seconds)) }}
+  {{ return(adapter.dispatch("vbc_percentile", "vbc_source")(fraction, seconds)) }}
 {%- endmacro %}
 
-{% macro default__percentile(fraction, seconds) -%}
+{% macro default__vbc_percentile(fraction, seconds) -%}
   cast(
     cast(percentile_cont({{ fraction }}) within group (order by {{ seconds }}) as decimal(38, 4))
     as {{ vbc_source.type_double() }}
@@ -32,42 +32,42 @@
 {%- endmacro %}
 
 {#- BigQuery interpolates in window functions only; its quantiles are approximate. -#}
-{% macro bigquery__percentile(fraction, seconds) -%}
+{% macro bigquery__vbc_percentile(fraction, seconds) -%}
   round(approx_quantiles({{ seconds }}, 1000)[offset({{ (fraction * 1000) | int }})], 4)
 {%- endmacro %}
 
 {#- Whether a text has a part that matches a regular expression. -#}
 {% macro matches(text, pattern) -%}
-  {{ return(adapter.dispatch("matches", "vbc_source")(text, pattern)) }}
+  {{ return(adapter.dispatch("vbc_matches", "vbc_source")(text, pattern)) }}
 {%- endmacro %}
 
-{% macro default__matches(text, pattern) -%}
+{% macro default__vbc_matches(text, pattern) -%}
   {{ text }} ~ '{{ pattern }}'
 {%- endmacro %}
 
 {#- DuckDB's operator wants the whole text to match. -#}
-{% macro duckdb__matches(text, pattern) -%}
+{% macro duckdb__vbc_matches(text, pattern) -%}
   regexp_matches({{ text }}, '{{ pattern }}')
 {%- endmacro %}
 
-{% macro snowflake__matches(text, pattern) -%}
+{% macro snowflake__vbc_matches(text, pattern) -%}
   regexp_instr({{ text }}, '{{ pattern }}') > 0
 {%- endmacro %}
 
-{% macro bigquery__matches(text, pattern) -%}
+{% macro bigquery__vbc_matches(text, pattern) -%}
   regexp_contains({{ text }}, r'{{ pattern }}')
 {%- endmacro %}
 
 {#- Whether two values differ, with null equal to null. -#}
 {% macro differs(left, right) -%}
-  {{ return(adapter.dispatch("differs", "vbc_source")(left, right)) }}
+  {{ return(adapter.dispatch("vbc_differs", "vbc_source")(left, right)) }}
 {%- endmacro %}
 
-{% macro default__differs(left, right) -%}
+{% macro default__vbc_differs(left, right) -%}
   {{ left }} is distinct from {{ right }}
 {%- endmacro %}
 
-{% macro redshift__differs(left, right) -%}
+{% macro redshift__vbc_differs(left, right) -%}
   ({{ left }} <> {{ right }} or ({{ left }} is null and {{ right }} is not null) or ({{ left }} is not null and {{ right }} is null))
 {%- endmacro %}
 

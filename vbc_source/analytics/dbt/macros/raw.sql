@@ -42,15 +42,15 @@
 {% endmacro %}
 
 {% macro list_columns(relation) %}
-  {{- return(adapter.dispatch("list_columns", "vbc_source")(relation)) -}}
+  {{- return(adapter.dispatch("vbc_list_columns", "vbc_source")(relation)) -}}
 {% endmacro %}
 
-{% macro default__list_columns(relation) %}
+{% macro default__vbc_list_columns(relation) %}
   {{- return(adapter.get_columns_in_relation(relation) | map(attribute="name") | list) -}}
 {% endmacro %}
 
 {#- The adapter's own question is an error in DuckDB if the table does not exist. -#}
-{% macro duckdb__list_columns(relation) %}
+{% macro duckdb__vbc_list_columns(relation) %}
   {%- set found = run_query(
       "select column_name from information_schema.columns where table_catalog = " ~ dbt.string_literal(relation.database)
       ~ " and table_schema = " ~ dbt.string_literal(relation.schema)

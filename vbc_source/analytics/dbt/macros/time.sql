@@ -1,17 +1,17 @@
 {#- An instant as local time of `vbc_timezone`. -#}
 {% macro local_time(instant) -%}
-  {{ return(adapter.dispatch("local_time", "vbc_source")(instant)) }}
+  {{ return(adapter.dispatch("vbc_local_time", "vbc_source")(instant)) }}
 {%- endmacro %}
 
-{% macro default__local_time(instant) -%}
+{% macro default__vbc_local_time(instant) -%}
   ({{ instant }} at time zone '{{ var("vbc_timezone") }}')
 {%- endmacro %}
 
-{% macro snowflake__local_time(instant) -%}
+{% macro snowflake__vbc_local_time(instant) -%}
   cast(convert_timezone('{{ var("vbc_timezone") }}', {{ instant }}) as timestamp_ntz)
 {%- endmacro %}
 
-{% macro bigquery__local_time(instant) -%}
+{% macro bigquery__vbc_local_time(instant) -%}
   datetime({{ instant }}, '{{ var("vbc_timezone") }}')
 {%- endmacro %}
 
@@ -21,22 +21,22 @@
 
 {#- Weekday of a local time: 1 (Monday) to 7 (Sunday). -#}
 {% macro weekday(local_time) -%}
-  {{ return(adapter.dispatch("weekday", "vbc_source")(local_time)) }}
+  {{ return(adapter.dispatch("vbc_weekday", "vbc_source")(local_time)) }}
 {%- endmacro %}
 
-{% macro default__weekday(local_time) -%}
+{% macro default__vbc_weekday(local_time) -%}
   cast(extract(isodow from {{ local_time }}) as integer)
 {%- endmacro %}
 
-{% macro redshift__weekday(local_time) -%}
+{% macro redshift__vbc_weekday(local_time) -%}
   mod(cast(extract(dow from {{ local_time }}) as integer) + 6, 7) + 1
 {%- endmacro %}
 
-{% macro snowflake__weekday(local_time) -%}
+{% macro snowflake__vbc_weekday(local_time) -%}
   cast(dayofweekiso({{ local_time }}) as integer)
 {%- endmacro %}
 
-{% macro bigquery__weekday(local_time) -%}
+{% macro bigquery__vbc_weekday(local_time) -%}
   mod(extract(dayofweek from {{ local_time }}) + 5, 7) + 1
 {%- endmacro %}
 
@@ -48,14 +48,14 @@
 {%- endmacro %}
 
 {% macro midnight(day) -%}
-  {{ return(adapter.dispatch("midnight", "vbc_source")(day)) }}
+  {{ return(adapter.dispatch("vbc_midnight", "vbc_source")(day)) }}
 {%- endmacro %}
 
-{% macro default__midnight(day) -%}
+{% macro default__vbc_midnight(day) -%}
   (cast({{ day }} as timestamp) at time zone '{{ var("vbc_timezone") }}')
 {%- endmacro %}
 
-{% macro snowflake__midnight(day) -%}
+{% macro snowflake__vbc_midnight(day) -%}
   to_timestamp_tz(
     to_varchar(convert_timezone('{{ var("vbc_timezone") }}', 'UTC', cast({{ day }} as timestamp_ntz)), 'YYYY-MM-DD HH24:MI:SS')
     || ' +0000',
@@ -63,24 +63,24 @@
   )
 {%- endmacro %}
 
-{% macro bigquery__midnight(day) -%}
+{% macro bigquery__vbc_midnight(day) -%}
   timestamp(cast({{ day }} as datetime), '{{ var("vbc_timezone") }}')
 {%- endmacro %}
 
 {#- An instant some seconds later. dbt's `dateadd` makes a time without a zone of it in BigQuery. -#}
 {% macro add_seconds(instant, seconds) -%}
-  {{ return(adapter.dispatch("add_seconds", "vbc_source")(instant, seconds)) }}
+  {{ return(adapter.dispatch("vbc_add_seconds", "vbc_source")(instant, seconds)) }}
 {%- endmacro %}
 
-{% macro default__add_seconds(instant, seconds) -%}
+{% macro default__vbc_add_seconds(instant, seconds) -%}
   ({{ instant }} + interval '1 second' * ({{ seconds }}))
 {%- endmacro %}
 
-{% macro snowflake__add_seconds(instant, seconds) -%}
+{% macro snowflake__vbc_add_seconds(instant, seconds) -%}
   dateadd('second', {{ seconds }}, {{ instant }})
 {%- endmacro %}
 
-{% macro bigquery__add_seconds(instant, seconds) -%}
+{% macro bigquery__vbc_add_seconds(instant, seconds) -%}
   timestamp_add({{ instant }}, interval {{ seconds }} second)
 {%- endmacro %}
 
@@ -98,23 +98,23 @@
 
 {#- A query of the rows of a relation, once for each day from first to last, in column `day`. -#}
 {% macro each_day(relation, columns, first, last) -%}
-  {{ return(adapter.dispatch("each_day", "vbc_source")(relation, columns, first, last)) }}
+  {{ return(adapter.dispatch("vbc_each_day", "vbc_source")(relation, columns, first, last)) }}
 {%- endmacro %}
 
-{% macro default__each_day(relation, columns, first, last) -%}
+{% macro default__vbc_each_day(relation, columns, first, last) -%}
   select {{ columns }}, {{ vbc_source.add_days(first, "numbers.number") }} as day
   from {{ relation }}
   inner join ({{ vbc_source.numbers() }}) as numbers on numbers.number <= {{ vbc_source.days_between(first, last) }}
 {%- endmacro %}
 
-{% macro postgres__each_day(relation, columns, first, last) -%}
+{% macro postgres__vbc_each_day(relation, columns, first, last) -%}
   select
     {{ columns }},
     cast(generate_series(cast({{ first }} as timestamp), cast({{ last }} as timestamp), interval '1 day') as date) as day
   from {{ relation }}
 {%- endmacro %}
 
-{% macro duckdb__each_day(relation, columns, first, last) -%}
+{% macro duckdb__vbc_each_day(relation, columns, first, last) -%}
   select
     {{ columns }},
     cast(unnest(generate_series(cast({{ first }} as timestamp), cast({{ last }} as timestamp), interval '1 day')) as date) as day
@@ -122,8 +122,8 @@
 {%- endmacro %}
 
 {#- dbt would take Postgres' one: Redshift has no generate_series beside tables. -#}
-{% macro redshift__each_day(relation, columns, first, last) -%}
-  {{ return(vbc_source.default__each_day(relation, columns, first, last)) }}
+{% macro redshift__vbc_each_day(relation, columns, first, last) -%}
+  {{ return(vbc_source.default__vbc_each_day(relation, columns, first, last)) }}
 {%- endmacro %}
 
 {#- A query of the numbers 0 to 9999. -#}

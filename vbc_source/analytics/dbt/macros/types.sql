@@ -1,3 +1,5 @@
+{#- Macros that are chosen by warehouse (`adapter.dispatch`) have names with `vbc_`: dbt looks into the user's project first. -#}
+
 {#- Types by the name that each warehouse gives them. `bigint`, `integer`, `boolean` and `date` are the same everywhere. -#}
 {% macro type_text() -%}
   {{ return({"bigquery": "string", "redshift": "varchar(65535)"}.get(target.type, "text")) }}
