@@ -129,7 +129,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=2000, help="users of the account that is polled")
     parser.add_argument("--active", type=int, default=60, help="users who have recorded in the last days")
     parser.add_argument(
-        "--runs", type=int, default=150, help="runs, each ten simulated minutes after the last"
+        "--runs", type=int, default=12, help="runs, each ten simulated minutes after the last"
     )
     parser.add_argument("--json", type=Path, help="write figures and machine to this file")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")

@@ -70,6 +70,50 @@ def measure_active(options: argparse.Namespace) -> Iterator[Figure]:
         yield Figure(name, "rows that the last idle run adds to scan_windows", added[-1], "rows")
 
 
+@scenario("turns-of-a-day")
+def measure_turns(options: argparse.Namespace) -> Iterator[Figure]:
+    """Two days of runs every ten minutes, planned alone: lists of a run, and how long any list waits."""
+    from vbc_source.api.endpoints import JOBS, ON_DEMAND
+    from vbc_source.config import VbcConfig
+    from vbc_source.extract.destination_lookup import DestinationLookup
+    from vbc_source.extract.extractor import ReadPlanner
+    from vbc_source.extract.lists import ListOwner, ReadTask
+    from vbc_source.extract.state import ResourceRun
+
+    config = VbcConfig.from_values(polling="active")
+    began = datetime.now(timezone.utc).replace(microsecond=0)
+    tasks = [ReadTask(ListOwner("549825", str(number))) for number in range(options.users)]
+    recent = (began - timedelta(days=5)).isoformat()
+    for endpoint in (ON_DEMAND, JOBS):
+        state: dict[str, Any] = {"cursors": {str(task.owner): recent for task in tasks[: options.active]}}
+        read, counts, longest, now = dict[str, datetime](), list[int](), timedelta(), began
+        for _ in range(2 * 144):
+            run = ResourceRun(
+                endpoint,
+                config,
+                source_id=now.isoformat(),
+                load_id="",
+                schema=dlt.Schema("vbc"),
+                state=state,
+                accounts={},
+                metrics={},
+                lookup=DestinationLookup(),
+                now=now,
+            )
+            due = [str(task.owner) for task in ReadPlanner(run).select(tasks)]
+            run.cursors.record_readings(due, now)
+            longest = max([longest, *(now - read[name] for name in due if name in read)])
+            read |= dict.fromkeys(due, now)
+            counts.append(len(due))
+            now += PAUSE
+        longest = max(longest, now - PAUSE - min(read.values()))
+        name = f"turns: {endpoint.name}"
+        yield Figure(name, "lists that the first run reads", counts[0], "lists")
+        yield Figure(name, "most lists of a later run", max(counts[1:]), "lists")
+        yield Figure(name, "fewest lists of a later run", min(counts[1:]), "lists")
+        yield Figure(name, "longest wait of any list", longest / timedelta(hours=1), "simulated h", HOURS)
+
+
 class SimulatedTime:
     """A clock that moves only while a request waits for the budget, and between two runs."""
 

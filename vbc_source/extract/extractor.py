@@ -165,6 +165,7 @@ class ReadPlanner:
     def __init__(self, run: ResourceRun) -> None:
         self._run, self._cursors = run, run.cursors
         self._progress = self._cursors.read_progress(run.source_id)
+        self._unread = self._cursors.unread
 
     def select(self, tasks: Sequence[ReadTask]) -> list[ReadTask]:
         """Return the lists that are due, and that no earlier run of this source has read to their end."""
@@ -172,37 +173,34 @@ class ReadPlanner:
         rest = run.config.longest_rest
         if names is None and rest and run.endpoint.per_user and run.incremental:
             rest = JOBS_REST if run.endpoint is JOBS else rest
-            names = frozenset(select_due([self._find_turn(task) for task in tasks], run.now, rest))
+            names = frozenset(select_due(list(map(self._find_turn, tasks)), run.now, rest))
         return [task for task in tasks if names is None or str(task.owner) in names]
 
     def _find_turn(self, task: ReadTask) -> Turn:
         name, run, cursors = str(task.owner), self._run, self._cursors
         if run.endpoint is JOBS:
             # a company's export is listed under the API user, who is read by number once that is known
-            is_active = cursors.has_owned(name) or name == cursors.expect(
-                f"{task.owner.account}/{SELF}", True
-            )
+            own = cursors.expect(f"{task.owner.account}/{SELF}", True)
+            is_active = cursors.has_owned(name) or name == own
         else:
             newest = cursors.find(name)
             is_active = newest is not None and run.now - newest <= run.config.active_span
-        always = is_active or task.owner.is_self or name in cursors.unread
+        always = is_active or task.owner.is_self or name in self._unread
         return Turn(
             name, cursors.find_reading(name), always or bool(cursors.due_gaps(name, run.now, run.now))
         )
 
     def plan(self, tasks: Sequence[ReadTask]) -> list[ReadTask]:
-        """Plan the windows of lists, in this order: those never read, left unread, read longest ago."""
-        cursors, read = (
-            self._cursors,
-            {str(task.owner): self._cursors.find_reading(str(task.owner)) for task in tasks},
-        )
+        """Plan the windows of lists, in this order: those never read, read longest ago, left unread."""
         planned = [task for task in map(self.plan_list, tasks) if task]
-        planned.sort(key=lambda task: str(task.owner) not in cursors.unread)
-        planned.sort(key=lambda task: read[str(task.owner)] or OLDEST)
-        if self._run.endpoint.windowed:
-            # of a user who never recorded there is no cursor, but it was read
-            planned.sort(key=lambda task: bool(cursors.find(task.expected) or read[str(task.owner)]))
-        return planned
+        return sorted(planned, key=self._rank)
+
+    def _rank(self, task: ReadTask) -> tuple[bool, datetime, bool]:
+        name = str(task.owner)
+        read_at = self._cursors.find_reading(name)
+        # of a user who never recorded there is no cursor, but it was read
+        is_known = bool(self._cursors.find(task.expected) or read_at or not self._run.endpoint.windowed)
+        return is_known, read_at or OLDEST, name not in self._unread
 
     def plan_list(self, task: ReadTask) -> ReadTask | None:
         """Plan the window of a list; None where there is nothing to read."""
