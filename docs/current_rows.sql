@@ -36,9 +36,6 @@ QUALIFY _dlt_load_id = max(_dlt_load_id) OVER (PARTITION BY account_id, user_id,
 CREATE VIEW export_jobs_now AS FROM export_jobs
 QUALIFY row_number() OVER (PARTITION BY account_id, user_id, id ORDER BY _dlt_load_id DESC) = 1;
 
-CREATE VIEW call_logs_now AS FROM call_logs
-QUALIFY row_number() OVER (PARTITION BY account_id, id, leg ORDER BY _dlt_load_id DESC) = 1;
-
 CREATE VIEW users_now AS FROM users
 QUALIFY row_number() OVER (PARTITION BY account_id, id ORDER BY _dlt_load_id DESC) = 1;
 
@@ -55,3 +52,7 @@ QUALIFY row_number() OVER (PARTITION BY account_id, extension ORDER BY _dlt_load
 
 -- The ledgers in the same way: user_access by account_id, resource, user_id; recording_audio by account_id, recording_type,
 -- user_id, recording_id, version, where the newest fetched_at counts. scan_windows and recording_deletions are only appended to.
+
+-- Only with call_logs = true is there such a table:
+-- CREATE VIEW call_logs_now AS FROM call_logs
+-- QUALIFY row_number() OVER (PARTITION BY account_id, id, leg ORDER BY _dlt_load_id DESC) = 1;

@@ -70,6 +70,7 @@ def test_status_shows_how_far_calls_are_read(stand: Stand) -> None:
     assert f"{item.rows:,} legs of calls; last success" in "\n".join(status.summary())
 
 
+@pytest.mark.slow
 def test_a_backfill_loads_the_calls_of_its_span_once(prepare: Prepare) -> None:
     stand = prepare(Gateway(clock=lambda: NOW, recordings=60, days=30), load=False, **ON)
     span = parse_instant(ago(20)), parse_instant(ago(5))
