@@ -18,7 +18,7 @@ with scanned as (
     from ({{ vbc_source.raw('scan_windows', columns) }}) as windows
     where resource in ('company_recordings', 'user_recordings')
         and coalesce(is_proven, true) -- else it is a known gap
-        and scanned_at <= {{ vbc_source.add_seconds('current_timestamp', 300) }} -- else a clock was ahead
+        and scanned_at <= {{ vbc_source.add_seconds(dbt.current_timestamp(), 300) }} -- else a clock was ahead
         -- the rows of a load that failed or was rolled back are not in the tables, or not all of them
         and _dlt_load_id in (
             select load_id from ({{ vbc_source.raw('_dlt_loads', load_columns) }}) as loads where status = 0
