@@ -258,7 +258,12 @@ def test_models_equal_plain_python_after_a_build_and_after_an_update(own_folder:
         for tables in (first, later):  # the second run finds rows changed, gone, returned, archived, late
             models.write(tables)
             result = models.run("run", zone=zone)
-            assert {node["name"] for node in result["nodes"]} == {*MODELS, "days", "freshness"}
+            assert {node["name"] for node in result["nodes"]} == {
+                *MODELS,
+                "call_coverage",
+                "days",
+                "freshness",
+            }
             models.compare(tables, zone)
         check_contracts(models, kind)
         if kind == "postgres":  # the dashboard's search reads them

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vbc_source import Target
     from vbc_source.monitoring.overview import StatusReport
 
-WINDOWED = ("company_recordings", "user_recordings")  # resources with a cursor, and so a lag
+WINDOWED = ("company_recordings", "user_recordings", "call_logs")  # resources with a cursor, and so a lag
 
 
 @click.command(cls=Command)
