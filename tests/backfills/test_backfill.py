@@ -329,6 +329,7 @@ def load_at_last(target: Target, task: WindowTask, share: int) -> WindowResult:
     return WindowResult(**task, rows={}, requests=share, seconds=0.0)
 
 
+@pytest.mark.slow
 def test_a_window_whose_worker_dies_or_whose_load_fails_is_loaded_again(own_folder: Path) -> None:
     done = list(load_windows(Target(dataset=str(own_folder)), make_tasks(5), 2, load_at_last))
     assert sorted(each["key"] for each in done) == ["w0", "w1", "w2", "w3", "w4"]
@@ -368,6 +369,7 @@ def test_loads_that_may_write_the_same_row_hold_a_dataset_in_turns(
     assert can_hold("")
 
 
+@pytest.mark.slow
 def test_a_count_tells_what_is_lost_and_what_is_there_twice(serve: Serve, own_folder: Path, run: Run) -> None:
     run(serve(gateway(recordings=100)), 400, "", 1, "company_recordings")
     bounds = {"start": "2025-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}

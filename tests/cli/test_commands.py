@@ -378,6 +378,7 @@ def test_no_name_ends_a_command_whatever_the_encoding_of_the_output(
         assert "\x1b" not in output
 
 
+@pytest.mark.slow
 def test_allowed_accounts_are_loaded_before_the_run_fails_with_one_line(
     serve: Serve, own_folder: Path
 ) -> None:

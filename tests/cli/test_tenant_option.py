@@ -50,6 +50,7 @@ def run(serve: Serve, gateways: dict[str, Gateway], own_folder: Path) -> Callabl
     return lambda *arguments, **changed: run_vbc(own_folder, NOWHERE, *arguments, **{**settings, **changed})
 
 
+@pytest.mark.slow
 def test_one_that_fails_does_not_stop_the_others_and_status_shows_all_together(
     run: Callable[..., Any], gateways: dict[str, Gateway], own_folder: Path
 ) -> None:

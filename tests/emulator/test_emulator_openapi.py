@@ -79,6 +79,7 @@ def _check(spec: dict[str, Any], name: str, body: object) -> None:
     assert problems == []
 
 
+@pytest.mark.slow
 def test_list_matches_the_schema(spec: dict[str, Any], client: Client) -> None:
     body = client.get_list(page_size=1000).json()
     assert len(body["_embedded"]["recordings"]) == 1000

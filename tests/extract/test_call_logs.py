@@ -134,8 +134,8 @@ def expected_rows(gateway: Gateway) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize(
     "faults",
     [
-        ("cap-7",),
-        ("cap-quiet-7", "page-base-0"),
+        pytest.param(("cap-7",), marks=pytest.mark.slow),
+        pytest.param(("cap-quiet-7", "page-base-0"), marks=pytest.mark.slow),
         ("cap-20", "random-order", "wrong-totals*3@/call-logs"),
         ("refuse-page-size", "empty-404", "no-embedded", "no-total-pages", "missing-totals*2@/call-logs"),
         ("new-field", "truncated*2@/call-logs", "token-expired*1@/call-logs"),

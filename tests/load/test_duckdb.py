@@ -64,10 +64,7 @@ LOADS = {
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if name in ("changed", "a column more") else pytest.mark.slow)
-        for name in LOADS
-    ],
+    [pytest.param(name, marks=[] if name == "a column more" else pytest.mark.slow) for name in LOADS],
 )
 def test_the_same_rows_are_loaded_as_by_dlt_alone(name: str) -> None:
     found = []

@@ -105,6 +105,7 @@ def test_rows_that_somebody_has_deleted_are_loaded_again(serve: Serve, damage: s
     assert query(pipeline, "SELECT count(*) FROM scan_windows")[0][0] > 0
 
 
+@pytest.mark.slow
 def test_users_and_jobs_that_somebody_has_deleted_are_loaded_again(serve: Serve) -> None:
     gateway = still_gateway(users=3)
     user = gateway.users.all()[0]["id"]

@@ -327,6 +327,7 @@ def test_no_command_leaves_personal_data_or_a_secret(serve: Serve, own_folder: P
             assert not [word for word in words if word in rows], name
 
 
+@pytest.mark.slow
 def test_former_users_are_hidden_after_a_change_of_the_policy(serve: Serve, own_folder: Path) -> None:
     gateway = private_gateway()
     url, pipeline = serve(gateway), open_pipeline()

@@ -162,6 +162,7 @@ def test_a_recent_deletion_is_marked_and_waiting_recordings_are_loaded_with_it(p
     assert stand.current() >= {RECENT[0], 4}
 
 
+@pytest.mark.slow
 def test_each_users_list_is_compared_and_two_users_may_share_ids(prepare: Prepare) -> None:
     stand = prepare()
     names = [str(user["id"]) for user in stand.gateway.users.all()]

@@ -24,6 +24,7 @@ def legs(stand: Stand) -> set[tuple[str, str]]:
     return {(id_, leg) for id_, leg in stand.query("SELECT id, leg FROM call_logs")}
 
 
+@pytest.mark.slow
 def test_missing_legs_are_found_and_repaired_and_purged_ones_stay(stand: Stand) -> None:
     before = legs(stand)
     assert stand.verify().ok
