@@ -149,6 +149,15 @@ def test_when_the_caller_ends_early_the_request_in_flight_is_stopped_and_waited_
     assert ended.is_set()
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Interrupts raise, also where the process was started in the background of a shell, which ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_that_does_not_wake_the_caller_is_handled_soon() -> None:
     aborted, handled = threading.Event(), SimpleQueue[bool]()
     caller = threading.get_ident()
