@@ -151,7 +151,7 @@ def test_when_the_caller_ends_early_the_request_in_flight_is_stopped_and_waited_
 
 @pytest.fixture
 def interrupts() -> Iterator[None]:
-    """Interrupts raise, also where the process was started in the background of a shell, which ignores them."""
+    """Interrupts raise, also in a process in the background of a shell, which ignores them."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
