@@ -150,7 +150,7 @@ def test_failed_commands_are_counted_until_one_succeeds(serve: Serve, own_folder
     assert (runs["succeeded"], runs["failed"], runs["failed_in_a_row"], runs["running"]) == (1, 2, 0, 0)
     late = run_vbc(own_folder, url, "status", "--max-lag", "0")
     assert late.returncode == 1
-    assert late.stderr.startswith("vbc status: the lag is ")
+    assert late.stderr.startswith("vbc status: the lag of company_recordings of account 549825 is ")
     samples = parse(run_vbc(own_folder, url, "status", "--format", "prometheus").stdout)
     assert samples["vbc_list_rows", (MAIN, "company_recordings")] == 5
     assert samples["vbc_runs_total", ("failed",)] == 2

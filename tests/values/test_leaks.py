@@ -86,6 +86,7 @@ def test_no_command_writes_a_secret_or_personal_data_where_it_does_not_belong(
             *command,
             SOURCES__VBC__BASE_URL=url,
             SOURCES__VBC__ON_FORBIDDEN="skip",
+            SOURCES__VBC__RETRY_SECONDS="1",
             SOURCES__VBC__FILTERS=json.dumps({"caller_id": "12025550177"})
             if command[0] == "backfill"
             else "{}",

@@ -30,9 +30,10 @@ UPPER = {"snowflake"}  # names that are written without quotes are upper case th
 
 
 def read_columns() -> dict[str, list[str]]:
-    (source,) = yaml.safe_load((PROJECT / "models" / "sources.yml").read_text())["sources"]
-    tables = {table["name"]: [column["name"] for column in table["columns"]] for table in source["tables"]}
-    return {**tables, "_dlt_loads": ["load_id", "status"]}
+    files = (PROJECT / "models").glob("sources*.yml")
+    sources = [source for file in files for source in yaml.safe_load(file.read_text())["sources"]]
+    tables = [table for source in sources for table in source["tables"]]
+    return {table["name"]: [column["name"] for column in table["columns"]] for table in tables}
 
 
 def answer_questions(kind: str) -> None:

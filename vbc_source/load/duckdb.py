@@ -28,9 +28,9 @@ from vbc_source.errors import SettingsError, VbcError
 log = logging.getLogger(__name__)
 
 # DuckDB's default limit is most of the machine's memory. Recordings need far less: what does not fit goes to
-# disk. dlt loads several tables at once; one thread for each takes less time than several.
+# disk. A second thread takes more memory and saves no time.
 LITTLE_MEMORY = {"memory_limit": "64MB", "threads": "1"}
-RETRIES_BEFORE_MORE_MEMORY = 2  # jobs share the memory, so a first failure may only mean that others ran
+RETRIES_BEFORE_MORE_MEMORY = 2  # a process of somebody else may need the memory for a moment
 _HEADER_BYTES = 3 * 4096  # DuckDB writes three header blocks first; a smaller file is no database yet
 _MERGE_HINTS = ("x-merge-source-filter", "x-merge-destination-scope", "x-merge-skip-unchanged-rows")
 
@@ -55,6 +55,12 @@ class VbcDuckDb(dlt.destinations.duckdb):
     def destination_type(self) -> str:
         """The type that dlt keeps in state: dlt's own, since the data is the same and dlt can load it too."""
         return "dlt.destinations.duckdb"
+
+    def capabilities(self, *args: Any, **kwargs: Any) -> Any:
+        """Return dlt's capabilities, with one job at a time: all share one memory limit."""
+        capabilities = super().capabilities(*args, **kwargs)
+        capabilities.max_parallel_load_jobs = 1
+        return capabilities
 
     def configuration(self, initial_config: Any, accept_partial: bool = False) -> Any:
         """Resolve the configuration; the partial one, which dlt reads capabilities from, only once.
