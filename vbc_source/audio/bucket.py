@@ -25,6 +25,7 @@ from vbc_source.lakes.trial import try_writing
 from vbc_source.load.failures import first_line
 
 PART_BYTES = 5 << 20  # held in memory during an upload; S3 accepts no smaller parts
+READ_AHEAD_BYTES = 2 << 20  # requested at a time; held in memory several times over while it is received
 CHUNK_BYTES = 1 << 20
 HEAD_BYTES = 64  # enough to detect a format
 DRAFT_SECONDS = 86_400  # after which a draft belongs to no running process
@@ -142,7 +143,7 @@ class Bucket:
     def read(self, key: str) -> Content | None:
         """Read an object to its end; None if there is none."""
         digest, size, head = hashlib.sha256(), 0, b""
-        options = {"block_size": PART_BYTES, "cache_type": "readahead"}
+        options = {"block_size": READ_AHEAD_BYTES, "cache_type": "readahead"}
         with self._report_errors("read"):
             try:
                 with self._fs.open(f"{self._root}/{key}", "rb", **options) as file:
