@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from vbc_source.audio.formats import MP3, AudioFormat
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 16
 _LOOK_AHEAD = 1 << 12  # bytes; no frame is as long as half of it
 _ID3_HEADER = 10
 # kbit/s of layer III by the index in the header; 0 is free, 15 is not allowed
