@@ -103,14 +103,20 @@ def local(home: Path, environment: dict[str, str]) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def local_for_tenants(home: Path, environment: dict[str, str]) -> Iterator[Stack]:
-    """Airflow with the LocalExecutor and three tenants: two connections work, one has a wrong password."""
+def environment_of_tenants(environment: dict[str, str]) -> dict[str, str]:
+    """Three tenants: two connections work, one has a wrong password."""
     vbc = json.loads(environment["AIRFLOW_CONN_VBC"])
     changed = {"VBC_TENANTS": "acme,broken,globex", "SOURCES__VBC__USER_IDS": "[]"}
     for tenant in ("ACME", "GLOBEX"):
         changed[f"AIRFLOW_CONN_VBC_{tenant}"] = json.dumps(vbc)
     changed["AIRFLOW_CONN_VBC_BROKEN"] = json.dumps({**vbc, "login": "other", "password": "wrong"})
-    with run_stack(home, {**environment, **changed}) as stack:
+    return {**environment, **changed}
+
+
+@pytest.fixture
+def local_for_tenants(home: Path, environment_of_tenants: dict[str, str]) -> Iterator[Stack]:
+    """Airflow with the LocalExecutor and these tenants."""
+    with run_stack(home, environment_of_tenants) as stack:
         yield stack
 
 

@@ -127,11 +127,23 @@ def test_a_load_with_rows_rebuilds_the_models_and_one_without_does_not(
         local.pause("vbc_models", True)
 
 
-def test_tenants_are_loaded_side_by_side_and_one_that_is_refused_stops_no_other(
+def test_a_tenant_that_is_refused_stops_no_other(
+    environment_of_tenants: dict[str, str], stage: Stage, warehouse: str, dataset: str
+) -> None:
+    gateway = stage.start(recordings=30)
+    assert try_dag(environment_of_tenants, "vbc_incremental").returncode != 0
+    for tenant in ("acme", "globex"):
+        rows = f"SELECT count(*) FROM vbc_{tenant}.company_recordings"
+        assert execute(rows, warehouse) == [(len(gateway.company),)]
+
+
+@pytest.mark.long
+def test_tenants_are_loaded_side_by_side_and_the_models_of_those_with_rows_follow(
     local_for_tenants: Stack, stage: Stage, warehouse: str, dataset: str
 ) -> None:
     """Three customers in one database: the models are built for those that were loaded."""
-    gateway, stack = stage.start(recordings=30), local_for_tenants
+    stage.start(recordings=30)
+    stack = local_for_tenants
     stack.pause("vbc_models", False)
     run = stack.trigger("vbc_incremental")
     assert stack.finish("vbc_incremental", run) == "failed"
@@ -141,14 +153,14 @@ def test_tenants_are_loaded_side_by_side_and_one_that_is_refused_stops_no_other(
     for name in ("load", "publish", "check"):
         found = [states[f"tenant.{name}", index] for index in range(3)]
         assert found == ["success", "failed" if name == "load" else "upstream_failed", "success"]
-    for tenant in ("acme", "globex"):
-        rows = f"SELECT count(*) FROM vbc_{tenant}.company_recordings"
-        assert execute(rows, warehouse) == [(len(gateway.company),)]
-    wait_until(lambda: "success" in stack.runs("vbc_models"), 180, "the models after a load")
-    built = stack.call("GET", "dags/vbc_models/dagRuns?limit=1")["dag_runs"][0]
-    assert len(stack.tasks("vbc_models", built["dag_run_id"], "tenant.build")) == 2
-    for tenant in ("acme", "globex"):
-        assert execute(f"SELECT count(*) FROM vbc_{tenant}_models.recordings", warehouse)[0][0] == 30
+
+    def are_built() -> bool:  # one run for both, or one for each: as their events arrive
+        names = (
+            "SELECT count(*) FROM pg_tables WHERE schemaname LIKE 'vbc_%_models' AND tablename = 'recordings'"
+        )
+        return execute(names, warehouse) == [(2,)]
+
+    wait_until(are_built, 180, "the models after a load")
 
 
 def test_verification_fails_while_something_differs(
