@@ -21,7 +21,7 @@ test: $(VENV)/.dev ## run the everyday tests
 	$(BIN)/python -m pytest
 
 test-slow: $(VENV)/.dev ## run the tests that are large or need a server: kills, processes, every destination
-	$(BIN)/python -m pytest -m "slow or destinations"
+	$(BIN)/python -m pytest --numprocesses=2 -m "slow or destinations"
 
 test-all: test test-slow test-orchestrators test-warehouses test-superset ## run all tests but Airflow's; needs PostgreSQL, as .ci/services starts it
 

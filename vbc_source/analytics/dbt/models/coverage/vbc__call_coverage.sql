@@ -4,9 +4,12 @@
 {%- set recording_columns = {"account_id": "text", "call_id": "text"} -%}
 with recorded as (
     -- of the loaded tables: recordings that are gone at VBC were made, too
-    select account_id, call_id from ({{ vbc_source.raw('company_recordings', recording_columns) }}) as company
-    union
-    select account_id, call_id from ({{ vbc_source.raw('user_recordings', recording_columns) }}) as own
+    select distinct account_id, call_id
+    from (
+        select account_id, call_id from ({{ vbc_source.raw('company_recordings', recording_columns) }}) as company
+        union all
+        select account_id, call_id from ({{ vbc_source.raw('user_recordings', recording_columns) }}) as own
+    ) as recordings
 ),
 
 missing as (
