@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,7 +19,7 @@ from dlt.common.configuration.specs import BaseConfiguration, CredentialsConfigu
 from dlt.common.typing import TSecretStrValue
 
 from vbc_source.errors import SettingsError
-from vbc_source.filters import CALL_LOG_FILTERS, Filters, check_filters
+from vbc_source.filters import CALL_LOG_FILTERS, Filters, check_filters, read_table
 from vbc_source.pii import SHORTEST_KEY, PiiPolicy
 from vbc_source.tenants import current_tenant, read_own_settings
 from vbc_source.windows import Window, parse_instant, plan_window
@@ -212,11 +212,6 @@ class VbcConfig(BaseConfiguration):
     def lookback(self) -> timedelta:
         """How far behind the cursor every run reads again."""
         return read_lookback(self.lookback_hours)
-
-    @property
-    def api_filters(self) -> Filters:
-        """The API's own filters, parsed."""
-        return cast("Filters", self.filters)
 
     def filters_of(self, resource: str) -> Filters:
         """Return the filters of the API that a resource belongs to, parsed."""
@@ -502,21 +497,13 @@ MODEL_VARIABLES = (*MODEL_DAYS, "vbc_holds_relation")
 
 def read_model_variables(variables: Any) -> dict[str, Any]:
     """Parse the setting `model_variables`; raises SettingsError."""
-    if isinstance(variables, str) and variables:  # JSON, from an environment variable
-        try:
-            variables = json.loads(variables)
-        except ValueError:
-            variables = ()
-    if not isinstance(variables or {}, Mapping):
-        raise SettingsError(
-            'model_variables must be a table of names and values, such as {"vbc_quiet_days": 14}'
-        )
-    for name, value in (variables or {}).items():
+    variables = read_table("model_variables", variables, '{"vbc_quiet_days": 14}')
+    for name, value in variables.items():
         if name not in MODEL_VARIABLES:
             raise SettingsError(f"model_variables has no {name}; it has {', '.join(MODEL_VARIABLES)}")
         if name in MODEL_DAYS:
             _check_whole(f"model_variables.{name}", value)
-    return dict(variables or {})
+    return dict(variables)
 
 
 def read_timezone(name: str) -> str:

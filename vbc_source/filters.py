@@ -76,15 +76,7 @@ def check_filters(
     hashing all of them.
     """
     setting = setting or RECORDING_FILTERS
-    if filters in (None, ""):
-        return Filters()
-    if isinstance(filters, str):  # JSON, from an environment variable
-        try:
-            filters = json.loads(filters)
-        except ValueError:
-            filters = None
-    if not isinstance(filters, Mapping):
-        raise SettingsError(f"{setting.name} must be a table of names and values, such as {setting.example}")
+    filters = read_table(setting.name, filters, setting.example)
     if not filters:
         return Filters()
     parsed = {str(name): _read(setting, str(name), value) for name, value in filters.items()}
@@ -94,6 +86,20 @@ def check_filters(
             raise SettingsError(f"{setting.name}: {name}:gte is {relation} {name}:lte")
     start, end = parsed.pop("start:gte", None), parsed.pop("start:lte", None)
     return Filters(parsed, start, end, _label(filters, privacy))
+
+
+def read_table(name: str, value: Any, example: str) -> Mapping[str, Any]:
+    """Parse a setting that is a table, or its JSON in an environment variable; raises SettingsError."""
+    if value in (None, ""):
+        return {}
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, Mapping):
+        raise SettingsError(f"{name} must be a table of names and values, such as {example}")
+    return value
 
 
 def _label(filters: Mapping[str, Any], privacy: PiiPolicy) -> str:

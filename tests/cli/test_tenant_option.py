@@ -93,7 +93,7 @@ def test_one_that_fails_does_not_stop_the_others_and_status_shows_all_together(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("sync", "--tenant", "hooli"), "no such tenant: hooli; there is acme, broken, globex"),
         (("sync", *RUNS, "--dataset", "x"), "--dataset goes with one tenant"),
@@ -103,11 +103,11 @@ def test_one_that_fails_does_not_stop_the_others_and_status_shows_all_together(
     ],
 )
 def test_wrong_usage_is_exit_2_and_sends_nothing(
-    run: Callable[..., Any], gateways: dict[str, Gateway], arguments: tuple[str, ...], told: str
+    run: Callable[..., Any], gateways: dict[str, Gateway], arguments: tuple[str, ...], message: str
 ) -> None:
     failed = run(*arguments)
     assert failed.returncode == 2
-    assert told in failed.stderr
+    assert message in failed.stderr
     assert not any(gateway.requests for gateway in gateways.values())
 
 

@@ -53,7 +53,7 @@ def test_what_is_allowed_is_loaded_before_a_refusal_is_raised(serve: Serve, boun
     assert "user_access" not in pipeline.tables
     with pytest.raises(Forbidden) as refused:
         refusals.check()
-    told = str(refused.value)
+    message = str(refused.value)
     for words in (
         "Call Recording API, company recordings of account 999: the API user is not authorized",
         "give the user the right in the VBC admin portal",
@@ -61,7 +61,7 @@ def test_what_is_allowed_is_loaded_before_a_refusal_is_raised(serve: Serve, boun
         "likewise users of account 999, extensions of account 999",
         "what the user may read is loaded",
     ):
-        assert words in told
+        assert words in message
     # the allowed account goes on from its cursor; the other one is asked again in each run
     gateway.clear()
     with collect_refusals() as refusals:

@@ -29,7 +29,7 @@ def list_files(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "told"),
+    ("setting", "value", "message"),
     [
         ("PAGE_SIZE", "0", "page_size must be a whole number of at least 1, not 0"),
         ("PII", "hash", "pii = hash needs a key of 16 characters or more: set pii_key"),
@@ -40,14 +40,15 @@ def list_files(folder: Path) -> set[str]:
         ("BASE_URL", "http://vbc.example", "base_url must begin with https://"),
         ("ROWS_PER_RUN", "0", "rows_per_run must be a whole number"),
         ("FILTERS", '{"no_such": 1}', "no_such"),
+        ("MODEL_VARIABLES", "{vbc_quiet_days", "model_variables must be a table of names and values"),
     ],
 )
-def test_a_setting_that_sync_refuses_fails(own_folder: Path, setting: str, value: str, told: str) -> None:
+def test_a_setting_that_sync_refuses_fails(own_folder: Path, setting: str, value: str, message: str) -> None:
     done = run_vbc(own_folder, NOWHERE, "doctor", **{SETTING + setting: value})
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert lines[0].startswith("FAIL  settings: ")
-    assert told in lines[0]
+    assert message in lines[0]
     # what does not depend on them is still checked
     assert [line.split(":")[0] for line in lines[1:]] == ["ok    destination"]
     assert list_files(own_folder) == set()
@@ -97,7 +98,7 @@ def test_a_database_is_not_changed(own_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "changed", "told"),
+    ("options", "changed", "message"),
     [
         pytest.param(
             ["--destination", "filesystem"],
@@ -127,13 +128,17 @@ def test_a_database_is_not_changed(own_folder: Path) -> None:
     ],
 )
 def test_a_destination_that_cannot_be_loaded_fails(
-    own_folder: Path, options: list[str], changed: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+    own_folder: Path,
+    options: list[str],
+    changed: dict[str, str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "deltalake", None)  # type: ignore[arg-type]  # importing it fails
     done = run_vbc(own_folder, NOWHERE, "doctor", *options, SOURCES__VBC__PAGE_SIZE="0", **changed)
     (line,) = [line for line in done.stdout.splitlines() if "destination: " in line]
     assert line.startswith("FAIL  destination: ")
-    assert told in line
+    assert message in line
     assert list_files(own_folder) == set()
 
 

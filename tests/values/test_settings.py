@@ -29,7 +29,11 @@ def test_defaults_are_valid() -> None:
     assert (config.accounts, config.users, config.start, config.end) == (("self",), None, None, None)
     assert (config.lookback, config.page_size, config.max_concurrency) == (timedelta(hours=48), 1000, 8)
     assert (config.skip_forbidden, config.rows_per_run, config.stateless) == (False, None, False)
-    assert (config.api_filters, config.pii_policy, config.vbc_timezone) == (Filters(), PiiPolicy(), "UTC")
+    assert (config.filters_of("company_recordings"), config.pii_policy, config.vbc_timezone) == (
+        Filters(),
+        PiiPolicy(),
+        "UTC",
+    )
 
 
 def test_values_are_parsed() -> None:
@@ -55,7 +59,9 @@ def test_values_are_parsed() -> None:
     assert config.skip_forbidden
     assert config.stateless
     assert config.pii_policy == PiiPolicy("hash", b"a key for the tests")
-    assert config.api_filters == check_filters({"call_direction": "INBOUND"}, config.pii_policy)
+    assert config.filters_of("company_recordings") == check_filters(
+        {"call_direction": "INBOUND"}, config.pii_policy
+    )
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_proof_counts_by_the_rule(case: Case, all_cases: Path, monkeypatch: py
 def test_proofs_with_filters_count_for_the_same_filters() -> None:
     config = VbcConfig.from_values(filters={"call_direction": "INBOUND"})
     case = next(case for case in CASES if case.name == "without filters")
-    row = {**case.rows[0], "filters": config.api_filters.label}
+    row = {**case.rows[0], "filters": config.filters_of("company_recordings").label}
     loaded = load([row])
     assert list(read_proven_spans(loaded, config)) == [COMPANY]
     assert read_proven_spans(loaded, VbcConfig.from_values(filters={"call_direction": "OUTBOUND"})) == {}

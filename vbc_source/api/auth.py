@@ -228,7 +228,7 @@ class TokenProvider:
 
     def _pause(self, patience: Patience) -> None:
         seconds = patience.draw()
-        log.warning("another login revoked the access token; renewing it in %.1f s", seconds)
+        log.warning("the access token was revoked, perhaps by another login; renewing it in %.1f s", seconds)
         self._sleep(seconds)
 
     def _refresh_shared(self, cache: TokenCache) -> tuple[Login | None, bool]:

@@ -22,7 +22,7 @@ from vbc_source.errors import (
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask, resolve
 from vbc_source.extract.loaded_rows import LoadedRows
 from vbc_source.extract.polling import RequestLimit, Turn, select_due
-from vbc_source.extract.refusals import MAX_NAMED, current_refusals
+from vbc_source.extract.refusals import current_refusals, name_others
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import make_user_access
@@ -87,9 +87,7 @@ class AccessLog:
     def check(self) -> None:
         """Raise the first failure; its message names the other lists too."""
         for _, error in self._failures[:1]:
-            others = [str(other) for other, _ in self._failures[1:]]
-            named = ", ".join(others[:MAX_NAMED]) + (" …" if len(others) > MAX_NAMED else "")
-            error.args = (f"{error}{f'; likewise {named}' if named else ''}",)
+            error.args = (f"{error}{name_others([str(other) for other, _ in self._failures[1:]])}",)
             self._explain(error)
             raise error
 

@@ -11,6 +11,12 @@ from vbc_source.errors import Forbidden
 MAX_NAMED = 10  # lists that an error names
 
 
+def name_others(names: Sequence[str]) -> str:
+    """Write the lists that an error concerns too, as the end of its message; nothing where there are none."""
+    named = ", ".join(names[:MAX_NAMED]) + (" …" if len(names) > MAX_NAMED else "")
+    return f"; likewise {named}" if named else ""
+
+
 class Refusals:
     """Collects what the API user may not read."""
 
@@ -25,10 +31,8 @@ class Refusals:
     def check(self) -> None:
         """Raise the first refusal, with the names of all lists that are refused."""
         for name, error in self._found.items():
-            others = [other for other in self._found if other != name]
-            named = ", ".join(others[:MAX_NAMED]) + (" …" if len(others) > MAX_NAMED else "")
-            likewise = f"; likewise {named}" if named else ""
-            error.args = (f"{error}{likewise}; what the user may read is loaded",)
+            others = name_others([other for other in self._found if other != name])
+            error.args = (f"{error}{others}; what the user may read is loaded",)
             raise error
 
 

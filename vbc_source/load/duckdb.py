@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 # DuckDB's default limit is most of the machine's memory. Recordings need far less: what does not fit goes to
 # disk. A second thread takes more memory and saves no time.
 LITTLE_MEMORY = {"memory_limit": "64MB", "threads": "1"}
-RETRIES_BEFORE_MORE_MEMORY = 2  # a process of somebody else may need the memory for a moment
+RETRIES_BEFORE_MORE_MEMORY = 2  # jobs are repeated for other reasons too
 _HEADER_BYTES = 3 * 4096  # DuckDB writes three header blocks first; a smaller file is no database yet
 _MERGE_HINTS = ("x-merge-source-filter", "x-merge-destination-scope", "x-merge-skip-unchanged-rows")
 

@@ -231,10 +231,12 @@ def _try_table(sql: Any) -> None:
 
 
 def _check_bucket() -> Iterator[Check]:
+    url = load_audio_config().bucket_url
+
     def check() -> str:
-        bucket = Bucket(load_audio_config().bucket)
+        bucket = Bucket(str(url))
         bucket.try_writing()
         return f"{bucket.url} may be written"
 
-    if dlt.config.get("sources.vbc.audio.bucket_url"):
+    if url:
         yield _try("audio bucket", check, needed=False)

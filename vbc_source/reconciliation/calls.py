@@ -10,7 +10,6 @@ from the start of the first to the end of the last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,6 +26,7 @@ MARGIN = timedelta(days=1)
 EDGE = timedelta(hours=6)
 _RULES = "company_recordings__rule_ids"
 _ANSWERED = "lower(l.result) IN ('answered', 'connected') OR (l.result IS NULL AND l.length > 0)"
+_LEG_COLUMNS = ("account_id", "id", '"start"', "ended", "length", "direction", "recorded")
 _AUDIO_KEY = "account_id, recording_type, user_id, recording_id"
 
 
@@ -163,7 +163,7 @@ class CallQueries:
 
 def _write_logged(loaded: LoadedTables) -> str:
     """Write the query of the calls in the logs: their legs united."""
-    columns = ", ".join(f"l.{name}" for name in _leg_columns())
+    columns = ", ".join(f"l.{name}" for name in _LEG_COLUMNS)
     newest, filtered = "", ""
     if loaded.kind == FILESYSTEM:  # a row stands beside its earlier versions
         newest = ", row_number() OVER (PARTITION BY account_id, id, leg ORDER BY _dlt_load_id DESC) AS place"
@@ -195,10 +195,6 @@ def _write_logged(loaded: LoadedTables) -> str:
 def _write_own_side(name: str) -> str:
     """Write a column of the party on our side."""
     return f"CASE WHEN lower(l.direction) = 'outbound' THEN l.source_{name} ELSE l.destination_{name} END"
-
-
-def _leg_columns() -> Iterator[str]:
-    yield from ("account_id", "id", '"start"', "ended", "length", "direction", "recorded")
 
 
 def _write_instant(moment: datetime) -> str:

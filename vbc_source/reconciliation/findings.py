@@ -65,7 +65,7 @@ class ReconcileResult:
     @property
     def fits(self) -> bool:
         """Whether calls and recordings have the same ids."""
-        return self.matched_share is None or self.matched_share >= LEAST_SHARE
+        return share_fits(self.matched_share)
 
     def summary(self) -> list[str]:
         """Describe the result in lines for people."""
@@ -87,6 +87,11 @@ class ReconcileResult:
                 for gap in self.gaps
             ],
         }
+
+
+def share_fits(share: float | None) -> bool:
+    """Return whether enough recorded calls have a log for the ids to be the same."""
+    return share is None or share >= LEAST_SHARE
 
 
 def add_up(rows: list[tuple[Any, ...]]) -> dict[str, dict[str, Counter[str]]]:

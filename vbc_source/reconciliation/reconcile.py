@@ -14,7 +14,7 @@ from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.reconciliation.calls import CallQueries
-from vbc_source.reconciliation.findings import DIMENSIONS, LEAST_SHARE, ReconcileResult, add_up
+from vbc_source.reconciliation.findings import DIMENSIONS, ReconcileResult, add_up, share_fits
 from vbc_source.reconciliation.spans import JudgedSpans, find_judged_spans
 from vbc_source.warehouse.call_gaps import CALL_GAPS, KEY, CallGap, make_table, read_open_gaps
 from vbc_source.warehouse.completeness import (
@@ -67,7 +67,7 @@ def reconcile(
         queries = CallQueries(floor_second(first), until or now, judged, tolerance, config.vbc_timezone)
         rows = loaded.query(queries.write_totals, **queries.values)
         totals, share = [row[:-3] for row in rows], _measure_share(rows)
-        if share is not None and share < LEAST_SHARE:
+        if not share_fits(share):
             return _make_result(queries, share, [], Counter(), known=known)
         gaps = [_read_gap(row) for row in loaded.query(queries.write_gaps, **queries.values)]
         rules = _read_rules(loaded, queries)
@@ -180,9 +180,8 @@ def _make_result(
 ) -> ReconcileResult:
     ends = [max((span.end for span in spans), default=None) for spans in queries.judged.values()]
     names = ("recorded", "missing", "not_flagged", "unexpected", "length_differs", "not_answered", "waiting")
-    fits = share is None or share >= LEAST_SHARE
     return ReconcileResult(
-        ok=fits and not any(gap.kind == "missing" for gap in gaps),
+        ok=share_fits(share) and not any(gap.kind == "missing" for gap in gaps),
         since=queries.since,
         until=queries.until,
         calls=calls,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import zlib
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from random import Random
@@ -15,7 +15,7 @@ from vbc_source.emulator.data.calls import draw_call_id, draw_duration
 from vbc_source.emulator.data.dates import format_report_time, parse_timestamp
 from vbc_source.emulator.data.environment import Environment
 from vbc_source.emulator.data.people import Fields, draw_number
-from vbc_source.emulator.data.selection import PageSlice, Query, slice_page
+from vbc_source.emulator.data.selection import PageSlice, Query, select_page
 from vbc_source.emulator.data.stored_recording import StoredRecording
 
 REPORT_DIRECTIONS = ("Inbound", "Outbound")
@@ -170,16 +170,7 @@ class CallLogs:
         """Return the number of rows that match a query, and those of one page."""
         with self._lock:
             self._prepare()
-            low = bisect_left(self._starts, query.start_gte)
-            high = max(low, bisect_right(self._starts, query.start_lte))
-            rows = self._rows
-            if query.filters_fields or shuffled:
-                rows = [row for row in rows[low:high] if not query.filters_fields or query.matches(row)]
-                low, high = 0, len(rows)
-            if shuffled:
-                rng.shuffle(rows)
-                return high, rows[page.offset : page.offset + page.size]
-            return high - low, slice_page(rows, low, high, page, rng)
+            return select_page(self._rows, self._starts, query, page, rng, shuffled=shuffled)
 
     def _prepare(self) -> None:
         """Generate the rows on first access, and show the hidden ones whose time has come."""

@@ -15,7 +15,7 @@ from vbc_source.emulator.data.audio import AudioFile
 from vbc_source.emulator.data.calls import Call, draw_duration, make_recording_fields
 from vbc_source.emulator.data.dates import parse_timestamp
 from vbc_source.emulator.data.environment import Environment
-from vbc_source.emulator.data.selection import UNLIMITED, PageSlice, Query, slice_page
+from vbc_source.emulator.data.selection import UNLIMITED, PageSlice, Query, select_page
 from vbc_source.emulator.data.stored_recording import RecordingLinks, StoredRecording, encode_recording
 
 # Recordings are listed only after the call has ended and the recording has been processed.
@@ -201,17 +201,7 @@ class Recordings:
         """
         with self._lock:
             self._show_due()
-            rows = self._rows
-            low = bisect_left(self._starts, query.start_gte)
-            high = max(low, bisect_right(self._starts, query.start_lte))
-            if query.filters_fields or shuffled:
-                rows = [row for row in rows[low:high] if not query.filters_fields or query.matches(row)]
-                low, high = 0, len(rows)
-            if shuffled:
-                # Every request has a new order, so pages of one list overlap and leave rows out.
-                rng.shuffle(rows)
-                return high, rows[page.offset : page.offset + page.size]
-            return high - low, slice_page(rows, low, high, page, rng)
+            return select_page(self._rows, self._starts, query, page, rng, shuffled=shuffled)
 
     def match(self, query: Query) -> list[StoredRecording]:
         """Return all visible recordings that pass the filters of a query."""

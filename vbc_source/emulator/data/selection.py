@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -99,6 +100,36 @@ class PageSlice:
         """Return the bounds of the page within ``low:high`` of rows sorted oldest first."""
         first = high - self.offset - self.size if self.newest_first else low + self.offset
         return max(first, low), min(first + self.size, high)
+
+
+def select_page(
+    rows: Sequence[StoredRecording],
+    starts: Sequence[int],
+    query: Query,
+    page: PageSlice,
+    rng: Random,
+    *,
+    shuffled: bool,
+) -> tuple[int, list[StoredRecording]]:
+    """Return the number of rows that match a query, and those of one page.
+
+    Args:
+        rows: Sorted by start, oldest first.
+        starts: Their starts.
+        query: Filters; its own page and order are ignored.
+        page: Position of the page.
+        rng: Orders rows with equal start.
+        shuffled: Put all rows in random order: pages of one list overlap then, and leave rows out.
+    """
+    low = bisect_left(starts, query.start_gte)
+    high = max(low, bisect_right(starts, query.start_lte))
+    if query.filters_fields or shuffled:
+        rows = [row for row in rows[low:high] if not query.filters_fields or query.matches(row)]
+        low, high = 0, len(rows)
+        if shuffled:
+            rng.shuffle(rows)
+            return high, rows[page.offset : page.offset + page.size]
+    return high - low, slice_page(rows, low, high, page, rng)
 
 
 def slice_page(
