@@ -68,13 +68,14 @@ def read_freshness(
     found = read_complete_loads(connection, database)
     is_newer = found != CompleteLoads(int(loads), loaded_at and _utc(loaded_at))
     recordings = max(0, _count_recordings(connection, database) - int(recordings)) if is_newer else 0
+    later = found.count - int(loads)
     is_late = (now or datetime.now(timezone.utc)) - _utc(built_at) >= LONGEST
     return Freshness(
         built_at=_utc(built_at),
         loaded_at=loaded_at and _utc(loaded_at),
         newer_recordings=recordings,
         is_stale=is_newer
-        and (is_late or recordings > 0 or _brought_rows(connection, database, loaded_at, int(loads))),
+        and (is_late or recordings > 0 or _brought_rows(connection, database, loaded_at, later)),
     )
 
 
@@ -90,9 +91,9 @@ def read_complete_loads(connection: Any, database: AnalyticsDatabase) -> Complet
 
 
 def _brought_rows(
-    connection: Any, database: AnalyticsDatabase, loaded_at: datetime | None, loads: int
+    connection: Any, database: AnalyticsDatabase, loaded_at: datetime | None, later: int
 ) -> bool:
-    """Return whether a load since then may have brought rows.
+    """Return whether a load since then may have brought rows; there should be `later` loads.
 
     Loads of ledgers always do. A run of the source that finds nothing new leaves its state alone, so that dlt
     stores none with the load. A backfill has no state, and its windows do not end with the time of reading.
@@ -102,7 +103,7 @@ def _brought_rows(
     if loaded_at:
         newer += f" AND inserted_at > CAST('{_utc(loaded_at).isoformat()}' AS timestamp with time zone)"
     ((count,),) = _query(connection, f"SELECT count(*) {newer}")
-    if count != read_complete_loads(connection, database).count - loads:
+    if count != later:
         return True  # clocks disagree, or the database was restored from a backup
     marks = [f"schema_name <> '{SOURCE_SCHEMA}'"]
     for table, condition in _MARKED.items():

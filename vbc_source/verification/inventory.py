@@ -29,6 +29,11 @@ ListKind = Literal["company", "user", "call_logs"]
 RowId = int | str  # the number of a recording, or the leg of a call
 
 
+def recording_type_of(kind: ListKind) -> RecordingType:
+    """Return the type of recordings in a list; call logs, of which none is ever gone, pass for company."""
+    return "user" if kind == "user" else "company"
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedCounts:
     """Counts of what is loaded of a span of a list; the others are parts of `loaded`."""
@@ -90,8 +95,7 @@ class Inventory:
             SELECT recording_id, detected_at, evidence, returned_at FROM {TOMBSTONES} AS b
             WHERE {_OF_LIST} AND b.recording_type = :kind ORDER BY detected_at"""
         rows = self._loaded.query(query, kind=self._kind, **_name(owner))
-        kind: RecordingType = "user" if self._kind == "user" else "company"
-        key = owner.account, kind, owner.user or ""
+        key = owner.account, recording_type_of(self._kind), owner.user or ""
         return {int(id_): Tombstone(*key, int(id_), at, str(text), back) for id_, at, text, back in rows}
 
     def find_cuts(self, owner: ListOwner, windows: Sequence[Window], parts: int) -> list[list[datetime]]:
@@ -167,8 +171,7 @@ class Inventory:
     def _write_filtered(self, rows: str) -> str:
         """Write the query of those rows that the source's filters select."""
         for number, name in enumerate(self._filters):
-            kind: RecordingType = "user" if self._kind == "user" else "company"
-            condition = _write_filter(kind, name, f":filter_{number}")
+            condition = _write_filter(recording_type_of(self._kind), name, f":filter_{number}")
             rows = f"SELECT r.* FROM ({rows}) AS r WHERE {condition}"
         return rows
 

@@ -21,11 +21,10 @@ from vbc_source.errors import (
 )
 from vbc_source.extract.lists import ListOwner, ListReader
 from vbc_source.extract.request_pool import RequestPool
-from vbc_source.recordings import RecordingType
 from vbc_source.schema.pages import Page, PageRows
 from vbc_source.verification.compare import CountedSpan, Difference, SpanComparison
 from vbc_source.verification.findings import DifferingSpan, Findings, ListTotal
-from vbc_source.verification.inventory import Inventory, ListKind, LoadedCounts, RowId
+from vbc_source.verification.inventory import Inventory, ListKind, LoadedCounts, RowId, recording_type_of
 from vbc_source.verification.repair import ListRepair
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.windows import Window
@@ -161,7 +160,7 @@ class ListsComparison:
 
     def _make_evidence(self, owner: ListOwner, window: Window, present: RowId | None) -> DeletionEvidence:
         root = self._reader.config.recording_api
-        kind: RecordingType = "user" if self._kind == "user" else "company"
+        kind = recording_type_of(self._kind)
         api = RecordingApi(self._reader.client, root, owner.account, kind, owner.user or "")
 
         def request_present() -> object:

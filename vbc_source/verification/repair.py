@@ -21,11 +21,10 @@ from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import VERIFY_SCHEMA, load_rows
 from vbc_source.load.locks import hold_dataset_lock
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
-from vbc_source.recordings import RecordingType
 from vbc_source.source import make_resource
 from vbc_source.verification.compare import Difference
 from vbc_source.verification.findings import Findings
-from vbc_source.verification.inventory import Inventory, ListKind, RowId
+from vbc_source.verification.inventory import Inventory, ListKind, RowId, recording_type_of
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone, describe_history, make_table
 
@@ -66,7 +65,7 @@ class ListRepair:
         self, differences: Sequence[Difference], confirmed: dict[int, str], returned: frozenset[RowId]
     ) -> None:
         owner = differences[0].owner
-        kind: RecordingType = "user" if self._kind == "user" else "company"
+        kind = recording_type_of(self._kind)
         history = self._inventory.read_tombstones(owner)
         rows = [replace(history[id_], returned_at=self._now) for id_ in sorted(returned)]
         for id_, text in confirmed.items():
