@@ -7,6 +7,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -51,11 +52,23 @@ def warehouse() -> Iterator[str]:
     execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@contextmanager
+def with_metadata(environment: dict[str, str], name: str) -> Iterator[dict[str, str]]:
+    """This environment with an Airflow database of its own."""
+    database = f"airflow_test_{name}_{SUFFIX}"
+    execute(f"CREATE DATABASE {database}")
+    address = f"{DATABASE.replace('postgresql', 'postgresql+psycopg2')}/{database}"
+    environment = {**environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": address}
+    try:
+        subprocess.run([BIN / "airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
+        yield environment
+    finally:
+        execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+
 @pytest.fixture(scope="session")
 def environment(home: Path, stage: Stage, warehouse: str) -> Iterator[dict[str, str]]:
-    """The environment of every component; its metadata are in a database of their own."""
-    name = f"airflow_test_{SUFFIX}"
-    execute(f"CREATE DATABASE {name}")
+    """The environment of every component."""
     login = {**LOGIN, "base_url": stage.base_url}
     connection = {
         "conn_type": "http",
@@ -73,7 +86,6 @@ def environment(home: Path, stage: Stage, warehouse: str) -> Iterator[dict[str, 
         "CORE__FERNET_KEY": "",
         "API_AUTH__JWT_SECRET": uuid.uuid4().hex * 2,
         "API__SECRET_KEY": uuid.uuid4().hex,
-        "DATABASE__SQL_ALCHEMY_CONN": f"{DATABASE.replace('postgresql', 'postgresql+psycopg2')}/{name}",
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
@@ -88,11 +100,8 @@ def environment(home: Path, stage: Stage, warehouse: str) -> Iterator[dict[str, 
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "NO_PROXY": "127.0.0.1,localhost",
     }
-    try:
-        subprocess.run([BIN / "airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
+    with with_metadata(environment, "one") as environment:
         yield environment
-    finally:
-        execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +112,19 @@ def local(home: Path, environment: dict[str, str]) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def environment_of_tenants(environment: dict[str, str]) -> dict[str, str]:
-    """Three tenants: two connections work, one has a wrong password."""
+def environment_of_tenants(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Three tenants: two connections work, one has a wrong password.
+
+    With Airflow's database shared, a component that knows of no tenants would write its own form of the DAGs
+    there, and the tasks of these would be taken for removed.
+    """
     vbc = json.loads(environment["AIRFLOW_CONN_VBC"])
     changed = {"VBC_TENANTS": "acme,broken,globex", "SOURCES__VBC__USER_IDS": "[]"}
     for tenant in ("ACME", "GLOBEX"):
         changed[f"AIRFLOW_CONN_VBC_{tenant}"] = json.dumps(vbc)
     changed["AIRFLOW_CONN_VBC_BROKEN"] = json.dumps({**vbc, "login": "other", "password": "wrong"})
-    return {**environment, **changed}
+    with with_metadata({**environment, **changed}, "tenants") as environment:
+        yield environment
 
 
 @pytest.fixture
