@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow.sdk import Param, dag, task
+from airflow.sdk.exceptions import AirflowFailException
 
 sys.path.append(os.path.dirname(__file__))  # Airflow adds the top of the DAG folder only
 from vbc_settings import POOL, RECORDINGS, WORKERS, connect, make_defaults
@@ -68,15 +69,16 @@ def vbc_backfill() -> None:
         with connect(tenant) as target:
             from vbc_source import finish_backfill
 
-            return asdict(finish_backfill(target, list(results or ())))
+            result = finish_backfill(target, list(results or ()))
+        if result.refused:  # the rest is loaded; a retry would be refused as well
+            raise AirflowFailException(" ".join(result.refused))
+        return asdict(result)
 
     finalize(load_window.expand(window=plan(init())))
 
 
 def read_span(params: dict[str, Any]) -> tuple[datetime, datetime]:
     """Read the bounds of a run, as days in UTC; refuse them in the wrong order."""
-    from airflow.sdk.exceptions import AirflowFailException
-
     start, end = (
         datetime.fromisoformat(params[name]).replace(tzinfo=timezone.utc)
         for name in ("start_date", "end_date")
