@@ -115,9 +115,9 @@ def backfill(
             left = write_time((len(tasks) / len(results) - 1) * (time.monotonic() - started))
             text = f"{len(results):,} of {len(tasks):,} windows, {rows:,} recordings"
             log.info("backfill: %s, %s left", text, left)
-        result = finish_backfill(target, results)
-        refused = tuple(dict.fromkeys(filter(None, (refusals.describe(), *result.refused))))
-        return replace(result, refused=refused, ok=result.ok and not refused)
+        finished = finish_backfill(target, results)
+        refused = tuple(dict.fromkeys(filter(None, (refusals.describe(), *finished.refused))))
+        return replace(finished, refused=refused, ok=finished.ok and not refused)
 
 
 def prepare_backfill(
