@@ -24,6 +24,7 @@ from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_dataset_lock
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.load.run_history import record_run
+from vbc_source.load.stored_states import remove_old_states
 from vbc_source.source import vbc_source
 
 ROWS_PER_RUN = 250_000  # recordings in one load: bounds memory and what a kill costs, whatever the backlog
@@ -166,6 +167,7 @@ def run_pipeline(
             loaded += _count_recordings(pipeline.normalize())
             with hold_dataset_lock(pipeline, window), keep_connected(pipeline):
                 pipeline.load()
+                remove_old_states(pipeline)
             after = _read_states(pipeline, source)
             unfinished = [
                 # a mark that this run did not touch is another run's: a backfill writes no state
