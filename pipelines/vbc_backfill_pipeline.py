@@ -7,6 +7,7 @@ Settings come from .dlt/config.toml, secrets from .dlt/secrets.toml ([sources.vb
 from __future__ import annotations
 
 import os
+import sys
 from datetime import datetime, timedelta, timezone
 
 from vbc_source import Target, backfill
@@ -18,6 +19,7 @@ def load() -> None:
     start = end - timedelta(days=730)
     result = backfill(Target("vbc", "postgres", "vbc_data"), start, end, days=30, workers=4, report=print)
     print(*result.summary(), sep="\n")
+    sys.exit(not result.ok)
 
 
 if __name__ == "__main__":  # the workers are processes, which import this file again

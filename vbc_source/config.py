@@ -343,9 +343,11 @@ class TenantConfig(VbcConfig):
 
     Attributes:
         dataset: Dataset of the tenant's tables; by default `vbc_NAME`.
+        destination: Name of a dlt destination of the tenant's own, configured in `[destination.…]`.
     """
 
     dataset: str | None = None
+    destination: str | None = None
 
 
 def load_config(**overrides: Any) -> VbcConfig:

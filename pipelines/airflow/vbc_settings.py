@@ -76,7 +76,8 @@ def connect(tenant: str | None = None) -> Iterator[Target]:
 
     place = Target(PIPELINE, DESTINATION, DATASET)
     try:
-        with use_tenant(tenant, DESTINATION) if tenant else nullcontext(place) as target:
+        own = use_tenant(tenant, default_destination=DESTINATION) if tenant else nullcontext(place)
+        with own as target:
             yield target
     except VbcError as error:
         if error.permanent:

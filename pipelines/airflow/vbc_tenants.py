@@ -33,6 +33,11 @@ def tenants(triggering_asset_events: Any = None) -> list[str]:
     events = [event for found in (triggering_asset_events or {}).values() for event in found]
     if names := {event.extra["tenant"] for event in events if "tenant" in event.extra}:
         return sorted(names)
+    return name_tenants()
+
+
+def name_tenants() -> list[str]:
+    """Name the tenants of VBC_TENANTS."""
     if TENANTS != ["all"]:
         return TENANTS
     with connect():

@@ -15,7 +15,7 @@ import pytest
 from checksums import checksum
 from conftest import execute
 from gateway_fixtures import Stage
-from stack import BIN, Stack, dlt_settings, try_dag, wait_until
+from stack import BIN, ENDED, Stack, dlt_settings, try_dag, wait_until
 
 START, END, DAYS = "2024-06-01", "2026-05-31", 92  # two years in eight windows
 SPAN = {"start_date": START, "end_date": END, "window_days": DAYS}
@@ -132,6 +132,24 @@ def test_eight_tasks_at_once_lose_nothing_when_workers_die(
     assert local.finish("vbc_backfill", run) == "success"
     load_in_sequence(environment, "vbc_sequential", tmp_path)
     assert checksum(warehouse, dataset) == checksum(warehouse, "vbc_sequential")
+
+
+@pytest.mark.long
+def test_a_run_without_a_tenant_starts_one_for_each_and_one_that_fails_stops_no_other(
+    local_for_tenants: Stack, stage: Stage, warehouse: str, dataset: str
+) -> None:
+    two_years(stage, 200)
+    stack = local_for_tenants
+    first = stack.trigger("vbc_backfill", **{**SPAN, "window_days": 400})
+    assert stack.finish("vbc_backfill", first) == "success"
+    states = {each["task_id"]: each["state"] for each in stack.tasks("vbc_backfill", first)}
+    assert (states["init"], states["finalize"], states["start"]) == ("skipped", "skipped", "success")
+    wait_until(lambda: set(runs := stack.runs("vbc_backfill")) <= ENDED and len(runs) == 4, 300, "all runs")
+    assert sorted(stack.runs("vbc_backfill")) == ["failed", "success", "success", "success"]
+    expected = sum(START <= row["start"] < END for row in stage.current.company.all())
+    for tenant in ("acme", "globex"):
+        ((rows,),) = execute(f"SELECT count(*) FROM vbc_{tenant}.company_recordings", warehouse)
+        assert rows == expected
 
 
 def test_dates_in_the_wrong_order_are_refused(

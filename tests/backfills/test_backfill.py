@@ -245,6 +245,26 @@ def test_a_window_is_left_for_a_user_who_is_new_but_not_for_one_who_may_not_be_r
     assert run(url, 400).windows == 0
 
 
+def test_what_may_not_be_read_is_reported_and_all_else_is_loaded(
+    serve: Serve, own_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__VBC__ACCOUNT_ID", '["549825", "999"]')
+    there = gateway(recordings=30, users=2, user_recordings=10)
+    there.users.add(id=5, recordings=10, days=300)
+    there.users.forbid(5)
+    run(serve(there), 400, "", 1, "company_recordings", "user_recordings")  # has the settings set
+    result = backfill(Target(), *DAYS, 200)
+    assert (result.windows, result.ok) == (2, False)
+    assert result.rows["company_recordings"] == len(expected_recordings(there))
+    assert 0 < result.rows["user_recordings"] <= 10
+    prepared, window = result.refused
+    assert "users of account 999" in prepared
+    assert "company recordings of account 999" in window
+    assert "user 5" in window
+    assert "give the user the right in the VBC admin portal" in window
+    assert result.summary()[1:] == [f"NOT ALLOWED: {prepared}.", f"NOT ALLOWED: {window}."]
+
+
 @pytest.mark.slow
 def test_a_lake_takes_windows_side_by_side_and_none_twice(
     serve: Serve, own_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch

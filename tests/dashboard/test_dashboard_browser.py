@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from dashboards import open_browser, serve_dashboard
@@ -51,7 +52,28 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         url = "http://127.0.0.1:9"
         done = start_vbc(folder, url, *command, **DEMO)
         assert done.returncode == 0, done.stderr
+    add_calls(folder)
     return folder
+
+
+def add_calls(folder: Path) -> None:
+    """Write 40 days of calls, as the models and `vbc reconcile` would: two are missing, one has no log."""
+    with duckdb.connect(str(folder / "vbc.duckdb")) as connection:
+        connection.execute(
+            "INSERT INTO vbc_models.call_coverage BY NAME SELECT day, '549825' AS account_id, 'Inbound' AS "
+            "direction, 'ada' AS user_name, 10 AS calls, 8 AS answered, 7 AS recorded, "
+            "7 / 8 AS recorded_share, CASE WHEN day = newest THEN 2 ELSE 0 END AS missing FROM ("
+            "SELECT DISTINCT day, max(day) OVER () AS newest FROM vbc_models.coverage WHERE proven_at IS NOT "
+            "NULL ORDER BY day DESC LIMIT 40)"
+        )
+        connection.execute(
+            "CREATE TABLE vbc_data.call_gaps AS SELECT '549825' AS account_id, kind AS class, "
+            'kind || number AS call_id, max("start") - INTERVAL 3 DAY AS "start", \'Inbound\' AS direction, '
+            "'1017' AS extension, max(\"start\") AS noted_at, CAST(NULL AS TIMESTAMPTZ) AS closed_at "
+            "FROM vbc_data.company_recordings, "
+            "(VALUES ('missing', 1), ('missing', 2), ('without_call', 1)) AS gaps(kind, number) "
+            "GROUP BY kind, number"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +275,35 @@ def test_each_figure_links_to_its_recordings(served: str, page: Any) -> None:
     assert f"{seen:,}" == page.locator("h1").inner_text().split()[0]
 
 
+def test_calls_are_counted_on_the_first_page_and_narrowed_by_period_and_account(
+    served: str, page: Any
+) -> None:
+    page.goto(f"{served}/?days=7")
+    assert page.locator("#calls-recorded").inner_text() == "49 of 56 (87.5 %)"
+    assert page.locator("#calls-missing").inner_text() == "2 calls"
+    page.get_by_role("link", name="Calls by day and user").click()
+    assert page.url == f"{served}/coverage?days=7"
+    assert read_table(page, "table-call-days")[0] == ["All", "70", "56", "49", "87.5 %", "2"]
+    assert len(read_table(page, "table-call-days")) == 8
+    assert len(read_table(page, "table-gaps")) == 3
+    page.get_by_role("link", name="28 days").click()
+    assert read_table(page, "table-call-users") == [
+        ["ada", "Inbound", "280", "224", "196", "87.5 %", "2"],
+    ]
+    page.locator("summary", has_text="Filters").click()
+    assert page.locator(".fields select").count() == 1
+    page.select_option("#account", "549825")
+    page.get_by_role("button", name="Show").click()
+    assert page.url.endswith("&account=549825")
+    page.locator("a.chip").click()
+    assert page.url == f"{served}/coverage"
+    page.goto(f"{served}/coverage?days=7&hour=3")
+    assert page.get_by_text("do not count here: hour.").is_visible()
+    assert read_table(page, "table-call-days")[0][1] == "70"
+    page.get_by_role("link", name="Figures", exact=True).click()
+    assert page.url == f"{served}/?days=7&hour=3"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_pages_fit_the_window_and_have_no_accessibility_violations(
@@ -266,6 +317,9 @@ def test_pages_fit_the_window_and_have_no_accessibility_violations(
         "/recordings?days=all&archived=yes&sort=-length",
         "/users",
         "/extensions",
+        "/coverage",
+        "/coverage?days=all&account=549825&hour=3",
+        "/coverage?from=1999-01-01&to=1999-01-02",
         "/search",
         "/?days=7&hour=3&weekday=7&direction=INTRA_PBX",
         "/?days=8",

@@ -10,8 +10,10 @@ import pytest
 from in_process import restored_process
 
 from vbc_source import list_tenants, use_tenant
+from vbc_source.audio.bucket import Bucket
 from vbc_source.config import VbcConfig, has_setting, load_audio_config, load_config
 from vbc_source.errors import SettingsError, UsageError
+from vbc_source.load.destinations import open_destination
 from vbc_source.tenants import current_tenant
 
 CONFIG = """
@@ -137,6 +139,40 @@ def test_two_tenants_with_one_dataset_are_refused(configure: Callable[[str], Non
     for name in ("acme", "globex"):
         with pytest.raises(SettingsError, match="tenants acme and globex have the same dataset, vbc_acme"):
             load_for(name)
+
+
+def test_a_tenant_may_have_a_destination_and_credentials_of_its_own(
+    configure: Callable[[str, str], None],
+) -> None:
+    own = CONFIG.replace('dataset = "globex_calls"', 'dataset = "vbc_acme"\ndestination = "globex_files"')
+    own += """
+[destination.globex_files]
+destination_type = "filesystem"
+bucket_url = "s3://globex-lake"
+"""
+    secrets = """
+[destination.globex_files.credentials]
+aws_access_key_id = "globex key"
+aws_secret_access_key = "globex secret"
+[destination.filesystem.credentials]
+aws_access_key_id = "shared key"
+aws_secret_access_key = "shared secret"
+[destination.filesystem.acme.credentials]
+aws_access_key_id = "acme key"
+aws_secret_access_key = "acme secret"
+"""
+    configure(own, SECRETS + secrets)
+    with use_tenant("globex", default_destination="postgres") as target:
+        assert (target.destination, target.dataset) == ("globex_files", "vbc_acme")
+        destination = open_destination(target)
+        config = destination.configuration(destination.spec()._bind_dataset_name("calls"))
+        assert (config.bucket_url, config.credentials.aws_access_key_id) == ("s3://globex-lake", "globex key")
+        assert Bucket("s3://bucket/calls")._fs.key == "shared key"
+    with use_tenant("acme", default_destination="postgres") as target:
+        assert target.destination == "postgres"
+        assert Bucket("s3://bucket/calls")._fs.key == "acme key"
+    with use_tenant("globex", "duckdb") as target:
+        assert target.destination == "duckdb"
 
 
 def test_an_unknown_tenant_is_told_with_those_there_are(configure: Callable[[str], None]) -> None:

@@ -21,6 +21,7 @@ from vbc_source.audio.bucket import FolderListings
 from vbc_source.audio.exports.batches import archive_by_exports
 from vbc_source.audio.exports.planner import Via
 from vbc_source.audio.ledger import LedgerRow
+from vbc_source.audio.missing_durations import measure_missing
 from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.errors import InvalidContent, NotFound, NotSubscribed, VbcError
 from vbc_source.load.destinations import Target
@@ -41,6 +42,7 @@ class AudioResult:
         exported: Those of them that came from exports.
         exports: Exports downloaded.
         found: Files that were already in the bucket, without a row in the ledger.
+        measured: Files archived earlier whose length was measured now.
         bytes: Bytes of the files stored.
         missing: Recordings whose audio is gone.
         forbidden: Recordings whose audio the API user may not read.
@@ -54,6 +56,7 @@ class AudioResult:
     exported: int = 0
     exports: int = 0
     found: int = 0
+    measured: int = 0
     bytes: int = 0
     missing: int = 0
     forbidden: int = 0
@@ -72,6 +75,7 @@ class AudioResult:
             yield f"{self.exported:,} of them came from {self.exports:,} exports."
         others = {
             "were already in the bucket": self.found,
+            "archived earlier were measured": self.measured,
             "are gone at VBC": self.missing,
             "may not be read by the API user": self.forbidden,
             "failed and are retried by the next run": self.failed,
@@ -112,6 +116,7 @@ def archive_audio(
             exported = archive_by_exports(session, backlog, via)
         if via != "export":
             counts = AudioRun(session, backlog, limit).run()
+        measured = 0 if limit else measure_missing(session)
         # files missing in a zip stay in the backlog: `auto` has downloaded them by now
         incomplete = exported["failed"] or (via == "export" and exported["lacking"])
         forbidden = counts["forbidden"] and not config.skip_forbidden
@@ -120,6 +125,7 @@ def archive_audio(
             exported=exported["stored"],
             exports=exported["jobs"],
             found=counts["found"],
+            measured=measured,
             bytes=counts["bytes"] + exported["bytes"],
             missing=counts["missing"],
             forbidden=counts["forbidden"],

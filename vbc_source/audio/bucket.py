@@ -23,6 +23,7 @@ from vbc_source.dlt_internals import FilesystemConfiguration, fsspec_from_config
 from vbc_source.errors import SettingsError, VbcError
 from vbc_source.lakes.trial import try_writing
 from vbc_source.load.failures import first_line
+from vbc_source.tenants import current_tenant
 
 PART_BYTES = 5 << 20  # held in memory during an upload; S3 accepts no smaller parts
 READ_AHEAD_BYTES = 2 << 20  # requested at a time; held in memory several times over while it is received
@@ -235,7 +236,8 @@ def _open(url: str) -> tuple[Any, str]:
     try:
         config = resolve_configuration(
             FilesystemConfiguration(),
-            sections=("destination", "filesystem"),
+            # dlt looks for each setting in the tenant's table first, then in the one above
+            sections=("destination", "filesystem", *filter(None, [current_tenant()])),
             explicit_value={"bucket_url": url},
         )
         return fsspec_from_config(config)

@@ -38,7 +38,8 @@ class LedgerRow:
     The status `missing` means that VBC no longer has the recording. `attempts` counts its requests; it is 0
     for a file that was already in the bucket. `call_id` and `call_start` are those that were loaded when it
     was archived: where they differ from what is loaded now, the recording has changed. `audio_duration` is
-    how long the file really is, milliseconds like the recording's `duration`; None where it was not measured.
+    how long the file really is, milliseconds like the recording's `duration`, 0 without sound; None where it
+    was not measured.
     """
 
     account_id: str

@@ -14,7 +14,8 @@ SAME_RECORDING = " AND ".join(f"a.{name} = r.{name}" for name in KEY)
 FITS = """((a.size_bytes IS NULL OR r.size_bytes IS NULL OR a.size_bytes = r.size_bytes)
     AND (a.call_start IS NULL
         OR (a.call_start = r.began AND coalesce(a.call_id, '') = coalesce(r.call_id, ''))))"""
-_ADDED = {"call_id": "VARCHAR", "call_start": "TIMESTAMPTZ"}  # with `version`, to tables that lacked them
+# with `version`, to tables that lacked them
+_ADDED = {"call_id": "VARCHAR", "call_start": "TIMESTAMPTZ", "audio_duration": "BIGINT"}
 
 
 def write_ledger(loaded: LoadedTables) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from vbc_source.backfills.owners import resolve_self
@@ -26,6 +26,7 @@ from vbc_source.backfills.window_load import (
 )
 from vbc_source.config import load_config
 from vbc_source.errors import UsageError, VbcError
+from vbc_source.extract.refusals import Refusals
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock
@@ -51,20 +52,23 @@ class BackfillResult:
         rows: Rows that the destination holds of them, by resource.
         requests: List requests sent.
         gaps: Spans that were read and do not add up; what VBC lists of them is loaded.
-        ok: Whether everything that was read is proven complete.
+        refused: What the API user may not read; the rest is loaded.
+        ok: Whether all that was asked for could be read, and is proven complete.
     """
 
     windows: int
     rows: dict[str, int]
     requests: int
     gaps: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     ok: bool = True
 
     def summary(self) -> list[str]:
         """Describe the result in lines for people."""
         rows = ", ".join(f"{count:,} {name}" for name, count in self.rows.items())
         loaded = f"{self.windows} window(s) loaded, which hold {rows or 'nothing'}."
-        return [loaded, *(f"KNOWN GAP: {gap}." for gap in self.gaps)]
+        refused = (f"NOT ALLOWED: {text}." for text in self.refused)
+        return [loaded, *(f"KNOWN GAP: {gap}." for gap in self.gaps), *refused]
 
 
 def backfill(
@@ -99,7 +103,9 @@ def backfill(
         if kind not in SIDE_BY_SIDE and workers > 1:
             report(f"{kind} takes one loader: the windows are loaded one after another.")
         workers = limit_workers(config, workers) if kind in SIDE_BY_SIDE else 1
-        tasks = plan_backfill(target, start, end, days, prepare_backfill(target, end, resources))
+        refusals = Refusals()
+        names = prepare_backfill(target, end, resources, refusals)
+        tasks = plan_backfill(target, start, end, days, names)
         report(f"{len(tasks)} window(s) are not proven complete, {min(workers, len(tasks))} at once.")
         results: list[WindowResult] = []
         started, rows = time.monotonic(), 0
@@ -109,16 +115,21 @@ def backfill(
             left = write_time((len(tasks) / len(results) - 1) * (time.monotonic() - started))
             text = f"{len(results):,} of {len(tasks):,} windows, {rows:,} recordings"
             log.info("backfill: %s, %s left", text, left)
-        return finish_backfill(target, results)
+        finished = finish_backfill(target, results)
+        refused = tuple(dict.fromkeys(filter(None, (refusals.describe(), *finished.refused))))
+        return replace(finished, refused=refused, ok=finished.ok and not refused)
 
 
-def prepare_backfill(target: Target, end: datetime, resources: Sequence[str] = ()) -> list[str]:
+def prepare_backfill(
+    target: Target, end: datetime, resources: Sequence[str] = (), refusals: Refusals | None = None
+) -> list[str]:
     """Create the tables, and load the lists that have no windows: users, extensions, export jobs.
 
     Args:
         target: Where to load.
         end: End of the backfill.
         resources: Names of the resources to load; all unless given.
+        refusals: Receives what the API user may not read, which is only logged unless given.
 
     Returns:
         The names of the resources that have windows.
@@ -134,7 +145,10 @@ def prepare_backfill(target: Target, end: datetime, resources: Sequence[str] = (
     with hold_part(target, "init") as pipeline:
         run_pipeline(pipeline, empty_tables(windowed))
         if others:
-            run_pipeline(pipeline, source.with_resources(*others))
+            found = Refusals() if refusals is None else refusals
+            run_pipeline(pipeline, source.with_resources(*others), refusals=found)
+            if refusals is None and (text := found.describe()):
+                log.warning("%s", text)
     return windowed
 
 
@@ -190,4 +204,5 @@ def finish_backfill(target: Target, results: Sequence[WindowResult]) -> Backfill
             rows[name] = rows.get(name, 0) + distinct
     gaps = tuple(gap for result in results for gap in result.get("gaps", ()))  # of an earlier version: none
     requests = sum(result["requests"] for result in results)
-    return BackfillResult(len(results), rows, requests, gaps, ok=not gaps)
+    refused = tuple(dict.fromkeys(filter(None, (result.get("refused", "") for result in results))))
+    return BackfillResult(len(results), rows, requests, gaps, refused, ok=not (gaps or refused))

@@ -30,6 +30,7 @@ import pyarrow.compute as pc
 from vbc_source.backfills.owners import resolve_self
 from vbc_source.config import VbcConfig, load_config
 from vbc_source.errors import SettingsError, VbcError
+from vbc_source.extract.refusals import Refusals
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target, destination_kind
 from vbc_source.load.failures import explaining
@@ -71,12 +72,14 @@ class WindowResult(WindowTask):
         requests: List requests sent.
         seconds: How long it took.
         gaps: Spans of it that do not add up.
+        refused: What the API user may not read of it; empty where that is all.
     """
 
     rows: dict[str, int]
     requests: int
     seconds: float
     gaps: list[str]
+    refused: str
 
 
 def cut_windows(start: datetime, end: datetime, now: datetime, days: float) -> list[Window]:
@@ -115,7 +118,8 @@ def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResul
         share: How many windows are loaded at the same time: each gets that part of the request budget.
 
     Raises:
-        VbcError: What stopped it; nothing of the window counts as proven then.
+        VbcError: What stopped it; nothing of the window counts as proven then. Lists that the API user may
+            not read stop nothing: `refused` of the result names them.
     """
     window, resources = window_of(task), task["resources"]
     with explaining():
@@ -125,16 +129,17 @@ def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResul
     filters = {name: _OwnRows(window.end) for name in resources}
     for name, own in filters.items():
         source.resources[name].add_map(own)
-    requests, seconds, gaps = 0, 0.0, list[str]()
+    requests, seconds, gaps, refusals = 0, 0.0, list[str](), Refusals()
     with hold_part(target, task["key"]) as pipeline:
         # a lake gets a window again only where it is not proven, since it cannot replace rows
         appends = destination_kind(pipeline.destination) in APPENDING
         loaded = LoadedTables(target, locked=True)
         if not appends or find_unproven(loaded, resolve_self(config), [window], resources):
-            result = run_pipeline(pipeline, source, task["key"])
+            result = run_pipeline(pipeline, source, task["key"], refusals)
             requests, seconds, gaps = result.requests, result.seconds, list(result.gaps)
     rows = {name: own.rows for name, own in filters.items()}
-    return WindowResult(**task, rows=rows, requests=requests, seconds=seconds, gaps=gaps)
+    refused = refusals.describe()
+    return WindowResult(**task, rows=rows, requests=requests, seconds=seconds, gaps=gaps, refused=refused)
 
 
 class _OwnRows:

@@ -187,18 +187,22 @@ def _full_name(ctx: click.Context) -> str:
 def target_options(command: Function) -> Function:
     """Add the options that say where recordings are loaded; the command gets them as `target`."""
 
-    @click.option("--destination", default="duckdb", help="dlt destination.")
+    @click.option("--destination", show_default="duckdb, or the tenant's", help="dlt destination.")
     @click.option(
         "--dataset", show_default="vbc_data, or the tenant's", help="Dataset (schema) of the tables."
     )
     @click.option("--pipeline", show_default="vbc, or vbc_NAME of the tenant", help="dlt pipeline name.")
     @functools.wraps(command)
     def with_target(
-        *args: Any, destination: str, dataset: str | None, pipeline: str | None, **kwargs: Any
+        *args: Any, destination: str | None, dataset: str | None, pipeline: str | None, **kwargs: Any
     ) -> Any:
-        from vbc_source.load.destinations import choose_target
+        from vbc_source.load.destinations import DESTINATION, choose_target
 
-        return command(*args, target=choose_target(destination, dataset, pipeline), **kwargs)
+        default = DESTINATION
+        if ALL in click.get_current_context().meta:  # a tenant's own wins over what is said for all
+            destination, default = None, destination or DESTINATION
+        target = choose_target(destination, dataset, pipeline, default_destination=default)
+        return command(*args, target=target, **kwargs)
 
     return with_target
 

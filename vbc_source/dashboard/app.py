@@ -28,7 +28,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vbc_source.analytics.database import AnalyticsDatabase, find_database
 from vbc_source.config import load_config
 from vbc_source.dashboard import csv_export, pages
-from vbc_source.dashboard.call_coverage import build_call_coverage
 from vbc_source.dashboard.details import find_file, parse_key, read_details
 from vbc_source.dashboard.figures import LIST_COLUMNS, Figures
 from vbc_source.dashboard.filters import (
@@ -302,7 +301,7 @@ def make_app(database: DashboardDatabase, plays: PlaysLedger | None = None) -> A
         Route("/recordings", answers.show("recordings.html", pages.build_list)),
         Route("/extensions", answers.show("people.html", pages.build_people("extensions"))),
         Route("/users", answers.show("people.html", pages.build_people("users"))),
-        Route("/coverage", answers.show("call_coverage.html", build_call_coverage)),
+        Route("/coverage", answers.show("call_coverage.html", pages.build_call_coverage)),
         Route("/recordings.csv", answers.export),
         Route("/search", answers.search, methods=["GET", "POST"]),
         Route("/recording/{key:path}", answers.recording),

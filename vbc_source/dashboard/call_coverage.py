@@ -1,13 +1,13 @@
-"""The page of calls: how many were recorded, by day and by user, and which do not fit."""
+"""The figures of calls: how many were recorded, by day and by user, and which do not fit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from vbc_source.dashboard.figures import Figures
-from vbc_source.dashboard.filters import FilterOptions, PageFilters, format_day_start, read_filters
+from vbc_source.dashboard.filters import PageFilters, format_day_start
 from vbc_source.warehouse.call_gaps import KEY
 
 MOST_DAYS, MOST_USERS, MOST_GAPS = 62, 30, 200
@@ -37,20 +37,35 @@ CLASSES = {
 }
 
 
-def build_call_coverage(figures: Figures, options: FilterOptions, query: Mapping[str, str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class CallTotals:
+    """Calls of a period; `missing` are flagged as recorded and have no recording."""
+
+    calls: int
+    answered: int
+    recorded: int
+    missing: int
+
+
+def read_totals(figures: Figures, filters: PageFilters) -> CallTotals | None:
+    """Return the calls of the chosen period and account; None where no call logs are loaded for them."""
+    if not figures.has_model("call_coverage"):
+        return None
+    ((calls, *rest),) = figures.query(f"SELECT {_COUNTS} {_PERIOD}", **_read_values(filters, figures))
+    return CallTotals(int(calls), *map(int, rest)) if calls else None
+
+
+def read_call_coverage(figures: Figures, filters: PageFilters) -> dict[str, Any]:
     """Return the values of the page; of the filters, the period and the account count."""
-    filters = read_filters(query, options)
     values = _read_values(filters, figures)
-    has_model = figures.has_model("call_coverage")
+    totals = read_totals(figures, filters)
     has_gaps = "call_gaps" in figures.list_columns()
-    days = figures.query(_DAYS, **values) if has_model else []
     return {
-        "filters": filters,
-        "zone": figures.zone.key,
-        "many_accounts": len(options.accounts) > 1,
-        "days": days,
-        "users": figures.query(_USERS, **values) if days else [],
-        "totals": [sum(int(row[column]) for row in days) for column in range(1, 5)],
+        "calls": totals,
+        "days": figures.query(_DAYS, **values) if totals else [],
+        "most_days": MOST_DAYS,
+        "users": figures.query(_USERS, **values) if totals else [],
+        "most_users": MOST_USERS,
         "gaps": figures.query(_GAPS, **values) if has_gaps else [],
         "reconciled": has_gaps,
         "classes": CLASSES,

@@ -236,11 +236,7 @@ class Figures:
 
     def has_model(self, name: str) -> bool:
         """Return whether a model is built that earlier versions did not have."""
-        sql = """
-            SELECT count(*) FROM information_schema.tables
-            WHERE table_schema = %(schema)s AND table_name = %(name)s"""
-        ((number,),) = self.query(sql, schema=self._database.models_dataset, name=name)
-        return bool(number)
+        return name in self._list_columns(self._database.models_dataset)
 
     def read_options(self, today: date) -> FilterOptions | None:
         """Return the values that filters can have; None if there are no recordings.

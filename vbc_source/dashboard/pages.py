@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vbc_source.analytics.freshness import Freshness
 from vbc_source.dashboard import charts
+from vbc_source.dashboard.call_coverage import read_call_coverage, read_totals
 from vbc_source.dashboard.details import LABELS, Details
 from vbc_source.dashboard.figures import Figures, ListCoverage, Totals
 from vbc_source.dashboard.filters import (
@@ -54,6 +55,7 @@ NAMES = {
     "hour": "Hour",
     "length": "Length",
 }
+NAMES_OF_CALLS = {"account": NAMES["account"]}  # call logs have no recording's values
 
 
 def open_templates() -> Environment:
@@ -92,6 +94,7 @@ def build_dashboard(figures: Figures, options: FilterOptions, query: Mapping[str
     filters = read_filters(query, options)
     return {
         **build_figures(figures, options, filters),
+        "calls": read_totals(figures, filters),
         "newest": figures.list_recordings(replace(filters, sort=NEWEST_FIRST), NEWEST_ROWS),
         "links": True,
     }
@@ -190,6 +193,16 @@ def build_people(kind: str) -> Callable[[Figures, FilterOptions, Mapping[str, st
     return build
 
 
+def build_call_coverage(figures: Figures, options: FilterOptions, query: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of the page of calls."""
+    filters = read_filters(query, options)
+    return {
+        **_describe_filters(figures, options, filters, "/coverage", NAMES_OF_CALLS),
+        **read_call_coverage(figures, filters),
+        "unused": [label for name, label in NAMES.items() if name in filters.active - NAMES_OF_CALLS.keys()],
+    }
+
+
 def build_search(
     figures: Figures, options: FilterOptions, search: Search, sort: str, page: int
 ) -> dict[str, Any]:
@@ -220,8 +233,13 @@ def build_recording(figures: Figures, details: Details, plays: list[Play]) -> di
 
 
 def _describe_filters(
-    figures: Figures, options: FilterOptions, filters: PageFilters, path: str
+    figures: Figures,
+    options: FilterOptions,
+    filters: PageFilters,
+    path: str,
+    names: Mapping[str, str] = NAMES,
 ) -> dict[str, Any]:
+    """Return the values of the bar of filters; `names` are those that the page has."""
     choices: dict[str, list[tuple[Any, str]]] = {
         "account": [(account, account) for account in options.accounts],
         "direction": [
@@ -253,12 +271,12 @@ def _describe_filters(
                 f"{label}: {dict(choices[name])[getattr(filters, name)]}",
                 filters.write_address(path, **{name: None}),
             )
-            for name, label in NAMES.items()
+            for name, label in names.items()
             if name in filters.active
         ],
         "cleared": filters.write_address(path, **dict.fromkeys(filters.active)),
         "choices": choices,
-        "names": NAMES,
+        "names": names,
         "many_accounts": len(options.accounts) > 1,
     }
 

@@ -28,11 +28,18 @@ class Refusals:
         for name in lists:
             self._found.setdefault(name, error)
 
-    def check(self) -> None:
-        """Raise the first refusal, with the names of all lists that are refused."""
+    def describe(self) -> str:
+        """Return the first refusal, with the names of all lists that are refused; empty without any."""
         for name, error in self._found.items():
             others = name_others([other for other in self._found if other != name])
-            error.args = (f"{error}{others}; what the user may read is loaded",)
+            return f"{error}{others}; what the user may read is loaded"
+        return ""
+
+    def check(self) -> None:
+        """Raise the first refusal, with the names of all lists that are refused."""
+        text = self.describe()
+        for error in self._found.values():
+            error.args = (text,)
             raise error
 
 
@@ -40,9 +47,9 @@ _collected: ContextVar[Refusals | None] = ContextVar("vbc_refusals", default=Non
 
 
 @contextmanager
-def collect_refusals() -> Iterator[Refusals]:
+def collect_refusals(refusals: Refusals | None = None) -> Iterator[Refusals]:
     """Collect the refusals of the extraction inside, which dlt would otherwise end with nothing loaded."""
-    refusals = Refusals()
+    refusals = Refusals() if refusals is None else refusals
     token = _collected.set(refusals)
     try:
         yield refusals

@@ -21,6 +21,7 @@ from vbc_source.tenants import current_tenant, hold_tenant, list_tenants, read_s
 
 DATABASE = "vbc.duckdb"
 DATASET = "vbc_data"
+DESTINATION = "duckdb"
 TABLE_FORMATS = ("delta", "iceberg")
 
 
@@ -35,7 +36,7 @@ class Target:
     """
 
     pipeline: str = "vbc"
-    destination: str = "duckdb"
+    destination: str = DESTINATION
     dataset: str = DATASET
 
     def ledgers(self, kind: str) -> Target:
@@ -47,31 +48,52 @@ class Target:
 
 
 def choose_target(
-    destination: str = "duckdb", dataset: str | None = None, pipeline: str | None = None
+    destination: str | None = None,
+    dataset: str | None = None,
+    pipeline: str | None = None,
+    *,
+    default_destination: str = DESTINATION,
 ) -> Target:
-    """Return where to load; dataset and pipeline are by default those of the chosen tenant, if there is one.
+    """Return where to load; what is not given is that of the chosen tenant, if there is one.
 
     Raises:
         SettingsError: Another tenant has the same dataset, so that their rows would mix.
     """
-    default = Target(destination=destination)
+    default = Target(destination=default_destination)
     if tenant := current_tenant():
-        default = Target(f"vbc_{tenant}", destination, _name_dataset(tenant))
-        same = [other for other in list_tenants() if _name_dataset(other) == default.dataset]
+        default = _find_target(tenant, default_destination)
+        same = [
+            name
+            for name in list_tenants()
+            if _is_same_place(_find_target(name, default_destination), default)
+        ]
         if not dataset and len(same) > 1:
             raise SettingsError(
                 f"tenants {' and '.join(same)} have the same dataset, {default.dataset}: their rows would mix"
             )
-    return Target(pipeline or default.pipeline, destination, dataset or default.dataset)
+    return Target(
+        pipeline or default.pipeline, destination or default.destination, dataset or default.dataset
+    )
 
 
-def _name_dataset(tenant: str) -> str:
-    return str(read_setting("dataset", tenant=tenant) or f"vbc_{tenant}")
+def _find_target(tenant: str, default_destination: str) -> Target:
+    """Return where the settings of a tenant say that it is loaded."""
+    destination, dataset = (read_setting(name, tenant=tenant) for name in ("destination", "dataset"))
+    return Target(f"vbc_{tenant}", str(destination or default_destination), str(dataset or f"vbc_{tenant}"))
+
+
+def _is_same_place(first: Target, second: Target) -> bool:
+    return (first.destination, first.dataset) == (second.destination, second.dataset)
 
 
 @contextmanager
 def use_tenant(
-    name: str, destination: str = "duckdb", dataset: str | None = None, pipeline: str | None = None
+    name: str,
+    destination: str | None = None,
+    dataset: str | None = None,
+    pipeline: str | None = None,
+    *,
+    default_destination: str = DESTINATION,
 ) -> Iterator[Target]:
     """Work with the settings of a tenant, and get where its recordings are loaded.
 
@@ -80,16 +102,18 @@ def use_tenant(
 
     Args:
         name: The tenant, as in `[sources.vbc.tenants.NAME]`.
-        destination: Name of the destination in dlt's configuration.
+        destination: Name of the destination in dlt's configuration, by default the tenant's setting
+            `destination`.
         dataset: The dataset, by default the tenant's setting `dataset`, or else `vbc_NAME`.
         pipeline: Name of the dlt pipeline, by default `vbc_NAME`.
+        default_destination: The destination of a tenant that names none.
 
     Raises:
         UsageError: The settings have no such tenant; the message names those that they have.
         SettingsError: The tenant's name or dataset cannot be used.
     """
     with hold_tenant(name):
-        yield choose_target(destination, dataset, pipeline)
+        yield choose_target(destination, dataset, pipeline, default_destination=default_destination)
 
 
 def open_destination(target: Target, **options: Any) -> Any:

@@ -24,6 +24,7 @@ from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_dataset_lock
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.load.run_history import record_run
+from vbc_source.load.stored_states import remove_old_states
 from vbc_source.source import vbc_source
 
 ROWS_PER_RUN = 250_000  # recordings in one load: bounds memory and what a kill costs, whatever the backlog
@@ -136,15 +137,18 @@ def make_source(resources: Sequence[str] = (), **settings: Any) -> DltSource:
     return source.with_resources(*resources) if resources else source
 
 
-def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") -> SyncResult:
+def run_pipeline(
+    pipeline: dlt.Pipeline, source: DltSource, window: str = "", refusals: Refusals | None = None
+) -> SyncResult:
     """Load pending packages of an earlier run, then what is new; the caller holds the pipeline's lock.
 
     The source remembers between its runs which lists it has read. `window` is the key of a backfill's window.
+    What the API user may not read is put into `refusals`; without them, it is raised when the rest is loaded.
     """
     started = time.monotonic()
     metrics: list[dict[str, Any]] = []
     newest: list[dict[str, Any]] = []  # of the last extraction
-    loaded, refused = 0, list[Refusals]()
+    loaded, refused = 0, Refusals() if refusals is None else refusals
     with explaining():
         pipeline.sync_destination()
         if not pipeline.default_schema_name:
@@ -156,14 +160,14 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
         unfinished = list(source.selected_resources)
         while unfinished and not any("spent" in counts for counts in newest):
             before = _read_states(pipeline, source)
-            with collect_refusals() as refusals:
+            with collect_refusals(refused):
                 newest = _read_metrics(pipeline.extract(source.with_resources(*unfinished)))
             metrics += newest
-            refused.append(refusals)
             gc.collect()  # dlt leaves reference cycles that hold Arrow tables
             loaded += _count_recordings(pipeline.normalize())
             with hold_dataset_lock(pipeline, window), keep_connected(pipeline):
                 pipeline.load()
+                remove_old_states(pipeline)
             after = _read_states(pipeline, source)
             unfinished = [
                 # a mark that this run did not touch is another run's: a backfill writes no state
@@ -171,8 +175,8 @@ def run_pipeline(pipeline: dlt.Pipeline, source: DltSource, window: str = "") ->
                 for name in unfinished
                 if PROGRESS_MARK in after.get(name, {}) and after[name] != before.get(name)
             ]
-        for refusals in refused:
-            refusals.check()
+        if refusals is None:
+            refused.check()
     totals: dict[str, Any] = {
         name: sum(counts.get(name, 0) for counts in metrics)
         for name in ("recordings", "call_logs", "windows", "users", "requests")

@@ -140,7 +140,8 @@ class CallQueries:
             same = " AND ".join(f"a.{name.strip()} = r.{name.strip()}" for name in _AUDIO_KEY.split(","))
             join = f"""LEFT JOIN (
                 SELECT {_AUDIO_KEY}, audio_duration, row_number() OVER (
-                    PARTITION BY {_AUDIO_KEY} ORDER BY version DESC, fetched_at DESC
+                    PARTITION BY {_AUDIO_KEY} ORDER BY version DESC, fetched_at DESC,
+                        CASE WHEN audio_duration IS NULL THEN 1 ELSE 0 END
                 ) AS place FROM {LEDGER} WHERE status = 'stored'
             ) AS a ON {same} AND a.place = 1"""
         differs = f"abs(audio_duration - duration) > {round(self.tolerance * 1000)}"
