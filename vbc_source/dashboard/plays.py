@@ -7,7 +7,6 @@ tells it.
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ import dlt
 
 from vbc_source.analytics.database import AnalyticsDatabase
 from vbc_source.errors import VbcError
+from vbc_source.load.actor import find_user, name_account
 
 Action = Literal["play", "download"]
 
@@ -124,20 +124,11 @@ def find_account(client: tuple[str, int] | None) -> str:
     try:
         lines = CONNECTIONS.read_text().splitlines()[1:]
     except OSError:
-        return getpass.getuser()
+        return find_user()
     port = f":{client[1]:04X}" if client else ""
     for line in lines:
         # of the two ends of a loopback connection, the client's has the client's port as its local one
         _, local, _, state, _, _, _, owner, *_ = line.split()
         if port and local.endswith(port) and state == ESTABLISHED:
-            return _name_account(int(owner))
-    return getpass.getuser()
-
-
-def _name_account(number: int) -> str:
-    import pwd  # not on Windows, where there is no /proc either
-
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"uid {number}"
+            return name_account(int(owner))
+    return find_user()
