@@ -6,6 +6,7 @@ Rows of the archive's ledgers get their actor, and each an event in the chain of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -63,11 +64,11 @@ def load_rows(
             chained = pa.Table.from_pylist(list(events), make_schema(CUSTODY_COLUMNS, ("chain", "sequence")))
             yield dlt.resource([chained], name=CUSTODY, write_disposition="append")
 
-    with keep_connected(pipeline), hold_chain_lock(pipeline):
+    with keep_connected(pipeline) as client, hold_chain_lock(pipeline):
         if pipeline.has_pending_data:
             pipeline.run()
         # only now: what was pending may have events, too
-        head = read_head(pipeline) if is_chained else Head()
+        head = read_head(pipeline, client) if is_chained else Head()
         source: DltSource = ledgers()
         pipeline.run(source)
 
@@ -79,11 +80,14 @@ def _add_actor(table: pa.Table) -> pa.Table:
     return table
 
 
-def read_head(pipeline: dlt.Pipeline) -> Head:
-    """Read the newest event of a pipeline's chain from the destination: what is loaded counts."""
+def read_head(pipeline: dlt.Pipeline, client: Any = None) -> Head:
+    """Read the newest event of a pipeline's chain from the destination: what is loaded counts.
+
+    `client` is an open SQL client, where there is one.
+    """
     chain = pipeline.pipeline_name
     try:
-        rows = _read_lake(pipeline, chain) if is_lake(pipeline) else _query(pipeline, chain)
+        rows = _read_lake(pipeline, chain) if is_lake(pipeline) else _query(pipeline, client, chain)
     except DestinationUndefinedEntity:
         return Head()
     heads = [Head(int(sequence), link, moment) for sequence, link, moment in rows]
@@ -91,8 +95,8 @@ def read_head(pipeline: dlt.Pipeline) -> Head:
     return max(heads, key=lambda head: (head.sequence, head.hash), default=Head())
 
 
-def _query(pipeline: dlt.Pipeline, chain: str) -> Iterable[Sequence[Any]]:
-    with pipeline.sql_client() as client:
+def _query(pipeline: dlt.Pipeline, connected: Any, chain: str) -> Iterable[Sequence[Any]]:
+    with nullcontext(connected) if connected else pipeline.sql_client() as client:
         table = client.make_qualified_table_name(CUSTODY)
         named, sequence, *columns = map(client.escape_column_name, ("chain", *_HEAD))
         newest = f"SELECT max({sequence}) FROM {table} WHERE {named} = %s"
