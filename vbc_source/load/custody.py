@@ -22,6 +22,7 @@ ACTIONS = {  # by ledger
     "recording_deletions": "deletion",
     "recording_holds": "hold",
     "erasures": "erasure",
+    "erased_recordings": "erasure",
 }
 RECORDING = ("account_id", "recording_type", "user_id", "recording_id")
 ACTOR = ("actor_user", "actor_host", "actor_version")
@@ -122,9 +123,10 @@ def chain_rows(
         previous = link
 
 
-def write_key(row: Row, key: Sequence[str]) -> str | None:
-    """Write the key of a row as JSON; None where the ledger has no key."""
-    return _encode([row[name] for name in key]) if key else None
+def write_key(row: Row, key: Iterable[str]) -> str | None:
+    """Write the key of a row as canonical JSON, with its columns; None where the ledger has no key."""
+    columns = {name: row.get(name) for name in key}
+    return write_canonical(columns) if columns else None
 
 
 class ChainCheck:

@@ -36,6 +36,7 @@ def make_schema(columns: dict[str, pa.DataType], required: Sequence[str]) -> pa.
 
 _KINDS = {"recording_id": pa.int64(), "sequence": pa.int64(), "recorded_at": INSTANT}
 CUSTODY_COLUMNS = {name: _KINDS.get(name, pa.string()) for name in (*EVENT, *LINKS)}
+_LAST = "vbc_custody_event"  # in dlt's local state
 _HEAD = ("sequence", "hash", "recorded_at")
 
 
@@ -54,23 +55,33 @@ def load_rows(
     caller holds the lock of the pipeline.
     """
     is_chained = name in ACTIONS and schema == AUDIO_SCHEMA
-
-    @dlt.source(name=schema)
-    def ledgers() -> Any:
-        rows = _add_actor(table) if is_chained else table
-        yield dlt.resource([rows], name=name, primary_key=tuple(key), write_disposition=disposition)
-        if is_chained:
-            events = chain_rows(name, rows.to_pylist(), key, pipeline.pipeline_name, head, now())
-            chained = pa.Table.from_pylist(list(events), make_schema(CUSTODY_COLUMNS, ("chain", "sequence")))
-            yield dlt.resource([chained], name=CUSTODY, write_disposition="append")
-
+    rows = _add_actor(table) if is_chained else table
     with keep_connected(pipeline) as client, hold_chain_lock(pipeline):
         if pipeline.has_pending_data:
             pipeline.run()
-        # only now: what was pending may have events, too
-        head = read_head(pipeline, client) if is_chained else Head()
+        events = list[dict[str, Any]]()
+        if is_chained:
+            # only now: what was pending may have events, too
+            head = read_head(pipeline, client)
+            events = list(chain_rows(name, rows.to_pylist(), key, pipeline.pipeline_name, head, now()))
+
+        @dlt.source(name=schema)
+        def ledgers() -> Any:
+            yield dlt.resource([rows], name=name, primary_key=tuple(key), write_disposition=disposition)
+            if events:
+                chained = pa.Table.from_pylist(events, make_schema(CUSTODY_COLUMNS, ("chain", "sequence")))
+                yield dlt.resource([chained], name=CUSTODY, write_disposition="append")
+
         source: DltSource = ledgers()
         pipeline.run(source)
+        if events:
+            pipeline.set_local_state_val(_LAST, [events[-1]["sequence"], events[-1]["hash"]])
+
+
+def find_last_event(pipeline: dlt.Pipeline) -> Head | None:
+    """Return the last event that this machine has loaded with a pipeline; no destination is asked."""
+    local: Any = pipeline.state["_local"]
+    return Head(*local[_LAST]) if _LAST in local else None
 
 
 def _add_actor(table: pa.Table) -> pa.Table:
