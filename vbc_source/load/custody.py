@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 CUSTODY = "custody"
 ACTIONS = {  # by ledger
@@ -129,6 +129,13 @@ def write_key(row: Row, key: Iterable[str]) -> str | None:
     return write_canonical(columns) if columns else None
 
 
+class ChainProblem(NamedTuple):
+    """What is wrong with a chain, and where; a fork by itself hides nothing."""
+
+    text: str
+    is_fork: bool = False
+
+
 class ChainCheck:
     """Verifies chains, event by event; they come in the order of chain and sequence.
 
@@ -139,31 +146,34 @@ class ChainCheck:
         events: Events so far, each once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, from_start: bool = True) -> None:
         self.events = 0
+        self._from_start = from_start
         self._chain, self._sequence = "", 0
         self._level: set[str] = set()  # hashes of the events of the newest sequence
         self._before: set[str] = set()  # and of the one before it; empty where that is not known
 
-    def check(self, row: Row) -> Iterator[str]:
+    def check(self, row: Row) -> Iterator[ChainProblem]:
         """Yield what is wrong with the next event; one that is there twice counts once."""
         chain, sequence = str(row["chain"]), int(row["sequence"])
         if chain != self._chain:
             self._chain, self._sequence, self._level = chain, 0, {""}
+            if not self._from_start:
+                self._sequence, self._level = sequence - 1, set()
         elif sequence == self._sequence and row["hash"] in self._level:
             return  # a load that is killed while it copies copies once more
         self.events += 1
         name = name_event(chain, sequence)
         if sequence == self._sequence:
-            yield f"{name} is there more than once: the chain has a fork"
+            yield ChainProblem(f"{name} is there more than once: the chain has a fork", is_fork=True)
         else:
             follows = sequence == self._sequence + 1
             if not follows:
-                yield _describe_missing(chain, self._sequence + 1, sequence - 1)
+                yield ChainProblem(_describe_missing(chain, self._sequence + 1, sequence - 1))
             self._before, self._level = self._level if follows else set(), set()
             self._sequence = sequence
         if problem := self._find_flaw(row):
-            yield f"{name} {problem}"
+            yield ChainProblem(f"{name} {problem}")
         self._level.add(str(row["hash"]))
 
     def _find_flaw(self, row: Row) -> str | None:
