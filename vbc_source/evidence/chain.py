@@ -110,9 +110,7 @@ def verify_custody(
     # what is loaded meanwhile would be in a ledger and not yet in the chain
     with hold_pipeline_lock(target.ledgers("audio").pipeline):
         if not loaded.find(CUSTODY):
-            raise VbcError(
-                f"there is no chain of custody in dataset {target.dataset}: vbc audio begins one"
-            )
+            raise VbcError(f"there is no chain of custody in dataset {target.dataset}: vbc audio begins one")
         return _Verification(loaded, bucket, since).run()
 
 
