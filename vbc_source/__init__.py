@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vbc_source.backfills.window_load import load_window
     from vbc_source.config import VbcCredentials
     from vbc_source.errors import VbcError
+    from vbc_source.evidence.chain import CustodyResult, verify_custody
+    from vbc_source.evidence.export import EvidenceResult, export_evidence
     from vbc_source.load.compaction import CompactResult, compact
     from vbc_source.load.destinations import Target, use_tenant
     from vbc_source.load.duckdb import VbcDuckDb
@@ -52,6 +54,8 @@ _MODULES = {
     "backfills.window_load": "load_window",
     "config": "VbcCredentials",
     "errors": "VbcError",
+    "evidence.chain": "CustodyResult verify_custody",
+    "evidence.export": "EvidenceResult export_evidence",
     "load.compaction": "CompactResult compact",
     "load.destinations": "Target use_tenant",
     "load.duckdb": "VbcDuckDb",
@@ -99,6 +103,10 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "read_legal_hold",
     "LegalHold",
     "RetentionResult",
+    "export_evidence",
+    "EvidenceResult",
+    "verify_custody",
+    "CustodyResult",
     "verify",
     "VerifyResult",
     "reconcile",

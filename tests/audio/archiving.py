@@ -20,6 +20,7 @@ from loading import LOGIN, credentials, instant, open_target, still_gateway
 
 from vbc_source import vbc_source
 from vbc_source.audio.archive_audio import AudioResult, archive_audio
+from vbc_source.audio.custody_heads import HEADS
 from vbc_source.emulator import Emulator, Gateway
 from vbc_source.emulator.data.audio import CHUNK, make_audio
 from vbc_source.recordings import Recording
@@ -44,7 +45,7 @@ def serve_s3() -> Iterator[str]:
 
 
 class S3Bucket:
-    """A new bucket, and its content."""
+    """A new bucket, and its content but the heads of the chain of custody."""
 
     def __init__(self, endpoint: str) -> None:
         import boto3
@@ -69,7 +70,8 @@ class S3Bucket:
 
     def sizes(self) -> dict[str, int]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
-        return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
+        sizes = {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
+        return {key: size for key, size in sizes.items() if HEADS not in key}
 
     def read(self, key: str) -> bytes:
         body: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
@@ -89,7 +91,7 @@ class FolderBucket:
         (self._folder / key).unlink()
 
     def sizes(self) -> dict[str, int]:
-        paths = [path for path in self._folder.rglob("*") if path.is_file()]
+        paths = [path for path in self._folder.rglob("*") if path.is_file() and HEADS not in str(path)]
         return {str(path.relative_to(self._folder)): path.stat().st_size for path in paths}
 
     def read(self, key: str) -> bytes:
@@ -200,9 +202,10 @@ class Site:
         return [request.path.rsplit("/", 1)[1] for request in self.gateway.requests if AUDIO in request.path]
 
     def files(self) -> dict[str, bytes]:
-        """Return the content of a bucket that is a folder."""
+        """Return the content of a bucket that is a folder, but the heads of the chain of custody."""
         root = Path(self.bucket)
-        return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        paths = [path for path in root.rglob("*") if path.is_file() and HEADS not in str(path)]
+        return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
 def configure(url: str, **settings: str) -> dict[str, str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import dlt
@@ -13,14 +15,20 @@ import dlt
 from vbc_source.api.client import Client
 from vbc_source.audio.archive import Archive
 from vbc_source.audio.bucket import Bucket
+from vbc_source.audio.custody_heads import store_head
 from vbc_source.audio.journal import Journal
 from vbc_source.audio.ledger import AudioLedger
 from vbc_source.config import AudioConfig, load_audio_config
+from vbc_source.errors import VbcError
+from vbc_source.load.custody import Head
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
+from vbc_source.load.ledgers import find_last_event
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.private_files import make_private_folder
 from vbc_source.warehouse.queries import LoadedTables
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +60,22 @@ def open_archive(target: Target, bucket_url: str | None) -> Iterator[ArchiveSess
             bucket.remove_stale_drafts()
             archive.recover()
             ledger = AudioLedger(pipeline, journal, loaded.lock)
+            before = find_last_event(pipeline)
             ledger.load()
             yield ArchiveSession(config, client, loaded, pipeline, archive, ledger)
+            _store_head(archive, pipeline, before)
+
+
+def _store_head(archive: Archive, pipeline: dlt.Pipeline, before: Head | None) -> None:
+    """Store the head of the chain of custody, once a day, where something was loaded."""
+    head = find_last_event(pipeline)
+    if head is None or head == before:
+        return
+    try:
+        now = datetime.now(timezone.utc)
+        store_head(archive.bucket, archive.spool, pipeline.pipeline_name, head, now)
+    except VbcError as error:
+        log.warning("the head of the chain of custody is not stored; the next run stores it: %s", error)
 
 
 def _find_folder(pipeline: dlt.Pipeline) -> Path:

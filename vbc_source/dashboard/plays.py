@@ -2,26 +2,29 @@
 
 The database is only read, so this is a file of its own: one JSON line for each play, readable by the account
 that runs the dashboard. Who played is the account of this machine that owns the connection, where the system
-tells it.
+tells it. The lines are a chain of their own: each has the hash of the one before it.
 """
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import dlt
+from filelock import FileLock, Timeout
 
-from vbc_source.analytics.database import AnalyticsDatabase
-from vbc_source.errors import VbcError
+from vbc_source.analytics.database import AnalyticsDatabase, find_database
+from vbc_source.errors import UsageError, VbcError
+from vbc_source.load.actor import find_actor, find_user, name_account
+from vbc_source.load.custody import LINKS, hash_fields, hash_link
+from vbc_source.load.destinations import Target
 
 Action = Literal["play", "download"]
 
@@ -29,16 +32,26 @@ Action = Literal["play", "download"]
 SAME_PLAY = timedelta(minutes=15)
 CONNECTIONS = Path("/proc/net/tcp")
 ESTABLISHED = "01"
+LOCK_SECONDS = 10.0  # a play takes a moment to record
 
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """A play or a download of a recording."""
+    """A play or a download of a recording; `link` is its line in the chain, None where it has none."""
 
     recording_key: str
     played_at: datetime
     played_by: str
     action: Action
+    link: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlaysCheck:
+    """What a verification of the ledger found: chained plays, and what is wrong."""
+
+    events: int
+    problems: tuple[str, ...]
 
 
 class PlaysLedger:
@@ -56,26 +69,61 @@ class PlaysLedger:
         play = Play(recording_key, self._clock(), played_by, action)
         with self._lock:
             try:
-                if action == "play" and any(_continues(play, earlier) for earlier in self._read()):
-                    return
-                self._append(play)
-            except OSError as error:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                # of two dashboards, only one may follow a line
+                with FileLock(self.path.with_suffix(".lock"), mode=0o600, timeout=LOCK_SECONDS):
+                    earlier = self._read()
+                    if action == "play" and any(_continues(play, one) for one in earlier):
+                        return
+                    self._append(play)
+            except (OSError, Timeout) as error:
+                reason = "it is locked" if isinstance(error, Timeout) else error.strerror
                 raise VbcError(
-                    f"nothing is played, as it could not be recorded in {self.path}: {error.strerror}"
+                    f"nothing is played, as it could not be recorded in {self.path}: {reason}"
                 ) from error
 
-    def list_plays(self, recording_key: str) -> list[Play]:
-        """Return the plays of a recording, newest first."""
+    def list_plays(self, recording_key: str | None = None) -> list[Play]:
+        """Return the plays of a recording, newest first; of all of them without one."""
         with self._lock:
-            plays = [play for play in self._read() if play.recording_key == recording_key]
+            plays = [play for play in self._read() if recording_key in (None, play.recording_key)]
         return sorted(plays, key=lambda play: play.played_at, reverse=True)
 
+    def read_links(self) -> list[Mapping[str, Any]]:
+        """Return the chained lines, in their order."""
+        with self._lock:
+            return [play.link for play in self._read() if play.link]
+
+    def verify(self) -> PlaysCheck:
+        """Verify the chain; lines of earlier versions, without hashes, may only be its beginning."""
+        problems, events, previous = list[str](), 0, ""
+        with self._lock:
+            plays = list(self._read())
+        for play in plays:
+            if play.link is None:
+                if events:
+                    problems.append(f"a line after play {events} in {self.path} is not chained")
+                continue
+            events += 1
+            if not _fits(play.link, previous):
+                problems.append(
+                    f"play {events} in {self.path} was changed, or does not follow the one before it"
+                )
+            previous = str(play.link.get("hash"))
+        return PlaysCheck(events, tuple(problems))
+
     def _append(self, play: Play) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        row = {**asdict(play), "played_at": play.played_at.isoformat()}
+        actor = find_actor()
+        row = {
+            **{name: value for name, value in asdict(play).items() if name != "link"},
+            "played_at": play.played_at.isoformat(),
+            **{name: actor[name] for name in ("actor_host", "actor_version")},
+        }
+        previous = next((str(one.link["hash"]) for one in reversed(self._plays) if one.link), "")
+        row |= {"previous_hash": previous, "hash": hash_link(previous, hash_fields(row))}
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(file, json.dumps(row).encode() + b"\n")
+            # behind a line that a kill or a full disk has cut short
+            os.write(file, b"\n" * bool(self._rest) + json.dumps(row).encode() + b"\n")
             os.fsync(file)
         finally:
             os.close(file)
@@ -100,9 +148,21 @@ class PlaysLedger:
 def _parse(line: bytes) -> Play | None:
     try:
         row = json.loads(line)
-        return Play(**{**row, "played_at": datetime.fromisoformat(row["played_at"])})
+        played_at = datetime.fromisoformat(row["played_at"])
+        link = row if "hash" in row else None
+        return Play(str(row["recording_key"]), played_at, str(row["played_by"]), row["action"], link)
     except (ValueError, TypeError, KeyError):
         return None  # cut short by a kill or a full disk
+
+
+def split_link(link: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the hash of a line covers: all but the hashes."""
+    return {name: value for name, value in link.items() if name not in LINKS}
+
+
+def _fits(link: Mapping[str, Any], previous: str) -> bool:
+    own = hash_link(previous, hash_fields(split_link(link)))
+    return (link.get("previous_hash"), link.get("hash")) == (previous, own)
 
 
 def _continues(play: Play, earlier: Play) -> bool:
@@ -119,25 +179,25 @@ def open_ledger(database: AnalyticsDatabase) -> PlaysLedger:
     return PlaysLedger(folder / "recording_plays.jsonl")
 
 
+def find_plays(target: Target) -> PlaysLedger | None:
+    """Return the ledger of a target; None where the dashboard has recorded nothing on this machine."""
+    try:
+        ledger = open_ledger(find_database(target))
+    except UsageError:  # a destination that the dashboard cannot show
+        return None
+    return ledger if ledger.path.exists() else None
+
+
 def find_account(client: tuple[str, int] | None) -> str:
     """Return the account of this machine that owns a connection to the server, else the server's own."""
     try:
         lines = CONNECTIONS.read_text().splitlines()[1:]
     except OSError:
-        return getpass.getuser()
+        return find_user()
     port = f":{client[1]:04X}" if client else ""
     for line in lines:
         # of the two ends of a loopback connection, the client's has the client's port as its local one
         _, local, _, state, _, _, _, owner, *_ = line.split()
         if port and local.endswith(port) and state == ESTABLISHED:
-            return _name_account(int(owner))
-    return getpass.getuser()
-
-
-def _name_account(number: int) -> str:
-    import pwd  # not on Windows, where there is no /proc either
-
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"uid {number}"
+            return name_account(int(owner))
+    return find_user()

@@ -1,15 +1,27 @@
-"""Load rows of a ledger: a table that records what was done, with a dlt schema of its own."""
+"""Load rows of a ledger: a table that records what was done, with a dlt schema of its own.
+
+Rows of the archive's ledgers get their actor, and each an event in the chain of custody, in the same load.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from datetime import datetime, timezone
 from typing import Any, Literal
 
 import dlt
 import pyarrow as pa
+import pyarrow.compute as pc
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.extract import DltSource
 
+from vbc_source.lakes.tables import is_lake, read_table
+from vbc_source.load.actor import find_actor
+from vbc_source.load.custody import ACTIONS, ACTOR, CUSTODY, EVENT, LINKS, Head, chain_rows
+from vbc_source.load.locks import hold_chain_lock
 from vbc_source.load.pipelines import keep_connected
+from vbc_source.schema.columns import INSTANT
 
 AUDIO_SCHEMA = "vbc_audio"  # of recording_audio and recording_deletions
 VERIFY_SCHEMA = "vbc_verify"  # of recording_tombstones
@@ -22,6 +34,12 @@ def make_schema(columns: dict[str, pa.DataType], required: Sequence[str]) -> pa.
     return pa.schema([pa.field(name, kind, name not in required) for name, kind in columns.items()])
 
 
+_KINDS = {"recording_id": pa.int64(), "sequence": pa.int64(), "recorded_at": INSTANT}
+CUSTODY_COLUMNS = {name: _KINDS.get(name, pa.string()) for name in (*EVENT, *LINKS)}
+_LAST = "vbc_custody_event"  # in dlt's local state
+_HEAD = ("sequence", "hash", "recorded_at")
+
+
 def load_rows(
     pipeline: dlt.Pipeline,
     name: str,
@@ -29,19 +47,83 @@ def load_rows(
     disposition: Disposition,
     key: Sequence[str] = (),
     schema: str = AUDIO_SCHEMA,
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> None:
     """Load rows of a ledger, after what an earlier load left pending.
 
     The dlt schema is the ledger's own, so that neither the source's schema nor its state is touched. The
     caller holds the lock of the pipeline.
     """
-
-    @dlt.source(name=schema)
-    def ledgers() -> Any:
-        return dlt.resource([table], name=name, primary_key=tuple(key), write_disposition=disposition)
-
-    source: DltSource = ledgers()
-    with keep_connected(pipeline):
+    is_chained = name in ACTIONS and schema == AUDIO_SCHEMA
+    rows = _add_actor(table) if is_chained else table
+    with keep_connected(pipeline) as client, hold_chain_lock(pipeline):
         if pipeline.has_pending_data:
             pipeline.run()
+        events = list[dict[str, Any]]()
+        if is_chained:
+            # only now: what was pending may have events, too
+            head = read_head(pipeline, client)
+            events = list(chain_rows(name, rows.to_pylist(), key, pipeline.pipeline_name, head, now()))
+
+        @dlt.source(name=schema)
+        def ledgers() -> Any:
+            yield dlt.resource([rows], name=name, primary_key=tuple(key), write_disposition=disposition)
+            if events:
+                chained = pa.Table.from_pylist(events, make_schema(CUSTODY_COLUMNS, ("chain", "sequence")))
+                yield dlt.resource([chained], name=CUSTODY, write_disposition="append")
+
+        source: DltSource = ledgers()
         pipeline.run(source)
+        if events:
+            pipeline.set_local_state_val(_LAST, [events[-1]["sequence"], events[-1]["hash"]])
+
+
+def find_last_event(pipeline: dlt.Pipeline) -> Head | None:
+    """Return the last event that this machine has loaded with a pipeline; no destination is asked."""
+    local: Any = pipeline.state["_local"]
+    return Head(*local[_LAST]) if _LAST in local else None
+
+
+def _add_actor(table: pa.Table) -> pa.Table:
+    actor = find_actor()
+    for name in ACTOR:
+        table = table.append_column(name, pa.repeat(pa.scalar(actor[name]), len(table)))
+    return table
+
+
+def read_head(pipeline: dlt.Pipeline, client: Any = None) -> Head:
+    """Read the newest event of a pipeline's chain from the destination: what is loaded counts.
+
+    `client` is an open SQL client, where there is one.
+    """
+    chain = pipeline.pipeline_name
+    try:
+        rows = _read_lake(pipeline, chain) if is_lake(pipeline) else _query(pipeline, client, chain)
+    except DestinationUndefinedEntity:
+        return Head()
+    heads = [Head(int(sequence), link, moment) for sequence, link, moment in rows]
+    # of a fork any branch may go on, but always the same
+    return max(heads, key=lambda head: (head.sequence, head.hash), default=Head())
+
+
+def _query(pipeline: dlt.Pipeline, connected: Any, chain: str) -> Iterable[Sequence[Any]]:
+    with nullcontext(connected) if connected else pipeline.sql_client() as client:
+        table = client.make_qualified_table_name(CUSTODY)
+        named, sequence, *columns = map(client.escape_column_name, ("chain", *_HEAD))
+        newest = f"SELECT max({sequence}) FROM {table} WHERE {named} = %s"
+        sql = (
+            f"SELECT {', '.join([sequence, *columns])} FROM {table} "
+            f"WHERE {named} = %s AND {sequence} = ({newest})"
+        )
+        return client.execute_sql(sql, chain, chain) or ()
+
+
+def _read_lake(pipeline: dlt.Pipeline, chain: str) -> Iterable[Sequence[Any]]:
+    # the schema as it is stored there: another machine may have loaded the first event
+    client = dlt.dataset(pipeline.destination, pipeline.dataset_name, AUDIO_SCHEMA).destination_client
+    rows = read_table(client, CUSTODY, ["chain", *_HEAD])
+    if not rows.num_rows:
+        return ()
+    rows = rows.filter(pc.equal(rows["chain"], chain))
+    rows = rows.filter(pc.equal(rows["sequence"], pc.max(rows["sequence"])))
+    return [tuple(row[name] for name in _HEAD) for row in rows.to_pylist()]

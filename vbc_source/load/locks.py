@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -72,19 +72,35 @@ def hold_dataset_lock(pipeline: dlt.Pipeline, window: str = "") -> Iterator[None
     insert, and the row is there twice. The advisory lock ends with its connection. Windows of a backfill
     share the dataset's lock, since they write different rows, but one window is never loaded by two.
     """
+    dataset = f"vbc {pipeline.dataset_name}"
+    windows = [("", f"{dataset} {window}")] if window else []
+    with _hold_in_postgres(pipeline, [*windows, ("_shared" if window else "", dataset)]):
+        yield
+
+
+@contextmanager
+def hold_chain_lock(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Hold the chain of custody of a pipeline in Postgres, on whatever machine; others are left alone.
+
+    Two machines that both read the same newest event would fork the chain.
+    """
+    with _hold_in_postgres(pipeline, [("", f"vbc {pipeline.dataset_name} custody {pipeline.pipeline_name}")]):
+        yield
+
+
+@contextmanager
+def _hold_in_postgres(pipeline: dlt.Pipeline, locks: Sequence[tuple[str, str]]) -> Iterator[None]:
+    """Hold advisory locks, in their order: each `_shared` or empty, and its name."""
     destination = pipeline.destination
     if destination is None or not destination.destination_type.endswith(".postgres"):
         yield
         return
     with pipeline.sql_client() as client:
-        dataset = f"vbc {pipeline.dataset_name}"
         try:
             for setting in _POSTGRES_SETTINGS:
                 client.execute_sql(setting)
-            if window:
-                client.execute_sql("SELECT pg_advisory_lock(%s)", _lock_number(f"{dataset} {window}"))
-            shared = "_shared" if window else ""
-            client.execute_sql(f"SELECT pg_advisory_lock{shared}(%s)", _lock_number(dataset))
+            for shared, name in locks:
+                client.execute_sql(f"SELECT pg_advisory_lock{shared}(%s)", _lock_number(name))
         except DatabaseException as error:
             raise VbcError(
                 f"dataset {pipeline.dataset_name} is locked: another vbc process has loaded into it for "

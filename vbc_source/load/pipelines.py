@@ -85,16 +85,17 @@ def _kept_private(pipeline: dlt.Pipeline) -> Iterator[None]:
 
 
 @contextmanager
-def keep_connected(pipeline: dlt.Pipeline) -> Iterator[None]:
+def keep_connected(pipeline: dlt.Pipeline) -> Iterator[Any]:
     """Keep a connection to a DuckDB file open during a load, which opens several, one after the other.
 
     Opening a file takes longer than a small query, and DuckDB writes everything out when the last one closes.
+    Yields the connection's SQL client; None with other destinations.
     """
     if destination_kind(pipeline.destination) == "duckdb":
-        with pipeline.sql_client():
-            yield
+        with pipeline.sql_client() as client:
+            yield client
     else:
-        yield
+        yield None
 
 
 def _open(target: Target, options: dict[str, Any]) -> dlt.Pipeline:
