@@ -91,8 +91,8 @@ def read_tags(value: Any) -> dict[str, str]:
     for name, text in tags.items():
         if len(name) > 128 or len(text) > 256 or not _TAG.fullmatch(name) or not _TAG.fullmatch(text or " "):
             raise SettingsError(
-                f"tags: S3 does not allow {name[:40]!r}: names have up to 128 characters, values up to 256, and "
-                "both have letters, digits, spaces and + - = . _ : / @ alone"
+                f"tags: S3 does not allow {name[:40]!r}: names have up to 128 characters, values 256, "
+                "and both letters, digits, spaces and + - = . _ : / @ alone"
             )
     return tags
 
