@@ -92,34 +92,30 @@ class Bucket:
         key = uri[len(self.url) + 1 :]
         return None if ".." in PurePosixPath(key).parts or key.startswith("/") else key
 
-    def put(self, path: Path, key: str, content_type: str) -> None:
-        """Store a file under a key, in place of what is there. A local file is moved if that is possible."""
-        with self._report_errors("written"):
-            if self._protocol == "file":
-                self._put_locally(path, Path(f"{self._root}/{key}"))
-            elif self._is_s3:
-                with path.open("rb") as file:
-                    self._put_to_s3(file, key, content_type, _hash(file))
-            else:
-                options = _upload_options(self._protocol, content_type)
-                self._fs.put_file(str(path), f"{self._root}/{key}", **options)
+    def put(
+        self, path: Path, key: str, content_type: str, sha256: str | None = None, *, new: bool = False
+    ) -> str | None:
+        """Store a file under a key, in place of what is there unless it has to be `new`.
 
-    def put_new(self, path: Path, key: str, content_type: str, sha256: str) -> str | None:
-        """Store a file under a key that is free.
+        A local file is moved if it is on the same file system. `sha256` saves hashing a file for S3.
 
         Returns:
             The SHA-256 of what the store has received, by its own computation; None where it does not say.
 
         Raises:
-            KeyTaken: There is an object with this key.
+            KeyTaken: There is an object with this key, and the file has to be new.
         """
         with self._report_errors("written"):
             if self._is_s3:
                 with path.open("rb") as file:
-                    return self._put_new_to_s3(file, key, content_type, sha256)
-            if self.size(key) is not None:
+                    return self._put_to_s3(file, key, content_type, sha256 or _hash(file), new=new)
+            if new and self.size(key) is not None:
                 raise KeyTaken(self.uri(key))
-        self.put(path, key, content_type)
+            if self._protocol == "file":
+                self._put_locally(path, self._locate(key))
+            else:
+                options = _upload_options(self._protocol, content_type)
+                self._fs.put_file(str(path), f"{self._root}/{key}", **options)
         return None
 
     def put_bytes(self, data: bytes, key: str, content_type: str) -> None:
@@ -128,7 +124,7 @@ class Bucket:
             if self._protocol == "file":
                 with self._draft() as draft:
                     draft.write_bytes(data)
-                    self._put_locally(draft, Path(f"{self._root}/{key}"))
+                    self._put_locally(draft, self._locate(key))
             elif self._is_s3:
                 self._put_to_s3(BytesIO(data), key, content_type, hashlib.sha256(data).hexdigest())
             else:
@@ -139,42 +135,40 @@ class Bucket:
     def _is_s3(self) -> bool:
         return self._protocol in ("s3", "s3a")
 
-    def _put_new_to_s3(self, file: BinaryIO, key: str, content_type: str, sha256: str) -> str | None:
-        from botocore.exceptions import ClientError
-
-        try:
-            return self._put_to_s3(file, key, content_type, sha256, IfNoneMatch="*")
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code")
-            if code in ("PreconditionFailed", "ConditionalRequestConflict"):
-                raise KeyTaken(self.uri(key)) from None
-            if code != "NotImplemented":
-                raise
-        # a store that speaks S3 without conditions
-        if self.size(key) is not None:
-            raise KeyTaken(self.uri(key))
-        file.seek(0)
-        return self._put_to_s3(file, key, content_type, sha256)
-
     def _put_to_s3(
-        self, file: BinaryIO, key: str, content_type: str, sha256: str, **condition: str
+        self, file: BinaryIO, key: str, content_type: str, sha256: str, *, new: bool = False
     ) -> str | None:
         """Store a file in one request, so that S3 computes the SHA-256 of the whole, and compares it."""
-        from fsspec.asyn import sync
+        from botocore.exceptions import ClientError
 
-        bucket, _, name = f"{self._root}/{key}".partition("/")
         size = file.seek(0, os.SEEK_END)
         if size > LARGEST_PUT:
             raise InvalidContent(f"{size:,} bytes are more than the {LARGEST_PUT:,} that S3 takes at once")
-        file.seek(0)
         fields = {
             **self._fs.s3_additional_kwargs,
             **self.storage.s3_fields(self._now()),
-            **condition,
             "ContentType": content_type,
             "ChecksumAlgorithm": "SHA256",
             "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode(),
         }
+        try:
+            return self._send_to_s3(file, key, {**fields, "IfNoneMatch": "*"} if new else fields)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code")
+            if new and code in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise KeyTaken(self.uri(key)) from None
+            if not new or code != "NotImplemented":
+                raise
+        # a store that speaks S3, but without conditions
+        if self.size(key) is not None:
+            raise KeyTaken(self.uri(key))
+        return self._send_to_s3(file, key, fields)
+
+    def _send_to_s3(self, file: BinaryIO, key: str, fields: Mapping[str, Any]) -> str | None:
+        from fsspec.asyn import sync
+
+        bucket, _, name = f"{self._root}/{key}".partition("/")
+        file.seek(0)
 
         async def send() -> Mapping[str, Any]:
             # not s3fs's own call: it would repeat a failed one with what is left of the file
@@ -186,9 +180,13 @@ class Bucket:
         received = sync(self._fs.loop, send).get("ChecksumSHA256")
         return base64.b64decode(received).hex() if received else None
 
+    def _locate(self, key: str) -> Path:
+        return Path(f"{self._root}/{key}")
+
     def _put_locally(self, path: Path, target: Path) -> None:
         """Move a file to its name; from another file system by a draft, so that the name is always whole."""
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
         # read by whom the folder lets in, and not by the owner of the private spool alone
         path.chmod(target.parent.stat().st_mode & 0o666)
         _sync(path)
@@ -250,10 +248,9 @@ class Bucket:
     def read(self, key: str) -> Content | None:
         """Read an object to its end; None if there is none."""
         digest, size, head = hashlib.sha256(), 0, b""
-        options = {"block_size": READ_AHEAD_BYTES, "cache_type": "readahead"}
         with self._report_errors("read"):
             try:
-                with self._fs.open(f"{self._root}/{key}", "rb", **options) as file:
+                with self._open(key) as file:
                     while chunk := file.read(CHUNK_BYTES):
                         digest.update(chunk)
                         size, head = size + len(chunk), head or chunk[:HEAD_BYTES]
@@ -261,12 +258,20 @@ class Bucket:
                 return None
         return Content(size, digest.hexdigest(), head)
 
+    def _open(self, key: str) -> Any:
+        if self._protocol == "file":
+            return self._locate(key).open("rb", buffering=0)
+        options = {"block_size": READ_AHEAD_BYTES, "cache_type": "readahead"}
+        return self._fs.open(f"{self._root}/{key}", "rb", **options)
+
     def size(self, key: str) -> int | None:
         """Return the size of an object in bytes; None if there is none."""
         with self._report_errors("read"):
             try:
+                if self._protocol == "file":
+                    return self._locate(key).stat().st_size
                 return int(self._fs.info(f"{self._root}/{key}")["size"])
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return None
 
     def read_range(self, key: str, start: int, stop: int) -> Iterator[bytes]:
