@@ -106,7 +106,7 @@ class Bucket:
             KeyTaken: There is an object with this key, and the file has to be new.
         """
         with self._report_errors("written"):
-            if self._is_s3:
+            if self.is_s3:
                 with path.open("rb") as file:
                     return self._put_to_s3(file, key, content_type, sha256 or _hash(file), new=new)
             if new and self.size(key) is not None:
@@ -125,15 +125,26 @@ class Bucket:
                 with self._draft() as draft:
                     draft.write_bytes(data)
                     self._put_locally(draft, self._locate(key))
-            elif self._is_s3:
+            elif self.is_s3:
                 self._put_to_s3(BytesIO(data), key, content_type, hashlib.sha256(data).hexdigest())
             else:
                 options = _upload_options(self._protocol, content_type)
                 self._fs.pipe_file(f"{self._root}/{key}", data, **options)
 
     @property
-    def _is_s3(self) -> bool:
+    def is_s3(self) -> bool:
+        """Whether it is on S3, or a store that speaks S3."""
         return self._protocol in ("s3", "s3a")
+
+    def s3_name(self, key: str) -> str:
+        """Return how S3 names a key, below the bucket."""
+        return f"{self._root}/{key}".partition("/")[2]
+
+    def call_s3(self, method: str, key: str, **fields: Any) -> Mapping[str, Any]:
+        """Call a method of the S3 API for an object; raises what s3fs does, such as PermissionError."""
+        bucket = self._root.partition("/")[0]
+        answer: Mapping[str, Any] = self._fs.call_s3(method, Bucket=bucket, Key=self.s3_name(key), **fields)
+        return answer
 
     def _put_to_s3(
         self, file: BinaryIO, key: str, content_type: str, sha256: str, *, new: bool = False
@@ -167,7 +178,7 @@ class Bucket:
     def _send_to_s3(self, file: BinaryIO, key: str, fields: Mapping[str, Any]) -> str | None:
         from fsspec.asyn import sync
 
-        bucket, _, name = f"{self._root}/{key}".partition("/")
+        bucket, name = self._root.partition("/")[0], self.s3_name(key)
         file.seek(0)
 
         async def send() -> Mapping[str, Any]:
