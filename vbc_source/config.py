@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from datetime import date, datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,6 +22,7 @@ from dlt.common.typing import TSecretStrValue
 from vbc_source.errors import SettingsError
 from vbc_source.filters import CALL_LOG_FILTERS, Filters, check_filters, read_table
 from vbc_source.pii import SHORTEST_KEY, PiiPolicy
+from vbc_source.storage import StorageSettings, check_lock, check_storage_class, read_tags
 from vbc_source.tenants import current_tenant, read_own_settings
 from vbc_source.windows import Window, parse_instant, plan_window
 
@@ -312,17 +314,40 @@ class AudioConfig(VbcConfig):
         bucket_url: Where files are stored.
         max_attempts: Number of runs that try to download a file before it is given up.
         max_zip_bytes: Largest zip file of an export to download, bytes.
+        object_lock_mode: Lock every object on S3: `GOVERNANCE`, or `COMPLIANCE`, which nobody can end early.
+        object_lock_days: How many days an object is locked, counted from its upload.
+        object_lock_until: Until when objects are locked, ISO, in place of `object_lock_days`.
+        legal_hold: Put a legal hold on every object on S3, which stays until somebody removes it.
+        kms_key_id: Key in AWS KMS that encrypts objects on S3; by default what the bucket is set to.
+        storage_class: Storage class of objects on S3, such as `STANDARD_IA`; by default the bucket's.
+        tags: Tags of objects on S3, as a table or its JSON.
     """
 
     bucket_url: str | None = None
     max_attempts: int = 5
     max_zip_bytes: int = 50_000_000_000
+    object_lock_mode: str | None = None
+    object_lock_days: int | None = None
+    object_lock_until: Any | None = None
+    legal_hold: bool = False
+    kms_key_id: str | None = None
+    storage_class: str | None = None
+    tags: Any | None = None
 
     def on_resolved(self) -> None:
         """Validate the settings that VbcConfig lacks; raises SettingsError."""
         # dlt calls this method of each class itself, base class first: no super() here
         _check_whole("max_attempts", self.max_attempts)
         _check_whole("max_zip_bytes", self.max_zip_bytes)
+        self.object_lock_until = read_date("object_lock_until", self.object_lock_until)
+        check_lock(self.object_lock_mode, self.object_lock_days, self.object_lock_until)
+        check_storage_class(self.storage_class)
+        self.tags = read_tags(self.tags)
+
+    @property
+    def storage(self) -> StorageSettings:
+        """What every object that is stored gets."""
+        return StorageSettings(**{item.name: getattr(self, item.name) for item in fields(StorageSettings)})
 
     @property
     def bucket(self) -> str:

@@ -187,8 +187,11 @@ class LyingBucket(Bucket):
     kept: Content | None = None
     stored: list[str]
 
-    def put(self, path: Path, key: str, content_type: str) -> None:
+    def put(
+        self, path: Path, key: str, content_type: str, sha256: str | None = None, *, new: bool = False
+    ) -> str | None:
         self.stored = [key]
+        return None
 
     def read(self, key: str) -> Content | None:
         return self.kept if key in getattr(self, "stored", ()) else None

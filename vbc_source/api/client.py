@@ -17,7 +17,7 @@ import requests
 from vbc_source.api.auth import TokenProvider
 from vbc_source.api.clock import GatewayClock
 from vbc_source.api.faults import read_fault, redact
-from vbc_source.api.http.bodies import read_object, read_text
+from vbc_source.api.http.bodies import may_be_text, read_object, read_text
 from vbc_source.api.http.connection_errors import (
     CONNECTION_ERRORS,
     describe_connection_error,
@@ -303,7 +303,11 @@ class Client:
                 # a 404 or 401 of the storage concerns neither the recording nor our token
                 raise Unavailable(status, hint=f"at {STORAGE}")  # noqa: TRY301
             if status != 206:  # the middle of a file may look like a fault
-                self._check(status, read_text(head, headers.get("Content-Type", "")), headers, (200,))
+                if status != 200 or may_be_text(head):  # to decode audio takes longer than to receive it
+                    head_text = read_text(head, headers.get("Content-Type", ""))
+                else:
+                    head_text = head
+                self._check(status, head_text, headers, (200,))
             body = self._pass_on(chain([head], chunks), host, watch)
             return StreamingResponse(status, headers, body, response.close)
         except BaseException:

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
-from vbc_source.audio.bucket import HEAD_BYTES, Bucket, Content
+from vbc_source.audio.bucket import HEAD_BYTES, Bucket, Content, KeyTaken
 from vbc_source.audio.durations import measure_duration
 from vbc_source.audio.formats import FORMATS, AudioFormat, detect_format
 from vbc_source.audio.journal import Journal
@@ -63,10 +64,13 @@ class Archive:
         for leftover in make_private_folder(spool).iterdir():
             leftover.unlink()
 
-    def store(self, recording: Recording, stream: ByteStream) -> LedgerRow:
+    def store(
+        self, recording: Recording, stream: ByteStream, sizes: Mapping[str, int] = MappingProxyType({})
+    ) -> LedgerRow:
         """Store the file of a recording under its key, and return its row, which is already in the journal.
 
         What is in the bucket is never replaced by other bytes: the file is stored as the next version then.
+        `sizes` has the names and sizes in bytes of the objects in its folder, as far as they are known.
 
         Raises:
             InvalidContent: The bytes are not the file of this recording, or the bucket did not keep them.
@@ -76,18 +80,32 @@ class Archive:
             audio_format = detect_format(content.head, stream.content_type)
             _check_size(content.size, stream.size, "the server")
             _check_size(content.size, recording.size_bytes, "the API")
-            recording = self._choose_version(recording, audio_format, content)
             duration = measure_duration(path, audio_format)
-            row = self._make_stored_row(recording, audio_format, content, audio_duration=duration)
-            # before the upload: after a kill, `recover` looks for this object
-            self.journal.intend(row)
-            try:
-                self._put(path, recording.key(audio_format.extension), audio_format, content)
-            except InvalidContent:
+            while True:
+                row = self._make_stored_row(recording, audio_format, content, audio_duration=duration)
+                name = recording.file(audio_format.extension)
+                if sizes.get(name, content.size) == content.size and self._keep(
+                    path, row, audio_format, content
+                ):
+                    return row
+                recording = replace(recording, version=recording.version + 1)
+
+    def _keep(self, path: Path, row: LedgerRow, audio_format: AudioFormat, content: Content) -> bool:
+        """Store the file of a row, and settle it; return False if there are other bytes under its key."""
+        key = self.bucket.key_of(row.uri or "") or ""
+        # before the upload: after a kill, `recover` looks for this object
+        self.journal.intend(row)
+        try:
+            self._put(path, key, audio_format, content, new=True)
+        except KeyTaken:
+            if not _equal(self.bucket.read(key), content):
                 self.journal.forget(intents=[row])
-                raise
+                return False
+        except InvalidContent:
+            self.journal.forget(intents=[row])
+            raise
         self.journal.settle(row)
-        return row
+        return True
 
     def store_unmatched(self, name: str, stream: ByteStream) -> tuple[str, int]:
         """Store audio that belongs to no loaded recording; return its key and its size in bytes.
@@ -101,7 +119,7 @@ class Archive:
             audio_format = detect_format(content.head, stream.content_type)
             _check_size(content.size, stream.size, "the server")
             key = f"{name}.{audio_format.extension}"
-            self._put(path, key, audio_format, content)
+            self._put(path, key, audio_format, content, new=False)
         return key, content.size
 
     def record_failure(self, recording: Recording, error: VbcError) -> LedgerRow:
@@ -166,16 +184,11 @@ class Archive:
             **fields,
         )
 
-    def _choose_version(self, recording: Recording, audio_format: AudioFormat, content: Content) -> Recording:
-        """Return the recording as the first version whose name is free, or whose file has the same bytes."""
-        while (kept := self.bucket.read(recording.key(audio_format.extension))) and not _equal(kept, content):
-            recording = replace(recording, version=recording.version + 1)
-        return recording
-
-    def _put(self, path: Path, key: str, audio_format: AudioFormat, content: Content) -> None:
-        """Store a file, and read it back: only what the bucket has kept may be deleted at VBC one day."""
-        self.bucket.put(path, key, audio_format.content_type)
-        if not _equal(self.bucket.read(key), content):
+    def _put(self, path: Path, key: str, audio_format: AudioFormat, content: Content, *, new: bool) -> None:
+        """Store a file, and compare: only what the bucket has kept may be deleted at VBC one day."""
+        # what the store has computed itself needs no reading
+        received = self.bucket.put(path, key, audio_format.content_type, content.sha256, new=new)
+        if received != content.sha256 and not _equal(self.bucket.read(key), content):
             self.bucket.remove(key)
             raise InvalidContent(f"{self.bucket.url} did not keep the bytes that were stored there")
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from itertools import islice
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from vbc_source.api.downloads import Download
@@ -187,16 +188,17 @@ class AudioRun:
                 yield from self._settle_absent(pool)
 
     def _request_all(self, pool: ThreadPoolExecutor) -> Iterator[LedgerRow | AbsentFile]:
-        pending: set[Future[LedgerRow | AbsentFile]] = set()
+        done: SimpleQueue[Future[LedgerRow | AbsentFile]] = SimpleQueue()
+        pending = 0
         for recording in islice(self._backlog.read(), self._limit):
             # a short queue: after a kill or a failure little is lost, and memory stays small
-            while len(pending) >= 2 * self._workers:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-            pending.add(pool.submit(self._archive_one, recording))
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
+            if pending >= 2 * self._workers:
+                yield done.get().result()
+                pending -= 1
+            pool.submit(self._archive_one, recording).add_done_callback(done.put)
+            pending += 1
+        for _ in range(pending):
+            yield done.get().result()
 
     def _settle_absent(self, pool: ThreadPoolExecutor) -> Iterator[LedgerRow]:
         """Find out which of the files without an answer are of recordings that VBC no longer has.
@@ -221,14 +223,15 @@ class AudioRun:
 
     def _archive_one(self, recording: Recording) -> LedgerRow | AbsentFile:
         try:
-            row = self._archive.adopt(recording, self._folders.list_sizes(recording.folder))
+            sizes = self._folders.list_sizes(recording.folder)
+            row = self._archive.adopt(recording, sizes)
             if row:
                 return row
             if not recording.download_url:
                 raise InvalidContent("the API returned no download_url")
             description = f"audio of {recording.title}"
             download = Download(self._client, recording.download_url, recording.size_bytes, description)
-            return self._archive.store(recording, download)
+            return self._archive.store(recording, download, sizes)
         except NotSubscribed:
             raise
         except FILE_ERRORS as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import hashlib
 import os
@@ -10,22 +11,26 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.exceptions import MissingDependencyException
 
 from vbc_source.dlt_internals import FilesystemConfiguration, fsspec_from_config
-from vbc_source.errors import SettingsError, VbcError
+from vbc_source.errors import InvalidContent, SettingsError, VbcError
 from vbc_source.lakes.trial import try_writing
 from vbc_source.load.failures import first_line
 from vbc_source.tenants import current_tenant
+from vbc_source.storage import StorageSettings
 
-PART_BYTES = 5 << 20  # held in memory during an upload; S3 accepts no smaller parts
+PART_BYTES = 5 << 20  # held in memory during an upload to Google
+LARGEST_PUT = 5 << 30  # bytes that S3 accepts in one request
 READ_AHEAD_BYTES = 2 << 20  # requested at a time; held in memory several times over while it is received
 CHUNK_BYTES = 1 << 20
 HEAD_BYTES = 64  # enough to detect a format
@@ -36,6 +41,10 @@ LISTINGS = 16  # folders to remember: an archive of one busy day has tens of tho
 
 class BucketFailed(VbcError):
     """Raised when the bucket cannot be read, written or listed."""
+
+
+class KeyTaken(VbcError):
+    """Raised when an object cannot be new, as there is one with its key."""
 
 
 class Content(NamedTuple):
@@ -50,9 +59,15 @@ class Bucket:
     """Objects below one address. An object exists completely or not at all.
 
     The address is `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///folder`, or the path of a folder.
+    `storage` is what every object gets that is stored, such as a lock.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        storage: StorageSettings = StorageSettings(),  # noqa: B008 - a frozen value
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
         if not url.strip():
             raise SettingsError("bucket_url is empty: give --bucket-url, such as s3://bucket/recordings")
         _check_for_keys(url)
@@ -60,6 +75,8 @@ class Bucket:
             url = Path(url).expanduser().absolute().as_uri()
         self.url = url.rstrip("/")
         self._protocol = self.url.split("://", 1)[0]
+        self.storage, self._now = storage, now
+        storage.check_backend(self._protocol, now())
         self._fs, root = _open(self.url)
         if self._protocol == "file":  # fsspec does not decode %20
             root = FilesystemConfiguration.make_local_path(self.url)
@@ -76,18 +93,112 @@ class Bucket:
         key = uri[len(self.url) + 1 :]
         return None if ".." in PurePosixPath(key).parts or key.startswith("/") else key
 
-    def put(self, path: Path, key: str, content_type: str) -> None:
-        """Store a file under a key. A local file is moved if it is on the same file system."""
+    def put(
+        self, path: Path, key: str, content_type: str, sha256: str | None = None, *, new: bool = False
+    ) -> str | None:
+        """Store a file under a key, in place of what is there unless it has to be `new`.
+
+        A local file is moved if it is on the same file system. `sha256` saves hashing a file for S3.
+
+        Returns:
+            The SHA-256 of what the store has received, by its own computation; None where it does not say.
+
+        Raises:
+            KeyTaken: There is an object with this key, and the file has to be new.
+        """
         with self._report_errors("written"):
+            if self.is_s3:
+                with path.open("rb") as file:
+                    return self._put_to_s3(file, key, content_type, sha256 or _hash(file), new=new)
+            if new and self.size(key) is not None:
+                raise KeyTaken(self.uri(key))
             if self._protocol == "file":
-                self._put_locally(path, Path(f"{self._root}/{key}"))
+                self._put_locally(path, self._locate(key))
             else:
                 options = _upload_options(self._protocol, content_type)
                 self._fs.put_file(str(path), f"{self._root}/{key}", **options)
+        return None
+
+    def put_bytes(self, data: bytes, key: str, content_type: str) -> None:
+        """Store bytes under a key, in place of what is there."""
+        with self._report_errors("written"):
+            if self._protocol == "file":
+                with self._draft() as draft:
+                    draft.write_bytes(data)
+                    self._put_locally(draft, self._locate(key))
+            elif self.is_s3:
+                self._put_to_s3(BytesIO(data), key, content_type, hashlib.sha256(data).hexdigest())
+            else:
+                options = _upload_options(self._protocol, content_type)
+                self._fs.pipe_file(f"{self._root}/{key}", data, **options)
+
+    @property
+    def is_s3(self) -> bool:
+        """Whether it is on S3, or a store that speaks S3."""
+        return self._protocol in ("s3", "s3a")
+
+    def s3_name(self, key: str) -> str:
+        """Return how S3 names a key, below the bucket."""
+        return f"{self._root}/{key}".partition("/")[2]
+
+    def call_s3(self, method: str, key: str, **fields: Any) -> Mapping[str, Any]:
+        """Call a method of the S3 API for an object; raises what s3fs does, such as PermissionError."""
+        bucket = self._root.partition("/")[0]
+        answer: Mapping[str, Any] = self._fs.call_s3(method, Bucket=bucket, Key=self.s3_name(key), **fields)
+        return answer
+
+    def _put_to_s3(
+        self, file: BinaryIO, key: str, content_type: str, sha256: str, *, new: bool = False
+    ) -> str | None:
+        """Store a file in one request, so that S3 computes the SHA-256 of the whole, and compares it."""
+        from botocore.exceptions import ClientError
+
+        size = file.seek(0, os.SEEK_END)
+        if size > LARGEST_PUT:
+            raise InvalidContent(f"{size:,} bytes are more than the {LARGEST_PUT:,} that S3 takes at once")
+        fields = {
+            **self._fs.s3_additional_kwargs,
+            **self.storage.s3_fields(self._now()),
+            "ContentType": content_type,
+            "ChecksumAlgorithm": "SHA256",
+            "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode(),
+        }
+        try:
+            return self._send_to_s3(file, key, {**fields, "IfNoneMatch": "*"} if new else fields)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code")
+            if new and code in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise KeyTaken(self.uri(key)) from None
+            if not new or code != "NotImplemented":
+                raise
+        # a store that speaks S3, but without conditions
+        if self.size(key) is not None:
+            raise KeyTaken(self.uri(key))
+        return self._send_to_s3(file, key, fields)
+
+    def _send_to_s3(self, file: BinaryIO, key: str, fields: Mapping[str, Any]) -> str | None:
+        from fsspec.asyn import sync
+
+        bucket, name = self._root.partition("/")[0], self.s3_name(key)
+        file.seek(0)
+
+        async def send() -> Mapping[str, Any]:
+            # not s3fs's own call: it would repeat a failed one with what is left of the file
+            await self._fs.set_session()
+            client = await self._fs.get_s3(bucket)
+            answer: Mapping[str, Any] = await client.put_object(Bucket=bucket, Key=name, Body=file, **fields)
+            return answer
+
+        received = sync(self._fs.loop, send).get("ChecksumSHA256")
+        return base64.b64decode(received).hex() if received else None
+
+    def _locate(self, key: str) -> Path:
+        return Path(f"{self._root}/{key}")
 
     def _put_locally(self, path: Path, target: Path) -> None:
         """Move a file to its name; from another file system by a draft, so that the name is always whole."""
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
         # read by whom the folder lets in, and not by the owner of the private spool alone
         path.chmod(target.parent.stat().st_mode & 0o666)
         _sync(path)
@@ -100,18 +211,23 @@ class Bucket:
             self._copy_locally(path, target)
 
     def _copy_locally(self, path: Path, target: Path) -> None:
-        draft = Path(self._root) / DRAFTS / uuid.uuid4().hex
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with self._draft() as draft:
             shutil.copyfile(path, draft)
             with suppress(OSError):  # some mounts have no modes
                 draft.chmod(path.stat().st_mode)
             _sync(draft)
             draft.replace(target)
-        except BaseException:
+
+    @contextmanager
+    def _draft(self) -> Iterator[Path]:
+        """Give the path of a file beside the archive, which is removed unless it gets another name."""
+        draft = Path(self._root) / DRAFTS / uuid.uuid4().hex
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield draft
+        finally:
             with suppress(OSError):
                 draft.unlink()
-            raise
 
     def remove(self, key: str) -> None:
         """Remove an object, if possible: one that was just stored wrongly."""
@@ -144,10 +260,9 @@ class Bucket:
     def read(self, key: str) -> Content | None:
         """Read an object to its end; None if there is none."""
         digest, size, head = hashlib.sha256(), 0, b""
-        options = {"block_size": READ_AHEAD_BYTES, "cache_type": "readahead"}
         with self._report_errors("read"):
             try:
-                with self._fs.open(f"{self._root}/{key}", "rb", **options) as file:
+                with self._open(key) as file:
                     while chunk := file.read(CHUNK_BYTES):
                         digest.update(chunk)
                         size, head = size + len(chunk), head or chunk[:HEAD_BYTES]
@@ -155,12 +270,20 @@ class Bucket:
                 return None
         return Content(size, digest.hexdigest(), head)
 
+    def _open(self, key: str) -> Any:
+        if self._protocol == "file":
+            return self._locate(key).open("rb", buffering=0)
+        options = {"block_size": READ_AHEAD_BYTES, "cache_type": "readahead"}
+        return self._fs.open(f"{self._root}/{key}", "rb", **options)
+
     def size(self, key: str) -> int | None:
         """Return the size of an object in bytes; None if there is none."""
         with self._report_errors("read"):
             try:
+                if self._protocol == "file":
+                    return self._locate(key).stat().st_size
                 return int(self._fs.info(f"{self._root}/{key}")["size"])
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return None
 
     def read_range(self, key: str, start: int, stop: int) -> Iterator[bytes]:
@@ -226,6 +349,13 @@ def _check_for_keys(url: str) -> None:
         )
 
 
+def _hash(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
 def _sync(path: Path) -> None:
     """Write a file to the disk, so that it survives a crash of the machine."""
     with path.open("rb") as file:
@@ -256,8 +386,6 @@ def _open(url: str) -> tuple[Any, str]:
 
 def _upload_options(protocol: str, content_type: str) -> dict[str, Any]:
     """Return a backend's own options for the content type, and for one part in memory at a time."""
-    if protocol in ("s3", "s3a"):
-        return {"chunksize": PART_BYTES, "max_concurrency": 1, "ContentType": content_type}
     if protocol in ("gs", "gcs"):
         return {"chunksize": PART_BYTES, "content_type": content_type}
     if protocol in ("az", "abfs", "abfss", "adl", "azure"):

@@ -123,13 +123,13 @@ class AudioLedger:
 
     def load_when_due(self) -> None:
         """Load rows if many wait or they have waited long; a failure is raised only if too many wait."""
-        waiting = len(self.journal.rows)
+        waiting = len(self.journal)
         if waiting < BATCH_ROWS and (not waiting or self._clock() - self._loaded_at < BATCH_SECONDS):
             return
         try:
             self.load()
         except VbcError as error:
-            if len(self.journal.rows) > MAX_WAITING_ROWS:
+            if len(self.journal) > MAX_WAITING_ROWS:
                 raise
             log.warning("the table %s could not be loaded and is retried: %s", LEDGER, error)
             self._loaded_at = self._clock()

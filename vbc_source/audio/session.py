@@ -51,7 +51,7 @@ def open_archive(target: Target, bucket_url: str | None) -> Iterator[ArchiveSess
     """
     with explaining():
         config = load_audio_config(bucket_url=bucket_url)
-        bucket, client = Bucket(config.bucket), Client.from_config(config)
+        bucket, client = Bucket(config.bucket, config.storage), Client.from_config(config)
     with hold_pipeline(target.ledgers("audio")) as pipeline, closing(client):
         loaded = LoadedTables(target)
         folder = _find_folder(pipeline)

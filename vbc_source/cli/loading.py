@@ -160,18 +160,23 @@ def status(target: Target, max_lags: dict[str, float], **_: Any) -> StatusReport
 
 @click.command(cls=Command)
 @target_options
-def doctor(target: Target) -> dict[str, Any]:
+@click.option(
+    "--bucket",
+    is_flag=True,
+    help="Also prove, with a probe object, that the audio bucket keeps what is locked.",
+)
+def doctor(target: Target, bucket: bool) -> dict[str, Any]:
     """Show what works, what does not, and what to change."""
     from vbc_source import diagnose
 
     checks, ok = [], True
-    for check in diagnose(target):
+    for check in diagnose(target, bucket=bucket):
         mark = "ok  " if check.works else "FAIL" if check.needed else "note"
         echo(f"{mark}  {check.subject}: {check.text}")
         checks.append(asdict(check))
         ok = ok and mark != "FAIL"
     if not ok:
-        echo("vbc doctor: something that vbc sync needs does not work; see FAIL above", err=True)
+        echo("vbc doctor: something that is needed does not work; see FAIL above", err=True)
     return {"ok": ok, "findings": checks}
 
 

@@ -28,6 +28,7 @@ from vbc_source.lakes.trial import PREFIX, try_writing
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.sync import make_source
+from vbc_source.monitoring.bucket_lock import prove_lock
 from vbc_source.schema.pages import read_page
 from vbc_source.schema.specs import CALL_LOG, USER
 from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
@@ -57,13 +58,19 @@ class Check:
     needed: bool = True
 
 
-def diagnose(target: Target = Target()) -> Iterator[Check]:  # noqa: B008 - a frozen value
+def diagnose(
+    target: Target = Target(),  # noqa: B008 - a frozen value
+    *,
+    bucket: bool = False,
+) -> Iterator[Check]:
     """Check settings, credentials, login, accounts, subscriptions, destination and audio bucket, one by one.
 
     Checks that cannot succeed after an earlier failure are left out.
 
     Args:
         target: Where recordings are to be loaded.
+        bucket: Whether to prove also that the audio bucket refuses to delete what the settings lock. That
+            leaves an object of ten bytes there, locked for a minute, which the next such check removes.
 
     Yields:
         The result of each check, as soon as it is known.
@@ -74,7 +81,7 @@ def diagnose(target: Target = Target()) -> Iterator[Check]:  # noqa: B008 - a fr
         yield from _check_gateway(load_config())
     yield _try("destination", lambda: _check_destination(target))
     if settings.works:
-        yield from _check_bucket()
+        yield from _check_bucket(bucket)
 
 
 def _try(subject: str, check: Callable[[], str], needed: bool = True) -> Check:
@@ -230,13 +237,27 @@ def _try_table(sql: Any) -> None:
     sql.execute_sql(f"DROP TABLE {name}")
 
 
-def _check_bucket() -> Iterator[Check]:
-    url = load_audio_config().bucket_url
-
+def _check_bucket(prove: bool) -> Iterator[Check]:
     def check() -> str:
-        bucket = Bucket(str(url))
+        bucket = _open_bucket()
         bucket.try_writing()
         return f"{bucket.url} may be written"
 
-    if url:
-        yield _try("audio bucket", check, needed=False)
+    def check_lock() -> str:
+        bucket = _open_bucket()
+        if not bucket.storage.locks:
+            return "neither object_lock_mode nor legal_hold is set: what is stored can be deleted"
+        return prove_lock(bucket)
+
+    settings = _try("audio settings", lambda: str(load_audio_config().bucket_url or ""), needed=False)
+    if not settings.works:
+        yield settings
+    elif settings.text:
+        yield _try("audio bucket", check, needed=prove)
+    if prove and settings.works:
+        yield _try("lock of the audio bucket", check_lock)
+
+
+def _open_bucket() -> Bucket:
+    config = load_audio_config()
+    return Bucket(config.bucket, config.storage)

@@ -41,6 +41,13 @@ def read_text(body: bytes, content_type: str = "") -> bytes:
         return body.decode("utf-8", "surrogateescape").translate(_ESCAPED).encode()
 
 
+def may_be_text(head: bytes) -> bool:
+    """Return whether a body may be JSON or markup, by its start; what is neither need not be decoded."""
+    start = head.lstrip()[:1]
+    # UTF-16 without a mark has a NUL beside its first letter
+    return start in (b"", b"{", b"<") or head.startswith((_UTF8, *dict(_MARKS))) or b"\0" in head[:2]
+
+
 def _read_charset(content_type: str) -> str:
     message = Message()
     message["Content-Type"] = content_type.replace("\r", " ").replace("\n", " ")

@@ -181,7 +181,8 @@ class ExportRun:
         if match.stored and self._folders.has(*match.stored):
             return _MemberResult("found", *match.stored)
         try:
-            row = self._archive.store(match.recording, source.open(member))
+            sizes = self._folders.list_sizes(match.recording.folder)
+            row = self._archive.store(match.recording, source.open(member), sizes)
         except InvalidContent as error:
             self._archive.record_failure(match.recording, error)
             return _MemberResult("failed")
