@@ -19,6 +19,7 @@ from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.exceptions import MissingDependencyException
 
+from vbc_source.audio.sidecars.sidecar import is_audio
 from vbc_source.dlt_internals import FilesystemConfiguration, fsspec_from_config
 from vbc_source.errors import SettingsError, VbcError
 from vbc_source.lakes.trial import try_writing
@@ -183,20 +184,21 @@ class Bucket:
 
 
 class FolderListings:
-    """Cached listings of a bucket's folders; files stored after a listing are not in it. Thread-safe."""
+    """Cached listings of the audio in a bucket's folders, without what was stored after it. Thread-safe."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket, self._lock = bucket, threading.Lock()
         self._listed: dict[str, Mapping[str, int]] = {}
 
     def list_sizes(self, folder: str) -> Mapping[str, int]:
-        """Return the objects directly below a folder with their sizes in bytes."""
+        """Return the audio files directly below a folder with their sizes in bytes."""
         # recordings come in the order of their days: without the lock, all threads list the same folder
         with self._lock:
             if folder not in self._listed:
                 if len(self._listed) >= LISTINGS:
                     del self._listed[next(iter(self._listed))]
-                self._listed[folder] = self._bucket.list_sizes(folder)
+                sizes = self._bucket.list_sizes(folder)
+                self._listed[folder] = {name: size for name, size in sizes.items() if is_audio(name)}
             return self._listed[folder]
 
     def has(self, key: str, size: int) -> bool:
