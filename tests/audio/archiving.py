@@ -74,7 +74,7 @@ class S3Bucket:
         found = {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
         return {key: size for key, size in found.items() if is_audio(key.rpartition("/")[2])}
 
-    def keys(self) -> set[str]:
+    def list_keys(self) -> set[str]:
         """Return all keys, those of sidecars and manifests too."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
         return {item["Key"] for page in pages for item in page.get("Contents", [])}
@@ -100,7 +100,7 @@ class FolderBucket:
         paths = [path for path in self._folder.rglob("*") if path.is_file() and is_audio(path.name)]
         return {str(path.relative_to(self._folder)): path.stat().st_size for path in paths}
 
-    def keys(self) -> set[str]:
+    def list_keys(self) -> set[str]:
         return {str(path.relative_to(self._folder)) for path in self._folder.rglob("*") if path.is_file()}
 
     def read(self, key: str) -> bytes:

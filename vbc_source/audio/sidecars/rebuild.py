@@ -26,7 +26,10 @@ from vbc_source.audio.sidecars.restore import Row, restore_recordings
 from vbc_source.audio.sidecars.sidecar import Sidecar, sidecar_key
 from vbc_source.audio.sidecars.storage import check_sidecar, read_manifest, read_object, read_sidecar
 from vbc_source.errors import InvalidContent
+from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.load.destinations import Target
+from vbc_source.load.failures import explaining
+from vbc_source.load.ledgers import AUDIO_SCHEMA
 from vbc_source.load.progress import SECONDS
 from vbc_source.recordings import RECORDING_TYPES, RecordingType, escape
 
@@ -140,6 +143,7 @@ class _Rebuild:
     def __init__(self, target: Target, session: ArchiveSession, pool: ThreadPoolExecutor) -> None:
         self._target, self._session, self._pool = target, session, pool
         self._bucket = session.archive.bucket
+        _restore_dropped(session)
         session.loaded.refresh()
         self._has_ledger = session.loaded.has(LEDGER)
         self._files = self._rows = self._known = self._recordings = 0
@@ -266,6 +270,15 @@ class _Rebuild:
         log.warning("%s %s", key, problem)
         if len(keys) < MOST_NAMED:
             keys.append(key)
+
+
+def _restore_dropped(session: ArchiveSession) -> None:
+    """Create a ledger again that somebody has dropped: dlt only looks at the schema that it has stored."""
+    pipeline = session.pipeline
+    with session.loaded.lock(), explaining():
+        pipeline.sync_destination()
+        if AUDIO_SCHEMA in pipeline.schemas:
+            DestinationLookup(lambda: pipeline).restore_tables(pipeline.schemas[AUDIO_SCHEMA])
 
 
 def make_row(sidecar: Sidecar, uri: str) -> LedgerRow:
