@@ -121,9 +121,9 @@ def archive_audio(
             if via != "export":
                 counts = AudioRun(session, backlog, limit).run()
         except VbcError:
-            bring_up_if_possible(session)
+            bring_up_if_possible(session, started_at)
             raise
-        brought_up = bring_up(session)
+        brought_up = bring_up(session, started_at)
         # files missing in a zip stay in the backlog: `auto` has downloaded them by now
         incomplete = exported["failed"] or (via == "export" and exported["lacking"])
         forbidden = counts["forbidden"] and not config.skip_forbidden

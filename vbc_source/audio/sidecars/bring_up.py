@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import NamedTuple
 
+from vbc_source.audio.bucket import FolderListings
 from vbc_source.audio.ledger import LedgerRow
 from vbc_source.audio.session import ArchiveSession
 from vbc_source.audio.sidecars.manifest import manifest_key, write_manifest
@@ -64,6 +65,7 @@ class _File(NamedTuple):
 
 def bring_up(
     session: ArchiveSession,
+    since: datetime | None = None,
     *,
     every: bool = False,
     clock: Callable[[], float] = time.monotonic,
@@ -73,6 +75,13 @@ def bring_up(
 
     Sidecars that a manifest names are left alone, and so are its lines.
 
+    Args:
+        session: The archive.
+        since: When this run began: what it has stored itself is in the bucket, other files are looked for.
+        every: Whether to look into all folders, noted or not.
+        clock: Returns seconds.
+        now: Returns the time.
+
     Raises:
         VbcError: The bucket or the destination failed.
     """
@@ -80,13 +89,13 @@ def bring_up(
     if not folders:
         return BroughtUp()
     with ThreadPoolExecutor(session.config.max_concurrency) as pool:
-        return _BringUp(session, pool, clock, now).run(folders)
+        return _BringUp(session, since, pool, clock, now).run(folders)
 
 
-def bring_up_if_possible(session: ArchiveSession) -> None:
+def bring_up_if_possible(session: ArchiveSession, since: datetime) -> None:
     """Write what is lacking while another error ends the run, which must be the one that is reported."""
     try:
-        bring_up(session)
+        bring_up(session, since)
     except Exception as error:
         log.warning("sidecars are not written; the next run writes them: %s", error)
 
@@ -95,12 +104,15 @@ class _BringUp:
     def __init__(
         self,
         session: ArchiveSession,
+        since: datetime | None,
         pool: ThreadPoolExecutor,
         clock: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
-        self._session, self._pool, self._clock, self._now = session, pool, clock, now
+        self._session, self._since, self._pool = session, since, pool
+        self._clock, self._now = clock, now
         self._bucket, self._spool = session.archive.bucket, session.archive.spool
+        self._listings = FolderListings(self._bucket)
         self._sidecars, self._manifests = 0, 0
         self._refused, self._differing = list[str](), set[str]()
         self._notes: list[Note] = []
@@ -143,21 +155,26 @@ class _BringUp:
                 self._notes.append(self._make_note(state, manifests[state.folder]))
 
     def _find_lacking(self, stored: StoredFiles, manifests: Mapping[str, dict[str, str]]) -> Iterator[_File]:
-        """Add the lines of audio files to manifests, and yield the files without a sidecar in them."""
+        """Add the lines that audio files lack to manifests, and yield the files without a sidecar in them."""
         for row in stored.read():
             key = self._bucket.key_of(row.uri or "")
             if key is None or row.sha256 is None:
                 continue
             folder, _, name = key.rpartition("/")
-            digest = manifests[folder].setdefault(name, row.sha256)
-            if digest != row.sha256:
-                log.warning(
-                    "the manifest has another SHA-256 of %s than the ledger: one of them was changed", row.uri
-                )
+            manifest = manifests[folder]
+            if manifest.get(name, row.sha256) != row.sha256:
+                log.warning("the manifest has another SHA-256 of %s: it or the ledger was changed", row.uri)
                 self._refused.append(str(row.uri))
                 self._differing.add(folder)
-            elif sidecar_key(name) not in manifests[folder]:
-                yield _File(row, folder, name)
+            elif not {name, sidecar_key(name)} <= manifest.keys() and self._is_there(row, folder, name):
+                manifest[name] = row.sha256
+                if sidecar_key(name) not in manifest:
+                    yield _File(row, folder, name)
+
+    def _is_there(self, row: LedgerRow, folder: str, name: str) -> bool:
+        """Return whether a file is in the bucket: somebody may have removed one that was stored earlier."""
+        stored_now = self._since is not None and row.fetched_at >= self._since
+        return stored_now or name in self._listings.list_sizes(folder)
 
     def _store_sidecars(self, stored: StoredFiles, files: Sequence[_File]) -> Iterator[str]:
         """Store sidecars of files in the order of `fetched_at`, and yield the SHA-256 of each."""
