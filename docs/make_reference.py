@@ -21,6 +21,7 @@ import yaml
 import vbc_source
 from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
 from vbc_source.audio import ledger
+from vbc_source.audio.sidecars import notes
 from vbc_source.cli.app import main as vbc
 from vbc_source.config import AudioConfig, TenantConfig, VbcConfig, VbcCredentials
 from vbc_source.extract import arrivals, tables
@@ -245,6 +246,7 @@ def read_tables() -> dict[str, Table]:
         call_gaps.CALL_GAPS: Table(read_columns(call_gaps.SCHEMA), call_gaps.KEY),
         deletions.DELETIONS: Table(read_columns(deletions._SCHEMA)),
         ledger.LEDGER: Table(ledger.COLUMNS, ledger.VERSION_KEY),
+        notes.NOTES: Table(notes.COLUMNS, notes.KEY),
     }
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vbc_source.audio.archive_audio import AudioResult, archive_audio
     from vbc_source.audio.exports.download import download_exports
     from vbc_source.audio.exports.run import ExportResult
+    from vbc_source.audio.sidecars.rebuild import RebuildResult, rebuild_ledger
     from vbc_source.backfills.backfill import (
         BackfillResult,
         backfill,
@@ -50,6 +51,7 @@ _MODULES = {
     "audio.archive_audio": "AudioResult archive_audio",
     "audio.exports.download": "download_exports",
     "audio.exports.run": "ExportResult",
+    "audio.sidecars.rebuild": "RebuildResult rebuild_ledger",
     "backfills.backfill": "BackfillResult backfill finish_backfill plan_backfill prepare_backfill",
     "backfills.window_load": "load_window",
     "config": "VbcCredentials",
@@ -95,6 +97,8 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "BackfillResult",
     "archive_audio",
     "AudioResult",
+    "rebuild_ledger",
+    "RebuildResult",
     "open_exports",
     "download_exports",
     "ExportResult",

@@ -20,7 +20,7 @@ from loading import LOGIN, credentials, instant, open_target, still_gateway
 
 from vbc_source import vbc_source
 from vbc_source.audio.archive_audio import AudioResult, archive_audio
-from vbc_source.audio.custody_heads import HEADS
+from vbc_source.audio.sidecars.sidecar import is_audio
 from vbc_source.emulator import Emulator, Gateway
 from vbc_source.emulator.data.audio import CHUNK, make_audio
 from vbc_source.recordings import Recording
@@ -69,9 +69,15 @@ class S3Bucket:
         self.client.delete_object(Bucket=self.name, Key=key)
 
     def sizes(self) -> dict[str, int]:
+        """Return the audio in the bucket with its sizes."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
-        sizes = {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
-        return {key: size for key, size in sizes.items() if HEADS not in key}
+        found = {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
+        return {key: size for key, size in found.items() if is_audio(key.rpartition("/")[2])}
+
+    def list_keys(self) -> set[str]:
+        """Return all keys, those of sidecars and manifests too."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
+        return {item["Key"] for page in pages for item in page.get("Contents", [])}
 
     def read(self, key: str) -> bytes:
         body: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
@@ -91,8 +97,11 @@ class FolderBucket:
         (self._folder / key).unlink()
 
     def sizes(self) -> dict[str, int]:
-        paths = [path for path in self._folder.rglob("*") if path.is_file() and HEADS not in str(path)]
+        paths = [path for path in self._folder.rglob("*") if path.is_file() and is_audio(path.name)]
         return {str(path.relative_to(self._folder)): path.stat().st_size for path in paths}
+
+    def list_keys(self) -> set[str]:
+        return {str(path.relative_to(self._folder)) for path in self._folder.rglob("*") if path.is_file()}
 
     def read(self, key: str) -> bytes:
         return (self._folder / key).read_bytes()
@@ -202,9 +211,9 @@ class Site:
         return [request.path.rsplit("/", 1)[1] for request in self.gateway.requests if AUDIO in request.path]
 
     def files(self) -> dict[str, bytes]:
-        """Return the content of a bucket that is a folder, but the heads of the chain of custody."""
+        """Return the content of the audio in a bucket that is a folder."""
         root = Path(self.bucket)
-        paths = [path for path in root.rglob("*") if path.is_file() and HEADS not in str(path)]
+        paths = [path for path in root.rglob("*") if path.is_file() and is_audio(path.name)]
         return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 

@@ -45,7 +45,7 @@ def fetch(site: Site, *jobs: str, **options: Any) -> ExportResult:
 
 def counts(outcome: ExportResult) -> dict[str, Any]:
     """Return the counts that are not zero."""
-    left_out = ("jobs", "bytes", "requests", "seconds")
+    left_out = ("jobs", "bytes", "sidecars", "requests", "seconds")
     return {name: value for name, value in asdict(outcome).items() if value and name not in left_out}
 
 

@@ -18,6 +18,7 @@ from vbc_source.audio.durations import measure_duration
 from vbc_source.audio.formats import FORMATS, AudioFormat, detect_format
 from vbc_source.audio.journal import Journal
 from vbc_source.audio.ledger import LedgerRow, Status, make_ledger_row
+from vbc_source.audio.sidecars.storage import read_sidecar
 from vbc_source.audio.spool import NoRoom, SpoolFile, measure_room
 from vbc_source.errors import (
     BadRequest,
@@ -164,8 +165,11 @@ class Archive:
             return None
         try:
             detect_format(content.head, audio_format.content_type)
+            sidecar = read_sidecar(self.bucket, recording.key(audio_format.extension))
         except InvalidContent:
             return None
+        if sidecar and sidecar.audio.sha256 != content.sha256:
+            return None  # damaged since it was stored
         row = self._make_stored_row(recording, audio_format, content, attempts=0)
         self.journal.settle(row)
         return row

@@ -24,6 +24,7 @@ from vbc_source.audio.exports.planner import Via
 from vbc_source.audio.ledger import LedgerRow
 from vbc_source.audio.missing_durations import measure_missing
 from vbc_source.audio.session import ArchiveSession, open_archive
+from vbc_source.audio.sidecars.bring_up import bring_up, bring_up_if_possible, describe_refused
 from vbc_source.errors import InvalidContent, NotFound, NotSubscribed, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.progress import Progress, write_size
@@ -48,6 +49,9 @@ class AudioResult:
         missing: Recordings whose audio is gone.
         forbidden: Recordings whose audio the API user may not read.
         failed: Recordings whose audio could not be stored; the next run retries them.
+        sidecars: Sidecars written, also of files that earlier runs have stored.
+        refused: Addresses of manifests that are not readable, and of files that a manifest has with another
+            SHA-256 than the ledger.
         requests: Requests sent to the gateway.
         seconds: Duration of the run.
         ok: Whether nothing failed.
@@ -62,6 +66,8 @@ class AudioResult:
     missing: int = 0
     forbidden: int = 0
     failed: int = 0
+    sidecars: int = 0
+    refused: tuple[str, ...] = ()
     requests: int = 0
     seconds: float = 0.0
     ok: bool = True
@@ -83,6 +89,7 @@ class AudioResult:
         }
         if any(others.values()):
             yield f"{', '.join(f'{count:,} {text}' for text, count in others.items() if count)}."
+        yield from describe_refused(self.refused)
 
 
 def archive_audio(
@@ -113,11 +120,16 @@ def archive_audio(
         config = session.config
         backlog = Backlog(session.loaded, selection or RecordingSelection(), config.max_attempts, started_at)
         exported, counts = Counter[str](), Counter[str]()
-        if via != "files" and not limit:
-            exported = archive_by_exports(session, backlog, via)
-        if via != "export":
-            counts = AudioRun(session, backlog, limit).run()
+        try:
+            if via != "files" and not limit:
+                exported = archive_by_exports(session, backlog, via)
+            if via != "export":
+                counts = AudioRun(session, backlog, limit).run()
+        except VbcError:
+            bring_up_if_possible(session, started_at)
+            raise
         measured = 0 if limit else measure_missing(session)
+        brought_up = bring_up(session, started_at)
         # files missing in a zip stay in the backlog: `auto` has downloaded them by now
         incomplete = exported["failed"] or (via == "export" and exported["lacking"])
         forbidden = counts["forbidden"] and not config.skip_forbidden
@@ -131,9 +143,11 @@ def archive_audio(
             missing=counts["missing"],
             forbidden=counts["forbidden"],
             failed=counts["failed"] + exported["failed"],
+            sidecars=brought_up.sidecars,
+            refused=brought_up.refused,
             requests=session.client.requests_sent,
             seconds=time.monotonic() - started,
-            ok=not (counts["failed"] or forbidden or incomplete),
+            ok=not (counts["failed"] or forbidden or incomplete or brought_up.refused),
         )
 
 

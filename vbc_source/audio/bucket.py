@@ -22,12 +22,13 @@ from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.exceptions import MissingDependencyException
 
+from vbc_source.audio.sidecars.sidecar import is_audio
 from vbc_source.dlt_internals import FilesystemConfiguration, fsspec_from_config
 from vbc_source.errors import InvalidContent, SettingsError, VbcError
 from vbc_source.lakes.trial import try_writing
 from vbc_source.load.failures import first_line
-from vbc_source.tenants import current_tenant
 from vbc_source.storage import StorageSettings
+from vbc_source.tenants import current_tenant
 
 PART_BYTES = 5 << 20  # held in memory during an upload to Google
 LARGEST_PUT = 5 << 30  # bytes that S3 accepts in one request
@@ -307,20 +308,21 @@ class Bucket:
 
 
 class FolderListings:
-    """Cached listings of a bucket's folders; files stored after a listing are not in it. Thread-safe."""
+    """Cached listings of the audio in a bucket's folders, without what was stored after it. Thread-safe."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket, self._lock = bucket, threading.Lock()
         self._listed: dict[str, Mapping[str, int]] = {}
 
     def list_sizes(self, folder: str) -> Mapping[str, int]:
-        """Return the objects directly below a folder with their sizes in bytes."""
+        """Return the audio files directly below a folder with their sizes in bytes."""
         # recordings come in the order of their days: without the lock, all threads list the same folder
         with self._lock:
             if folder not in self._listed:
                 if len(self._listed) >= LISTINGS:
                     del self._listed[next(iter(self._listed))]
-                self._listed[folder] = self._bucket.list_sizes(folder)
+                sizes = self._bucket.list_sizes(folder)
+                self._listed[folder] = {name: size for name, size in sizes.items() if is_audio(name)}
             return self._listed[folder]
 
     def has(self, key: str, size: int) -> bool:

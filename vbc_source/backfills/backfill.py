@@ -14,11 +14,9 @@ from datetime import datetime, timezone
 
 from vbc_source.backfills.owners import resolve_self
 from vbc_source.backfills.window_load import (
-    APPENDING,
     WindowResult,
     WindowTask,
     cut_windows,
-    hold_part,
     limit_workers,
     load_windows,
     make_task,
@@ -34,6 +32,7 @@ from vbc_source.load.progress import write_time
 from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.source import empty_tables
 from vbc_source.warehouse.completeness import KEYS, count_rows, find_unproven
+from vbc_source.warehouse.parts import APPENDING, hold_part
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.windows import Window, check_order
 

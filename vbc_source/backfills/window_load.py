@@ -1,8 +1,6 @@
 """The windows of a backfill, each loaded with a pipeline of its own, side by side in processes.
 
-Loads side by side that share a working folder or a staging dataset lose rows without an error
-(https://github.com/dlt-hub/dlt/issues/4297). So each window has both to itself, and the tables are created
-before. A worker is a process: dlt keeps its state and its settings for each process.
+The tables are created before. A worker is a process: dlt keeps its state and its settings for each process.
 
 Windows are half open here, unlike the API's: a window owns what starts before its end, and what starts at the
 end belongs to its neighbour. So two windows that are loaded at the same time never write the same row.
@@ -13,17 +11,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import multiprocessing
-import shutil
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypedDict
 
-import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -31,21 +25,19 @@ from vbc_source.backfills.owners import resolve_self
 from vbc_source.config import VbcConfig, load_config
 from vbc_source.errors import SettingsError, VbcError
 from vbc_source.extract.refusals import Refusals
-from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target, destination_kind
 from vbc_source.load.failures import explaining
-from vbc_source.load.pipelines import hold_fresh_pipeline
 from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.schema.columns import INSTANT
 from vbc_source.tenants import current_tenant, hold_tenant
 from vbc_source.warehouse.completeness import find_unproven
+from vbc_source.warehouse.parts import APPENDING, hold_part
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.windows import SECOND, Window, floor_second, format_instant, parse_instant
 
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3  # for a window whose worker died, or whose load failed in the database
-APPENDING = (FILESYSTEM,)  # destinations where a row that is loaded again is there twice
 
 
 class WindowTask(TypedDict):
@@ -177,26 +169,6 @@ def divide_budget(config: VbcConfig, share: int) -> dict[str, int]:
             f"use {budget} workers at most"
         )
     return divided | {"budget_share": share}
-
-
-@contextmanager
-def hold_part(target: Target, key: str) -> Iterator[dlt.Pipeline]:
-    """Open a pipeline for one part of a backfill, and leave nothing of it behind but what is loaded."""
-    part = replace(target, pipeline=f"{target.pipeline}_{key}")
-    staging = {"staging_dataset_name_layout": f"%s_stg_{key}"}
-    with hold_fresh_pipeline(part, **staging) as pipeline, LoadedTables(target).lock():
-        yield pipeline
-        if destination_kind(pipeline.destination) not in APPENDING:
-            _drop_staging(pipeline)
-        pipeline.deactivate()
-        shutil.rmtree(pipeline.working_dir, ignore_errors=True)
-
-
-def _drop_staging(pipeline: dlt.Pipeline) -> None:
-    client: Any
-    with pipeline.destination_client() as client, client.with_staging_dataset():
-        if client.is_storage_initialized():
-            client.drop_storage()
 
 
 Load = Callable[[Target, WindowTask, int], WindowResult]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vbc_source.cli.options import (
+    ALL,
     INSTANT_HELP,
     Command,
     Function,
@@ -50,18 +51,38 @@ account_option = click.option(
     "One by one, packed by VBC into zips, or whichever takes fewer requests.",
     "files",
 )
+@click.option(
+    "--rebuild-ledger",
+    is_flag=True,
+    help="Archive nothing: make the ledger, and recordings that are not loaded, from the bucket alone.",
+)
 def audio(
-    target: Target, since: datetime | None, until: datetime | None, recording_type: str, **options: Any
+    target: Target,
+    since: datetime | None,
+    until: datetime | None,
+    recording_type: str,
+    rebuild_ledger: bool,
+    **options: Any,
 ) -> dict[str, Any]:
     """Archive the audio of recordings that are loaded and not archived yet, oldest first."""
     from vbc_source import archive_audio
     from vbc_source.warehouse.recordings import RecordingSelection
 
+    if rebuild_ledger:
+        return _rebuild(target, since or until or options["limit"] or recording_type != ALL, **options)
     if options["limit"] and options["via"] == "export":
         raise click.UsageError("--limit goes with --via files: an export brings all of a span")
     types = tuple(name for name in RECORDING_TYPES if recording_type in (name, "all"))
     selection = RecordingSelection(types, since, until)
     return print_result(archive_audio(target, selection=selection, **options))
+
+
+def _rebuild(target: Target, narrowed: Any, bucket_url: str | None, via: str, **_: Any) -> dict[str, Any]:
+    from vbc_source import rebuild_ledger
+
+    if narrowed or via != "files":
+        raise click.UsageError("--rebuild-ledger takes the whole bucket: leave the other options out")
+    return print_result(rebuild_ledger(target, bucket_url=bucket_url))
 
 
 @click.command(cls=Command)

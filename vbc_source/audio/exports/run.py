@@ -23,6 +23,7 @@ from vbc_source.audio.exports.zip_file import Member, Zip
 from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.ledger import KEY
 from vbc_source.audio.session import ArchiveSession
+from vbc_source.audio.sidecars.bring_up import describe_refused
 from vbc_source.errors import InvalidContent, LoginRefused, NotSubscribed
 from vbc_source.load.progress import Progress, write_size
 from vbc_source.recordings import escape
@@ -48,6 +49,9 @@ class ExportResult:
         left_out: Members that are not audio, and have no audio file's name.
         failed: Members that were refused, damaged or not the expected file.
         lacking: Files that VBC did not pack into its zips.
+        sidecars: Sidecars written, also of files that earlier runs have stored.
+        refused: Addresses of manifests that are not readable, and of files that a manifest has with another
+            SHA-256 than the ledger.
         requests: Requests sent to the gateway.
         seconds: Duration of the run.
         errors: Why exports could not be archived, one line each.
@@ -62,6 +66,8 @@ class ExportResult:
     left_out: int = 0
     failed: int = 0
     lacking: int = 0
+    sidecars: int = 0
+    refused: tuple[str, ...] = ()
     requests: int = 0
     seconds: float = 0.0
     errors: tuple[str, ...] = ()
@@ -82,6 +88,7 @@ class ExportResult:
         }
         if any(others.values()):
             yield f"{'; '.join(f'{count:,} {text}' for text, count in others.items() if count)}."
+        yield from describe_refused(self.refused)
 
 
 class _MemberResult(NamedTuple):

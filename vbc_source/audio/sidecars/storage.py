@@ -1,0 +1,111 @@
+"""Sidecars and manifests in a bucket. Their content is small, and read and written as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from vbc_source.audio.bucket import Bucket, BucketFailed
+from vbc_source.audio.sidecars.manifest import manifest_key, parse_manifest, write_manifest
+from vbc_source.audio.sidecars.sidecar import Sidecar, parse_sidecar, sidecar_key, write_sidecar
+from vbc_source.errors import InvalidContent
+
+LARGEST_BYTES = 64 << 20  # of a manifest: a day of 300,000 files
+
+
+def read_manifest(bucket: Bucket, folder: str) -> dict[str, str] | None:
+    """Read a folder's manifest: SHA-256 by file name; None if there is none.
+
+    Raises:
+        InvalidContent: It is not a manifest to its last line.
+    """
+    key = manifest_key(folder)
+    body = read_object(bucket, key)
+    try:
+        return None if body is None else parse_manifest(body)
+    except ValueError as error:
+        raise InvalidContent(f"{bucket.uri(key)} is not readable: {error}") from None
+
+
+def store_manifest(
+    bucket: Bucket, folder: str, digests: Mapping[str, str], spool: Path | None = None
+) -> None:
+    """Replace a folder's manifest, atomically; where objects are locked, by a new version of it."""
+    store_object(bucket, manifest_key(folder), write_manifest(digests), "text/plain; charset=utf-8", spool)
+
+
+def rewrite_manifest(bucket: Bucket, folder: str) -> None:
+    """Remove the lines of files that are gone from a folder's manifest, and the manifest with its last line.
+
+    Raises:
+        InvalidContent: It is not a manifest to its last line; it stays as it is.
+        BucketFailed: It cannot be read, written or removed.
+    """
+    digests = read_manifest(bucket, folder)
+    if digests is None:
+        return
+    names = bucket.list_sizes(folder)
+    kept = {name: digest for name, digest in digests.items() if name in names}
+    key = manifest_key(folder)
+    if kept and kept != digests:
+        store_manifest(bucket, folder, kept)
+    elif not kept:
+        bucket.remove(key)
+        if bucket.size(key) is not None:
+            raise BucketFailed(f"{bucket.uri(key)} cannot be removed")
+
+
+def read_sidecar(bucket: Bucket, audio_key: str) -> Sidecar | None:
+    """Read the sidecar of an audio file; None if there is none, or it is another file's.
+
+    Raises:
+        InvalidContent: It is not a sidecar.
+    """
+    key = sidecar_key(audio_key)
+    body = read_object(bucket, key)
+    return None if body is None else check_sidecar(bucket, audio_key, body)
+
+
+def check_sidecar(bucket: Bucket, audio_key: str, body: bytes) -> Sidecar | None:
+    """Parse the sidecar of an audio file; None if it is another file's. Raises InvalidContent."""
+    try:
+        sidecar = parse_sidecar(body)
+    except ValueError as error:
+        raise InvalidContent(f"{bucket.uri(sidecar_key(audio_key))}: {error}") from None
+    return sidecar if sidecar.audio.file == audio_key.rpartition("/")[2] else None
+
+
+def store_sidecar(bucket: Bucket, audio_key: str, sidecar: Sidecar, spool: Path | None = None) -> str:
+    """Store the sidecar of an audio file; return its SHA-256."""
+    body = write_sidecar(sidecar)
+    store_object(bucket, sidecar_key(audio_key), body, "application/json", spool)
+    return hashlib.sha256(body).hexdigest()
+
+
+def read_object(bucket: Bucket, key: str, size: int | None = None) -> bytes | None:
+    """Read a small object whose size in bytes may be known; None if there is none.
+
+    Raises:
+        InvalidContent: It is far larger than what is stored here.
+    """
+    size = bucket.size(key) if size is None else size
+    if size is None:
+        return None
+    if size > LARGEST_BYTES:
+        raise InvalidContent(f"{bucket.uri(key)} has {size:,} bytes: no such file is so large")
+    return b"".join(bucket.read_range(key, 0, size))
+
+
+def store_object(bucket: Bucket, key: str, body: bytes, content_type: str, spool: Path | None = None) -> None:
+    """Store a small object as a whole. It is first a private file in `spool`, or in the system's folder."""
+    descriptor, name = tempfile.mkstemp(dir=spool)
+    path = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(body)
+        bucket.put(path, key, content_type)
+    finally:
+        path.unlink(missing_ok=True)

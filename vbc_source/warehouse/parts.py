@@ -1,0 +1,42 @@
+"""Load a part of the source's tables with a pipeline of its own, beside `vbc sync` and other parts.
+
+Loads side by side that share a working folder or a staging dataset lose rows without an error
+(https://github.com/dlt-hub/dlt/issues/4297). So each part has both to itself, and writes no state.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import dlt
+
+from vbc_source.lakes.tables import FILESYSTEM
+from vbc_source.load.destinations import Target, destination_kind
+from vbc_source.load.pipelines import hold_fresh_pipeline
+from vbc_source.warehouse.queries import LoadedTables
+
+APPENDING = (FILESYSTEM,)  # destinations where a row that is loaded again is there twice
+
+
+@contextmanager
+def hold_part(target: Target, key: str) -> Iterator[dlt.Pipeline]:
+    """Open a pipeline for one part of a load, and leave nothing of it behind but what is loaded."""
+    part = replace(target, pipeline=f"{target.pipeline}_{key}")
+    staging = {"staging_dataset_name_layout": f"%s_stg_{key}"}
+    with hold_fresh_pipeline(part, **staging) as pipeline, LoadedTables(target).lock():
+        yield pipeline
+        if destination_kind(pipeline.destination) not in APPENDING:
+            _drop_staging(pipeline)
+        pipeline.deactivate()
+        shutil.rmtree(pipeline.working_dir, ignore_errors=True)
+
+
+def _drop_staging(pipeline: dlt.Pipeline) -> None:
+    client: Any
+    with pipeline.destination_client() as client, client.with_staging_dataset():
+        if client.is_storage_initialized():
+            client.drop_storage()
