@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vbc_source.backfills.window_load import load_window
     from vbc_source.config import VbcCredentials
     from vbc_source.errors import VbcError
+    from vbc_source.fixity.check_fixity import check_fixity
+    from vbc_source.fixity.result import FixityResult
     from vbc_source.load.compaction import CompactResult, compact
     from vbc_source.load.destinations import Target, use_tenant
     from vbc_source.load.duckdb import VbcDuckDb
@@ -52,6 +54,8 @@ _MODULES = {
     "backfills.window_load": "load_window",
     "config": "VbcCredentials",
     "errors": "VbcError",
+    "fixity.check_fixity": "check_fixity",
+    "fixity.result": "FixityResult",
     "load.compaction": "CompactResult compact",
     "load.destinations": "Target use_tenant",
     "load.duckdb": "VbcDuckDb",
@@ -95,6 +99,8 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "download_exports",
     "ExportResult",
     "open_recordings",
+    "check_fixity",
+    "FixityResult",
     "retain",
     "read_legal_hold",
     "LegalHold",

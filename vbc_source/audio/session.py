@@ -25,7 +25,7 @@ from vbc_source.warehouse.queries import LoadedTables
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSession:
-    """An archive that this process holds; `pipeline` loads its ledgers."""
+    """An archive that this process holds; `pipeline` loads its ledgers, `folder` is for what waits."""
 
     config: AudioConfig
     client: Client
@@ -33,6 +33,7 @@ class ArchiveSession:
     pipeline: dlt.Pipeline
     archive: Archive
     ledger: AudioLedger
+    folder: Path
 
 
 @contextmanager
@@ -53,7 +54,7 @@ def open_archive(target: Target, bucket_url: str | None) -> Iterator[ArchiveSess
             archive.recover()
             ledger = AudioLedger(pipeline, journal, loaded.lock)
             ledger.load()
-            yield ArchiveSession(config, client, loaded, pipeline, archive, ledger)
+            yield ArchiveSession(config, client, loaded, pipeline, archive, ledger, folder)
 
 
 def _find_folder(pipeline: dlt.Pipeline) -> Path:
