@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from datetime import datetime
+from contextlib import suppress
 from pathlib import Path
+
+import msgspec
 
 from vbc_source.audio.ledger import BATCH_ROWS, BATCH_SECONDS, MAX_WAITING_ROWS
 from vbc_source.audio.session import ArchiveSession
@@ -34,16 +34,13 @@ class CheckLedger:
         self._in_doubt = (
             True  # whether an earlier load, perhaps of a killed run, may have loaded some of them
         )
-        self._file = os.fdopen(open_private(path, os.O_APPEND), "a")
+        self._file = os.fdopen(open_private(path, os.O_APPEND), "ab")
         self.load()
 
     def add(self, checks: Sequence[AudioCheck]) -> None:
         """Record checks; a killed run does not lose them."""
         self._rows += checks
-        self._file.writelines(
-            json.dumps({**asdict(check), "checked_at": check.checked_at.isoformat()}) + "\n"
-            for check in checks
-        )
+        self._file.writelines(msgspec.json.encode(check) + b"\n" for check in checks)
         self._file.flush()
 
     def load_when_due(self) -> None:
@@ -100,9 +97,6 @@ class CheckLedger:
 
 
 def _read_lines(path: Path) -> Iterator[AudioCheck]:
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            fields = json.loads(line)
-            yield AudioCheck(**{**fields, "checked_at": datetime.fromisoformat(fields["checked_at"])})
-        except (ValueError, TypeError, KeyError):  # a kill may cut off the last line
-            continue
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with suppress(msgspec.MsgspecError):  # a kill may cut off the last line
+            yield msgspec.json.decode(line, type=AudioCheck)

@@ -10,6 +10,8 @@ from vbc_source.audio.ledger import LedgerRow
 from vbc_source.recordings import escape
 from vbc_source.warehouse.audio_checks import Outcome
 
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
 
 class Found(NamedTuple):
     """Size in bytes and SHA-256 of an object."""
@@ -38,14 +40,15 @@ def judge_row(row: LedgerRow, key: str | None) -> Verdict | None:
 
 def names_own_file(row: LedgerRow, key: str) -> bool:
     """Return whether a key is one that the file of this recording may have."""
-    extensions = "|".join(audio_format.extension for audio_format in FORMATS)
-    version = rf"\.v{row.version}" if row.version > 1 else ""
-    user = re.escape(f".user_id={escape(row.user_id)}")
-    form = (
-        rf"account_id={re.escape(escape(row.account_id))}/recording_type={row.recording_type}/"
-        rf"date=\d{{4}}-\d\d-\d\d/{re.escape(escape(str(row.recording_id)))}(?:{user})?{version}\.(?:{extensions})"
-    )
-    return re.fullmatch(form, key) is not None
+    folder, _, name = key.rpartition("/")
+    owner, _, day = folder.rpartition("/date=")
+    if owner != f"account_id={escape(row.account_id)}/recording_type={row.recording_type}":
+        return False
+    version = f".v{row.version}" if row.version > 1 else ""
+    # the user is left out where the id was not shared when the file was stored
+    stems = [f"{row.recording_id}{user}{version}" for user in ("", f".user_id={escape(row.user_id)}")]
+    names = [f"{stem}.{audio_format.extension}" for stem in stems for audio_format in FORMATS]
+    return name in names and _DAY.fullmatch(day) is not None
 
 
 def judge_object(row: LedgerRow, found: Found | None) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -79,7 +79,7 @@ class CheckStatus:
 
 def make_table(rows: Sequence[AudioCheck]) -> pa.Table:
     """Make an Arrow table of the rows."""
-    return pa.Table.from_pylist([asdict(row) for row in rows], SCHEMA)
+    return pa.table({name: [getattr(row, name) for row in rows] for name in SCHEMA.names}, SCHEMA)
 
 
 def read_check_status(loaded: LoadedTables, ledger: str) -> CheckStatus | None:
