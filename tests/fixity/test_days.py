@@ -62,7 +62,8 @@ def test_an_object_is_judged_by_the_row() -> None:
     assert judge_object(row, None).outcome == "missing"
     without = judge_row(replace(row, sha256=None), f"{FOLDER}/1.mp3")
     elsewhere = judge_row(row, None)
-    assert without and elsewhere
+    assert without
+    assert elsewhere
     assert (without.outcome, elsewhere.outcome) == ("damaged", "unreadable")
 
 

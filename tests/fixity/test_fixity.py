@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from archiving import FolderBucket, Prepare, S3Bucket, Site, key_of, make_gateway, sound_of
+from archiving import FolderBucket, Prepare, S3Bucket, key_of, make_gateway, sound_of
+from checking import check, flip
 from loading import query
 
-from vbc_source import check_fixity
-from vbc_source.fixity.result import FixityResult
-
 CHECKS = "SELECT recording_id, outcome, count(*) FROM audio_checks GROUP BY 1, 2 ORDER BY 1, 2"
-
-
-def check(site: Site, **options: Any) -> FixityResult:
-    return check_fixity(bucket_url=site.bucket, **options)
-
-
-def flip(body: bytes) -> bytes:
-    return body[:-1] + bytes([body[-1] ^ 1])
 
 
 def test_damage_is_found_named_and_repaired(prepare: Prepare, bucket: FolderBucket | S3Bucket) -> None:

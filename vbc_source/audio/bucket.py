@@ -196,11 +196,10 @@ class Bucket:
             except FileNotFoundError:
                 return None
             digest = head.get("ChecksumSHA256") or ""
-            # of an upload in parts it is one of the parts' checksums, with their number behind it
-            whole = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" and "-" not in digest
-            return StoredChecksum(
-                int(head["ContentLength"]), base64.b64decode(digest).hex() if digest and whole else None
-            )
+            # of an upload in parts it is one of the parts' checksums; the ETag, too, has their number then
+            whole = "-" not in digest + head.get("ETag", "") and head.get("ChecksumType") != "COMPOSITE"
+            sha256 = base64.b64decode(digest).hex() if digest and whole else None
+            return StoredChecksum(int(head["ContentLength"]), sha256)
 
     def keep_beside(self, key: str, name: str) -> None:
         """Give the bytes of an object a second name, unless that is taken; they outlast the first one."""
