@@ -129,7 +129,7 @@ class _FixityRun:
         pool = ThreadPoolExecutor(self._workers)
         try:
             if not self._options.against_vbc:
-                self._folders.check(pool, keep_suspects=self._options.subset != Subset())
+                self._folders.check(pool)
             self._check_files(pool, extent)
         except BaseException:
             self._session.client.close()  # ends the waits of the threads for a retry
@@ -156,6 +156,10 @@ class _FixityRun:
         limit = self._options.subset.limit(extent.files)
         left = limit.less(extent.done_files, extent.done_size)
         size = extent.size - extent.done_size
+        if extent.done_files:
+            log.warning(
+                "an interrupted run is continued: %d of %d files are checked", extent.done_files, extent.files
+            )
         progress = Progress(
             min(extent.files - extent.done_files, _least(left.files)),
             min(size, _least(left.size_bytes)),

@@ -59,7 +59,7 @@ class FolderChecks:
         self.sidecars: dict[str, str] = {}
         self.manifests: dict[str, str] = {}
 
-    def check(self, pool: Executor, *, keep_suspects: bool) -> None:
+    def check(self, pool: Executor) -> None:
         """Compare each folder."""
         waiting: deque[Future[_Day]] = deque()
         seen = set()
@@ -67,14 +67,14 @@ class FolderChecks:
             seen.add(folder)
             waiting.append(pool.submit(self._compare, folder, files))
             if len(waiting) > FOLDERS_AHEAD:
-                self._note(waiting.popleft().result(), keep_suspects)
+                self._note(waiting.popleft().result())
         for folder in self._list_folders():
             if folder not in seen:
                 waiting.append(pool.submit(self._compare, folder, []))
             if len(waiting) > FOLDERS_AHEAD:
-                self._note(waiting.popleft().result(), keep_suspects)
+                self._note(waiting.popleft().result())
         while waiting:
-            self._note(waiting.popleft().result(), keep_suspects)
+            self._note(waiting.popleft().result())
 
     def check_sidecar(self, key: str, sha256: str | None) -> None:
         """Compare the sidecar of a file with the ledger and the manifest, if its folder has sidecars."""
@@ -135,14 +135,13 @@ class FolderChecks:
         text = None if manifest is None else manifest.decode("utf-8", "replace")
         return _Day(folder, compare_day(files, sizes, text))
 
-    def _note(self, day: _Day, keep_suspects: bool) -> None:
+    def _note(self, day: _Day) -> None:
         folder, findings = day
         self.unknown += len(findings.unknown)
         self.unknown_keys += [f"{folder}/{name}" for name in findings.unknown][
             : MOST_KEYS - len(self.unknown_keys)
         ]
-        if keep_suspects:
-            self.suspects += findings.suspects[: MOST_KEYS - len(self.suspects)]
+        self.suspects += findings.suspects[: MOST_KEYS - len(self.suspects)]
         if findings.bare:
             self.bare_files += findings.files
         else:
