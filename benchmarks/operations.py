@@ -141,6 +141,7 @@ def read_arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Measure, print, and write; 1 where a limit is not kept."""
+    import benchmarks.operations_fixity
     import benchmarks.operations_lakes
     import benchmarks.operations_polling
     import benchmarks.operations_postgres

@@ -28,7 +28,7 @@ from vbc_source.extract import arrivals, tables
 from vbc_source.extract.accounts import GONE
 from vbc_source.retention import deletions
 from vbc_source.schema.specs import RowSpec
-from vbc_source.warehouse import call_gaps, tombstones
+from vbc_source.warehouse import audio_checks, call_gaps, tombstones
 
 MODELS = Path(vbc_source.__file__).parent / "analytics" / "dbt" / "models"
 FOLDER = Path(__file__).parent / "reference"
@@ -244,6 +244,7 @@ def read_tables() -> dict[str, Table]:
         arrivals.ARRIVALS: Table(read_columns(arrivals._SCHEMA)),
         tombstones.TOMBSTONES: Table(read_columns(tombstones._SCHEMA), tombstones.KEY),
         call_gaps.CALL_GAPS: Table(read_columns(call_gaps.SCHEMA), call_gaps.KEY),
+        audio_checks.CHECKS: Table(read_columns(audio_checks.SCHEMA), ("check_id",)),
         deletions.DELETIONS: Table(read_columns(deletions._SCHEMA)),
         ledger.LEDGER: Table(ledger.COLUMNS, ledger.VERSION_KEY),
         notes.NOTES: Table(notes.COLUMNS, notes.KEY),

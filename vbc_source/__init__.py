@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from vbc_source.errors import VbcError
     from vbc_source.evidence.chain import CustodyResult, verify_custody
     from vbc_source.evidence.export import EvidenceResult, export_evidence
+    from vbc_source.fixity.check_fixity import check_fixity
+    from vbc_source.fixity.result import FixityResult
     from vbc_source.load.compaction import CompactResult, compact
     from vbc_source.load.destinations import Target, use_tenant
     from vbc_source.load.duckdb import VbcDuckDb
@@ -58,6 +60,8 @@ _MODULES = {
     "errors": "VbcError",
     "evidence.chain": "CustodyResult verify_custody",
     "evidence.export": "EvidenceResult export_evidence",
+    "fixity.check_fixity": "check_fixity",
+    "fixity.result": "FixityResult",
     "load.compaction": "CompactResult compact",
     "load.destinations": "Target use_tenant",
     "load.duckdb": "VbcDuckDb",
@@ -103,6 +107,8 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "download_exports",
     "ExportResult",
     "open_recordings",
+    "check_fixity",
+    "FixityResult",
     "retain",
     "read_legal_hold",
     "LegalHold",

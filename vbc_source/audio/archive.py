@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from vbc_source.audio.bucket import HEAD_BYTES, Bucket, Content, KeyTaken
+from vbc_source.audio.bucket import CHUNK_BYTES, HEAD_BYTES, Bucket, Content, KeyTaken
 from vbc_source.audio.durations import measure_duration
 from vbc_source.audio.formats import FORMATS, AudioFormat, detect_format
 from vbc_source.audio.journal import Journal
@@ -49,6 +49,20 @@ class ByteStream(Protocol):
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the bytes in chunks."""
+
+
+class SpooledStream:
+    """The bytes of a file that was received already."""
+
+    def __init__(self, path: Path, content_type: str | None, size: int | None) -> None:
+        self.content_type, self.size = content_type, size
+        self._path = path
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the bytes in chunks."""
+        with self._path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
 
 
 class Archive:
@@ -107,6 +121,58 @@ class Archive:
             raise
         self.journal.settle(row)
         return True
+
+    def restore(self, row: LedgerRow, recording: Recording, stream: ByteStream, key: str | None) -> LedgerRow:
+        """Store the file of a row again, whose object is damaged or missing; return the row that holds then.
+
+        Only the bytes of the ledger go under its key, and what is there is kept beside it. Others are stored
+        as the next version, or correct the ledger where they are those in the bucket. `key` is None where
+        the ledger names an object that is not this recording's.
+
+        Raises:
+            InvalidContent: The bytes are not the file of this recording, or the bucket did not keep them.
+            NoRoom: The disk of the spool is full.
+        """
+        with self._receive(stream, recording.size_bytes) as (path, content):
+            _check_size(content.size, stream.size, "the server")
+            _check_size(content.size, recording.size_bytes, "the API")
+            again = SpooledStream(path, stream.content_type, content.size)
+            if key is None:
+                return self.store(recording, again)
+            kept = self.bucket.read(key)
+            if (content.size, content.sha256) == (row.size_bytes, row.sha256):
+                self._put_back(path, key, content, stream.content_type, kept)
+            elif not _equal(kept, content):
+                return self.store(replace(recording, version=row.version + 1), again)
+            elif kept:
+                row = replace(row, size_bytes=kept.size, sha256=kept.sha256, attempts=0)
+            return row if row.attempts else self._settle_proven(row)
+
+    def _put_back(
+        self, path: Path, key: str, content: Content, content_type: str | None, kept: Content | None
+    ) -> None:
+        audio_format = detect_format(content.head, content_type)
+        if kept:
+            self.bucket.keep_beside(key, f"{key}.damaged-{kept.sha256[:16]}")
+        self.bucket.put(path, key, audio_format.content_type)
+        if not _equal(self.bucket.read(key), content):
+            raise InvalidContent(f"{self.bucket.url} did not keep the bytes that were stored there")
+
+    def prove(self, row: LedgerRow, recording: Recording, stream: ByteStream) -> LedgerRow | None:
+        """Compare a file that was only found in the bucket with VBC's bytes; None if they differ.
+
+        The row counts as a proof for retention then.
+        """
+        with self._receive(stream, recording.size_bytes) as (_, content):
+            if (content.size, content.sha256) != (row.size_bytes, row.sha256):
+                return None
+        return self._settle_proven(row)
+
+    def _settle_proven(self, row: LedgerRow) -> LedgerRow:
+        """Record that a file has been compared with VBC's own bytes."""
+        row = replace(row, attempts=1, fetched_at=self._now())
+        self.journal.settle(row)
+        return row
 
     def store_unmatched(self, name: str, stream: ByteStream) -> tuple[str, int]:
         """Store audio that belongs to no loaded recording; return its key and its size in bytes.

@@ -56,6 +56,13 @@ class Content(NamedTuple):
     head: bytes
 
 
+class StoredChecksum(NamedTuple):
+    """Size of an object in bytes, and the SHA-256 that its store keeps of the whole, or None."""
+
+    size: int
+    sha256: str | None
+
+
 class Bucket:
     """Objects below one address. An object exists completely or not at all.
 
@@ -294,6 +301,43 @@ class Bucket:
                 end = min(offset + CHUNK_BYTES, stop)
                 chunk: bytes = self._fs.cat_file(f"{self._root}/{key}", start=offset, end=end)
             yield chunk
+
+    def path(self, key: str) -> Path | None:
+        """Return the file of an object in a local folder; None in an object store."""
+        return Path(f"{self._root}/{key}") if self._protocol == "file" else None
+
+    @property
+    def keeps_checksums(self) -> bool:
+        """Whether the store may have a SHA-256 of its own of an object."""
+        return self._protocol in ("s3", "s3a")
+
+    def read_checksum(self, key: str) -> StoredChecksum | None:
+        """Ask S3 for the size and checksum of an object without reading it; None if there is no object."""
+        name, path, _ = self._fs.split_path(f"{self._root}/{key}")
+        with self._report_errors("read"):
+            try:
+                head = self._fs.call_s3("head_object", Bucket=name, Key=path, ChecksumMode="ENABLED")
+            except FileNotFoundError:
+                return None
+            digest = head.get("ChecksumSHA256") or ""
+            # of an upload in parts it is one of the parts' checksums; the ETag, too, has their number then
+            whole = "-" not in digest + head.get("ETag", "") and head.get("ChecksumType") != "COMPOSITE"
+            sha256 = base64.b64decode(digest).hex() if digest and whole else None
+            return StoredChecksum(int(head["ContentLength"]), sha256)
+
+    def keep_beside(self, key: str, name: str) -> None:
+        """Give the bytes of an object a second name, unless that is taken; they outlast the first one."""
+        with self._report_errors("copied"):
+            source, target = f"{self._root}/{key}", f"{self._root}/{name}"
+            if self._fs.exists(target):
+                return
+            if self._protocol != "file":
+                self._fs.cp_file(source, target)
+                return
+            try:
+                os.link(source, target)
+            except OSError:  # some file systems have no links
+                self._copy_locally(Path(source), Path(target))
 
     @contextmanager
     def _report_errors(self, action: str) -> Iterator[None]:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSession:
-    """An archive that this process holds; `pipeline` loads its ledgers."""
+    """An archive that this process holds; `pipeline` loads its ledgers, `folder` is for what waits."""
 
     config: AudioConfig
     client: Client
@@ -41,6 +41,7 @@ class ArchiveSession:
     pipeline: dlt.Pipeline
     archive: Archive
     ledger: AudioLedger
+    folder: Path
 
 
 @contextmanager
@@ -62,7 +63,7 @@ def open_archive(target: Target, bucket_url: str | None) -> Iterator[ArchiveSess
             ledger = AudioLedger(pipeline, journal, loaded.lock)
             before = find_last_event(pipeline)
             ledger.load()
-            yield ArchiveSession(config, client, loaded, pipeline, archive, ledger)
+            yield ArchiveSession(config, client, loaded, pipeline, archive, ledger, folder)
             _store_head(archive, pipeline, before)
 
 

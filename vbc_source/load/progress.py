@@ -14,8 +14,10 @@ SECONDS = 5.0  # between two log lines
 class Progress:
     """Counts files and bytes."""
 
-    def __init__(self, files: int, size: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.files, self.bytes = 0, 0
+    def __init__(
+        self, files: int, size: int, clock: Callable[[], float] = time.monotonic, task: str = "audio"
+    ) -> None:
+        self.files, self.bytes, self._task = 0, 0, task
         self._all_files, self._all_bytes = files, size
         self._clock = clock
         self._started = self._logged = clock()
@@ -32,7 +34,7 @@ class Progress:
         seconds = max(self._clock() - self._started, 0.001)
         left = max(self._all_files - self.files, 0) * seconds / max(self.files, 1)
         return (
-            f"audio: {self.files:,} of {self._all_files:,} files, {write_size(self.bytes)} of "
+            f"{self._task}: {self.files:,} of {self._all_files:,} files, {write_size(self.bytes)} of "
             f"{write_size(self._all_bytes)}, {write_size(self.bytes / seconds)}/s, {write_time(left)} left"
         )
 

@@ -67,6 +67,11 @@ def _measure_pipeline(status: Status) -> Iterator[_Metric]:
     yield _Metric("vbc_pending_packages", pending, [({}, status.pending_packages)])
     audio = [({"status": name}, count) for name, count in sorted(status.audio.items())]
     yield _Metric("vbc_audio_files", "Audio files by their newest status.", audio)
+    if status.checks:
+        damaged = "Audio files that vbc fixity found damaged, missing or unreadable."
+        yield _Metric("vbc_audio_damaged", damaged, [({}, status.checks.damaged)])
+        checked, moment = "When vbc fixity last checked a file.", status.checks.last_check.timestamp()
+        yield _Metric("vbc_audio_last_check_timestamp_seconds", checked, [({}, moment)])
     gaps = [({"class": name}, count) for name, count in sorted(status.call_gaps.items())]
     yield _Metric("vbc_call_gaps", "Open gaps between calls and recordings, by class.", gaps)
 

@@ -15,6 +15,7 @@ from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import is_locked
 from vbc_source.load.run_history import RunHistory, read_run_history
+from vbc_source.warehouse.audio_checks import CheckStatus, read_check_status
 from vbc_source.warehouse.call_gaps import count_open_gaps
 from vbc_source.warehouse.completeness import KEYS, USERS, ReadProgress, read_progress, read_proven_spans
 from vbc_source.warehouse.queries import SINGLE_PROCESS, LoadedTables, Row
@@ -89,6 +90,7 @@ class Status:
         lag_seconds: Lag of the list that is furthest behind; None where nothing was loaded.
         forbidden: Lists of whole accounts that the API user may not read, as `user_access` has them.
         call_gaps: Open gaps between calls and recordings by class; empty where they were never reconciled.
+        checks: What `vbc fixity` has found; None where it never ran.
     """
 
     pipeline: str
@@ -101,6 +103,7 @@ class Status:
     lag_seconds: float | None
     forbidden: tuple[str, ...] = ()
     call_gaps: dict[str, int] = field(default_factory=dict)
+    checks: CheckStatus | None = None
 
     def find_problem(
         self, max_lag: float | None = None, max_lags: Mapping[str, float] | None = None
@@ -159,6 +162,11 @@ class Status:
         if self.audio:
             files = ", ".join(f"{count:,} {name}" for name, count in sorted(self.audio.items()))
             lines.append(f"Audio: {files}.")
+        if self.checks:
+            lines.append(
+                f"Files last checked {self.checks.last_check:%Y-%m-%d %H:%M} UTC; "
+                f"{self.checks.damaged:,} damaged, missing or unreadable."
+            )
         if self.call_gaps:
             gaps = ", ".join(f"{count:,} {name}" for name, count in self.call_gaps.items())
             lines.append(f"Open gaps between calls and recordings: {gaps}.")
@@ -216,8 +224,11 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     pending = count_pending_packages(target.pipeline)
     forbidden = () if busy else tuple(_read_forbidden(loaded, config))
     gaps = {} if busy else count_open_gaps(loaded)
+    checks = None if busy else read_check_status(loaded, LEDGER)
     lag = max(lags, default=None)
-    return Status(target.pipeline, target.dataset, busy, lists, runs, pending, audio, lag, forbidden, gaps)
+    return Status(
+        target.pipeline, target.dataset, busy, lists, runs, pending, audio, lag, forbidden, gaps, checks
+    )
 
 
 def _query(loaded: LoadedTables, table: str, query: str) -> list[Row]:

@@ -1,0 +1,132 @@
+"""A thousand files: planted damage is all found, and none invented. Kills at random moments cost nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import pytest
+from archiving import Prepare, Site, configure, key_of, make_gateway
+from checking import check, flip, path_of
+from loading import environment, read_database, run_vbc, vbc
+
+KILLS = 7
+
+
+def write_sidecars(site: Site) -> None:
+    """Write the sidecars and manifests that belong to the files of a site."""
+    for folder in {path.parent for path in Path(site.bucket).rglob("*.mp3")}:
+        lines = []
+        for path in sorted(folder.glob("*.mp3")):
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            body = json.dumps({"audio": {"file": path.name, "sha256": digest}}).encode()
+            path.with_suffix(".json").write_bytes(body)
+            lines += [(path.name, digest), (f"{path.stem}.json", hashlib.sha256(body).hexdigest())]
+        text = "".join(f"{digest}  {name}\n" for name, digest in lines)
+        (folder / "manifest-sha256.txt").write_text(text)
+
+
+@pytest.mark.slow
+def test_all_planted_damage_is_named_and_none_is_invented(prepare: Prepare) -> None:
+    site = prepare(make_gateway(1000, size=2000))
+    pipeline = site.load()
+    site.archive()
+    assert check(site).without_sidecars == 1000
+    write_sidecars(site)
+    sound = check(site)
+    assert (sound.ok, sound.checked, sound.unknown, sound.without_sidecars) == (True, 1000, 0, 0)
+
+    ids = Random(1).sample(range(1000, 2000), 17)
+    for id_ in ids[:3]:
+        path_of(site, id_).write_bytes(flip(path_of(site, id_).read_bytes()))
+    for id_ in ids[3:5]:
+        path_of(site, id_).write_bytes(path_of(site, id_).read_bytes()[:-1])
+    one, other = path_of(site, ids[5]), path_of(site, ids[6])
+    one_body, other_body = one.read_bytes(), other.read_bytes()
+    one.write_bytes(other_body)
+    other.write_bytes(one_body)
+    path_of(site, ids[7]).unlink()
+    path_of(site, ids[8]).with_suffix(".json").unlink()
+    sidecar = path_of(site, ids[9]).with_suffix(".json")
+    sidecar.write_text(sidecar.read_text() + " ")
+    manifest = path_of(site, ids[10]).parent / "manifest-sha256.txt"
+    before = hashlib.sha256(path_of(site, ids[10]).read_bytes()).hexdigest()
+    manifest.write_text(manifest.read_text().replace(before, "0" * 64))
+    with pipeline.sql_client() as sql:
+        sql.execute_sql(f"UPDATE recording_audio SET sha256 = repeat('a', 64) WHERE recording_id = {ids[11]}")
+        sql.execute_sql(f"UPDATE recording_audio SET size_bytes = 5 WHERE recording_id = {ids[12]}")
+        sql.execute_sql(f"DELETE FROM recording_audio WHERE recording_id IN ({ids[13]}, {ids[14]})")
+        sql.execute_sql(
+            "UPDATE recording_audio AS a SET uri = b.uri, sha256 = b.sha256, size_bytes = b.size_bytes FROM "
+            f"recording_audio AS b WHERE a.recording_id = {ids[15]} AND b.recording_id = {ids[16]}"
+        )
+    found = check(site)
+    assert set(found.damaged) == {*ids[:7], ids[11], ids[12], ids[15]}
+    assert len(found.damaged) == 10
+    assert found.missing == (ids[7],)
+    assert (found.unreadable, found.repaired, found.checked) == ((), (), 998)
+    rows = {row["id"]: key_of(row) for row in site.gateway.company.all()}
+    # lost rows, and the file of the row that names another one's
+    assert set(found.unknown_keys) == {rows[ids[13]], rows[ids[14]], rows[ids[15]]}
+    sidecars = {rows[id_].replace(".mp3", ".json") for id_ in ids[8:10]}
+    assert sidecars <= set(found.sidecars)
+    folders = {key.rpartition("/")[0] for key in (rows[ids[10]], rows[ids[11]])}
+    assert {f"{folder}/manifest-sha256.txt" for folder in folders} <= set(found.manifests)
+    # of an edited row, ledger and sidecar disagree as well
+    assert {Path(key).stem for key in found.sidecars} <= {str(ids[n]) for n in (8, 9, 11)}
+    assert not found.ok
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_of_a_repair_cost_nothing(prepare: Prepare, own_folder: Path) -> None:
+    site = prepare(make_gateway(200, size=20_000))
+    site.load(shared=True)
+    site.archive()
+    whole = {name: body for name, body in site.files().items() if name.endswith(".mp3")}
+    random = Random(KILLS)
+    names = sorted(whole)
+    arguments = ("fixity", "--repair", "--bucket-url", site.bucket)
+    settings = environment(site.url, own_folder, **configure(site.url))
+    damaged = dict[str, bytes]()
+    for kill in range(KILLS):
+        for name in random.sample(names, 10):
+            body = flip(whole[name]) if kill % 2 else whole[name][: 10_000 + kill]
+            damaged[hashlib.sha256(body).hexdigest()[:16]] = body
+            path = Path(site.bucket) / name
+            path.unlink()  # as other programs write: never into the file that another name shares
+            path.write_bytes(body)
+        lines = random.randrange(250)
+        command = vbc(*arguments)
+        with subprocess.Popen(command, cwd=own_folder, env=settings, stderr=subprocess.PIPE) as process:
+            while process.returncode is None and count_lines(own_folder) < lines:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.01)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(random.random())
+            process.kill()
+        assert process.returncode in (0, -9), process.stderr
+    # the first one may continue a run that had checked files before they were damaged again
+    for _ in range(2):
+        done = run_vbc(own_folder, site.url, *arguments, "--json", **configure(site.url))
+        assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout.splitlines()[-1])["checked"] == 200
+    assert count_lines(own_folder) == 0
+    found = site.files()
+    assert {name: body for name, body in found.items() if name.endswith(".mp3")} == whole
+    beside = {name.rpartition("-")[2]: body for name, body in found.items() if ".damaged-" in name}
+    assert all(damaged[digest] == body for digest, body in beside.items())
+    sql = "SELECT check_id, recording_id, outcome FROM vbc_data.audio_checks"
+    checks = read_database(own_folder, sql)
+    assert len({id_ for id_, _, _ in checks}) == len(checks)
+    outcomes = Counter(outcome for _, _, outcome in checks)
+    assert outcomes["repaired"] <= outcomes["damaged"]
+    assert read_database(own_folder, "SELECT count(*) FROM vbc_data.recording_audio") == [(200,)]
+
+
+def count_lines(folder: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in (folder / "dlt").glob("vbc_audio/*/checks.jsonl"))

@@ -1,0 +1,57 @@
+"""The command that checks the archive."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vbc_source.cli.options import (
+    Command,
+    bucket_option,
+    choice_option,
+    print_result,
+    span_options,
+    target_options,
+)
+from vbc_source.recordings import RECORDING_TYPES
+
+if TYPE_CHECKING:
+    from vbc_source import Target
+
+
+@click.command(cls=Command)
+@target_options
+@bucket_option("Where the files are")
+@click.option(
+    "--subset",
+    metavar="PART",
+    help="Check a part: 1/30 or 5% of the files, or 10GB. Those come first whose check is oldest.",
+)
+@span_options("--since", "--until")
+@choice_option(
+    "--recording-type", (*RECORDING_TYPES, "all"), "Company recordings, users' own, or both.", "all"
+)
+@click.option(
+    "--repair", is_flag=True, help="Fetch what is damaged or missing from VBC again; nothing is thrown away."
+)
+@click.option("--remote", is_flag=True, help="Compare S3's own checksums; only files without one are read.")
+@click.option(
+    "--against-vbc",
+    is_flag=True,
+    help="Compare files that were only found in the bucket with VBC's bytes, and no others.",
+)
+def fixity(
+    target: Target, since: datetime | None, until: datetime | None, recording_type: str, **options: Any
+) -> dict[str, Any]:
+    """Read archived files again and compare size and SHA-256 with the ledger.
+
+    Exit status 1 while a file is damaged, missing or unreadable, also by an earlier run, or a sidecar or a
+    manifest does not agree. Each check is a row of audio_checks.
+    """
+    from vbc_source import check_fixity
+    from vbc_source.warehouse.recordings import RecordingSelection
+
+    types = tuple(name for name in RECORDING_TYPES if recording_type in (name, "all"))
+    return print_result(check_fixity(target, selection=RecordingSelection(types, since, until), **options))

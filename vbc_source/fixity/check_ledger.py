@@ -1,0 +1,102 @@
+"""Load the rows of `audio_checks` in batches; a journal keeps those that wait, also after a kill."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from vbc_source.audio.ledger import BATCH_ROWS, BATCH_SECONDS, MAX_WAITING_ROWS
+from vbc_source.audio.session import ArchiveSession
+from vbc_source.errors import VbcError
+from vbc_source.load.failures import explaining
+from vbc_source.load.ledgers import load_rows
+from vbc_source.load.pipelines import keep_connected
+from vbc_source.private_files import open_private
+from vbc_source.warehouse.audio_checks import CHECKS, AudioCheck, make_table
+
+log = logging.getLogger(__name__)
+
+
+class CheckLedger:
+    """Rows that wait in the journal, and the table into which they are loaded."""
+
+    def __init__(
+        self, session: ArchiveSession, path: Path, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._session, self._clock, self._loaded_at = session, clock, clock()
+        self._rows = list(_read_lines(path))
+        self._in_doubt = (
+            True  # whether an earlier load, perhaps of a killed run, may have loaded some of them
+        )
+        self._file = os.fdopen(open_private(path, os.O_APPEND), "ab")
+        self.load()
+
+    def add(self, checks: Sequence[AudioCheck]) -> None:
+        """Record checks; a killed run does not lose them."""
+        self._rows += checks
+        self._file.writelines(msgspec.json.encode(check) + b"\n" for check in checks)
+        self._file.flush()
+
+    def load_when_due(self) -> None:
+        """Load rows if many wait or they have waited long; a failure is raised only if too many wait."""
+        waiting = len(self._rows)
+        if waiting < BATCH_ROWS and (not waiting or self._clock() - self._loaded_at < BATCH_SECONDS):
+            return
+        try:
+            self.load()
+        except VbcError as error:
+            if waiting > MAX_WAITING_ROWS:
+                raise
+            log.warning("the table %s could not be loaded and is retried: %s", CHECKS, error)
+            self._loaded_at = self._clock()
+
+    def load_if_possible(self) -> None:
+        """Load all waiting rows while another error ends the run, which must be the one that is reported."""
+        try:
+            self.load()
+        except Exception as error:
+            log.warning("the table %s could not be loaded; the next run loads it: %s", CHECKS, error)
+
+    def load(self) -> None:
+        """Load all waiting rows."""
+        if self._rows and self._in_doubt:
+            self._drop_loaded()
+        if self._rows:
+            self._in_doubt = True
+            with self._session.loaded.lock(), explaining():
+                load_rows(self._session.pipeline, CHECKS, make_table(self._rows), "append")
+            if not self._session.loaded.find(CHECKS):
+                self._session.loaded.refresh()
+        self._rows, self._in_doubt = [], False
+        self._file.truncate(0)
+        self._loaded_at = self._clock()
+
+    def close(self) -> None:
+        """Close the journal; its content stays."""
+        self._file.close()
+
+    def _drop_loaded(self) -> None:
+        """Forget the rows that are loaded already: nothing is appended twice."""
+        session = self._session
+        with session.loaded.lock(), explaining(), keep_connected(session.pipeline):
+            if session.pipeline.has_pending_data:
+                session.pipeline.run()
+        session.loaded.refresh()
+        if not session.loaded.has(CHECKS):
+            return
+        query = f"SELECT check_id FROM {CHECKS} WHERE checked_at >= CAST(:first AS TIMESTAMPTZ)"
+        known = session.loaded.query(query, first=min(row.checked_at for row in self._rows))
+        ids = {id_ for (id_,) in known}
+        self._rows = [row for row in self._rows if row.check_id not in ids]
+
+
+def _read_lines(path: Path) -> Iterator[AudioCheck]:
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with suppress(msgspec.MsgspecError):  # a kill may cut off the last line
+            yield msgspec.json.decode(line, type=AudioCheck)

@@ -1,0 +1,175 @@
+"""Look through the day folders of the bucket: listings, sidecars and manifests."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from datetime import datetime
+from typing import NamedTuple
+
+from vbc_source.audio.bucket import Bucket, BucketFailed
+from vbc_source.fixity.days import (
+    LARGEST_MANIFEST,
+    LARGEST_SIDECAR,
+    MANIFEST,
+    DayFindings,
+    Flaw,
+    compare_day,
+    judge_sidecar,
+    parse_lines,
+    sidecar_of,
+)
+from vbc_source.fixity.inventory import ArchivedFile, Inventory
+from vbc_source.recordings import EPOCH
+from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.warehouse.recordings import RecordingSelection
+
+MOST_KEYS = 1000  # of unknown objects that are named, and suspects that are kept
+FOLDERS_AHEAD = 32  # that are being listed
+MANIFESTS = 16  # to remember
+
+
+class _Day(NamedTuple):
+    folder: str
+    findings: DayFindings
+
+
+class FolderChecks:
+    """Compares all folders of a selection with the ledger, whichever files of them a run reads.
+
+    Attributes:
+        unknown: Number of audio objects that no row of the ledger names.
+        unknown_keys: The first of their keys.
+        suspects: Files that are not there, or not with the size of the ledger.
+        sidecars: What is wrong with sidecars, by key.
+        manifests: What is wrong with manifests, by key.
+        bare_files: Files in folders without sidecars and manifest.
+    """
+
+    def __init__(self, bucket: Bucket, loaded: LoadedTables, selection: RecordingSelection) -> None:
+        self._bucket, self._loaded, self._selection = bucket, loaded, selection
+        self._lock = threading.Lock()
+        self._with_sidecars: set[str] = set()
+        self._lines: dict[str, dict[str, str]] = {}
+        self.unknown, self.bare_files = 0, 0
+        self.unknown_keys: list[str] = []
+        self.suspects: list[ArchivedFile] = []
+        self.sidecars: dict[str, str] = {}
+        self.manifests: dict[str, str] = {}
+
+    def check(self, pool: Executor) -> None:
+        """Compare each folder."""
+        waiting: deque[Future[_Day]] = deque()
+        seen = set()
+        for folder, files in self._read_folders():
+            seen.add(folder)
+            waiting.append(pool.submit(self._compare, folder, files))
+            if len(waiting) > FOLDERS_AHEAD:
+                self._note(waiting.popleft().result())
+        for folder in self._list_folders():
+            if folder not in seen:
+                waiting.append(pool.submit(self._compare, folder, []))
+            if len(waiting) > FOLDERS_AHEAD:
+                self._note(waiting.popleft().result())
+        while waiting:
+            self._note(waiting.popleft().result())
+
+    def check_sidecar(self, key: str, sha256: str | None) -> None:
+        """Compare the sidecar of a file with the ledger and the manifest, if its folder has sidecars."""
+        folder, _, name = key.rpartition("/")
+        if folder not in self._with_sidecars:
+            return
+        sidecar = f"{folder}/{sidecar_of(name)}"
+        if sidecar in self.sidecars:
+            return
+        try:
+            body = b"".join(self._bucket.read_range(sidecar, 0, LARGEST_SIDECAR))
+            flaw = judge_sidecar(body, sha256, self._read_lines(folder).get(sidecar_of(name)))
+        except BucketFailed as error:
+            flaw = str(error)
+        if flaw:
+            with self._lock:
+                self.sidecars[sidecar] = flaw
+
+    def flaws(self) -> Iterator[str]:
+        """Describe what is wrong with sidecars and manifests."""
+        for key, reason in sorted({**self.manifests, **self.sidecars}.items()):
+            yield f"{key}: {reason}"
+
+    def _read_folders(self) -> Iterator[tuple[str, list[ArchivedFile]]]:
+        """Yield the folders that the ledger has files in, by key."""
+        # the folders of a span, whole: a file that starts before it would be unknown in the folder otherwise
+        inventory = Inventory(self._loaded, RecordingSelection(self._selection.types), EPOCH)
+        for address, files in inventory.read_folders():
+            folder = self._bucket.key_of(f"{address}/")
+            if folder and self._is_selected(folder.rstrip("/")):
+                yield folder.rstrip("/"), files
+
+    def _list_folders(self) -> Iterator[str]:
+        """Yield the day folders that are in the bucket."""
+        for account in self._list("", "account_id="):
+            for kind in self._list(account, "recording_type="):
+                yield from filter(self._is_selected, self._list(kind, "date="))
+
+    def _list(self, folder: str, prefix: str) -> list[str]:
+        names = [name for name in self._bucket.list_sizes(folder) if name.startswith(prefix)]
+        return [f"{folder}/{name}" if folder else name for name in sorted(names)]
+
+    def _is_selected(self, folder: str) -> bool:
+        """Return whether a folder is of the selection's types and days."""
+        kind, _, day = folder.rpartition("/date=")
+        since, until = self._selection.since, self._selection.until
+        if not kind.endswith(tuple(f"recording_type={name}" for name in self._selection.types)):
+            return False
+        return not ((since and day < _day_of(since)) or (until and day > _day_of(until)))
+
+    def _compare(self, folder: str, files: list[ArchivedFile]) -> _Day:
+        sizes = self._bucket.list_sizes(folder)
+        manifest = None
+        if (size := sizes.get(MANIFEST)) is not None:
+            if size > LARGEST_MANIFEST:
+                raise BucketFailed(f"{self._bucket.uri(folder)}/{MANIFEST} is larger than any manifest")
+            manifest = b"".join(self._bucket.read_range(f"{folder}/{MANIFEST}", 0, size))
+        text = None if manifest is None else manifest.decode("utf-8", "replace")
+        return _Day(folder, compare_day(files, sizes, text))
+
+    def _note(self, day: _Day) -> None:
+        folder, findings = day
+        self.unknown += len(findings.unknown)
+        self.unknown_keys += [f"{folder}/{name}" for name in findings.unknown][
+            : MOST_KEYS - len(self.unknown_keys)
+        ]
+        self.suspects += findings.suspects[: MOST_KEYS - len(self.suspects)]
+        if findings.bare:
+            self.bare_files += findings.files
+        else:
+            self._with_sidecars.add(folder)
+        for flaws, found in ((self.sidecars, findings.sidecars), (self.manifests, findings.manifest)):
+            for flaw in found:
+                _add(flaws, f"{folder}/{flaw.name}", flaw)
+
+    def _read_lines(self, folder: str) -> dict[str, str]:
+        """Return the hashes in the manifest of a folder, by name."""
+        with self._lock:
+            if folder not in self._lines:
+                if len(self._lines) >= MANIFESTS:
+                    del self._lines[next(iter(self._lines))]
+                self._lines[folder] = self._load_lines(folder)
+            return self._lines[folder]
+
+    def _load_lines(self, folder: str) -> dict[str, str]:
+        key = f"{folder}/{MANIFEST}"
+        if key in self.manifests or not (size := self._bucket.size(key)):
+            return {}  # told already
+        body = b"".join(self._bucket.read_range(key, 0, size))
+        return dict(parse_lines(body.decode("utf-8", "replace")))
+
+
+def _add(flaws: dict[str, str], key: str, flaw: Flaw) -> None:
+    flaws[key] = f"{flaws[key]}; {flaw.reason}" if key in flaws else flaw.reason
+
+
+def _day_of(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"

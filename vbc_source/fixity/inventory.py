@@ -1,0 +1,183 @@
+"""The files that the ledger has, each with its newest check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+from vbc_source.audio.ledger import COLUMNS, KEY, LEDGER, VERSION_KEY, LedgerRow
+from vbc_source.audio.ledger_queries import write_ledger
+from vbc_source.errors import VbcError
+from vbc_source.recordings import EPOCH
+from vbc_source.warehouse.audio_checks import CHECKS, NEWEST, OPEN
+from vbc_source.warehouse.queries import LoadedTables, query_pages
+from vbc_source.warehouse.recordings import RecordingSelection
+
+PAGE_ROWS = 5000
+_ORDER = ("checked_at", "fetched_at", *VERSION_KEY)
+_OPEN = ", ".join(f"'{outcome}'" for outcome in OPEN)
+_NEVER = f"CAST('{EPOCH:%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ)"
+_BEFORE = "checked_at < CAST(:started_at AS TIMESTAMPTZ)"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedFile:
+    """A file as the ledger has it; `newest` says whether no later version of the recording is stored."""
+
+    row: LedgerRow
+    newest: bool
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes by the ledger."""
+        return self.row.size_bytes or 0
+
+
+class Extent(NamedTuple):
+    """The files of a selection; those that the run has checked since it began are done.
+
+    `oldest` is when the file was checked whose check is oldest; None where none was ever checked.
+    """
+
+    files: int
+    size: int
+    done_files: int
+    done_size: int
+    never_checked: int
+    oldest: datetime | None
+
+
+class Finding(NamedTuple):
+    """A file whose newest check found it damaged, missing or unreadable."""
+
+    account_id: str
+    recording_type: str
+    user_id: str
+    recording_id: int
+    version: int
+    uri: str | None
+    outcome: str
+    error: str | None
+    checked_at: datetime
+
+
+class Inventory:
+    """The stored files of a selection. `started_at` is when the run began: files checked since are done.
+
+    With `unproven` only those that were found in the bucket and never compared with VBC's bytes.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedTables,
+        selection: RecordingSelection,
+        started_at: datetime,
+        *,
+        unproven: bool = False,
+        page_rows: int = PAGE_ROWS,
+    ) -> None:
+        self._loaded, self._selection = loaded, selection
+        self._unproven, self._page_rows = unproven, page_rows
+        self._values: dict[str, str | int | datetime] = {**selection.bounds, "started_at": started_at}
+
+    def measure(self) -> Extent:
+        """Measure the selection."""
+
+        def write(loaded: LoadedTables) -> str:
+            return f"""
+                SELECT count(*), sum(size_bytes), sum(CASE WHEN {_BEFORE} THEN 0 ELSE 1 END),
+                    sum(CASE WHEN {_BEFORE} THEN 0 ELSE size_bytes END),
+                    sum(CASE WHEN outcome IS NULL THEN 1 ELSE 0 END),
+                    min(CASE WHEN outcome IS NOT NULL THEN checked_at END)
+                FROM ({self._write(loaded)}) AS f"""
+
+        ((*counts, oldest),) = self._loaded.query(write, **self._values)
+        files, size, done_files, done_size, never_checked = (int(count or 0) for count in counts)
+        return Extent(files, size, done_files, done_size, never_checked, oldest)
+
+    def read_open(self) -> Iterator[ArchivedFile]:
+        """Yield the files with a finding that is open, least recently checked first."""
+        return self._read(f"{_BEFORE} AND outcome IN ({_OPEN})")
+
+    def read_due(self) -> Iterator[ArchivedFile]:
+        """Yield the files without an open finding, never checked ones first, then by the newest check."""
+        return self._read(f"{_BEFORE} AND (outcome IS NULL OR outcome NOT IN ({_OPEN}))")
+
+    def read_folders(self) -> Iterator[tuple[str, list[ArchivedFile]]]:
+        """Yield the folders of files, as addresses, each with its files; those of a day are together."""
+        files = self._read("uri IS NOT NULL", ("uri", *VERSION_KEY))
+        # consecutive in every collation: an address has no other digits around the date
+        return (
+            (folder, list(group))
+            for folder, group in groupby(files, lambda file: str(file.row.uri).rpartition("/")[0])
+        )
+
+    def _read(self, condition: str, order: tuple[str, ...] = _ORDER) -> Iterator[ArchivedFile]:
+        names = (*order, *(name for name in (*COLUMNS, "newest_version") if name not in order))
+
+        def write(loaded: LoadedTables) -> str:
+            return f"SELECT * FROM ({self._write(loaded)}) AS f WHERE {condition}"
+
+        for row in query_pages(self._loaded, write, names, len(order), self._page_rows, **self._values):
+            yield _read_file(row)
+
+    def _write(self, loaded: LoadedTables) -> str:
+        if not loaded.has(LEDGER):
+            raise VbcError("no recording is archived yet, so there is nothing to check: run vbc audio first")
+        types = ", ".join(f"'{kind}'" for kind in self._selection.types)
+        same = " AND ".join(f"c.{name} = a.{name}" for name in VERSION_KEY)
+        checked = f"SELECT {', '.join(VERSION_KEY)}, checked_at, outcome FROM ({NEWEST}) AS n"
+        if not loaded.has(CHECKS):
+            # no row, with the types that the table would have
+            checked = (
+                f"SELECT {', '.join(VERSION_KEY)}, fetched_at AS checked_at, status AS outcome "
+                f"FROM ({write_ledger(loaded)}) AS n WHERE 1 = 0"
+            )
+        listed = ", ".join(f"a.{name}" for name in COLUMNS)
+        # where the ledger is only appended to, the newest row of a version counts
+        return f"""
+            SELECT {listed}, a.newest_version, c.outcome AS outcome,
+                coalesce(c.checked_at, {_NEVER}) AS checked_at
+            FROM (
+                SELECT *, row_number() OVER (
+                        PARTITION BY {", ".join(VERSION_KEY)} ORDER BY fetched_at DESC
+                    ) AS place,
+                    max(version) OVER (PARTITION BY {", ".join(KEY)}) AS newest_version
+                FROM ({write_ledger(loaded)}) AS l WHERE status = 'stored'
+            ) AS a LEFT JOIN ({checked}) AS c ON {same}
+            WHERE a.place = 1 AND a.recording_type IN ({types})
+                AND coalesce(a.call_start, a.fetched_at)
+                    BETWEEN CAST(:since AS TIMESTAMPTZ) AND CAST(:until AS TIMESTAMPTZ)
+                {"AND a.attempts = 0 AND a.version = a.newest_version" if self._unproven else ""}"""
+
+
+def read_findings(loaded: LoadedTables) -> list[Finding]:
+    """Read the open findings of all files that the ledger has, whichever run has found them."""
+    if len(loaded.find(CHECKS, LEDGER)) < 2:
+        return []
+
+    def write(loaded: LoadedTables) -> str:
+        same = " AND ".join(f"a.{name} = c.{name}" for name in VERSION_KEY)
+        return f"""
+            SELECT {", ".join(VERSION_KEY)}, uri, outcome, error, checked_at FROM ({NEWEST}) AS c
+            WHERE outcome IN ({_OPEN}) AND EXISTS (
+                SELECT 1 FROM ({write_ledger(loaded)}) AS a WHERE {same} AND a.status = 'stored')
+            ORDER BY {", ".join(VERSION_KEY)}"""
+
+    return [Finding(*row) for row in loaded.query(write)]
+
+
+def name_of(file: ArchivedFile) -> str:
+    """Return the name of a file in its folder."""
+    return PurePosixPath(str(file.row.uri)).name
+
+
+def _read_file(row: dict[str, Any]) -> ArchivedFile:
+    fields = {name: row[name] for name in COLUMNS}
+    for name in ("recording_id", "version", "attempts", "size_bytes", "audio_duration"):
+        fields[name] = None if fields[name] is None else int(fields[name])
+    return ArchivedFile(LedgerRow(**fields), row["version"] == row["newest_version"])
