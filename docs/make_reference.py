@@ -25,7 +25,7 @@ from vbc_source.cli.app import main as vbc
 from vbc_source.config import AudioConfig, TenantConfig, VbcConfig, VbcCredentials
 from vbc_source.extract import arrivals, tables
 from vbc_source.extract.accounts import GONE
-from vbc_source.retention import deletions
+from vbc_source.retention import deletions, holds
 from vbc_source.schema.specs import RowSpec
 from vbc_source.warehouse import call_gaps, tombstones
 
@@ -244,6 +244,7 @@ def read_tables() -> dict[str, Table]:
         tombstones.TOMBSTONES: Table(read_columns(tombstones._SCHEMA), tombstones.KEY),
         call_gaps.CALL_GAPS: Table(read_columns(call_gaps.SCHEMA), call_gaps.KEY),
         deletions.DELETIONS: Table(read_columns(deletions._SCHEMA)),
+        holds.HOLDS: Table(read_columns(holds._SCHEMA), holds.HOLD_KEY),
         ledger.LEDGER: Table(ledger.COLUMNS, ledger.VERSION_KEY),
     }
 
