@@ -124,7 +124,9 @@ def list_commands(name: str = "vbc", command: click.Command = vbc) -> Iterator[C
 def write_command(entry: CommandEntry) -> Iterator[str]:
     """Write one command: its usage, its help text, a table of its options."""
     arguments = [param.metavar or param.name for param in entry.command.params if is_argument(param)]
-    kind = "COMMAND" if isinstance(entry.command, click.Group) else "[OPTIONS]"
+    kind = "[OPTIONS]"
+    if isinstance(entry.command, click.Group):
+        kind = "[OPTIONS] [COMMAND]" if entry.command.invoke_without_command else "COMMAND"
     yield f"## {entry.name}\n\n```\n{' '.join([entry.name, kind, *map(str, arguments)])}\n```\n"
     yield f"{inspect.cleandoc(entry.command.help or '')}\n"
     options = [param for param in entry.command.params if isinstance(param, click.Option)]

@@ -40,10 +40,11 @@ def decide(facts: RecordingFacts, rule: Rule | None, held: str | None, key: str 
     if rule is None:
         return Decision(None)
     actions: list[Action] = []
+    held = None if set(rule.actions).isdisjoint(DELETIONS) else held
     if "archive" in rule.actions and not facts.settled:
         # what is archived by this plan is deleted by the next one, which has the facts of its file
         return Decision(rule.name, ("archive",), held)
-    if held and not set(rule.actions).isdisjoint(DELETIONS):
+    if held:
         return Decision(rule.name, held=held)
     blocked = None
     if "delete_at_vbc" in rule.actions and not facts.gone:

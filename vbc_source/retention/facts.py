@@ -245,16 +245,16 @@ def _write_file_joins(loaded: LoadedTables, recordings: str) -> str:
 
 def _write_gone(loaded: LoadedTables) -> str:
     """Write the query of the keys of recordings that VBC no longer has; nothing where no table tells."""
-    sources = {
-        DELETIONS: "status IN ('deleted', 'gone')",
-        LEDGER: "status = 'missing'",
-        TOMBSTONES: "returned_at IS NULL",
-    }
     key = ", ".join(KEY)
+    sources = {
+        DELETIONS: "WHERE status IN ('deleted', 'gone')",
+        LEDGER: "WHERE status = 'missing'",
+        # the newest row of a recording counts; returned ones are history
+        TOMBSTONES: f"GROUP BY {key} HAVING max(detected_at) > "
+        "max(coalesce(returned_at, CAST('1970-01-01' AS TIMESTAMPTZ)))",
+    }
     parts = [
-        f"SELECT {key} FROM {table} WHERE {condition}"
-        for table, condition in sources.items()
-        if loaded.has(table)
+        f"SELECT {key} FROM {table} {condition}" for table, condition in sources.items() if loaded.has(table)
     ]
     return f"SELECT DISTINCT {key} FROM ({' UNION ALL '.join(parts)}) AS absent" if parts else ""
 

@@ -256,7 +256,7 @@ class _PlanRun:
             plan_id,
             str(out) if out else None,
             self._counts["recordings"],
-            dict(total),
+            dict(+total),
             {
                 rule: {name: n for name, n in counts.items() if n} or {"keep": 0}
                 for rule, counts in self._rules.items()
