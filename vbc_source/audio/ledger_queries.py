@@ -56,9 +56,9 @@ def write_states(loaded: LoadedTables, recordings: str) -> str:
         ) AS f ON {of_recording.format("f")} AND f.version = coalesce(s.version, 0) + 1"""
 
 
-def write_settled(loaded: LoadedTables, recordings: str) -> str:
+def write_settled(ledger: str, recordings: str) -> str:
     """Write a query of the keys of those recordings whose audio is not to be fetched, as they are now."""
     return f"""
         SELECT DISTINCT {", ".join(f"r.{name}" for name in KEY)}
-        FROM ({recordings}) AS r JOIN ({write_ledger(loaded)}) AS a ON {SAME_RECORDING} AND {FITS}
+        FROM ({recordings}) AS r JOIN ({ledger}) AS a ON {SAME_RECORDING} AND {FITS}
         WHERE a.status IN {SETTLED}"""

@@ -204,12 +204,21 @@ def _write_facts(
     holds = (
         "h.held_at, h.place" if has_holds else "CAST(NULL AS TIMESTAMPTZ) AS held_at, CAST(NULL AS VARCHAR)"
     )
+    # named once: the time that a query takes to be translated depends on its length
+    parts = {"chosen": recordings}
+    if loaded.has(LEDGER):
+        parts |= {
+            "ledger": write_ledger(loaded),
+            "stored": "SELECT * FROM ledger WHERE status = 'stored'",
+            "known": "SELECT * FROM ledger WHERE status IN ('stored', 'erased')",
+        }
     return f"""
+        WITH {", ".join(f"{name} AS ({query})" for name, query in parts.items())}
         SELECT {key}, r.call_id, r.shared_id, r.size_bytes AS listed_bytes,
             {_write_file_columns(loaded)}, CASE {cases} ELSE 0 END AS rule,
             {"CASE WHEN g.recording_id IS NULL THEN 0 ELSE 1 END" if gone else "0"} AS gone,
             {holds} AS held_place
-        FROM ({recordings}) AS r {_write_file_joins(loaded, recordings)}
+        FROM chosen AS r {_write_file_joins() if loaded.has(LEDGER) else ""}
         {f"LEFT JOIN ({gone}) AS g ON {_write_same('r', 'g')}" if gone else ""}
         {f"LEFT JOIN ({write_open_holds()}) AS h ON {_write_same('r', 'h')}" if has_holds else ""}
         {"".join(rule.write_joins(loaded) for rule in rules)}"""
@@ -229,18 +238,15 @@ def _write_file_columns(loaded: LoadedTables) -> str:
             CASE WHEN s.recording_id IS NULL THEN 0 ELSE 1 END AS settled"""
 
 
-def _write_file_joins(loaded: LoadedTables, recordings: str) -> str:
-    if not loaded.has(LEDGER):
-        return ""
-    ledger, key = write_ledger(loaded), ", ".join(KEY)
-    stored = f"SELECT * FROM ({ledger}) AS b WHERE status = 'stored'"
-    known = f"SELECT * FROM ({ledger}) AS b WHERE status IN ('stored', 'erased')"
-    files = f"SELECT {key}, count(DISTINCT version) AS files FROM ({stored}) AS d GROUP BY {key}"
+def _write_file_joins() -> str:
+    stored = "SELECT * FROM stored"
+    files = f"SELECT {', '.join(KEY)}, count(DISTINCT version) AS files FROM stored GROUP BY {', '.join(KEY)}"
+    settled = write_settled("SELECT * FROM ledger", "SELECT * FROM chosen")
     return f"""
-        LEFT JOIN ({write_files(known)}) AS a ON {_write_same("r", "a")}
+        LEFT JOIN ({write_files("SELECT * FROM known")}) AS a ON {_write_same("r", "a")}
         LEFT JOIN ({write_owners(stored)}) AS o ON o.uri = a.uri
         LEFT JOIN ({files}) AS f ON {_write_same("r", "f")}
-        LEFT JOIN ({write_settled(loaded, recordings)}) AS s ON {_write_same("r", "s")}"""
+        LEFT JOIN ({settled}) AS s ON {_write_same("r", "s")}"""
 
 
 def _write_gone(loaded: LoadedTables) -> str:
