@@ -26,7 +26,7 @@ from vbc_source.cli.app import main as vbc
 from vbc_source.config import AudioConfig, TenantConfig, VbcConfig, VbcCredentials
 from vbc_source.extract import arrivals, tables
 from vbc_source.extract.accounts import GONE
-from vbc_source.retention import deletions
+from vbc_source.retention import deletions, holds
 from vbc_source.schema.specs import RowSpec
 from vbc_source.warehouse import audio_checks, call_gaps, tombstones
 
@@ -125,7 +125,9 @@ def list_commands(name: str = "vbc", command: click.Command = vbc) -> Iterator[C
 def write_command(entry: CommandEntry) -> Iterator[str]:
     """Write one command: its usage, its help text, a table of its options."""
     arguments = [param.metavar or param.name for param in entry.command.params if is_argument(param)]
-    kind = "COMMAND" if isinstance(entry.command, click.Group) else "[OPTIONS]"
+    kind = "[OPTIONS]"
+    if isinstance(entry.command, click.Group):
+        kind = "[OPTIONS] [COMMAND]" if entry.command.invoke_without_command else "COMMAND"
     yield f"## {entry.name}\n\n```\n{' '.join([entry.name, kind, *map(str, arguments)])}\n```\n"
     yield f"{inspect.cleandoc(entry.command.help or '')}\n"
     options = [param for param in entry.command.params if isinstance(param, click.Option)]
@@ -246,6 +248,7 @@ def read_tables() -> dict[str, Table]:
         call_gaps.CALL_GAPS: Table(read_columns(call_gaps.SCHEMA), call_gaps.KEY),
         audio_checks.CHECKS: Table(read_columns(audio_checks.SCHEMA), ("check_id",)),
         deletions.DELETIONS: Table(read_columns(deletions._SCHEMA)),
+        holds.HOLDS: Table(read_columns(holds._SCHEMA), holds.HOLD_KEY),
         ledger.LEDGER: Table(ledger.COLUMNS, ledger.VERSION_KEY),
         notes.NOTES: Table(notes.COLUMNS, notes.KEY),
     }

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from vbc_source.monitoring.status import Status, read_status
     from vbc_source.reconciliation.findings import ReconcileResult
     from vbc_source.reconciliation.reconcile import reconcile
+    from vbc_source.retention.apply import ApplyResult, apply_retention
     from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
+    from vbc_source.retention.plan import RetentionPlan, plan_retention
     from vbc_source.retention.retention import RetentionResult, retain
     from vbc_source.source import vbc_source
     from vbc_source.tenants import list_tenants
@@ -71,7 +73,9 @@ _MODULES = {
     "monitoring.status": "Status read_status",
     "reconciliation.findings": "ReconcileResult",
     "reconciliation.reconcile": "reconcile",
+    "retention.apply": "ApplyResult apply_retention",
     "retention.legal_hold": "LegalHold read_legal_hold",
+    "retention.plan": "RetentionPlan plan_retention",
     "retention.retention": "RetentionResult retain",
     "source": "vbc_source",
     "tenants": "list_tenants",
@@ -117,6 +121,10 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "EvidenceResult",
     "verify_custody",
     "CustodyResult",
+    "plan_retention",
+    "RetentionPlan",
+    "apply_retention",
+    "ApplyResult",
     "verify",
     "VerifyResult",
     "reconcile",

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from vbc_source.audio.bucket import CHUNK_BYTES, HEAD_BYTES, Bucket, Content, KeyTaken
+from vbc_source.audio.bucket import CHUNK_BYTES, HEAD_BYTES, Bucket, Content, KeyTaken, ObjectLocked
 from vbc_source.audio.durations import measure_duration
 from vbc_source.audio.formats import FORMATS, AudioFormat, detect_format
 from vbc_source.audio.journal import Journal
@@ -204,14 +204,43 @@ class Archive:
         return row
 
     def recover(self) -> None:
-        """Find out which files a killed run has stored of those that it was about to store."""
+        """Find out what a killed run has stored, or erased, of the files that it was about to."""
         for row in self.journal.intents:
-            key = self.bucket.key_of(row.uri or "")
-            content = self.bucket.read(key) if key else None
-            if content and (content.size, content.sha256) == (row.size_bytes, row.sha256):
+            if self._has_happened(row):
                 self.journal.settle(row)
             else:
                 self.journal.forget(intents=[row])
+
+    def _has_happened(self, row: LedgerRow) -> bool:
+        key = self.bucket.key_of(row.uri or "")
+        if not key:
+            return False
+        if row.status == "erased":
+            return all(self.bucket.is_erased(name) for name in list_objects(key))
+        content = self.bucket.read(key)
+        return content is not None and (content.size, content.sha256) == (row.size_bytes, row.sha256)
+
+    def erase(self, row: LedgerRow, reason: str) -> LedgerRow:
+        """Erase a stored file with what is beside it, and return its row, which is already in the journal.
+
+        Raises:
+            ObjectLocked: The bucket refuses; the file is still there.
+            BucketFailed: It is not known what is erased; another attempt finds out.
+        """
+        key = self.bucket.key_of(row.uri or "")
+        if not key:
+            raise ObjectLocked(f"its file is in another bucket than {self.bucket.url}")
+        erased = replace(row, status="erased", error=reason, fetched_at=self._now())
+        # before the deletion: after a kill, `recover` looks whether this object is gone
+        self.journal.intend(erased)
+        try:
+            for name in list_objects(key):
+                self.bucket.erase(name)
+        except ObjectLocked:
+            self.journal.forget(intents=[erased])
+            raise
+        self.journal.settle(erased)
+        return erased
 
     def adopt(self, recording: Recording, sizes: Mapping[str, int]) -> LedgerRow | None:
         """Record a file that is already in the bucket, as after the loss of the ledger; None if it is not.
@@ -299,6 +328,14 @@ class Archive:
             raise NoRoom(self.spool)
         if size > room:
             raise InvalidContent(f"{size:,} bytes are reported, but {self.spool} has room for {room:,}")
+
+
+def list_objects(key: str) -> tuple[str, ...]:
+    """Return the keys of the objects of one audio file in the order of erasing them, itself last.
+
+    Where the bucket refuses to erase the file, its sidecar can be written again.
+    """
+    return f"{key.rpartition('.')[0]}.json", key
 
 
 def _equal(first: Content | None, second: Content) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
-from vbc_source.audio.ledger import LEDGER
-from vbc_source.audio.ledger_queries import FITS, SAME_RECORDING, write_ledger, write_states
+from vbc_source.audio.ledger import KEY, LEDGER
+from vbc_source.audio.ledger_queries import FITS, SAME_RECORDING, SETTLED, write_ledger, write_states
 from vbc_source.recordings import Recording
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 from vbc_source.warehouse.recordings import (
@@ -14,6 +14,7 @@ from vbc_source.warehouse.recordings import (
     RecordingSelection,
     read_recording,
     write_recordings,
+    write_those,
 )
 
 PAGE_ROWS = 5000
@@ -23,7 +24,8 @@ _ORDER = ("attempts", "began", "recording_type", "account_id", "user_id", "recor
 class Backlog:
     """The recordings of a selection that are not archived as they are loaded now.
 
-    Those tried `max_attempts` times, or since `started_at`, the start of this run, are left out.
+    Those tried `max_attempts` times, or since `started_at`, the start of this run, are left out. `only` has
+    the keys of the recordings to choose from, all if None.
     """
 
     def __init__(
@@ -33,8 +35,10 @@ class Backlog:
         max_attempts: int,
         started_at: datetime,
         page_rows: int = PAGE_ROWS,
+        only: Collection[tuple[str, str, str, int]] | None = None,
     ) -> None:
         self._loaded, self._selection, self._page_rows = loaded, selection, page_rows
+        self._only = only
         self._values: dict[str, str | int | datetime] = {
             **selection.bounds,
             "max_attempts": max_attempts,
@@ -56,15 +60,19 @@ class Backlog:
         for row in query_pages(
             self._loaded, self._write, columns, len(_ORDER), self._page_rows, **self._values
         ):
-            yield read_recording(row)
+            if self._only is None or tuple(row[name] for name in KEY) in self._only:
+                yield read_recording(row)
 
     def _write(self, loaded: LoadedTables) -> str:
-        states = write_states(loaded, write_recordings(loaded, self._selection))
+        recordings = write_recordings(loaded, self._selection)
+        if self._only is not None:
+            recordings = write_those(recordings, (key[-1] for key in self._only))
+        states = write_states(loaded, recordings)
         if not loaded.has(LEDGER):
             return states
         return f"""
             SELECT r.* FROM ({states}) AS r WHERE NOT EXISTS (
                 SELECT 1 FROM ({write_ledger(loaded)}) AS a WHERE {SAME_RECORDING} AND {FITS}
-                    AND (a.status IN ('stored', 'missing') OR a.attempts >= :max_attempts
+                    AND (a.status IN {SETTLED} OR a.attempts >= :max_attempts
                         OR a.fetched_at >= CAST(:started_at AS TIMESTAMPTZ))
             )"""

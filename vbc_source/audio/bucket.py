@@ -37,6 +37,7 @@ CHUNK_BYTES = 1 << 20
 HEAD_BYTES = 64  # enough to detect a format
 DRAFT_SECONDS = 86_400  # after which a draft belongs to no running process
 DRAFTS = ".incoming"  # folder of local files before they get their names
+MOST_PAGES = 100  # of versions of one object
 LISTINGS = 16  # folders to remember: an archive of one busy day has tens of thousands of files
 
 
@@ -46,6 +47,10 @@ class BucketFailed(VbcError):
 
 class KeyTaken(VbcError):
     """Raised when an object cannot be new, as there is one with its key."""
+
+
+class ObjectLocked(VbcError):
+    """Raised when a bucket refuses to delete an object: an object lock, a legal hold, or a missing right."""
 
 
 class Content(NamedTuple):
@@ -241,6 +246,61 @@ class Bucket:
         """Remove an object, if possible: one that was just stored wrongly."""
         with suppress(Exception):  # fsspec's backends share no class of errors
             self._fs.rm_file(f"{self._root}/{key}")
+
+    def erase(self, key: str) -> None:
+        """Delete an object for good, with all its versions; nothing happens if there is none.
+
+        Raises:
+            ObjectLocked: The bucket refuses, as an object lock or a legal hold demands.
+            BucketFailed: It is not known whether the object is deleted.
+        """
+        path = f"{self._root}/{key}"
+        with self._report_errors("changed"):
+            try:
+                if self._protocol in ("s3", "s3a"):
+                    self._erase_versions(path)
+                else:
+                    self._fs.rm_file(path)
+            except FileNotFoundError:
+                return
+            except PermissionError as error:
+                raise ObjectLocked(f"{self.url} does not allow to delete it: {first_line(error)}") from error
+            finally:
+                self._fs.invalidate_cache()
+
+    def _erase_versions(self, path: str) -> None:
+        for _ in range(MOST_PAGES):
+            versions = self._list_versions(path)
+            if not versions:
+                return
+            for version in versions:
+                self._fs.call_s3("delete_object", **version)
+        raise BucketFailed(f"{self.url} keeps versions of an object that were deleted")
+
+    def is_erased(self, key: str) -> bool:
+        """Return whether there is no object, nor an earlier version of one that is hidden."""
+        if self._protocol not in ("s3", "s3a"):
+            return self.size(key) is None
+        with self._report_errors("read"):
+            return not self._list_versions(f"{self._root}/{key}", markers=False)
+
+    def _list_versions(self, path: str, *, markers: bool = True) -> list[dict[str, str]]:
+        """Return the versions of an object on S3, the newest first: a page of them."""
+        bucket, key, _ = self._fs.split_path(path)
+        kinds = ("DeleteMarkers", "Versions") if markers else ("Versions",)
+        try:
+            page = self._fs.call_s3("list_object_versions", Bucket=bucket, Prefix=key)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            # a store without versions, such as R2
+            return [{"Bucket": bucket, "Key": key}] if self._fs.exists(path, refresh=True) else []
+        return [
+            {"Bucket": bucket, "Key": key, "VersionId": version["VersionId"]}
+            for kind in kinds
+            for version in page.get(kind) or ()
+            if version["Key"] == key
+        ]
 
     def try_writing(self) -> None:
         """Write an object and remove it; raises BucketFailed where that is not possible."""

@@ -28,18 +28,19 @@ LEDGER = "recording_audio"
 BATCH_ROWS, BATCH_SECONDS = 2000, 60.0  # load as soon as one of them is reached
 MAX_WAITING_ROWS = 10 * BATCH_ROWS  # while loads fail
 
-Status = Literal["stored", "missing", "forbidden", "failed"]
+Status = Literal["stored", "missing", "forbidden", "failed", "erased"]
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
     """What happened to the audio of one version of a recording.
 
-    The status `missing` means that VBC no longer has the recording. `attempts` counts its requests; it is 0
-    for a file that was already in the bucket. `call_id` and `call_start` are those that were loaded when it
-    was archived: where they differ from what is loaded now, the recording has changed. `audio_duration` is
-    how long the file really is, milliseconds like the recording's `duration`, 0 without sound; None where it
-    was not measured.
+    The status `missing` means that VBC no longer has the recording, `erased` that the file was deleted from
+    the bucket on purpose; `error` then tells why, and the row still which file it was. `attempts` counts its
+    requests; it is 0 for a file that was already in the bucket. `call_id` and `call_start` are those that
+    were loaded when it was archived: where they differ from what is loaded now, the recording has changed.
+    `audio_duration` is how long the file really is, milliseconds like the recording's `duration`, 0 without
+    sound; None where it was not measured.
     """
 
     account_id: str

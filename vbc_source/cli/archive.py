@@ -1,12 +1,11 @@
-"""Commands that act on audio and on single recordings: audio, export, recordings, retention."""
+"""Commands that act on audio and on single recordings: audio, export, recordings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +23,7 @@ from vbc_source.cli.options import (
     span_options,
     target_options,
 )
-from vbc_source.errors import UsageError, VbcError
+from vbc_source.errors import VbcError
 from vbc_source.recordings import RECORDING_TYPES
 from vbc_source.windows import format_instant
 
@@ -83,37 +82,6 @@ def _rebuild(target: Target, narrowed: Any, bucket_url: str | None, via: str, **
     if narrowed or via != "files":
         raise click.UsageError("--rebuild-ledger takes the whole bucket: leave the other options out")
     return print_result(rebuild_ledger(target, bucket_url=bucket_url))
-
-
-@click.command(cls=Command)
-@target_options
-@click.option(
-    "--older-than", type=click.IntRange(1), required=True, metavar="DAYS", help="By the call's start."
-)
-@click.option("--shorter-than", type=click.IntRange(1), metavar="SECONDS", help="Only of shorter calls.")
-@bucket_option("Where the files are")
-@click.option(
-    "--hold",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Ids of recordings or calls that are kept: a list, CSV or JSON.",
-)
-@click.option("--apply", is_flag=True, help="Delete. Without it, nothing is deleted.")
-def retention(
-    target: Target, older_than: int, shorter_than: int | None, hold: Path | None, **options: Any
-) -> dict[str, Any]:
-    """Delete at VBC what is old and archived, each file verified first; without --apply a dry run."""
-    from vbc_source import read_legal_hold, retain
-
-    try:
-        legal_hold = read_legal_hold(hold.read_bytes()) if hold else None
-    except OSError as error:
-        raise UsageError(f"--hold: the file cannot be read: {error.strerror}") from None
-    try:
-        age, length = timedelta(days=older_than), timedelta(seconds=shorter_than) if shorter_than else None
-    except OverflowError:
-        raise UsageError("--older-than or --shorter-than is longer than any recording is old") from None
-    return print_result(retain(target, older_than=age, shorter_than=length, hold=legal_hold, **options))
 
 
 @click.group()

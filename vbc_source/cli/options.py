@@ -156,6 +156,10 @@ class Command(click.Command):
         }
 
 
+class CommandGroup(Command, click.Group):
+    """A command that has commands below it; named without one of them, it works as before there were any."""
+
+
 def join_results(results: Results) -> dict[str, Any]:
     """Join the results of all tenants, as --json prints them: it is a failure where one has failed."""
     return {"ok": all(result["ok"] for result in results.values()), "tenants": results}

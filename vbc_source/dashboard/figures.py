@@ -74,7 +74,8 @@ _CONDITIONS = {
 _ARCHIVED = {"yes": "r.archived", "no": "NOT r.archived", "failed": "NOT r.archived AND {failed_audio}"}
 _FAILED_AUDIO = (
     "r.recording_key IN (SELECT concat_ws('/', a.account_id, a.recording_type, nullif(a.user_id, ''), "
-    "CAST(a.recording_id AS text)) FROM {loaded}.recording_audio a WHERE a.status <> 'stored')"
+    "CAST(a.recording_id AS text)) FROM {loaded}.recording_audio a "
+    "WHERE a.status NOT IN ('stored', 'erased'))"
 )
 _SELECT_LIST = f"SELECT {', '.join(LIST_EXPRESSIONS.get(name, f'r.{name}') for name in LIST_COLUMNS)} FROM"
 _SORT_COLUMNS = {"start": "r.started_at", "length": "r.duration_seconds", "size": "r.size_bytes"}

@@ -86,6 +86,32 @@ class RetentionCandidate:
             return False
         return (self.archived_start, self.archived_call_id or "") != (self.began, self.call_id or "")
 
+    def find_flaw(self, key: str | None) -> str | None:
+        """Return why its file is no proof, as far as the ledger tells, or None.
+
+        `key` is the file's in the bucket, None if it is elsewhere.
+        """
+        if not self.uri or not self.sha256 or not self.size_bytes:
+            return "the ledger has no address, size or hash of its file"
+        if not self.attempts:
+            return "its file was found in the bucket and never compared with VBC's own bytes"
+        if self.has_changed:
+            return "it has changed at VBC since it was archived: run vbc audio"
+        if self.version > 1:
+            return (
+                f"it had changed at VBC after it was archived, and has {self.version} files now: "
+                "look at them, then use vbc recordings delete"
+            )
+        return self.find_misplacement(key)
+
+    def find_misplacement(self, key: str | None) -> str | None:
+        """Return why the file with that key is not its own alone, or None."""
+        if key is None:
+            return "its file is in another bucket"
+        if self.owners != 1 or key not in self.keys:
+            return "the ledger names the file of another recording for it"
+        return None
+
     def check_unchanged(self, row: Mapping[str, Any]) -> None:
         """Raise ChangedSince unless a recording, as VBC has it now, is the one that was loaded."""
         size, call_id = row.get("file_size_in_bytes"), row.get("call_id")
@@ -128,30 +154,39 @@ def _write_candidates(loaded: LoadedTables, *, limit_duration: bool) -> str:
             f"NOT EXISTS (SELECT 1 FROM {DELETIONS} AS d WHERE {same_recording.format('d')} "
             "AND d.status IN ('deleted', 'gone'))"
         )
-    key, ledger = ", ".join(KEY), write_ledger(loaded)
-    stored = f"SELECT * FROM ({ledger}) AS b WHERE status = 'stored'"
-    same_stored = " AND ".join(f"s.{name} = n.{name}" for name in KEY)
-    # Of several versions the newest counts. Where the ledger is append-only, a version may have several rows:
-    # they count only if they agree on the file, and with the smallest `attempts`, since 0 is no proof.
+    stored = f"SELECT * FROM ({write_ledger(loaded)}) AS b WHERE status = 'stored'"
     return f"""
         SELECT {", ".join(f"r.{name}" for name in (*_ORDER, "call_id", "shared_id"))},
             r.size_bytes AS listed_bytes, {", ".join(f"a.{name}" for name in _FILE)},
             coalesce(o.owners, 0) AS owners
-        FROM ({write_recordings(loaded, RecordingSelection())}) AS r JOIN (
-            SELECT {", ".join(f"s.{name}" for name in KEY)}, s.version, max(s.uri) AS uri,
-                max(s.size_bytes) AS size_bytes, max(s.sha256) AS sha256, min(s.attempts) AS attempts,
-                max(s.call_id) AS archived_call_id, max(s.call_start) AS archived_start
-            FROM ({stored}) AS s JOIN (
-                SELECT {key}, max(version) AS version FROM ({stored}) AS v GROUP BY {key}
-            ) AS n ON {same_stored} AND s.version = n.version
-            GROUP BY {", ".join(f"s.{name}" for name in KEY)}, s.version
-            HAVING min(s.sha256) = max(s.sha256) AND coalesce(min(s.uri), '') = coalesce(max(s.uri), '')
-        ) AS a ON {same_recording.format("a")}
-        LEFT JOIN (
-            SELECT uri, count(*) AS owners
-            FROM (SELECT DISTINCT {key}, uri FROM ({stored}) AS d) AS e GROUP BY uri
-        ) AS o ON o.uri = a.uri
+        FROM ({write_recordings(loaded, RecordingSelection())}) AS r
+        JOIN ({write_files(stored)}) AS a ON {same_recording.format("a")}
+        LEFT JOIN ({write_owners(stored)}) AS o ON o.uri = a.uri
         {"WHERE" if conditions else ""} {" AND ".join(conditions)}"""
+
+
+def write_files(ledger: str) -> str:
+    """Write the query of the newest version of each recording in some rows of the ledger."""
+    key = ", ".join(KEY)
+    same = " AND ".join(f"s.{name} = n.{name}" for name in KEY)
+    # Where the ledger is append-only, a version may have several rows: they count only if they agree on the
+    # file, and with the smallest `attempts`, since 0 is no proof.
+    return f"""
+        SELECT {", ".join(f"s.{name}" for name in KEY)}, s.version, max(s.uri) AS uri,
+            max(s.size_bytes) AS size_bytes, max(s.sha256) AS sha256, min(s.attempts) AS attempts,
+            max(s.call_id) AS archived_call_id, max(s.call_start) AS archived_start
+        FROM ({ledger}) AS s JOIN (
+            SELECT {key}, max(version) AS version FROM ({ledger}) AS v GROUP BY {key}
+        ) AS n ON {same} AND s.version = n.version
+        GROUP BY {", ".join(f"s.{name}" for name in KEY)}, s.version
+        HAVING min(s.sha256) = max(s.sha256) AND coalesce(min(s.uri), '') = coalesce(max(s.uri), '')"""
+
+
+def write_owners(ledger: str) -> str:
+    """Write the query of how many recordings some rows of the ledger name each file for."""
+    return f"""
+        SELECT uri, count(*) AS owners
+        FROM (SELECT DISTINCT {", ".join(KEY)}, uri FROM ({ledger}) AS d) AS e GROUP BY uri"""
 
 
 def read_known_names(loaded: LoadedTables, names: Sequence[str]) -> set[str]:

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import logging
-import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
-from vbc_source.api.evidence import DeletionEvidence, request_present, says_gone
-from vbc_source.api.recordings import RecordingApi
 from vbc_source.audio.session import ArchiveSession, open_archive
-from vbc_source.errors import BadRequest, Forbidden, NotFound, Unavailable, UsageError
+from vbc_source.errors import UsageError
 from vbc_source.load.destinations import Target
-from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import load_rows
 from vbc_source.load.progress import write_size
 from vbc_source.retention.candidates import (
     OLDEST_START,
-    ChangedSince,
     RetentionCandidate,
     read_candidates,
     read_known_names,
 )
-from vbc_source.retention.deletions import DELETIONS, Deletion, make_table
+from vbc_source.retention.deletion_run import BATCH, DeletionRun
 from vbc_source.retention.legal_hold import LegalHold
 from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
 
-BATCH = 200  # recordings for each load of the deletions
 MOST_PLACES = 20  # of entries in a message
 
 
@@ -122,7 +113,7 @@ def retain(
     """
     _check_age(older_than, now())
     with open_archive(target, bucket_url) as session:
-        unmatched = _find_unmatched(session.loaded, hold) if hold else ()
+        unmatched = find_unmatched(session.loaded, hold) if hold else ()
         candidates = read_candidates(session.loaded, older_than, shorter_than, now())
         run = _RetentionRun(session, hold or LegalHold(), apply, now)
         return replace(run.run(candidates), unmatched=unmatched)
@@ -133,41 +124,35 @@ def _check_age(older_than: timedelta, now: datetime) -> None:
         raise UsageError(f"older than {older_than.days:,} days: no recording can be that old")
 
 
-def _find_unmatched(loaded: LoadedTables, hold: LegalHold) -> tuple[str, ...]:
+def find_unmatched(loaded: LoadedTables, hold: LegalHold) -> tuple[str, ...]:
+    """Return the places of the entries of a hold list that match no loaded recording, and log them."""
     places = tuple(entry.place for entry in hold.find_unmatched(read_known_names(loaded, sorted(hold.names))))
     if places:
         log.warning("%s", describe_unmatched(places))
     return places
 
 
-class _Proof(NamedTuple):
-    """A recording whose file was just verified, and the row that requests its deletion."""
-
-    candidate: RetentionCandidate
-    request: Deletion
-
-
 class _RetentionRun:
     def __init__(
         self, session: ArchiveSession, hold: LegalHold, apply: bool, now: Callable[[], datetime]
     ) -> None:
-        self._session, self._bucket = session, session.archive.bucket
-        self._hold, self._apply, self._now = hold, apply, now
+        self._session, self._hold, self._apply, self._now = session, hold, apply, now
         self._counts: Counter[str] = Counter()
 
     def run(self, candidates: Iterator[RetentionCandidate]) -> RetentionResult:
         counts = self._counts
         with ThreadPoolExecutor(self._session.config.max_concurrency) as pool:
+            deletions = DeletionRun(self._session, pool, self._now)
             while batch := list(islice(candidates, BATCH)):
-                self._check_clock(batch[0])
+                deletions.check_clock(batch[0])
                 free = [one for one in batch if not self._is_held(one)]
-                proofs = [proof for proof in pool.map(self._prove, free) if proof]
+                proofs = deletions.prove(free)
                 counts["held"] += len(batch) - len(free)
                 counts["unproven"] += len(free) - len(proofs)
                 counts["proven"] += len(proofs)
                 counts["bytes"] += sum(proof.request.size_bytes for proof in proofs)
                 if self._apply and proofs:
-                    self._delete_all(pool, proofs)
+                    counts.update(row.status for row in deletions.delete(proofs))
                 log.info("retention: %d proven, %d deleted", counts["proven"], counts["deleted"])
         totals: dict[str, Any] = dict(counts)
         return RetentionResult(self._apply, **totals, ok=not (counts["unproven"] or counts["failed"]))
@@ -175,125 +160,3 @@ class _RetentionRun:
     def _is_held(self, candidate: RetentionCandidate) -> bool:
         archived = {candidate.call_id, candidate.archived_call_id or candidate.call_id}
         return self._hold.holds(candidate.recording_id, *archived)
-
-    def _check_clock(self, candidate: RetentionCandidate) -> None:
-        """Compare this machine's clock with the gateway's: the age of a recording depends on it."""
-        api = self._open_api(candidate)
-        with suppress(Forbidden, NotFound):  # these are answers, too
-            next(api.list({}, 1), None)
-        api.check_clock(self._now())
-
-    def _open_api(self, owner: RetentionCandidate | Deletion) -> RecordingApi:
-        client, root = self._session.client, self._session.config.recording_api
-        return RecordingApi(client, root, owner.account_id, owner.recording_type, owner.user_id)
-
-    def _prove(self, candidate: RetentionCandidate) -> _Proof | None:
-        """Read the file from the bucket; return None unless it is the file in the ledger."""
-        reason = self._find_flaw(candidate)
-        if reason:
-            log.warning("%s is not deleted: %s", candidate.title, reason)
-            return None
-        now = self._now()
-        request = Deletion(
-            deletion_id=uuid.uuid4().hex,
-            status="requested",
-            account_id=candidate.account_id,
-            recording_type=candidate.recording_type,
-            user_id=candidate.user_id,
-            recording_id=candidate.recording_id,
-            uri=candidate.uri or "",
-            size_bytes=candidate.size_bytes or 0,
-            sha256=candidate.sha256 or "",
-            verified_at=now,
-            error=None,
-            noted_at=now,
-        )
-        return _Proof(candidate, request)
-
-    def _find_flaw(self, candidate: RetentionCandidate) -> str | None:  # noqa: PLR0911 - one return a flaw
-        if not candidate.uri or not candidate.sha256 or not candidate.size_bytes:
-            return "the ledger has no address, size or hash of its file"
-        if not candidate.attempts:
-            return "its file was found in the bucket and never compared with VBC's own bytes"
-        if candidate.has_changed:
-            return "it has changed at VBC since it was archived: run vbc audio"
-        if candidate.version > 1:
-            return (
-                f"it had changed at VBC after it was archived, and has {candidate.version} files now: "
-                "look at them, then use vbc recordings delete"
-            )
-        key = self._bucket.key_of(candidate.uri)
-        if key is None:
-            return f"its file is in another bucket than {self._bucket.url}"
-        if candidate.owners != 1 or key not in candidate.keys:
-            return "the ledger names the file of another recording for it"
-        content = self._bucket.read(key)
-        if content is None:
-            return "its file is missing in the bucket"
-        if (content.size, content.sha256) != (candidate.size_bytes, candidate.sha256):
-            return "its file in the bucket differs from the one that was stored"
-        return None
-
-    def _delete_all(self, pool: ThreadPoolExecutor, proofs: list[_Proof]) -> None:
-        # before the calls, so that no deletion is without a row, even after a kill
-        self._load([proof.request for proof in proofs])
-        futures = [pool.submit(self._delete, proof) for proof in proofs]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            self._note_interrupted(futures)
-            raise
-        self._note(self._confirm(pool, [future.result() for future in futures]))
-
-    def _note_interrupted(self, futures: list[Future[Deletion]]) -> None:
-        """Record what happened until an error, which must be the one that is reported."""
-        for future in futures:
-            future.cancel()
-        # waits for the calls in flight: their outcome must be recorded, too
-        done = [future.result() for future in futures if not future.cancelled() and not future.exception()]
-        try:
-            self._note([self._doubt(row) if row.status == "gone" else row for row in done])
-        except Exception as error:
-            log.warning("%d outcomes of deletions are not recorded: %s", len(done), error)
-
-    def _note(self, rows: list[Deletion]) -> None:
-        self._load(rows)
-        self._counts.update(row.status for row in rows)
-
-    def _delete(self, proof: _Proof) -> Deletion:
-        """Delete a recording; the outcome `gone` is still to be confirmed."""
-        candidate, request = proof
-        try:
-            self._open_api(request).delete(candidate.recording_id, candidate.check_unchanged, self._now())
-        except (NotFound, Forbidden, BadRequest, Unavailable, ChangedSince) as error:
-            log.warning("%s is not deleted: %s", candidate.title, error)
-            gone = isinstance(error, NotFound) and says_gone(error)
-            return replace(
-                request, status="gone" if gone else "failed", error=str(error), noted_at=self._now()
-            )
-        return replace(request, status="deleted", noted_at=self._now())
-
-    def _confirm(self, pool: ThreadPoolExecutor, rows: list[Deletion]) -> list[Deletion]:
-        """Confirm which recordings are gone: a failing gateway may answer 404 to everything."""
-        confirmed = [row for row in rows if row.status != "gone"]
-        owners: defaultdict[tuple[str, str, str], list[Deletion]] = defaultdict(list)
-        for row in rows:
-            if row.status == "gone":
-                owners[row.account_id, row.recording_type, row.user_id].append(row)
-        for absent in owners.values():
-            api = self._open_api(absent[0])
-            evidence = DeletionEvidence(api, pool, partial(request_present, api), self._now)
-            gone = dict(evidence.confirm(row.recording_id for row in absent))
-            confirmed += [
-                replace(row, error=None) if row.recording_id in gone else self._doubt(row) for row in absent
-            ]
-        return confirmed
-
-    def _doubt(self, row: Deletion) -> Deletion:
-        return replace(row, status="failed", error=f"{row.error}; it is not confirmed to be gone")
-
-    def _load(self, rows: list[Deletion]) -> None:
-        if rows:
-            with self._session.loaded.lock(), explaining():
-                load_rows(self._session.pipeline, DELETIONS, make_table(rows), "append")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -77,6 +77,12 @@ def _write_table(loaded: LoadedTables, kind: RecordingType, table: str) -> str:
             {column("call_direction", "VARCHAR")} AS direction,
             {column("file_name", "VARCHAR")} AS file_name, {column("end", "TIMESTAMPTZ")} AS ended
         FROM {table}"""
+
+
+def write_those(recordings: str, ids: Iterable[int]) -> str:
+    """Write the query of those of some recordings that have one of a few thousand ids."""
+    numbers = ", ".join(map(str, sorted({int(id_) for id_ in ids}))) or "NULL"
+    return f"SELECT * FROM ({recordings}) AS those WHERE recording_id IN ({numbers})"
 
 
 def has_users(kind: RecordingType) -> bool:

@@ -20,7 +20,7 @@ from vbc_source.warehouse.recordings import (
 )
 
 _LOADED = (*RECORDING_COLUMNS, "ended", "file_name")
-_COLUMNS = (*_LOADED, "attempts", "version", "uri", "stored_bytes")
+_COLUMNS = (*_LOADED, "attempts", "version", "uri", "stored_bytes", "file_status")
 
 
 class Catalog:
@@ -55,16 +55,20 @@ class Catalog:
     def _read(self, row: Mapping[str, Any]) -> LoadedRecording:
         key = self._bucket.key_of(row["uri"]) if row["uri"] else None
         stored = (key, int(row["stored_bytes"] or 0)) if key else None
-        return LoadedRecording(read_recording(row), row["file_name"], row["ended"], stored)
+        return LoadedRecording(
+            read_recording(row), row["file_name"], row["ended"], stored, row["file_status"] == "erased"
+        )
 
 
 def _join_ledger(loaded: LoadedTables, recordings: str) -> str:
     states = write_states(loaded, recordings)
     columns = ", ".join(f"r.{name}" for name in (*_LOADED, "attempts"))
     if not loaded.has(LEDGER):
-        return f"SELECT {columns}, r.version, NULL AS uri, NULL AS stored_bytes FROM ({states}) AS r"
+        none = ", ".join(f"NULL AS {name}" for name in ("uri", "stored_bytes", "file_status"))
+        return f"SELECT {columns}, r.version, {none} FROM ({states}) AS r"
     return f"""
-        SELECT {columns}, coalesce(a.version, r.version) AS version, a.uri, a.size_bytes AS stored_bytes
+        SELECT {columns}, coalesce(a.version, r.version) AS version, a.uri, a.size_bytes AS stored_bytes,
+            a.status AS file_status
         FROM ({states}) AS r
-        LEFT JOIN (SELECT * FROM ({write_ledger(loaded)}) AS d WHERE status = 'stored') AS a
+        LEFT JOIN (SELECT * FROM ({write_ledger(loaded)}) AS d WHERE status IN ('stored', 'erased')) AS a
         ON {SAME_RECORDING} AND {FITS}"""

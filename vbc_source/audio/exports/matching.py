@@ -26,13 +26,15 @@ _MILLISECONDS = re.compile(r"(?:^|\.)(\d{13})\.[A-Za-z0-9]+$")
 class LoadedRecording:
     """A loaded recording that a file may belong to.
 
-    `stored` is key and size in bytes of its file, if the ledger records it as stored.
+    `stored` is key and size in bytes of its file, if the ledger records one; `erased`, whether that file was
+    deleted from the archive on purpose.
     """
 
     recording: Recording
     file_name: str | None
     end: datetime | None = None
     stored: tuple[str, int] | None = None
+    erased: bool = False
 
 
 class MemberMatcher:

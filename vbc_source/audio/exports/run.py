@@ -185,6 +185,8 @@ class ExportRun:
         return _MemberResult("unmatched", key, size)
 
     def _store_matched(self, source: Zip, member: Member, match: LoadedRecording) -> _MemberResult:
+        if match.erased:
+            return _MemberResult("left_out")
         if match.stored and self._folders.has(*match.stored):
             return _MemberResult("found", *match.stored)
         try:

@@ -1,0 +1,119 @@
+"""The command retention: delete by age, or plan and apply a policy."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vbc_source.cli.options import (
+    Command,
+    CommandGroup,
+    bucket_option,
+    path_for_tenant,
+    print_result,
+    target_options,
+)
+from vbc_source.errors import UsageError
+
+if TYPE_CHECKING:
+    from vbc_source import Target
+
+FILES = "Where the files are"
+
+
+@click.group(cls=CommandGroup, invoke_without_command=True)
+@target_options
+@click.option(
+    "--older-than",
+    type=click.IntRange(1),
+    metavar="DAYS",
+    help="By the call's start. Required without a command.",
+)
+@click.option("--shorter-than", type=click.IntRange(1), metavar="SECONDS", help="Only of shorter calls.")
+@bucket_option(FILES)
+@click.option(
+    "--hold",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Ids of recordings or calls that are kept: a list, CSV or JSON.",
+)
+@click.option("--apply", is_flag=True, help="Delete. Without it, nothing is deleted.")
+def retention(
+    target: Target,
+    older_than: int | None,
+    shorter_than: int | None,
+    hold: Path | None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Delete at VBC what is old and archived, each file verified first; without --apply a dry run.
+
+    With a policy: `vbc retention plan` writes down what it would do, `vbc retention apply` does it.
+    """
+    from vbc_source import read_legal_hold, retain
+
+    ctx = click.get_current_context()
+    if ctx.invoked_subcommand:
+        _refuse_options(ctx)
+        return {}
+    if older_than is None:
+        raise click.UsageError("Missing option '--older-than'.", ctx)
+    try:
+        legal_hold = read_legal_hold(hold.read_bytes()) if hold else None
+    except OSError as error:
+        raise UsageError(f"--hold: the file cannot be read: {error.strerror}") from None
+    try:
+        age, length = timedelta(days=older_than), timedelta(seconds=shorter_than) if shorter_than else None
+    except OverflowError:
+        raise UsageError("--older-than or --shorter-than is longer than any recording is old") from None
+    return print_result(retain(target, older_than=age, shorter_than=length, hold=legal_hold, **options))
+
+
+def _refuse_options(ctx: click.Context) -> None:
+    """Refuse options before the name of a command: they would be without effect."""
+    default = click.core.ParameterSource.DEFAULT
+    for param in ctx.command.params:
+        if ctx.get_parameter_source(param.name or "") not in (default, None):
+            raise click.UsageError(f"{param.opts[0]} stands behind {ctx.invoked_subcommand}", ctx)
+
+
+@retention.command(cls=Command)
+@target_options
+@click.option(
+    "--policy",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="retention.toml",
+    metavar="FILE",
+    help="The policy.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to write the plan; without it, the plan is only shown.",
+)
+@bucket_option(FILES)
+def plan(target: Target, out: Path | None, **options: Any) -> dict[str, Any]:
+    """Show what a policy would do with each recording, and which rule says so; nothing is deleted."""
+    from vbc_source import plan_retention
+
+    return print_result(plan_retention(target, out=path_for_tenant(out) if out else None, **options))
+
+
+@retention.command(cls=Command)
+@target_options
+@click.option(
+    "--plan",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="The plan, as vbc retention plan wrote it.",
+)
+@bucket_option(FILES)
+def apply(target: Target, plan: Path, **options: Any) -> dict[str, Any]:
+    """Do exactly what a plan says, or nothing if it no longer fits; again after a failure, to continue."""
+    from vbc_source import apply_retention
+
+    return print_result(apply_retention(target, plan=path_for_tenant(plan), **options))
