@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     )
     from vbc_source.backfills.window_load import load_window
     from vbc_source.config import VbcCredentials
+    from vbc_source.erasure.forget import forget
+    from vbc_source.erasure.result import ErasureResult
     from vbc_source.errors import VbcError
     from vbc_source.load.compaction import CompactResult, compact
     from vbc_source.load.destinations import Target, use_tenant
@@ -51,6 +53,8 @@ _MODULES = {
     "backfills.backfill": "BackfillResult backfill finish_backfill plan_backfill prepare_backfill",
     "backfills.window_load": "load_window",
     "config": "VbcCredentials",
+    "erasure.forget": "forget",
+    "erasure.result": "ErasureResult",
     "errors": "VbcError",
     "load.compaction": "CompactResult compact",
     "load.destinations": "Target use_tenant",
@@ -99,6 +103,8 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "read_legal_hold",
     "LegalHold",
     "RetentionResult",
+    "forget",
+    "ErasureResult",
     "verify",
     "VerifyResult",
     "reconcile",

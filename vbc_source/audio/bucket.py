@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -170,6 +171,71 @@ class Bucket:
                 chunk: bytes = self._fs.cat_file(f"{self._root}/{key}", start=offset, end=end)
             yield chunk
 
+    def find_lock(self, key: str) -> str | None:
+        """Return what forbids that an object is erased, in words; None where nothing is known to."""
+        with self._report_errors("read"):
+            for version in self._list_versions(key):
+                lock = _read_lock(self._call_s3("head_object", key, VersionId=version))
+                if lock:
+                    return lock
+        return None
+
+    def has_versions(self, key: str) -> bool:
+        """Return whether the store keeps versions of an object, even if it was removed."""
+        with self._report_errors("listed"):
+            return bool(self._list_versions(key))
+
+    def erase(self, key: str) -> bool:
+        """Erase an object with all its versions; return whether there was one.
+
+        Raises:
+            BucketFailed: The store refuses it, as it does for a locked object.
+        """
+        with self._report_errors("erased"):
+            versions = self._list_versions(key)
+            for version in versions:
+                self._call_s3("delete_object", key, VersionId=version)
+            if not versions:
+                try:
+                    self._fs.rm_file(f"{self._root}/{key}")
+                except FileNotFoundError:
+                    return False
+            self._fs.invalidate_cache()
+            if self._fs.exists(f"{self._root}/{key}") or self._list_versions(key):
+                raise BucketFailed(f"{self.url} still has an object that was erased")
+        return True
+
+    def _list_versions(self, key: str) -> list[str]:
+        """Return the versions of an object, its delete markers too; none where the store is not S3."""
+        if self._protocol not in ("s3", "s3a"):
+            return []
+        options: dict[str, Any] = {"Prefix": f"{self._root}/{key}".partition("/")[2]}
+        found: list[str] = []
+        while True:
+            page = self._call_s3("list_object_versions", None, **options)
+            entries = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+            found += [entry["VersionId"] for entry in entries if entry["Key"] == options["Prefix"]]
+            if not page.get("IsTruncated"):
+                return found
+            options |= {
+                "KeyMarker": page["NextKeyMarker"],
+                "VersionIdMarker": page.get("NextVersionIdMarker", ""),
+            }
+
+    def _call_s3(self, method: str, key: str | None, **options: Any) -> Any:
+        bucket, _, root = self._root.partition("/")
+        if key is not None:
+            options["Key"] = f"{root}/{key}" if root else key
+        return self._fs.call_s3(method, Bucket=bucket, **options)
+
+    def read_text(self, key: str) -> str | None:
+        """Return the content of a small text object; None if there is none."""
+        with self._report_errors("read"):
+            try:
+                return bytes(self._fs.cat_file(f"{self._root}/{key}")).decode()
+            except FileNotFoundError:
+                return None
+
     @contextmanager
     def _report_errors(self, action: str) -> Iterator[None]:
         # fsspec's backends share no class of errors
@@ -180,6 +246,15 @@ class Bucket:
         except Exception as error:
             reason = first_line(error)
             raise BucketFailed(f"{self.url} cannot be {action}: {type(error).__name__}: {reason}") from error
+
+
+def _read_lock(head: Mapping[str, Any]) -> str | None:
+    until = head.get("ObjectLockRetainUntilDate")
+    if head.get("ObjectLockLegalHoldStatus") == "ON":
+        return "its object is under a legal hold of the bucket"
+    if until and until > datetime.now(timezone.utc):
+        return f"its object is locked until {until:%Y-%m-%d} ({head.get('ObjectLockMode', 'object lock')})"
+    return None
 
 
 class FolderListings:

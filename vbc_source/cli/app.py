@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vbc_source.cli import archive, coverage, figures, loading
+from vbc_source.cli import archive, coverage, figures, forget, loading
 from vbc_source.cli.options import Command, echo
 from vbc_source.cli.process import tune_process
 
@@ -83,7 +83,7 @@ def emulator(
 
 for command in (
     *(loading.sync, loading.backfill, loading.compact),
-    *(archive.audio, archive.export, archive.recordings, archive.retention),
+    *(archive.audio, archive.export, archive.recordings, archive.retention, forget.forget),
     *(loading.doctor, loading.status, loading.verify, coverage.reconcile),
     *(figures.models, figures.dashboard, figures.report),
 ):

@@ -6,14 +6,17 @@ that nobody has declared counts as personal. Rows of an erased recording or call
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
 from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
 from vbc_source.erasure.subject import Subject
 from vbc_source.schema.erased import ERASED, ERASURES
+
+if TYPE_CHECKING:
+    from vbc_source.erasure.journal import ErasedLeg, ErasedRecording
 
 Kind = Literal["text", "number", "other"]
 
@@ -59,7 +62,9 @@ def _is_searched(table: str, name: str, kind: Kind) -> bool:
 
 def _find_endpoint(table: str) -> Endpoint | None:
     root = table.partition("__")[0]
-    return next((item for item in (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS, CALL_LOGS) if item.name == root), None)
+    return next(
+        (item for item in (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS, CALL_LOGS) if item.name == root), None
+    )
 
 
 def _name_known(endpoint: Endpoint, table: str) -> frozenset[str]:
@@ -135,6 +140,17 @@ def _write_in_gone(prefix: str, kind: str, per_user: bool, id_column: str) -> st
         f"AND g.recording_type = {kind} AND g.user_id = {user} "
         f'AND g.recording_id = CAST({prefix}"{id_column}" AS VARCHAR))'
     )
+
+
+def list_erased(
+    recordings: Sequence[ErasedRecording], legs: Sequence[ErasedLeg]
+) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    """Return the temporary tables with what is erased: name, columns and rows, all texts."""
+    gone = [(*map(str, row.key), name_recording(*row.key)) for row in recordings]
+    owned = [(row.account_id, row.call_id) for row in recordings]
+    owned += [(leg.account_id, leg.call_id) for leg in legs]
+    calls = sorted({(account, call) for account, call in owned if call})
+    return [(GONE, GONE_COLUMNS, gone), (CALLS, CALL_COLUMNS, list(calls))]
 
 
 def name_recording(account: str, kind: str, user: str, recording_id: int) -> str:

@@ -126,8 +126,9 @@ class DestinationLookup:
             except DestinationUndefinedEntity:
                 rows = []  # nothing was ever erased
             except Exception as error:  # any error of any destination
+                kind = type(error).__name__
                 raise VbcError(
-                    f"which recordings were erased is not known: the destination raised {type(error).__name__}"
+                    f"which recordings were erased is not known: the destination raised {kind}"
                 ) from error
             found: dict[ListKey, set[str]] = {}
             for *owner, row_id in rows:
