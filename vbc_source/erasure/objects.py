@@ -37,7 +37,7 @@ class ObjectCopies:
     def find(
         self, recording: ErasedRecording, uris: Iterable[str], shared: Collection[str], *, shares_id: bool
     ) -> FoundObjects:
-        """Find the objects of a recording: those that the ledger names, and those named like it in its folder.
+        """Find the objects of a recording: named by the ledger, or like it in its folder.
 
         Args:
             recording: The recording.
