@@ -26,6 +26,7 @@ from vbc_source.config import AudioConfig, TenantConfig, VbcConfig, VbcCredentia
 from vbc_source.extract import arrivals, tables
 from vbc_source.extract.accounts import GONE
 from vbc_source.retention import deletions
+from vbc_source.schema import erased
 from vbc_source.schema.specs import RowSpec
 from vbc_source.warehouse import call_gaps, tombstones
 
@@ -245,6 +246,8 @@ def read_tables() -> dict[str, Table]:
         call_gaps.CALL_GAPS: Table(read_columns(call_gaps.SCHEMA), call_gaps.KEY),
         deletions.DELETIONS: Table(read_columns(deletions._SCHEMA)),
         ledger.LEDGER: Table(ledger.COLUMNS, ledger.VERSION_KEY),
+        erased.ERASURES: Table(read_columns(erased.ERASURE_SCHEMA), erased.ERASURE_KEY),
+        erased.ERASED: Table(read_columns(erased.ERASED_SCHEMA), erased.ERASED_KEY),
     }
 
 

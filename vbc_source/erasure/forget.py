@@ -221,7 +221,9 @@ class _Erasure:
             by_number = find_legs(loaded, subject)
             calls = {(leg.account_id, leg.call_id) for leg in by_number if leg.call_id}
             found |= {row.key: row for row in find_of_calls(loaded, calls) if row.key not in found}
-        at_vbc, unanswered = self._gateway.find(self._list_owners(tables))
+        owners = self._list_owners(tables)
+        at_vbc, unanswered = self._gateway.find(owners)
+        at_vbc += self._gateway.find_named(dict.fromkeys(account for account, _ in owners), found)
         for row in at_vbc:
             found.setdefault(row.key, row)
         if unanswered:

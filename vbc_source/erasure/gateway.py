@@ -58,6 +58,19 @@ class GatewayCopies:
                     found[row.key] = row
         return list(found.values()), unanswered
 
+    def find_named(self, accounts: Iterable[str], known: Iterable[tuple[Any, ...]]) -> list[ErasedRecording]:
+        """Request the recordings that were named by their ids and are not loaded; VBC may not have one."""
+        there = {key[1:] for key in known}
+        found = []
+        for name in self._subject.names:
+            if (name.recording_type, name.user_id, name.recording_id) in there:
+                continue
+            for account in [name.account_id] if name.account_id else accounts:
+                with suppress(NotFound):
+                    row = self._open(account, name.user_id).show(name.recording_id)
+                    found.append(_read_row(account, name.user_id, row))
+        return found
+
     def _search(self, owner: _Owner) -> list[ErasedRecording] | None:
         account, user = owner
         api = self._open(account, user)
