@@ -128,7 +128,7 @@ def _open(target: Target, config: AudioConfig, bucket_url: str | None) -> Iterat
             ledgers = stack.enter_context(hold_pipeline(target.ledgers("audio")))
         stack.enter_context(hold_pipeline_lock(target.ledgers("verify").pipeline))
         source = stack.enter_context(hold_pipeline(target))
-        loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), locked=True)
+        loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), locked=True, watch=False)
         if archive is None and loaded.find(LEDGER):
             ((stored,),) = loaded.query(f"SELECT count(*) FROM {LEDGER} WHERE status = 'stored'")
             if stored:
@@ -206,6 +206,7 @@ class _Erasure:
             if pipeline.has_pending_data:
                 with explaining(), hold_dataset_lock(pipeline):
                     pipeline.run()
+                self._site.loaded.refresh()
         verify = self._site.target.ledgers("verify").pipeline
         if count_pending_packages(verify):
             raise VbcError(f"a load of pipeline {verify} is not complete: run vbc verify --repair first")

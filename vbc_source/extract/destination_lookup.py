@@ -131,8 +131,8 @@ class DestinationLookup:
                     f"which recordings were erased is not known: the destination raised {kind}"
                 ) from error
             found: dict[ListKey, set[str]] = {}
-            for *owner, row_id in rows:
-                found.setdefault(_name_list(owner), set()).add(str(row_id))
+            for account, resource, user, row_id in rows:
+                found.setdefault((str(resource), str(account), str(user or "")), set()).add(str(row_id))
             self._erased = load_id, {key: frozenset(ids) for key, ids in found.items()}
         return self._erased[1]
 
@@ -269,11 +269,6 @@ def _group_rows(rows: Sequence[tuple[Any, ...]], keys: int, kind: pa.DataType) -
         key: LoadedList(pa.array(ids, kind), max(starts, default=None))
         for key, (ids, starts) in grouped.items()
     }
-
-
-def _name_list(owner: Sequence[Any]) -> ListKey:
-    resource, account, user = owner
-    return str(resource), str(account), str(user or "")
 
 
 def _read_erased(pipeline: Any) -> Sequence[tuple[Any, ...]]:
