@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
-from archiving import S3Bucket, configure
-from forgetting import DIGITS, NUMBER, PATTERN, list_planted, plant, search
+from archiving import configure
+from forgetting import NUMBER, PATTERN, plant, search
 from in_process import run_in_process
-from loading import environment, open_target, vbc
+from loading import open_target
 from warehouses import set_up
 
 from vbc_source.emulator import Emulator, Gateway
@@ -47,7 +41,9 @@ def read_rows(name: str, dataset: str) -> str:
             "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' "
             f"AND table_schema LIKE '{dataset.removesuffix('_data')}%'"
         )
-        return repr([client.execute_sql(f'SELECT * FROM "{schema}"."{table}"') for schema, table in tables or ()])
+        return repr(
+            [client.execute_sql(f'SELECT * FROM "{schema}"."{table}"') for schema, table in tables or ()]
+        )
 
 
 @pytest.mark.slow

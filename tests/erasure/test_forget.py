@@ -16,6 +16,8 @@ from in_process import run_in_process
 
 from vbc_source.emulator import Emulator, Gateway
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Site:
@@ -61,7 +63,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def test_a_dry_run_lists_every_copy_and_erases_nothing(site: Site) -> None:
     planted = list_planted(site.gateway)
     result, done = site.run("forget", NUMBER)
-    print(done.output)
     assert result["recordings"] == len(planted) == 5
     assert result["copies"]["vbc"] == 5
     assert result["copies"]["objects"] >= 5
@@ -75,7 +76,6 @@ def test_a_dry_run_lists_every_copy_and_erases_nothing(site: Site) -> None:
 def test_nothing_is_left_and_nothing_comes_back(site: Site) -> None:
     before = site.query("SELECT id FROM vbc_data.company_recordings ORDER BY id")
     result, done = site.run("forget", NUMBER, "--apply")
-    print(done.output)
     assert result["ok"], result
     assert list_planted(site.gateway) == []
     assert search(site.folder) == []

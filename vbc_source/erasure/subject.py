@@ -21,7 +21,7 @@ _INTERNATIONAL = ("00", "011")  # as dialed, instead of a plus
 _GAP = "[ ()./_-]{0,3}"  # between two digits; no commas or quotes, which separate numbers
 _NEVER = "[^ -~]vbc"  # matches no text that is stored
 _REDACTED = "[number]"
-_NAME = re.compile("(?:(?P<account>[^/]+)/)?(?:company/|user/(?P<user>[^/]+)/)?(?P<id>[0-9]{1,18})")
+_NAME = re.compile("(?:(?:(?P<account>[^/]+)/)?(?:company|user/(?P<user>[^/]+))/)?(?P<id>[0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
