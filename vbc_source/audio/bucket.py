@@ -31,11 +31,16 @@ CHUNK_BYTES = 1 << 20
 HEAD_BYTES = 64  # enough to detect a format
 DRAFT_SECONDS = 86_400  # after which a draft belongs to no running process
 DRAFTS = ".incoming"  # folder of local files before they get their names
+MOST_PAGES = 100  # of versions of one object
 LISTINGS = 16  # folders to remember: an archive of one busy day has tens of thousands of files
 
 
 class BucketFailed(VbcError):
     """Raised when the bucket cannot be read, written or listed."""
+
+
+class ObjectLocked(VbcError):
+    """Raised when a bucket refuses to delete an object: an object lock, a legal hold, or a missing right."""
 
 
 class Content(NamedTuple):
@@ -118,6 +123,61 @@ class Bucket:
         with suppress(Exception):  # fsspec's backends share no class of errors
             self._fs.rm_file(f"{self._root}/{key}")
 
+    def erase(self, key: str) -> None:
+        """Delete an object for good, with all its versions; nothing happens if there is none.
+
+        Raises:
+            ObjectLocked: The bucket refuses, as an object lock or a legal hold demands.
+            BucketFailed: It is not known whether the object is deleted.
+        """
+        path = f"{self._root}/{key}"
+        with self._report_errors("changed"):
+            try:
+                if self._protocol in ("s3", "s3a"):
+                    self._erase_versions(path)
+                else:
+                    self._fs.rm_file(path)
+            except FileNotFoundError:
+                return
+            except PermissionError as error:
+                raise ObjectLocked(f"{self.url} does not allow to delete it: {first_line(error)}") from error
+            finally:
+                self._fs.invalidate_cache()
+
+    def _erase_versions(self, path: str) -> None:
+        for _ in range(MOST_PAGES):
+            versions = self._list_versions(path)
+            if not versions:
+                return
+            for version in versions:
+                self._fs.call_s3("delete_object", **version)
+        raise BucketFailed(f"{self.url} keeps versions of an object that were deleted")
+
+    def is_erased(self, key: str) -> bool:
+        """Return whether there is no object, nor an earlier version of one that is hidden."""
+        if self._protocol not in ("s3", "s3a"):
+            return self.size(key) is None
+        with self._report_errors("read"):
+            return not self._list_versions(f"{self._root}/{key}", markers=False)
+
+    def _list_versions(self, path: str, *, markers: bool = True) -> list[dict[str, str]]:
+        """Return the versions of an object on S3, the newest first: a page of them."""
+        bucket, key, _ = self._fs.split_path(path)
+        kinds = ("DeleteMarkers", "Versions") if markers else ("Versions",)
+        try:
+            page = self._fs.call_s3("list_object_versions", Bucket=bucket, Prefix=key)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            # a store without versions, such as R2
+            return [{"Bucket": bucket, "Key": key}] if self._fs.exists(path, refresh=True) else []
+        return [
+            {"Bucket": bucket, "Key": key, "VersionId": version["VersionId"]}
+            for kind in kinds
+            for version in page.get(kind) or ()
+            if version["Key"] == key
+        ]
+
     def try_writing(self) -> None:
         """Write an object and remove it; raises BucketFailed where that is not possible."""
         with self._report_errors("written"):
@@ -173,68 +233,12 @@ class Bucket:
 
     def find_lock(self, key: str) -> str | None:
         """Return what forbids that an object is erased, in words; None where nothing is known to."""
-        with self._report_errors("read"):
-            for version in self._list_versions(key):
-                lock = _read_lock(self._call_s3("head_object", key, VersionId=version))
-                if lock:
-                    return lock
-        return None
-
-    def has_versions(self, key: str) -> bool:
-        """Return whether the store keeps versions of an object, even if it was removed."""
-        with self._report_errors("listed"):
-            return bool(self._list_versions(key))
-
-    def erase(self, key: str) -> bool:
-        """Erase an object with all its versions; return whether there was one.
-
-        Raises:
-            BucketFailed: The store refuses it, as it does for a locked object.
-        """
-        with self._report_errors("erased"):
-            versions = self._list_versions(key)
-            for version in versions:
-                self._call_s3("delete_object", key, VersionId=version)
-            if not versions:
-                try:
-                    self._fs.rm_file(f"{self._root}/{key}")
-                except FileNotFoundError:
-                    return False
-            self._fs.invalidate_cache()
-            if self._fs.exists(f"{self._root}/{key}") or self._list_versions(key):
-                raise BucketFailed(f"{self.url} still has an object that was erased")
-        return True
-
-    def _list_versions(self, key: str) -> list[str]:
-        """Return the versions of an object, its delete markers too; none where the store is not S3."""
         if self._protocol not in ("s3", "s3a"):
-            return []
-        options: dict[str, Any] = {"Prefix": f"{self._root}/{key}".partition("/")[2]}
-        found: list[str] = []
-        while True:
-            page = self._call_s3("list_object_versions", None, **options)
-            entries = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
-            found += [entry["VersionId"] for entry in entries if entry["Key"] == options["Prefix"]]
-            if not page.get("IsTruncated"):
-                return found
-            options |= {
-                "KeyMarker": page["NextKeyMarker"],
-                "VersionIdMarker": page.get("NextVersionIdMarker", ""),
-            }
-
-    def _call_s3(self, method: str, key: str | None, **options: Any) -> Any:
-        bucket, _, root = self._root.partition("/")
-        if key is not None:
-            options["Key"] = f"{root}/{key}" if root else key
-        return self._fs.call_s3(method, Bucket=bucket, **options)
-
-    def read_text(self, key: str) -> str | None:
-        """Return the content of a small text object; None if there is none."""
+            return None
         with self._report_errors("read"):
-            try:
-                return bytes(self._fs.cat_file(f"{self._root}/{key}")).decode()
-            except FileNotFoundError:
-                return None
+            versions = self._list_versions(f"{self._root}/{key}", markers=False)
+            locks = (_read_lock(self._fs.call_s3("head_object", **version)) for version in versions)
+            return next(filter(None, locks), None)
 
     @contextmanager
     def _report_errors(self, action: str) -> Iterator[None]:

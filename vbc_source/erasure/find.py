@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from vbc_source.api.endpoints import CALL_LOGS
-from vbc_source.audio.ledger import LEDGER
+from vbc_source.audio.ledger import KEY, LEDGER
 from vbc_source.erasure.conditions import (
     MEMBERS,
     RECORDING_TABLES,
@@ -22,6 +22,7 @@ from vbc_source.extract.destination_lookup import GONE
 from vbc_source.recordings import RecordingType
 from vbc_source.warehouse.queries import LoadedTables, Row
 
+HOLDS = "recording_holds"
 _PART = 500  # values in one query
 
 
@@ -116,6 +117,18 @@ def find_stored_keys(loaded: LoadedTables, recordings: Sequence[ErasedRecording]
     if None in found:
         found[None] &= mine
     return found
+
+
+def find_open_holds(loaded: LoadedTables) -> set[tuple[str, str, str, int]]:
+    """Return the keys of recordings that a hold list held when a retention plan was last made."""
+    if not loaded.find(HOLDS):
+        return set()
+    key = ", ".join(KEY)
+    rows = loaded.query(
+        f"SELECT {key} FROM (SELECT {key}, held_at, max(released_at) AS released_at FROM {HOLDS} "
+        f"GROUP BY {key}, held_at) AS h WHERE released_at IS NULL"
+    )
+    return {(str(account), str(kind), str(user or ""), int(id_)) for account, kind, user, id_ in rows}
 
 
 def read_columns(loaded: LoadedTables, table: str) -> dict[str, Kind]:

@@ -26,6 +26,7 @@ from vbc_source.erasure.find import (
     find_legs,
     find_member_tables,
     find_of_calls,
+    find_open_holds,
     find_recordings,
     find_stored_keys,
 )
@@ -263,9 +264,14 @@ class _Erasure:
         """Return the recordings that nothing forbids to erase, with their objects."""
         free = []
         uris = find_stored_keys(self._site.loaded, recordings)
+        held = find_open_holds(self._site.loaded)
         for row in recordings:
             if self._hold.holds(row.recording_id, row.call_id):
                 self._blocked.append(Blocked(row.recording_id, "it is on the hold list"))
+                continue
+            if row.key in held:
+                reason = "recording_holds has a hold that is not released: make a retention plan without it"
+                self._blocked.append(Blocked(row.recording_id, reason))
                 continue
             if self._objects is None:
                 free.append(row)

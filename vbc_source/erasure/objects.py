@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from vbc_source.audio.bucket import Bucket, BucketFailed, FolderListings
+from vbc_source.audio.bucket import Bucket, BucketFailed, FolderListings, ObjectLocked
 from vbc_source.audio.formats import FORMATS
 from vbc_source.erasure.journal import ErasedRecording
 from vbc_source.private_files import write_private_file
@@ -63,7 +63,7 @@ class ObjectCopies:
 
     def _is_there(self, key: str) -> bool:
         path = PurePosixPath(key)
-        return path.name in self._folders.list_sizes(str(path.parent)) or self._bucket.has_versions(key)
+        return path.name in self._folders.list_sizes(str(path.parent)) or not self._bucket.is_erased(key)
 
     def erase(self, recording: ErasedRecording) -> tuple[int, str]:
         """Erase the objects of a recording; return how many there were, and why one is left."""
@@ -72,16 +72,19 @@ class ObjectCopies:
             for folder in sorted({str(PurePosixPath(key).parent) for key in recording.keys}):
                 self._rewrite_manifest(folder, {PurePosixPath(key).name for key in recording.keys})
             for key in recording.keys:
-                erased += self._bucket.erase(key)
-        except BucketFailed as error:
-            return erased, f"the bucket refuses to erase an object: {error}"
+                self._bucket.erase(key)
+                erased += 1
+        except (BucketFailed, ObjectLocked) as error:
+            return erased, f"an object could not be erased: {error}"
         return erased, ""
 
     def _rewrite_manifest(self, folder: str, names: Collection[str]) -> None:
         """Remove the lines of files from the manifest of their folder."""
-        text = self._bucket.read_text(f"{folder}/{MANIFEST}")
-        if text is None:
+        key = f"{folder}/{MANIFEST}"
+        size = self._bucket.size(key)
+        if size is None:
             return
+        text = b"".join(self._bucket.read_range(key, 0, size)).decode()
         lines = text.splitlines(keepends=True)
         kept = [
             line for line in lines if PurePosixPath(line.rstrip("\r\n").partition("  ")[2]).name not in names
@@ -90,7 +93,7 @@ class ObjectCopies:
             return
         draft = self._spool / "manifest"
         write_private_file(draft, "".join(kept))
-        self._bucket.put(draft, f"{folder}/{MANIFEST}", "text/plain")
+        self._bucket.put(draft, key, "text/plain")
         draft.unlink(missing_ok=True)
 
     def has_unmatched(self) -> bool:
