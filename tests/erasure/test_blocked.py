@@ -138,14 +138,14 @@ def test_free_blocks_of_the_file_are_gone(own_folder: Path) -> None:
     """Planted uncompressed: a deleted row stays readable in the file, until it is rewritten."""
     from vbc_source.erasure.database import rewrite_file
 
-    path = own_folder / "some.duckdb"
+    path = own_folder / "calls.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute("PRAGMA force_compression='uncompressed'")
         connection.execute(
             "CREATE SCHEMA s; CREATE TABLE s.t AS "
             "SELECT 'NUM' || (12025500000 + i) AS n FROM range(100000) AS r(i)"
         )
-        connection.execute("COMMENT ON TABLE s.t IS 'kept'; CREATE VIEW s.v AS SELECT * FROM some.s.t")
+        connection.execute("COMMENT ON TABLE s.t IS 'kept'; CREATE VIEW s.v AS SELECT * FROM calls.s.t")
         connection.execute("CHECKPOINT")
         connection.execute("DELETE FROM s.t WHERE n = 'NUM12025550177'")
         connection.execute("CHECKPOINT")
