@@ -27,6 +27,7 @@ from vbc_source.config import AudioConfig, TenantConfig, VbcConfig, VbcCredentia
 from vbc_source.extract import arrivals, tables
 from vbc_source.extract.accounts import GONE
 from vbc_source.retention import deletions, holds
+from vbc_source.schema import erased
 from vbc_source.schema.specs import RowSpec
 from vbc_source.warehouse import audio_checks, call_gaps, tombstones
 
@@ -251,6 +252,8 @@ def read_tables() -> dict[str, Table]:
         holds.HOLDS: Table(read_columns(holds._SCHEMA), holds.HOLD_KEY),
         ledger.LEDGER: Table(ledger.COLUMNS, ledger.VERSION_KEY),
         notes.NOTES: Table(notes.COLUMNS, notes.KEY),
+        erased.ERASURES: Table(read_columns(erased.ERASURE_SCHEMA), erased.ERASURE_KEY),
+        erased.ERASED: Table(read_columns(erased.ERASED_SCHEMA), erased.ERASED_KEY),
     }
 
 

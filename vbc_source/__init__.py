@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     )
     from vbc_source.backfills.window_load import load_window
     from vbc_source.config import VbcCredentials
+    from vbc_source.erasure.forget import forget
+    from vbc_source.erasure.result import ErasureResult
     from vbc_source.errors import VbcError
     from vbc_source.evidence.chain import CustodyResult, verify_custody
     from vbc_source.evidence.export import EvidenceResult, export_evidence
@@ -59,6 +61,8 @@ _MODULES = {
     "backfills.backfill": "BackfillResult backfill finish_backfill plan_backfill prepare_backfill",
     "backfills.window_load": "load_window",
     "config": "VbcCredentials",
+    "erasure.forget": "forget",
+    "erasure.result": "ErasureResult",
     "errors": "VbcError",
     "evidence.chain": "CustodyResult verify_custody",
     "evidence.export": "EvidenceResult export_evidence",
@@ -125,6 +129,8 @@ __all__ = [  # noqa: RUF022 - in the order of the commands
     "RetentionPlan",
     "apply_retention",
     "ApplyResult",
+    "forget",
+    "ErasureResult",
     "verify",
     "VerifyResult",
     "reconcile",

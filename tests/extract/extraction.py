@@ -119,6 +119,9 @@ class Extraction:
                 newest[key] = max(newest.get(key, row["start"]), row["start"])
         return newest
 
+    def read_erased(self, load_id: str) -> dict[tuple[str, ...], frozenset[str]]:
+        return {}
+
     def read_readings(self, ids: Sequence[str]) -> list[StoredReading] | None:
         self.lookups += bool(ids)
         if not self.answers:

@@ -399,6 +399,15 @@ class Bucket:
             except OSError:  # some file systems have no links
                 self._copy_locally(Path(source), Path(target))
 
+    def find_lock(self, key: str) -> str | None:
+        """Return what forbids that an object is erased, in words; None where nothing is known to."""
+        if self._protocol not in ("s3", "s3a"):
+            return None
+        with self._report_errors("read"):
+            versions = self._list_versions(f"{self._root}/{key}", markers=False)
+            locks = (_read_lock(self._fs.call_s3("head_object", **version)) for version in versions)
+            return next(filter(None, locks), None)
+
     @contextmanager
     def _report_errors(self, action: str) -> Iterator[None]:
         # fsspec's backends share no class of errors
@@ -409,6 +418,15 @@ class Bucket:
         except Exception as error:
             reason = first_line(error)
             raise BucketFailed(f"{self.url} cannot be {action}: {type(error).__name__}: {reason}") from error
+
+
+def _read_lock(head: Mapping[str, Any]) -> str | None:
+    until = head.get("ObjectLockRetainUntilDate")
+    if head.get("ObjectLockLegalHoldStatus") == "ON":
+        return "its object is under a legal hold of the bucket"
+    if until and until > datetime.now(timezone.utc):
+        return f"its object is locked until {until:%Y-%m-%d} ({head.get('ObjectLockMode', 'object lock')})"
+    return None
 
 
 class FolderListings:

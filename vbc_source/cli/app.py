@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vbc_source.cli import archive, coverage, evidence, figures, fixity, loading, retention
+from vbc_source.cli import archive, coverage, evidence, figures, fixity, forget, loading, retention
 from vbc_source.cli.options import Command, echo
 from vbc_source.cli.process import tune_process
 
@@ -84,7 +84,7 @@ def emulator(
 for command in (
     *(loading.sync, loading.backfill, loading.compact),
     *(archive.audio, archive.export, archive.recordings, retention.retention),
-    *(fixity.fixity, evidence.evidence),
+    *(fixity.fixity, evidence.evidence, forget.forget),
     *(loading.doctor, loading.status, loading.verify, coverage.reconcile),
     *(figures.models, figures.dashboard, figures.report),
 ):

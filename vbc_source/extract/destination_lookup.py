@@ -20,7 +20,9 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import load_pipeline_state_from_destination
+from vbc_source.errors import VbcError
 from vbc_source.lakes.tables import LOAD_ID, is_lake, read_table
+from vbc_source.schema.erased import ERASED, ERASED_KEY, LEDGERS
 from vbc_source.windows import SECOND, Window
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ class DestinationLookup:
 
     def __init__(self, find_pipeline: Callable[[], Any] = dlt.current.pipeline) -> None:
         self._find_pipeline = find_pipeline
+        self._erased: tuple[str, Mapping[ListKey, frozenset[str]]] = "", {}  # of a load
 
     @property
     def in_files(self) -> bool:
@@ -110,6 +113,28 @@ class DestinationLookup:
         except Exception as error:  # any error of any destination
             log.info("%s is not known: the destination raised %s", subject, type(error).__name__)
             return None
+
+    def read_erased(self, load_id: str) -> Mapping[ListKey, frozenset[str]]:
+        """Read what was erased for good, by resource, account and user; asked once for each load.
+
+        Raises:
+            VbcError: The destination does not answer: rows that were erased could be loaded again.
+        """
+        if self._erased[0] != load_id:
+            try:
+                rows = _read_erased(self._find_pipeline())
+            except DestinationUndefinedEntity:
+                rows = []  # nothing was ever erased
+            except Exception as error:  # any error of any destination
+                kind = type(error).__name__
+                raise VbcError(
+                    f"which recordings were erased is not known: the destination raised {kind}"
+                ) from error
+            found: dict[ListKey, set[str]] = {}
+            for account, resource, user, row_id in rows:
+                found.setdefault((str(resource), str(account), str(user or "")), set()).add(str(row_id))
+            self._erased = load_id, {key: frozenset(ids) for key, ids in found.items()}
+        return self._erased[1]
 
     def read_state(self, source: str, resource: str) -> Mapping[str, Any]:
         """Read the state of a resource that the destination has; empty where it has none."""
@@ -244,6 +269,20 @@ def _group_rows(rows: Sequence[tuple[Any, ...]], keys: int, kind: pa.DataType) -
         key: LoadedList(pa.array(ids, kind), max(starts, default=None))
         for key, (ids, starts) in grouped.items()
     }
+
+
+def _read_erased(pipeline: Any) -> Sequence[tuple[Any, ...]]:
+    if is_lake(pipeline):
+        client = pipeline.destination_client()
+        if not client.fs_client.exists(client.pathlib.join(client.dataset_path, ERASED)):
+            return []
+        ledgers: Any = dlt.dataset(pipeline.destination, pipeline.dataset_name, LEDGERS).destination_client
+        table = read_table(ledgers, ERASED, list(ERASED_KEY))
+        return [tuple(row[name] for name in ERASED_KEY) for row in table.to_pylist()]
+    with pipeline.sql_client() as client:
+        columns = ", ".join(map(client.escape_column_name, ERASED_KEY))
+        sql = f"SELECT {columns} FROM {client.make_qualified_table_name(ERASED)}"
+        return client.execute_sql(sql) or ()
 
 
 def _has_load_file(client: Any, load_id: str) -> bool:

@@ -127,12 +127,21 @@ class WindowWriter:
         table = self._tables.build([page.rows for page in proof.pages], owner.key)
         if not self._run.endpoint.windowed:
             return table
+        table = self._leave_out_erased(owner, table)
         # neighbours share a second: rows of the window before are not sent twice
         before, ids = self._previous_ids.get(owner), table[self._run.endpoint.shape.id_column]
         self._previous_ids[owner] = ids.combine_chunks()
         if before is None or not pc.any(known := pc.is_in(ids, before)).as_py():
             return table  # unfiltered: a filter copies
         return table.filter(pc.invert(known))
+
+    def _leave_out_erased(self, owner: ListOwner, table: pa.Table) -> pa.Table:
+        run = self._run
+        erased = run.lookup.read_erased(run.load_id).get((run.endpoint.name, owner.account, owner.user or ""))
+        if not erased:
+            return table
+        ids = pc.cast(table[run.endpoint.shape.id_column], pa.string())
+        return table.filter(pc.invert(pc.is_in(ids, pa.array(sorted(erased)))))
 
     def _move_state(self, batches: Sequence[_Batch], changed: Sequence[_Batch]) -> None:
         run = self._run

@@ -55,7 +55,8 @@ class Difference:
 
     `gone` ids are loaded and not in the API's list, `returned` ones are tombstoned and in it again; `proofs`
     were read to compare ids, and are empty where only counts are known. `known_gap`: the API counts other
-    recordings than it lists, so that no reading adds up.
+    recordings than it lists, so that no reading adds up. `erased` ids are in the API's list, and were erased
+    here for good: they are not missing.
     """
 
     owner: ListOwner
@@ -67,13 +68,19 @@ class Difference:
     returned: frozenset[RowId] = frozenset()
     proofs: tuple[ReadWindow[PageRows], ...] = field(default=(), repr=False)
     known_gap: bool = False
+    erased: frozenset[RowId] = frozenset()
 
     @property
     def surplus(self) -> int:
         """How many more recordings the API has: by id where ids were compared, else by count."""
         if not self.proofs:
             return self.api - self.counts.expected
-        return len(self.missing) + len(self.returned) - len(self.gone)
+        return len(self.missing) + len(self.returned) + len(self.erased) - len(self.gone)
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is more than recordings that were erased."""
+        return bool(self.lacking or self.excess or self.known_gap)
 
     @property
     def lacking(self) -> int:
@@ -129,14 +136,15 @@ class SpanComparison:
             differences = list(self._compare_parts(owner, self._locate(owner, span)))
             adds_up = sum(difference.surplus for difference in differences) == span.surplus
             if adds_up or any(difference.known_gap for difference in differences):
-                return differences, True
+                return [difference for difference in differences if difference.matters], True
             log.info("%s of %s: the counts do not add up; counting again", self._endpoint.name, owner)
             span = self.measure(owner, span.window)
         return differences, False
 
     def search_deep(self, owner: ListOwner, span: CountedSpan) -> list[Difference]:
         """Compare the ids of a whole span, part by part."""
-        return list(self._compare_parts(owner, self._divide(owner, span)))
+        differences = self._compare_parts(owner, self._divide(owner, span))
+        return [difference for difference in differences if difference.matters]
 
     def _divide(self, owner: ListOwner, span: CountedSpan) -> list[CountedSpan]:
         """Cut a span into parts that are all read; their counts do not matter."""
@@ -201,6 +209,7 @@ class SpanComparison:
         # neighbours share their boundary second, whose recordings must be reported once
         missing: set[RowId] = set()
         gone: set[RowId] = set()
+        erased: set[RowId] = set()
         for part in parts:
             if self._read_all or part.api <= self._page_rows:
                 compared = self._compare_ids(owner, part.window)
@@ -209,6 +218,7 @@ class SpanComparison:
                     missing=compared.missing - missing,
                     gone=compared.gone - gone,
                     returned=compared.returned - missing,
+                    erased=compared.erased - erased,
                 )
             else:
                 counts = self._count_loaded(owner, part.window)
@@ -216,7 +226,8 @@ class SpanComparison:
                 difference = Difference(owner, part.window, total, counts)
             missing |= difference.missing | difference.returned
             gone |= difference.gone
-            if difference.lacking or difference.excess:
+            erased |= difference.erased
+            if difference.matters or difference.erased:
                 yield difference
             yield from self._count_gaps(owner, difference.proofs)
 
@@ -260,10 +271,17 @@ class SpanComparison:
         }
         absent = loaded.keys() - listed - hidden
         vanished = frozenset(id_ for id_ in absent if not loaded[id_] and not self._keeps)
-        missing = frozenset(unknown - returned)
+        erased = self._inventory.read_erased(owner) & unknown
+        if erased:
+            log.warning(
+                "VBC lists %d recording(s) of %s that were erased: run vbc forget again", len(erased), owner
+            )
+        missing = frozenset(unknown - returned - erased)
         differs = missing or vanished or returned
         counts = self._count_loaded(owner, window) if differs else LoadedCounts()
-        return Difference(owner, window, len(listed), counts, missing, vanished, returned, proofs)
+        return Difference(
+            owner, window, len(listed), counts, missing, vanished, returned, proofs, erased=erased
+        )
 
 
 def choose_parts(pages: float) -> int:

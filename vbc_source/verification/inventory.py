@@ -14,6 +14,7 @@ from vbc_source.extract.lists import ListOwner
 from vbc_source.filters import Filters
 from vbc_source.pii import PiiPolicy
 from vbc_source.recordings import RecordingType
+from vbc_source.schema.erased import ERASED
 from vbc_source.warehouse.queries import LoadedTables, Row
 from vbc_source.warehouse.recordings import TABLES, RecordingSelection, has_users, write_recordings
 from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone
@@ -87,6 +88,15 @@ class Inventory:
             present |= self._read_ids(owner, f"recording_id IN ({batch})")
         return present
 
+    def read_erased(self, owner: ListOwner) -> frozenset[RowId]:
+        """Return the recordings of a list that were erased for good: VBC may list one again."""
+        if self._kind == CALL_LOGS or not self._loaded.find(ERASED):
+            return frozenset()
+        query = f"SELECT row_id FROM {ERASED} AS b WHERE {_OF_LIST} AND b.resource = :resource"
+        resource = TABLES[recording_type_of(self._kind)]
+        rows = self._loaded.query(query, resource=resource, **_name(owner))
+        return frozenset(int(row_id) for (row_id,) in rows)
+
     def read_tombstones(self, owner: ListOwner) -> dict[RowId, Tombstone]:
         """Return the newest tombstone of each recording of a list, whether it is still gone or came back."""
         if not self._loaded.find(TOMBSTONES):
@@ -133,7 +143,7 @@ class Inventory:
     def _write_base(self, loaded: LoadedTables) -> str:
         """Write the query of all recordings, each once: where a destination only appends, rows repeat."""
         if self._kind == CALL_LOGS:
-            return self._write_legs()
+            return self._write_legs(loaded)
         rows = self._write_filtered(write_recordings(loaded, RecordingSelection((self._kind,))))
         key = ", ".join(KEY)
         ledgers = {
@@ -157,16 +167,22 @@ class Inventory:
             SELECT r.account_id, r.user_id, r.recording_id, max(r.began) AS began, {", ".join(flags)}
             FROM ({rows}) AS r {" ".join(joins)} GROUP BY r.account_id, r.user_id, r.recording_id"""
 
-    def _write_legs(self) -> str:
-        """Write the query of all legs of calls; nothing says that one is gone."""
+    def _write_legs(self, loaded: LoadedTables) -> str:
+        """Write the query of all legs of calls, those that were erased too; nothing says that one is gone."""
         conditions = [
             _write_log_filter(name, f":filter_{number}") for number, name in enumerate(self._filters)
         ]
         bounds = '"start" BETWEEN CAST(:since AS TIMESTAMPTZ) AND CAST(:until AS TIMESTAMPTZ)'
-        return f"""
+        legs = f"""
             SELECT account_id, '' AS user_id, leg AS recording_id, max("start") AS began, 0 AS stored,
                 0 AS gone
             FROM {CALL_LOGS} WHERE {" AND ".join([bounds, *conditions])} GROUP BY account_id, leg"""
+        if not loaded.has(ERASED):
+            return legs
+        # VBC keeps them: its API deletes no call logs
+        return f"""{legs} UNION ALL
+            SELECT account_id, '' AS user_id, row_id, max("start"), 0, 0 FROM {ERASED}
+            WHERE resource = '{CALL_LOGS}' AND {bounds} GROUP BY account_id, row_id"""
 
     def _write_filtered(self, rows: str) -> str:
         """Write the query of those rows that the source's filters select."""

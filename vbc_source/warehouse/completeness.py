@@ -10,7 +10,8 @@ what it proves is what the last of them read. It is a proof when
 2. the load that brought it is complete: `_dlt_loads` has its `_dlt_load_id` with status 0. A killed or rolled
    back load may have left the row without the recordings;
 3. the rows that it names are there: the table has at least `rows_loaded` recordings of the list that start in
-   the window, its last second left out. Rows may be deleted, and a table dropped, long after the load;
+   the window, its last second left out. Rows may be deleted, and a table dropped, long after the load; those
+   that `vbc forget` has erased count as there;
 4. it was read without filters, or with the filters in question;
 5. and only for the part of its window that was older than the lookback when it was read: later recordings may
    have appeared in the rest. A reading that is still to come, by a clock that was ahead, tells nothing.
@@ -27,6 +28,7 @@ from datetime import datetime, timedelta, timezone
 
 from vbc_source.config import CALL_LOGS, SELF, VbcConfig
 from vbc_source.lakes.tables import FILESYSTEM
+from vbc_source.schema.erased import ERASED
 from vbc_source.warehouse.queries import LoadedTables, Row
 from vbc_source.windows import SECOND, Window, format_instant
 
@@ -172,6 +174,10 @@ def _write_recordings(loaded: LoadedTables) -> Iterator[tuple[str, str, str]]:
             if loaded.kind == FILESYSTEM:  # a row stands beside its earlier versions
                 began, group = 'max("start") AS began', f"GROUP BY {KEYS[table]}"
             yield table, user, f'SELECT {columns}, {began} FROM {table} WHERE "start" IS NOT NULL {group}'
+            if loaded.has(ERASED):
+                erased = f"""SELECT {columns}, max("start") AS began FROM {ERASED}
+                    WHERE resource = '{table}' AND "start" IS NOT NULL GROUP BY {columns}, row_id"""
+                yield table, user, erased
 
 
 def _write_spans(loaded: LoadedTables, lookback: timedelta, window: Window | None) -> str:

@@ -99,6 +99,12 @@ class LoadedTables:
         """Return whether a table is there; for use while a query is written."""
         return self._find_schema(table) is not None
 
+    def list_tables(self) -> list[str]:
+        """Return the tables of all these schemas, but dlt's own."""
+        if not self._schemas:
+            self.refresh()
+        return sorted({name for schema in self._schemas for name in schema.data_table_names()})
+
     def columns(self, table: str) -> dict[str, str]:
         """Return the columns of a table with dlt's types; none where it is not there."""
         schema = self._find_schema(table)

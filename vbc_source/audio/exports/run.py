@@ -27,6 +27,7 @@ from vbc_source.audio.sidecars.bring_up import describe_refused
 from vbc_source.errors import InvalidContent, LoginRefused, NotSubscribed
 from vbc_source.load.progress import Progress, write_size
 from vbc_source.recordings import escape
+from vbc_source.schema.erased import ERASED
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,8 @@ class ExportRun:
     def __init__(self, session: ArchiveSession, *, keep_unmatched: bool = True) -> None:
         self.counts: Counter[str] = Counter()
         self._archive, self._ledger, self._config = session.archive, session.ledger, session.config
-        self._keep_unmatched = keep_unmatched
+        # the zip of an older export may hold a recording that was erased since, and so belongs to none
+        self._keep_unmatched = keep_unmatched and not session.loaded.find(ERASED)
         self._receipts = ExportReceipts(self._archive.spool.parent / "exports", self._archive.bucket)
         self._folders = FolderListings(self._archive.bucket)
 

@@ -9,6 +9,7 @@
 {%- set load_columns = {"load_id": "text", "status": "bigint"} -%}
 {%- set company_columns = {"account_id": "text", "start": "instant"} -%}
 {%- set user_columns = {"account_id": "text", "user_id": "text", "start": "instant"} -%}
+{%- set erased_columns = {"account_id": "text", "resource": "text", "user_id": "text", "row_id": "text", "start": "instant"} -%}
 with scanned as (
     select
         account_id,
@@ -37,6 +38,12 @@ moments as (
     select account_id, 'user', user_id, null, null, null, null, null, started_at, 1
     from ({{ vbc_source.raw('user_recordings', user_columns) }}) as users
     where started_at is not null
+    union all
+    -- rows that were erased on a person's request count as there
+    select account_id, case resource when 'company_recordings' then 'company' else 'user' end, user_id, null, null, null, null, null, max(started_at), 1
+    from ({{ vbc_source.raw('erased_recordings', erased_columns) }}) as erased
+    where started_at is not null and resource in ('company_recordings', 'user_recordings')
+    group by account_id, resource, user_id, row_id
 ),
 
 counted as (

@@ -1,0 +1,7 @@
+"""Erasure needs an archive: the same fixtures as the archive's own tests."""
+
+from __future__ import annotations
+
+from archiving import bucket, loaded_database, prepare, s3
+
+__all__ = ["bucket", "loaded_database", "prepare", "s3"]

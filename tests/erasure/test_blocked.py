@@ -1,0 +1,194 @@
+"""What forbids an erasure, what VBC does not allow, and runs that are killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import duckdb
+import pytest
+from archiving import Prepare, S3Bucket, key_of, make_gateway
+from forgetting import NUMBER, list_planted, plant, search
+from loading import environment, run_vbc, vbc
+
+from vbc_source import forget, read_legal_hold
+from vbc_source.emulator import Emulator
+from vbc_source.errors import UsageError
+
+KILLS = 6
+
+
+def add_caller(site: Any) -> None:
+    """Give the first two recordings of a loaded database a caller, as VBC has it."""
+    with duckdb.connect(str(site.folder / "vbc.duckdb")) as connection:
+        connection.execute(
+            "UPDATE vbc_data.company_recordings SET caller_id = '12025550177' WHERE id IN (1000, 1001)"
+        )
+    for id_ in (1000, 1001):
+        site.gateway.company.change(id_, caller_id="12025550177")
+
+
+def test_an_erasure_by_its_steps(prepare: Prepare, own_folder: Path) -> None:
+    site = prepare(make_gateway(3))
+    site.load(shared=True)
+    add_caller(site)
+    assert site.archive().stored == 3
+    keys = {row["id"]: key_of(row) for row in site.gateway.company.all()}
+    held = forget(number=NUMBER, bucket_url=site.bucket, hold=read_legal_hold("call-1001"))
+    assert (held.ok, held.applied, held.recordings) == (False, False, 2)
+    assert [(item.recording_id, item.reason) for item in held.blocked] == [(1001, "it is on the hold list")]
+    assert len(site.gateway.company.all()) == 3
+    # what VBC keeps, all other copies wait for
+    site.gateway.company.change(1000, caller_id="13035550188", call_id="another")
+    left = forget(number=NUMBER, bucket_url=site.bucket, hold=read_legal_hold("call-1001"), apply=True)
+    assert [item.recording_id for item in left.blocked] == [1001, 1000]
+    assert len(site.files()) == 3
+    site.gateway.company.change(1000, caller_id="12025550177", call_id="call-1000")
+    done = forget(number=NUMBER, bucket_url=site.bucket, apply=True)
+    assert done.ok, done
+    assert (done.copies.vbc, done.copies.objects) == (2, 2)
+    assert list(site.files()) == [keys[1002]]
+    certificate = json.loads(Path(done.certificate or "").read_text())
+    assert certificate["complete"]
+    assert certificate["recordings"] == 2
+    assert search(own_folder) == []
+    with duckdb.connect(str(own_folder / "vbc.duckdb"), read_only=True) as connection:
+        erasures = connection.execute(
+            "SELECT status, recordings FROM vbc_data.erasures ORDER BY ended_at"
+        ).fetchall()
+        assert ("done", 2) in erasures
+        assert connection.execute("SELECT count(*) FROM vbc_data.erased_recordings").fetchall() == [(2,)]
+
+
+@pytest.mark.slow
+def test_a_table_of_somebody_else_and_a_missing_bucket_are_named(prepare: Prepare, own_folder: Path) -> None:
+    site = prepare(make_gateway(1))
+    site.load(shared=True)
+    with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:
+        connection.execute("CREATE TABLE vbc_data.my_list AS SELECT '+1 202-555-0177' AS phone")
+    found = forget(number=NUMBER)
+    assert not found.ok
+    assert "vbc_data.my_list" in found.blocked[0].reason
+    site.archive()
+    with pytest.raises(UsageError, match="bucket"):
+        forget(number=NUMBER)
+
+
+@pytest.mark.slow
+def test_a_number_of_the_account_itself_is_refused(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = plant()
+    gateway.users.change(1, contact_numbers=[{"type": "Mobile", "value": "12025550177"}])
+    with Emulator(gateway) as url:
+        assert run_vbc(own_folder, url, "sync").returncode == 0
+        planted = list_planted(gateway)
+        done = run_vbc(own_folder, url, "forget", NUMBER, "--apply")
+        assert done.returncode == 1
+        assert "number of the account itself" in done.stdout
+        assert list_planted(gateway) == planted
+
+
+@pytest.mark.slow
+def test_versions_go_and_a_locked_object_stays(
+    prepare: Prepare, s3_server: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = S3Bucket(s3_server)
+    name = f"locked-{bucket.name}"
+    bucket.client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)  # and versioned
+    bucket.name, bucket.url = name, f"s3://{name}/recordings"
+    for setting, value in bucket.settings().items():
+        monkeypatch.setenv(setting, value)
+    site = prepare(make_gateway(3), bucket=bucket.url)
+    site.load(shared=True)
+    add_caller(site)
+    assert site.archive().stored == 3
+    keys = {row["id"]: f"recordings/{key_of(row)}" for row in site.gateway.company.all()}
+    first, second, third = (keys[id_] for id_ in (1000, 1001, 1002))
+    bucket.write(first, b"another version of it")
+    sidecar, folder = first.replace(".mp3", ".json"), first.rpartition("/")[0]
+    bucket.write(sidecar, b'{"caller_id": "12025550177"}')
+    lines = ["a" * 64 + "  1000.mp3\n", "b" * 64 + "  9.mp3\n"]
+    bucket.write(f"{folder}/manifest-sha256.txt", "".join(lines).encode())
+    until = datetime.now(timezone.utc) + timedelta(days=30)
+    bucket.client.put_object_retention(
+        Bucket=name, Key=second, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until}
+    )
+    dry = forget(number=NUMBER, bucket_url=site.bucket)
+    assert [(item.recording_id, item.reason.split(" until")[0]) for item in dry.blocked] == [
+        (1001, "its object is locked")
+    ]
+    done = forget(number=NUMBER, bucket_url=site.bucket, apply=True)
+    assert [item.recording_id for item in done.blocked] == [1001]
+    assert done.copies.objects == 2
+    assert bucket.read(f"{folder}/manifest-sha256.txt").decode() == lines[1]
+    listed = bucket.client.list_object_versions(Bucket=name)
+    left = {entry["Key"] for kind in ("Versions", "DeleteMarkers") for entry in listed.get(kind, ())}
+    assert left == {second, third, f"{folder}/manifest-sha256.txt"}
+    assert site.gateway.company.find("1001")
+    assert not site.gateway.company.find("1000")
+
+
+@pytest.mark.slow
+def test_free_blocks_of_the_file_are_gone(own_folder: Path) -> None:
+    """Planted uncompressed: a deleted row stays readable in the file, until it is rewritten."""
+    from vbc_source.erasure.database import rewrite_file
+
+    path = own_folder / "calls.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("PRAGMA force_compression='uncompressed'")
+        connection.execute(
+            "CREATE SCHEMA s; CREATE TABLE s.t AS "
+            "SELECT 'NUM' || (12025500000 + i) AS n FROM range(100000) AS r(i)"
+        )
+        connection.execute("COMMENT ON TABLE s.t IS 'kept'; CREATE VIEW s.v AS SELECT * FROM calls.s.t")
+        connection.execute("CHECKPOINT")
+        connection.execute("DELETE FROM s.t WHERE n = 'NUM12025550177'")
+        connection.execute("CHECKPOINT")
+    assert b"NUM12025550177" in path.read_bytes()
+    assert rewrite_file(path) == []
+    assert b"NUM12025550177" not in path.read_bytes()
+    with duckdb.connect(str(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM s.v").fetchall() == [(99_999,)]
+        assert connection.execute("SELECT comment FROM duckdb_tables()").fetchall() == [("kept",)]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next(
+    own_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, backup = own_folder / "site", tmp_path_factory.mktemp("backup") / "site"
+    folder.mkdir()
+    bucket = {"SOURCES__VBC__AUDIO__BUCKET_URL": str(folder / "bucket"), "SOURCES__VBC__CALL_LOGS": "true"}
+    with Emulator(plant()) as url:
+        for command in ("sync", "audio"):
+            done = run_vbc(folder, url, command, **bucket)
+            assert done.returncode == 0, done.stderr
+        shutil.copytree(folder, backup)
+    random, killed = Random(21), 0
+    for _ in range(KILLS):
+        shutil.rmtree(folder)
+        shutil.copytree(backup, folder)
+        gateway = plant()
+        with Emulator(gateway) as url:
+            arguments = vbc("forget", NUMBER, "--apply", "--json")
+            environ = environment(url, folder, **bucket)
+            with subprocess.Popen(
+                arguments, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            ) as process:
+                # from its first request on: before that nothing is done
+                while not gateway.requests and process.poll() is None:
+                    time.sleep(0.005)
+                time.sleep(random.random() * 6)
+                process.kill()
+            killed += process.returncode == -9
+            done = run_vbc(folder, url, "forget", NUMBER, "--apply", **bucket)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert list_planted(gateway) == []
+            assert search(folder) == []
+            assert not list((folder / "dlt" / "vbc_erasure").glob("*/*.json"))
+    assert killed

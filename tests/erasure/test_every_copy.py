@@ -1,0 +1,84 @@
+"""No trace of a planted number is left in any file or table, whatever the destination and the bucket."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archiving import configure
+from forgetting import NUMBER, PATTERN, plant, search
+from in_process import run_in_process
+from loading import open_target
+from warehouses import set_up
+
+from vbc_source.emulator import Emulator, Gateway
+from vbc_source.load.compaction import _Lake
+
+CALLS = {"SOURCES__VBC__CALL_LOGS": "true"}
+
+
+def run(url: str, *arguments: str, **changed: str) -> dict[str, Any]:
+    done = run_in_process(*arguments, "--json", **configure(url), **{**CALLS, **changed})
+    assert PATTERN.search(done.output.encode()) is None, arguments
+    assert done.stdout, done.output
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def plant_calls() -> Gateway:
+    gateway = plant()
+    gateway.call_logs  # noqa: B018 - generated before anything is changed
+    return gateway
+
+
+def read_rows(name: str, dataset: str) -> str:
+    """Return all rows of a destination's tables and dlt's own as text."""
+    pipeline = open_target("vbc", "postgres" if name == "postgres" else "duckdb", dataset)
+    with pipeline.sql_client() as client:
+        tables = client.execute_sql(
+            "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' "
+            f"AND table_schema LIKE '{dataset.removesuffix('_data')}%'"
+        )
+        return repr(
+            [client.execute_sql(f'SELECT * FROM "{schema}"."{table}"') for schema, table in tables or ()]
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["duckdb", "postgres", "parquet", "delta", "iceberg"])
+def test_no_file_and_no_table_has_the_number(
+    name: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = plant_calls()
+    bucket = {"SOURCES__VBC__AUDIO__BUCKET_URL": str(own_folder / "bucket")}
+    keep = {"LOAD__DELETE_COMPLETED_JOBS": "false"}  # as dlt does unless it is told otherwise
+    with Emulator(gateway) as url, set_up(name, monkeypatch, lambda: {}) as warehouse:
+        target = ("--destination", warehouse.destination, "--dataset", warehouse.dataset)
+        for command in ("sync", "audio", *(["models"] if name in ("duckdb", "postgres") else [])):
+            words = [command, "run"] if command == "models" else [command]
+            assert run(url, *words, *target, **bucket, **keep)["ok"]
+        if name in ("parquet", "delta"):
+            gateway.company.change(1001, duration=90_000)
+            assert run(url, "sync", *target, **bucket, **keep)["ok"]
+            _Lake(warehouse.target).compact()
+        assert search(own_folder)
+        kept = warehouse.read()["company_recordings"]
+        result = run(url, "forget", NUMBER, "--apply", *target, **bucket, **keep)
+        assert result["ok"], result
+        assert result["copies"]["local_files"] > 0
+        assert search(own_folder) == []
+        left = warehouse.read()
+        assert len(left["company_recordings"]) == len(kept) - 4
+        assert PATTERN.search(repr(left).encode()) is None
+        if name in ("duckdb", "postgres"):
+            assert PATTERN.search(read_rows(name, warehouse.dataset).encode()) is None
+        for command in ("sync", "verify"):
+            again = run(url, command, *target, **bucket)
+            assert again["ok"], again
+        assert search(own_folder) == []
+        backfill = ("--start-date", "2026-01-01", "--end-date", "2027-01-01", "--workers", "1")
+        assert run(url, "backfill", *backfill, *target)["ok"]
+        assert PATTERN.search(repr(warehouse.read()).encode()) is None
+        assert search(own_folder) == []

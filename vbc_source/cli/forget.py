@@ -1,0 +1,61 @@
+"""The command that erases what concerns a person: forget."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vbc_source.cli.options import Command, bucket_option, print_result, target_options
+from vbc_source.errors import UsageError
+
+if TYPE_CHECKING:
+    from vbc_source import Target
+
+STDIN = "-"
+
+
+@click.command(cls=Command, tenants="one")
+@target_options
+@click.argument("number", metavar="NUMBER", required=False)
+@click.option("--caller-hash", metavar="H", help="The number's hash, as tables have it with pii = hash.")
+@click.option(
+    "--recording",
+    "recordings",
+    multiple=True,
+    metavar="ID",
+    help="A recording by its id, user/USER/ID or recording_key, where no table has the number; repeatable.",
+)
+@bucket_option("Where the files are")
+@click.option(
+    "--hold",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Ids of recordings or calls that are kept: a list, CSV or JSON.",
+)
+@click.option(
+    "--certificate",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where the certificate is written; default: here.",
+)
+@click.option("--apply", is_flag=True, help="Erase. Without it, nothing is erased.")
+def forget(target: Target, number: str | None, hold: Path | None, **options: Any) -> dict[str, Any]:
+    """Erase every copy of a caller's recordings: at VBC, in the bucket, in tables and files; else a dry run.
+
+    NUMBER is a telephone number in any spelling. Others on this machine can see it in the list of processes,
+    and the shell keeps it in its history: give - to have it read from stdin.
+    """
+    from vbc_source import forget as erase
+    from vbc_source import read_legal_hold
+
+    if number == STDIN:
+        number = sys.stdin.readline().strip()
+    try:
+        legal_hold = read_legal_hold(hold.read_bytes()) if hold else None
+    except OSError as error:
+        raise UsageError(f"--hold: the file cannot be read: {error.strerror}") from None
+    return print_result(erase(target, number=number, hold=legal_hold, **options))

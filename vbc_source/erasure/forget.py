@@ -1,0 +1,423 @@
+"""`vbc forget`: erase what concerns a telephone number, copy by copy, so that nothing returns.
+
+First VBC's recordings, then objects in the bucket, then rows, then files of dlt; at last what deleted rows
+leave in files and tables. A journal says what is to be erased, so that a killed run is continued. What is
+blocked at one copy keeps the later ones: they are needed to try again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import dlt
+
+from vbc_source.api.client import Client
+from vbc_source.audio.ledger import LEDGER
+from vbc_source.audio.session import ArchiveSession, open_archive
+from vbc_source.config import SELF, AudioConfig, load_audio_config
+from vbc_source.dlt_internals import count_pending_packages
+from vbc_source.erasure.database import DATABASES, DatabaseRows
+from vbc_source.erasure.find import (
+    find_legs,
+    find_member_tables,
+    find_of_calls,
+    find_open_holds,
+    find_recordings,
+    find_stored_keys,
+)
+from vbc_source.erasure.gateway import GatewayCopies
+from vbc_source.erasure.journal import ErasedRecording, ErasureJournal, JournalFile, find_key
+from vbc_source.erasure.lake import LakeRows
+from vbc_source.erasure.ledger import PLACES, load_erased, load_erasure
+from vbc_source.erasure.local_files import LocalFiles
+from vbc_source.erasure.objects import ObjectCopies
+from vbc_source.erasure.result import Blocked, Copies, ErasureResult, write_certificate
+from vbc_source.erasure.subject import Subject, read_subject
+from vbc_source.errors import UsageError, VbcError
+from vbc_source.lakes.tables import FILESYSTEM
+from vbc_source.load.destinations import Target
+from vbc_source.load.failures import explain, explaining
+from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
+from vbc_source.load.locks import hold_dataset_lock, hold_pipeline_lock
+from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.retention.legal_hold import LegalHold
+from vbc_source.warehouse.queries import LoadedTables
+
+log = logging.getLogger(__name__)
+
+
+def forget(
+    target: Target = Target(),  # noqa: B008 - a frozen value
+    *,
+    number: str | None = None,
+    caller_hash: str | None = None,
+    recordings: Sequence[str] = (),
+    bucket_url: str | None = None,
+    hold: LegalHold | None = None,
+    apply: bool = False,
+    folder: Path | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+) -> ErasureResult:
+    """Erase everything about a telephone number that VBC, the bucket, the tables and this machine have.
+
+    Args:
+        target: Where the recordings are loaded.
+        number: The number, in any spelling; or else:
+        caller_hash: Its hash, as tables have it with `pii = "hash"`; or else:
+        recordings: Ids of recordings, where tables have neither.
+        bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
+        hold: Recordings and calls that must not be erased.
+        apply: Whether to erase. Without it everything is listed, and nothing erased.
+        folder: Where the certificate is written; the current folder if None.
+        now: Returns the current time.
+
+    Raises:
+        UsageError: It is not clear whom to forget. No message repeats the number.
+        SettingsError: A setting is missing or malformed; the message names it.
+        WrongClock: This machine's clock differs from the gateway's.
+        VbcError: The run stopped; with the same arguments the next one continues it.
+    """
+    with explaining():
+        config = load_audio_config(bucket_url=bucket_url)
+    subject = read_subject(number, caller_hash, recordings, config.pii_policy)
+    if subject.digits and config.pii_policy.mode == "drop":
+        log.warning(
+            "pii = drop: rows loaded with it name no number; VBC's own filter finds what it still has"
+        )
+    try:
+        with _open(target, config, bucket_url) as site:
+            erasure = _Erasure(site, subject, hold or LegalHold(), now)
+            return erasure.apply(folder or Path.cwd()) if apply else erasure.list_copies()
+    except Exception as error:  # a database's message may repeat the statement
+        reason = explain(error)
+        if subject.is_in(str(reason)):
+            raise VbcError(subject.redact(str(reason))) from None
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """What an erasure works on: the pipelines are held, so that no other command loads meanwhile."""
+
+    target: Target
+    config: AudioConfig
+    client: Client
+    loaded: LoadedTables
+    source: dlt.Pipeline
+    ledgers: dlt.Pipeline
+    archive: ArchiveSession | None
+
+    @property
+    def place(self) -> str:
+        """Where the rows are; names the journal."""
+        return f"{self.target.dataset} {self.source.destination_client().config}"
+
+
+@contextmanager
+def _open(target: Target, config: AudioConfig, bucket_url: str | None) -> Iterator[_Site]:
+    with ExitStack() as stack:
+        archive = stack.enter_context(open_archive(target, bucket_url)) if config.bucket_url else None
+        if archive:
+            client, ledgers = archive.client, archive.pipeline
+        else:
+            client = stack.enter_context(closing(Client.from_config(config)))
+            ledgers = stack.enter_context(hold_pipeline(target.ledgers("audio")))
+        stack.enter_context(hold_pipeline_lock(target.ledgers("verify").pipeline))
+        source = stack.enter_context(hold_pipeline(target))
+        loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), locked=True, watch=False)
+        if archive is None and loaded.find(LEDGER):
+            ((stored,),) = loaded.query(f"SELECT count(*) FROM {LEDGER} WHERE status = 'stored'")
+            if stored:
+                raise UsageError(
+                    "files are archived: give --bucket-url, or set bucket_url, to erase them too"
+                )
+        yield _Site(target, config, client, loaded, source, ledgers, archive)
+
+
+class _Erasure:
+    def __init__(self, site: _Site, subject: Subject, hold: LegalHold, now: Callable[[], datetime]) -> None:
+        self._site, self._subject, self._hold, self._now = site, subject, hold, now
+        self._hash = subject.identify(find_key(site.config.pii_key))
+        self._file = JournalFile(site.place, self._hash)
+        self._gateway = GatewayCopies(site.client, site.config, subject, now)
+        self._files = LocalFiles(site.source.dataset_name, subject)
+        self._objects = None
+        if site.archive:
+            self._objects = ObjectCopies(site.archive.archive.bucket, site.archive.archive.spool)
+        self._blocked: list[Blocked] = []
+        self._notes: list[str] = []
+        self._places: dict[str, int] = {}
+
+    def list_copies(self) -> ErasureResult:
+        """List every copy, and what forbids to erase it."""
+        pending = count_pending_packages(self._site.target.pipeline)
+        if pending:
+            self._notes.append(f"{pending} load package(s) are pending: --apply loads them first")
+        journal = self._plan(self._file.read() or ErasureJournal())
+        free = self._check(journal.recordings)
+        found = replace(journal, recordings=tuple(free))
+        rows = self._find_rows(found)
+        copies = Copies(
+            vbc=len(free),
+            objects=sum(len(row.keys) for row in free),
+            rows=rows,
+            local_files=len(self._files.find()),
+        )
+        return self._make_result(journal, copies, applied=False)
+
+    def apply(self, folder: Path) -> ErasureResult:
+        """Erase every copy."""
+        self._finish_pending()
+        journal = self._plan(self._file.read() or ErasureJournal())
+        free = self._check(journal.recordings)
+        # blocked as a whole: which of its recordings are a caller's is not certain
+        if any(item.recording_id is None for item in self._blocked):
+            return self._make_result(journal, Copies(), applied=False)
+        journal = replace(journal, recordings=tuple(free))
+        self._file.write(journal)
+        self._load_status(journal, "running")
+        journal, left = self._erase_at_vbc(journal)
+        journal, left = self._erase_objects(journal, left)
+        journal = self._erase_rows(journal, left)
+        removed, kept = self._files.erase()
+        journal = journal.add("local_files", removed)
+        self._file.write(journal)
+        self._block(None, kept)
+        self._block(None, self._rewrite())
+        self._look_again(journal, left)
+        counts = {place: journal.counts.get(place, 0) for place in PLACES}
+        result = self._make_result(journal, Copies(**counts), applied=True)
+        self._load_status(journal, "done" if result.ok else "left")
+        result = write_certificate(
+            folder, result, self._hash, self._site.target.dataset, journal.began_at, self._now()
+        )
+        if result.ok:
+            self._file.remove()
+        return result
+
+    def _finish_pending(self) -> None:
+        """Load what a killed run has left, so that its rows are found, and cannot come later."""
+        for pipeline in (self._site.source, self._site.ledgers):
+            pipeline.sync_destination()
+            if pipeline.has_pending_data:
+                with explaining(), hold_dataset_lock(pipeline):
+                    pipeline.run()
+                self._site.loaded.refresh()
+        verify = self._site.target.ledgers("verify").pipeline
+        if count_pending_packages(verify):
+            raise VbcError(f"a load of pipeline {verify} is not complete: run vbc verify --repair first")
+
+    def _plan(self, before: ErasureJournal) -> ErasureJournal:
+        """Find the recordings and legs of calls, beside those that a killed run was about to erase."""
+        loaded, subject = self._site.loaded, self._subject
+        found = {row.key: row for row in before.recordings}
+        legs = {(leg.account_id, leg.leg): leg for leg in before.legs}
+        tables = _has_recordings(loaded)
+        if tables:
+            found |= {row.key: row for row in find_recordings(loaded, subject) if row.key not in found}
+            by_number = find_legs(loaded, subject)
+            calls = {(leg.account_id, leg.call_id) for leg in by_number if leg.call_id}
+            found |= {row.key: row for row in find_of_calls(loaded, calls) if row.key not in found}
+        owners = self._list_owners(tables)
+        at_vbc, unanswered = self._gateway.find(owners)
+        at_vbc += self._gateway.find_named(dict.fromkeys(account for account, _ in owners), found)
+        for row in at_vbc:
+            found.setdefault(row.key, row)
+        if unanswered:
+            self._notes.append(
+                f"{len(unanswered)} list(s) at VBC could not be searched for recordings that are not loaded"
+            )
+        if tables:
+            calls = {(row.account_id, row.call_id) for row in found.values() if row.call_id}
+            legs |= {(leg.account_id, leg.leg): leg for leg in find_legs(loaded, subject, calls)}
+            self._block(
+                None,
+                [
+                    f"table {table} has it as a number of the account itself, of a user or an extension: all "
+                    "their recordings would be erased; remove it at VBC first, then run vbc sync"
+                    for table in find_member_tables(loaded, subject)
+                ],
+            )
+        return replace(before, recordings=tuple(found.values()), legs=tuple(legs.values()))
+
+    def _list_owners(self, tables: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the lists at VBC: of the accounts that are loaded or configured, and of their users."""
+        owners: dict[tuple[str, str], None] = {}
+        for table in tables:
+            user = "user_id" if table == "user_recordings" else "''"
+            for account, owner in self._site.loaded.query(f"SELECT DISTINCT account_id, {user} FROM {table}"):
+                owners[str(account), ""] = None
+                owners[str(account), str(owner or "")] = None
+        if self._site.loaded.find("users") and self._site.config.has_user_recordings:
+            rows = self._site.loaded.query("SELECT DISTINCT account_id, id FROM users WHERE gone_at IS NULL")
+            owners |= {(str(account), str(user)): None for account, user in rows}
+        configured = [name for name in self._site.config.accounts if name != SELF]
+        owners |= {(account, ""): None for account in configured}
+        return list(owners) or [(SELF, "")]
+
+    def _check(self, recordings: Sequence[ErasedRecording]) -> list[ErasedRecording]:
+        """Return the recordings that nothing forbids to erase, with their objects."""
+        free = []
+        uris = find_stored_keys(self._site.loaded, recordings)
+        held = find_open_holds(self._site.loaded)
+        for row in recordings:
+            if self._hold.holds(row.recording_id, row.call_id):
+                self._blocked.append(Blocked(row.recording_id, "it is on the hold list"))
+                continue
+            if row.key in held:
+                reason = "recording_holds has a hold that is not released: make a retention plan without it"
+                self._blocked.append(Blocked(row.recording_id, reason))
+                continue
+            if self._objects is None:
+                free.append(row)
+                continue
+            shared = self._shares_id(row)
+            found = self._objects.find(row, uris.get(row.key, ()), uris.get(None, set()), shares_id=shared)
+            if found.reason:
+                self._blocked.append(Blocked(row.recording_id, found.reason))
+            else:
+                free.append(replace(row, keys=found.keys))
+        if self._objects and self._objects.has_unmatched():
+            self._notes.append(
+                "the bucket has unmatched/: files of exports that belong to no loaded recording; look there"
+            )
+        self._places |= {
+            "recordings at VBC": len(free),
+            "objects in the bucket": sum(len(row.keys) for row in free),
+        }
+        return free
+
+    def _shares_id(self, row: ErasedRecording) -> bool:
+        """Return whether another user has a recording with the same id: its file may have the plain name."""
+        if row.recording_type != "user" or not self._site.loaded.find("user_recordings"):
+            return False
+        others = self._site.loaded.query(
+            "SELECT count(DISTINCT user_id) FROM user_recordings "
+            f"WHERE account_id = :account AND id = {row.recording_id} AND user_id <> :user",
+            account=row.account_id,
+            user=row.user_id,
+        )
+        return bool(others[0][0])
+
+    def _find_rows(self, journal: ErasureJournal) -> int:
+        if self._site.loaded.kind == FILESYSTEM:
+            found = dict(self._lake().find(journal.recordings, journal.legs))
+            self._places |= {f"rows of {table}": rows for table, rows in found.items()}
+            return sum(found.values())
+        database = self._database()
+        total = 0
+        for table in database.find(journal.recordings, journal.legs):
+            if table.is_ours:
+                self._places[f"rows of {table.title}"] = table.rows
+                total += table.rows
+            else:
+                self._blocked.append(
+                    Blocked(None, f"{table.title} holds it in {table.rows:,} rows, and is no table of ours")
+                )
+        for title in database.find_named():
+            self._blocked.append(
+                Blocked(None, f"{title} has a column that is named like the number: drop it")
+            )
+        return total
+
+    def _database(self) -> DatabaseRows:
+        kind = self._site.loaded.kind
+        if kind not in DATABASES:
+            raise UsageError(f"vbc forget erases in duckdb, postgres and filesystem, not in {kind}")
+        dataset = self._site.source.dataset_name
+        models = dataset.removesuffix("_data") + "_models"
+        return DatabaseRows(self._site.source, self._subject, self._site.loaded.list_tables(), models)
+
+    def _lake(self) -> LakeRows:
+        return LakeRows(self._site.loaded.destination, self._site.target.dataset, self._subject)
+
+    def _erase_at_vbc(self, journal: ErasureJournal) -> tuple[ErasureJournal, list[ErasedRecording]]:
+        done = []
+        for row, reason in self._gateway.delete(journal.recordings):
+            if reason:
+                self._blocked.append(Blocked(row.recording_id, reason))
+            else:
+                done.append(row)
+        journal = journal.add("vbc", len(done) - journal.counts.get("vbc", 0))
+        self._file.write(journal)
+        log.info("erasure: %d recordings are gone at VBC", len(done))
+        return journal, done
+
+    def _erase_objects(
+        self, journal: ErasureJournal, rows: Sequence[ErasedRecording]
+    ) -> tuple[ErasureJournal, list[ErasedRecording]]:
+        if self._objects is None:
+            return journal, list(rows)
+        done = []
+        for row in rows:
+            erased, reason = self._objects.erase(row)
+            journal = journal.add("objects", erased)
+            if reason:
+                self._blocked.append(Blocked(row.recording_id, reason))
+            else:
+                done.append(row)
+        self._file.write(journal)
+        return journal, done
+
+    def _erase_rows(self, journal: ErasureJournal, rows: Sequence[ErasedRecording]) -> ErasureJournal:
+        calls = {(row.account_id, row.call_id) for row in journal.recordings if row not in rows}
+        legs = [leg for leg in journal.legs if (leg.account_id, leg.call_id) not in calls]
+        load_erased(self._site.ledgers, journal, rows, legs, self._now())
+        if self._site.loaded.kind == FILESYSTEM:
+            erased = self._lake().erase(rows, legs)
+        else:
+            with hold_dataset_lock(self._site.source):
+                erased = self._database().erase(rows, legs)
+        journal = journal.add("rows", erased)
+        self._file.write(journal)
+        return journal
+
+    def _rewrite(self) -> list[str]:
+        if self._site.loaded.kind == FILESYSTEM:
+            return self._lake().compact()
+        return self._database().compact()
+
+    def _look_again(self, journal: ErasureJournal, rows: Sequence[ErasedRecording]) -> None:
+        """Block what is still there, although it should be erased."""
+        self._site.loaded.refresh()
+        self._places = {}
+        left = self._find_rows(replace(journal, recordings=tuple(rows)))
+        if left:
+            self._block(None, [f"{left:,} rows are still there: {', '.join(self._places)}"])
+
+    def _block(self, recording_id: int | None, reasons: Sequence[str]) -> None:
+        self._blocked += [Blocked(recording_id, reason) for reason in reasons]
+
+    def _load_status(self, journal: ErasureJournal, status: str) -> None:
+        load_erasure(
+            self._site.ledgers,
+            journal,
+            self._hash,
+            self._subject.kind,
+            status,
+            len(self._blocked),
+            self._now(),
+        )
+
+    def _make_result(self, journal: ErasureJournal, copies: Copies, *, applied: bool) -> ErasureResult:
+        if self._site.loaded.kind in DATABASES and applied:
+            self._notes.append("run vbc models: its sums over calls still count what is erased")
+        return ErasureResult(
+            applied=applied,
+            recordings=len(journal.recordings),
+            copies=copies,
+            blocked=tuple(dict.fromkeys(self._blocked)),
+            erasure_id=journal.erasure_id if applied else "",
+            places={place: count for place, count in self._places.items() if count},
+            notes=tuple(self._notes),
+            ok=not self._blocked,
+        )
+
+
+def _has_recordings(loaded: LoadedTables) -> list[str]:
+    return loaded.find("company_recordings", "user_recordings")

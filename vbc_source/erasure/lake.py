@@ -1,0 +1,171 @@
+"""Rows in lakes: files and table versions that hold them are written anew, and the old ones removed."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import dlt
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+from vbc_source.erasure.conditions import (
+    KEPT,
+    list_erased,
+    read_kind,
+    write_duckdb_match,
+    write_keys,
+    write_search,
+)
+from vbc_source.erasure.journal import ErasedLeg, ErasedRecording
+from vbc_source.erasure.subject import Subject
+from vbc_source.lakes.delta import compact_delta
+from vbc_source.lakes.iceberg import compact_iceberg
+from vbc_source.lakes.swap import Swap, list_files, name_file, remove_drafts
+from vbc_source.lakes.tables import find_format, read_table
+from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
+from vbc_source.warehouse.queries import SOURCE_SCHEMA
+
+_COMPACTED = re.compile(r"(compact\.[^.]+\.)[0-9a-f]{32}(\.parquet)$")
+
+
+class LakeRows:
+    """The rows of one erasure in files; the caller holds the locks of all pipelines that load them."""
+
+    def __init__(self, destination: Any, dataset: str, subject: Subject) -> None:
+        self._destination, self._dataset, self._subject = destination, dataset, subject
+
+    def find(
+        self, recordings: Sequence[ErasedRecording], legs: Sequence[ErasedLeg]
+    ) -> Iterator[tuple[str, int]]:
+        """Yield each table with the number of its rows to erase."""
+        with _open(recordings, legs) as connection:
+            for client, table in self._list_tables():
+                with suppress(DestinationUndefinedEntity):  # declared, never loaded
+                    if rows := self._mark(connection, table, read_table(client, table)).count(True):
+                        yield table, rows
+
+    def erase(self, recordings: Sequence[ErasedRecording], legs: Sequence[ErasedLeg]) -> int:
+        """Erase the rows; return how many there were. A kill leaves each table as it was, or without them."""
+        erased = 0
+        with _open(recordings, legs) as connection:
+            for client, table in self._list_tables():
+                with suppress(DestinationUndefinedEntity):
+                    if find_format(client, table):
+                        erased += self._rewrite_table(connection, client, table)
+                    else:
+                        erased += self._rewrite_files(connection, client, table)
+        return erased
+
+    def compact(self) -> list[str]:
+        """Remove old versions of tables, in which erased rows are; return what could not be, in words."""
+        left: list[str] = []
+        for client, table in self._list_tables():
+            with suppress(DestinationUndefinedEntity):
+                table_format = find_format(client, table)
+                if table_format == "delta":
+                    _forget_versions(client, table)
+                elif table_format == "iceberg":
+                    compact_iceberg(client, table, 0)
+        return left
+
+    def _list_tables(self) -> Iterator[tuple[Any, str]]:
+        for schema in (SOURCE_SCHEMA, AUDIO_SCHEMA, VERIFY_SCHEMA):
+            client: Any = dlt.dataset(self._destination, self._dataset, schema).destination_client
+            remove_drafts(client)
+            for table in client.schema.data_table_names():
+                if table not in KEPT:
+                    yield client, table
+
+    def _mark(self, connection: Any, table: str, rows: pa.Table) -> list[bool]:
+        """Return for each row whether it is to be erased."""
+        if not len(rows):
+            return []
+        columns = {field.name: read_kind(str(field.type)) for field in rows.schema}
+        # in the order of the rows: a query over an Arrow table keeps it only where it is told to
+        numbered = rows.append_column("vbc_row", pa.array(range(len(rows))))
+        connection.register("vbc_rows", numbered)
+        search = write_search(table, columns, self._subject, write_duckdb_match)
+        where = f"({search}) OR ({write_keys(table, columns)})"
+        found = connection.execute(f"SELECT vbc_row FROM vbc_rows AS t WHERE {where}").fetchall()
+        connection.unregister("vbc_rows")
+        marked = {number for (number,) in found}
+        return [number in marked for number in range(len(rows))]
+
+    def _rewrite_files(self, connection: Any, client: Any, table: str) -> int:
+        swap, erased = Swap(client, table), 0
+        swap.recover()
+        for path in list_files(client, table):
+            if not path.endswith(".parquet"):
+                continue
+            with client.fs_client.open(path, "rb") as file:
+                rows = pq.read_table(file)
+            marks = self._mark(connection, table, rows)
+            if True not in marks:
+                continue
+            kept = rows.filter(pa.array([not mark for mark in marks]))
+            name = name_file(client, path)
+            swap.run({_rename(name): partial(_write, kept)} if len(kept) else {}, [name])
+            erased += marks.count(True)
+        return erased
+
+    def _rewrite_table(self, connection: Any, client: Any, table: str) -> int:
+        rows = read_table(client, table)
+        marks = self._mark(connection, table, rows)
+        if True not in marks:
+            return 0
+        kept = rows.filter(pa.array([not mark for mark in marks]))
+        if find_format(client, table) == "delta":
+            from deltalake import write_deltalake
+
+            write_deltalake(client.load_open_table("delta", table), kept, mode="overwrite")
+        else:
+            client.load_open_table("iceberg", table).overwrite(kept)
+        return marks.count(True)
+
+
+def _rename(name: str) -> str:
+    """Return a name for a file that takes another's place, from which its month or load is still read."""
+    if _COMPACTED.search(name):
+        return _COMPACTED.sub(rf"\g<1>{uuid4().hex}\g<2>", name)
+    return f"{name.removesuffix('.parquet')}.{uuid4().hex[:8]}.parquet"
+
+
+def _write(rows: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _forget_versions(client: Any, table: str) -> None:
+    """Remove old files of a Delta table, and its old log, whose statistics hold values of columns."""
+    compact_delta(client, table, 0)
+    opened = client.load_open_table("delta", table)
+    opened.create_checkpoint()
+    version = opened.version()
+    log = client.pathlib.join(client.get_table_dir(table), "_delta_log")
+    for path in client.fs_client.ls(log, detail=False):
+        digits = path.replace("\\", "/").rpartition("/")[2].partition(".")[0]
+        if digits.isdigit() and int(digits) < version:
+            client.fs_client.rm_file(path)
+
+
+@contextmanager
+def _open(recordings: Sequence[ErasedRecording], legs: Sequence[ErasedLeg]) -> Iterator[Any]:
+    """Open a database in memory whose tables name the recordings and the calls."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for name, columns, rows in list_erased(recordings, legs):
+            values = list(zip(*rows, strict=True)) or [()] * len(columns)
+            table = pa.table(
+                {column: pa.array(cells, pa.string()) for column, cells in zip(columns, values, strict=True)}
+            )
+            connection.register(name, table)
+        yield connection

@@ -1,0 +1,85 @@
+"""Files on this machine that may hold what was erased: what dlt keeps of loads, and histories of runs."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import dlt
+import pyarrow.parquet as pq
+from dlt.common.pipeline import get_dlt_pipelines_dir
+
+from vbc_source.erasure.subject import Subject
+
+TRACE = "trace.pickle"
+_RUNS = "vbc_runs"
+
+
+class LocalFiles:
+    """The files below dlt's data folder that hold the number or its hash."""
+
+    def __init__(self, dataset: str, subject: Subject) -> None:
+        self._dataset, self._subject = dataset, subject
+
+    def find(self) -> list[Path]:
+        """Return the files that hold it, opened where they are compressed."""
+        return [path for path in self._list() if self._holds(path)]
+
+    def erase(self) -> tuple[int, list[str]]:
+        """Remove files of completed loads, traces and histories that hold it.
+
+        Returns:
+            How many were removed, and what is left, in words: state and schemas are not removed.
+        """
+        removed, left = 0, []
+        for path in self.find():
+            if self._is_removable(path):
+                path.unlink(missing_ok=True)
+                removed += 1
+            else:
+                left.append(f"a file of dlt holds it: {path.relative_to(_find_data())}")
+        return removed, left
+
+    def _is_removable(self, path: Path) -> bool:
+        parts = path.parts
+        return path.name == TRACE or "loaded" in parts or _RUNS in parts
+
+    def _list(self) -> Iterator[Path]:
+        for folder in (*self._list_pipelines(), _find_data() / _RUNS):
+            yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+    def _list_pipelines(self) -> Iterator[Path]:
+        """Yield the working folders of the pipelines that load this dataset."""
+        for folder in sorted(Path(get_dlt_pipelines_dir()).glob("*/")):
+            with suppress(OSError, ValueError):
+                state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+                if state.get("dataset_name") == self._dataset:
+                    yield folder
+
+    def _holds(self, path: Path) -> bool:
+        try:
+            return any(map(self._subject.is_in_bytes, _read(path)))
+        except OSError:  # removed meanwhile
+            return False
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file, as it is and opened."""
+    data = path.read_bytes()
+    yield data
+    with suppress(OSError, EOFError):
+        yield gzip.decompress(data)
+    if data[:4] == b"PAR1":
+        table = pq.read_table(path)
+        yield from (repr(column.to_pylist()).encode() for column in table.columns)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            yield from (archive.read(name) for name in archive.namelist())
+
+
+def _find_data() -> Path:
+    return Path(dlt.current.run_context().data_dir)

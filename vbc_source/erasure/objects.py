@@ -1,0 +1,126 @@
+"""The objects of recordings in the bucket: all versions of their files, sidecars, and lines of manifests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+from vbc_source.audio.bucket import Bucket, BucketFailed, FolderListings, ObjectLocked
+from vbc_source.audio.formats import FORMATS
+from vbc_source.erasure.journal import ErasedRecording
+from vbc_source.private_files import write_private_file
+from vbc_source.recordings import EPOCH, Recording
+
+MANIFEST = "manifest-sha256.txt"  # in the folder of each day, in BagIt's format
+SIDECAR = "json"  # extension of what is known about a recording, beside its file
+UNMATCHED = "unmatched"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundObjects:
+    """The objects of a recording; `reason` says why they cannot be erased."""
+
+    keys: tuple[str, ...]
+    reason: str = ""
+
+
+class ObjectCopies:
+    """The objects of one erasure."""
+
+    def __init__(self, bucket: Bucket, spool: Path) -> None:
+        self._bucket, self._spool = bucket, spool
+        self._folders = FolderListings(bucket)
+
+    def find(
+        self, recording: ErasedRecording, uris: Iterable[str], shared: Collection[str], *, shares_id: bool
+    ) -> FoundObjects:
+        """Find the objects of a recording: named by the ledger, or like it in its folder.
+
+        Args:
+            recording: The recording.
+            uris: The addresses of its files in the ledger.
+            shared: Addresses that the ledger names for other recordings too.
+            shares_id: Whether another user has a recording with the same id.
+        """
+        keys = set(recording.keys)
+        for uri in uris:
+            key = self._bucket.key_of(uri)
+            if key is None:
+                return FoundObjects((), f"its file is in another bucket than {self._bucket.url}")
+            if uri in shared:
+                return FoundObjects((), "the ledger names its file for another recording too")
+            keys |= {key, *_name_sidecar(key)}
+        folder, pattern = _describe(recording, shares_id)
+        keys |= {f"{folder}/{name}" for name in self._folders.list_sizes(folder) if pattern.fullmatch(name)}
+        present = tuple(key for key in sorted(keys) if self._is_there(key))
+        for key in present:
+            if lock := self._bucket.find_lock(key):
+                return FoundObjects(present, lock)
+        return FoundObjects(present)
+
+    def _is_there(self, key: str) -> bool:
+        path = PurePosixPath(key)
+        return path.name in self._folders.list_sizes(str(path.parent)) or not self._bucket.is_erased(key)
+
+    def erase(self, recording: ErasedRecording) -> tuple[int, str]:
+        """Erase the objects of a recording; return how many there were, and why one is left."""
+        erased = 0
+        try:
+            for folder in sorted({str(PurePosixPath(key).parent) for key in recording.keys}):
+                self._rewrite_manifest(folder, {PurePosixPath(key).name for key in recording.keys})
+            for key in recording.keys:
+                self._bucket.erase(key)
+                erased += 1
+        except (BucketFailed, ObjectLocked) as error:
+            return erased, f"an object could not be erased: {error}"
+        return erased, ""
+
+    def _rewrite_manifest(self, folder: str, names: Collection[str]) -> None:
+        """Remove the lines of files from the manifest of their folder."""
+        key = f"{folder}/{MANIFEST}"
+        size = self._bucket.size(key)
+        if size is None:
+            return
+        text = b"".join(self._bucket.read_range(key, 0, size)).decode()
+        lines = text.splitlines(keepends=True)
+        kept = [
+            line for line in lines if PurePosixPath(line.rstrip("\r\n").partition("  ")[2]).name not in names
+        ]
+        if kept == lines:
+            return
+        draft = self._spool / "manifest"
+        write_private_file(draft, "".join(kept))
+        self._bucket.put(draft, key, "text/plain")
+        draft.unlink(missing_ok=True)
+
+    def has_unmatched(self) -> bool:
+        """Return whether there are files of exports that belong to no recording."""
+        return bool(self._bucket.list_sizes(UNMATCHED))
+
+
+def _name_sidecar(key: str) -> Iterator[str]:
+    path = PurePosixPath(key)
+    if path.suffix:
+        yield str(path.with_suffix(f".{SIDECAR}"))
+
+
+def _describe(recording: ErasedRecording, shares_id: bool) -> tuple[str, re.Pattern[str]]:
+    """Return the folder of a recording, and which names there are those of its files and sidecars."""
+    start = datetime.fromisoformat(recording.start) if recording.start else EPOCH
+    named = Recording(
+        recording.account_id,
+        recording.recording_type,
+        recording.user_id,
+        recording.recording_id,
+        start,
+        download_url=None,
+        size_bytes=None,
+        shared_id=shares_id,
+    )
+    # a name without a user may be another user's file, where both have the id
+    stem = re.escape(named.file("x").removesuffix(".x"))
+    extensions = "|".join([*(audio.extension for audio in FORMATS), SIDECAR])
+    return named.folder, re.compile(rf"{stem}(?:\.v\d+)?\.(?:{extensions})")

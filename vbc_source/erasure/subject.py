@@ -1,0 +1,196 @@
+"""Whose data is erased: a telephone number in all its spellings, a hash, or recordings by their ids. Pure.
+
+The number itself is in memory alone. What is kept names it by a keyed hash.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from vbc_source.errors import UsageError
+from vbc_source.pii import HASH, PiiPolicy
+
+SHORTEST, LONGEST = 7, 15  # digits: shorter ones are extensions, longer ones no telephone numbers
+NORTH_AMERICA = "1"
+_INTERNATIONAL = ("00", "011")  # as dialed, instead of a plus
+_GAP = "[ ()./_-]{0,3}"  # between two digits; no commas or quotes, which separate numbers
+_NEVER = "[^ -~]vbc"  # matches no text that is stored
+_REDACTED = "[number]"
+_NAME = re.compile("(?:(?:(?P<account>[^/]+)/)?(?:company|user/(?P<user>[^/]+))/)?(?P<id>[0-9]{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingName:
+    """A recording that was named by its id: `193228`, `user/77/193228`, or with its account in front."""
+
+    recording_id: int
+    recording_type: str = "company"
+    user_id: str = ""
+    account_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What identifies the data of a person.
+
+    Attributes:
+        digits: The number with its country code, without a plus; empty if only a hash or ids are known.
+        hashes: HMACs that stand for it in tables that were loaded with `pii = "hash"`.
+        names: Recordings that were named by their ids.
+    """
+
+    digits: str = field(default="", repr=False)
+    hashes: frozenset[str] = field(default=frozenset(), repr=False)
+    names: tuple[RecordingName, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """`number`, `caller_hash` or `recordings`."""
+        return "number" if self.digits else "caller_hash" if self.hashes else "recordings"
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """The number as the API and people may write it."""
+        return tuple(dict.fromkeys(_spell(self.digits))) if self.digits else ()
+
+    @property
+    def api_spellings(self) -> tuple[str, ...]:
+        """The number as VBC's own filters take it."""
+        if not self.digits:
+            return ()
+        return self.digits, *([self.digits[1:]] if _is_national(self.digits) else [])
+
+    @cached_property
+    def pattern(self) -> str:
+        """A regular expression, of DuckDB, Postgres and Python alike: a text that holds the number."""
+        return self._write_pattern(_GAP)
+
+    @cached_property
+    def compact(self) -> str:
+        """The same without separators between digits, for texts that are full of other numbers."""
+        return self._write_pattern("")
+
+    def _write_pattern(self, gap: str) -> str:
+        parts = [f"(^|[^0-9a-f])({'|'.join(sorted(self.hashes))})([^0-9a-f]|$)"] if self.hashes else []
+        if self.digits:
+            country = self.digits[0] if _is_national(self.digits) else ""
+            rest = gap.join(self.digits[len(country) :])
+            prefix = f"(([+]|00|011)?{gap}{country}{gap})?" if country else "([+]|00|011)?"
+            parts.append(f"(^|[^0-9+]){prefix}{rest}([^0-9]|$)")
+        return "|".join(f"({part})" for part in parts) or _NEVER
+
+    @cached_property
+    def _texts(self) -> re.Pattern[str]:
+        return re.compile(self.pattern)
+
+    @cached_property
+    def _bytes(self) -> re.Pattern[bytes]:
+        return re.compile(self.compact.encode())
+
+    def is_in(self, value: Any) -> bool:
+        """Return whether a value of the API, at any depth, holds the number or its hash."""
+        if isinstance(value, Mapping):
+            return any(self.is_in(part) for pair in value.items() for part in pair)
+        if isinstance(value, (list, tuple)):
+            return any(map(self.is_in, value))
+        return self._texts.search(str(value)) is not None
+
+    def is_in_bytes(self, data: bytes) -> bool:
+        """Return whether the content of a file holds the number or its hash."""
+        return self._bytes.search(data) is not None
+
+    def redact(self, text: str) -> str:
+        """Return a text without the number and its hashes, for messages of others."""
+        return self._texts.sub(f" {_REDACTED} ", text) if self.is_in(text) else text
+
+    def identify(self, key: bytes) -> str:
+        """Return the keyed hash that stands for the subject in what is kept."""
+        text = "\n".join(["erasure", self.kind, self.digits, *self._name()])
+        return hmac.digest(key, text.encode(), "sha256").hex()
+
+    def _name(self) -> list[str]:
+        if self.digits:  # its hashes depend on the spelling, and on the key of `pii`
+            return []
+        return [*sorted(self.hashes), *sorted(map(repr, self.names))]
+
+
+def read_subject(
+    number: str | None, caller_hash: str | None, names: Iterable[str], privacy: PiiPolicy
+) -> Subject:
+    """Make a subject of what a user gave.
+
+    Args:
+        number: A telephone number, in any spelling.
+        caller_hash: An HMAC out of a table, 64 hexadecimal digits.
+        names: Ids of recordings.
+        privacy: With a key, the number is also looked for as its hash.
+
+    Raises:
+        UsageError: Not exactly one of them is given, or it is not understood; the message repeats no number.
+    """
+    named = tuple(map(_read_name, names))
+    if sum((number is not None, caller_hash is not None, bool(named))) != 1:
+        raise UsageError("give a NUMBER (or - to read it from stdin), or --caller-hash, or --recording")
+    if named:
+        return Subject(names=named)
+    if caller_hash is not None:
+        digest = caller_hash.strip().lower()
+        if not HASH.fullmatch(digest):
+            raise UsageError("--caller-hash takes the 64 hexadecimal digits out of a table")
+        return Subject(hashes=frozenset({digest}))
+    digits = _normalize(number or "")
+    hashing = PiiPolicy("hash", privacy.key)
+    hashes = {str(hashing.hide(text)) for text in _spell(digits)} if privacy.key else set()
+    return Subject(digits, frozenset(hashes))
+
+
+def _normalize(number: str) -> str:
+    """Return a number with its country code; one of ten digits without a plus is a North American one."""
+    text = number.strip()
+    digits = re.sub("[^0-9]", "", text)
+    if re.search("[A-Za-z]", text) or text.count("+") > (text[:1] == "+"):
+        raise UsageError("NUMBER is not a telephone number: digits, with + or separators")
+    is_international = text.startswith("+")
+    for prefix in _INTERNATIONAL:
+        if not is_international and digits.startswith(prefix):
+            digits, is_international = digits[len(prefix) :], True
+    if not is_international and len(digits) == 10:
+        digits = NORTH_AMERICA + digits
+    if not SHORTEST <= len(digits) <= LONGEST:
+        raise UsageError(
+            f"NUMBER has {len(digits)} digits; a telephone number has {SHORTEST} to {LONGEST}. An extension "
+            "is no caller: use --recording for single recordings"
+        )
+    return digits
+
+
+def _is_national(digits: str) -> bool:
+    return digits.startswith(NORTH_AMERICA) and len(digits) == 11
+
+
+def _spell(digits: str) -> Iterable[str]:
+    yield from (digits, f"+{digits}", *(prefix + digits for prefix in _INTERNATIONAL))
+    if not _is_national(digits):
+        return
+    area, office, line = digits[1:4], digits[4:7], digits[7:]
+    yield digits[1:]
+    for head in ("", "1", "+1"):
+        for gap in (" ", "-", "."):
+            yield gap.join(filter(None, (head, area, office, line)))
+        yield f"{head} ({area}) {office}-{line}".strip()
+    yield f"({area}){office}-{line}"
+
+
+def _read_name(text: str) -> RecordingName:
+    found = _NAME.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(
+            "--recording takes the id of a company recording, user/USER/ID, or a recording_key of the models"
+        )
+    account, user, id_ = found["account"], found["user"] or "", int(found["id"])
+    return RecordingName(id_, "user" if user else "company", user, account)
