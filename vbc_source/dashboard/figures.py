@@ -100,8 +100,8 @@ _SECONDS = """
         sum(CASE WHEN r.recording_type = 'user' THEN 1 ELSE 0 END)
     FROM {recordings} r WHERE {chosen} GROUP BY 1"""
 _LENGTHS_OF_SECONDS = """
-    SELECT r.duration_seconds FROM {recordings} r
-    WHERE {chosen} AND CAST(floor(r.duration_seconds) AS bigint) IN ({seconds}) ORDER BY 1"""
+    SELECT r.duration_seconds, count(*) FROM {recordings} r
+    WHERE {chosen} AND CAST(floor(r.duration_seconds) AS bigint) IN ({seconds}) GROUP BY 1 ORDER BY 1"""
 # Offsets of time zones are multiples of a quarter of an hour, so it is enough to convert the counts of each
 # quarter to local time, not every recording.
 _TIMES = """
@@ -280,7 +280,7 @@ class Figures:
         if seconds := find_seconds(counts):
             sql = _LENGTHS_OF_SECONDS.replace("{seconds}", ", ".join(map(str, seconds)))
             lengths = self.query(sql, filters)
-        median, p90 = interpolate(counts, [float(length) for (length,) in lengths])
+        median, p90 = interpolate(counts, [(float(length), int(found)) for length, found in lengths])
         return Totals(
             sum(each.recordings for each in counts),
             sum(each.recordings for each in counts if each.second is not None),

@@ -6,8 +6,9 @@ lengths of that second alone are sorted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import floor
 from typing import Any
 
 PERCENTILES = (0.5, 0.9)
@@ -34,21 +35,31 @@ def read_counts(rows: Sequence[Sequence[Any]]) -> list[LengthCounts]:
 def find_seconds(counts: Sequence[LengthCounts]) -> list[int]:
     """Return the seconds that hold the lengths which the percentiles are interpolated from."""
     ranks = {rank for percentile in _place_percentiles(counts) for rank in percentile[:2]}
-    return sorted({second for second, first, last in _walk(counts) if any(first <= r < last for r in ranks)})
+    return sorted({_find_second(counts, rank)[0] for rank in ranks})
 
 
-def interpolate(counts: Sequence[LengthCounts], lengths: Sequence[float]) -> list[float | None]:
-    """Return the percentiles, given the sorted lengths of the seconds of `find_seconds`, in seconds."""
-    by_rank: dict[int, float] = {}
-    rest = iter(lengths)
-    chosen = set(find_seconds(counts))
-    for second, first, last in _walk(counts):
-        if second in chosen:
-            by_rank |= zip(range(first, last), rest, strict=False)
-    return [
-        by_rank[low] + share * (by_rank[high] - by_rank[low])
-        for low, high, share in _place_percentiles(counts)
-    ] or [None] * len(PERCENTILES)
+def interpolate(counts: Sequence[LengthCounts], lengths: Sequence[tuple[float, int]]) -> list[float | None]:
+    """Return the percentiles, seconds; None if no length is known.
+
+    Args:
+        counts: All recordings.
+        lengths: Of the seconds of `find_seconds`, each length and how many recordings have it, sorted.
+    """
+
+    def find_length(rank: int) -> float:
+        second, reached = _find_second(counts, rank)
+        for length, recordings in lengths:
+            if floor(length) == second:
+                reached += recordings
+                if rank < reached:
+                    return length
+        return float(second)  # the table has changed since it was counted
+
+    found: list[float | None] = []
+    for low, high, share in _place_percentiles(counts):
+        length = find_length(low)
+        found.append(length + share * (find_length(high) - length))
+    return found or [None] * len(PERCENTILES)
 
 
 def count_by_bucket(counts: Sequence[LengthCounts], buckets: Sequence[Sequence[Any]]) -> dict[int, int]:
@@ -56,12 +67,15 @@ def count_by_bucket(counts: Sequence[LengthCounts], buckets: Sequence[Sequence[A
     found: dict[int, int] = {}
     for each in counts:
         for order, start, end in buckets:
-            is_unknown = each.second is None and start is None
-            if is_unknown or (
-                each.second is not None and start is not None and start <= each.second < (end or float("inf"))
-            ):
+            if _is_within(each.second, start, end):
                 found[int(order)] = found.get(int(order), 0) + each.recordings
     return found
+
+
+def _is_within(second: int | None, start: int | None, end: int | None) -> bool:
+    if second is None or start is None:
+        return second is start  # the bucket of unknown lengths has no bounds
+    return start <= second and (end is None or second < end)
 
 
 def _place_percentiles(counts: Sequence[LengthCounts]) -> list[tuple[int, int, float]]:
@@ -73,11 +87,12 @@ def _place_percentiles(counts: Sequence[LengthCounts]) -> list[tuple[int, int, f
     return [(int(place), min(int(place) + 1, known - 1), place - int(place)) for place in places]
 
 
-def _walk(counts: Sequence[LengthCounts]) -> Iterator[tuple[int, int, int]]:
-    """Yield each second, the shortest first, with the rank of its first length and that behind its last."""
+def _find_second(counts: Sequence[LengthCounts], rank: int) -> tuple[int, int]:
+    """Return the second that holds a rank, and how many shorter lengths there are."""
+    known = sorted((each.second, each.recordings) for each in counts if each.second is not None)
     reached = 0
-    for each in sorted(
-        (each for each in counts if each.second is not None), key=lambda each: each.second or 0
-    ):
-        yield each.second or 0, reached, reached + each.recordings
-        reached += each.recordings
+    for second, recordings in known:
+        if rank < reached + recordings:
+            return second, reached
+        reached += recordings
+    raise IndexError(rank)
