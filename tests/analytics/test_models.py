@@ -260,6 +260,7 @@ def test_models_equal_plain_python_after_a_build_and_after_an_update(own_folder:
             result = models.run("run", zone=zone)
             assert {node["name"] for node in result["nodes"]} == {
                 *MODELS,
+                "audio_differences",
                 "call_coverage",
                 "days",
                 "freshness",

@@ -25,6 +25,13 @@ from vbc_source.dashboard.filters import (
     choose_last_day,
     format_day_start,
 )
+from vbc_source.dashboard.lengths import (
+    LengthCounts,
+    count_by_bucket,
+    find_seconds,
+    interpolate,
+    read_counts,
+)
 
 MODELS = (
     *("recordings", "recording_extensions", "extensions", "coverage"),
@@ -87,13 +94,15 @@ _COLUMNS = {
     "postgres": "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns "
     "WHERE table_schema IN (%(loaded)s, %(models)s) ORDER BY table_schema, table_name, ordinal_position",
 }
-_TOTALS = """
-    SELECT count(*), count(r.duration_seconds),
+_SECONDS = """
+    SELECT CAST(floor(r.duration_seconds) AS bigint), count(*),
         coalesce(sum(CAST(round(r.duration_seconds * 1000) AS bigint)), 0),
-        percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY r.duration_seconds),
-        coalesce(sum(CASE WHEN r.archived THEN 1 ELSE 0 END), 0),
-        coalesce(sum(CASE WHEN r.recording_type = 'user' THEN 1 ELSE 0 END), 0)
-    FROM {recordings} r WHERE {chosen}"""
+        sum(CASE WHEN r.archived THEN 1 ELSE 0 END),
+        sum(CASE WHEN r.recording_type = 'user' THEN 1 ELSE 0 END)
+    FROM {recordings} r WHERE {chosen} GROUP BY 1"""
+_LENGTHS_OF_SECONDS = """
+    SELECT r.duration_seconds, count(*) FROM {recordings} r
+    WHERE {chosen} AND CAST(floor(r.duration_seconds) AS bigint) IN ({seconds}) GROUP BY 1 ORDER BY 1"""
 # Offsets of time zones are multiples of a quarter of an hour, so it is enough to convert the counts of each
 # quarter to local time, not every recording.
 _TIMES = """
@@ -108,13 +117,6 @@ _TIMES = """
     )
     SELECT grouping(day), day, direction, weekday, hour, sum(recordings) FROM parts
     GROUP BY GROUPING SETS ((day, direction), (weekday, hour)) ORDER BY 1, 2, 3"""
-_LENGTHS = """
-    SELECT b.bucket_order, CAST(sum(s.recordings) AS bigint) FROM {duration_buckets} b JOIN (
-        SELECT CAST(floor(r.duration_seconds) AS bigint) AS seconds, count(*) AS recordings
-        FROM {recordings} r WHERE {chosen} GROUP BY 1
-    ) s ON (s.seconds >= b.from_seconds AND (b.to_seconds IS NULL OR s.seconds < b.to_seconds))
-        OR (b.from_seconds IS NULL AND s.seconds IS NULL)
-    GROUP BY 1"""
 _EXTENSIONS_BY_RECORDING = """
     SELECT r.account_id, x.extension, count(*) AS recordings,
         coalesce(sum(CAST(round(r.duration_seconds * 1000) AS bigint)), 0) AS milliseconds
@@ -227,6 +229,7 @@ class Figures:
     def __init__(self, connection: Any, database: AnalyticsDatabase, zone: ZoneInfo) -> None:
         self._connection, self._database, self.zone = connection, database, zone
         self._columns: dict[str, dict[str, dict[str, str]]] | None = None
+        self._seconds: dict[PageFilters, list[LengthCounts]] = {}
         if database.kind == "postgres":
             # compiling takes longer than the queries; a million lengths are sorted in memory
             self.query("SELECT set_config('jit', 'off', false), set_config('work_mem', '64MB', false)")
@@ -273,11 +276,26 @@ class Figures:
 
     def total(self, filters: PageFilters) -> Totals:
         """Return the totals of the chosen recordings."""
-        ((recordings, known, milliseconds, lengths, archived, on_demand),) = self.query(_TOTALS, filters)
-        median, p90 = lengths or (None, None)  # one array: one sort
+        counts = self._count_seconds(filters)
+        lengths: list[Row] = []
+        if seconds := find_seconds(counts):
+            sql = _LENGTHS_OF_SECONDS.replace("{seconds}", ", ".join(map(str, seconds)))
+            lengths = self.query(sql, filters)
+        median, p90 = interpolate(counts, [(float(length), int(found)) for length, found in lengths])
         return Totals(
-            int(recordings), int(known), int(milliseconds) / 1000, median, p90, int(archived), int(on_demand)
+            sum(each.recordings for each in counts),
+            sum(each.recordings for each in counts if each.second is not None),
+            sum(each.milliseconds for each in counts) / 1000,
+            median,
+            p90,
+            sum(each.archived for each in counts),
+            sum(each.on_demand for each in counts),
         )
+
+    def _count_seconds(self, filters: PageFilters) -> list[LengthCounts]:
+        if filters not in self._seconds:
+            self._seconds[filters] = read_counts(self.query(_SECONDS, filters))
+        return self._seconds[filters]
 
     def count(self, filters: PageFilters) -> int:
         """Return the number of chosen recordings."""
@@ -295,7 +313,8 @@ class Figures:
 
     def count_by_length(self, filters: PageFilters) -> dict[int, int]:
         """Return the chosen recordings by `LengthBucket.order`; empty buckets are left out."""
-        return {int(order): int(number) for order, number in self.query(_LENGTHS, filters)}
+        buckets = self.query("SELECT bucket_order, from_seconds, to_seconds FROM {duration_buckets}")
+        return count_by_bucket(self._count_seconds(filters), buckets)
 
     def list_top_extensions(self, filters: PageFilters) -> list[Row]:
         """Return account, extension, user name, recordings and seconds of the busiest extensions."""

@@ -2,6 +2,7 @@
     last complete build stays. What was loaded while the models were built does not count, since they may lack it:
     `vbc models run` passes what it found before it started; elsewhere, loads that end after the start of the run are
     left out. -#}
+-- depends_on: {{ ref('vbc_source', 'vbc__audio_differences') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__call_coverage') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__callers') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__calls') }}
