@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -250,6 +251,31 @@ def test_the_ledger_keeps_plays_apart_and_private(own_folder: Path) -> None:
         *(("emil", 21), ("ada", 20), ("ada", 0)),
     ]
     assert stat.S_IMODE(ledger.path.stat().st_mode) == 0o600
+
+
+def test_plays_are_chained_behind_those_of_earlier_versions(own_folder: Path) -> None:
+    path = own_folder / "recording_plays.jsonl"
+    old = {
+        "recording_key": KEY,
+        "played_at": "2025-01-01T10:00:00+00:00",
+        "played_by": "eve",
+        "action": "play",
+    }
+    path.write_text(json.dumps(old) + "\n" + '{"recording_key": "cut')
+    for account in ("ada", "emil", "ada"):
+        PlaysLedger(path).record(KEY, account, "download")  # each in a process of its own
+    whole = PlaysLedger(path).verify()
+    assert (whole.events, whole.problems, len(PlaysLedger(path).list_plays(KEY))) == (3, (), 4)
+    lines = path.read_text().splitlines()
+    for damaged, problem in (
+        ([*lines[:2], lines[2].replace("ada", "eve"), *lines[3:]], "play 1 in"),
+        ([*lines[:3], *lines[4:]], "play 2 in"),
+        ([*lines[:3], lines[4], lines[3]], "play 2 in"),
+        ([*lines, lines[0]], "a line after play 3 in"),
+    ):
+        path.write_text("\n".join(damaged) + "\n")
+        found = PlaysLedger(path).verify().problems
+        assert found[0].startswith(problem)
 
 
 def test_nothing_is_played_that_cannot_be_recorded(folder: Path, own_folder: Path) -> None:

@@ -27,6 +27,9 @@ LABELS = {  # of columns of the loaded tables, for people; others are written as
     "sha256": "SHA-256",
     "uri": "Address",
     "id": "Recording id",
+    "actor_user": "Recorded by",
+    "actor_host": "Recorded on",
+    "actor_version": "Version of vbc-source",
 }
 KEY = ("account_id", "recording_type", "user_id", "recording_id")
 MOST_READINGS = 5  # windows that are listed; the others are counted

@@ -14,6 +14,7 @@ from vbc_source.audio.custody_heads import StoredHead, list_chains, read_heads
 from vbc_source.config import load_audio_config
 from vbc_source.dashboard.plays import find_plays
 from vbc_source.errors import VbcError
+from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.custody import (
     ACTIONS,
     CUSTODY,
@@ -207,6 +208,8 @@ class _Verification:
     def _check_ledger(self, ledger: str, result: CustodyResult) -> CustodyResult:
         """Compare the rows of a ledger with the events."""
         rows = unchained = 0
+        # in files, a row stays beside the one that replaced it
+        is_appended = self._loaded.kind == FILESYSTEM
         for row in read_ledger(self._loaded, ledger):
             rows += 1
             key, digest = write_key(row, self._keys.get(ledger, ())), hash_row(row)
@@ -216,7 +219,7 @@ class _Verification:
                 place.is_seen = True
             elif content in self._known:
                 continue  # replaced by a newer row, in a ledger that is only appended to
-            elif place:
+            elif place and (row.get("actor_version") or not is_appended):
                 place.is_seen = True
                 self._report(
                     f"the row {key} of {ledger} was changed after {name_event(place.chain, place.sequence)}"

@@ -49,8 +49,12 @@ def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.
 def _read_files(client: Any, paths: list[str], columns: list[str] | None) -> pa.Table:
     def read(path: str) -> pa.Table:
         with client.fs_client.open(path, "rb") as file:
-            # dlt writes its own tables as JSON lines
-            return pq.read_table(file, columns=columns) if path.endswith(".parquet") else pj.read_json(file)
+            if not path.endswith(".parquet"):  # dlt writes its own tables as JSON lines
+                return pj.read_json(file)
+            parquet = pq.ParquetFile(file)
+            # files of earlier versions lack columns that were added since
+            there = parquet.schema_arrow.names
+            return parquet.read(columns=columns and [name for name in columns if name in there])
 
     with ThreadPoolExecutor(_READERS) as readers:  # a bucket answers many requests at once
         parts = list(readers.map(read, paths))
