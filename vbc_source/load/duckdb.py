@@ -20,6 +20,7 @@ from vbc_source.dlt_internals import (
     DuckDbClient,
     DuckDbCopyJob,
     HasFollowupJobs,
+    ParquetFormatConfiguration,
     ParsedLoadJobFileName,
     RunnableLoadJob,
 )
@@ -60,6 +61,8 @@ class VbcDuckDb(dlt.destinations.duckdb):
         """Return dlt's capabilities, with one job at a time: all share one memory limit."""
         capabilities = super().capabilities(*args, **kwargs)
         capabilities.max_parallel_load_jobs = 1
+        # files that are read once are not worth the time of compressing them
+        capabilities.parquet_format = ParquetFormatConfiguration(compression="none")
         return capabilities
 
     def configuration(self, initial_config: Any, accept_partial: bool = False) -> Any:
