@@ -6,13 +6,14 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import groupby
 from pathlib import Path
 
 from benchmarks.audio import measure_audio
 from benchmarks.contenders import CONTENDERS, Work
-from benchmarks.environments import ALL, OWN, SCRIPT, NotInstalled
+from benchmarks.environments import ALL, CONNECTOR, OWN, SCRIPT, NotInstalled
 from benchmarks.fixture import Fixture
 from benchmarks.goals import judge
 from benchmarks.machine import describe_machine
@@ -67,7 +68,8 @@ def warm_up(names: Sequence[str]) -> dict[str, str]:
             except NotInstalled as error:
                 left_out[name] = str(error)
                 continue
-            fault = perform(contender, WARM_UP, fixture).fault
+            work = replace(WARM_UP, destination=contender.destination)
+            fault = perform(contender, work, fixture).fault
             if fault:
                 left_out[name] = fault
     return left_out
@@ -116,10 +118,12 @@ def main() -> int:
     startup: Startup | None = None
     everything = not (options.scenarios or options.only or options.sizes)
     if "startup" in options.scenarios or everything:
+        CONNECTOR.prepare()
         startup = measure_startup(3 if options.quick else 7)
     audio = []
     if "audio" in options.scenarios or everything:
-        SCRIPT.prepare()
+        for place in (CONNECTOR, SCRIPT):
+            place.prepare()
         audio = list(measure_audio(1 if options.quick else 3))
     used = {CONTENDERS[name].environment for name in names if name not in left_out} | {OWN}
     report = Report(

@@ -13,7 +13,7 @@ from statistics import median
 from urllib.request import Request, urlopen
 
 from benchmarks.contenders import DATASET, SCRIPTS, SYNC, Place, Work, make_environ
-from benchmarks.environments import OWN, SCRIPT
+from benchmarks.environments import CONNECTOR, SCRIPT
 from benchmarks.fixture import Fixture
 from benchmarks.measure import Measurement, run
 from benchmarks.recordings import PREFIX
@@ -98,7 +98,7 @@ def _prepare(
     files = place.folder / FILES
     if name == "audio":
         run(SYNC.command(WORK, place), environ, place.folder, TIMEOUT)
-        vbc = OWN.python.with_name("vbc")
+        vbc = CONNECTOR.python.with_name("vbc")
         return [vbc, "audio", "--bucket-url", str(files), "--dataset", DATASET, "--recording-type", "company"]
     listed = [(link, files / f"{link.rpartition('/')[2]}.mp3") for link in links]
     (place.folder / LINKS).write_text("".join(f"{link} {path}\n" for link, path in listed))

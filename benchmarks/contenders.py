@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.environments import AIRBYTE, OWN, SCRIPT, SINGER, Environment
+from benchmarks.environments import AIRBYTE, CONNECTOR, SCRIPT, SINGER, Environment
 
 SCRIPTS = Path(__file__).with_name("scripts")
 POSTGRES = "postgresql://postgres:unused@127.0.0.1:5432/test"  # dlt needs a password, the server does not
@@ -63,6 +63,7 @@ class Contender:
         command: Returns its command line.
         table: The table that it loads in DuckDB.
         page_size: Its own page size; None for that of the work.
+        destination: Where it loads when it warms up.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Contender:
     command: Command
     table: str
     page_size: int | None = None
+    destination: str = "duckdb"
 
 
 def make_environ(work: Work, place: Place) -> Mapping[str, str]:
@@ -80,6 +82,7 @@ def make_environ(work: Work, place: Place) -> Mapping[str, str]:
         "SOURCES__VBC__PAGE_SIZE": str(work.page_size),
         **{f"SOURCES__VBC__CREDENTIALS__{name}": "bench" for name in _CREDENTIALS},
         "DESTINATION__POSTGRES__CREDENTIALS": POSTGRES,
+        "NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION": "true",  # as docs/speed.md has it
         "DESTINATION__FILESYSTEM__BUCKET_URL": str(place.folder / "lake"),
     }
     if work.per_minute:
@@ -113,8 +116,14 @@ def _script(environment: Environment, name: str, variant: str = "", page_size: i
     return command
 
 
+def _public(variant: str = "") -> Command:
+    """Run the public API with the allocators that docs/speed.md advises."""
+    command = _script(CONNECTOR, "connector", variant=variant)
+    return lambda work, place: ["env", *ALLOCATORS, *command(work, place)]
+
+
 def _sync(work: Work, place: Place) -> Sequence[str | Path]:
-    vbc = OWN.python.with_name("vbc")
+    vbc = CONNECTOR.python.with_name("vbc")
     options = ["--destination", work.destination, "--dataset", DATASET, "--start-date", place.start]
     return [vbc, "sync", "--resources", TABLE, "--json", *options]
 
@@ -123,28 +132,54 @@ def _sync_many(work: Work, place: Place) -> Sequence[str | Path]:
     return ["env", f"SOURCES__VBC__MAX_CONCURRENCY={MANY}", *_sync(work, place)]
 
 
+ALLOCATORS = (
+    "ARROW_DEFAULT_MEMORY_POOL=system",
+    "MALLOC_ARENA_MAX=2",
+    "MALLOC_TRIM_THRESHOLD_=131072",
+)
 MANY = 32  # requests in flight, where the default is 8
 _PEER_TABLE = f"peer.{TABLE}"
 
 CONTENDERS: Mapping[str, Contender] = {
     contender.name: contender
     for contender in (
-        Contender("sync", "`vbc sync`", OWN, _sync, f"vbc.{DATASET}.{TABLE}"),
+        Contender("sync", "`vbc sync`", CONNECTOR, _sync, f"vbc.{DATASET}.{TABLE}"),
         Contender(
             "sync_many",
             f"`vbc sync`, `max_concurrency = {MANY}`",
-            OWN,
+            CONNECTOR,
             _sync_many,
             f"vbc.{DATASET}.{TABLE}",
         ),
         Contender(
             "connector",
-            "the connector, from Python",
-            OWN,
-            _script(OWN, "connector"),
+            "`pipeline.run(vbc_source())`",
+            CONNECTOR,
+            _public(),
             f"vbc.{DATASET}.{TABLE}",
         ),
-        Contender("floor", "floor: `http.client` + DuckDB's JSON reader", OWN, _script(OWN, "floor"), TABLE),
+        Contender(
+            "warm",
+            "the same, the second run of a process",
+            CONNECTOR,
+            _public("warm"),
+            f"vbc.{DATASET}.{TABLE}",
+        ),
+        Contender(
+            "floor",
+            "floor: `http.client` + DuckDB's JSON reader",
+            CONNECTOR,
+            _script(CONNECTOR, "floor"),
+            TABLE,
+        ),
+        Contender(
+            "postgres_floor",
+            "floor: `http.client` + msgspec + COPY and one merge",
+            CONNECTOR,
+            _script(CONNECTOR, "postgres_floor"),
+            TABLE,
+            destination="postgres",
+        ),
         Contender("bare", "bare script: `requests` + pandas", SCRIPT, _script(SCRIPT, "bare"), TABLE),
         Contender(
             "tutorial",
@@ -156,13 +191,17 @@ CONTENDERS: Mapping[str, Contender] = {
         ),
         Contender("singer", "Singer tap and target", SINGER, _script(SINGER, "singer_pipe"), _PEER_TABLE),
         Contender(
-            "rest_api", "dlt `rest_api` with defaults", OWN, _script(OWN, "rest_api_source"), _PEER_TABLE
+            "rest_api",
+            "dlt `rest_api` with defaults",
+            CONNECTOR,
+            _script(CONNECTOR, "rest_api_source"),
+            _PEER_TABLE,
         ),
         Contender(
             "rest_api_parquet",
             "dlt `rest_api`, tuned: parquet",
-            OWN,
-            _script(OWN, "rest_api_source", variant="parquet"),
+            CONNECTOR,
+            _script(CONNECTOR, "rest_api_source", variant="parquet"),
             _PEER_TABLE,
         ),
         Contender(
@@ -171,5 +210,7 @@ CONTENDERS: Mapping[str, Contender] = {
     )
 }
 
-EMPTY_DLT = Contender("empty_dlt", "`import dlt` and an empty run", OWN, _script(OWN, "empty_dlt"), "")
-SYNC = CONTENDERS["sync"]
+EMPTY_DLT = Contender(
+    "empty_dlt", "`import dlt` and an empty run", CONNECTOR, _script(CONNECTOR, "empty_dlt"), ""
+)
+SYNC, PUBLIC = CONTENDERS["sync"], CONTENDERS["connector"]

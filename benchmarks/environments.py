@@ -62,13 +62,18 @@ class Environment:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
 
 
-OWN = Environment("connector", None, ("vbc-source", "dlt", "duckdb", "pyarrow", "msgspec", "requests"))
+OWN = Environment("benchmark", None, ("duckdb", "uvloop"))
+CONNECTOR = Environment(
+    "connector",
+    "requirements-connector.txt",
+    ("vbc-source", "dlt", "duckdb", "pyarrow", "msgspec", "requests"),
+)
 SCRIPT = Environment("script", "requirements.txt", ("requests", "pandas", "duckdb"))
 SINGER = Environment(
     "singer", "requirements-singer.txt", ("singer-sdk", "target-duckdb", "msgspec", "duckdb")
 )
 AIRBYTE = Environment("airbyte", "requirements-airbyte.txt", ("airbyte", "airbyte-cdk", "pandas", "duckdb"))
-ALL = (OWN, SCRIPT, SINGER, AIRBYTE)
+ALL = (OWN, CONNECTOR, SCRIPT, SINGER, AIRBYTE)
 
 
 @cache
@@ -76,8 +81,10 @@ def _install(environment: Environment) -> str:
     if environment.requirements is None:
         return ""
     requirements = Path(__file__).with_name(environment.requirements)
-    mark = FOLDER / environment.name / ".installed"
-    if mark.exists() and mark.read_text() == requirements.read_text():
+    mark, wanted = FOLDER / environment.name / ".installed", requirements.read_text()
+    if "-e ." in wanted:
+        wanted += (ROOT / "pyproject.toml").read_text()
+    if mark.exists() and mark.read_text() == wanted:
         return ""
     print(f"Installing {requirements.name} …", flush=True)
     commands: list[Sequence[str | Path]] = [
@@ -95,10 +102,12 @@ def _install(environment: Environment) -> str:
     ]
     try:
         for command in commands:
-            subprocess.run(command, capture_output=True, text=True, check=True, timeout=INSTALL_SECONDS)
+            subprocess.run(
+                command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=INSTALL_SECONDS
+            )
     except subprocess.CalledProcessError as error:
         return f"does not install: {(error.stderr.strip().splitlines() or ['no reason reported'])[-1][:200]}"
     except subprocess.TimeoutExpired:
         return f"does not install within {INSTALL_SECONDS} s"
-    mark.write_text(requirements.read_text())
+    mark.write_text(wanted)
     return ""

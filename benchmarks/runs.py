@@ -81,7 +81,8 @@ def _read_inside(output: str) -> float | None:
     for line in reversed(output.splitlines()):
         with suppress(ValueError, AttributeError):
             reported = json.loads(line)
-            return reported.get("seconds_inside")
+            # the command reports its own time among its counts
+            return reported.get("seconds_inside", reported.get("seconds"))
     return None
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contenders import EMPTY_DLT, SYNC, Place, Work, make_environ
-from benchmarks.environments import OWN
+from benchmarks.contenders import EMPTY_DLT, PUBLIC, SYNC, Place, Work, make_environ
+from benchmarks.environments import CONNECTOR
 from benchmarks.fixture import Fixture
 from benchmarks.measure import run
 from benchmarks.runs import read_start
@@ -25,6 +25,7 @@ class Startup:
     Attributes:
         help: `vbc --help`.
         idle: `vbc sync` with nothing new, which reads the lookback's recordings again.
+        public: `pipeline.run(vbc_source())` with nothing new.
         quiet: The same with no recordings in the lookback.
         empty: `import dlt` and an empty run of an existing pipeline.
         idle_requests: List requests of an idle sync.
@@ -32,21 +33,23 @@ class Startup:
 
     help: list[float]
     idle: list[float]
+    public: list[float]
     quiet: list[float]
     empty: list[float]
     idle_requests: int
 
 
 def measure_startup(repetitions: int) -> Startup:
-    """Measure the four in turns."""
+    """Measure the five in turns."""
     folder = Path(tempfile.mkdtemp(prefix="vbc-bench-"))
-    help_command = [OWN.python.with_name("vbc"), "--help"]
-    seconds: dict[str, list[float]] = {"help": [], "idle": [], "quiet": [], "empty": []}
+    help_command = [CONNECTOR.python.with_name("vbc"), "--help"]
+    seconds: dict[str, list[float]] = {"help": [], "idle": [], "public": [], "quiet": [], "empty": []}
     requests = 0
     try:
         with Fixture(WORK.rows) as busy, Fixture(WORK.rows, QUIET_HOURS) as quiet:
             places = {
                 "idle": (SYNC, Place(busy.url, folder / "idle", read_start())),
+                "public": (PUBLIC, Place(busy.url, folder / "public", read_start())),
                 "quiet": (SYNC, Place(quiet.url, folder / "quiet", read_start())),
                 "empty": (EMPTY_DLT, Place(busy.url, folder / "empty", read_start())),
             }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination.client import HasFollowupJobs, RunnableLoadJob
+from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.common.storages.configuration import FilesystemConfiguration
 from dlt.common.storages.fsspec_filesystem import fsspec_from_config
@@ -38,6 +39,7 @@ __all__ = [
     "FilesystemClient",
     "FilesystemConfiguration",
     "HasFollowupJobs",
+    "ParquetFormatConfiguration",
     "ParsedLoadJobFileName",
     "PostgresClient",
     "PostgresClientConfiguration",

@@ -114,6 +114,28 @@ def test_one_file_is_merged_without_the_staging_table() -> None:
         assert client.execute_sql(f"SELECT count(*) FROM {staged}") == [(0,)]
 
 
+def test_a_key_counts_once_with_any_row_that_is_kept_and_marked_rows_count_for_nothing() -> None:
+    hints = {"columns": {"is_empty": {"hard_delete": True}}}
+    pipeline, table = open_pipeline(), rows(0, 3, is_empty=None)
+    marked = table.set_column(2, "is_empty", pa.array([True, True, None]))
+    load(pipeline, [rows(0, 4, is_empty=None).cast(marked.schema)], **hints)
+    # 0 is marked twice, 1 marked and kept, 2 kept twice, 3 not in the file
+    load(pipeline, [marked, marked.slice(0, 1), table.slice(1).cast(marked.schema)], **hints)
+    assert query(pipeline, "SELECT id, count(*) FROM things GROUP BY id ORDER BY id") == [
+        (1, 1),
+        (2, 1),
+        (3, 1),
+    ]
+
+
+def test_files_that_are_read_once_are_not_compressed() -> None:
+    pipeline = open_pipeline()
+    pipeline.extract(pa.table({"id": [1, 2]}), table_name="things")
+    pipeline.normalize()
+    (file,) = Path(pipeline.working_dir).glob("**/things.*.parquet")
+    assert pq.read_metadata(file).row_group(0).column(0).compression == "UNCOMPRESSED"
+
+
 def test_dlt_uses_our_job_for_a_file_that_holds_a_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new dlt that no longer calls `create_load_job` or runs the job otherwise fails here."""
     merged: list[str] = []

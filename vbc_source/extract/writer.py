@@ -55,6 +55,7 @@ class WindowWriter:
         self._tables = TableBuilder(run.endpoint, run.schema, run.config.pii_policy)
         self._arrivals = ArrivalLog(run, loaded)
         self._pending: list[_Batch] = []
+        self._in_files = run.lookup.in_files  # asked once: dlt resolves its configuration for each answer
         self._previous_ids: dict[ListOwner, pa.Array] = {}  # of each list's window before
         self.reached: dict[str, datetime] = dict(self._cursors.read_progress(run.source_id).reached)
         self.moved_cursors = False
@@ -108,7 +109,7 @@ class WindowWriter:
         repeated = {
             place: name_list(endpoint.name, batch.owner, batch.proof.window, label)
             for place, batch in enumerate(batches)
-            if id(batch) not in brought and not run.lookup.in_files
+            if id(batch) not in brought and not self._in_files
         }
         stored = run.lookup.read_readings([id_ for name in repeated.values() for id_ in name_rows(name)])
         known = {row.id: row for row in stored or ()}
@@ -118,7 +119,7 @@ class WindowWriter:
             label,
             run.load_id,
             run.now,
-            in_lake=run.lookup.in_files,
+            in_lake=self._in_files,
             # without an answer nothing is replaced: the rows stand beside the others, and prove the same
             replaced={} if stored is None else {at: choose_row(name, known) for at, name in repeated.items()},
         )
