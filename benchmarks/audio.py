@@ -1,4 +1,4 @@
-"""Measure how fast audio files are copied into a folder: `vbc audio`, curl, and the vendor's tutorial."""
+"""Measure how fast audio files are copied into a folder: `vbc audio`, curl, a floor, the tutorial."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ TOKEN = "Authorization: Bearer bench"
 
 AUDIO: Mapping[str, str] = {
     "audio": "`vbc audio`: eight at once, each verified, hashed and in the ledger",
-    "curl_at_once": "`curl --parallel`, eight at once: the floor",
+    "floor": "floor in Python: `requests`, eight at once, hashed, synced, read back; no ledger",
+    "curl_at_once": "`curl --parallel`, eight at once",
     "curl": "`curl` in a loop",
     "tutorial": "the vendor's tutorial: `requests`, one after the other",
 }
@@ -105,8 +106,8 @@ def _prepare(
     (place.folder / CONFIG).write_text(
         "".join(f'url = "{link}"\noutput = "{path}"\n' for link, path in listed)
     )
-    if name == "tutorial":
-        return [SCRIPT.python, SCRIPTS / "audio_tutorial.py", place.folder / LINKS]
+    if name in ("tutorial", "floor"):
+        return [SCRIPT.python, SCRIPTS / f"audio_{name}.py", place.folder / LINKS]
     fetch = shlex.join(["curl", "--silent", "--fail", "--header", TOKEN])
     if name == "curl":
         return ["sh", "-c", f'while read -r link path; do {fetch} --output "$path" "$link"; done < {LINKS}']

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vbc_source.api.endpoints import keep_own_links, read_owner
 from vbc_source.api.faults import read_fault, redact
-from vbc_source.api.http.bodies import read_list, read_object, read_text, read_whole
+from vbc_source.api.http.bodies import may_be_text, read_list, read_object, read_text, read_whole
 from vbc_source.errors import BadRequest, GatewayFault, Throttled
 from vbc_source.schema.pages import read_page
 
@@ -64,6 +64,27 @@ def test_any_bytes_become_utf_8_without_replacements(body: bytes, content_type: 
     text = read_text(body, content_type).decode()
 
     assert "\ufffd" not in text or "\ufffd".encode() in body or b"\xfd\xff" in body or b"\xff\xfd" in body
+
+
+FAULT = '{"fault": {"code": 900804, "message": "throttled"}}'
+
+
+@given(st.binary(max_size=60), st.sampled_from(["", LATIN, "a; charset=utf-16-le", "a; charset=ascii"]))
+@example(b" \r\n<html>", "")
+@example(b"", "")
+@example(b"ID3\x04\0\0", "audio/mpeg")
+@example(b"\xff\xfb\x90\0", "audio/mpeg")
+@example(FAULT.encode("utf-16"), "")
+@example(FAULT.encode("utf-16-le"), "a; charset=utf-16-le")
+@example(FAULT.encode("utf-8-sig"), "")
+def test_what_may_not_be_text_is_no_fault(body: bytes, content_type: str) -> None:
+    if read_fault(200, read_text(body, content_type), {}, 0):
+        assert may_be_text(body)
+
+
+def test_audio_is_not_decoded() -> None:
+    for head in (b"ID3\x04\0\0", b"\xff\xfb\x90\0", b"RIFF\0\0\0\0WAVE", b"PK\x03\x04"):
+        assert not may_be_text(head + bytes(range(256)))
 
 
 JSON = st.recursive(

@@ -44,15 +44,21 @@ def serve_s3() -> Iterator[str]:
         server.stop()
 
 
-class S3Bucket:
-    """A new bucket, and its content but the heads of the chain of custody."""
+LOCKED = {
+    "SOURCES__VBC__AUDIO__OBJECT_LOCK_MODE": "GOVERNANCE",
+    "SOURCES__VBC__AUDIO__OBJECT_LOCK_DAYS": "30",
+}
 
-    def __init__(self, endpoint: str) -> None:
+
+class S3Bucket:
+    """A new bucket, with versions and object lock if asked for, and its audio."""
+
+    def __init__(self, endpoint: str, *, locks: bool = False) -> None:
         import boto3
 
         self.endpoint, self.name = endpoint, f"archive-{uuid.uuid4().hex[:8]}"
         self.client = boto3.client("s3", endpoint_url=endpoint, **KEYS)
-        self.client.create_bucket(Bucket=self.name)
+        self.client.create_bucket(Bucket=self.name, ObjectLockEnabledForBucket=locks)
         self.url = f"s3://{self.name}/recordings"
 
     def settings(self) -> dict[str, str]:
@@ -260,11 +266,20 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
     return bucket
 
 
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
+@pytest.fixture
+def locked(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
+    """A bucket with object lock, and settings that lock what is stored."""
+    bucket = S3Bucket(s3_server, locks=True)
+    for name, value in {**bucket.settings(), **LOCKED}.items():
+        monkeypatch.setenv(name, value)
+    return bucket
+
+
+@pytest.fixture(params=["folder", *(pytest.param(name, marks=pytest.mark.slow) for name in ("s3", "locked"))])
 def bucket(request: pytest.FixtureRequest, own_folder: Path) -> FolderBucket | S3Bucket:
-    if request.param == "s3":
-        s3: S3Bucket = request.getfixturevalue("s3")
-        return s3
+    if request.param != "folder":
+        store: S3Bucket = request.getfixturevalue(request.param)
+        return store
     return FolderBucket(own_folder / "bucket")
 
 

@@ -8,22 +8,29 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from archiving import Prepare, S3Bucket, configure, key_of, make_gateway, sound_of
+from archiving import LOCKED, Prepare, S3Bucket, configure, key_of, make_gateway, sound_of
 from loading import environment, read_database, run_vbc, vbc
 
 WORKERS = 4
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kills", "where"), [(20, "folder"), (20, "s3")])
+@pytest.mark.parametrize(("kills", "where"), [(20, "folder"), (20, "s3"), (4, "locked")])
 def test_kill_leaves_no_partial_file_and_costs_only_the_downloads_in_flight(
-    prepare: Prepare, s3: S3Bucket, own_folder: Path, kills: int, where: str
+    prepare: Prepare, request: pytest.FixtureRequest, own_folder: Path, kills: int, where: str
 ) -> None:
+    s3: S3Bucket = request.getfixturevalue("locked" if where == "locked" else "s3")
     count = 40 * kills
     gateway = make_gateway(count, size=30_000)
-    site = prepare(gateway, bucket=s3.url if where == "s3" else None)
+    site = prepare(gateway, bucket=None if where == "folder" else s3.url)
     site.load(shared=True)
-    settings = {**s3.settings(), **configure(site.url), "SOURCES__VBC__MAX_CONCURRENCY": str(WORKERS)}
+    locks = LOCKED if where == "locked" else {}
+    settings = {
+        **s3.settings(),
+        **locks,
+        **configure(site.url),
+        "SOURCES__VBC__MAX_CONCURRENCY": str(WORKERS),
+    }
     expected = {key_of(recording): sound_of(gateway, recording) for recording in gateway.company.all()}
     command = vbc("audio", "--bucket-url", site.bucket)
     random = Random(kills)
@@ -40,7 +47,7 @@ def test_kill_leaves_no_partial_file_and_costs_only_the_downloads_in_flight(
         assert process.returncode in (0, -9), process.stderr
         found = (
             s3_files(s3)
-            if where == "s3"
+            if where != "folder"
             else {name: body for name, body in site.files().items() if not name.startswith(".incoming/")}
         )
         assert all(expected[name] == body for name, body in found.items())

@@ -81,3 +81,16 @@ def test_a_file_without_sound_has_no_length(content: bytes) -> None:
 def test_a_large_file_is_measured_block_by_block() -> None:
     name = "MPEG 1, 32 kbit/s, 48 kHz"
     assert measure(frame(name) * 30_000) == 720_000
+
+
+def test_padding_and_bit_rates_that_change_are_counted_frame_by_frame() -> None:
+    short = frame("MPEG 1, 32 kbit/s, 48 kHz")
+    padded = frame("MPEG 1, 128 kbit/s, 44.1 kHz, padded")
+    plain = b"\xff\xfb\x90\xc4".ljust(417, b"\0")
+    expected = 250 * 25 * 1152 / 44_100
+    assert measure((padded * 24 + plain) * 250) == round(expected * 1000)
+    expected = 3000 * (1152 / 48_000 + 1152 / 44_100)
+    assert measure((short + padded) * 3000) == round(expected * 1000)
+    # a false start of a frame at the very end of a block
+    noise = bytes(65_535) + b"\xff" + b"\xfb" + bytes(500)
+    assert measure(noise + padded * 100) == round(100 * 1152 / 44_100 * 1000)

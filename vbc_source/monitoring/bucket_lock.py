@@ -41,8 +41,8 @@ def prove_lock(bucket: Bucket, now: datetime | None = None) -> str:
         if not _NO_LOCK.search(str(error)):
             raise
         raise VbcError(
-            f"{bucket.url} has no object lock, but {_name(bucket)} is set: create a bucket with versioning and "
-            "object lock (aws s3api create-bucket --object-lock-enabled-for-bucket …), and archive there"
+            f"{bucket.url} has no object lock, but {_name(bucket)} is set: create a bucket with versioning "
+            "and object lock (aws s3api create-bucket --object-lock-enabled-for-bucket …), and archive there"
         ) from None
     if not version or not _is_refused(bucket, key, version):
         raise VbcError(
