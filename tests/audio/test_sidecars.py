@@ -289,7 +289,7 @@ def test_no_number_is_in_a_key_or_a_sidecar(prepare: Prepare, mode: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [12])
+@pytest.mark.parametrize("kills", [6])
 def test_a_kill_between_audio_sidecar_and_manifest_is_mended(
     prepare: Prepare, own_folder: Path, kills: int
 ) -> None:
