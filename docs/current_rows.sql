@@ -51,8 +51,9 @@ CREATE VIEW extensions_now AS FROM extensions
 QUALIFY row_number() OVER (PARTITION BY account_id, extension ORDER BY _dlt_load_id DESC) = 1;
 
 -- The ledgers in the same way: user_access by account_id, resource, user_id; recording_audio by account_id, recording_type,
--- user_id, recording_id, version, where the newest fetched_at counts. recording_holds by the same
--- and held_at, where a row with released_at counts. scan_windows, audio_checks and recording_deletions are only appended to.
+-- user_id, recording_id, version, where the newest fetched_at counts; audio_manifests by uri, where the newest written_at
+-- counts; recording_holds by the same and held_at, where a row with released_at counts. scan_windows, audio_checks, custody and
+-- recording_deletions are only appended to.
 
 -- Only with call_logs = true is there such a table:
 -- CREATE VIEW call_logs_now AS FROM call_logs

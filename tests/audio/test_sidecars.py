@@ -15,6 +15,7 @@ from archiving import FolderBucket, Prepare, S3Bucket, Site, configure, make_gat
 from loading import environment, query, read_database, run_vbc, vbc
 
 from vbc_source.audio.bucket import Bucket
+from vbc_source.audio.sidecars import bring_up
 from vbc_source.audio.sidecars.manifest import MANIFEST, manifest_key, parse_manifest, write_manifest
 from vbc_source.audio.sidecars.sidecar import (
     ArchiveFacts,
@@ -206,6 +207,9 @@ def test_what_a_kill_left_out_is_mended_and_what_was_edited_is_left(
     assert (third / MANIFEST).read_text() == "edited\n"
     assert (fourth / MANIFEST).read_bytes() == edited
     assert "line 1 is not a SHA-256" in caplog.text
+    for folder in (first, second, third, fourth):
+        (folder / MANIFEST).write_text("edited\n")
+    assert len(site.archive().refused) == 4
 
 
 def test_lines_of_files_that_are_gone_leave_the_manifest(tmp_path: Path) -> None:
@@ -235,8 +239,9 @@ def lose_sidecars(bucket: FolderBucket | S3Bucket) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [700])
 def test_archives_of_earlier_versions_are_brought_up_once(
-    prepare: Prepare, bucket: FolderBucket | S3Bucket, count: int
+    prepare: Prepare, bucket: FolderBucket | S3Bucket, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bring_up, "NOTED_FOLDERS", 28)
     site = prepare(make_gateway(count, size=300), bucket=bucket.url)
     pipeline = site.load()
     assert site.archive().sidecars == count
@@ -284,7 +289,7 @@ def test_no_number_is_in_a_key_or_a_sidecar(prepare: Prepare, mode: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [12])
+@pytest.mark.parametrize("kills", [6])
 def test_a_kill_between_audio_sidecar_and_manifest_is_mended(
     prepare: Prepare, own_folder: Path, kills: int
 ) -> None:

@@ -30,9 +30,11 @@ log = logging.getLogger(__name__)
 
 BATCH_FILES, BATCH_FOLDERS = 2000, 200  # whose manifests are in memory together
 QUERY_FILES = 2000  # whose metadata is read together
+MOST_NAMED = 1000  # addresses in a list of a result; the log has all
 NOTES_SECONDS = 60.0  # between two loads of notes: what a kill costs
-# notes that are worth a load: fewer cost less when the next run reads their manifests again
-NOTED_FOLDERS, NOTED_FILES = 20, 5000
+# Notes that are worth a load, which takes half a second: a month of days, or days with many files. Fewer cost
+# less when the next run reads their manifests again.
+NOTED_FOLDERS, NOTED_FILES = 32, 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class BroughtUp:
     Attributes:
         sidecars: Number of sidecars.
         manifests: Number of manifests.
-        refused: Addresses of manifests that were left as they are: not readable, or not what the ledger says.
+        refused: Addresses of manifests that are not readable, and of files that a manifest has with another
+            SHA-256 than the ledger; the first thousand.
     """
 
     sidecars: int = 0
@@ -120,6 +123,8 @@ class _BringUp:
     def run(self, folders: Sequence[FolderState]) -> BroughtUp:
         """Bring up some folders, and note those that are complete."""
         noted_at, done, files = self._clock(), 0, sum(state.files for state in folders)
+        if files >= NOTED_FILES:
+            log.info("sidecars: looking at %s files of %d days", f"{files:,}", len(folders))
         for batch in _make_batches(folders):
             self._bring_up(batch)
             done += sum(state.files for state in batch)
@@ -140,6 +145,8 @@ class _BringUp:
         folders = [state.folder for state in batch]
         read = zip(folders, self._pool.map(self._read_manifest, folders), strict=True)
         manifests = {folder: manifest for folder, manifest in read if manifest is not None}
+        if not manifests:
+            return
         before = {folder: len(manifest) for folder, manifest in manifests.items()}
         stored = StoredFiles(self._session.loaded, self._bucket, list(manifests))
         lacking = self._find_lacking(stored, manifests)
@@ -164,7 +171,7 @@ class _BringUp:
             manifest = manifests[folder]
             if manifest.get(name, row.sha256) != row.sha256:
                 log.warning("the manifest has another SHA-256 of %s: it or the ledger was changed", row.uri)
-                self._refused.append(str(row.uri))
+                self._refuse(str(row.uri))
                 self._differing.add(folder)
             elif not {name, sidecar_key(name)} <= manifest.keys() and self._is_there(row, folder, name):
                 manifest[name] = row.sha256
@@ -205,8 +212,12 @@ class _BringUp:
                 "%s; it is left as it is: compare it with a copy, or move it away and run vbc audio again",
                 error,
             )
-            self._refused.append(self._bucket.uri(manifest_key(folder)))
+            self._refuse(self._bucket.uri(manifest_key(folder)))
             return None
+
+    def _refuse(self, uri: str) -> None:
+        if len(self._refused) < MOST_NAMED:
+            self._refused.append(uri)
 
 
 def make_sidecar(row: LedgerRow, name: str, facts: LoadedFacts) -> Sidecar:

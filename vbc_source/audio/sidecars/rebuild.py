@@ -19,7 +19,7 @@ from typing import NamedTuple
 from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.ledger import LEDGER, LedgerRow
 from vbc_source.audio.session import ArchiveSession, open_archive
-from vbc_source.audio.sidecars.bring_up import bring_up
+from vbc_source.audio.sidecars.bring_up import MOST_NAMED, bring_up
 from vbc_source.audio.sidecars.manifest import manifest_key
 from vbc_source.audio.sidecars.metadata import StoredFiles
 from vbc_source.audio.sidecars.restore import Row, restore_recordings
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 RESTORED_ROWS = 10_000  # recordings of one load
 CHECKED_FILES = 500  # whose sidecars are in memory together
-MOST_NAMED = 1000  # keys in a list of the result; the log has all
 _LEVELS = ("account_id=", "recording_type=", "date=")
 _SUFFIXES = tuple(f".{audio_format.extension}" for audio_format in FORMATS)
 
