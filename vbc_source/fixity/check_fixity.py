@@ -35,6 +35,7 @@ from vbc_source.warehouse.recordings import RecordingSelection
 
 log = logging.getLogger(__name__)
 
+MOST_FINDINGS = 1000  # open ones that are checked again beside a smaller subset
 QUEUE = 16  # files for each thread that are submitted ahead
 
 
@@ -166,7 +167,9 @@ class _FixityRun:
             task="fixity",
         )
         absent = []
-        for checked in self._check_all(pool, self._choose(limit, left)):
+        # a subset may be one file, and findings must not wait for their turn
+        again = Limit() if limit == Limit() else Limit(files=max(limit.files or 0, MOST_FINDINGS))
+        for checked in self._check_all(pool, self._choose(again, left)):
             self._record(checked)
             progress.count(checked.file.size)
             if checked.absent:
@@ -176,11 +179,11 @@ class _FixityRun:
                 absent = []
         self._settle(absent, pool)
 
-    def _choose(self, limit: Limit, left: Limit) -> Iterator[ArchivedFile]:
-        """Yield what is known or suspected to be wrong, then what is due, each within the limit."""
+    def _choose(self, again: Limit, left: Limit) -> Iterator[ArchivedFile]:
+        """Yield what is known or suspected to be wrong, then what is due, each within its limit."""
         first = chain(self._inventory.read_open(), self._folders.suspects)
         chosen = set()
-        for file in limit.take(first, _size_of):
+        for file in again.take(first, _size_of):
             if file.row.key not in chosen:
                 chosen.add(file.row.key)
                 yield file

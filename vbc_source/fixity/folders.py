@@ -6,7 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timezone
 from typing import NamedTuple
 
 from vbc_source.audio.bucket import Bucket, BucketFailed
@@ -126,14 +127,18 @@ class FolderChecks:
         return not ((since and day < _day_of(since)) or (until and day > _day_of(until)))
 
     def _compare(self, folder: str, files: list[ArchivedFile]) -> _Day:
-        sizes = self._bucket.list_sizes(folder)
+        """Compare one folder; a manifest that cannot be read is a flaw of it, and no more."""
+        sizes, fault = self._bucket.list_sizes(folder), None
         manifest = None
         if (size := sizes.get(MANIFEST)) is not None:
-            if size > LARGEST_MANIFEST:
-                raise BucketFailed(f"{self._bucket.uri(folder)}/{MANIFEST} is larger than any manifest")
-            manifest = b"".join(self._bucket.read_range(f"{folder}/{MANIFEST}", 0, size))
+            try:
+                limit = min(size, LARGEST_MANIFEST)
+                manifest = b"".join(self._bucket.read_range(f"{folder}/{MANIFEST}", 0, limit))
+            except BucketFailed as error:
+                fault = Flaw(MANIFEST, str(error))
         text = None if manifest is None else manifest.decode("utf-8", "replace")
-        return _Day(folder, compare_day(files, sizes, text))
+        findings = compare_day(files, sizes, text)
+        return _Day(folder, replace(findings, manifest=(fault,)) if fault else findings)
 
     def _note(self, day: _Day) -> None:
         folder, findings = day
@@ -172,4 +177,4 @@ def _add(flaws: dict[str, str], key: str, flaw: Flaw) -> None:
 
 
 def _day_of(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d}"
+    return f"{moment.astimezone(timezone.utc):%Y-%m-%d}"
