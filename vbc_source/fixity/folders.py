@@ -28,6 +28,7 @@ from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import RecordingSelection
 
 MOST_KEYS = 1000  # of unknown objects that are named, and suspects that are kept
+MOST_FLAWS = 10_000  # of sidecars, and of manifests, that are named
 FOLDERS_AHEAD = 32  # that are being listed
 MANIFESTS = 16  # to remember
 
@@ -92,7 +93,7 @@ class FolderChecks:
             flaw = str(error)
         if flaw:
             with self._lock:
-                self.sidecars[sidecar] = flaw
+                _add(self.sidecars, sidecar, flaw)
 
     def flaws(self) -> Iterator[str]:
         """Describe what is wrong with sidecars and manifests."""
@@ -153,7 +154,7 @@ class FolderChecks:
             self._with_sidecars.add(folder)
         for flaws, found in ((self.sidecars, findings.sidecars), (self.manifests, findings.manifest)):
             for flaw in found:
-                _add(flaws, f"{folder}/{flaw.name}", flaw)
+                _add(flaws, f"{folder}/{flaw.name}", flaw.reason)
 
     def _read_lines(self, folder: str) -> dict[str, str]:
         """Return the hashes in the manifest of a folder, by name."""
@@ -172,8 +173,11 @@ class FolderChecks:
         return dict(parse_lines(body.decode("utf-8", "replace")))
 
 
-def _add(flaws: dict[str, str], key: str, flaw: Flaw) -> None:
-    flaws[key] = f"{flaws[key]}; {flaw.reason}" if key in flaws else flaw.reason
+def _add(flaws: dict[str, str], key: str, reason: str) -> None:
+    if key in flaws:
+        flaws[key] += f"; {reason}"
+    elif len(flaws) < MOST_FLAWS:
+        flaws[key] = reason
 
 
 def _day_of(moment: datetime) -> str:

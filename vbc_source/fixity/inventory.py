@@ -18,6 +18,7 @@ from vbc_source.warehouse.queries import LoadedTables, query_pages
 from vbc_source.warehouse.recordings import RecordingSelection
 
 PAGE_ROWS = 5000
+MOST_FINDINGS = 10_000  # in a result
 _ORDER = ("checked_at", "fetched_at", *VERSION_KEY)
 _OPEN = ", ".join(f"'{outcome}'" for outcome in OPEN)
 _NEVER = f"CAST('{EPOCH:%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ)"
@@ -51,7 +52,8 @@ class Extent(NamedTuple):
     oldest: datetime | None
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Finding:
     """A file whose newest check found it damaged, missing or unreadable."""
 
     account_id: str
@@ -156,7 +158,7 @@ class Inventory:
 
 
 def read_findings(loaded: LoadedTables) -> list[Finding]:
-    """Read the open findings of all files that the ledger has, whichever run has found them."""
+    """Read the open findings of files that the ledger has, whichever run has found them."""
     if len(loaded.find(CHECKS, LEDGER)) < 2:
         return []
 
@@ -166,7 +168,7 @@ def read_findings(loaded: LoadedTables) -> list[Finding]:
             SELECT {", ".join(VERSION_KEY)}, uri, outcome, error, checked_at FROM ({NEWEST}) AS c
             WHERE outcome IN ({_OPEN}) AND EXISTS (
                 SELECT 1 FROM ({write_ledger(loaded)}) AS a WHERE {same} AND a.status = 'stored')
-            ORDER BY {", ".join(VERSION_KEY)}"""
+            ORDER BY {", ".join(VERSION_KEY)} LIMIT {MOST_FINDINGS}"""
 
     return [Finding(*row) for row in loaded.query(write)]
 
