@@ -48,7 +48,6 @@ def measure_fixity(_: argparse.Namespace) -> Iterator[Figure]:
             warm = measured[1:]
             yield Figure("fixity", f"{name}, whole", median(each.seconds for each in warm), "s")
             yield Figure("fixity", f"{name}, CPU", median(each.cpu_seconds for each in warm), "s")
-            yield Figure("fixity", f"{name}, peak", max(each.peak_bytes for each in warm) / 1e6, "MB")
         pairs = zip(runs["vbc fixity"][1:], runs["sha256sum"][1:], strict=True)
         ratio = median(ours.seconds / theirs.seconds for ours, theirs in pairs)
         yield Figure("fixity", "vbc fixity / sha256sum", ratio, "times", MOST)

@@ -246,3 +246,20 @@ def test_other_destinations_take_checks_too(
         status = read_status(target)
         assert status.checks
         assert status.checks.damaged == 0
+
+
+@pytest.mark.slow
+def test_a_refused_login_ends_the_repairs_and_not_the_checks(prepare: Prepare) -> None:
+    site = prepare(make_gateway(4))
+    site.load()
+    site.archive()
+    for id_ in (1000, 1001):
+        path_of(site, id_).unlink()
+    site.gateway.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCES__VBC__CREDENTIALS__PASSWORD", "another")
+        done = check(site, repair=True)
+    assert (done.checked, done.missing, done.repaired) == (4, (1000, 1001), ())
+    assert all("VBC" in str(finding.error) for finding in done.findings)
+    assert len([request for request in site.gateway.requests if request.path == "/token"]) == 1
+    assert check(site, subset="1/4", repair=True).repaired == (1000, 1001)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import NamedTuple
 
@@ -35,6 +35,8 @@ from vbc_source.warehouse.recordings import RecordingSelection
 
 log = logging.getLogger(__name__)
 
+MOST_FINDINGS = 1000  # open ones that are checked again beside a smaller subset
+TICK = timedelta(microseconds=1)  # of `checked_at`, by which the newest check is known
 QUEUE = 16  # files for each thread that are submitted ahead
 
 
@@ -166,7 +168,9 @@ class _FixityRun:
             task="fixity",
         )
         absent = []
-        for checked in self._check_all(pool, self._choose(limit, left)):
+        # a subset may be one file, and findings must not wait for their turn
+        again = Limit() if limit == Limit() else Limit(files=max(limit.files or 0, MOST_FINDINGS))
+        for checked in self._check_all(pool, self._choose(again, left)):
             self._record(checked)
             progress.count(checked.file.size)
             if checked.absent:
@@ -176,11 +180,11 @@ class _FixityRun:
                 absent = []
         self._settle(absent, pool)
 
-    def _choose(self, limit: Limit, left: Limit) -> Iterator[ArchivedFile]:
-        """Yield what is known or suspected to be wrong, then what is due, each within the limit."""
+    def _choose(self, again: Limit, left: Limit) -> Iterator[ArchivedFile]:
+        """Yield what is known or suspected to be wrong, then what is due, each within its limit."""
         first = chain(self._inventory.read_open(), self._folders.suspects)
         chosen = set()
-        for file in limit.take(first, _size_of):
+        for file in again.take(first, _size_of):
             if file.row.key not in chosen:
                 chosen.add(file.row.key)
                 yield file
@@ -212,7 +216,7 @@ class _FixityRun:
             if isinstance(answer, Absent):
                 return _Checked(file, (check,), answer)
             if answer.outcome == "repaired":
-                return _Checked(file, (check, self._stamp(answer)))
+                return _Checked(file, (check, self._stamp(answer, TICK)))
         return _Checked(file, (answer,) if isinstance(answer, AudioCheck) else (check,))
 
     def _read(self, file: ArchivedFile) -> AudioCheck:
@@ -254,8 +258,10 @@ class _FixityRun:
     def _method(self) -> Method:
         return "against_vbc" if self._options.against_vbc else "read"
 
-    def _stamp(self, check: AudioCheck) -> AudioCheck:
-        return replace(check, check_id=uuid.uuid4().hex, checked_at=self._now())
+    def _stamp(self, check: AudioCheck, after: timedelta = timedelta()) -> AudioCheck:
+        """Make a row of its own of a check, later than the one that it is made of."""
+        moment = max(self._now(), check.checked_at + after)
+        return replace(check, check_id=uuid.uuid4().hex, checked_at=moment)
 
     def _record(self, checked: _Checked) -> None:
         last = checked.checks[-1]
@@ -280,7 +286,7 @@ class _FixityRun:
     def _settle(self, absent: list[_Checked], pool: ThreadPoolExecutor) -> None:
         """Record once more, with the evidence, what VBC did not have."""
         answers = self._fetcher.settle([checked.absent for checked in absent if checked.absent], pool)
-        self._ledger.add([self._stamp(check) for check in answers])
+        self._ledger.add([self._stamp(check, TICK) for check in answers])
 
     def _make_result(self) -> FixityResult:
         extent, findings, folders = (

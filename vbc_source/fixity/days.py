@@ -18,6 +18,7 @@ from vbc_source.fixity.inventory import ArchivedFile, name_of
 
 MANIFEST = "manifest-sha256.txt"
 LARGEST_MANIFEST = 64 << 20  # bytes; a day of half a million files
+MOST_FLAWS = 20  # of one manifest that are told
 LARGEST_SIDECAR = 1 << 20
 _LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(.+)")
 _AUDIO = tuple(f".{audio_format.extension}" for audio_format in FORMATS)
@@ -96,7 +97,8 @@ def _judge_manifest(
             flaws.append(f"its hash of {name} is not that of the ledger")
     strangers = [name for name in hashes if name not in named and name not in sizes]
     flaws += [f"it names {name}, which is not there" for name in strangers]
-    return [Flaw(MANIFEST, flaw) for flaw in flaws]
+    more = [f"and {len(flaws) - MOST_FLAWS:,} more"] if len(flaws) > MOST_FLAWS else []
+    return [Flaw(MANIFEST, flaw) for flaw in flaws[:MOST_FLAWS] + more]
 
 
 def parse_lines(manifest: str) -> Iterator[tuple[str, str]]:

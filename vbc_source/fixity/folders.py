@@ -6,7 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timezone
 from typing import NamedTuple
 
 from vbc_source.audio.bucket import Bucket, BucketFailed
@@ -27,6 +28,7 @@ from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import RecordingSelection
 
 MOST_KEYS = 1000  # of unknown objects that are named, and suspects that are kept
+MOST_FLAWS = 10_000  # of sidecars, and of manifests, that are named
 FOLDERS_AHEAD = 32  # that are being listed
 MANIFESTS = 16  # to remember
 
@@ -91,7 +93,7 @@ class FolderChecks:
             flaw = str(error)
         if flaw:
             with self._lock:
-                self.sidecars[sidecar] = flaw
+                _add(self.sidecars, sidecar, flaw)
 
     def flaws(self) -> Iterator[str]:
         """Describe what is wrong with sidecars and manifests."""
@@ -126,14 +128,18 @@ class FolderChecks:
         return not ((since and day < _day_of(since)) or (until and day > _day_of(until)))
 
     def _compare(self, folder: str, files: list[ArchivedFile]) -> _Day:
-        sizes = self._bucket.list_sizes(folder)
+        """Compare one folder; a manifest that cannot be read is a flaw of it, and no more."""
+        sizes, fault = self._bucket.list_sizes(folder), None
         manifest = None
         if (size := sizes.get(MANIFEST)) is not None:
-            if size > LARGEST_MANIFEST:
-                raise BucketFailed(f"{self._bucket.uri(folder)}/{MANIFEST} is larger than any manifest")
-            manifest = b"".join(self._bucket.read_range(f"{folder}/{MANIFEST}", 0, size))
+            try:
+                limit = min(size, LARGEST_MANIFEST)
+                manifest = b"".join(self._bucket.read_range(f"{folder}/{MANIFEST}", 0, limit))
+            except BucketFailed as error:
+                fault = Flaw(MANIFEST, str(error))
         text = None if manifest is None else manifest.decode("utf-8", "replace")
-        return _Day(folder, compare_day(files, sizes, text))
+        findings = compare_day(files, sizes, text)
+        return _Day(folder, replace(findings, manifest=(fault,)) if fault else findings)
 
     def _note(self, day: _Day) -> None:
         folder, findings = day
@@ -148,7 +154,7 @@ class FolderChecks:
             self._with_sidecars.add(folder)
         for flaws, found in ((self.sidecars, findings.sidecars), (self.manifests, findings.manifest)):
             for flaw in found:
-                _add(flaws, f"{folder}/{flaw.name}", flaw)
+                _add(flaws, f"{folder}/{flaw.name}", flaw.reason)
 
     def _read_lines(self, folder: str) -> dict[str, str]:
         """Return the hashes in the manifest of a folder, by name."""
@@ -167,9 +173,12 @@ class FolderChecks:
         return dict(parse_lines(body.decode("utf-8", "replace")))
 
 
-def _add(flaws: dict[str, str], key: str, flaw: Flaw) -> None:
-    flaws[key] = f"{flaws[key]}; {flaw.reason}" if key in flaws else flaw.reason
+def _add(flaws: dict[str, str], key: str, reason: str) -> None:
+    if key in flaws:
+        flaws[key] += f"; {reason}"
+    elif len(flaws) < MOST_FLAWS:
+        flaws[key] = reason
 
 
 def _day_of(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d}"
+    return f"{moment.astimezone(timezone.utc):%Y-%m-%d}"

@@ -17,7 +17,8 @@ from vbc_source.warehouse.audio_checks import CHECKS, NEWEST, OPEN
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 from vbc_source.warehouse.recordings import RecordingSelection
 
-PAGE_ROWS = 5000
+PAGE_ROWS = 20_000  # each page is a query of the whole ledger
+MOST_FINDINGS = 10_000  # in a result
 _ORDER = ("checked_at", "fetched_at", *VERSION_KEY)
 _OPEN = ", ".join(f"'{outcome}'" for outcome in OPEN)
 _NEVER = f"CAST('{EPOCH:%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ)"
@@ -51,7 +52,8 @@ class Extent(NamedTuple):
     oldest: datetime | None
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Finding:
     """A file whose newest check found it damaged, missing or unreadable."""
 
     account_id: str
@@ -109,29 +111,31 @@ class Inventory:
 
     def read_folders(self) -> Iterator[tuple[str, list[ArchivedFile]]]:
         """Yield the folders of files, as addresses, each with its files; those of a day are together."""
-        files = self._read("uri IS NOT NULL", ("uri", *VERSION_KEY))
+        files = self._read("uri IS NOT NULL", ("uri", *VERSION_KEY), checks=False)
         # consecutive in every collation: an address has no other digits around the date
         return (
             (folder, list(group))
             for folder, group in groupby(files, lambda file: str(file.row.uri).rpartition("/")[0])
         )
 
-    def _read(self, condition: str, order: tuple[str, ...] = _ORDER) -> Iterator[ArchivedFile]:
+    def _read(
+        self, condition: str, order: tuple[str, ...] = _ORDER, *, checks: bool = True
+    ) -> Iterator[ArchivedFile]:
         names = (*order, *(name for name in (*COLUMNS, "newest_version") if name not in order))
 
         def write(loaded: LoadedTables) -> str:
-            return f"SELECT * FROM ({self._write(loaded)}) AS f WHERE {condition}"
+            return f"SELECT * FROM ({self._write(loaded, checks)}) AS f WHERE {condition}"
 
         for row in query_pages(self._loaded, write, names, len(order), self._page_rows, **self._values):
             yield _read_file(row)
 
-    def _write(self, loaded: LoadedTables) -> str:
+    def _write(self, loaded: LoadedTables, checks: bool = True) -> str:
         if not loaded.has(LEDGER):
             raise VbcError("no recording is archived yet, so there is nothing to check: run vbc audio first")
         types = ", ".join(f"'{kind}'" for kind in self._selection.types)
         same = " AND ".join(f"c.{name} = a.{name}" for name in VERSION_KEY)
         checked = f"SELECT {', '.join(VERSION_KEY)}, checked_at, outcome FROM ({NEWEST}) AS n"
-        if not loaded.has(CHECKS):
+        if not (checks and loaded.has(CHECKS)):
             # no row, with the types that the table would have
             checked = (
                 f"SELECT {', '.join(VERSION_KEY)}, fetched_at AS checked_at, status AS outcome "
@@ -156,7 +160,7 @@ class Inventory:
 
 
 def read_findings(loaded: LoadedTables) -> list[Finding]:
-    """Read the open findings of all files that the ledger has, whichever run has found them."""
+    """Read the open findings of files that the ledger has, whichever run has found them."""
     if len(loaded.find(CHECKS, LEDGER)) < 2:
         return []
 
@@ -166,7 +170,7 @@ def read_findings(loaded: LoadedTables) -> list[Finding]:
             SELECT {", ".join(VERSION_KEY)}, uri, outcome, error, checked_at FROM ({NEWEST}) AS c
             WHERE outcome IN ({_OPEN}) AND EXISTS (
                 SELECT 1 FROM ({write_ledger(loaded)}) AS a WHERE {same} AND a.status = 'stored')
-            ORDER BY {", ".join(VERSION_KEY)}"""
+            ORDER BY {", ".join(VERSION_KEY)} LIMIT {MOST_FINDINGS}"""
 
     return [Finding(*row) for row in loaded.query(write)]
 

@@ -20,7 +20,7 @@ from vbc_source.audio.archive import FILE_ERRORS
 from vbc_source.audio.bucket import BucketFailed
 from vbc_source.audio.ledger import LedgerRow
 from vbc_source.audio.session import ArchiveSession
-from vbc_source.errors import InvalidContent, NotFound, NotSubscribed
+from vbc_source.errors import InvalidContent, NotFound, NotSubscribed, VbcError
 from vbc_source.fixity.inventory import ArchivedFile
 from vbc_source.fixity.judging import names_own_file
 from vbc_source.recordings import EPOCH, Recording
@@ -43,9 +43,15 @@ class Fetcher:
     def __init__(self, session: ArchiveSession) -> None:
         self._client, self._archive = session.client, session.archive
         self._root = session.config.recording_api
+        self._fault: VbcError | None = None  # that concerns all files, such as a refused login
 
     def repair(self, file: ArchivedFile, check: AudioCheck) -> AudioCheck | Absent:
-        """Put the file of a failed check back, if VBC still has its bytes."""
+        """Put the file of a failed check back, if VBC still has its bytes.
+
+        A fault that concerns all files ends the repairs, not the checks.
+        """
+        if self._fault:
+            return _explain(check, f"it was not fetched from VBC: {self._fault}")
         if not file.newest:
             return _explain(
                 check, "VBC has a later version of it: restore this one from a copy of the archive"
@@ -55,9 +61,10 @@ class Fetcher:
             key = self._archive.bucket.key_of(file.row.uri or "")
             own = key if key and names_own_file(file.row, key) else None
             row = self._archive.restore(file.row, recording, stream, own)
-        except NotSubscribed:
-            raise
-        except (*FILE_ERRORS, BucketFailed) as error:
+        except VbcError as error:
+            if isinstance(error, NotSubscribed) or not isinstance(error, (*FILE_ERRORS, BucketFailed)):
+                log.warning("nothing more is repaired: %s", error)
+                self._fault = error
             return self._read_fault(file, check, error)
         if row.version != file.row.version:
             return _explain(check, f"VBC has other bytes now, which are kept as version {row.version}")

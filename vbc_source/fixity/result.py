@@ -35,7 +35,7 @@ class FixityResult:
         left: Files of the selection that this run did not check.
         never_checked: Files of the selection that no run has ever checked.
         oldest_check: The oldest of the newest checks of all files of the selection.
-        findings: What is wrong with each file.
+        findings: What is wrong with each file; the ids above are theirs. At most 10,000.
         flaws: What is wrong with sidecars and manifests, in words.
         requests: Requests sent to VBC.
         seconds: Duration of the run.

@@ -32,13 +32,15 @@ SCHEMA = pa.schema(
         pa.field("error", pa.string()),
     ]
 )
+_SAME = " AND ".join(f"k.{name} = m.{name}" for name in KEY)
+_LISTED = ", ".join(f"k.{name}" for name in (*KEY, "checked_at"))
+# the newest check of each file; aggregates take much less memory than a window over all checks of years
 NEWEST = f"""
-    SELECT {", ".join(KEY)}, checked_at, outcome, error, uri FROM (
-        SELECT *, row_number() OVER (
-            PARTITION BY {", ".join(KEY)} ORDER BY checked_at DESC, check_id
-        ) AS place
-        FROM {CHECKS}
-    ) AS k WHERE place = 1"""
+    SELECT {_LISTED}, max(k.outcome) AS outcome, max(k.error) AS error, max(k.uri) AS uri
+    FROM {CHECKS} AS k JOIN (
+        SELECT {", ".join(KEY)}, max(checked_at) AS newest FROM {CHECKS} GROUP BY {", ".join(KEY)}
+    ) AS m ON {_SAME} AND k.checked_at = m.newest
+    GROUP BY {_LISTED}"""
 
 
 @dataclass(frozen=True, slots=True)
