@@ -42,7 +42,7 @@ from vbc_source.warehouse.recordings import RecordingSelection
 
 log = logging.getLogger(__name__)
 
-BATCH = 1000  # entries of the plan
+BATCH = 5000  # entries of the plan
 MOST_NAMED = 10  # recordings in a message
 Key = tuple[str, str, str, int]
 
