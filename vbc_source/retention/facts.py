@@ -113,7 +113,7 @@ def read_facts(
         return _write_facts(loaded, conditions, page)
 
     columns, key = (*_CANDIDATE, *_STATE), len(_ORDER)
-    for row in query_pages(loaded, write, columns, key, PAGE_ROWS, extend=extend, **values):
+    for row in query_pages(loaded, write, columns, key, PAGE_ROWS, extend, **values):
         yield RecordingFacts(
             candidate=RetentionCandidate(**{name: row[name] for name in _CANDIDATE}),
             rule=int(row["rule"]),

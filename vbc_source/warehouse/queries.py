@@ -161,8 +161,8 @@ def query_pages(
     columns: Sequence[str],
     key: int,
     page_rows: int,
-    *,
     extend: Callable[[LoadedTables, str], str] | None = None,
+    /,
     **values: str | int | datetime,
 ) -> Iterator[dict[str, Any]]:
     """Query page by page, and yield each row once, with its columns by name.
