@@ -94,6 +94,7 @@ def test_a_plan_is_applied_exactly_and_only_once(prepare: Prepare) -> None:
     site.archive(limit=5)
     sidecar = Path(site.bucket, list_keys(site)[0]).with_suffix(".json")
     sidecar.write_text("{}")
+    sidecar.with_name("1000.mp3.damaged-0123").write_bytes(b"x")
 
     plan = make_plan(site, DELETE, hold="1001\ncall-1003\n9\n")
     assert plan.rules == {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -220,8 +220,10 @@ class Archive:
         content = self.bucket.read(key)
         return content is not None and (content.size, content.sha256) == (row.size_bytes, row.sha256)
 
-    def erase(self, row: LedgerRow, reason: str) -> LedgerRow:
+    def erase(self, row: LedgerRow, reason: str, names: Iterable[str] = ()) -> LedgerRow:
         """Erase a stored file with what is beside it, and return its row, which is already in the journal.
+
+        `names` has the names of the objects in its folder.
 
         Raises:
             ObjectLocked: The bucket refuses; the file is still there.
@@ -234,7 +236,7 @@ class Archive:
         # before the deletion: after a kill, `recover` looks whether this object is gone
         self.journal.intend(erased)
         try:
-            for name in list_objects(key):
+            for name in list_objects(key, names):
                 self.bucket.erase(name)
         except ObjectLocked:
             self.journal.forget(intents=[erased])
@@ -330,12 +332,15 @@ class Archive:
             raise InvalidContent(f"{size:,} bytes are reported, but {self.spool} has room for {room:,}")
 
 
-def list_objects(key: str) -> tuple[str, ...]:
+def list_objects(key: str, names: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the keys of the objects of one audio file in the order of erasing them, itself last.
 
-    Where the bucket refuses to erase the file, its sidecar can be written again.
+    Where the bucket refuses to erase the file, its sidecar can be written again. Of the `names` in its folder
+    it takes those that begin with its own and a dot: other bytes of it that were kept.
     """
-    return f"{key.rpartition('.')[0]}.json", key
+    folder, _, file = key.rpartition("/")
+    kept = (f"{folder}/{name}" for name in names if name.startswith(f"{file}."))
+    return *kept, f"{key.rpartition('.')[0]}.json", key
 
 
 def _equal(first: Content | None, second: Content) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -42,7 +42,7 @@ from vbc_source.warehouse.recordings import RecordingSelection
 
 log = logging.getLogger(__name__)
 
-BATCH = 1000  # entries of the plan
+BATCH = 5000  # entries of the plan
 MOST_NAMED = 10  # recordings in a message
 Key = tuple[str, str, str, int]
 
@@ -295,8 +295,10 @@ class _ApplyRun:
 
     def _erase_all(self, steps: Sequence[_Step], pool: Executor) -> None:
         files = self._read_files([step.entry for step in steps])
+        folders = {file.folder for found in files.values() for file in found}
+        names = {folder: self._session.archive.bucket.list_sizes(folder) for folder in folders}
         try:
-            outcomes = pool.map(lambda step: self._erase(step, files[step.entry.key]), steps)
+            outcomes = pool.map(lambda step: self._erase(step, files[step.entry.key], names), steps)
             for step, outcome in zip(steps, outcomes, strict=True):
                 self._count(step.entry, outcome)
         except BaseException:
@@ -304,7 +306,7 @@ class _ApplyRun:
             raise
         self._session.ledger.load()
 
-    def _erase(self, step: _Step, files: Sequence[_File]) -> str:
+    def _erase(self, step: _Step, files: Sequence[_File], names: Mapping[str, Iterable[str]]) -> str:
         """Erase the files of a recording, of all its versions; return the outcome."""
         archive, title = self._session.archive, step.entry.title
         try:
@@ -313,9 +315,8 @@ class _ApplyRun:
                     log.warning("%s is not deleted from the archive: %s", title, reason)
                     return "unproven"
             for file in files:
-                archive.erase(
-                    file.row, f"deleted by the retention rule {step.entry.rule}, plan {self._plan.id}"
-                )
+                reason = f"deleted by the retention rule {step.entry.rule}, plan {self._plan.id}"
+                archive.erase(file.row, reason, names[file.folder])
         except ObjectLocked as error:
             log.warning("%s stays in the archive: %s", title, error)
             return "blocked"
@@ -327,7 +328,7 @@ class _ApplyRun:
     def _find_misplacement(self, step: _Step, file: _File) -> str | None:
         assert step.facts  # noqa: S101 - of a recording that has not changed
         one = replace(step.facts.candidate, version=file.row.version, owners=file.owners)
-        return one.find_misplacement(self._session.archive.bucket.key_of(file.row.uri or ""))
+        return one.find_misplacement(file.key)
 
     def _read_files(self, entries: Sequence[PlanEntry]) -> defaultdict[Key, list[_File]]:
         """Read the ledger's rows of the stored files of some recordings, of all their versions."""
@@ -344,13 +345,19 @@ class _ApplyRun:
         for *values, owners in self._loaded.query(write):
             row = LedgerRow(**dict(zip(COLUMNS, values, strict=True)))
             found[row.account_id, row.recording_type, row.user_id, row.recording_id].append(
-                _File(row, owners or 0)
+                _File(row, owners or 0, self._session.archive.bucket.key_of(row.uri or ""))
             )
         return found
 
 
 class _File(NamedTuple):
-    """A row of the ledger of a stored file, and how many recordings it names the file for."""
+    """A row of the ledger of a stored file, how many recordings it names the file for, and the file's key."""
 
     row: LedgerRow
     owners: int
+    key: str | None
+
+    @property
+    def folder(self) -> str:
+        """The folder of the file."""
+        return (self.key or "").rpartition("/")[0]

@@ -41,6 +41,7 @@ _STATE = ("files", "rule", "settled", "gone", "held_at", "held_place")
 # a condition on a list inside rows: the child table's suffix, and its column
 _CHILDREN = {"extensions": ("extensions", "extension"), "rule_ids": ("rule_ids", "rule_id")}
 _COLUMNS = {"directions": "upper(r.direction)", "users": "r.user_id", "accounts": "r.account_id"}
+_OF_CHOSEN = "recording_id IN (SELECT recording_id FROM chosen)"
 Values = dict[str, str | int | datetime]
 
 
@@ -105,9 +106,14 @@ def read_facts(
         values |= condition.make_values(made_at)
 
     def write(loaded: LoadedTables) -> str:
-        return _write_facts(loaded, conditions, selection, ids)
+        recordings = write_recordings(loaded, selection)
+        return recordings if ids is None else write_those(recordings, ids)
 
-    for row in query_pages(loaded, write, (*_CANDIDATE, *_STATE), len(_ORDER), PAGE_ROWS, **values):
+    def extend(loaded: LoadedTables, page: str) -> str:
+        return _write_facts(loaded, conditions, page)
+
+    columns, key = (*_CANDIDATE, *_STATE), len(_ORDER)
+    for row in query_pages(loaded, write, columns, key, PAGE_ROWS, extend, **values):
         yield RecordingFacts(
             candidate=RetentionCandidate(**{name: row[name] for name in _CANDIDATE}),
             rule=int(row["rule"]),
@@ -169,7 +175,7 @@ class _RuleSql:
         return " UNION ALL ".join(
             f"SELECT DISTINCT account_id, '{kind}' AS recording_type, "
             f"{'user_id' if has_users(kind) else chr(39) * 2} AS user_id, recording_id "
-            f"FROM {table} WHERE {column} IN ({self._write_marks(name)})"
+            f"FROM {table} WHERE {_OF_CHOSEN} AND {column} IN ({self._write_marks(name)})"
             for kind, table in self._find_children(loaded, name).items()
         )
 
@@ -186,15 +192,8 @@ class _RuleSql:
         return f"{name}_{self._number}"
 
 
-def _write_facts(
-    loaded: LoadedTables,
-    rules: Sequence[_RuleSql],
-    selection: RecordingSelection,
-    ids: Collection[int] | None,
-) -> str:
-    recordings = write_recordings(loaded, selection)
-    if ids is not None:
-        recordings = write_those(recordings, ids)
+def _write_facts(loaded: LoadedTables, rules: Sequence[_RuleSql], recordings: str) -> str:
+    """Write the query of the facts of some recordings."""
     cases = " ".join(
         f"WHEN {rule.write_condition(loaded)} THEN {number}" for number, rule in enumerate(rules, 1)
     )
@@ -207,8 +206,12 @@ def _write_facts(
     # named once: the time that a query takes to be translated depends on its length
     parts = {"chosen": recordings}
     if loaded.has(LEDGER):
+        ledger = write_ledger(loaded)
         parts |= {
-            "ledger": write_ledger(loaded),
+            "ledger": f"SELECT * FROM ({ledger}) AS b WHERE {_OF_CHOSEN}",
+            # of all recordings: one that is not chosen may have the same file
+            "named": f"SELECT * FROM ({ledger}) AS b WHERE status = 'stored' "
+            "AND uri IN (SELECT uri FROM ledger)",
             "stored": "SELECT * FROM ledger WHERE status = 'stored'",
             "known": "SELECT * FROM ledger WHERE status IN ('stored', 'erased')",
         }
@@ -239,12 +242,11 @@ def _write_file_columns(loaded: LoadedTables) -> str:
 
 
 def _write_file_joins() -> str:
-    stored = "SELECT * FROM stored"
     files = f"SELECT {', '.join(KEY)}, count(DISTINCT version) AS files FROM stored GROUP BY {', '.join(KEY)}"
     settled = write_settled("SELECT * FROM ledger", "SELECT * FROM chosen")
     return f"""
         LEFT JOIN ({write_files("SELECT * FROM known")}) AS a ON {_write_same("r", "a")}
-        LEFT JOIN ({write_owners(stored)}) AS o ON o.uri = a.uri
+        LEFT JOIN ({write_owners("SELECT * FROM named")}) AS o ON o.uri = a.uri
         LEFT JOIN ({files}) AS f ON {_write_same("r", "f")}
         LEFT JOIN ({settled}) AS s ON {_write_same("r", "s")}"""
 
@@ -253,14 +255,16 @@ def _write_gone(loaded: LoadedTables) -> str:
     """Write the query of the keys of recordings that VBC no longer has; nothing where no table tells."""
     key = ", ".join(KEY)
     sources = {
-        DELETIONS: "WHERE status IN ('deleted', 'gone')",
-        LEDGER: "WHERE status = 'missing'",
+        DELETIONS: "AND status IN ('deleted', 'gone')",
+        LEDGER: "AND status = 'missing'",
         # the newest row of a recording counts; returned ones are history
         TOMBSTONES: f"GROUP BY {key} HAVING max(detected_at) > "
         "max(coalesce(returned_at, CAST('1970-01-01' AS TIMESTAMPTZ)))",
     }
     parts = [
-        f"SELECT {key} FROM {table} {condition}" for table, condition in sources.items() if loaded.has(table)
+        f"SELECT {key} FROM {table} WHERE {_OF_CHOSEN} {condition}"
+        for table, condition in sources.items()
+        if loaded.has(table)
     ]
     return f"SELECT DISTINCT {key} FROM ({' UNION ALL '.join(parts)}) AS absent" if parts else ""
 

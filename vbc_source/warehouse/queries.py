@@ -167,22 +167,26 @@ def query_pages(
     columns: Sequence[str],
     key: int,
     page_rows: int,
+    extend: Callable[[LoadedTables, str], str] | None = None,
+    /,
     **values: str | int | datetime,
 ) -> Iterator[dict[str, Any]]:
     """Query page by page, and yield each row once, with its columns by name.
 
     The first `key` columns identify a row and order the rows. Each page is a query of its own, after the last
     row of the page before: nothing stays open in the destination for the hours that a caller may need.
+    `extend` writes the query that adds columns to the rows of a page, so that it need not add them to all.
     """
     order = columns[:key]
     last: Row = ()
 
     def write_page(loaded: LoadedTables) -> str:
         after = f"WHERE {_write_after(order, last)}" if last else ""
-        return (
-            f"SELECT {', '.join(columns)} FROM ({write(loaded)}) AS pages {after} "
-            f"ORDER BY {', '.join(order)} LIMIT {page_rows}"
-        )
+        chosen, ordered = "*" if extend else ", ".join(columns), f"ORDER BY {', '.join(order)}"
+        page = f"SELECT {chosen} FROM ({write(loaded)}) AS pages {after} {ordered} LIMIT {page_rows}"
+        if not extend:
+            return page
+        return f"SELECT {', '.join(columns)} FROM ({extend(loaded, page)}) AS extended {ordered}"
 
     more = True
     while more:
