@@ -44,7 +44,7 @@ from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explain, explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import hold_dataset_lock, hold_pipeline_lock
-from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.retention.legal_hold import LegalHold
 from vbc_source.warehouse.queries import LoadedTables
 
@@ -155,6 +155,10 @@ class _Erasure:
 
     def list_copies(self) -> ErasureResult:
         """List every copy, and what forbids to erase it."""
+        with keep_connected(self._site.source):
+            return self._list_copies()
+
+    def _list_copies(self) -> ErasureResult:
         pending = count_pending_packages(self._site.target.pipeline)
         if pending:
             self._notes.append(f"{pending} load package(s) are pending: --apply loads them first")
@@ -172,18 +176,19 @@ class _Erasure:
 
     def apply(self, folder: Path) -> ErasureResult:
         """Erase every copy."""
-        self._finish_pending()
-        journal = self._plan(self._file.read() or ErasureJournal())
-        free = self._check(journal.recordings)
-        # blocked as a whole: which of its recordings are a caller's is not certain
-        if any(item.recording_id is None for item in self._blocked):
-            return self._make_result(journal, Copies(), applied=False)
-        journal = replace(journal, recordings=tuple(free))
-        self._file.write(journal)
-        self._load_status(journal, "running")
-        journal, left = self._erase_at_vbc(journal)
-        journal, left = self._erase_objects(journal, left)
-        journal = self._erase_rows(journal, left)
+        with keep_connected(self._site.source):
+            self._finish_pending()
+            journal = self._plan(self._file.read() or ErasureJournal())
+            free = self._check(journal.recordings)
+            # blocked as a whole: which of its recordings are a caller's is not certain
+            if any(item.recording_id is None for item in self._blocked):
+                return self._make_result(journal, Copies(), applied=False)
+            journal = replace(journal, recordings=tuple(free))
+            self._file.write(journal)
+            self._load_status(journal, "running")
+            journal, left = self._erase_at_vbc(journal)
+            journal, left = self._erase_objects(journal, left)
+            journal = self._erase_rows(journal, left)
         removed, kept = self._files.erase()
         journal = journal.add("local_files", removed)
         self._file.write(journal)
@@ -243,6 +248,9 @@ class _Erasure:
                     for table in find_member_tables(loaded, subject)
                 ],
             )
+        for section in ("filters", "call_log_filters"):
+            if subject.is_in(dict(getattr(self._site.config, section).params)):
+                self._block(None, [f"the setting {section} in [sources.vbc] names it: remove it there first"])
         return replace(before, recordings=tuple(found.values()), legs=tuple(legs.values()))
 
     def _list_owners(self, tables: Sequence[str]) -> list[tuple[str, str]]:
