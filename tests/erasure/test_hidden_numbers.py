@@ -1,4 +1,4 @@
-"""Numbers that no table has: hashed or dropped ones, in pending packages, of recordings that are not loaded."""
+"""Numbers that no table has: hashed or dropped ones, in pending packages, of what is not loaded."""
 
 from __future__ import annotations
 
