@@ -34,36 +34,43 @@ def add_caller(site: Any) -> None:
         site.gateway.company.change(id_, caller_id="12025550177")
 
 
-def test_an_erasure_by_its_steps(prepare: Prepare, own_folder: Path) -> None:
+def test_an_erasure_erases_all_but_what_is_held(prepare: Prepare, own_folder: Path) -> None:
     site = prepare(make_gateway(3))
     site.load(shared=True)
     add_caller(site)
     assert site.archive().stored == 3
     keys = {row["id"]: key_of(row) for row in site.gateway.company.all()}
-    held = forget(number=NUMBER, bucket_url=site.bucket, hold=read_legal_hold("call-1001"))
-    assert (held.ok, held.applied, held.recordings) == (False, False, 2)
-    assert [(item.recording_id, item.reason) for item in held.blocked] == [(1001, "it is on the hold list")]
-    assert len(site.gateway.company.all()) == 3
-    # what VBC keeps, all other copies wait for
+    done = forget(number=NUMBER, bucket_url=site.bucket, hold=read_legal_hold("call-1001"), apply=True)
+    assert [(item.recording_id, item.reason) for item in done.blocked] == [(1001, "it is on the hold list")]
+    assert (done.recordings, done.copies.vbc, done.copies.objects) == (1, 1, 1)
+    assert set(site.files()) == {keys[1001], keys[1002]}
+    certificate = json.loads(Path(done.certificate or "").read_text())
+    assert not certificate["complete"]
+    with duckdb.connect(str(own_folder / "vbc.duckdb"), read_only=True) as connection:
+        rows = connection.execute("SELECT id FROM vbc_data.company_recordings ORDER BY id").fetchall()
+        assert rows == [(1001,), (1002,)]
+        erased = connection.execute("SELECT resource, row_id FROM vbc_data.erased_recordings").fetchall()
+        assert erased == [("company_recordings", "1000")]
+        assert connection.execute("SELECT status, recordings FROM vbc_data.erasures").fetchall() == [
+            ("left", 1)
+        ]
+
+
+@pytest.mark.slow
+def test_what_vbc_does_not_delete_all_other_copies_wait_for(prepare: Prepare, own_folder: Path) -> None:
+    site = prepare(make_gateway(3))
+    site.load(shared=True)
+    add_caller(site)
+    assert site.archive().stored == 3
     site.gateway.company.change(1000, caller_id="13035550188", call_id="another")
-    left = forget(number=NUMBER, bucket_url=site.bucket, hold=read_legal_hold("call-1001"), apply=True)
-    assert [item.recording_id for item in left.blocked] == [1001, 1000]
-    assert len(site.files()) == 3
+    left = forget(number=NUMBER, bucket_url=site.bucket, apply=True)
+    assert [item.recording_id for item in left.blocked] == [1000]
+    assert len(site.files()) == 2
     site.gateway.company.change(1000, caller_id="12025550177", call_id="call-1000")
     done = forget(number=NUMBER, bucket_url=site.bucket, apply=True)
     assert done.ok, done
-    assert (done.copies.vbc, done.copies.objects) == (2, 2)
-    assert list(site.files()) == [keys[1002]]
-    certificate = json.loads(Path(done.certificate or "").read_text())
-    assert certificate["complete"]
-    assert certificate["recordings"] == 2
+    assert len(site.files()) == 1
     assert search(own_folder) == []
-    with duckdb.connect(str(own_folder / "vbc.duckdb"), read_only=True) as connection:
-        erasures = connection.execute(
-            "SELECT status, recordings FROM vbc_data.erasures ORDER BY ended_at"
-        ).fetchall()
-        assert ("done", 2) in erasures
-        assert connection.execute("SELECT count(*) FROM vbc_data.erased_recordings").fetchall() == [(2,)]
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ that nobody has declared counts as personal. Rows of an erased recording or call
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
@@ -26,6 +27,8 @@ MEMBERS = (USERS.name, EXTENSIONS.name)  # of the account, with their child tabl
 KEPT = frozenset({ERASURES, ERASED, "recording_deletions", "recording_holds", "audio_checks", "custody"})
 # temporary tables with what is erased
 GONE, CALLS = "vbc_forget_recordings", "vbc_forget_calls"
+# the same of recordings that are blocked: their rows stay, although they hold the number
+KEPT_RECORDINGS, KEPT_CALLS = "vbc_forget_kept_recordings", "vbc_forget_kept_calls"
 GONE_COLUMNS = ("account_id", "recording_type", "user_id", "recording_id", "recording_key")
 CALL_COLUMNS = ("account_id", "call_id")
 
@@ -101,30 +104,34 @@ def write_search(
     return " OR ".join(searched) or "false"
 
 
-def write_keys(table: str, columns: Mapping[str, Kind], prefix: str = "t.") -> str:
-    """Write the condition that a row belongs to an erased recording or call."""
-    return " OR ".join(_list_keys(table, columns, prefix)) or "false"
+def write_condition(table: str, columns: Mapping[str, Kind], subject: Subject, match: Matches) -> str:
+    """Write the condition that a row, of a table named `t` in the query, is to be erased."""
+    search = write_search(table, columns, subject, match)
+    gone = " OR ".join(_list_keys(table, columns, "t.", (GONE, CALLS))) or "false"
+    kept = " OR ".join(_list_keys(table, columns, "t.", (KEPT_RECORDINGS, KEPT_CALLS))) or "false"
+    return f"({search} OR {gone}) AND NOT ({kept})"
 
 
-def _list_keys(table: str, columns: Mapping[str, Kind], prefix: str) -> Iterator[str]:
+def _list_keys(table: str, columns: Mapping[str, Kind], prefix: str, named: tuple[str, str]) -> Iterator[str]:
     if table in KEPT:
         return
+    gone, calls = named
     for kind, endpoint in RECORDING_TABLES.items():
         if table == endpoint.name:
-            yield _write_in_gone(prefix, f"'{kind}'", endpoint.per_user, endpoint.shape.id_column)
+            yield _write_in(gone, prefix, f"'{kind}'", endpoint.per_user, endpoint.shape.id_column)
         elif table.startswith(endpoint.name + "__"):
-            yield _write_in_gone(prefix, f"'{kind}'", endpoint.per_user, endpoint.shape.child_key)
+            yield _write_in(gone, prefix, f"'{kind}'", endpoint.per_user, endpoint.shape.child_key)
     if {"account_id", "recording_type", "user_id", "recording_id"} <= columns.keys():
-        yield _write_in_gone(prefix, f'{prefix}"recording_type"', True, "recording_id")
+        yield _write_in(gone, prefix, f'{prefix}"recording_type"', True, "recording_id")
     elif {"account_id", "resource", "user_id", "recording_id"} <= columns.keys():
         kind = f"CASE {prefix}\"resource\" WHEN '{COMPANY.name}' THEN 'company' ELSE 'user' END"
-        yield _write_in_gone(prefix, kind, True, "recording_id")
+        yield _write_in(gone, prefix, kind, True, "recording_id")
     if "recording_key" in columns:
-        yield f'EXISTS (SELECT 1 FROM {GONE} AS g WHERE g.recording_key = {prefix}"recording_key")'
+        yield f'EXISTS (SELECT 1 FROM {gone} AS g WHERE g.recording_key = {prefix}"recording_key")'
     call = "id" if table == CALL_LOGS.name else "call_id"
     if call in columns and "account_id" in columns and not table.startswith(tuple(_recording_names())):
         yield (
-            f'EXISTS (SELECT 1 FROM {CALLS} AS g WHERE g.account_id = {prefix}"account_id" '
+            f'EXISTS (SELECT 1 FROM {calls} AS g WHERE g.account_id = {prefix}"account_id" '
             f'AND g.call_id = {prefix}"{call}")'
         )
 
@@ -133,24 +140,39 @@ def _recording_names() -> Iterator[str]:
     yield from (endpoint.name for endpoint in RECORDING_TABLES.values())
 
 
-def _write_in_gone(prefix: str, kind: str, per_user: bool, id_column: str) -> str:
+def _write_in(gone: str, prefix: str, kind: str, per_user: bool, id_column: str) -> str:
     user = f"coalesce({prefix}\"user_id\", '')" if per_user else "''"
     return (
-        f'EXISTS (SELECT 1 FROM {GONE} AS g WHERE g.account_id = {prefix}"account_id" '
+        f'EXISTS (SELECT 1 FROM {gone} AS g WHERE g.account_id = {prefix}"account_id" '
         f"AND g.recording_type = {kind} AND g.user_id = {user} "
         f'AND g.recording_id = CAST({prefix}"{id_column}" AS VARCHAR))'
     )
 
 
-def list_erased(
-    recordings: Sequence[ErasedRecording], legs: Sequence[ErasedLeg]
-) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
-    """Return the temporary tables with what is erased: name, columns and rows, all texts."""
-    gone = [(*map(str, row.key), name_recording(*row.key)) for row in recordings]
-    owned = [(row.account_id, row.call_id) for row in recordings]
-    owned += [(leg.account_id, leg.call_id) for leg in legs]
-    calls = sorted({(account, call) for account, call in owned if call})
-    return [(GONE, GONE_COLUMNS, gone), (CALLS, CALL_COLUMNS, list(calls))]
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What is erased: recordings and legs of calls; the rows of `kept` recordings stay."""
+
+    recordings: Sequence[ErasedRecording]
+    legs: Sequence[ErasedLeg]
+    kept: Sequence[ErasedRecording] = ()
+
+    def list_tables(self) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+        """Return the temporary tables that say so: name, columns and rows, all texts."""
+        return [
+            (GONE, GONE_COLUMNS, _list_recordings(self.recordings)),
+            (CALLS, CALL_COLUMNS, _list_calls([*self.recordings, *self.legs])),
+            (KEPT_RECORDINGS, GONE_COLUMNS, _list_recordings(self.kept)),
+            (KEPT_CALLS, CALL_COLUMNS, _list_calls(self.kept)),
+        ]
+
+
+def _list_recordings(rows: Sequence[ErasedRecording]) -> list[tuple[str, ...]]:
+    return [(*map(str, row.key), name_recording(*row.key)) for row in rows]
+
+
+def _list_calls(rows: Sequence[ErasedRecording | ErasedLeg]) -> list[tuple[str, ...]]:
+    return sorted({(row.account_id, row.call_id) for row in rows if row.call_id})
 
 
 def name_recording(account: str, kind: str, user: str, recording_id: int) -> str:

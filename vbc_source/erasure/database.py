@@ -20,18 +20,14 @@ import duckdb
 
 from vbc_source.analytics.models import PROJECT
 from vbc_source.erasure.conditions import (
-    CALLS,
-    GONE,
     KEPT,
+    Erased,
     Kind,
-    list_erased,
     read_kind,
+    write_condition,
     write_duckdb_match,
-    write_keys,
     write_postgres_match,
-    write_search,
 )
-from vbc_source.erasure.journal import ErasedLeg, ErasedRecording
 from vbc_source.erasure.subject import Subject
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import destination_kind
@@ -76,9 +72,9 @@ class DatabaseRows:
         self.kind, self._models = destination_kind(pipeline.destination), models_schema
         self._match = write_postgres_match if self.kind == "postgres" else write_duckdb_match
 
-    def find(self, recordings: Sequence[ErasedRecording], legs: Sequence[ErasedLeg]) -> list[FoundTable]:
+    def find(self, erased: Erased) -> list[FoundTable]:
         """Count the rows to erase in every table of the dataset, its staging datasets and the models."""
-        with self._open(recordings, legs) as client:
+        with self._open(erased) as client:
             return list(self._count(client))
 
     def _count(self, client: Any) -> Iterator[FoundTable]:
@@ -88,9 +84,9 @@ class DatabaseRows:
             if rows:
                 yield FoundTable(schema, table, int(rows), self._is_ours(schema, table, client))
 
-    def erase(self, recordings: Sequence[ErasedRecording], legs: Sequence[ErasedLeg]) -> int:
+    def erase(self, erased: Erased) -> int:
         """Delete the rows of all our tables, in one transaction; return how many there were."""
-        with self._open(recordings, legs) as client:
+        with self._open(erased) as client:
             found = [table for table in self._count(client) if table.is_ours]
             with client.begin_transaction():
                 for table in found:
@@ -137,8 +133,7 @@ class DatabaseRows:
     def _write_condition(self, schema: str, table: str, columns: Mapping[str, Kind], client: Any) -> str:
         if schema.startswith(client.dataset_name + "_staging"):
             return "true"  # scratch of a load, which empties them before it uses them
-        search = write_search(table, columns, self._subject, self._match)
-        return f"({search}) OR ({write_keys(table, columns)})"
+        return write_condition(table, columns, self._subject, self._match)
 
     def _is_ours(self, schema: str, table: str, client: Any) -> bool:
         if schema == self._models:
@@ -146,10 +141,10 @@ class DatabaseRows:
         return schema != client.dataset_name or table in self._known
 
     @contextmanager
-    def _open(self, recordings: Sequence[ErasedRecording], legs: Sequence[ErasedLeg]) -> Iterator[Any]:
+    def _open(self, erased: Erased) -> Iterator[Any]:
         """Open a connection whose temporary tables name the recordings and the calls."""
         with self._pipeline.sql_client() as client:
-            for name, columns, rows in list_erased(recordings, legs):
+            for name, columns, rows in erased.list_tables():
                 listed = ", ".join(f"{column} VARCHAR" for column in columns)
                 client.execute_sql(f"CREATE TEMPORARY TABLE {name} ({listed})")
                 for first in range(0, len(rows), _PART):
@@ -160,7 +155,7 @@ class DatabaseRows:
             try:
                 yield client
             finally:
-                for name in (GONE, CALLS):
+                for name, _, _ in erased.list_tables():
                     client.execute_sql(f"DROP TABLE IF EXISTS {name}")
 
 

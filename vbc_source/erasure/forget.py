@@ -21,6 +21,7 @@ from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.config import SELF, AudioConfig, load_audio_config
 from vbc_source.dlt_internals import count_pending_packages
+from vbc_source.erasure.conditions import Erased
 from vbc_source.erasure.database import DATABASES, DatabaseRows
 from vbc_source.erasure.find import (
     find_legs,
@@ -44,7 +45,7 @@ from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explain, explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import hold_dataset_lock, hold_pipeline_lock
-from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.retention.legal_hold import LegalHold
 from vbc_source.warehouse.queries import LoadedTables
 
@@ -155,13 +156,16 @@ class _Erasure:
 
     def list_copies(self) -> ErasureResult:
         """List every copy, and what forbids to erase it."""
+        with keep_connected(self._site.source):
+            return self._list_copies()
+
+    def _list_copies(self) -> ErasureResult:
         pending = count_pending_packages(self._site.target.pipeline)
         if pending:
             self._notes.append(f"{pending} load package(s) are pending: --apply loads them first")
         journal = self._plan(self._file.read() or ErasureJournal())
         free = self._check(journal.recordings)
-        found = replace(journal, recordings=tuple(free))
-        rows = self._find_rows(found)
+        rows = self._find_rows(_divide(journal, free))
         copies = Copies(
             vbc=len(free),
             objects=sum(len(row.keys) for row in free),
@@ -172,24 +176,26 @@ class _Erasure:
 
     def apply(self, folder: Path) -> ErasureResult:
         """Erase every copy."""
-        self._finish_pending()
-        journal = self._plan(self._file.read() or ErasureJournal())
-        free = self._check(journal.recordings)
-        # blocked as a whole: which of its recordings are a caller's is not certain
-        if any(item.recording_id is None for item in self._blocked):
-            return self._make_result(journal, Copies(), applied=False)
-        journal = replace(journal, recordings=tuple(free))
-        self._file.write(journal)
-        self._load_status(journal, "running")
-        journal, left = self._erase_at_vbc(journal)
-        journal, left = self._erase_objects(journal, left)
-        journal = self._erase_rows(journal, left)
+        with keep_connected(self._site.source):
+            self._finish_pending()
+            journal = self._plan(self._file.read() or ErasureJournal())
+            free = self._check(journal.recordings)
+            # blocked as a whole: which of its recordings are a caller's is not certain
+            if any(item.recording_id is None for item in self._blocked):
+                return self._make_result(journal, Copies(), applied=False)
+            planned, journal = journal, replace(journal, recordings=tuple(free))
+            self._file.write(journal)
+            self._load_status(journal, "running")
+            journal, gone = self._erase_at_vbc(journal)
+            journal, gone = self._erase_objects(journal, gone)
+            erased = _divide(planned, gone)
+            journal = self._erase_rows(journal, erased)
         removed, kept = self._files.erase()
         journal = journal.add("local_files", removed)
         self._file.write(journal)
         self._block(None, kept)
         self._block(None, self._rewrite())
-        self._look_again(journal, left)
+        self._look_again(erased)
         counts = {place: journal.counts.get(place, 0) for place in PLACES}
         result = self._make_result(journal, Copies(**counts), applied=True)
         self._load_status(journal, "done" if result.ok else "left")
@@ -243,6 +249,9 @@ class _Erasure:
                     for table in find_member_tables(loaded, subject)
                 ],
             )
+        for section in ("filters", "call_log_filters"):
+            if subject.is_in(dict(getattr(self._site.config, section).params)):
+                self._block(None, [f"the setting {section} in [sources.vbc] names it: remove it there first"])
         return replace(before, recordings=tuple(found.values()), legs=tuple(legs.values()))
 
     def _list_owners(self, tables: Sequence[str]) -> list[tuple[str, str]]:
@@ -304,14 +313,14 @@ class _Erasure:
         )
         return bool(others[0][0])
 
-    def _find_rows(self, journal: ErasureJournal) -> int:
+    def _find_rows(self, erased: Erased) -> int:
         if self._site.loaded.kind == FILESYSTEM:
-            found = dict(self._lake().find(journal.recordings, journal.legs))
+            found = dict(self._lake().find(erased))
             self._places |= {f"rows of {table}": rows for table, rows in found.items()}
             return sum(found.values())
         database = self._database()
         total = 0
-        for table in database.find(journal.recordings, journal.legs):
+        for table in database.find(erased):
             if table.is_ours:
                 self._places[f"rows of {table.title}"] = table.rows
                 total += table.rows
@@ -364,16 +373,14 @@ class _Erasure:
         self._file.write(journal)
         return journal, done
 
-    def _erase_rows(self, journal: ErasureJournal, rows: Sequence[ErasedRecording]) -> ErasureJournal:
-        calls = {(row.account_id, row.call_id) for row in journal.recordings if row not in rows}
-        legs = [leg for leg in journal.legs if (leg.account_id, leg.call_id) not in calls]
-        load_erased(self._site.ledgers, journal, rows, legs, self._now())
+    def _erase_rows(self, journal: ErasureJournal, erased: Erased) -> ErasureJournal:
+        load_erased(self._site.ledgers, journal, erased.recordings, erased.legs, self._now())
         if self._site.loaded.kind == FILESYSTEM:
-            erased = self._lake().erase(rows, legs)
+            count = self._lake().erase(erased)
         else:
             with hold_dataset_lock(self._site.source):
-                erased = self._database().erase(rows, legs)
-        journal = journal.add("rows", erased)
+                count = self._database().erase(erased)
+        journal = journal.add("rows", count)
         self._file.write(journal)
         return journal
 
@@ -382,11 +389,11 @@ class _Erasure:
             return self._lake().compact()
         return self._database().compact()
 
-    def _look_again(self, journal: ErasureJournal, rows: Sequence[ErasedRecording]) -> None:
+    def _look_again(self, erased: Erased) -> None:
         """Block what is still there, although it should be erased."""
         self._site.loaded.refresh()
         self._places = {}
-        left = self._find_rows(replace(journal, recordings=tuple(rows)))
+        left = self._find_rows(erased)
         if left:
             self._block(None, [f"{left:,} rows are still there: {', '.join(self._places)}"])
 
@@ -417,6 +424,15 @@ class _Erasure:
             notes=tuple(self._notes),
             ok=not self._blocked,
         )
+
+
+def _divide(journal: ErasureJournal, gone: Sequence[ErasedRecording]) -> Erased:
+    """Return what of a plan is erased, and what stays, with the legs of its calls."""
+    keys = {row.key for row in gone}
+    kept = [row for row in journal.recordings if row.key not in keys]
+    calls = {(row.account_id, row.call_id) for row in kept}
+    legs = [leg for leg in journal.legs if (leg.account_id, leg.call_id) not in calls]
+    return Erased(gone, legs, kept)
 
 
 def _has_recordings(loaded: LoadedTables) -> list[str]:

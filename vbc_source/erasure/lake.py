@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -16,15 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
-from vbc_source.erasure.conditions import (
-    KEPT,
-    list_erased,
-    read_kind,
-    write_duckdb_match,
-    write_keys,
-    write_search,
-)
-from vbc_source.erasure.journal import ErasedLeg, ErasedRecording
+from vbc_source.erasure.conditions import KEPT, Erased, read_kind, write_condition, write_duckdb_match
 from vbc_source.erasure.subject import Subject
 from vbc_source.lakes.delta import compact_delta
 from vbc_source.lakes.iceberg import compact_iceberg
@@ -42,27 +34,25 @@ class LakeRows:
     def __init__(self, destination: Any, dataset: str, subject: Subject) -> None:
         self._destination, self._dataset, self._subject = destination, dataset, subject
 
-    def find(
-        self, recordings: Sequence[ErasedRecording], legs: Sequence[ErasedLeg]
-    ) -> Iterator[tuple[str, int]]:
+    def find(self, erased: Erased) -> Iterator[tuple[str, int]]:
         """Yield each table with the number of its rows to erase."""
-        with _open(recordings, legs) as connection:
+        with _open(erased) as connection:
             for client, table in self._list_tables():
                 with suppress(DestinationUndefinedEntity):  # declared, never loaded
                     if rows := self._mark(connection, table, read_table(client, table)).count(True):
                         yield table, rows
 
-    def erase(self, recordings: Sequence[ErasedRecording], legs: Sequence[ErasedLeg]) -> int:
+    def erase(self, erased: Erased) -> int:
         """Erase the rows; return how many there were. A kill leaves each table as it was, or without them."""
-        erased = 0
-        with _open(recordings, legs) as connection:
+        count = 0
+        with _open(erased) as connection:
             for client, table in self._list_tables():
                 with suppress(DestinationUndefinedEntity):
                     if find_format(client, table):
-                        erased += self._rewrite_table(connection, client, table)
+                        count += self._rewrite_table(connection, client, table)
                     else:
-                        erased += self._rewrite_files(connection, client, table)
-        return erased
+                        count += self._rewrite_files(connection, client, table)
+        return count
 
     def compact(self) -> list[str]:
         """Remove old versions of tables, in which erased rows are; return what could not be, in words."""
@@ -92,8 +82,7 @@ class LakeRows:
         # in the order of the rows: a query over an Arrow table keeps it only where it is told to
         numbered = rows.append_column("vbc_row", pa.array(range(len(rows))))
         connection.register("vbc_rows", numbered)
-        search = write_search(table, columns, self._subject, write_duckdb_match)
-        where = f"({search}) OR ({write_keys(table, columns)})"
+        where = write_condition(table, columns, self._subject, write_duckdb_match)
         found = connection.execute(f"SELECT vbc_row FROM vbc_rows AS t WHERE {where}").fetchall()
         connection.unregister("vbc_rows")
         marked = {number for (number,) in found}
@@ -158,11 +147,11 @@ def _forget_versions(client: Any, table: str) -> None:
 
 
 @contextmanager
-def _open(recordings: Sequence[ErasedRecording], legs: Sequence[ErasedLeg]) -> Iterator[Any]:
+def _open(erased: Erased) -> Iterator[Any]:
     """Open a database in memory whose tables name the recordings and the calls."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        for name, columns, rows in list_erased(recordings, legs):
+        for name, columns, rows in erased.list_tables():
             values = list(zip(*rows, strict=True)) or [()] * len(columns)
             table = pa.table(
                 {column: pa.array(cells, pa.string()) for column, cells in zip(columns, values, strict=True)}

@@ -63,7 +63,8 @@ class Subject:
         """The number as VBC's own filters take it."""
         if not self.digits:
             return ()
-        return self.digits, *([self.digits[1:]] if _is_national(self.digits) else [])
+        national = [self.digits[1:]] if _is_national(self.digits) else []
+        return self.digits, f"+{self.digits}", *national
 
     @cached_property
     def pattern(self) -> str:
