@@ -24,7 +24,7 @@ from vbc_source.audio.exports.planner import Via
 from vbc_source.audio.ledger import LedgerRow
 from vbc_source.audio.missing_durations import measure_missing
 from vbc_source.audio.session import ArchiveSession, open_archive
-from vbc_source.audio.sidecars.bring_up import bring_up, bring_up_if_possible, describe_refused
+from vbc_source.audio.sidecars.bring_up import bring_up, bring_up_if_possible, describe
 from vbc_source.errors import InvalidContent, NotFound, NotSubscribed, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.progress import Progress, write_size
@@ -89,7 +89,7 @@ class AudioResult:
         }
         if any(others.values()):
             yield f"{', '.join(f'{count:,} {text}' for text, count in others.items() if count)}."
-        yield from describe_refused(self.refused)
+        yield from describe(self.sidecars, self.refused)
 
 
 def archive_audio(

@@ -23,7 +23,7 @@ from vbc_source.audio.exports.zip_file import Member, Zip
 from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.ledger import KEY
 from vbc_source.audio.session import ArchiveSession
-from vbc_source.audio.sidecars.bring_up import describe_refused
+from vbc_source.audio.sidecars.bring_up import describe
 from vbc_source.errors import InvalidContent, LoginRefused, NotSubscribed
 from vbc_source.load.progress import Progress, write_size
 from vbc_source.recordings import escape
@@ -89,7 +89,7 @@ class ExportResult:
         }
         if any(others.values()):
             yield f"{'; '.join(f'{count:,} {text}' for text, count in others.items() if count)}."
-        yield from describe_refused(self.refused)
+        yield from describe(self.sidecars, self.refused)
 
 
 class _MemberResult(NamedTuple):

@@ -53,8 +53,10 @@ class BroughtUp:
     refused: tuple[str, ...] = ()
 
 
-def describe_refused(refused: Sequence[str]) -> Iterator[str]:
-    """Yield a line for people for each address in `BroughtUp.refused`."""
+def describe(sidecars: int, refused: Sequence[str]) -> Iterator[str]:
+    """Yield the fields of `BroughtUp` as lines for people."""
+    if sidecars:
+        yield f"{sidecars:,} sidecars written."
     yield from (f"NOT AS THE LEDGER SAYS: {uri} (see docs/archive-format.md)." for uri in refused)
 
 
