@@ -27,7 +27,7 @@ from vbc_source.audio.sidecars.sidecar import (
     sidecar_key,
     write_sidecar,
 )
-from vbc_source.audio.sidecars.storage import read_manifest, read_sidecar, rewrite_manifest, store_manifest
+from vbc_source.audio.sidecars.storage import read_manifest, read_sidecar, remove_lines, store_manifest
 from vbc_source.emulator import Gateway
 from vbc_source.errors import InvalidContent
 
@@ -218,15 +218,15 @@ def test_lines_of_files_that_are_gone_leave_the_manifest(tmp_path: Path) -> None
     (tmp_path / folder / "1.mp3").write_bytes(b"sound")
     digests = {"1.mp3": "ab" * 32, "2.json": "cd" * 32, "2.mp3": "ef" * 32}
     store_manifest(bucket, folder, digests)
-    rewrite_manifest(bucket, folder)
+    remove_lines(bucket, folder, {"2.mp3", "2.json"})
     assert read_manifest(bucket, folder) == {"1.mp3": "ab" * 32}
     (tmp_path / folder / MANIFEST).write_text("edited\n")
     with pytest.raises(InvalidContent, match="line 1"):
-        rewrite_manifest(bucket, folder)
+        remove_lines(bucket, folder, {"2.mp3", "2.json"})
     store_manifest(bucket, folder, {"2.mp3": "ef" * 32})
-    rewrite_manifest(bucket, folder)
+    remove_lines(bucket, folder, {"2.mp3", "2.json"})
     assert not (tmp_path / folder / MANIFEST).exists()
-    rewrite_manifest(bucket, folder)
+    remove_lines(bucket, folder, {"2.mp3", "2.json"})
     assert read_sidecar(bucket, f"{folder}/1.mp3") is None
 
 

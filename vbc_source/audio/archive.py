@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +19,8 @@ from vbc_source.audio.durations import measure_duration
 from vbc_source.audio.formats import FORMATS, AudioFormat, detect_format
 from vbc_source.audio.journal import Journal
 from vbc_source.audio.ledger import LedgerRow, Status, make_ledger_row
-from vbc_source.audio.sidecars.storage import read_sidecar
+from vbc_source.audio.sidecars.sidecar import sidecar_key
+from vbc_source.audio.sidecars.storage import read_sidecar, remove_lines
 from vbc_source.audio.spool import NoRoom, SpoolFile, measure_room
 from vbc_source.errors import (
     BadRequest,
@@ -244,6 +246,20 @@ class Archive:
         self.journal.settle(erased)
         return erased
 
+    def update_manifests(self) -> None:
+        """Remove the lines of erased files, whose rows are still in the journal, from their manifests."""
+        erased = defaultdict[str, set[str]](set)
+        for row in self.journal.rows:
+            key = self.bucket.key_of(row.uri or "") if row.status == "erased" else None
+            if key:
+                folder, _, name = key.rpartition("/")
+                erased[folder] |= {name, sidecar_key(name)}
+        for folder, names in erased.items():
+            try:
+                remove_lines(self.bucket, folder, names)
+            except InvalidContent as error:
+                log.warning("%s; it still names files that were erased", error)
+
     def adopt(self, recording: Recording, sizes: Mapping[str, int]) -> LedgerRow | None:
         """Record a file that is already in the bucket, as after the loss of the ledger; None if it is not.
 
@@ -286,10 +302,12 @@ class Archive:
         )
 
     def _put(self, path: Path, key: str, audio_format: AudioFormat, content: Content, *, new: bool) -> None:
-        """Store a file, and compare: only what the bucket has kept may be deleted at VBC one day."""
-        # what the store has computed itself needs no reading
-        received = self.bucket.put(path, key, audio_format.content_type, content.sha256, new=new)
-        if received != content.sha256 and not _equal(self.bucket.read(key), content):
+        """Store a file, and read it back: only what the bucket has kept may be deleted at VBC one day.
+
+        Also where the store answers with a SHA-256 of its own: some repeat the one that was sent.
+        """
+        self.bucket.put(path, key, audio_format.content_type, content.sha256, new=new)
+        if not _equal(self.bucket.read(key), content):
             self.bucket.remove(key)
             raise InvalidContent(f"{self.bucket.url} did not keep the bytes that were stored there")
 
@@ -340,7 +358,7 @@ def list_objects(key: str, names: Iterable[str] = ()) -> tuple[str, ...]:
     """
     folder, _, file = key.rpartition("/")
     kept = (f"{folder}/{name}" for name in names if name.startswith(f"{file}."))
-    return *kept, f"{key.rpartition('.')[0]}.json", key
+    return *kept, sidecar_key(key), key
 
 
 def _equal(first: Content | None, second: Content) -> bool:

@@ -257,7 +257,7 @@ class Bucket:
         path = f"{self._root}/{key}"
         with self._report_errors("changed"):
             try:
-                if self._protocol in ("s3", "s3a"):
+                if self.is_s3:
                     self._erase_versions(path)
                 else:
                     self._fs.rm_file(path)
@@ -279,7 +279,7 @@ class Bucket:
 
     def is_erased(self, key: str) -> bool:
         """Return whether there is no object, nor an earlier version of one that is hidden."""
-        if self._protocol not in ("s3", "s3a"):
+        if not self.is_s3:
             return self.size(key) is None
         with self._report_errors("read"):
             return not self._list_versions(f"{self._root}/{key}", markers=False)
@@ -364,12 +364,7 @@ class Bucket:
 
     def path(self, key: str) -> Path | None:
         """Return the file of an object in a local folder; None in an object store."""
-        return Path(f"{self._root}/{key}") if self._protocol == "file" else None
-
-    @property
-    def keeps_checksums(self) -> bool:
-        """Whether the store may have a SHA-256 of its own of an object."""
-        return self._protocol in ("s3", "s3a")
+        return self._locate(key) if self._protocol == "file" else None
 
     def read_checksum(self, key: str) -> StoredChecksum | None:
         """Ask S3 for the size and checksum of an object without reading it; None if there is no object."""
@@ -401,7 +396,7 @@ class Bucket:
 
     def find_lock(self, key: str) -> str | None:
         """Return what forbids that an object is erased, in words; None where nothing is known to."""
-        if self._protocol not in ("s3", "s3a"):
+        if not self.is_s3:
             return None
         with self._report_errors("read"):
             versions = self._list_versions(f"{self._root}/{key}", markers=False)

@@ -6,15 +6,12 @@ Where the bucket is locked, nobody can rewrite what happened before the last of 
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 
 from vbc_source.audio.bucket import Bucket
 from vbc_source.load.custody import Head, write_canonical, write_instant
-from vbc_source.private_files import make_private_folder, write_private_file
 from vbc_source.recordings import escape
 
 HEADS = "custody/heads"
@@ -37,19 +34,14 @@ def heads_folder(chain: str) -> str:
     return f"{HEADS}/{escape(chain)}"
 
 
-def store_head(bucket: Bucket, spool: Path, chain: str, head: Head, now: datetime) -> bool:
+def store_head(bucket: Bucket, chain: str, head: Head, now: datetime) -> bool:
     """Store the head of a chain, unless the bucket has one of this day; return whether it was stored."""
     day = now.astimezone(timezone.utc).strftime("%Y-%m-%d")
     key = f"{heads_folder(chain)}/{day}.json"
     if bucket.size(key) is not None:
         return False
     fields = {"chain": chain, "sequence": head.sequence, "hash": head.hash, "stored_at": write_instant(now)}
-    draft = make_private_folder(spool) / uuid.uuid4().hex
-    try:
-        write_private_file(draft, write_canonical(fields) + "\n")
-        bucket.put(draft, key, "application/json")
-    finally:
-        draft.unlink(missing_ok=True)
+    bucket.put_bytes(f"{write_canonical(fields)}\n".encode(), key, "application/json")
     return True
 
 

@@ -60,6 +60,7 @@ def open_archive(target: Target, bucket_url: str | None) -> Iterator[ArchiveSess
             archive = Archive(bucket, folder / "spool", journal)
             bucket.remove_stale_drafts()
             archive.recover()
+            archive.update_manifests()
             ledger = AudioLedger(pipeline, journal, loaded.lock)
             before = find_last_event(pipeline)
             ledger.load()
@@ -74,7 +75,7 @@ def _store_head(archive: Archive, pipeline: dlt.Pipeline, before: Head | None) -
         return
     try:
         now = datetime.now(timezone.utc)
-        store_head(archive.bucket, archive.spool, pipeline.pipeline_name, head, now)
+        store_head(archive.bucket, pipeline.pipeline_name, head, now)
     except VbcError as error:
         log.warning("the head of the chain of custody is not stored; the next run stores it: %s", error)
 

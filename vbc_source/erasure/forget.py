@@ -149,7 +149,7 @@ class _Erasure:
         self._files = LocalFiles(site.source.dataset_name, subject)
         self._objects = None
         if site.archive:
-            self._objects = ObjectCopies(site.archive.archive.bucket, site.archive.archive.spool)
+            self._objects = ObjectCopies(site.archive.archive.bucket)
         self._blocked: list[Blocked] = []
         self._notes: list[str] = []
         self._places: dict[str, int] = {}

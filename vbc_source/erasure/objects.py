@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from vbc_source.audio.bucket import Bucket, BucketFailed, FolderListings, ObjectLocked
+from vbc_source.audio.bucket import Bucket, BucketFailed, ObjectLocked
 from vbc_source.audio.formats import FORMATS
+from vbc_source.audio.sidecars.sidecar import EXTENSION, sidecar_key
+from vbc_source.audio.sidecars.storage import remove_lines
 from vbc_source.erasure.journal import ErasedRecording
-from vbc_source.private_files import write_private_file
+from vbc_source.errors import InvalidContent
 from vbc_source.recordings import EPOCH, Recording
 
-MANIFEST = "manifest-sha256.txt"  # in the folder of each day, in BagIt's format
-SIDECAR = "json"  # extension of what is known about a recording, beside its file
 UNMATCHED = "unmatched"
 
 
@@ -30,9 +30,9 @@ class FoundObjects:
 class ObjectCopies:
     """The objects of one erasure."""
 
-    def __init__(self, bucket: Bucket, spool: Path) -> None:
-        self._bucket, self._spool = bucket, spool
-        self._folders = FolderListings(bucket)
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._listed: dict[str, frozenset[str]] = {}
 
     def find(
         self, recording: ErasedRecording, uris: Iterable[str], shared: Collection[str], *, shares_id: bool
@@ -52,9 +52,9 @@ class ObjectCopies:
                 return FoundObjects((), f"its file is in another bucket than {self._bucket.url}")
             if uri in shared:
                 return FoundObjects((), "the ledger names its file for another recording too")
-            keys |= {key, *_name_sidecar(key)}
+            keys |= {key, sidecar_key(key)}
         folder, pattern = _describe(recording, shares_id)
-        keys |= {f"{folder}/{name}" for name in self._folders.list_sizes(folder) if pattern.fullmatch(name)}
+        keys |= {f"{folder}/{name}" for name in self._list(folder) if pattern.fullmatch(name)}
         present = tuple(key for key in sorted(keys) if self._is_there(key))
         for key in present:
             if lock := self._bucket.find_lock(key):
@@ -63,52 +63,33 @@ class ObjectCopies:
 
     def _is_there(self, key: str) -> bool:
         path = PurePosixPath(key)
-        return path.name in self._folders.list_sizes(str(path.parent)) or not self._bucket.is_erased(key)
+        return path.name in self._list(str(path.parent)) or not self._bucket.is_erased(key)
+
+    def _list(self, folder: str) -> Collection[str]:
+        if folder not in self._listed:
+            self._listed[folder] = frozenset(self._bucket.list_sizes(folder))
+        return self._listed[folder]
 
     def erase(self, recording: ErasedRecording) -> tuple[int, str]:
         """Erase the objects of a recording; return how many there were, and why one is left."""
         erased = 0
         try:
             for folder in sorted({str(PurePosixPath(key).parent) for key in recording.keys}):
-                self._rewrite_manifest(folder, {PurePosixPath(key).name for key in recording.keys})
+                remove_lines(self._bucket, folder, {PurePosixPath(key).name for key in recording.keys})
             for key in recording.keys:
                 self._bucket.erase(key)
                 erased += 1
-        except (BucketFailed, ObjectLocked) as error:
+        except (BucketFailed, InvalidContent, ObjectLocked) as error:
             return erased, f"an object could not be erased: {error}"
         return erased, ""
-
-    def _rewrite_manifest(self, folder: str, names: Collection[str]) -> None:
-        """Remove the lines of files from the manifest of their folder."""
-        key = f"{folder}/{MANIFEST}"
-        size = self._bucket.size(key)
-        if size is None:
-            return
-        text = b"".join(self._bucket.read_range(key, 0, size)).decode()
-        lines = text.splitlines(keepends=True)
-        kept = [
-            line for line in lines if PurePosixPath(line.rstrip("\r\n").partition("  ")[2]).name not in names
-        ]
-        if kept == lines:
-            return
-        draft = self._spool / "manifest"
-        write_private_file(draft, "".join(kept))
-        self._bucket.put(draft, key, "text/plain")
-        draft.unlink(missing_ok=True)
 
     def has_unmatched(self) -> bool:
         """Return whether there are files of exports that belong to no recording."""
         return bool(self._bucket.list_sizes(UNMATCHED))
 
 
-def _name_sidecar(key: str) -> Iterator[str]:
-    path = PurePosixPath(key)
-    if path.suffix:
-        yield str(path.with_suffix(f".{SIDECAR}"))
-
-
 def _describe(recording: ErasedRecording, shares_id: bool) -> tuple[str, re.Pattern[str]]:
-    """Return the folder of a recording, and which names there are those of its files and sidecars."""
+    """Return the folder of a recording, and which names there are of its files and what is beside them."""
     start = datetime.fromisoformat(recording.start) if recording.start else EPOCH
     named = Recording(
         recording.account_id,
@@ -122,5 +103,6 @@ def _describe(recording: ErasedRecording, shares_id: bool) -> tuple[str, re.Patt
     )
     # a name without a user may be another user's file, where both have the id
     stem = re.escape(named.file("x").removesuffix(".x"))
-    extensions = "|".join([*(audio.extension for audio in FORMATS), SIDECAR])
-    return named.folder, re.compile(rf"{stem}(?:\.v\d+)?\.(?:{extensions})")
+    extensions = "|".join(audio.extension for audio in FORMATS)
+    # behind the name of a file: damaged bytes of it that a repair has kept
+    return named.folder, re.compile(rf"{stem}(?:\.v\d+)?\.(?:{EXTENSION}|(?:{extensions})(?:\..*)?)")

@@ -11,17 +11,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
-from vbc_source.audio.formats import FORMATS
+from vbc_source.audio.sidecars.manifest import MANIFEST
+from vbc_source.audio.sidecars.sidecar import is_audio, sidecar_key
 from vbc_source.fixity.inventory import ArchivedFile, name_of
 
-MANIFEST = "manifest-sha256.txt"
 LARGEST_MANIFEST = 64 << 20  # bytes; a day of half a million files
 MOST_FLAWS = 20  # of one manifest that are told
 LARGEST_SIDECAR = 1 << 20
 _LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(.+)")
-_AUDIO = tuple(f".{audio_format.extension}" for audio_format in FORMATS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def compare_day(files: Sequence[ArchivedFile], sizes: Mapping[str, int], manifes
     """Compare a folder, as listed, and its manifest with all files that the ledger has there."""
     named = {name_of(file): file for file in files}
     bare = manifest is None and not any(name.endswith(".json") for name in sizes)
-    missing = [sidecar for sidecar in map(sidecar_of, named) if sidecar not in sizes]
+    missing = [sidecar for sidecar in map(sidecar_key, named) if sidecar not in sizes]
     return DayFindings(
         unknown=tuple(name for name in sorted(sizes) if is_audio(name) and name not in named),
         suspects=tuple(file for name, file in named.items() if sizes.get(name) != file.row.size_bytes),
@@ -66,16 +64,6 @@ def compare_day(files: Sequence[ArchivedFile], sizes: Mapping[str, int], manifes
         bare=bare,
         files=len(named),
     )
-
-
-def is_audio(name: str) -> bool:
-    """Return whether a name is one of a recording's file."""
-    return name.endswith(_AUDIO)
-
-
-def sidecar_of(name: str) -> str:
-    """Return the name of the sidecar of a file."""
-    return str(PurePosixPath(name).with_suffix(".json"))
 
 
 def _judge_manifest(

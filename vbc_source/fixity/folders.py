@@ -11,16 +11,16 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from vbc_source.audio.bucket import Bucket, BucketFailed
+from vbc_source.audio.sidecars.manifest import MANIFEST, manifest_key
+from vbc_source.audio.sidecars.sidecar import sidecar_key
 from vbc_source.fixity.days import (
     LARGEST_MANIFEST,
     LARGEST_SIDECAR,
-    MANIFEST,
     DayFindings,
     Flaw,
     compare_day,
     judge_sidecar,
     parse_lines,
-    sidecar_of,
 )
 from vbc_source.fixity.inventory import ArchivedFile, Inventory
 from vbc_source.recordings import EPOCH
@@ -83,12 +83,12 @@ class FolderChecks:
         folder, _, name = key.rpartition("/")
         if folder not in self._with_sidecars:
             return
-        sidecar = f"{folder}/{sidecar_of(name)}"
+        sidecar = sidecar_key(key)
         if sidecar in self.sidecars:
             return
         try:
             body = b"".join(self._bucket.read_range(sidecar, 0, LARGEST_SIDECAR))
-            flaw = judge_sidecar(body, sha256, self._read_lines(folder).get(sidecar_of(name)))
+            flaw = judge_sidecar(body, sha256, self._read_lines(folder).get(sidecar_key(name)))
         except BucketFailed as error:
             flaw = str(error)
         if flaw:
@@ -134,7 +134,7 @@ class FolderChecks:
         if (size := sizes.get(MANIFEST)) is not None:
             try:
                 limit = min(size, LARGEST_MANIFEST)
-                manifest = b"".join(self._bucket.read_range(f"{folder}/{MANIFEST}", 0, limit))
+                manifest = b"".join(self._bucket.read_range(manifest_key(folder), 0, limit))
             except BucketFailed as error:
                 fault = Flaw(MANIFEST, str(error))
         text = None if manifest is None else manifest.decode("utf-8", "replace")
@@ -166,7 +166,7 @@ class FolderChecks:
             return self._lines[folder]
 
     def _load_lines(self, folder: str) -> dict[str, str]:
-        key = f"{folder}/{MANIFEST}"
+        key = manifest_key(folder)
         if key in self.manifests or not (size := self._bucket.size(key)):
             return {}  # told already
         body = b"".join(self._bucket.read_range(key, 0, size))

@@ -21,7 +21,7 @@ class ObjectReader:
     """
 
     def __init__(self, bucket: Bucket, *, remote: bool) -> None:
-        self._bucket, self._remote = bucket, remote and bucket.keeps_checksums
+        self._bucket, self._remote = bucket, remote and bucket.is_s3
         self._lock, self.read_instead = threading.Lock(), 0
 
     def ask(self, key: str, expected: Found) -> Found | None:

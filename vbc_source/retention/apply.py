@@ -301,6 +301,7 @@ class _ApplyRun:
             outcomes = pool.map(lambda step: self._erase(step, files[step.entry.key], names), steps)
             for step, outcome in zip(steps, outcomes, strict=True):
                 self._count(step.entry, outcome)
+            self._session.archive.update_manifests()
         except BaseException:
             self._session.ledger.load_if_possible()
             raise

@@ -116,7 +116,7 @@ class _BringUp:
     ) -> None:
         self._session, self._since, self._pool = session, since, pool
         self._clock, self._now = clock, now
-        self._bucket, self._spool = session.archive.bucket, session.archive.spool
+        self._bucket = session.archive.bucket
         self._listings = FolderListings(self._bucket)
         self._sidecars, self._manifests = 0, 0
         self._refused, self._differing = list[str](), set[str]()
@@ -196,10 +196,10 @@ class _BringUp:
 
     def _store_sidecar(self, file: _File, facts: LoadedFacts) -> str:
         sidecar = make_sidecar(file.row, file.name, facts)
-        return store_sidecar(self._bucket, f"{file.folder}/{file.name}", sidecar, self._spool)
+        return store_sidecar(self._bucket, f"{file.folder}/{file.name}", sidecar)
 
     def _store_manifest(self, folder: str, manifest: Mapping[str, str]) -> None:
-        store_manifest(self._bucket, folder, manifest, self._spool)
+        store_manifest(self._bucket, folder, manifest)
 
     def _make_note(self, state: FolderState, manifest: Mapping[str, str]) -> Note:
         digest = hashlib.sha256(write_manifest(manifest)).hexdigest()

@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from vbc_source.audio.sidecars.manifest import MANIFEST
+from vbc_source.audio.formats import FORMATS
 from vbc_source.recordings import RecordingType
 
 FORMAT_VERSION = 1
 EXTENSION = "json"
+_AUDIO = tuple(f".{audio_format.extension}" for audio_format in FORMATS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,11 @@ def sidecar_key(audio_key: str) -> str:
 
 
 def is_audio(name: str) -> bool:
-    """Return whether an object in a folder of the archive is neither a sidecar nor the manifest."""
-    return name != MANIFEST and not name.endswith(f".{EXTENSION}")
+    """Return whether an object in a folder of the archive is the file of a recording.
+
+    Others are sidecars, the manifest, and damaged files that a repair has kept.
+    """
+    return name.endswith(_AUDIO)
 
 
 def write_sidecar(sidecar: Sidecar) -> bytes:

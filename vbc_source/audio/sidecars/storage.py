@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
 
 from vbc_source.audio.bucket import Bucket, BucketFailed
 from vbc_source.audio.sidecars.manifest import manifest_key, parse_manifest, write_manifest
@@ -30,32 +27,29 @@ def read_manifest(bucket: Bucket, folder: str) -> dict[str, str] | None:
         raise InvalidContent(f"{bucket.uri(key)} is not readable: {error}") from None
 
 
-def store_manifest(
-    bucket: Bucket, folder: str, digests: Mapping[str, str], spool: Path | None = None
-) -> None:
+def store_manifest(bucket: Bucket, folder: str, digests: Mapping[str, str]) -> None:
     """Replace a folder's manifest, atomically; where objects are locked, by a new version of it."""
-    store_object(bucket, manifest_key(folder), write_manifest(digests), "text/plain; charset=utf-8", spool)
+    bucket.put_bytes(write_manifest(digests), manifest_key(folder), "text/plain; charset=utf-8")
 
 
-def rewrite_manifest(bucket: Bucket, folder: str) -> None:
-    """Remove the lines of files that are gone from a folder's manifest, and the manifest with its last line.
+def remove_lines(bucket: Bucket, folder: str, names: Collection[str]) -> None:
+    """Remove the lines of files from a folder's manifest, and the manifest with its last line.
 
     Raises:
         InvalidContent: It is not a manifest to its last line; it stays as it is.
         BucketFailed: It cannot be read, written or removed.
     """
     digests = read_manifest(bucket, folder)
-    if digests is None:
+    if digests is None or digests.keys().isdisjoint(names):
         return
-    names = bucket.list_sizes(folder)
-    kept = {name: digest for name, digest in digests.items() if name in names}
-    key = manifest_key(folder)
-    if kept and kept != digests:
+    kept = {name: digest for name, digest in digests.items() if name not in names}
+    if kept:
         store_manifest(bucket, folder, kept)
-    elif not kept:
-        bucket.remove(key)
-        if bucket.size(key) is not None:
-            raise BucketFailed(f"{bucket.uri(key)} cannot be removed")
+        return
+    key = manifest_key(folder)
+    bucket.remove(key)  # not for good: its versions may be locked
+    if bucket.size(key) is not None:
+        raise BucketFailed(f"{bucket.uri(key)} cannot be removed")
 
 
 def read_sidecar(bucket: Bucket, audio_key: str) -> Sidecar | None:
@@ -78,10 +72,10 @@ def check_sidecar(bucket: Bucket, audio_key: str, body: bytes) -> Sidecar | None
     return sidecar if sidecar.audio.file == audio_key.rpartition("/")[2] else None
 
 
-def store_sidecar(bucket: Bucket, audio_key: str, sidecar: Sidecar, spool: Path | None = None) -> str:
+def store_sidecar(bucket: Bucket, audio_key: str, sidecar: Sidecar) -> str:
     """Store the sidecar of an audio file; return its SHA-256."""
     body = write_sidecar(sidecar)
-    store_object(bucket, sidecar_key(audio_key), body, "application/json", spool)
+    bucket.put_bytes(body, sidecar_key(audio_key), "application/json")
     return hashlib.sha256(body).hexdigest()
 
 
@@ -97,15 +91,3 @@ def read_object(bucket: Bucket, key: str, size: int | None = None) -> bytes | No
     if size > LARGEST_BYTES:
         raise InvalidContent(f"{bucket.uri(key)} has {size:,} bytes: no such file is so large")
     return b"".join(bucket.read_range(key, 0, size))
-
-
-def store_object(bucket: Bucket, key: str, body: bytes, content_type: str, spool: Path | None = None) -> None:
-    """Store a small object as a whole. It is first a private file in `spool`, or in the system's folder."""
-    descriptor, name = tempfile.mkstemp(dir=spool)
-    path = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(body)
-        bucket.put(path, key, content_type)
-    finally:
-        path.unlink(missing_ok=True)
