@@ -148,6 +148,23 @@ def test_single_recordings_and_checks_are_those_of_the_tenant(
     assert checked.stderr.splitlines()[-1] == "vbc doctor: 1 of 3 tenants failed: broken"
 
 
+@pytest.mark.slow
+def test_a_destination_for_all_is_for_the_tenants_that_name_none(
+    run: Callable[..., Any], gateways: dict[str, Gateway], own_folder: Path
+) -> None:
+    own = {
+        "SOURCES__VBC__TENANTS__ACME__DESTINATION": "theirs",
+        "DESTINATION__THEIRS__DESTINATION_TYPE": "duckdb",
+        "DESTINATION__THEIRS__CREDENTIALS": f"duckdb:///{own_folder}/theirs.duckdb",
+    }
+    assert run("sync", *RUNS, "--destination", "duckdb", **own).returncode == 1  # one has a wrong password
+    with duckdb.connect(str(own_folder / "theirs.duckdb"), read_only=True) as connection:
+        rows = connection.execute("SELECT count(*) FROM vbc_acme.company_recordings").fetchall()
+    assert rows == [(len(gateways["acme"].company),)]
+    assert read_tenant(own_folder, "globex", "SELECT count(*) FROM vbc_globex.company_recordings")
+    assert not (own_folder / "tenant_acme.duckdb").exists()
+
+
 def mend() -> dict[str, str]:
     """The settings with which the third tenant works too, and buckets of their own."""
     place = "SOURCES__VBC__TENANTS__"
