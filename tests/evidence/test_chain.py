@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import duckdb
+import pytest
 from archiving import Prepare, Site, make_gateway
 from in_process import run_in_process
 
@@ -114,6 +115,7 @@ def test_damage_is_named_and_nothing_else(prepare: Prepare) -> None:
     assert printed["problems"] == [f"the head {head.as_uri()} is not readable"]
 
 
+@pytest.mark.slow
 def test_known_breaks_are_left_out_and_rows_older_than_the_chain_counted(prepare: Prepare) -> None:
     site = archive(prepare)
     execute(

@@ -31,7 +31,7 @@ from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 
-PAGE_ROWS = 50_000
+PAGE_ROWS = 20_000
 MOST_PROBLEMS = 1000  # that are named; the others are counted
 _ORDER = ("chain", "sequence", "hash")
 COLUMNS = (*_ORDER, *(name for name in (*EVENT, *LINKS) if name not in _ORDER))
