@@ -280,5 +280,5 @@ def _write_link(event: Row, link: Row, *, is_shown: bool) -> bytes:
     shown = (
         {"event": json.loads(write_canonical(event))} if is_shown else {"event_sha256": hash_fields(event)}
     )
-    line = {**shown, "previous_hash": link["previous_hash"], "hash": link["hash"]}
+    line = {**shown, "previous_hash": link["previous_hash"] or "", "hash": link["hash"]}
     return write_canonical(line).encode() + b"\n"
