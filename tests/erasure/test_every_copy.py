@@ -13,8 +13,11 @@ from in_process import run_in_process
 from loading import open_target
 from warehouses import set_up
 
+from vbc_source.config import VbcConfig
 from vbc_source.emulator import Emulator, Gateway
 from vbc_source.load.compaction import _Lake
+from vbc_source.warehouse.completeness import read_proven_spans
+from vbc_source.warehouse.queries import LoadedTables
 
 CALLS = {"SOURCES__VBC__CALL_LOGS": "true"}
 
@@ -65,17 +68,23 @@ def test_no_file_and_no_table_has_the_number(
             _Lake(warehouse.target).compact()
         assert search(own_folder)
         kept = warehouse.read()["company_recordings"]
+        config = VbcConfig.from_values(lookback_hours=1)
+        before = read_proven_spans(LoadedTables(warehouse.target), config)
         result = run(url, "forget", NUMBER, "--apply", *target, **bucket, **keep)
         assert result["ok"], result
         assert result["copies"]["local_files"] > 0
+        # what was proven before still is, so that no run reads it again for that
+        assert {item.resource for item in before} >= {"company_recordings", "user_recordings", "call_logs"}
+        assert read_proven_spans(LoadedTables(warehouse.target), config) == before
         assert search(own_folder) == []
         left = warehouse.read()
         assert len(left["company_recordings"]) == len(kept) - 4
         assert PATTERN.search(repr(left).encode()) is None
         if name in ("duckdb", "postgres"):
             assert PATTERN.search(read_rows(name, warehouse.dataset).encode()) is None
-        for command in ("sync", "verify"):
-            again = run(url, command, *target, **bucket)
+        models = [("models", "run")] if name in ("duckdb", "postgres") else []
+        for words in (("sync",), ("verify",), *models):
+            again = run(url, *words, *target, **bucket)
             assert again["ok"], again
         assert search(own_folder) == []
         backfill = ("--start-date", "2026-01-01", "--end-date", "2027-01-01", "--workers", "1")

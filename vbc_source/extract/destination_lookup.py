@@ -27,6 +27,7 @@ from vbc_source.windows import SECOND, Window
 
 log = logging.getLogger(__name__)
 
+_DATABASES = ("duckdb", "postgres")
 GONE = "gone_at"  # when a list was first read without the row; null while the list has it
 
 
@@ -279,6 +280,8 @@ def _read_erased(pipeline: Any) -> Sequence[tuple[Any, ...]]:
         ledgers: Any = dlt.dataset(pipeline.destination, pipeline.dataset_name, LEDGERS).destination_client
         table = read_table(ledgers, ERASED, list(ERASED_KEY))
         return [tuple(row[name] for name in ERASED_KEY) for row in table.to_pylist()]
+    if pipeline.destination.destination_type.rpartition(".")[2] not in _DATABASES:
+        return []  # `vbc forget` erases in none of the others
     with pipeline.sql_client() as client:
         columns = ", ".join(map(client.escape_column_name, ERASED_KEY))
         sql = f"SELECT {columns} FROM {client.make_qualified_table_name(ERASED)}"
