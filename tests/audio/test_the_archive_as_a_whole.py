@@ -1,4 +1,4 @@
-"""One archive through archiving, a retention plan, an erasure and the loss of its ledger: all agree about it."""
+"""One archive that is filled, partly deleted, partly erased, and loses its ledger: all agree about it."""
 
 from __future__ import annotations
 
