@@ -18,6 +18,7 @@ from typing import NamedTuple
 from vbc_source.audio.archive_audio import MAX_FAILURES_IN_A_ROW
 from vbc_source.audio.bucket import BucketFailed
 from vbc_source.audio.session import ArchiveSession, open_archive
+from vbc_source.audio.sidecars.bring_up import bring_up
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.fixity.check_ledger import CheckLedger
 from vbc_source.fixity.folders import FolderChecks
@@ -142,6 +143,8 @@ class _FixityRun:
         pool.shutdown(wait=True)
         self._session.ledger.load()
         self._ledger.load()
+        if self._repaired:
+            bring_up(self._session)  # what VBC has changed is stored as a new version
         return self._make_result()
 
     def _check_bucket(self, extent: Extent) -> None:

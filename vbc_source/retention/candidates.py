@@ -170,10 +170,10 @@ def write_files(ledger: str) -> str:
     key = ", ".join(KEY)
     same = " AND ".join(f"s.{name} = n.{name}" for name in KEY)
     # Where the ledger is append-only, a version may have several rows: they count only if they agree on the
-    # file, and with the smallest `attempts`, since 0 is no proof.
+    # file. One with `attempts` 0 is no proof by itself; another tells that it was compared with VBC's bytes.
     return f"""
         SELECT {", ".join(f"s.{name}" for name in KEY)}, s.version, max(s.uri) AS uri,
-            max(s.size_bytes) AS size_bytes, max(s.sha256) AS sha256, min(s.attempts) AS attempts,
+            max(s.size_bytes) AS size_bytes, max(s.sha256) AS sha256, max(s.attempts) AS attempts,
             max(s.call_id) AS archived_call_id, max(s.call_start) AS archived_start
         FROM ({ledger}) AS s JOIN (
             SELECT {key}, max(version) AS version FROM ({ledger}) AS v GROUP BY {key}
