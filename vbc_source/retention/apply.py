@@ -19,6 +19,7 @@ from vbc_source.audio.bucket import BucketFailed, ObjectLocked
 from vbc_source.audio.ledger import COLUMNS, LedgerRow
 from vbc_source.audio.ledger_queries import write_ledger
 from vbc_source.audio.session import ArchiveSession, open_archive
+from vbc_source.audio.sidecars.bring_up import bring_up
 from vbc_source.errors import UsageError
 from vbc_source.load.destinations import Target
 from vbc_source.retention.candidates import write_owners
@@ -207,6 +208,8 @@ class _ApplyRun:
                     self._delete(steps[first : first + DELETION_BATCH], deletions, pool)
                 log.info("retention: %s", dict(self._total()))
         total = self._total()
+        if total["archived"]:
+            bring_up(self._session)
         rules = {rule: dict(counts) for rule, counts in self._rules.items()}
         ok = not (total["failed"] or total["unproven"] or total["blocked"])
         return ApplyResult(self._plan.id, **total, rules=rules, ok=ok)
