@@ -50,6 +50,7 @@ __all__ = [
     "YieldMapItem",
     "count_pending_packages",
     "fsspec_from_config",
+    "get_dlt_pipelines_dir",
     "load_pipeline_state_from_destination",
 ]
 

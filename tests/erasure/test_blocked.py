@@ -42,7 +42,7 @@ def test_an_erasure_erases_all_but_what_is_held(prepare: Prepare, own_folder: Pa
     keys = {row["id"]: key_of(row) for row in site.gateway.company.all()}
     done = forget(number=NUMBER, bucket_url=site.bucket, hold=read_legal_hold("call-1001"), apply=True)
     assert [(item.recording_id, item.reason) for item in done.blocked] == [(1001, "it is on the hold list")]
-    assert (done.recordings, done.copies.vbc, done.copies.objects) == (1, 1, 1)
+    assert (done.recordings, done.copies.vbc, done.copies.objects) == (1, 1, 2)  # and its sidecar
     assert set(site.files()) == {keys[1001], keys[1002]}
     certificate = json.loads(Path(done.certificate or "").read_text())
     assert not certificate["complete"]

@@ -58,6 +58,7 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     second, third = sorted(site.gateway.company.all(), key=lambda row: int(row["id"]))[1:3]
     sidecar = Path(site.bucket, key_of(third)).with_suffix(".json")
     sidecar.write_text('{"by": "the archive"}\n')
+    Path(site.bucket, key_of(second)).with_suffix(".json").unlink()
     status, printed = export(site, "bag")
     bag = own_folder / "bag"
     files = [path for path in (bag / "data").rglob("*") if path.is_file()]
@@ -71,7 +72,7 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     assert (folders[0] / "1001.mp3").read_bytes() == sound_of(site.gateway, second)
     assert (folders[1] / "1002.json").read_text() == sidecar.read_text()
     made = json.loads((folders[0] / "1001.json").read_text())
-    assert (made["recording"]["call_id"], made["archived"]["recording_id"]) == (CALL, 1001)
+    assert (made["recording"]["call_id"], made["archive"]["recording_id"]) == (CALL, 1001)
     ledgers = json.loads((folders[0] / "ledgers.json").read_text())
     assert (ledgers["recording_audio"][0]["status"], len(ledgers["recording_plays"])) == ("stored", 1)
     assert json.loads((folders[0] / "proofs.json").read_text())["scan_windows"][0]["is_proven"] is True

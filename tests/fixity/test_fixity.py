@@ -36,7 +36,7 @@ def test_damage_is_found_named_and_repaired(prepare: Prepare, bucket: FolderBuck
     assert "VBC no longer has it" in str(repaired.findings[0].error)
     for id_ in (1001, 1003, 1004, 1005, 1006):
         assert bucket.read(keys[id_]) == sound_of(site.gateway, rows[id_])
-    beside = [name for name in bucket.sizes() if ".damaged-" in name]
+    beside = [name for name in bucket.list_keys() if ".damaged-" in name]
     assert sorted(name.split("/")[-1][:4] for name in beside) == ["1001", "1004", "1005"]
     assert flip(stored[1001]) in [bucket.read(name) for name in beside]
 

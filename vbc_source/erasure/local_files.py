@@ -11,8 +11,8 @@ from pathlib import Path
 
 import dlt
 import pyarrow.parquet as pq
-from dlt.common.pipeline import get_dlt_pipelines_dir
 
+from vbc_source.dlt_internals import get_dlt_pipelines_dir
 from vbc_source.erasure.subject import Subject
 
 TRACE = "trace.pickle"

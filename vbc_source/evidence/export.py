@@ -12,6 +12,10 @@ from typing import Any
 
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import read_heads
+from vbc_source.audio.ledger import COLUMNS, LedgerRow
+from vbc_source.audio.sidecars.bring_up import make_sidecar
+from vbc_source.audio.sidecars.metadata import LoadedFacts
+from vbc_source.audio.sidecars.sidecar import sidecar_key, write_sidecar
 from vbc_source.config import load_audio_config
 from vbc_source.dashboard.plays import PlaysLedger, find_plays, split_link
 from vbc_source.errors import VbcError
@@ -175,12 +179,15 @@ class _Export:
             self._problems.append(f"{recording.title}: {error}")
 
     def _add_sidecar(self, folder: str, recording: CallRecording, row: Row, key: str) -> None:
-        sidecar = str(PurePosixPath(key).with_suffix(".json"))
+        sidecar = sidecar_key(key)
         name = f"{folder}/{PurePosixPath(sidecar).name}"
         size = self._bucket.size(sidecar)
         if size is None:
-            made = {"recording": recording.loaded, "archived": row, "made_by": "vbc evidence"}
-            self._add_json(name, made)
+            columns: dict[str, Any] = {column: row.get(column) for column in COLUMNS}
+            made = make_sidecar(
+                LedgerRow(**columns), PurePosixPath(key).name, LoadedFacts(recording.loaded or None)
+            )
+            self._bag.add(name, [write_sidecar(made)])
         elif size > LARGEST_SIDECAR:
             self._problems.append(f"{recording.title}: its sidecar has {size:,} bytes, and is left out")
         else:
