@@ -154,7 +154,7 @@ def test_models_are_built_only_where_a_load_brought_rows(own_folder: Path) -> No
     write_duckdb(own_folder / "vbc.duckdb", invent(6))
     status, (built, following) = run()
     assert status == 0
-    assert built.startswith("19 of 19 model(s) built in vbc.duckdb, schema vbc_models, ")
+    assert built.startswith("20 of 20 model(s) built in vbc.duckdb, schema vbc_models, ")
     assert following.startswith("Next: vbc dashboard, or SELECT * FROM vbc_models.coverage;")
     status, lines = run("--json")
     assert (status, lines[0][:46]) == (0, "The models are up to date: no load brought row")
@@ -164,7 +164,7 @@ def test_models_are_built_only_where_a_load_brought_rows(own_folder: Path) -> No
             "INSERT INTO vbc_data._dlt_loads "
             "SELECT '99', 'vbc_audio', 0, max(inserted_at) + INTERVAL '1 hour' FROM vbc_data._dlt_loads"
         )
-    assert run()[1][0].startswith("19 of 19")
+    assert run()[1][0].startswith("20 of 20")
     with duckdb.connect("vbc.duckdb", read_only=True) as connection:
         loads = connection.execute("SELECT count(*) FROM vbc_data._dlt_loads WHERE status = 0").fetchall()
         assert connection.execute("SELECT loads FROM vbc_models.freshness").fetchall() == loads

@@ -28,6 +28,7 @@ def test_a_ledger_of_a_version_without_lengths_gets_them(prepare: Prepare) -> No
     assert query(pipeline, "SELECT count(*) FROM recording_audio WHERE audio_duration > 0") == [(2,)]
 
 
+@pytest.mark.slow
 def test_files_without_a_length_are_measured_in_the_bucket_a_part_in_each_run(
     prepare: Prepare, bucket: FolderBucket | S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_lost_database_comes_back_and_nothing_is_doubled(prepare: Prepare) -> 
     assert site.fetches() == fetches
 
 
+@pytest.mark.slow
 def test_what_is_not_as_it_was_is_named_and_not_believed(prepare: Prepare) -> None:
     site = prepare(make_gateway(12))
     site.load()

@@ -23,6 +23,7 @@ def counting(number: int) -> dlt.sources.DltResource:
     return numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["duckdb", pytest.param("postgres", marks=pytest.mark.destinations)])
 def test_the_last_states_stay_and_the_newest_one_is_restored(
     monkeypatch: pytest.MonkeyPatch, s3_settings: Callable[[], dict[str, str]], kind: str
