@@ -222,7 +222,7 @@ def test_a_history_goes_on_where_the_requests_ended(serve: Serve) -> None:
     gateway = still_gateway(recordings=3000)
     url, extraction = serve(gateway), Extraction()
     runs = 0
-    settings = {"account_id": MAIN, "page_size": 50, "max_requests": 30}
+    settings = {"account_id": MAIN, "start_date": "2020-01-01", "page_size": 50, "max_requests": 30}
     while True:
         runs += 1
         before = len(extraction.tables.get("company_recordings", []))
