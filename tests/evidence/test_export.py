@@ -107,5 +107,5 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     assert check_files(bag, "manifest-sha256.txt").returncode == 0
     assert check_chain(bag).returncode == 0
     unknown = run_in_process("evidence", "no-call", "--out", "new", "--bucket-url", site.bucket)
-    assert (unknown.exit_code, "no recording of call no-call" in unknown.stderr) == (1, True)
+    assert (unknown.exit_code, "no recording of that call" in unknown.stderr) == (1, True)
     assert not (own_folder / "new").exists()

@@ -17,19 +17,32 @@ from test_privacy import KEY, SETTINGS, private_gateway, search_files, secrets
 from vbc_source.emulator import Gateway
 
 SPAN = ("--start-date", "2020-01-01", "--end-date", "2030-01-01", "--workers", "1")
+BUCKET = ("--bucket-url", "archive")
 COMMANDS = (
     ("doctor",),
     ("sync",),
     ("sync",),
     ("verify", "--repair"),
     ("backfill", *SPAN),
-    ("audio", "--bucket-url", "archive"),
-    ("retention", "--older-than", "1", "--bucket-url", "archive"),
+    ("audio", *BUCKET),
+    ("fixity", *BUCKET),
+    ("retention", "--older-than", "1", *BUCKET),
+    ("retention", "plan", "--out", "plan.json", *BUCKET),
+    ("retention", "apply", "--plan", "plan.json", *BUCKET),
+    ("evidence", "--verify-chain", *BUCKET),
+    ("evidence", "CALL", "--out", "bag", *BUCKET),
+    ("forget", "12025550177", *BUCKET),
     ("export", "list"),
     ("status",),
     ("status", "--format", "prometheus"),
     ("status", "--json"),
 )
+POLICY = """
+[[rules]]
+name = "all"
+older_than_days = 1
+actions = ["delete_at_vbc"]
+"""
 MARKED_HEADERS = ("x-caller", "server", "set-cookie", "x-request-id", "via")
 
 arguments_of_processes: list[str] | None = None  # of those started while a test records them
@@ -81,9 +94,11 @@ def test_no_command_writes_a_secret_or_personal_data_where_it_does_not_belong(
     login = {f"SOURCES__VBC__CREDENTIALS__{name.upper()}": value for name, value in PASSWORD.items()}
     words = secrets(gateway)
     ours = {KEY, PASSWORD["password"], PASSWORD["client_secret"]}
+    (own_folder / "retention.toml").write_text(POLICY)
+    call = str(next(row["call_id"] for row in gateway.company.all()))
     for command in COMMANDS:
         done = run_in_process(
-            *command,
+            *(call if word == "CALL" else word for word in command),
             SOURCES__VBC__BASE_URL=url,
             SOURCES__VBC__ON_FORBIDDEN="skip",
             SOURCES__VBC__RETRY_SECONDS="1",
@@ -105,8 +120,8 @@ def test_no_command_writes_a_secret_or_personal_data_where_it_does_not_belong(
     assert [
         place for place, _ in search_files(own_folder, ours | issued) if "/vbc_tokens/" not in place
     ] == []
-    # to keep them is to have them in the tables, and where dlt keeps the names of columns
-    places = ("vbc.duckdb", "/dlt/pipelines/") if pii == "keep" else ()
+    # to keep them is to have them in the tables, in the archive, and where dlt keeps the names of columns
+    places = ("vbc.duckdb", "/dlt/pipelines/", "/archive/", "/bag/") if pii == "keep" else ()
     kept = search_files(own_folder, words)
     assert [place for place, _ in kept if not any(name in place for name in places)] == []
 

@@ -109,7 +109,7 @@ def export_evidence(
     with hold_pipeline_lock(target.ledgers("audio").pipeline):
         recordings = read_call(loaded, call_id)
         if not recordings:
-            raise VbcError(f"no recording of call {call_id} is loaded or archived")
+            raise VbcError("no recording of that call is loaded or archived")
         return _Export(loaded, bucket, Bag(out), find_plays(target), recordings).run(call_id, now())
 
 
