@@ -20,6 +20,7 @@ from loading import LOGIN, credentials, instant, open_target, still_gateway
 
 from vbc_source import vbc_source
 from vbc_source.audio.archive_audio import AudioResult, archive_audio
+from vbc_source.audio.custody_heads import HEADS
 from vbc_source.audio.sidecars.sidecar import is_audio
 from vbc_source.emulator import Emulator, Gateway
 from vbc_source.emulator.data.audio import CHUNK, make_audio
@@ -81,9 +82,10 @@ class S3Bucket:
         return {key: size for key, size in found.items() if is_audio(key.rpartition("/")[2])}
 
     def list_keys(self) -> set[str]:
-        """Return all keys, those of sidecars and manifests too."""
+        """Return all keys, those of sidecars and manifests too, but the heads of the chain of custody."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
-        return {item["Key"] for page in pages for item in page.get("Contents", [])}
+        keys = {item["Key"] for page in pages for item in page.get("Contents", [])}
+        return {key for key in keys if HEADS not in key}
 
     def read(self, key: str) -> bytes:
         body: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
@@ -107,7 +109,8 @@ class FolderBucket:
         return {str(path.relative_to(self._folder)): path.stat().st_size for path in paths}
 
     def list_keys(self) -> set[str]:
-        return {str(path.relative_to(self._folder)) for path in self._folder.rglob("*") if path.is_file()}
+        paths = [path for path in self._folder.rglob("*") if path.is_file() and HEADS not in str(path)]
+        return {str(path.relative_to(self._folder)) for path in paths}
 
     def read(self, key: str) -> bytes:
         return (self._folder / key).read_bytes()
