@@ -234,11 +234,15 @@ class Archive:
         key = self.bucket.key_of(row.uri or "")
         if not key:
             raise ObjectLocked(f"its file is in another bucket than {self.bucket.url}")
+        objects = list_objects(key, names)
+        # asked first: a lock of the file alone must not cost it its sidecar
+        if lock := next(filter(None, map(self.bucket.find_lock, objects)), None):
+            raise ObjectLocked(lock)
         erased = replace(row, status="erased", error=reason, fetched_at=self._now())
         # before the deletion: after a kill, `recover` looks whether this object is gone
         self.journal.intend(erased)
         try:
-            for name in list_objects(key, names):
+            for name in objects:
                 self.bucket.erase(name)
         except ObjectLocked:
             self.journal.forget(intents=[erased])

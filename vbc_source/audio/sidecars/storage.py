@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 
-from vbc_source.audio.bucket import Bucket, BucketFailed
+from vbc_source.audio.bucket import Bucket, BucketFailed, ObjectLocked
 from vbc_source.audio.sidecars.manifest import manifest_key, parse_manifest, write_manifest
 from vbc_source.audio.sidecars.sidecar import Sidecar, parse_sidecar, sidecar_key, write_sidecar
 from vbc_source.errors import InvalidContent
@@ -47,7 +47,10 @@ def remove_lines(bucket: Bucket, folder: str, names: Collection[str]) -> None:
         store_manifest(bucket, folder, kept)
         return
     key = manifest_key(folder)
-    bucket.remove(key)  # not for good: its versions may be locked
+    try:
+        bucket.erase(key)
+    except ObjectLocked:
+        bucket.remove(key)  # hidden: its versions stay as long as they are locked
     if bucket.size(key) is not None:
         raise BucketFailed(f"{bucket.uri(key)} cannot be removed")
 
