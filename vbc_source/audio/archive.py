@@ -156,7 +156,7 @@ class Archive:
         audio_format = detect_format(content.head, content_type)
         if kept:
             self.bucket.keep_beside(key, f"{key}.damaged-{kept.sha256[:16]}")
-        self.bucket.put(path, key, audio_format.content_type)
+        self.bucket.put(path, key, audio_format.content_type, content.sha256)
         if not _equal(self.bucket.read(key), content):
             raise InvalidContent(f"{self.bucket.url} did not keep the bytes that were stored there")
 

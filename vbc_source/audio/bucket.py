@@ -368,10 +368,9 @@ class Bucket:
 
     def read_checksum(self, key: str) -> StoredChecksum | None:
         """Ask S3 for the size and checksum of an object without reading it; None if there is no object."""
-        name, path, _ = self._fs.split_path(f"{self._root}/{key}")
         with self._report_errors("read"):
             try:
-                head = self._fs.call_s3("head_object", Bucket=name, Key=path, ChecksumMode="ENABLED")
+                head = self.call_s3("head_object", key, ChecksumMode="ENABLED")
             except FileNotFoundError:
                 return None
             digest = head.get("ChecksumSHA256") or ""
