@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import psycopg2
 import pytest
-from loading import start_vbc
+from loading import run_vbc
 from model_tables import Credentials
 from raw_tables import POSTGRES, at, invent, own_dataset, write_duckdb
 
@@ -148,7 +148,7 @@ def test_freshness_is_built_after_all_other_models() -> None:
 @pytest.mark.slow
 def test_models_are_built_only_where_a_load_brought_rows(own_folder: Path) -> None:
     def run(*options: str) -> tuple[int, list[str]]:
-        done = start_vbc(own_folder, "http://127.0.0.1:9", "models", "run", "--if-stale", *options)
+        done = run_vbc(own_folder, "http://127.0.0.1:9", "models", "run", "--if-stale", *options)
         return done.returncode, (done.stdout or done.stderr).splitlines()
 
     write_duckdb(own_folder / "vbc.duckdb", invent(6))

@@ -18,7 +18,6 @@ import pytest
 from completeness_cases import CASES, NOON, Case
 from expected_models import MODELS, PERIODS, differences, expect_models
 from in_process import run_in_process
-from loading import start_vbc
 from raw_tables import (
     COMPLETE_LOAD,
     FAILED_LOAD,
@@ -58,11 +57,12 @@ class ModelsDatabase:
         self.models_dataset = f"{options[-1]}_models" if options else "vbc_models"
 
     def run(self, *command: str, zone: str = "UTC", **settings: str) -> dict[str, Any]:
-        """Run `vbc models` in a process of its own: dbt keeps the file open until its process ends."""
+        """Run `vbc models`."""
         settings |= {"SOURCES__VBC__VBC_TIMEZONE": zone, "DESTINATION__POSTGRES__CREDENTIALS": POSTGRES}
         settings.setdefault("SOURCES__VBC__MODEL_VARIABLES", json.dumps(self.variables()))
-        done = start_vbc(self.folder, NOWHERE, "models", *command, "--json", *self.options, **settings)
-        assert done.returncode == 0, done.stdout + done.stderr
+        settings["SOURCES__VBC__BASE_URL"] = NOWHERE
+        done = run_in_process("models", *command, "--json", *self.options, **settings)
+        assert done.exit_code == 0, done.output
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
     def variables(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import pytest
 from expected_models import MODELS, differences, expect_models
-from loading import instant, start_vbc, still_gateway
+from loading import instant, run_vbc, start_vbc, still_gateway
 from raw_tables import COLUMNS, POSTGRES, connect_postgres, invent, own_dataset, write_duckdb
 
 import vbc_source
@@ -83,21 +83,21 @@ def _check_demo(connection: Any, dataset: str, gateway: Gateway) -> None:
 @pytest.mark.slow
 def test_models_test_finds_a_duplicate_and_docs_are_one_page(own_folder: Path) -> None:
     write_duckdb(own_folder / "vbc.duckdb", invent(4))
-    assert start_vbc(own_folder, "http://127.0.0.1:9", "models", "run").returncode == 0
-    tested = start_vbc(own_folder, "http://127.0.0.1:9", "models", "test", "--json")
+    assert run_vbc(own_folder, "http://127.0.0.1:9", "models", "run").returncode == 0
+    tested = run_vbc(own_folder, "http://127.0.0.1:9", "models", "test", "--json")
     assert tested.returncode == 0, tested.stderr
     result = json.loads(tested.stdout.splitlines()[-1])
     assert len(result["nodes"]) > 120
     assert "days_have_23_and_25_hours_when_clocks_change" in {node["name"] for node in result["nodes"]}
     assert {node["status"] for node in result["nodes"]} == {"pass"}
-    documented = start_vbc(own_folder, "http://127.0.0.1:9", "models", "docs", "--output", "page.html")
+    documented = run_vbc(own_folder, "http://127.0.0.1:9", "models", "docs", "--output", "page.html")
     assert documented.returncode == 0, documented.stderr
     assert "Length in seconds, exact to the millisecond" in (own_folder / "page.html").read_text()
     assert {path.name for path in own_folder.iterdir()} <= {"vbc.duckdb", "dlt", "page.html"}
 
     with duckdb.connect("vbc.duckdb") as connection:
         connection.execute("INSERT INTO vbc_models.recordings FROM vbc_models.recordings LIMIT 1")
-    failed = start_vbc(own_folder, "http://127.0.0.1:9", "models", "test")
+    failed = run_vbc(own_folder, "http://127.0.0.1:9", "models", "test")
     assert failed.returncode == 1
     assert "fail: unique_vbc__recordings_recording_key" in failed.stderr
 

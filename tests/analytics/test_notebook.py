@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loading import start_vbc
+from loading import run_vbc
 from raw_counts import RawCounts, query_duckdb
 from raw_tables import invent, write_duckdb
 
@@ -57,14 +57,14 @@ def test_notebook_figures_equal_plain_sql(own_folder: Path, kind: str) -> None:
     zone = ZONES[kind]
     if kind == "demo":
         assert (
-            start_vbc(
+            run_vbc(
                 own_folder, "http://127.0.0.1:9", "demo", "--recordings", "2000", "--no-models"
             ).returncode
             == 0
         )
     else:
         write_duckdb(own_folder / "vbc.duckdb", invent(1))
-    built = start_vbc(own_folder, "http://127.0.0.1:9", "models", "run", SOURCES__VBC__VBC_TIMEZONE=zone)
+    built = run_vbc(own_folder, "http://127.0.0.1:9", "models", "run", SOURCES__VBC__VBC_TIMEZONE=zone)
     assert built.returncode == 0
     counts = RawCounts(query_duckdb(own_folder), "vbc_data.", zone, complete=kind == "crafted")
     found = run(own_folder)

@@ -30,10 +30,8 @@ LEDGER = "SELECT status, count(*) FROM recording_audio GROUP BY ALL ORDER BY ALL
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1000])
-def test_recordings_are_archived_on_s3_and_none_is_downloaded_twice(
-    prepare: Prepare, s3: S3Bucket, count: int
-) -> None:
+def test_recordings_are_archived_on_s3_and_none_is_downloaded_twice(prepare: Prepare, s3: S3Bucket) -> None:
+    count = 300
     site = prepare(make_gateway(count, size=300), bucket=s3.url)
     pipeline = site.load()
     outcome = site.archive()

@@ -15,7 +15,7 @@ WORKERS = 4
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kills", "where"), [(20, "folder"), (20, "s3"), (4, "locked")])
+@pytest.mark.parametrize(("kills", "where"), [(20, "folder"), (8, "s3"), (4, "locked")])
 def test_kill_leaves_no_partial_file_and_costs_only_the_downloads_in_flight(
     prepare: Prepare, request: pytest.FixtureRequest, own_folder: Path, kills: int, where: str
 ) -> None:

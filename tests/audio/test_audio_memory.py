@@ -13,7 +13,7 @@ from loading import environment
 
 from vbc_source.emulator import Gateway
 
-SIZE, FILES = 200_000_000, 8
+FILES = 8
 # ru_maxrss would count the process that starts this one; VmHWM does not
 MEASURED = """
 import json, re, sys
@@ -25,15 +25,16 @@ print(json.dumps([outcome.stored, outcome.bytes, int(peak[1]) // 1024]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["folder", "s3"])
-def test_eight_concurrent_files_of_200_mb_take_less_than_400_mb(
-    prepare: Prepare, s3: S3Bucket, own_folder: Path, where: str
+# the emulated S3 takes most of the time: half of the bytes are enough to exceed the limit twice
+@pytest.mark.parametrize(("where", "bytes_each"), [("folder", 200_000_000), ("s3", 100_000_000)])
+def test_eight_concurrent_large_files_take_less_than_400_mb(
+    prepare: Prepare, s3: S3Bucket, own_folder: Path, where: str, bytes_each: int
 ) -> None:
     if not Path("/proc/self/status").exists():
         pytest.skip("needs /proc for the peak")
-    if free_disk(own_folder) < 3 * FILES * SIZE:
+    if free_disk(own_folder) < 3 * FILES * bytes_each:
         pytest.skip("needs 5 GB of disk")
-    gateway: Gateway = make_gateway(FILES, size=SIZE)
+    gateway: Gateway = make_gateway(FILES, size=bytes_each)
     site = prepare(gateway, bucket=s3.url if where == "s3" else None)
     site.load(shared=True)
     # the emulated S3 shares this process and its time with the gateway

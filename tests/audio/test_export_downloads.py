@@ -57,7 +57,7 @@ def expected(site: Site) -> dict[str, bytes]:
     return {key_of(one): sound_of(site.gateway, one) for one in site.gateway.company.all()}
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(1200, marks=pytest.mark.slow)])
 def test_export_gives_the_same_files_and_ledger_as_single_downloads(
     prepare: Prepare, bucket: FolderBucket | S3Bucket, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from dashboards import open_browser, serve_dashboard
-from loading import start_vbc
+from loading import run_vbc
 from raw_counts import RawCounts, query_duckdb, query_postgres
 from raw_tables import POSTGRES, invent, own_dataset, write_duckdb, write_postgres
 
@@ -50,7 +50,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     for command in (("demo", "--recordings", "3000", "--no-models"), ("models", "run")):
         url = "http://127.0.0.1:9"
-        done = start_vbc(folder, url, *command, **DEMO)
+        done = run_vbc(folder, url, *command, **DEMO)
         assert done.returncode == 0, done.stderr
     add_calls(folder)
     return folder

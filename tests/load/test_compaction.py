@@ -181,7 +181,7 @@ def kill_at(number: int, patch: pytest.MonkeyPatch) -> Callable[[], bool]:
 def test_a_kill_at_any_moment_neither_loses_nor_repeats_a_row(lake: Path, own_folder: Path) -> None:
     expected = read_rows()
     shutil.copytree(lake, own_folder / "kept")
-    for moment in range(0, 500, 2):
+    for moment in range(0, 500, 5):
         shutil.rmtree(lake)
         shutil.copytree(own_folder / "kept", lake)
         with pytest.MonkeyPatch.context() as patch:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import requests
 from dashboards import serve_dashboard
-from loading import instant, read_database, start_vbc
+from loading import instant, read_database, run_vbc
 from test_reconcile import Stand, classes, loaded_stand, query, stand  # noqa: F401 - fixtures
 
 from vbc_source import reconcile
@@ -30,7 +30,7 @@ def test_call_coverage_counts_calls_by_local_day_direction_and_user(
     folder = own_folder / "models"
     folder.mkdir()
     shutil.copy(own_folder / "vbc.duckdb", folder / "vbc.duckdb")
-    done = start_vbc(folder, stand.url, "models", "run", "--json", SOURCES__VBC__VBC_TIMEZONE=ZONE)
+    done = run_vbc(folder, stand.url, "models", "run", "--json", SOURCES__VBC__VBC_TIMEZONE=ZONE)
     assert done.returncode == 0, done.stdout + done.stderr
     columns = "day, account_id, direction, user_name, calls, answered, recorded, missing"
     found = read_database(folder, f"SELECT {columns} FROM vbc_models.call_coverage")
@@ -38,7 +38,7 @@ def test_call_coverage_counts_calls_by_local_day_direction_and_user(
     shares = "SELECT count(*) FROM vbc_models.call_coverage WHERE recorded_share <> recorded / answered"
     assert read_database(folder, shares) == [(0,)]
     check_page(folder, missing)
-    tested = start_vbc(folder, stand.url, "models", "test", "--json", SOURCES__VBC__VBC_TIMEZONE=ZONE)
+    tested = run_vbc(folder, stand.url, "models", "test", "--json", SOURCES__VBC__VBC_TIMEZONE=ZONE)
     assert json.loads(tested.stdout.splitlines()[-1])["ok"]
 
 

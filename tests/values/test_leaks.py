@@ -16,7 +16,7 @@ from test_privacy import KEY, SETTINGS, private_gateway, search_files, secrets
 
 from vbc_source.emulator import Gateway
 
-SPAN = ("--start-date", "2020-01-01", "--end-date", "2030-01-01", "--workers", "1")
+SPAN = ("--start-date", "2020-01-01", "--end-date", "2030-01-01", "--window", "1000", "--workers", "1")
 BUCKET = ("--bucket-url", "archive")
 COMMANDS = (
     ("doctor",),
