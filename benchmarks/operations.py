@@ -131,6 +131,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--runs", type=int, default=12, help="runs, each ten simulated minutes after the last"
     )
+    parser.add_argument("--pod-users", type=int, default=5, help="users of the account that pods load")
+    parser.add_argument("--latency", type=int, default=100, help="ms a response takes to pods")
     parser.add_argument("--json", type=Path, help="write figures and machine to this file")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
     options = parser.parse_args()

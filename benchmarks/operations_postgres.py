@@ -30,8 +30,10 @@ def make_schema() -> Iterator[str]:
     finally:
         connection = psycopg2.connect(POSTGRES)
         connection.autocommit = True
-        for schema in (name, f"{name}_staging", f"{name}_plain", f"{name}_plain_staging"):
-            connection.cursor().execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+        cursor = connection.cursor()
+        cursor.execute("SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)", (name,))
+        for (schema,) in cursor.fetchall():
+            cursor.execute(f'DROP SCHEMA "{schema}" CASCADE')
         connection.close()
 
 

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.contenders import POSTGRES
 from benchmarks.operations import LOGIN, Figure, scenario, work_in_folder
+from benchmarks.operations_postgres import make_schema
 
 PODS = 8
 TENANTS = 50
@@ -19,37 +21,61 @@ WRONG, FORBIDDEN = "t07", "t31"  # a wrong password, and an API user without the
 VBC = (sys.executable, "-c", "from vbc_source.cli import main; main()")
 
 
-def run_pods(url: str, folder: Path, settings: Mapping[str, str]) -> tuple[int, float]:
-    """Run `vbc sync` in pods at once, each with its own home, data folder and database; count successes."""
+def run_pods(url: str, folder: Path, settings: Mapping[str, str], *arguments: str) -> tuple[int, float]:
+    """Run `vbc sync` in pods at once, each with its own home, data folder and dataset; count successes."""
     began, pods = time.perf_counter(), []
     for number in range(PODS):
         home = folder / f"pod{number}"
         home.mkdir(parents=True)
         own = {"HOME": str(home), "DLT_DATA_DIR": str(home / "dlt"), "SOURCES__VBC__BASE_URL": url}
         environment = {**os.environ, **own, **settings}
+        command = [*VBC, "sync", *(argument.format(number) for argument in arguments)]
         with (home / "sync.log").open("wb") as log:
-            pods.append(subprocess.Popen([*VBC, "sync"], cwd=home, env=environment, stdout=log, stderr=log))
+            pods.append(subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log))
     good = sum(pod.wait() == 0 for pod in pods)
     return good, time.perf_counter() - began
 
 
 @scenario("pods")
-def measure_pods(_: argparse.Namespace) -> Iterator[Figure]:
-    """Eight pods start `vbc sync` together with one user, whose token each login revokes."""
+def measure_pods(options: argparse.Namespace) -> Iterator[Figure]:
+    """Eight pods start `vbc sync` together with one user; each login revokes the token of before."""
+    yield from _measure_pods("pods", options, "without token_folder", 2 * PODS)
+
+
+@scenario("pods-volume")
+def measure_pods_with_volume(options: argparse.Namespace) -> Iterator[Figure]:
+    """The same with a token folder in common."""
+    yield from _measure_pods("pods-volume", options, "with token_folder", 1, TOKEN_FOLDER="{0}/volume/tokens")
+
+
+@scenario("pods-postgres")
+def measure_pods_in_postgres(options: argparse.Namespace) -> Iterator[Figure]:
+    """The same without a folder in common, but with one Postgres: a dataset for each pod."""
+    yield from _measure_pods("pods-postgres", options, "without token_folder, one Postgres", 2 * PODS)
+
+
+def _measure_pods(
+    name: str, options: argparse.Namespace, title: str, most: int, **settings: str
+) -> Iterator[Figure]:
     from vbc_source.emulator import Emulator, Gateway
 
-    for title, shared in (("without token_folder", False), ("with token_folder", True)):
-        gateway = Gateway(recordings=1_000, users=5, user_recordings=100, faults=("latency-100",))
-        with work_in_folder(SOURCES__VBC__USER_IDS="all") as folder, Emulator(gateway) as url:
-            settings = {"SOURCES__VBC__MAX_CONCURRENCY": "2"}
-            if shared:
-                settings["SOURCES__VBC__TOKEN_FOLDER"] = str(folder / "volume" / "tokens")
-            good, seconds = run_pods(url, folder / "pods", settings)
-        yield Figure("pods", f"pods that failed, {title}", PODS - good, f"of {PODS}", limit=0)
-        yield Figure(
-            "pods", f"logins, {title}", gateway.tokens.logins, "logins", limit=1 if shared else 2 * PODS
+    faults = (f"latency-{options.latency}",)
+    gateway = Gateway(recordings=1_000, users=options.pod_users, user_recordings=100, faults=faults)
+    with ExitStack() as stack:
+        folder = stack.enter_context(work_in_folder(SOURCES__VBC__USER_IDS="all"))
+        url = stack.enter_context(Emulator(gateway))
+        own = {f"SOURCES__VBC__{key}": value.format(folder) for key, value in settings.items()}
+        arguments: tuple[str, ...] = ()
+        if name == "pods-postgres":
+            schema = stack.enter_context(make_schema())
+            own["DESTINATION__POSTGRES__CREDENTIALS"] = POSTGRES
+            arguments = ("--destination", "postgres", "--dataset", f"{schema}_{{0}}")
+        good, seconds = run_pods(
+            url, folder / "pods", {"SOURCES__VBC__MAX_CONCURRENCY": "2", **own}, *arguments
         )
-        yield Figure("pods", f"until the last one ended, {title}", seconds, "s")
+    yield Figure(name, f"pods that failed, {title}", PODS - good, f"of {PODS}", limit=0)
+    yield Figure(name, f"logins, {title}", gateway.tokens.logins, "logins", limit=most)
+    yield Figure(name, f"until the last one ended, {title}", seconds, "s")
 
 
 def run_measured(title: str, *arguments: str) -> tuple[subprocess.CompletedProcess[str], Figure, Figure]:

@@ -15,6 +15,7 @@ from dlt.extract import DltResource, DltSource
 
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
+from vbc_source.api.turns import current_turns
 from vbc_source.config import (
     ALL,
     BASE_URL,
@@ -170,7 +171,8 @@ class Resources:
         lookup: DestinationLookup | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
-        self.config, self._lookup, self._clock = config, lookup or DestinationLookup(), clock
+        self.config, self._client = config, client
+        self._lookup, self._clock = lookup or DestinationLookup(), clock
         self._reader = ListReader(config, client)
         self._directory = AccountDirectory(self._reader, config.login.identity())
         self._limit = RequestLimit(config.max_requests, lambda: client.requests_sent)
@@ -209,6 +211,7 @@ class Resources:
             now, stateless = self._clock(), self.config.stateless
             metrics = dlt.current.resource_metrics()
             metrics.clear()  # a source that runs again keeps the metrics of the run before
+            self._client.take_turns(current_turns())  # of this run, for all threads
             # asking dlt for state creates it: a backfill must leave none behind
             state = {} if stateless else dlt.current.resource_state()
             schema, load_id = dlt.current.source_schema(), str(dlt.current.load_package_state()["load_id"])

@@ -119,6 +119,20 @@ def test_failing_cron_line_prints_the_reason_for_cron_to_mail(serve: Serve, own_
 
 
 @needs_flock
+@pytest.mark.slow
+def test_metrics_stay_as_they_were_while_nothing_can_be_told(serve: Serve, own_folder: Path) -> None:
+    """An empty file would look fresh, and an alert on a value that is absent stays silent."""
+    *_, metrics = cron_lines()
+    machine = Machine(own_folder, serve(still_gateway(recordings=5)))
+    assert machine.run(metrics).returncode == 0
+    before = (own_folder / "metrics" / "vbc.prom").read_text()
+    (own_folder / "vbc.duckdb").write_text("no database")
+    assert machine.run(metrics).returncode == 0
+    assert (own_folder / "metrics" / "vbc.prom").read_text() == before
+    assert "vbc status: " in (own_folder / "status.log").read_text().splitlines()[-1]
+
+
+@needs_flock
 def test_cron_line_does_nothing_while_another_runs(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=5)
     machine = Machine(own_folder, serve(gateway))

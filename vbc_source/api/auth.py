@@ -25,6 +25,7 @@ from vbc_source.api.login_answers import (
     read_issued_token,
     read_token,
 )
+from vbc_source.api.turns import Turns
 from vbc_source.config import CREDENTIALS_SECTION as SECTION
 from vbc_source.config import VbcCredentials
 from vbc_source.errors import LoginRefused, SettingsError, TokenRejected, Unavailable
@@ -39,6 +40,7 @@ RECENT = 600.0  # seconds after its last use in which a rejected token was alive
 PATIENCE = 60.0  # seconds to wait at most, at first, where somebody else logs in; a usual run needs less
 DOUBT_PATIENCE = 2.0  # the same where somebody else may log in, or the gateway just loses tokens
 LONGEST_PATIENCE = 600.0
+LONGEST_TURN = 3600.0  # seconds to wait for a turn at most
 LOCK_SECONDS = 180.0  # how long to wait for the login of another process
 
 
@@ -140,6 +142,9 @@ class TokenProvider:
     `folder`, by default below dlt's data folder; `base_url` and the user are part of its name.
     `clock` is the wall clock, seconds since 1970; `sleep` waits before a renewal that competes with
     another process; `lock_seconds` is how long to wait while another process logs in.
+
+    Attributes:
+        turns: Keeps processes apart that share no file; None where they share nothing.
     """
 
     def __init__(
@@ -155,6 +160,7 @@ class TokenProvider:
     ) -> None:
         self._credentials, self._post, self._clock, self._sleep = credentials, post, clock, sleep
         self._base_url, self._folder, self._lock_seconds = base_url, folder, lock_seconds
+        self.turns: Turns | None = None
         self._lock = threading.Lock()
         self._refusal: LoginRefused | None = None
         self._login = Login(access_token=_read_configured(credentials), expires_at=float("inf"))
@@ -207,7 +213,9 @@ class TokenProvider:
                 f"the VBC gateway rejected {RENEWALS} new access tokens in a row: see which other programs "
                 "log in with the same user, and whether the application is subscribed to this API"
             )
-        revoked = bool(rejected) and not expired and self._clock() - self._alive_at < RECENT
+        lost = bool(rejected) and not expired
+        waited = self._take_turn(cache, rejected, alone=lost)
+        revoked = lost and not waited and self._clock() - self._alive_at < RECENT
         if revoked and self._unaccepted:  # what we renewed never worked: others may renew as well
             self._pause(self._doubt)
         with cache.lock(self._lock_seconds):
@@ -225,6 +233,22 @@ class TokenProvider:
         self._unaccepted += rejected is not None
         self._alive_at = self._clock()
         return login
+
+    def _take_turn(self, cache: TokenCache, rejected: str | None, *, alone: bool) -> bool:
+        """Wait until this process may log in; returns whether others have let it, or have done it."""
+        if not self.turns or self.turns.is_held(alone=alone):
+            return False
+        until = self._clock() + LONGEST_TURN
+        while self.turns.hold(cache.path.stem, alone=alone):
+            if self._find_shared(cache, rejected):
+                return True
+            if self._clock() > until:
+                log.warning(
+                    "others have used this login for %.0f min; not waiting any more", LONGEST_TURN / 60
+                )
+                return False
+            self._sleep(0)  # raises once the client is closed
+        return self.turns.is_held(alone=alone)
 
     def _pause(self, patience: Patience) -> None:
         seconds = patience.draw()

@@ -38,6 +38,7 @@ from vbc_source.api.http.transport import (
     resolve_redirect,
 )
 from vbc_source.api.login_answers import TEMPORARY, is_locked, read_error
+from vbc_source.api.turns import Turns
 from vbc_source.config import VbcConfig, VbcCredentials, check_base_url
 from vbc_source.errors import (
     BadRequest,
@@ -199,6 +200,10 @@ class Client:
         """Log in unless there is a valid token; returns the address of the gateway."""
         self._tokens.current()
         return self.base_url
+
+    def take_turns(self, turns: Turns | None) -> None:
+        """Take turns with other processes that log in as the same user."""
+        self._tokens.turns = turns
 
     def close(self) -> None:
         """Wake all waiting threads, which raise ClientClosed, and close the connections."""

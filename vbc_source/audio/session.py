@@ -24,6 +24,7 @@ from vbc_source.load.custody import Head
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import find_last_event
+from vbc_source.load.locks import open_turns
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.private_files import make_private_folder
 from vbc_source.warehouse.queries import LoadedTables
@@ -53,7 +54,12 @@ def open_archive(target: Target, bucket_url: str | None) -> Iterator[ArchiveSess
     with explaining():
         config = load_audio_config(bucket_url=bucket_url)
         bucket, client = Bucket(config.bucket, config.storage), Client.from_config(config)
-    with hold_pipeline(target.ledgers("audio")) as pipeline, closing(client):
+    with (
+        hold_pipeline(target.ledgers("audio")) as pipeline,
+        closing(client),
+        open_turns(pipeline.destination, pipeline.sql_client) as turns,
+    ):
+        client.take_turns(turns)
         loaded = LoadedTables(target)
         folder = _find_folder(pipeline)
         with closing(Journal(folder / "journal.jsonl")) as journal:

@@ -14,6 +14,7 @@ import duckdb
 from dlt.common.configuration.exceptions import (
     ConfigFieldMissingException,
     ConfigurationException,
+    ConfigValueCannotBeCoercedException,
     LookupTrace,
 )
 from dlt.common.configuration.providers.toml import TomlProviderReadException
@@ -117,6 +118,11 @@ def _explain_missing(error: ConfigFieldMissingException) -> SettingsError:
     )
 
 
+def _explain_type(error: ConfigValueCannotBeCoercedException) -> SettingsError:
+    kind = getattr(error.hint, "__name__", str(error.hint))  # the value itself may be a secret
+    return SettingsError(f"{error.field_name} must be of type {kind}, and its value is not: correct it")
+
+
 def _missing_settings(traces: Mapping[str, Any]) -> Iterator[str]:
     """Yield the settings that were looked for, as environment variables, the one for all pipelines."""
     for found in traces.values():
@@ -162,6 +168,7 @@ _EXPLANATIONS: dict[type[BaseException], Callable[[Any], VbcError | None]] = {
     UnknownDestinationModule: _explain_destination,
     ImportError: _explain_import,
     ConfigFieldMissingException: _explain_missing,
+    ConfigValueCannotBeCoercedException: _explain_type,
     ConfigurationException: lambda error: SettingsError(first_line(error)),
     duckdb.IOException: _explain_duckdb,
     OSError: _explain_system,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import dlt
 from filelock import FileLock, Timeout
@@ -18,6 +20,7 @@ from vbc_source.private_files import make_private_folder
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 600
+TURN_SECONDS = 10  # of one try, after which a client that is closed gives up
 # keepalives: a lock whose holder vanished with its machine is released after two minutes, not after two hours
 _POSTGRES_SETTINGS = (
     f"SET lock_timeout = '{WAIT_SECONDS}s'",
@@ -25,6 +28,7 @@ _POSTGRES_SETTINGS = (
     "SET tcp_keepalives_interval = 20",
     "SET tcp_keepalives_count = 3",
 )
+_LOCK_TIMEOUT = "55P03"  # Postgres' code of a lock that was not granted in time
 
 
 def pipeline_lock(pipeline: str, *, thread_local: bool = True) -> FileLock:
@@ -91,8 +95,7 @@ def hold_chain_lock(pipeline: dlt.Pipeline) -> Iterator[None]:
 @contextmanager
 def _hold_in_postgres(pipeline: dlt.Pipeline, locks: Sequence[tuple[str, str]]) -> Iterator[None]:
     """Hold advisory locks, in their order: each `_shared` or empty, and its name."""
-    destination = pipeline.destination
-    if destination is None or not destination.destination_type.endswith(".postgres"):
+    if not _is_postgres(pipeline.destination):
         yield
         return
     with pipeline.sql_client() as client:
@@ -107,6 +110,69 @@ def _hold_in_postgres(pipeline: dlt.Pipeline, locks: Sequence[tuple[str, str]]) 
                 f"{WAIT_SECONDS} s, or the database failed"
             ) from error
         yield
+
+
+@contextmanager
+def open_turns(destination: Any, make_client: Callable[[], Any]) -> Iterator[PostgresTurns | None]:
+    """Give turns to processes that log in as one user and use one Postgres; None for other destinations.
+
+    `make_client` makes an SQL client, which is opened before the first login. A turn ends with the context.
+    """
+    if not _is_postgres(destination):
+        yield None
+        return
+    with ExitStack() as stack:
+        yield PostgresTurns(make_client(), stack)
+
+
+class PostgresTurns:
+    """Turns by an advisory lock of Postgres."""
+
+    def __init__(self, sql_client: Any, stack: ExitStack) -> None:
+        self._client, self._stack = sql_client, stack
+        self._lock = threading.Lock()
+        self._is_open = self._is_broken = False
+        self._held: str | None = None  # `_shared`, or empty where it is held alone
+
+    def is_held(self, *, alone: bool) -> bool:
+        """Return whether this process holds the lock: with others at least, or `alone`."""
+        return self._held is not None and not (alone and self._held)
+
+    def hold(self, login: str, *, alone: bool) -> bool:
+        """Try for some seconds to hold the lock of a login; returns whether it may help to try again.
+
+        Who wants it alone gives its share up first, else two of them would wait for each other.
+        """
+        with self._lock:
+            if self._is_broken or self.is_held(alone=alone):
+                return False
+            number = _lock_number(f"vbc login {login}")
+            try:
+                self._open()
+                if self._held:
+                    self._client.execute_sql("SELECT pg_advisory_unlock_shared(%s)", number)
+                    self._held = None
+                kind = "" if alone else "_shared"
+                self._client.execute_sql(f"SELECT pg_advisory_lock{kind}(%s)", number)
+            except Exception as error:  # dlt passes some errors of the driver on as they are
+                if getattr(getattr(error, "dbapi_exception", None), "pgcode", None) == _LOCK_TIMEOUT:
+                    return True
+                self._is_broken = True
+                log.warning("logins take no turns, since the database failed: %s", error)
+                return False
+            self._held = kind
+            return False
+
+    def _open(self) -> None:
+        if not self._is_open:
+            self._stack.enter_context(self._client)
+            self._is_open = True
+            for setting in (*_POSTGRES_SETTINGS, f"SET lock_timeout = '{TURN_SECONDS}s'"):
+                self._client.execute_sql(setting)
+
+
+def _is_postgres(destination: Any) -> bool:
+    return destination is not None and bool(destination.destination_type.endswith(".postgres"))
 
 
 def _lock_number(name: str) -> int:

@@ -13,6 +13,7 @@ import dlt
 from dlt.extract import DltSource
 
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
+from vbc_source.api.turns import take_turns
 from vbc_source.config import has_setting
 from vbc_source.errors import UsageError
 from vbc_source.extract.refusals import Refusals, collect_refusals
@@ -21,7 +22,7 @@ from vbc_source.lakes.tables import is_lake
 from vbc_source.load.compaction import compact_when_due
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.locks import hold_dataset_lock
+from vbc_source.load.locks import hold_dataset_lock, open_turns
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.load.run_history import record_run
 from vbc_source.load.stored_states import remove_old_states
@@ -149,7 +150,7 @@ def run_pipeline(
     metrics: list[dict[str, Any]] = []
     newest: list[dict[str, Any]] = []  # of the last extraction
     loaded, refused = 0, Refusals() if refusals is None else refusals
-    with explaining():
+    with explaining(), open_turns(pipeline.destination, pipeline.sql_client) as turns, take_turns(turns):
         pipeline.sync_destination()
         if not pipeline.default_schema_name:
             _adopt_stored_schema(pipeline, source)

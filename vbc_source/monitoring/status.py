@@ -210,7 +210,7 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     """
     now = now or datetime.now(timezone.utc)
     with explaining():
-        config, loaded = load_config(), LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA))
+        config, loaded = load_config(), LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False)
     runs = read_run_history(target)
     # a DuckDB file that a sync holds cannot be opened; waiting would keep a monitor from reporting at all
     busy = loaded.kind in SINGLE_PROCESS and is_locked(target.pipeline)

@@ -18,6 +18,7 @@ from vbc_source.extract.request_pool import RequestPool
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
+from vbc_source.load.locks import open_turns
 from vbc_source.recordings import RECORDING_TYPES, RecordingType
 from vbc_source.verification.findings import Findings, VerifyResult
 from vbc_source.verification.inventory import ListKind
@@ -72,7 +73,12 @@ def verify(
         config = load_config()
         reader = ListReader(config, Client.from_config(config))
         loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False)
-    with closing(reader.client), explaining():
+    with (
+        closing(reader.client),
+        explaining(),
+        open_turns(loaded.destination, loaded.make_client) as turns,
+    ):
+        reader.client.take_turns(turns)
         first = since or config.start or find_first_start(loaded)
         chosen, left_out = _choose_types(loaded, config, types)
         plans = {

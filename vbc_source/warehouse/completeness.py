@@ -157,7 +157,7 @@ def _write_supported(loaded: LoadedTables, proofs: str) -> str:
             ) AS recordings_before
             FROM moments
         ), bounds AS (SELECT list, moment, recordings_before FROM counted WHERE recordings = 0)
-        SELECT p.resource, p.account_id, p.user_id, p.window_start, p.window_end, p.scanned_at
+        SELECT p.list, p.resource, p.account_id, p.user_id, p.window_start, p.window_end, p.scanned_at
         FROM numbered AS p
             JOIN bounds AS s ON s.list = p.list AND s.moment = p.window_start
             JOIN bounds AS e ON e.list = p.list AND e.moment = p.window_end
@@ -182,7 +182,6 @@ def _write_recordings(loaded: LoadedTables) -> Iterator[tuple[str, str, str]]:
 
 def _write_spans(loaded: LoadedTables, lookback: timedelta, window: Window | None) -> str:
     """Write the query of joined spans: rule 5 cuts their ends. Windows count whole seconds, both included."""
-    span_list = "resource, account_id, user_id"
     behind = f"scanned_at - INTERVAL '{int(lookback.total_seconds())} seconds'"
     touching = ""
     if window:
@@ -192,23 +191,24 @@ def _write_spans(loaded: LoadedTables, lookback: timedelta, window: Window | Non
             AND window_start <= CAST('{end}' AS TIMESTAMPTZ)"""
     return f"""
         WITH settled AS (
-            SELECT {span_list}, window_start, date_trunc('second', least(window_end, {behind})) AS settled_end
+            SELECT list, resource, account_id, user_id, window_start,
+                date_trunc('second', least(window_end, {behind})) AS settled_end
             FROM ({_write_supported(loaded, _write_proofs(loaded))}) AS p
         ), reached AS (
             SELECT *, max(settled_end) OVER (
-                PARTITION BY {span_list} ORDER BY window_start, settled_end
+                PARTITION BY list ORDER BY window_start, settled_end
                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
             ) AS reached_end
             FROM settled WHERE window_start < settled_end {touching}
         ), islands AS (
             SELECT *, sum(CASE WHEN window_start <= reached_end THEN 0 ELSE 1 END) OVER
-                ( PARTITION BY {span_list} ORDER BY window_start, settled_end ROWS BETWEEN UNBOUNDED PRECEDING
+                ( PARTITION BY list ORDER BY window_start, settled_end ROWS BETWEEN UNBOUNDED PRECEDING
                 AND CURRENT ROW
             ) AS island
             FROM reached
         )
-        SELECT {span_list}, min(window_start), max(settled_end) FROM islands GROUP BY {span_list}, island
-        ORDER BY {span_list}, min(window_start)"""
+        SELECT min(resource), min(account_id), min(user_id), min(window_start), max(settled_end)
+        FROM islands GROUP BY list, island ORDER BY list, min(window_start)"""
 
 
 def read_progress(loaded: LoadedTables, config: VbcConfig) -> list[ReadProgress]:

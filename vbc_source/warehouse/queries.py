@@ -128,6 +128,10 @@ class LoadedTables:
         # kept, as each new one resolves the configuration again; its connection is opened for each query
         self._dataset = self.open_dataset(self._schemas)
 
+    def make_client(self) -> Any:
+        """Make a client for SQL of one's own; it opens a connection when it is entered."""
+        return self.open_dataset(Schema(SOURCE_SCHEMA)).sql_client
+
     def open_dataset(self, schema: Any) -> dlt.Dataset:
         """Open the dataset with a dlt schema, a name of one that is stored there, or several."""
         return dlt.dataset(self.destination, self.target.dataset, schema)

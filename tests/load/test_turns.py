@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import dlt
+import pytest
+from gateway_fixtures import LIST, Stage, make_credentials, serve_gateways
+from warehouses import POSTGRES, has_postgres
+
+from vbc_source.api.client import Client
+from vbc_source.api.http.rate_limit import ClientClosed
+from vbc_source.load.locks import PostgresTurns, open_turns
+
+PODS = 8
+REQUESTS = 12
+
+pytestmark = pytest.mark.skipif(not has_postgres(), reason="no PostgreSQL at 127.0.0.1:5432")
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with serve_gateways() as stage:
+        yield stage
+
+
+class Pod:
+    """A client with a folder of its own, as in a pod, and its turns in Postgres."""
+
+    def __init__(self, folder: Path, url: str = "https://vbc.test", postgres: str = POSTGRES) -> None:
+        self._destination = dlt.destinations.postgres(postgres)
+        self._pipeline = dlt.pipeline(
+            f"pod_{folder.name}",
+            str(folder / "pipelines"),
+            destination=self._destination,
+            dataset_name="pods",
+        )
+        self.client = Client(url, make_credentials(), token_folder=folder / "tokens")
+        self.turns_of = open_turns(self._destination, self._pipeline.sql_client)
+
+    def __enter__(self) -> PostgresTurns:
+        turns = self.turns_of.__enter__()
+        assert turns
+        self.client.take_turns(turns)
+        return turns
+
+    def __exit__(self, *_: object) -> None:
+        self.turns_of.__exit__(None, None, None)
+        self.client.close()
+
+
+def wait_for(turns: PostgresTurns, *, alone: bool, login: str = "turns of a test") -> None:
+    while turns.hold(login, alone=alone):
+        pass
+
+
+def test_eight_pods_without_a_common_disk_log_in_twice_at_most(stage: Stage, tmp_path: Path) -> None:
+    gateway = stage.start(recordings=10, faults=("latency-20",))
+    pods, ready = (
+        [Pod(tmp_path / f"p{number}", gateway.base_url) for number in range(PODS)],
+        threading.Barrier(PODS),
+    )
+
+    def work(pod: Pod) -> int:
+        ready.wait(30)
+        with pod:
+            return sum(pod.client.get(LIST, None, lambda _: 1, what="a list") for _ in range(REQUESTS))
+
+    with ThreadPoolExecutor(PODS) as pool:
+        answers = list(pool.map(work, pods))
+
+    assert answers == [REQUESTS] * PODS
+    assert PODS <= gateway.tokens.logins <= 2 * PODS
+
+
+def test_who_logs_in_first_waits_for_the_one_that_is_alone(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool, Pod(tmp_path / "late") as late:
+        with Pod(tmp_path / "alone") as alone:
+            wait_for(alone, alone=True)
+            waiting = pool.submit(wait_for, late, alone=False)
+            assert not late.is_held(alone=False)
+            with Pod(tmp_path / "other") as other:
+                wait_for(other, alone=True, login="another user")
+        waiting.result(30)
+        assert late.is_held(alone=False)
+        assert not late.is_held(alone=True)
+
+
+def test_two_that_lost_their_token_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    def work(pod: Pod, turns: PostgresTurns) -> bool:
+        wait_for(turns, alone=True)
+        is_alone = turns.is_held(alone=True)
+        pod.__exit__()
+        return is_alone
+
+    pods = [Pod(tmp_path / name) for name in ("first", "second")]
+    turns = [pod.__enter__() for pod in pods]
+    for each in turns:
+        wait_for(each, alone=False)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(work, pods, turns)) == [True, True]
+
+
+def test_a_database_that_fails_keeps_nobody_from_logging_in(stage: Stage, tmp_path: Path) -> None:
+    gateway = stage.start(recordings=10)
+    pod = Pod(tmp_path / "pod", gateway.base_url, "postgresql://postgres:unused@127.0.0.1:1/test")
+    with pod as turns:
+        assert pod.client.get(LIST, None, lambda _: 1, what="a list") == 1
+        assert not turns.is_held(alone=False)
+    assert gateway.tokens.logins == 1
+
+
+def test_other_destinations_give_no_turns(tmp_path: Path) -> None:
+    destination = dlt.destinations.duckdb(str(tmp_path / "vbc.duckdb"))
+    with open_turns(destination, pytest.fail) as turns:
+        assert turns is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_client_that_is_closed_stops_waiting(stage: Stage, tmp_path: Path) -> None:
+    class Busy:
+        def is_held(self, *, alone: bool) -> bool:
+            return False
+
+        def hold(self, login: str, *, alone: bool) -> bool:
+            client.close()
+            return True
+
+    gateway = stage.start(recordings=10)
+    with closing(Client(gateway.base_url, make_credentials(), token_folder=tmp_path / "tokens")) as client:
+        client.take_turns(Busy())
+        with pytest.raises(ClientClosed):
+            client.log_in()
+    assert gateway.tokens.logins == 0
