@@ -2,8 +2,9 @@
 
 Values are always bound (`%(name)s`). Names in braces are replaced by code: a model's qualified name;
 `{loaded}`, the dataset of the loaded tables;
-`{chosen}`, the conditions of all filters on a row `r` of `recordings`; or `{narrowed}`, the conditions of
-account and type alone, for models that have no more columns than these.
+`{chosen}`, the conditions of all filters on a row `r` of `recordings`; `{hourly}`, those of `HOURLY` on a row
+`r` of `daily_hours`; or `{narrowed}`, those of account and type alone, for models that have no more columns
+than these.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ from vbc_source.dashboard.lengths import (
 
 MODELS = (
     *("recordings", "recording_extensions", "extensions", "coverage"),
-    *("daily_directions", "daily_extensions", "duration_buckets"),
+    *("daily_directions", "daily_extensions", "daily_hours", "duration_buckets"),
 )
+HOURLY = ("account", "type", "direction", "weekday", "hour")  # filters that `daily_hours` has columns for
 TOP = 10
 EXPORT_ROWS = 20_000  # rows of an export in memory at a time, if no day has more
 _LOCAL_TIME = "(r.started_at AT TIME ZONE %(zone)s)"
+_HOUR = "(r.day + r.hour * INTERVAL '1 hour')"  # the local time of a row of `daily_hours`
 LIST_COLUMNS = (
     *(
         "start_utc",
@@ -64,15 +67,23 @@ _PERIOD = (
     "r.started_at >= CAST(%(since)s AS timestamp with time zone)",
     "r.started_at < CAST(%(until)s AS timestamp with time zone)",
 )
+# follows from the period of the recordings, but lets DuckDB skip the other days
+_PERIOD_OF_PARTS = " AND ".join(_PERIOD).replace("r.", "x.")
+_PARTS = f"{{recording_extensions}} x ON x.recording_key = r.recording_key AND {_PERIOD_OF_PARTS}"
+_DAYS_OF_PERIOD = "r.day BETWEEN %(first)s AND %(last)s"
+_SPAN = (
+    "AND started_at BETWEEN CAST(%(since)s AS timestamp with time zone) "
+    "AND CAST(%(until)s AS timestamp with time zone)"
+)
 _BUCKET = "FROM {duration_buckets} WHERE bucket_order = %(length)s"
 _CONDITIONS = {
     "account": "r.account_id = %(account)s",
     "type": "r.recording_type = %(type)s",
     "direction": "r.direction = %(direction)s",
-    "extension": "r.recording_key IN (SELECT recording_key FROM {recording_extensions} "
-    "WHERE extension = %(extension)s)",
-    "weekday": f"extract(isodow FROM {_LOCAL_TIME}) = %(weekday)s",
-    "hour": f"extract(hour FROM {_LOCAL_TIME}) = %(hour)s",
+    "extension": "r.recording_key IN (SELECT x.recording_key FROM {recording_extensions} x "
+    f"WHERE x.extension = %(extension)s AND {_PERIOD_OF_PARTS})",
+    "weekday": "extract(isodow FROM {local_time}) = %(weekday)s",
+    "hour": "extract(hour FROM {local_time}) = %(hour)s",
     # unknown lengths count as -1 here; a correlated subquery would take ten times as long in DuckDB
     "length": f"coalesce(r.duration_seconds, -1) >= (SELECT coalesce(from_seconds, -1) {_BUCKET}) AND "
     "coalesce(r.duration_seconds, -1) < "
@@ -105,22 +116,27 @@ _LENGTHS_OF_SECONDS = """
     WHERE {chosen} AND CAST(floor(r.duration_seconds) AS bigint) IN ({seconds}) GROUP BY 1 ORDER BY 1"""
 # Offsets of time zones are multiples of a quarter of an hour, so it is enough to convert the counts of each
 # quarter to local time, not every recording.
-_TIMES = """
+_TIMES_BY_RECORDING = """
     WITH slots AS (
         SELECT floor(date_part('epoch', r.started_at) / 900) AS slot, r.direction, count(*) AS recordings
         FROM {recordings} r WHERE {chosen} GROUP BY 1, 2
     ), times AS (
         SELECT to_timestamp(slot * 900) AT TIME ZONE %(zone)s AS moment, direction, recordings FROM slots
-    ), parts AS (
+    )"""
+_TIMES_BY_HOUR = f"""
+    WITH times AS (
+        SELECT {_HOUR} AS moment, r.direction, r.recordings FROM {{daily_hours}} r WHERE {{hourly}}
+    )"""
+_DAYS_AND_HOURS = """, parts AS (
         SELECT CAST(moment AS date) AS day, direction, recordings,
             extract(isodow FROM moment) AS weekday, extract(hour FROM moment) AS hour FROM times
     )
     SELECT grouping(day), day, direction, weekday, hour, sum(recordings) FROM parts
     GROUP BY GROUPING SETS ((day, direction), (weekday, hour)) ORDER BY 1, 2, 3"""
-_EXTENSIONS_BY_RECORDING = """
+_EXTENSIONS_BY_RECORDING = f"""
     SELECT r.account_id, x.extension, count(*) AS recordings,
         coalesce(sum(CAST(round(r.duration_seconds * 1000) AS bigint)), 0) AS milliseconds
-    FROM {recordings} r JOIN {recording_extensions} x ON x.recording_key = r.recording_key WHERE {chosen}"""
+    FROM {{recordings}} r JOIN {_PARTS} WHERE {{chosen}}"""
 _EXTENSIONS_BY_DAY = """
     SELECT account_id, extension, CAST(sum(recordings) AS bigint) AS recordings,
         sum(CAST(round(total_seconds * 1000) AS bigint)) AS milliseconds
@@ -135,14 +151,14 @@ _MEASURES = """
     percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY r.duration_seconds)"""
 _EXTENSIONS = f"""
     SELECT r.account_id, x.extension, max(n.user_name), {_MEASURES}
-    FROM {{recordings}} r JOIN {{recording_extensions}} x ON x.recording_key = r.recording_key
+    FROM {{recordings}} r JOIN {_PARTS}
     LEFT JOIN {{extensions}} n ON n.account_id = r.account_id AND n.extension = x.extension
     WHERE {{chosen}} GROUP BY 1, 2 ORDER BY 4 DESC, 2, 1"""
 # of the user's extensions, and the user's own; a recording with both counts once
 _USERS = f"""
     WITH involved AS (
         SELECT r.recording_key, r.account_id, r.duration_seconds, n.user_id
-        FROM {{recordings}} r JOIN {{recording_extensions}} x ON x.recording_key = r.recording_key
+        FROM {{recordings}} r JOIN {_PARTS}
         JOIN {{extensions}} n ON n.account_id = r.account_id AND n.extension = x.extension
         WHERE {{chosen}} AND n.user_id IS NOT NULL
         UNION
@@ -306,7 +322,9 @@ class Figures:
         self, filters: PageFilters
     ) -> tuple[list[tuple[date, str, int]], dict[tuple[int, int], int]]:
         """Return the chosen recordings by day and direction, and by weekday (1 to 7) and hour."""
-        rows = self.query(_TIMES, filters)
+        # adding up hours is faster, but their model has no other filter than these
+        times = _TIMES_BY_HOUR if filters.active <= set(HOURLY) else _TIMES_BY_RECORDING
+        rows = self.query(times + _DAYS_AND_HOURS, filters)
         days = [(day, direction, int(n)) for is_hour, day, direction, _, _, n in rows if not is_hour]
         hours = {(int(weekday), int(hour)): int(n) for is_hour, _, _, weekday, hour, n in rows if is_hour}
         return days, hours
@@ -375,10 +393,14 @@ class Figures:
         if not rows:
             return []
         keys = {f"key{place}": row["recording_key"] for place, row in enumerate(rows)}
+        starts = [row["start_utc"] for row in rows]
+        # the span lets DuckDB skip the other days
+        span = {"since": f"{min(starts)}+00:00", "until": f"{max(starts)}+00:00"} if all(starts) else {}
         sql = f"""
             SELECT recording_key, string_agg(extension, ' ' ORDER BY extension) FROM {{recording_extensions}}
-            WHERE recording_key IN ({", ".join(f"%({name})s" for name in keys)}) GROUP BY 1"""
-        extensions: dict[str, str] = dict(self.query(sql, **keys))
+            WHERE recording_key IN ({", ".join(f"%({name})s" for name in keys)}) {_SPAN if span else ""}
+            GROUP BY 1"""
+        extensions: dict[str, str] = dict(self.query(sql, **keys, **span))
         return [{**row, "extensions": extensions.get(row["recording_key"])} for row in rows]
 
     def iterate_recordings(self, filters: PageFilters) -> Iterator[Row]:
@@ -416,7 +438,11 @@ class Figures:
             if filters.archived:
                 conditions["archived"] = _ARCHIVED[filters.archived]
             narrowed = [conditions[name] for name in ("account", "type") if name in conditions]
+            hourly = [conditions[name] for name in HOURLY if name in conditions]
+            hourly = [text.replace("{local_time}", _HOUR) for text in (_DAYS_OF_PERIOD, *hourly)]
+            sql = sql.replace("{hourly}", " AND ".join(hourly))
             sql = sql.replace("{chosen}", " AND ".join([*_PERIOD, *conditions.values()]))
+            sql = sql.replace("{local_time}", _LOCAL_TIME)
             sql = sql.replace("{narrowed}", " AND ".join(narrowed) or "true")
             values |= asdict(filters) | {
                 "since": format_day_start(filters.first, self.zone),
