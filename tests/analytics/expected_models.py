@@ -22,10 +22,12 @@ MODELS = {
     "recordings": "recording_key, account_id, recording_type, recording_id, user_id, call_id, "
     "direction, caller_number, caller_name, dialed_number, started_at, ended_at, "
     "duration_seconds, size_bytes, archived, first_loaded_at",
-    "recording_extensions": "recording_key, extension, account_id, extension_key, user_id, user_name",
+    "recording_extensions": "recording_key, extension, account_id, started_at, "
+    "extension_key, user_id, user_name",
     "extensions": "account_id, extension, user_id, user_name, extension_key, is_current",
     "daily_directions": "day, account_id, recording_type, direction, "
     "recordings, total_seconds, median_seconds, p90_seconds",
+    "daily_hours": "day, hour, account_id, recording_type, direction, recordings, archived, total_seconds",
     "daily_extensions": "day, account_id, extension, recordings, total_seconds, median_seconds, "
     "extension_key, user_id, user_name",
     "duration_buckets": "bucket_order, recordings, total_seconds",
@@ -100,8 +102,9 @@ class _ExpectedModels:
 
     def recording_extensions(self) -> Iterable[Sequence[Any]]:
         for key, number in self._pairs:
-            account = self._by_key[key]["account_id"]
-            yield key, number, account, f"{account}/{number}", *self._people[account, number]
+            row = self._by_key[key]
+            account = row["account_id"]
+            yield key, number, account, row["start"], f"{account}/{number}", *self._people[account, number]
 
     def extensions(self) -> Iterable[Sequence[Any]]:
         for (account, number), person in self._people.items():
@@ -111,6 +114,14 @@ class _ExpectedModels:
         groups = self._group(self._rows, lambda row: (row["account_id"], row["kind"], row["direction"]))
         for key, rows in groups.items():
             yield *key, len(rows), _total(rows), _percentile(rows, 50), _percentile(rows, 90)
+
+    def daily_hours(self) -> Iterable[Sequence[Any]]:
+        def split(row: Row) -> tuple[Any, ...]:
+            hour = row["start"].astimezone(self._zone).hour
+            return hour, row["account_id"], row["kind"], row["direction"]
+
+        for key, rows in self._group(self._rows, split).items():
+            yield *key, len(rows), sum(row["archived"] for row in rows), _total(rows)
 
     def daily_extensions(self) -> Iterable[Sequence[Any]]:
         rows = [{**self._by_key[key], "extension": number} for key, number in self._pairs]

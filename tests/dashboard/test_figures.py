@@ -18,8 +18,9 @@ from model_tables import Credentials, write_models_duckdb, write_models_postgres
 from raw_tables import POSTGRES, own_dataset
 
 from vbc_source.analytics.database import AnalyticsDatabase
-from vbc_source.dashboard.figures import LIST_COLUMNS, TOP, Figures
+from vbc_source.dashboard.figures import Figures
 from vbc_source.dashboard.filters import PageFilters
+from vbc_source.dashboard.statements import LIST_COLUMNS, TOP
 
 ZONE = ZoneInfo("America/New_York")
 NAMES = MODELS["recordings"].split(", ")

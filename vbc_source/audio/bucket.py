@@ -358,9 +358,16 @@ class Bucket:
         """Yield the bytes `start:stop` of an object in chunks; nothing beyond them is requested."""
         for offset in range(start, stop, CHUNK_BYTES):
             with self._report_errors("read"):
-                end = min(offset + CHUNK_BYTES, stop)
-                chunk: bytes = self._fs.cat_file(f"{self._root}/{key}", start=offset, end=end)
+                chunk = self._read_part(key, offset, min(offset + CHUNK_BYTES, stop))
             yield chunk
+
+    def _read_part(self, key: str, start: int, stop: int) -> bytes:
+        if self._protocol == "file":
+            with open(self._locate(key), "rb", buffering=0) as file:  # a buffer would read ahead
+                file.seek(start)
+                return file.read(stop - start)
+        part: bytes = self._fs.cat_file(f"{self._root}/{key}", start=start, end=stop)
+        return part
 
     def path(self, key: str) -> Path | None:
         """Return the file of an object in a local folder; None in an object store."""

@@ -24,9 +24,11 @@ from vbc_source.windows import parse_instant
 USERS = 24
 HELD_BACK = 40  # calls that the first run does not see: they are still being processed
 ARCHIVE, ARCHIVED = "demo_audio", 25  # folder, files
-# ages in seconds: of the recording that arrives late, within the lookback, of the one that VBC loses, and of
-# those that are archived
-LATE_SECONDS, LOST_SECONDS, ARCHIVED_SECONDS = 20 * 3600, 10 * 86_400, 5 * 86_400
+# ages in seconds: of the recording that arrives late, within the lookback, and of the one that VBC loses
+LATE_SECONDS, LOST_SECONDS = 20 * 3600, 10 * 86_400
+DAY = 86_400
+# the lookback, and the last hours of the day that is proven last: the first page shows these recordings
+SETTLED_SECONDS, ARCHIVED_SECONDS = 2 * DAY, 8 * 3600
 LOGIN = {
     "client_id": "demo-client",
     "client_secret": "demo-secret",
@@ -141,7 +143,8 @@ def _change(gateway: Any, changes: tuple[str, str], target: Target, report: Call
     gateway.company.delete(lost)
     gone = verify(target, repair=True).gone
     report(f"VBC lost {gone} of them: vbc verify --repair marked it as gone, and keeps it.")
-    since = datetime.fromtimestamp(gateway.clock() - ARCHIVED_SECONDS, timezone.utc)
+    settled = (gateway.clock() - SETTLED_SECONDS) // DAY * DAY
+    since = datetime.fromtimestamp(settled - ARCHIVED_SECONDS, timezone.utc)
     stored = archive_audio(
         target, bucket_url=ARCHIVE, selection=RecordingSelection(since=since), limit=ARCHIVED
     ).stored

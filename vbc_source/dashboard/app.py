@@ -29,7 +29,7 @@ from vbc_source.analytics.database import AnalyticsDatabase, find_database
 from vbc_source.config import load_config
 from vbc_source.dashboard import csv_export, pages
 from vbc_source.dashboard.details import find_file, parse_key, read_details
-from vbc_source.dashboard.figures import LIST_COLUMNS, Figures
+from vbc_source.dashboard.figures import Figures
 from vbc_source.dashboard.filters import (
     NEWEST_FIRST,
     FilterOptions,
@@ -40,6 +40,7 @@ from vbc_source.dashboard.filters import (
 from vbc_source.dashboard.player import ArchivedFile, AudioNotFound, Player, name_download
 from vbc_source.dashboard.plays import PlaysLedger, find_account, open_ledger
 from vbc_source.dashboard.search import InvalidSearch, read_search
+from vbc_source.dashboard.statements import LIST_COLUMNS
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining

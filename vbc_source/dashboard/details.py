@@ -24,6 +24,7 @@ LABELS = {  # of columns of the loaded tables, for people; others are written as
     "file_size_in_bytes": "Size (bytes)",
     "size_bytes": "Size (bytes)",
     "duration": "Length (ms)",
+    "audio_duration": "Length of the file (ms)",
     "sha256": "SHA-256",
     "uri": "Address",
     "id": "Recording id",

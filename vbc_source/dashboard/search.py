@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from vbc_source.dashboard.figures import LIST_EXPRESSIONS, ROW_COLUMNS, Figures, write_order
+from vbc_source.dashboard.figures import Figures, write_order
+from vbc_source.dashboard.statements import LIST_EXPRESSIONS, ROW_COLUMNS
 from vbc_source.errors import VbcError
 from vbc_source.pii import PiiPolicy
 

@@ -38,10 +38,9 @@ proofs as (
 
 counted as (
     select
-        {{ vbc_source.local_day('started_at') }} as day, account_id, recording_type,
-        count(*) as recordings, sum(case when archived then 1 else 0 end) as archived
-    from {{ ref('vbc_source', 'vbc__recordings') }}
-    where started_at is not null
+        day, account_id, recording_type,
+        cast(sum(recordings) as bigint) as recordings, cast(sum(archived) as bigint) as archived
+    from {{ ref('vbc_source', 'vbc__daily_hours') }}
     group by 1, 2, 3
 ),
 
@@ -56,7 +55,7 @@ select
     all_days.account_id,
     all_days.recording_type,
     coalesce(counted.recordings, 0) as recordings,
-    cast(coalesce(counted.archived, 0) as bigint) as archived,
+    coalesce(counted.archived, 0) as archived,
     proofs.proven_at
 from all_days
 left join counted

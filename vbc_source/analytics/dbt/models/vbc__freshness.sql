@@ -9,6 +9,7 @@
 -- depends_on: {{ ref('vbc_source', 'vbc__coverage') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__daily_directions') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__daily_extensions') }}
+-- depends_on: {{ ref('vbc_source', 'vbc__daily_hours') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__daily_rules') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__daily_users') }}
 -- depends_on: {{ ref('vbc_source', 'vbc__days') }}

@@ -6,12 +6,11 @@ with hours as (
 
 counted as (
     select
-        {{ vbc_source.weekday(vbc_source.local_time('started_at')) }} as weekday,
-        cast(extract(hour from {{ vbc_source.local_time('started_at') }}) as integer) as hour,
-        count(*) as recordings,
-        {{ vbc_source.total_seconds('duration_seconds') }} as total_seconds
-    from {{ ref('vbc_source', 'vbc__recordings') }}
-    where started_at is not null
+        {{ vbc_source.weekday('day') }} as weekday,
+        hour,
+        cast(sum(recordings) as bigint) as recordings,
+        {{ vbc_source.total_seconds('total_seconds') }} as total_seconds
+    from {{ ref('vbc_source', 'vbc__daily_hours') }}
     group by 1, 2
 )
 

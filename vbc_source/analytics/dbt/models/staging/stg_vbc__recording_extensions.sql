@@ -18,6 +18,6 @@ keyed as (
     where trim(extension) <> ''
 )
 
-select keyed.recording_key, recordings.account_id, keyed.extension
+select keyed.recording_key, recordings.account_id, recordings.started_at, keyed.extension
 from keyed
 inner join {{ ref('vbc_source', 'vbc__recordings') }} as recordings on recordings.recording_key = keyed.recording_key
