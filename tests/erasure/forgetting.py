@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
+import pytest
+from archiving import configure
 from holdings import ago
+from in_process import run_in_process
 
-from vbc_source.emulator import Gateway
+from vbc_source.emulator import Emulator, Gateway
 
 NUMBER = "+1 (202) 555-0177"
 DIGITS = "2025550177"
@@ -62,6 +67,48 @@ def plant(recordings: int = 6, **options: Any) -> Gateway:
         id=7, start=ago(days=4), file_size_in_bytes=901, call_id="call-8-x", caller_id="13035550188", dnis="1"
     )
     return gateway
+
+
+@dataclass
+class Site:
+    """A loaded and archived account."""
+
+    gateway: Gateway
+    url: str
+    folder: Path
+
+    def run(self, *arguments: str, **changed: str) -> Any:
+        """Run a command; return its result and what it printed."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            done = run_in_process(
+                *arguments,
+                "--json",
+                **configure(self.url),
+                DLT_DATA_DIR=str(self.folder / "dlt"),
+                RUNTIME__DLTHUB_TELEMETRY="false",
+                SOURCES__VBC__AUDIO__BUCKET_URL=str(self.folder / "bucket"),
+                **changed,
+            )
+        lines = done.stdout.splitlines()
+        assert lines, done.output
+        return json.loads(lines[-1]), done
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.folder / "vbc.duckdb"), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+
+@contextmanager
+def archive(folder: Path) -> Iterator[Site]:
+    """Load and archive the account in which the caller is planted."""
+    gateway = plant()
+    with Emulator(gateway) as url:
+        site = Site(gateway, url, folder)
+        for command in ("sync", "audio"):
+            result, done = site.run(command)
+            assert result["ok"], done.output
+        yield site
 
 
 def list_planted(gateway: Gateway) -> list[tuple[str, int]]:

@@ -14,6 +14,7 @@ from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import StoredHead, list_chains, read_heads
 from vbc_source.config import load_audio_config
 from vbc_source.dashboard.plays import find_plays
+from vbc_source.erasure.conditions import KEPT
 from vbc_source.errors import VbcError
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.custody import (
@@ -30,6 +31,7 @@ from vbc_source.load.custody import (
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock
+from vbc_source.warehouse.erasures import read_erased
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 
 PAGE_ROWS = 20_000
@@ -38,8 +40,6 @@ _ORDER = ("chain", "sequence", "hash")
 COLUMNS = (*_ORDER, *(name for name in (*EVENT, *LINKS) if name not in _ORDER))
 # what every event has; one without is named, but cannot be placed in a chain
 _WHOLE = " AND ".join(f"{name} IS NOT NULL" for name in (*_ORDER, "recorded_at", "ledger", "row_sha256"))
-_ERASED = "erased_recordings"
-_TABLES = {"company_recordings": "company", "user_recordings": "user"}
 
 Row = Mapping[str, Any]
 
@@ -246,11 +246,11 @@ class _Verification:
         missing = {(one.chain, one.sequence) for one in self._newest.values() if not one.is_seen}
         if not missing:
             return result
-        erased, forgiven = self._read_erased(), 0
+        erased, forgiven = read_erased(self._loaded), 0
         for event in read_events(self._loaded):
             if (event["chain"], event["sequence"]) not in missing:
                 continue
-            if _key_of(event) in erased:
+            if event["ledger"] not in KEPT and _key_of(event) in erased:
                 forgiven += 1
             else:
                 name = event["row_key"] or _name_row(event)
@@ -259,15 +259,6 @@ class _Verification:
                     f"{name_event(event['chain'], event['sequence'])}"
                 )
         return replace(result, erased=forgiven)
-
-    def _read_erased(self) -> set[tuple[str, str, str, str]]:
-        if not self._loaded.has(_ERASED):
-            return set()
-        rows = self._loaded.query(f"SELECT account_id, resource, user_id, row_id FROM {_ERASED}")
-        return {
-            (str(account), _TABLES.get(table, str(table)), str(user or ""), str(id_))
-            for account, table, user, id_ in rows
-        }
 
     def _check_plays(self) -> int | None:
         plays = find_plays(self._loaded.target)
@@ -313,6 +304,6 @@ def _name_row(row: Row) -> str:
     return " ".join(str(row[name]) for name in RECORDING if row.get(name)) or "without a key"
 
 
-def _key_of(event: Row) -> tuple[str, str, str, str]:
+def _key_of(event: Row) -> tuple[str, str, str, int]:
     account, kind, user, id_ = (event[name] for name in RECORDING)
-    return str(account), str(kind), str(user or ""), str(id_)
+    return str(account), str(kind), str(user or ""), int(id_ or 0)

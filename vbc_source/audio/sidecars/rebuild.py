@@ -2,7 +2,8 @@
 
 A row is made only of a file whose bytes are those of its sidecar and of the manifest. It counts like a file
 that was found in the bucket, with `attempts` 0: a bucket may be edited, so that retention does not accept the
-row until `vbc fixity --against-vbc` has compared the file with VBC's.
+row until `vbc fixity --against-vbc` has compared the file with VBC's. Nothing is made of a file whose
+recording was erased: a bucket that is restored from a backup has such files.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA
 from vbc_source.load.progress import SECONDS
 from vbc_source.recordings import RECORDING_TYPES, RecordingType, escape
+from vbc_source.warehouse.erasures import AGAIN, read_erased
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,8 @@ class RebuildResult:
         missing: Audio files that a manifest names, and that are not there.
         unknown: Audio files without a sidecar, and manifests that are missing. `vbc audio` adopts such a file
             if its recording is loaded.
+        erased: Files of recordings that `vbc forget` has erased, as a restored backup of the bucket has them;
+            nothing of them is loaded.
         sidecars: Sidecars written of files that had none.
         seconds: Duration of the run.
         ok: Whether everything in the bucket is in the ledger now, and as it should be.
@@ -71,6 +75,7 @@ class RebuildResult:
     damaged: tuple[str, ...]
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
+    erased: tuple[str, ...]
     sidecars: int
     seconds: float
     ok: bool
@@ -85,6 +90,7 @@ class RebuildResult:
             "DAMAGED": self.damaged,
             "MISSING": self.missing,
             "WITHOUT SIDECAR OR MANIFEST": self.unknown,
+            f"ERASED, AND IN THE BUCKET AGAIN ({AGAIN})": self.erased,
         }
         yield from (f"{problem}: {key}" for problem, keys in named.items() for key in keys)
 
@@ -122,6 +128,7 @@ class _Found(NamedTuple):
     row: LedgerRow | None = None
     damaged: str = ""  # the key of what is
     missing: bool = False
+    erased: bool = False
 
 
 class _Folder(NamedTuple):
@@ -147,6 +154,7 @@ class _Rebuild:
         self._has_ledger = session.loaded.has(LEDGER)
         self._files = self._rows = self._known = self._recordings = 0
         self._damaged, self._missing, self._unknown = list[str](), list[str](), list[str]()
+        self._returned, self._erased = list[str](), read_erased(session.loaded)
         self._pending: dict[RecordingType, list[Row]] = {kind: [] for kind in RECORDING_TYPES}
 
     def run(self) -> RebuildResult:
@@ -177,9 +185,10 @@ class _Rebuild:
             damaged=tuple(self._damaged),
             missing=tuple(self._missing),
             unknown=tuple(self._unknown),
+            erased=tuple(self._returned),
             sidecars=brought_up.sidecars,
             seconds=time.monotonic() - started,
-            ok=not (self._damaged or self._missing or self._unknown or brought_up.refused),
+            ok=not (self._damaged or self._missing or self._unknown or self._returned or brought_up.refused),
         )
 
     def _find_newest(self, folders: list[str]) -> dict[RecordingKey, int]:
@@ -219,6 +228,8 @@ class _Rebuild:
             sidecar = self._read_sidecar(folder, name)
         except InvalidContent:
             return _Found(key, damaged=sidecar_key(key), missing=missing)
+        if sidecar and _key_of(sidecar) in self._erased:
+            return _Found(key, erased=True)
         if sidecar is None or missing or self._bucket.uri(key) in folder.known:
             return _Found(key, sidecar, missing=missing)
         content, audio = self._bucket.read(key), sidecar.audio
@@ -241,6 +252,9 @@ class _Rebuild:
 
     def _take(self, found: _Found, newest: Mapping[RecordingKey, int]) -> None:
         self._files += 1
+        if found.erased:
+            self._name(self._returned, found.key, f"was erased, and is in the bucket again: {AGAIN}")
+            return
         if found.damaged:
             self._name(self._damaged, found.damaged, "is not what its manifest or sidecar says")
         if found.missing:
