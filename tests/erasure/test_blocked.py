@@ -15,6 +15,7 @@ import duckdb
 import pytest
 from archiving import Prepare, S3Bucket, key_of, make_gateway
 from forgetting import NUMBER, list_planted, plant, search
+from in_process import run_in_process
 from loading import environment, run_vbc, vbc
 
 from vbc_source import forget, read_legal_hold
@@ -54,6 +55,48 @@ def test_an_erasure_erases_all_but_what_is_held(prepare: Prepare, own_folder: Pa
         assert connection.execute("SELECT status, recordings FROM vbc_data.erasures").fetchall() == [
             ("left", 1)
         ]
+
+
+POLICY = """
+[[rules]]
+name = "orders"
+longer_than_seconds = 600
+actions = ["keep", "archive"]
+
+[[rules]]
+name = "all-others"
+actions = ["archive"]
+"""
+
+
+def test_a_rule_that_keeps_blocks_until_the_policy_is_changed(prepare: Prepare, own_folder: Path) -> None:
+    site = prepare(make_gateway(3))
+    site.load(shared=True)
+    add_caller(site)
+    with duckdb.connect("vbc.duckdb") as connection:
+        connection.execute("UPDATE vbc_data.company_recordings SET duration = 700000 WHERE id = 1000")
+    assert site.archive().stored == 3
+    site.gateway.company.add(
+        id=1005, start="2025-04-01T10:00:00Z", file_size_in_bytes=9, caller_id="12025550177"
+    )
+    Path("retention.toml").write_text(POLICY)
+    arguments = ("forget", NUMBER, "--json", "--bucket-url", site.bucket)
+    dry = run_in_process(*arguments)  # takes the policy that is there
+    printed = json.loads(dry.stdout.splitlines()[-1])
+    kept = "rule orders of retention.toml keeps it; who may decide that it goes changes the policy"
+    reasons = {item["recording_id"]: item["reason"] for item in printed["blocked"]}
+    assert (dry.exit_code, reasons) == (
+        1,
+        {1000: kept, 1005: "it is not loaded, so the policy cannot be asked: run vbc sync"},
+    )
+    done = forget(number=NUMBER, bucket_url=site.bucket, apply=True, policy=Path("retention.toml"))
+    assert {item.recording_id for item in done.blocked} == {1000, 1005}
+    assert (done.copies.vbc, len(site.files())) == (1, 2)
+    assert site.gateway.company.find("1000")
+    Path("retention.toml").write_text(POLICY.replace('"keep", ', ""))
+    done = forget(number=NUMBER, bucket_url=site.bucket, apply=True, policy=Path("retention.toml"))
+    assert (done.ok, len(site.files())) == (True, 1)
+    assert any("SHA-256" in note for note in json.loads(Path(done.certificate or "").read_text())["notes"])
 
 
 @pytest.mark.slow

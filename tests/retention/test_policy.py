@@ -46,7 +46,10 @@ REFUSED = {
     "unknown action": (KEEP.replace("keep", "purge"), "rule a: actions must be .* not 'purge'"),
     "an action that is no list": (KEEP.replace('["keep"]', '"keep"'), "rule a: actions: Expected array"),
     "an action twice": (KEEP.replace('["keep"]', '["keep", "keep"]'), "rule a: actions names one twice"),
-    "keep and more": (KEEP.replace('["keep"]', '["keep", "archive"]'), "rule a: keep goes with no other"),
+    "keep and delete": (
+        KEEP.replace('["keep"]', '["keep", "delete_at_vbc"]'),
+        "rule a: keep goes with no deletion",
+    ),
     "negative age": (DELETE + "older_than_days = -1", "rule a: older_than_days: Expected int >= 1"),
     "no age": (DELETE, "rule a: delete_at_vbc needs older_than_days"),
     "an age of another type": (DELETE + 'older_than_days = "30"', "rule a: older_than_days: Expected int"),
