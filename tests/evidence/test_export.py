@@ -16,6 +16,7 @@ import vbc_source
 from vbc_source import Target
 from vbc_source.analytics.database import find_database
 from vbc_source.dashboard.plays import open_ledger
+from vbc_source.dashboard.plays_head import PlaysHead
 
 PAGE = Path(vbc_source.__file__).parents[1] / "docs" / "custody.md"
 CALL = "call-1001"
@@ -55,6 +56,7 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     plays = open_ledger(find_database(Target()))
     for number in (1000, 1001, 1003):
         plays.record(f"549825/company/{number}", "ada", "download")
+    PlaysHead(plays).store(site.bucket)
     second, third = sorted(site.gateway.company.all(), key=lambda row: int(row["id"]))[1:3]
     sidecar = Path(site.bucket, key_of(third)).with_suffix(".json")
     sidecar.write_text('{"by": "the archive"}\n')
@@ -87,6 +89,10 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [
         ["plays.jsonl", "2"],
         ["vbc_audio.jsonl", "3"],
+    ]
+    assert [path.parent.name for path in (bag / "data/custody/heads").rglob("*.json")] == [
+        "plays",
+        "vbc_audio",
     ]
     # an event that was changed, and an end that was cut off
     for damaged in (chain.replace('"archive"', '"deletion"', 1), chain.rsplit("\n", 2)[0]):

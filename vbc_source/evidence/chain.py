@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -24,12 +24,14 @@ from vbc_source.load.custody import (
     LINKS,
     RECORDING,
     ChainCheck,
+    Head,
     hash_row,
     name_event,
     write_key,
 )
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
+from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.warehouse.erasures import read_erased
 from vbc_source.warehouse.queries import LoadedTables, query_pages
@@ -110,12 +112,19 @@ def verify_custody(
     with explaining():
         url = load_audio_config(bucket_url=bucket_url).bucket_url
         bucket = Bucket(url) if url else None
-    loaded = LoadedTables(target)
+    loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA))
     # what is loaded meanwhile would be in a ledger and not yet in the chain
-    with hold_pipeline_lock(target.ledgers("audio").pipeline):
+    with ExitStack() as stack:
+        for pipeline in list_pipelines(target):
+            stack.enter_context(hold_pipeline_lock(pipeline))
         if not loaded.find(CUSTODY):
             raise VbcError(f"there is no chain of custody in dataset {target.dataset}: vbc audio begins one")
         return _Verification(loaded, bucket, since).run()
+
+
+def list_pipelines(target: Target) -> tuple[str, ...]:
+    """Return the pipelines that load ledgers; each has a chain of its name."""
+    return tuple(target.ledgers(name).pipeline for name in ("audio", "verify"))
 
 
 @dataclass(slots=True)
@@ -144,7 +153,10 @@ class _Verification:
         events = self._check_events(heads)
         self._find_doubles()
         result = CustodyResult(
-            ok=True, events=events, heads=len(heads) if self._bucket else None, plays=self._check_plays()
+            ok=True,
+            events=events,
+            heads=len(heads) if self._bucket else None,
+            plays=self._check_plays(heads.values()),
         )
         for ledger in self._loaded.find(*ACTIONS):
             result = self._check_ledger(ledger, result)
@@ -173,7 +185,7 @@ class _Verification:
     def _check_events(self, heads: dict[tuple[str, int, str], StoredHead]) -> int:
         check = ChainCheck()
         # another pipeline or database may use the bucket, too
-        chains, expected = {self._loaded.target.ledgers("audio").pipeline}, dict(heads)
+        chains, expected = set(list_pipelines(self._loaded.target)), dict(heads)
         for event in read_events(self._loaded):
             chains.add(event["chain"])
             for problem in check.check(event):
@@ -260,14 +272,14 @@ class _Verification:
                 )
         return replace(result, erased=forgiven)
 
-    def _check_plays(self) -> int | None:
+    def _check_plays(self, heads: Iterable[StoredHead]) -> int | None:
         plays = find_plays(self._loaded.target)
         if plays is None:
             return None
-        check = plays.verify()
+        check = plays.verify(Head(head.sequence, head.hash) for head in heads if head.chain == plays.chain)
         for problem in check.problems:
             self._report(problem)
-        return check.events
+        return check.events if plays.path.exists() else None
 
 
 def read_events(loaded: LoadedTables, where: str = "1 = 1", **values: Any) -> Iterator[dict[str, Any]]:

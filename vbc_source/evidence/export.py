@@ -242,17 +242,18 @@ class _Export:
         own = {event["hash"] for event in events}
         for chain, sequence in first.items():
             self._bag.add(f"custody/{escape(chain)}.jsonl", self._write_chain(chain, sequence, own))
-            try:
-                self._add_heads(escape(chain), sequence)
-            except VbcError as error:
-                self._problems.append(f"the heads of chain {chain} are left out: {error}")
+            self._add_heads(chain, sequence, escape(chain))
 
-    def _add_heads(self, folder: str, first: int) -> None:
-        for head in read_heads(self._bucket, folder):
-            if isinstance(head, str):
-                self._problems.append(f"the head {head} is not readable")
-            elif head.sequence >= first:
-                self._bag.add(f"custody/heads/{folder}/{head.day}.json", [head.body])
+    def _add_heads(self, chain: str, first: int, folder: str) -> None:
+        """Add the heads of a chain in the bucket that are not older than what is exported of it."""
+        try:
+            for head in read_heads(self._bucket, escape(chain)):
+                if isinstance(head, str):
+                    self._problems.append(f"the head {head} is not readable")
+                elif head.sequence >= first:
+                    self._bag.add(f"custody/heads/{folder}/{head.day}.json", [head.body])
+        except VbcError as error:
+            self._problems.append(f"the heads of chain {chain} are left out: {error}")
 
     def _write_chain(self, chain: str, first: int, own: set[str]) -> Iterator[bytes]:
         check, hashes = ChainCheck(from_start=False), set[str]()
@@ -280,6 +281,7 @@ class _Export:
                 for link in links[first:]
             ),
         )
+        self._add_heads(self._plays.chain, first + 1, "plays")
 
 
 def _write_link(event: Row, link: Row, *, is_shown: bool) -> bytes:
