@@ -201,8 +201,12 @@ def test_free_blocks_of_the_file_are_gone(own_folder: Path) -> None:
         connection.execute("DELETE FROM s.t WHERE n = 'NUM12025550177'")
         connection.execute("CHECKPOINT")
     assert b"NUM12025550177" in path.read_bytes()
+    spilled = Path(f"{path}.tmp")  # where DuckDB puts what does not fit into memory
+    spilled.mkdir()
+    (spilled / "duckdb_temp_storage_32K-0.tmp").write_bytes(b"NUM12025550177")
     assert rewrite_file(path) == []
     assert b"NUM12025550177" not in path.read_bytes()
+    assert not spilled.exists()
     with duckdb.connect(str(path)) as connection:
         assert connection.execute("SELECT count(*) FROM s.v").fetchall() == [(99_999,)]
         assert connection.execute("SELECT comment FROM duckdb_tables()").fetchall() == [("kept",)]
