@@ -27,7 +27,7 @@ from vbc_source.dashboard.player import ByteRange, read_range
 from vbc_source.dashboard.plays import PlaysLedger, find_account
 from vbc_source.dashboard.plays_head import PlaysHead
 from vbc_source.dashboard.search import InvalidSearch, find_recordings, read_search
-from vbc_source.load.custody import Head
+from vbc_source.load.ledgers.custody import Head
 from vbc_source.pii import PiiPolicy
 
 SOUND = bytes(range(256)) * 20_000  # 5 MB

@@ -15,8 +15,8 @@ import dlt
 
 from vbc_source.audio.bucket import Bucket
 from vbc_source.errors import VbcError
-from vbc_source.load.custody import Head, write_canonical, write_instant
 from vbc_source.load.ledgers import find_last_event
+from vbc_source.load.ledgers.custody import Head, write_canonical, write_instant
 from vbc_source.recordings import escape
 
 log = logging.getLogger(__name__)

@@ -22,9 +22,9 @@ from filelock import FileLock, Timeout
 
 from vbc_source.analytics.database import AnalyticsDatabase, find_database
 from vbc_source.errors import UsageError, VbcError
-from vbc_source.load.actor import find_actor, find_user, name_account
-from vbc_source.load.custody import LINKS, Head, hash_fields, hash_link
 from vbc_source.load.destinations import Target
+from vbc_source.load.ledgers.actor import find_actor, find_user, name_account
+from vbc_source.load.ledgers.custody import LINKS, Head, hash_fields, hash_link
 
 Action = Literal["play", "download"]
 

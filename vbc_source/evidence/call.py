@@ -11,7 +11,7 @@ from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.ledger_queries import write_ledger
 from vbc_source.lakes.tables import LOAD_ID
-from vbc_source.load.custody import ACTIONS, RECORDING
+from vbc_source.load.ledgers.custody import ACTIONS, RECORDING
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES
 

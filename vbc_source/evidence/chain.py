@@ -17,7 +17,10 @@ from vbc_source.dashboard.plays import find_plays
 from vbc_source.erasure.conditions import KEPT
 from vbc_source.errors import VbcError
 from vbc_source.lakes.tables import FILESYSTEM
-from vbc_source.load.custody import (
+from vbc_source.load.destinations import Target
+from vbc_source.load.failures import explaining
+from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
+from vbc_source.load.ledgers.custody import (
     ACTIONS,
     CUSTODY,
     EVENT,
@@ -29,9 +32,6 @@ from vbc_source.load.custody import (
     name_event,
     write_key,
 )
-from vbc_source.load.destinations import Target
-from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.warehouse.erasures import read_erased
 from vbc_source.warehouse.queries import LoadedTables, query_pages

@@ -15,14 +15,17 @@ from vbc_source.audio.custody_heads import read_heads
 from vbc_source.audio.ledger import COLUMNS, LedgerRow
 from vbc_source.audio.sidecars.bring_up import make_sidecar
 from vbc_source.audio.sidecars.metadata import LoadedFacts
-from vbc_source.audio.sidecars.sidecar import sidecar_key, write_sidecar
+from vbc_source.audio.sidecars.sidecar import LARGEST_SIDECAR, sidecar_key, write_sidecar
 from vbc_source.config import load_audio_config
 from vbc_source.dashboard.plays import PlaysLedger, find_plays, split_link
 from vbc_source.errors import VbcError
 from vbc_source.evidence.bag import Bag
 from vbc_source.evidence.call import CallRecording, read_call
 from vbc_source.evidence.chain import read_events
-from vbc_source.load.custody import (
+from vbc_source.load.destinations import Target
+from vbc_source.load.failures import explaining
+from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
+from vbc_source.load.ledgers.custody import (
     ACTIONS,
     CUSTODY,
     EVENT,
@@ -32,16 +35,12 @@ from vbc_source.load.custody import (
     hash_row,
     write_canonical,
 )
-from vbc_source.load.destinations import Target
-from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.recordings import escape
 from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
 
-LARGEST_SIDECAR = 1 << 20  # bytes
 README = """\
 What is known about one call: its audio, what was loaded about it, and the chain of custody.
 

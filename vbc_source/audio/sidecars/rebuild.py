@@ -25,7 +25,7 @@ from vbc_source.audio.sidecars.manifest import manifest_key
 from vbc_source.audio.sidecars.metadata import StoredFiles
 from vbc_source.audio.sidecars.restore import Row, restore_recordings
 from vbc_source.audio.sidecars.sidecar import Sidecar, sidecar_key
-from vbc_source.audio.sidecars.storage import check_sidecar, read_manifest, read_object, read_sidecar
+from vbc_source.audio.sidecars.storage import check_sidecar, read_manifest, read_sidecar, read_sidecar_body
 from vbc_source.errors import InvalidContent
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.load.destinations import Target
@@ -243,7 +243,7 @@ class _Rebuild:
         key, beside = f"{folder.key}/{name}", sidecar_key(name)
         if beside not in folder.sizes:
             return None
-        body = read_object(self._bucket, sidecar_key(key), folder.sizes[beside]) or b""
+        body = read_sidecar_body(self._bucket, key, folder.sizes[beside]) or b""
         sidecar = check_sidecar(self._bucket, key, body)
         altered = folder.manifest.get(beside) not in (None, hashlib.sha256(body).hexdigest())
         if altered or (sidecar and not _fits_folder(sidecar, folder.key)):

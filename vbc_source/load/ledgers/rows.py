@@ -17,8 +17,8 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.extract import DltSource
 
 from vbc_source.lakes.tables import is_lake, read_table
-from vbc_source.load.actor import find_actor
-from vbc_source.load.custody import ACTIONS, ACTOR, CUSTODY, EVENT, LINKS, Head, chain_rows
+from vbc_source.load.ledgers.actor import find_actor
+from vbc_source.load.ledgers.custody import ACTIONS, ACTOR, CUSTODY, EVENT, LINKS, Head, chain_rows
 from vbc_source.load.locks import hold_chain_lock
 from vbc_source.load.pipelines import keep_connected
 from vbc_source.schema.columns import INSTANT
