@@ -6,9 +6,9 @@ import json
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path, PurePosixPath
-from random import Random
 from typing import Any
 
 import duckdb
@@ -16,13 +16,14 @@ import pytest
 from archiving import Prepare, S3Bucket, key_of, make_gateway
 from forgetting import NUMBER, list_planted, plant, search
 from in_process import run_in_process
+from kills import choose_moments, count_kills
 from loading import environment, run_vbc, vbc
 
 from vbc_source import forget, read_legal_hold
 from vbc_source.emulator import Emulator
 from vbc_source.errors import UsageError
 
-KILLS = 4
+KILLS = count_kills(4)
 
 
 def add_caller(site: Any) -> None:
@@ -224,7 +225,7 @@ def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next(
             done = run_vbc(folder, url, command, **bucket)
             assert done.returncode == 0, done.stderr
         shutil.copytree(folder, backup)
-    random, killed = Random(21), 0
+    random, killed, whole = choose_moments(21), 0, 6.0
     for _ in range(KILLS):
         shutil.rmtree(folder)
         shutil.copytree(backup, folder)
@@ -238,12 +239,16 @@ def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next(
                 # from its first request on: before that nothing is done
                 while not gateway.requests and process.poll() is None:
                     time.sleep(0.005)
-                time.sleep(random.random() * 6)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(random.random() * whole)
                 process.kill()
             killed += process.returncode == -9
+            started = time.monotonic()
             done = run_vbc(folder, url, "forget", NUMBER, "--apply", **bucket)
+            whole = time.monotonic() - started  # the next one is killed at any moment of it
             assert done.returncode == 0, done.stdout + done.stderr
             assert list_planted(gateway) == []
             assert search(folder) == []
             assert not list((folder / "dlt" / "vbc_erasure").glob("*/*.json"))
+    print(f"{killed} of {KILLS} killed")
     assert killed

@@ -35,7 +35,7 @@ def test_nothing_is_left_and_nothing_comes_back(site: Site) -> None:
     assert result["ok"], result
     assert list_planted(site.gateway) == []
     assert search(site.folder) == []
-    for command in (("sync",), ("verify",), ("audio",), ("forget", NUMBER)):
+    for command in (("sync",), ("verify",), ("audio",), ("evidence", "--verify-chain"), ("forget", NUMBER)):
         again, done = site.run(*command)
         assert again["ok"], done.output
         assert not PATTERN.search(done.output.encode())

@@ -8,7 +8,6 @@ import sys
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import dlt
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from archiving import configure
+from kills import choose_moments, count_kills
 from warehouses import Warehouse, set_up
 
 from vbc_source import CustodyResult, verify_custody
@@ -24,7 +24,7 @@ from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows, make
 from vbc_source.load.pipelines import hold_pipeline
 
 NOW = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=timezone.utc)
-KILLS = 8
+KILLS = count_kills(8)
 # loads ledger rows one by one, and says so; its arguments are the first and the number of them
 LOADS = """
 import sys
@@ -186,7 +186,7 @@ def start(first: int, count: int, warehouse: Warehouse, **settings: str) -> subp
 @pytest.mark.slow
 @pytest.mark.usefixtures("settings", "own_folder")
 def test_killed_loads_leave_the_chain_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    random = Random(7)
+    random = choose_moments(7)
     with set_up("duckdb", monkeypatch, dict) as warehouse:
         load(warehouse.target, 0)
         for kill in range(KILLS):

@@ -13,11 +13,12 @@ from random import Random
 import pytest
 from archiving import Prepare, configure, key_of, make_gateway
 from checking import check, flip, path_of
+from kills import choose_moments, count_kills
 from loading import environment, read_database, run_vbc, vbc
 
 from vbc_source import rebuild_ledger
 
-KILLS = 7
+KILLS = count_kills(7)
 REASONS = {  # what is said of the kinds of damage, by their numbers below
     **dict.fromkeys((0, 1, 2), "SHA-256"),  # flipped bits
     **dict.fromkeys((3, 4, 12), "bytes"),  # cut files, and a row with another size
@@ -99,7 +100,7 @@ def test_kills_at_random_moments_of_a_repair_cost_nothing(prepare: Prepare, own_
     site.load(shared=True)
     site.archive()
     whole = {name: body for name, body in site.files().items() if name.endswith(".mp3")}
-    random = Random(KILLS)
+    random = choose_moments(7)
     names = sorted(whole)
     arguments = ("fixity", "--repair", "--bucket-url", site.bucket)
     settings = environment(site.url, own_folder, **configure(site.url))
@@ -121,6 +122,7 @@ def test_kills_at_random_moments_of_a_repair_cost_nothing(prepare: Prepare, own_
                 process.wait(random.random())
             process.kill()
         assert process.returncode in (0, -9), process.stderr
+        print("killed" if process.returncode else "had ended")
     # the first one may continue a run that had checked files before they were damaged again
     for _ in range(2):
         done = run_vbc(own_folder, site.url, *arguments, "--json", **configure(site.url))

@@ -22,12 +22,11 @@ from vbc_source.erasure.journal import ErasedRecording, ErasureJournal
 from vbc_source.erasure.objects import ObjectCopies
 from vbc_source.erasure.result import Blocked
 from vbc_source.erasure.subject import Subject
+from vbc_source.recordings import RecordingKey
 from vbc_source.retention.legal_hold import LegalHold
 from vbc_source.retention.plan import PolicyFiles, find_kept
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES
-
-_RecordingKey = tuple[str, str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class ErasurePlanner:
     ) -> None:
         self._loaded, self._config, self._subject = loaded, config, subject
         self._gateway, self._objects, self._restraints = gateway, objects, restraints
-        self._unloaded: set[_RecordingKey] = set()
+        self._unloaded: set[RecordingKey] = set()
         self.blocked: list[Blocked] = []
         self.notes: list[str] = []
 
@@ -149,7 +148,7 @@ class ErasurePlanner:
             return f"it is on the hold list of the policy, {policy.hold_path}"
         return ""
 
-    def _find_kept(self, recordings: Sequence[ErasedRecording], now: datetime) -> dict[_RecordingKey, str]:
+    def _find_kept(self, recordings: Sequence[ErasedRecording], now: datetime) -> dict[RecordingKey, str]:
         """Return the recordings that the policy keeps, and those of which it cannot be told."""
         policy = self._restraints.policy
         if policy is None:

@@ -18,6 +18,7 @@ from vbc_source.errors import UsageError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows
+from vbc_source.recordings import RecordingKey
 from vbc_source.retention.decisions import Decision, decide
 from vbc_source.retention.facts import RecordingFacts, read_facts
 from vbc_source.retention.holds import HOLD_KEY, HOLDS, Hold, HoldPlaces, make_table
@@ -180,7 +181,7 @@ def plan_retention(
 
 def find_kept(
     loaded: LoadedTables, policy: Policy, ids: Collection[int], now: datetime
-) -> Iterator[tuple[tuple[str, str, str, int], str]]:
+) -> Iterator[tuple[RecordingKey, str]]:
     """Yield those loaded recordings, of some ids, that a rule keeps: the key, and the name of the rule."""
     ordered = sorted(ids)
     for first in range(0, len(ordered), BATCH_IDS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
-from vbc_source.recordings import RecordingType
+from vbc_source.recordings import RecordingKey, RecordingType
 from vbc_source.schema.erased import ERASED
 from vbc_source.warehouse.queries import LoadedTables
 
@@ -14,10 +14,8 @@ log = logging.getLogger(__name__)
 AGAIN = "run vbc forget again"  # with the same number, which no table names
 _KINDS: dict[str, RecordingType] = {COMPANY.name: "company", ON_DEMAND.name: "user"}
 
-ErasedKey = tuple[str, str, str, int]  # account, type, user, id
 
-
-def read_erased(loaded: LoadedTables) -> frozenset[ErasedKey]:
+def read_erased(loaded: LoadedTables) -> frozenset[RecordingKey]:
     """Read the keys of all recordings that were erased."""
     if not loaded.find(ERASED):
         return frozenset()

@@ -32,7 +32,7 @@ from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA
 from vbc_source.load.progress import SECONDS
-from vbc_source.recordings import RECORDING_TYPES, RecordingType, escape
+from vbc_source.recordings import RECORDING_TYPES, RecordingKey, RecordingType, escape
 from vbc_source.warehouse.erasures import AGAIN, read_erased
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,6 @@ RESTORED_ROWS = 10_000  # recordings of one load
 CHECKED_FILES = 500  # whose sidecars are in memory together
 _LEVELS = ("account_id=", "recording_type=", "date=")
 _SUFFIXES = tuple(f".{audio_format.extension}" for audio_format in FORMATS)
-
-RecordingKey = tuple[str, RecordingType, str, int]
 
 
 @dataclass(frozen=True, slots=True)
