@@ -17,6 +17,7 @@ from vbc_source import Target
 from vbc_source.analytics.database import find_database
 from vbc_source.dashboard.plays import open_ledger
 from vbc_source.dashboard.plays_head import PlaysHead
+from vbc_source.load.ledgers.custody import hash_fields
 
 PAGE = Path(vbc_source.__file__).parents[1] / "docs" / "custody.md"
 CALL = "call-1001"
@@ -94,8 +95,12 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
         "plays",
         "vbc_audio",
     ]
-    # an event that was changed, and an end that was cut off
-    for damaged in (chain.replace('"archive"', '"deletion"', 1), chain.rsplit("\n", 2)[0]):
+    # an event that was changed, also beside the digest of what it was, and an end that was cut off
+    changed = chain.replace('"archive"', '"deletion"', 1)
+    told = hash_fields(json.loads(chain.splitlines()[0])["event"])
+    beside = changed.replace('{"event"', f'{{"event_sha256":"{told}","event"', 1)
+    assert beside != changed
+    for damaged in (changed, beside, chain.rsplit("\n", 2)[0]):
         (bag / "data/custody/vbc_audio.jsonl").write_text(damaged)
         assert (check_files(bag, "manifest-sha256.txt").returncode, check_chain(bag).returncode) == (1, 1)
     assert export(site, "bag")[0] == 2  # there are files already
