@@ -91,7 +91,7 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
         ["plays.jsonl", "2"],
         ["vbc_audio.jsonl", "3"],
     ]
-    assert [path.parent.name for path in (bag / "data/custody/heads").rglob("*.json")] == [
+    assert sorted(path.parent.name for path in (bag / "data/custody/heads").rglob("*.json")) == [
         "plays",
         "vbc_audio",
     ]
