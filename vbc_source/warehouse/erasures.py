@@ -13,6 +13,11 @@ log = logging.getLogger(__name__)
 
 AGAIN = "run vbc forget again"  # with the same number, which no table names
 _KINDS: dict[str, RecordingType] = {COMPANY.name: "company", ON_DEMAND.name: "user"}
+_OF_RECORDINGS = f"resource IN ({', '.join(map(repr, _KINDS))})"
+_SAME = f"""
+    SELECT 1 FROM {ERASED} AS x WHERE x.account_id = r.account_id AND coalesce(x.user_id, '') = r.user_id
+        AND x.row_id = CAST(r.recording_id AS VARCHAR) AND x.resource = CASE r.recording_type
+            {" ".join(f"WHEN '{kind}' THEN '{table}'" for table, kind in _KINDS.items())} END"""
 
 
 def read_erased(loaded: LoadedTables) -> frozenset[RecordingKey]:
@@ -49,10 +54,3 @@ def _write_keys(table: str) -> str:
         f"SELECT DISTINCT account_id, '{kind}' AS recording_type, {user} AS user_id, id AS recording_id "
         f"FROM {table}"
     )
-
-
-_OF_RECORDINGS = f"resource IN ({', '.join(map(repr, _KINDS))})"
-_SAME = f"""
-    SELECT 1 FROM {ERASED} AS x WHERE x.account_id = r.account_id AND coalesce(x.user_id, '') = r.user_id
-        AND x.row_id = CAST(r.recording_id AS VARCHAR) AND x.resource = CASE r.recording_type
-            {" ".join(f"WHEN '{kind}' THEN '{table}'" for table, kind in _KINDS.items())} END"""
