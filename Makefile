@@ -10,7 +10,7 @@ SUPERSET := .venv-superset
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv --quiet --no-progress
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-airflow test-orchestrators test-superset test-warehouses test-latest environments lint reference bench dist clean
+.PHONY: help demo test test-slow test-kills test-all test-airflow test-orchestrators test-superset test-warehouses test-latest environments lint reference bench dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: $(VENV)/.dev ## run the everyday tests
 
 test-slow: $(VENV)/.dev ## run the tests that are large or need a server: kills, processes, every destination
 	$(BIN)/python -m pytest --numprocesses=2 -m "slow or destinations"
+
+test-kills: $(VENV)/.dev ## kill plans, erasures, fixity, sidecars and loads twenty times each, at random moments
+	KILLS=20 $(BIN)/python -m pytest --numprocesses=2 -m "slow or not slow" -k "kill" tests/retention tests/erasure tests/fixity tests/audio tests/evidence
 
 test-all: test test-slow test-orchestrators test-warehouses test-superset ## run all tests but Airflow's; needs PostgreSQL, as .ci/services starts it
 

@@ -26,7 +26,8 @@ from vbc_source.cli.app import main as vbc
 from vbc_source.config import AudioConfig, TenantConfig, VbcConfig, VbcCredentials
 from vbc_source.extract import arrivals, tables
 from vbc_source.extract.accounts import GONE
-from vbc_source.load import custody, ledgers
+from vbc_source.load import ledgers
+from vbc_source.load.ledgers import custody
 from vbc_source.retention import deletions, holds
 from vbc_source.schema import erased
 from vbc_source.schema.specs import RowSpec

@@ -7,11 +7,11 @@ import subprocess
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 from archiving import FolderBucket, Prepare, S3Bucket, Site, configure, make_gateway
+from kills import choose_moments, count_kills
 from loading import environment, query, read_database, run_vbc, vbc
 
 from vbc_source.audio.bucket import Bucket
@@ -289,7 +289,7 @@ def test_no_number_is_in_a_key_or_a_sidecar(prepare: Prepare, mode: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [6])
+@pytest.mark.parametrize("kills", [count_kills(6)])
 def test_a_kill_between_audio_sidecar_and_manifest_is_mended(
     prepare: Prepare, own_folder: Path, kills: int
 ) -> None:
@@ -297,7 +297,7 @@ def test_a_kill_between_audio_sidecar_and_manifest_is_mended(
     site = prepare(make_gateway(count, size=3000))
     site.load(shared=True)
     command = vbc("audio", "--bucket-url", site.bucket, "--limit", "60")
-    settings, random = configure(site.url), Random(kills)
+    settings, random = configure(site.url), choose_moments(6)
     for number in range(kills):
         goal = random.randrange(1, 120)
         before = len(list(Path(site.bucket).rglob("*.json")))

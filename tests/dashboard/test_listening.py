@@ -27,7 +27,9 @@ from vbc_source.dashboard.details import read_details
 from vbc_source.dashboard.figures import Figures
 from vbc_source.dashboard.player import ByteRange, read_range
 from vbc_source.dashboard.plays import PlaysLedger, find_account
+from vbc_source.dashboard.plays_head import PlaysHead
 from vbc_source.dashboard.search import InvalidSearch, find_recordings, read_search
+from vbc_source.load.ledgers.custody import Head
 from vbc_source.pii import PiiPolicy
 
 SOUND = bytes(range(256)) * 20_000  # 5 MB
@@ -245,10 +247,11 @@ def test_audio_goes_on_while_the_database_is_loaded(folder: Path, own_folder: Pa
         )
 
 
-def test_plays_are_on_the_page_each_once(served: str) -> None:
+def test_plays_are_on_the_page_each_once(served: str, folder: Path) -> None:
     for header in ("bytes=0-9", "bytes=10-19"):
         requests.get(f"{served}/audio/{KEY}", headers={"range": header}, timeout=20)
     requests.get(f"{served}/audio/{KEY}?download=1", timeout=20)
+    assert list((folder / "archive").glob("custody/heads/recording_plays-*/*.json"))
     page = requests.get(f"{served}/recording/{KEY}", timeout=20).text
     assert (page.count("<td>play</td>"), page.count("<td>download</td>")) == (1, 1)
     assert find_account(None) in page  # this test runs as the account that runs the server
@@ -290,6 +293,32 @@ def test_plays_are_chained_behind_those_of_earlier_versions(own_folder: Path) ->
         path.write_text("\n".join(damaged) + "\n")
         found = PlaysLedger(path).verify().problems
         assert found[0].startswith(problem)
+
+
+def test_the_first_play_of_a_day_stores_the_head_by_which_a_cut_is_found(
+    own_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    days = iter((1, 1, 2))
+    ledger = PlaysLedger(own_folder / "name" / "recording_plays.jsonl")
+    head = PlaysHead(ledger, lambda: datetime(2025, 3, next(days), tzinfo=timezone.utc))
+    for account in ("ada", "emil", "eve"):
+        ledger.record(KEY, account, "play")
+        head.store(str(own_folder / "archive"))
+    (folder,) = (own_folder / "archive" / "custody" / "heads").glob("recording_plays-name-*")
+    stored = [json.loads(path.read_text()) for path in sorted(folder.iterdir())]
+    assert [(one["chain"], one["sequence"]) for one in stored] == [(ledger.chain, 1), (ledger.chain, 3)]
+    heads = [Head(one["sequence"], one["hash"]) for one in stored]
+    assert ledger.verify(heads).problems == ()
+    lines = ledger.path.read_text().splitlines(keepends=True)
+    ledger.path.write_text("".join(lines[:2]))
+    (cut,) = PlaysLedger(ledger.path).verify(heads).problems
+    assert cut.startswith("play 3 in")
+    ledger.path.unlink()
+    assert len(PlaysLedger(ledger.path).verify(heads).problems) == 2
+    PlaysHead(ledger).store(
+        str(own_folder / "archive" / "custody" / "heads" / folder.name / "2025-03-01.json")
+    )
+    assert "the head of the chain of plays is not stored" in caplog.text
 
 
 def test_nothing_is_played_that_cannot_be_recorded(folder: Path, own_folder: Path) -> None:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import io
+import json
 import re
 import zipfile
-from collections.abc import Iterator
-from contextlib import suppress
+import zlib
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from archiving import configure
 from holdings import ago
+from in_process import run_in_process
 
-from vbc_source.emulator import Gateway
+from vbc_source.emulator import Emulator, Gateway
 
 NUMBER = "+1 (202) 555-0177"
 DIGITS = "2025550177"
@@ -64,6 +74,48 @@ def plant(recordings: int = 6, **options: Any) -> Gateway:
     return gateway
 
 
+@dataclass
+class Site:
+    """A loaded and archived account."""
+
+    gateway: Gateway
+    url: str
+    folder: Path
+
+    def run(self, *arguments: str, **changed: str) -> Any:
+        """Run a command; return its result and what it printed."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            done = run_in_process(
+                *arguments,
+                "--json",
+                **configure(self.url),
+                DLT_DATA_DIR=str(self.folder / "dlt"),
+                RUNTIME__DLTHUB_TELEMETRY="false",
+                SOURCES__VBC__AUDIO__BUCKET_URL=str(self.folder / "bucket"),
+                **changed,
+            )
+        lines = done.stdout.splitlines()
+        assert lines, done.output
+        return json.loads(lines[-1]), done
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.folder / "vbc.duckdb"), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+
+@contextmanager
+def archive(folder: Path) -> Iterator[Site]:
+    """Load and archive the account in which the caller is planted."""
+    gateway = plant()
+    with Emulator(gateway) as url:
+        site = Site(gateway, url, folder)
+        for command in ("sync", "audio"):
+            result, done = site.run(command)
+            assert result["ok"], done.output
+        yield site
+
+
 def list_planted(gateway: Gateway) -> list[tuple[str, int]]:
     """Return the recordings at the gateway that hold the number, by user and id."""
     lists = [("", gateway.company.all())]
@@ -73,9 +125,29 @@ def list_planted(gateway: Gateway) -> list[tuple[str, int]]:
     ]
 
 
-def search(folder: Path) -> list[str]:
-    """Return the files below a folder that hold the number: raw, opened, and as rows."""
-    return [place for place, data in _read_all(folder) if PATTERN.search(data)]
+def search(folder: Path, *others: str) -> list[str]:
+    """Return the files below a folder that hold the number, or other texts, in any form.
+
+    Files are searched as they are and opened, whatever is packed in what; DuckDB's tables as rows.
+    """
+    wanted = _write_forms((DIGITS, *others), PATTERN if not others else None)
+    return [place for place, data in _read_all(folder) if wanted.search(data)]
+
+
+def _write_forms(texts: Iterable[str], pattern: re.Pattern[bytes] | None) -> re.Pattern[bytes]:
+    """Write the pattern of texts in other encodings, and of the number's hashes without a key."""
+    forms = {text.encode(encoding) for text in texts for encoding in ("utf-8", "utf-16-le", "utf-16-be")}
+    for text in texts:
+        forms.add(text.encode().hex().encode())
+        for shift, first in enumerate((0, 2, 3)):  # what is the same in base64, wherever the text begins
+            body = b"\0" * shift + text.encode()
+            forms.add(b64encode(body)[first : len(body) * 8 // 6])
+    for spelling in SPELLINGS if pattern else ():
+        forms |= {
+            hashlib.new(name, spelling.encode()).hexdigest().encode() for name in ("md5", "sha1", "sha256")
+        }
+    parts = [re.escape(form) for form in sorted(forms)]
+    return re.compile(b"|".join([*parts, *([pattern.pattern] if pattern else [])]))
 
 
 def _read_all(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -83,18 +155,42 @@ def _read_all(folder: Path) -> Iterator[tuple[str, bytes]]:
         yield f"name of {path}", str(path.relative_to(folder)).encode()
         if not path.is_file():
             continue
-        data = path.read_bytes()
-        yield str(path), data
-        with suppress(OSError, EOFError):
-            yield f"{path} unpacked", gzip.decompress(data)
-        if data[:4] == b"PAR1":
-            yield f"{path} as rows", repr(pq.read_table(path).to_pylist()).encode()
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                for name in archive.namelist():
-                    yield f"{path}/{name}", name.encode() + archive.read(name)
+        yield from _open_layers(str(path), path.read_bytes())
         if path.suffix == ".duckdb":
             yield from _read_database(path)
+
+
+def _open_layers(place: str, data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield some bytes, and what is packed in them."""
+    yield place, data
+    inner: list[tuple[str, bytes]] = []
+    if data[:2] == b"\x1f\x8b":
+        with suppress(OSError, EOFError):
+            inner.append((f"{place} unpacked", gzip.decompress(data)))
+    elif data[:4] == b"\x28\xb5\x2f\xfd":
+        inner.append((f"{place} unpacked", pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()))
+    elif data[:4] == b"PAR1":
+        table = pq.read_table(io.BytesIO(data))
+        inner.append((f"{place} as rows", repr(table.to_pylist()).encode()))
+        inner.append((f"{place} schema", repr(table.schema.metadata).encode()))
+    elif data[:4] == b"Obj\x01":
+        inner += [(f"{place} block", block) for block in _inflate(data)]
+    elif zipfile.is_zipfile(io.BytesIO(data)):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            inner += [(f"{place}/{name}", name.encode() + archive.read(name)) for name in archive.namelist()]
+    for name, body in inner:
+        yield from _open_layers(name, body)
+
+
+def _inflate(data: bytes) -> Iterator[bytes]:
+    """Yield the blocks of an Avro file, in which Iceberg keeps the bounds of columns."""
+    sync, blocks = data[-16:], data.split(data[-16:])[1:]
+    assert data.count(sync) > 1
+    for block in blocks:
+        for start in range(1, 12):  # behind the number of rows, and the length
+            with suppress(zlib.error):
+                yield zlib.decompress(block[start:], -15)
+                break
 
 
 def _read_database(path: Path) -> Iterator[tuple[str, bytes]]:

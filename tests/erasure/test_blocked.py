@@ -6,22 +6,24 @@ import json
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path, PurePosixPath
-from random import Random
 from typing import Any
 
 import duckdb
 import pytest
 from archiving import Prepare, S3Bucket, key_of, make_gateway
 from forgetting import NUMBER, list_planted, plant, search
+from in_process import run_in_process
+from kills import choose_moments, count_kills
 from loading import environment, run_vbc, vbc
 
 from vbc_source import forget, read_legal_hold
 from vbc_source.emulator import Emulator
 from vbc_source.errors import UsageError
 
-KILLS = 4
+KILLS = count_kills(4)
 
 
 def add_caller(site: Any) -> None:
@@ -54,6 +56,48 @@ def test_an_erasure_erases_all_but_what_is_held(prepare: Prepare, own_folder: Pa
         assert connection.execute("SELECT status, recordings FROM vbc_data.erasures").fetchall() == [
             ("left", 1)
         ]
+
+
+POLICY = """
+[[rules]]
+name = "orders"
+longer_than_seconds = 600
+actions = ["keep", "archive"]
+
+[[rules]]
+name = "all-others"
+actions = ["archive"]
+"""
+
+
+def test_a_rule_that_keeps_blocks_until_the_policy_is_changed(prepare: Prepare, own_folder: Path) -> None:
+    site = prepare(make_gateway(3))
+    site.load(shared=True)
+    add_caller(site)
+    with duckdb.connect("vbc.duckdb") as connection:
+        connection.execute("UPDATE vbc_data.company_recordings SET duration = 700000 WHERE id = 1000")
+    assert site.archive().stored == 3
+    site.gateway.company.add(
+        id=1005, start="2025-04-01T10:00:00Z", file_size_in_bytes=9, caller_id="12025550177"
+    )
+    Path("retention.toml").write_text(POLICY)
+    arguments = ("forget", NUMBER, "--json", "--bucket-url", site.bucket)
+    dry = run_in_process(*arguments)  # takes the policy that is there
+    printed = json.loads(dry.stdout.splitlines()[-1])
+    kept = "rule orders of retention.toml keeps it; who may decide that it goes changes the policy"
+    reasons = {item["recording_id"]: item["reason"] for item in printed["blocked"]}
+    assert (dry.exit_code, reasons) == (
+        1,
+        {1000: kept, 1005: "it is not loaded, so the policy cannot be asked: run vbc sync"},
+    )
+    done = forget(number=NUMBER, bucket_url=site.bucket, apply=True, policy=Path("retention.toml"))
+    assert {item.recording_id for item in done.blocked} == {1000, 1005}
+    assert (done.copies.vbc, len(site.files())) == (1, 2)
+    assert site.gateway.company.find("1000")
+    Path("retention.toml").write_text(POLICY.replace('"keep", ', ""))
+    done = forget(number=NUMBER, bucket_url=site.bucket, apply=True, policy=Path("retention.toml"))
+    assert (done.ok, len(site.files())) == (True, 1)
+    assert any("SHA-256" in note for note in json.loads(Path(done.certificate or "").read_text())["notes"])
 
 
 @pytest.mark.slow
@@ -158,8 +202,12 @@ def test_free_blocks_of_the_file_are_gone(own_folder: Path) -> None:
         connection.execute("DELETE FROM s.t WHERE n = 'NUM12025550177'")
         connection.execute("CHECKPOINT")
     assert b"NUM12025550177" in path.read_bytes()
+    spilled = Path(f"{path}.tmp")  # where DuckDB puts what does not fit into memory
+    spilled.mkdir()
+    (spilled / "duckdb_temp_storage_32K-0.tmp").write_bytes(b"NUM12025550177")
     assert rewrite_file(path) == []
     assert b"NUM12025550177" not in path.read_bytes()
+    assert not spilled.exists()
     with duckdb.connect(str(path)) as connection:
         assert connection.execute("SELECT count(*) FROM s.v").fetchall() == [(99_999,)]
         assert connection.execute("SELECT comment FROM duckdb_tables()").fetchall() == [("kept",)]
@@ -177,7 +225,7 @@ def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next(
             done = run_vbc(folder, url, command, **bucket)
             assert done.returncode == 0, done.stderr
         shutil.copytree(folder, backup)
-    random, killed = Random(21), 0
+    random, killed, whole = choose_moments(21), 0, 6.0
     for _ in range(KILLS):
         shutil.rmtree(folder)
         shutil.copytree(backup, folder)
@@ -191,12 +239,16 @@ def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next(
                 # from its first request on: before that nothing is done
                 while not gateway.requests and process.poll() is None:
                     time.sleep(0.005)
-                time.sleep(random.random() * 6)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(random.random() * whole)
                 process.kill()
             killed += process.returncode == -9
+            started = time.monotonic()
             done = run_vbc(folder, url, "forget", NUMBER, "--apply", **bucket)
+            whole = time.monotonic() - started  # the next one is killed at any moment of it
             assert done.returncode == 0, done.stdout + done.stderr
             assert list_planted(gateway) == []
             assert search(folder) == []
             assert not list((folder / "dlt" / "vbc_erasure").glob("*/*.json"))
+    print(f"{killed} of {KILLS} killed")
     assert killed

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from archiving import configure
-from forgetting import NUMBER, PATTERN, plant, search
+from forgetting import MAIN, NUMBER, PATTERN, plant, search
 from in_process import run_in_process
 from loading import open_target
 from warehouses import set_up
 
 from vbc_source.config import VbcConfig
+from vbc_source.dashboard.plays import find_plays
 from vbc_source.emulator import Emulator, Gateway
 from vbc_source.load.compaction import _Lake
 from vbc_source.warehouse.completeness import read_proven_spans
 from vbc_source.warehouse.queries import LoadedTables
 
 CALLS = {"SOURCES__VBC__CALL_LOGS": "true"}
+POLICY = '[[rules]]\nname = "all"\nactions = ["archive"]\n'
+# all that leave files or rows of their own, but for what goes where a person says: bags, reports, downloads
+COMMANDS = (
+    ("sync",),
+    ("audio",),
+    ("verify", "--repair"),
+    ("fixity",),
+    ("reconcile",),
+    ("retention", "plan", "--out", "plan.json"),
+    ("status",),
+    ("doctor",),
+)
+MODELS = (("models", "run"), ("models", "test"))
 
 
 def run(url: str, *arguments: str, **changed: str) -> dict[str, Any]:
@@ -59,9 +74,13 @@ def test_no_file_and_no_table_has_the_number(
     keep = {"LOAD__DELETE_COMPLETED_JOBS": "false"}  # as dlt does unless it is told otherwise
     with Emulator(gateway) as url, set_up(name, monkeypatch, lambda: {}) as warehouse:
         target = ("--destination", warehouse.destination, "--dataset", warehouse.dataset)
-        for command in ("sync", "audio", *(["models"] if name in ("duckdb", "postgres") else [])):
-            words = [command, "run"] if command == "models" else [command]
-            assert run(url, *words, *target, **bucket, **keep)["ok"]
+        monkeypatch.setattr(tempfile, "tempdir", str(own_folder / "tmp"))
+        Path("tmp").mkdir()
+        Path("retention.toml").write_text(POLICY)
+        for words in (*COMMANDS, *(MODELS if name in ("duckdb", "postgres") else ())):
+            run(url, *words, *target, **bucket, **keep)
+        if plays := find_plays(warehouse.target):
+            plays.record(f"{MAIN}/company/1001", "ada", "play")
         if name in ("parquet", "delta"):
             gateway.company.change(1001, duration=90_000)
             assert run(url, "sync", *target, **bucket, **keep)["ok"]

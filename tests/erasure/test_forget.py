@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import duckdb
 import pytest
-from archiving import configure
-from forgetting import NUMBER, PATTERN, list_planted, plant, search
-from in_process import run_in_process
-
-from vbc_source.emulator import Emulator, Gateway
+from forgetting import NUMBER, PATTERN, Site, archive, list_planted, search
 
 pytestmark = pytest.mark.slow
 
 
-@dataclass
-class Site:
-    """A loaded and archived account."""
-
-    gateway: Gateway
-    url: str
-    folder: Path
-
-    def run(self, *arguments: str, **changed: str) -> Any:
-        """Run a command; return its result and what it printed."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(self.folder)
-            done = run_in_process(
-                *arguments,
-                "--json",
-                **configure(self.url),
-                DLT_DATA_DIR=str(self.folder / "dlt"),
-                RUNTIME__DLTHUB_TELEMETRY="false",
-                SOURCES__VBC__AUDIO__BUCKET_URL=str(self.folder / "bucket"),
-                **changed,
-            )
-        lines = done.stdout.splitlines()
-        assert lines, done.output
-        return json.loads(lines[-1]), done
-
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.folder / "vbc.duckdb"), read_only=True) as connection:
-            return connection.execute(sql).fetchall()
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder, gateway = tmp_path_factory.mktemp("forget"), plant()
-    with Emulator(gateway) as url:
-        site = Site(gateway, url, folder)
-        for command in ("sync", "audio"):
-            result, done = site.run(command)
-            assert result["ok"], done.output
+    with archive(tmp_path_factory.mktemp("forget")) as site:
         yield site
 
 
@@ -79,7 +35,7 @@ def test_nothing_is_left_and_nothing_comes_back(site: Site) -> None:
     assert result["ok"], result
     assert list_planted(site.gateway) == []
     assert search(site.folder) == []
-    for command in (("sync",), ("verify",), ("audio",), ("forget", NUMBER)):
+    for command in (("sync",), ("verify",), ("audio",), ("evidence", "--verify-chain"), ("forget", NUMBER)):
         again, done = site.run(*command)
         assert again["ok"], done.output
         assert not PATTERN.search(done.output.encode())

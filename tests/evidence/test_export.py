@@ -16,6 +16,8 @@ import vbc_source
 from vbc_source import Target
 from vbc_source.analytics.database import find_database
 from vbc_source.dashboard.plays import open_ledger
+from vbc_source.dashboard.plays_head import PlaysHead
+from vbc_source.load.ledgers.custody import hash_fields
 
 PAGE = Path(vbc_source.__file__).parents[1] / "docs" / "custody.md"
 CALL = "call-1001"
@@ -55,6 +57,7 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     plays = open_ledger(find_database(Target()))
     for number in (1000, 1001, 1003):
         plays.record(f"549825/company/{number}", "ada", "download")
+    PlaysHead(plays).store(site.bucket)
     second, third = sorted(site.gateway.company.all(), key=lambda row: int(row["id"]))[1:3]
     sidecar = Path(site.bucket, key_of(third)).with_suffix(".json")
     sidecar.write_text('{"by": "the archive"}\n')
@@ -88,8 +91,16 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
         ["plays.jsonl", "2"],
         ["vbc_audio.jsonl", "3"],
     ]
-    # an event that was changed, and an end that was cut off
-    for damaged in (chain.replace('"archive"', '"deletion"', 1), chain.rsplit("\n", 2)[0]):
+    assert sorted(path.parent.name for path in (bag / "data/custody/heads").rglob("*.json")) == [
+        "plays",
+        "vbc_audio",
+    ]
+    # an event that was changed, also beside the digest of what it was, and an end that was cut off
+    changed = chain.replace('"archive"', '"deletion"', 1)
+    told = hash_fields(json.loads(chain.splitlines()[0])["event"])
+    beside = changed.replace('{"event"', f'{{"event_sha256":"{told}","event"', 1)
+    assert beside != changed
+    for damaged in (changed, beside, chain.rsplit("\n", 2)[0]):
         (bag / "data/custody/vbc_audio.jsonl").write_text(damaged)
         assert (check_files(bag, "manifest-sha256.txt").returncode, check_chain(bag).returncode) == (1, 1)
     assert export(site, "bag")[0] == 2  # there are files already

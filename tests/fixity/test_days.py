@@ -75,7 +75,7 @@ def test_a_day_is_compared_with_its_listing_and_manifest() -> None:
 
     whole = sizes | {f"{number}.json": 9 for number in (1, 2, 3)} | {"manifest-sha256.txt": 9}
     lines = [f"{number:064}  {number}.mp3" for number in (1, 2, 3)] + [f"{9:064} *1.json"]
-    sound = compare_day(files, whole, "\n".join(lines) + "\n")
+    sound = compare_day(files, whole, ("\n".join(lines) + "\n").encode())
     assert (sound.bare, sound.unknown, sound.suspects, sound.sidecars, sound.manifest) == (
         False,
         (),
@@ -88,7 +88,7 @@ def test_a_day_is_compared_with_its_listing_and_manifest() -> None:
     listed |= {"1.mp3": 7, "4.mp3": 5, "4.mp3.damaged-0": 5}
     lines[1] = f"{5:064}  2.mp3"
     lines[2:] = ["what is this", f"{7:064}  1.mp3", f"{6:064}  6.mp3"]
-    found = compare_day(files, listed, "\n".join(lines))
+    found = compare_day(files, listed, "\n".join(lines).encode())
     assert found.unknown == ("4.mp3",)
     assert [file.row.recording_id for file in found.suspects] == [1, 3]
     assert [flaw.name for flaw in found.sidecars] == ["2.json"]

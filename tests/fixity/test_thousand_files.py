@@ -13,9 +13,20 @@ from random import Random
 import pytest
 from archiving import Prepare, configure, key_of, make_gateway
 from checking import check, flip, path_of
+from kills import choose_moments, count_kills
 from loading import environment, read_database, run_vbc, vbc
 
-KILLS = 7
+from vbc_source import rebuild_ledger
+
+KILLS = count_kills(7)
+REASONS = {  # what is said of the kinds of damage, by their numbers below
+    **dict.fromkeys((0, 1, 2), "SHA-256"),  # flipped bits
+    **dict.fromkeys((3, 4, 12), "bytes"),  # cut files, and a row with another size
+    **dict.fromkeys((5, 6), "bytes"),  # exchanged files: no two have the same size
+    7: "there is no object",
+    11: "SHA-256",  # a row with another hash
+    15: "the file of another recording",  # a row with another file
+}
 
 
 @pytest.mark.slow
@@ -60,11 +71,27 @@ def test_all_planted_damage_is_named_and_none_is_invented(prepare: Prepare) -> N
     assert set(found.unknown_keys) == {rows[ids[13]], rows[ids[14]], rows[ids[15]]}
     sidecars = {rows[id_].replace(".mp3", ".json") for id_ in ids[8:10]}
     assert sidecars <= set(found.sidecars)
-    folders = {key.rpartition("/")[0] for key in (rows[ids[10]], rows[ids[11]])}
-    assert {f"{folder}/manifest-sha256.txt" for folder in folders} <= set(found.manifests)
-    # of an edited row, ledger and sidecar disagree as well
-    assert {Path(key).stem for key in found.sidecars} <= {str(ids[n]) for n in (8, 9, 11)}
+    # of an edited row, ledger, sidecar and manifest disagree as well
+    sidecars.add(rows[ids[11]].replace(".mp3", ".json"))
+    assert set(found.sidecars) == sidecars
+    # a manifest names the sidecar that is missing
+    folders = {rows[ids[number]].rpartition("/")[0] for number in (8, 10, 11)}
+    assert set(found.manifests) == {f"{folder}/manifest-sha256.txt" for folder in folders}
+    reasons = {item.recording_id: str(item.error) for item in found.findings}
+    assert len(found.findings) == len(reasons) == 11
+    for number, words in REASONS.items():
+        assert words in reasons[ids[number]], (number, reasons[ids[number]])
     assert not found.ok
+
+    # the whole ledger is lost: what is not as sidecar and manifest say is named, and the rest comes back
+    with pipeline.sql_client() as sql:
+        sql.execute_sql("DROP TABLE recording_audio")
+    rebuilt = rebuild_ledger(bucket_url=site.bucket)
+    damaged = {*(rows[id_] for id_ in (*ids[:7], ids[10])), rows[ids[9]].replace(".mp3", ".json")}
+    assert (set(rebuilt.damaged), len(rebuilt.damaged)) == (damaged, 9)
+    assert (rebuilt.missing, rebuilt.unknown) == ((rows[ids[7]],), (rows[ids[8]],))
+    assert (rebuilt.files, rebuilt.rows, rebuilt.known, rebuilt.erased) == (1000, 989, 0, ())
+    assert not rebuilt.ok
 
 
 @pytest.mark.slow
@@ -73,7 +100,7 @@ def test_kills_at_random_moments_of_a_repair_cost_nothing(prepare: Prepare, own_
     site.load(shared=True)
     site.archive()
     whole = {name: body for name, body in site.files().items() if name.endswith(".mp3")}
-    random = Random(KILLS)
+    random = choose_moments(7)
     names = sorted(whole)
     arguments = ("fixity", "--repair", "--bucket-url", site.bucket)
     settings = environment(site.url, own_folder, **configure(site.url))
@@ -95,6 +122,7 @@ def test_kills_at_random_moments_of_a_repair_cost_nothing(prepare: Prepare, own_
                 process.wait(random.random())
             process.kill()
         assert process.returncode in (0, -9), process.stderr
+        print("killed" if process.returncode else "had ended")
     # the first one may continue a run that had checked files before they were damaged again
     for _ in range(2):
         done = run_vbc(own_folder, site.url, *arguments, "--json", **configure(site.url))

@@ -15,8 +15,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from vbc_source.load.actor import find_user, name_account
-from vbc_source.load.custody import (
+from vbc_source.load.destinations import Target
+from vbc_source.load.ledgers import load_rows, read_head
+from vbc_source.load.ledgers.actor import find_user, name_account
+from vbc_source.load.ledgers.custody import (
     ChainCheck,
     Head,
     chain_rows,
@@ -24,8 +26,6 @@ from vbc_source.load.custody import (
     write_canonical,
     write_key,
 )
-from vbc_source.load.destinations import Target
-from vbc_source.load.ledgers import load_rows, read_head
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)

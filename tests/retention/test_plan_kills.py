@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
-from random import Random
 
 import pytest
 from archiving import Prepare, configure, make_gateway
+from kills import choose_moments, count_kills
 from loading import environment, query, run_vbc, vbc
 from plans import ERASE
 
-KILLS = int(os.environ.get("KILLS", "5"))  # of plans, and of their application
+KILLS = count_kills(5)  # of plans, and of their application
 HELD = (1003, 1030)
 
 
@@ -29,7 +29,7 @@ def test_a_killed_plan_leaves_none_and_a_killed_application_continues(
     settings = {**configure(site.url), "SOURCES__VBC__AUDIO__BUCKET_URL": site.bucket}
     Path("hold.txt").write_text("\n".join(map(str, HELD)))
     Path("retention.toml").write_text(f'hold = "hold.txt"\n{ERASE}')
-    random = Random(7)
+    random = choose_moments(7)
 
     def kill(patience: float, *arguments: str) -> int:
         with subprocess.Popen(
@@ -44,19 +44,23 @@ def test_a_killed_plan_leaves_none_and_a_killed_application_continues(
             process.kill()
             _, errors = process.communicate()
         assert process.returncode in (0, -9), errors
+        print(arguments[0], "killed" if process.returncode else "had ended")
         return process.returncode
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return run_vbc(own_folder, site.url, "retention", *arguments, **settings)
 
+    started = time.monotonic()
+    assert run("--older-than", "20000").returncode == 0  # how long a command takes that finds nothing to do
+    whole = time.monotonic() - started
     planned = 0
     for _ in range(KILLS):
-        planned += kill(0.5 + 6 * random.random(), "plan", "--out", "plan.json") == 0
+        planned += kill(whole * (0.2 + 1.2 * random.random()), "plan", "--out", "plan.json") == 0
         assert Path("plan.json").exists() == bool(planned)
     assert run("plan", "--out", "plan.json").returncode == 0
     assert query(pipeline, "SELECT recording_id FROM recording_holds ORDER BY 1") == [(one,) for one in HELD]
     for _ in range(KILLS):
-        kill(1 + 10 * random.random(), "apply", "--plan", "plan.json")
+        kill(whole * (0.2 + 2.5 * random.random()), "apply", "--plan", "plan.json")
     done = run("apply", "--plan", "plan.json")
     assert done.returncode == 0, done.stderr
     assert sorted(row["id"] for row in gateway.company.all()) == list(HELD)

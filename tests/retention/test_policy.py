@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import vbc_source
 from vbc_source.errors import UsageError
 from vbc_source.retention.candidates import RetentionCandidate
 from vbc_source.retention.decisions import NOT_ARCHIVED, STILL_AT_VBC, decide, is_done
@@ -46,7 +49,10 @@ REFUSED = {
     "unknown action": (KEEP.replace("keep", "purge"), "rule a: actions must be .* not 'purge'"),
     "an action that is no list": (KEEP.replace('["keep"]', '"keep"'), "rule a: actions: Expected array"),
     "an action twice": (KEEP.replace('["keep"]', '["keep", "keep"]'), "rule a: actions names one twice"),
-    "keep and more": (KEEP.replace('["keep"]', '["keep", "archive"]'), "rule a: keep goes with no other"),
+    "keep and delete": (
+        KEEP.replace('["keep"]', '["keep", "delete_at_vbc"]'),
+        "rule a: keep goes with no deletion",
+    ),
     "negative age": (DELETE + "older_than_days = -1", "rule a: older_than_days: Expected int >= 1"),
     "no age": (DELETE, "rule a: delete_at_vbc needs older_than_days"),
     "an age of another type": (DELETE + 'older_than_days = "30"', "rule a: older_than_days: Expected int"),
@@ -192,3 +198,9 @@ def test_the_digest_tells_what_the_actions_rest_on() -> None:
     ):
         other = replace(FACTS, candidate=replace(ONE, **change))  # type: ignore[arg-type]
         assert other.digest(with_file=False) != FACTS.digest(with_file=False)
+
+
+def test_the_policies_of_the_page_are_policies() -> None:
+    page = (Path(vbc_source.__file__).parents[1] / "docs" / "retention.md").read_text()
+    policies = [read_policy(text.encode()) for text in re.findall(r"```toml\n(.*?)```", page, re.DOTALL)]
+    assert [policy.keeps for policy in policies] == [False, True, False]

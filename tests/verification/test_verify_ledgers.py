@@ -14,6 +14,7 @@ from loading import expected_recordings, open_target, still_gateway
 from test_backlog import POSTGRES, has_postgres
 from verification_cases import Prepare, Stand, ago, oldest
 
+from vbc_source import verify_custody
 from vbc_source.audio.archive_audio import archive_audio
 from vbc_source.retention.retention import retain
 
@@ -40,17 +41,21 @@ def test_archived_recordings_and_those_without_audio_are_counted(prepare: Prepar
 
 
 @pytest.mark.slow
-def test_recordings_that_retention_deleted_are_confirmed_and_marked(
-    prepare: Prepare, own_folder: Path
+def test_recordings_that_retention_deleted_are_confirmed_marked_and_chained(
+    prepare: Prepare, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand = prepare(make_gateway(5), "company_recordings")
     bucket = str(own_folder / "files")
+    monkeypatch.setenv("SOURCES__VBC__AUDIO__BUCKET_URL", bucket)
     archive_audio(bucket_url=bucket, limit=3)
     assert retain(older_than=timedelta(days=1), bucket_url=bucket, apply=True).deleted == 3
     assert stand.verify().gone == 3
     done = stand.verify(repair=True)
     assert (done.ok, done.tombstoned, done.without_audio) == (True, 3, 2)
     assert len(stand.current()) == 2
+    assert len(list((own_folder / "files" / "custody" / "heads" / "vbc_verify").iterdir())) == 1
+    chained = verify_custody()
+    assert (chained.ok, chained.heads, chained.problems) == (True, 2, ())
 
 
 @pytest.mark.slow

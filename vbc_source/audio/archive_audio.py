@@ -29,7 +29,8 @@ from vbc_source.errors import InvalidContent, NotFound, NotSubscribed, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.progress import Progress, write_size
 from vbc_source.recordings import Recording, RecordingType
-from vbc_source.warehouse.recordings import RecordingSelection
+from vbc_source.warehouse.erasures import warn_of_erased
+from vbc_source.warehouse.recordings import TABLES, RecordingSelection
 
 # then the gateway or a setting is broken, not the files
 MAX_FAILURES_IN_A_ROW = 25
@@ -118,6 +119,7 @@ def archive_audio(
     started, started_at = time.monotonic(), datetime.now(timezone.utc)
     with open_archive(target, bucket_url) as session:
         config = session.config
+        warn_of_erased(session.loaded, *TABLES.values())
         backlog = Backlog(session.loaded, selection or RecordingSelection(), config.max_attempts, started_at)
         exported, counts = Counter[str](), Counter[str]()
         try:

@@ -8,6 +8,7 @@ from datetime import datetime
 from vbc_source.audio.ledger import KEY, LEDGER
 from vbc_source.audio.ledger_queries import FITS, SAME_RECORDING, SETTLED, write_ledger, write_states
 from vbc_source.recordings import Recording
+from vbc_source.warehouse.erasures import write_without_erased
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 from vbc_source.warehouse.recordings import (
     RECORDING_COLUMNS,
@@ -22,7 +23,7 @@ _ORDER = ("attempts", "began", "recording_type", "account_id", "user_id", "recor
 
 
 class Backlog:
-    """The recordings of a selection that are not archived as they are loaded now.
+    """The recordings of a selection that are not archived as they are loaded now, nor erased.
 
     Those tried `max_attempts` times, or since `started_at`, the start of this run, are left out. `only` has
     the keys of the recordings to choose from, all if None.
@@ -64,7 +65,7 @@ class Backlog:
                 yield read_recording(row)
 
     def _write(self, loaded: LoadedTables) -> str:
-        recordings = write_recordings(loaded, self._selection)
+        recordings = write_without_erased(loaded, write_recordings(loaded, self._selection))
         if self._only is not None:
             recordings = write_those(recordings, (key[-1] for key in self._only))
         states = write_states(loaded, recordings)

@@ -6,13 +6,20 @@ Where the bucket is locked, nobody can rewrite what happened before the last of 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+import dlt
+
 from vbc_source.audio.bucket import Bucket
-from vbc_source.load.custody import Head, write_canonical, write_instant
+from vbc_source.errors import VbcError
+from vbc_source.load.ledgers import find_last_event
+from vbc_source.load.ledgers.custody import Head, write_canonical, write_instant
 from vbc_source.recordings import escape
+
+log = logging.getLogger(__name__)
 
 HEADS = "custody/heads"
 MOST_BYTES = 10_000  # of one head
@@ -43,6 +50,17 @@ def store_head(bucket: Bucket, chain: str, head: Head, now: datetime) -> bool:
     fields = {"chain": chain, "sequence": head.sequence, "hash": head.hash, "stored_at": write_instant(now)}
     bucket.put_bytes(f"{write_canonical(fields)}\n".encode(), key, "application/json")
     return True
+
+
+def store_if_new(bucket: Bucket, pipeline: dlt.Pipeline, before: Head | None) -> None:
+    """Store the head of a pipeline's chain, once a day, where something was loaded since; else warn."""
+    head = find_last_event(pipeline)
+    if head is None or head == before:
+        return
+    try:
+        store_head(bucket, pipeline.pipeline_name, head, datetime.now(timezone.utc))
+    except VbcError as error:
+        log.warning("the head of the chain of custody is not stored; the next run stores it: %s", error)
 
 
 def list_chains(bucket: Bucket) -> list[str]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import dlt
@@ -15,12 +13,10 @@ import dlt
 from vbc_source.api.client import Client
 from vbc_source.audio.archive import Archive
 from vbc_source.audio.bucket import Bucket
-from vbc_source.audio.custody_heads import store_head
+from vbc_source.audio.custody_heads import store_if_new
 from vbc_source.audio.journal import Journal
 from vbc_source.audio.ledger import AudioLedger
 from vbc_source.config import AudioConfig, load_audio_config
-from vbc_source.errors import VbcError
-from vbc_source.load.custody import Head
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import find_last_event
@@ -28,8 +24,6 @@ from vbc_source.load.locks import open_turns
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.private_files import make_private_folder
 from vbc_source.warehouse.queries import LoadedTables
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +65,7 @@ def open_archive(target: Target, bucket_url: str | None) -> Iterator[ArchiveSess
             before = find_last_event(pipeline)
             ledger.load()
             yield ArchiveSession(config, client, loaded, pipeline, archive, ledger, folder)
-            _store_head(archive, pipeline, before)
-
-
-def _store_head(archive: Archive, pipeline: dlt.Pipeline, before: Head | None) -> None:
-    """Store the head of the chain of custody, once a day, where something was loaded."""
-    head = find_last_event(pipeline)
-    if head is None or head == before:
-        return
-    try:
-        now = datetime.now(timezone.utc)
-        store_head(archive.bucket, pipeline.pipeline_name, head, now)
-    except VbcError as error:
-        log.warning("the head of the chain of custody is not stored; the next run stores it: %s", error)
+            store_if_new(bucket, pipeline, before)
 
 
 def _find_folder(pipeline: dlt.Pipeline) -> Path:

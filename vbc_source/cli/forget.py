@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vbc_source import Target
 
 STDIN = "-"
+POLICY = Path("retention.toml")  # also that of `vbc retention plan`
 
 
 @click.command(cls=Command, tenants="one")
@@ -36,6 +37,12 @@ STDIN = "-"
     help="Ids of recordings or calls that are kept: a list, CSV or JSON.",
 )
 @click.option(
+    "--policy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The retention policy: what it keeps is not erased; default: retention.toml here, if there is one.",
+)
+@click.option(
     "--certificate",
     "folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -43,7 +50,9 @@ STDIN = "-"
     help="Where the certificate is written; default: here.",
 )
 @click.option("--apply", is_flag=True, help="Erase. Without it, nothing is erased.")
-def forget(target: Target, number: str | None, hold: Path | None, **options: Any) -> dict[str, Any]:
+def forget(
+    target: Target, number: str | None, hold: Path | None, policy: Path | None, **options: Any
+) -> dict[str, Any]:
     """Erase every copy of a caller's recordings: at VBC, in the bucket, in tables and files; else a dry run.
 
     NUMBER is a telephone number in any spelling. Others on this machine can see it in the list of processes,
@@ -58,4 +67,5 @@ def forget(target: Target, number: str | None, hold: Path | None, **options: Any
         legal_hold = read_legal_hold(hold.read_bytes()) if hold else None
     except OSError as error:
         raise UsageError(f"--hold: the file cannot be read: {error.strerror}") from None
-    return print_result(erase(target, number=number, hold=legal_hold, **options))
+    policy = policy or (POLICY if POLICY.exists() else None)
+    return print_result(erase(target, number=number, hold=legal_hold, policy=policy, **options))

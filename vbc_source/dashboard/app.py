@@ -37,8 +37,9 @@ from vbc_source.dashboard.filters import (
     is_canonical,
     read_filters,
 )
-from vbc_source.dashboard.player import ArchivedFile, AudioNotFound, Player, name_download
+from vbc_source.dashboard.player import ArchivedFile, AudioNotFound, Player, find_archive, name_download
 from vbc_source.dashboard.plays import PlaysLedger, find_account, open_ledger
+from vbc_source.dashboard.plays_head import PlaysHead
 from vbc_source.dashboard.search import InvalidSearch, read_search
 from vbc_source.dashboard.statements import LIST_COLUMNS
 from vbc_source.errors import VbcError
@@ -145,7 +146,7 @@ class Dashboard:
     """Answers the requests. Everything that has a number or a name in it comes by POST or by a key."""
 
     def __init__(self, database: DashboardDatabase, plays: PlaysLedger) -> None:
-        self._database, self._plays = database, plays
+        self._database, self._plays, self._head = database, plays, PlaysHead(plays)
         self._templates, self._player = pages.open_templates(), Player()
         for name in self._templates.list_templates(extensions=["html"]):
             self._templates.get_template(name)  # else the first reader waits while they are compiled
@@ -213,6 +214,7 @@ class Dashboard:
             response.headers["content-disposition"] = f'attachment; filename="{name_download(file)}"'
         if is_get and response.status_code != 416:
             self._plays.record(key, find_account(request.client), "download" if download else "play")
+            self._head.store(find_archive(file))
         return response
 
     def _locate(self, text: str) -> ArchivedFile:

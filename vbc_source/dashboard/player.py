@@ -87,14 +87,24 @@ class Player:
         return StreamingResponse(chunks, status, headers, media_type)
 
     def _open(self, uri: str) -> tuple[Bucket, str]:
-        place = _PLACE.fullmatch(uri)
-        if place is None or ".." in PurePosixPath(uri).parts:
-            raise AudioNotFound("The ledger has an address that is not in an archive.")
-        root, key = place.groups()
+        root, key = _split(uri)
         with self._lock:
             if root not in self._buckets:
                 self._buckets[root] = Bucket(root)
             return self._buckets[root], key
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """Return the address of an archive, and a key in it."""
+    place = _PLACE.fullmatch(uri)
+    if place is None or ".." in PurePosixPath(uri).parts:
+        raise AudioNotFound("The ledger has an address that is not in an archive.")
+    return place[1], place[2]
+
+
+def find_archive(file: ArchivedFile) -> str:
+    """Return the address of the archive that a file is in."""
+    return _split(file.uri)[0]
 
 
 def name_download(file: ArchivedFile) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -22,9 +22,9 @@ from filelock import FileLock, Timeout
 
 from vbc_source.analytics.database import AnalyticsDatabase, find_database
 from vbc_source.errors import UsageError, VbcError
-from vbc_source.load.actor import find_actor, find_user, name_account
-from vbc_source.load.custody import LINKS, hash_fields, hash_link
 from vbc_source.load.destinations import Target
+from vbc_source.load.ledgers.actor import find_actor, find_user, name_account
+from vbc_source.load.ledgers.custody import LINKS, Head, hash_fields, hash_link
 
 Action = Literal["play", "download"]
 
@@ -93,9 +93,23 @@ class PlaysLedger:
         with self._lock:
             return [play.link for play in self._read() if play.link]
 
-    def verify(self) -> PlaysCheck:
-        """Verify the chain; lines of earlier versions, without hashes, may only be its beginning."""
+    @property
+    def chain(self) -> str:
+        """The name of its chain: each machine has a file of its own for a dataset."""
+        return f"recording_plays-{self.path.parent.name}-{find_actor()['actor_host']}"
+
+    def find_head(self) -> Head:
+        """Return the newest play of the chain."""
+        links = self.read_links()
+        return Head(len(links), str(links[-1]["hash"])) if links else Head()
+
+    def verify(self, heads: Iterable[Head] = ()) -> PlaysCheck:
+        """Verify the chain, also with what was its head once.
+
+        Lines of earlier versions, without hashes, may only be its beginning.
+        """
         problems, events, previous = list[str](), 0, ""
+        hashes = [""]
         with self._lock:
             plays = list(self._read())
         for play in plays:
@@ -109,6 +123,12 @@ class PlaysLedger:
                     f"play {events} in {self.path} was changed, or does not follow the one before it"
                 )
             previous = str(play.link.get("hash"))
+            hashes.append(previous)
+        problems += [
+            f"play {head.sequence} in {self.path} is not as the bucket has it: it was cut off or replaced"
+            for head in heads
+            if head.hash != (hashes[head.sequence] if head.sequence <= events else None)
+        ]
         return PlaysCheck(events, tuple(problems))
 
     def _append(self, play: Play) -> None:
@@ -180,12 +200,11 @@ def open_ledger(database: AnalyticsDatabase) -> PlaysLedger:
 
 
 def find_plays(target: Target) -> PlaysLedger | None:
-    """Return the ledger of a target; None where the dashboard has recorded nothing on this machine."""
+    """Return the ledger of a target on this machine; None where the dashboard cannot show it."""
     try:
-        ledger = open_ledger(find_database(target))
-    except UsageError:  # a destination that the dashboard cannot show
+        return open_ledger(find_database(target))
+    except UsageError:
         return None
-    return ledger if ledger.path.exists() else None
 
 
 def find_account(client: tuple[str, int] | None) -> str:

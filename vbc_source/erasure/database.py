@@ -213,6 +213,8 @@ def rewrite_file(database: Path) -> list[str]:
         os.fsync(file.fileno())
     draft.replace(database)
     database.with_name(database.name + ".wal").unlink(missing_ok=True)
+    # rows that did not fit into memory, of a process that was killed: nobody has the file open now
+    shutil.rmtree(database.with_name(database.name + ".tmp"), ignore_errors=True)
     return []
 
 

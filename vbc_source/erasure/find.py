@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from vbc_source.api.endpoints import CALL_LOGS
+from vbc_source.api.endpoints import CALL_LOGS, COMPANY, ON_DEMAND
 from vbc_source.audio.ledger import KEY, LEDGER
 from vbc_source.erasure.conditions import (
     MEMBERS,
@@ -20,6 +20,7 @@ from vbc_source.erasure.journal import ErasedLeg, ErasedRecording
 from vbc_source.erasure.subject import Subject
 from vbc_source.extract.destination_lookup import GONE
 from vbc_source.recordings import RecordingType
+from vbc_source.schema.erased import ERASED, ERASURES
 from vbc_source.warehouse.queries import LoadedTables, Row
 
 HOLDS = "recording_holds"
@@ -57,6 +58,37 @@ def find_of_calls(loaded: LoadedTables, calls: Iterable[tuple[str, str]]) -> lis
             if loaded.find(endpoint.name) and "call_id" in loaded.columns(endpoint.name):
                 found += list(_read(loaded, kind, condition))
     return [row for row in found if (row.account_id, row.call_id) in wanted]
+
+
+def find_erased_before(loaded: LoadedTables, subject_hash: str) -> list[ErasedRecording]:
+    """Find the recordings that earlier erasures of the same person have erased."""
+    if len(loaded.find(ERASURES, ERASED)) < 2:
+        return []
+    kinds: dict[str, RecordingType] = {COMPANY.name: "company", ON_DEMAND.name: "user"}
+    rows = loaded.query(
+        f"""
+        SELECT DISTINCT account_id, resource, user_id, row_id, "start" FROM {ERASED}
+        WHERE resource IN ({", ".join(map(_quote, kinds))})
+            AND erasure_id IN (SELECT erasure_id FROM {ERASURES} WHERE subject_hash = :hash)""",
+        hash=subject_hash,
+    )
+    return [
+        ErasedRecording(str(account), kinds[table], str(user or ""), int(id_), _write(start))
+        for account, table, user, id_, start in rows
+    ]
+
+
+def has_namesake(loaded: LoadedTables, row: ErasedRecording) -> bool:
+    """Return whether another user has a recording with the same id."""
+    if not loaded.find("user_recordings"):
+        return False
+    others = loaded.query(
+        "SELECT count(DISTINCT user_id) FROM user_recordings "
+        f"WHERE account_id = :account AND id = {row.recording_id} AND user_id <> :user",
+        account=row.account_id,
+        user=row.user_id,
+    )
+    return bool(others[0][0])
 
 
 def find_legs(

@@ -19,24 +19,17 @@ import dlt
 from vbc_source.api.client import Client
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.session import ArchiveSession, open_archive
-from vbc_source.config import SELF, AudioConfig, load_audio_config
+from vbc_source.config import AudioConfig, load_audio_config
 from vbc_source.dlt_internals import count_pending_packages
 from vbc_source.erasure.conditions import Erased
 from vbc_source.erasure.database import DATABASES, DatabaseRows
-from vbc_source.erasure.find import (
-    find_legs,
-    find_member_tables,
-    find_of_calls,
-    find_open_holds,
-    find_recordings,
-    find_stored_keys,
-)
 from vbc_source.erasure.gateway import GatewayCopies
 from vbc_source.erasure.journal import ErasedRecording, ErasureJournal, JournalFile, find_key
 from vbc_source.erasure.lake import LakeRows
 from vbc_source.erasure.ledger import PLACES, load_erased, load_erasure
 from vbc_source.erasure.local_files import LocalFiles
 from vbc_source.erasure.objects import ObjectCopies
+from vbc_source.erasure.plan import ErasurePlanner, Restraints
 from vbc_source.erasure.result import Blocked, Copies, ErasureResult, write_certificate
 from vbc_source.erasure.subject import Subject, read_subject
 from vbc_source.errors import UsageError, VbcError
@@ -47,6 +40,7 @@ from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import hold_dataset_lock, hold_pipeline_lock
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.retention.legal_hold import LegalHold
+from vbc_source.retention.plan import read_policy_files
 from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
@@ -60,6 +54,7 @@ def forget(
     recordings: Sequence[str] = (),
     bucket_url: str | None = None,
     hold: LegalHold | None = None,
+    policy: Path | None = None,
     apply: bool = False,
     folder: Path | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
@@ -73,6 +68,7 @@ def forget(
         recordings: Ids of recordings, where tables have neither.
         bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
         hold: Recordings and calls that must not be erased.
+        policy: The retention policy: what a rule of it keeps, or its hold list holds, is not erased.
         apply: Whether to erase. Without it everything is listed, and nothing erased.
         folder: Where the certificate is written; the current folder if None.
         now: Returns the current time.
@@ -86,13 +82,14 @@ def forget(
     with explaining():
         config = load_audio_config(bucket_url=bucket_url)
     subject = read_subject(number, caller_hash, recordings, config.pii_policy)
+    restraints = Restraints(hold or LegalHold(), read_policy_files(policy) if policy else None)
     if subject.digits and config.pii_policy.mode == "drop":
         log.warning(
             "pii = drop: rows loaded with it name no number; VBC's own filter finds what it still has"
         )
     try:
         with _open(target, config, bucket_url) as site:
-            erasure = _Erasure(site, subject, hold or LegalHold(), now)
+            erasure = _Erasure(site, subject, restraints, now)
             return erasure.apply(folder or Path.cwd()) if apply else erasure.list_copies()
     except Exception as error:  # a database's message may repeat the statement
         reason = explain(error)
@@ -141,8 +138,10 @@ def _open(target: Target, config: AudioConfig, bucket_url: str | None) -> Iterat
 
 
 class _Erasure:
-    def __init__(self, site: _Site, subject: Subject, hold: LegalHold, now: Callable[[], datetime]) -> None:
-        self._site, self._subject, self._hold, self._now = site, subject, hold, now
+    def __init__(
+        self, site: _Site, subject: Subject, restraints: Restraints, now: Callable[[], datetime]
+    ) -> None:
+        self._site, self._subject, self._now = site, subject, now
         self._hash = subject.identify(find_key(site.config.pii_key))
         self._file = JournalFile(site.place, self._hash)
         self._gateway = GatewayCopies(site.client, site.config, subject, now)
@@ -150,8 +149,10 @@ class _Erasure:
         self._objects = None
         if site.archive:
             self._objects = ObjectCopies(site.archive.archive.bucket)
-        self._blocked: list[Blocked] = []
-        self._notes: list[str] = []
+        self._planner = ErasurePlanner(
+            site.loaded, site.config, subject, self._gateway, self._objects, restraints
+        )
+        self._blocked, self._notes = self._planner.blocked, self._planner.notes
         self._places: dict[str, int] = {}
 
     def list_copies(self) -> ErasureResult:
@@ -163,8 +164,8 @@ class _Erasure:
         pending = count_pending_packages(self._site.target.pipeline)
         if pending:
             self._notes.append(f"{pending} load package(s) are pending: --apply loads them first")
-        journal = self._plan(self._file.read() or ErasureJournal())
-        free = self._check(journal.recordings)
+        journal = self._plan()
+        free = self._choose(journal)
         rows = self._find_rows(_divide(journal, free))
         copies = Copies(
             vbc=len(free),
@@ -178,8 +179,8 @@ class _Erasure:
         """Erase every copy."""
         with keep_connected(self._site.source):
             self._finish_pending()
-            journal = self._plan(self._file.read() or ErasureJournal())
-            free = self._check(journal.recordings)
+            journal = self._plan()
+            free = self._choose(journal)
             # blocked as a whole: which of its recordings are a caller's is not certain
             if any(item.recording_id is None for item in self._blocked):
                 return self._make_result(journal, Copies(), applied=False)
@@ -218,100 +219,17 @@ class _Erasure:
         if count_pending_packages(verify):
             raise VbcError(f"a load of pipeline {verify} is not complete: run vbc verify --repair first")
 
-    def _plan(self, before: ErasureJournal) -> ErasureJournal:
-        """Find the recordings and legs of calls, beside those that a killed run was about to erase."""
-        loaded, subject = self._site.loaded, self._subject
-        found = {row.key: row for row in before.recordings}
-        legs = {(leg.account_id, leg.leg): leg for leg in before.legs}
-        tables = _has_recordings(loaded)
-        if tables:
-            found |= {row.key: row for row in find_recordings(loaded, subject) if row.key not in found}
-            by_number = find_legs(loaded, subject)
-            calls = {(leg.account_id, leg.call_id) for leg in by_number if leg.call_id}
-            found |= {row.key: row for row in find_of_calls(loaded, calls) if row.key not in found}
-        owners = self._list_owners(tables)
-        at_vbc, unanswered = self._gateway.find(owners)
-        at_vbc += self._gateway.find_named(dict.fromkeys(account for account, _ in owners), found)
-        for row in at_vbc:
-            found.setdefault(row.key, row)
-        if unanswered:
-            self._notes.append(
-                f"{len(unanswered)} list(s) at VBC could not be searched for recordings that are not loaded"
-            )
-        if tables:
-            calls = {(row.account_id, row.call_id) for row in found.values() if row.call_id}
-            legs |= {(leg.account_id, leg.leg): leg for leg in find_legs(loaded, subject, calls)}
-            self._block(
-                None,
-                [
-                    f"table {table} has it as a number of the account itself, of a user or an extension: all "
-                    "their recordings would be erased; remove it at VBC first, then run vbc sync"
-                    for table in find_member_tables(loaded, subject)
-                ],
-            )
-        for section in ("filters", "call_log_filters"):
-            if subject.is_in(dict(getattr(self._site.config, section).params)):
-                self._block(None, [f"the setting {section} in [sources.vbc] names it: remove it there first"])
-        return replace(before, recordings=tuple(found.values()), legs=tuple(legs.values()))
+    def _plan(self) -> ErasureJournal:
+        return self._planner.plan(self._file.read() or ErasureJournal(), self._hash)
 
-    def _list_owners(self, tables: Sequence[str]) -> list[tuple[str, str]]:
-        """Return the lists at VBC: of the accounts that are loaded or configured, and of their users."""
-        owners: dict[tuple[str, str], None] = {}
-        for table in tables:
-            user = "user_id" if table == "user_recordings" else "''"
-            for account, owner in self._site.loaded.query(f"SELECT DISTINCT account_id, {user} FROM {table}"):
-                owners[str(account), ""] = None
-                owners[str(account), str(owner or "")] = None
-        if self._site.loaded.find("users") and self._site.config.has_user_recordings:
-            rows = self._site.loaded.query("SELECT DISTINCT account_id, id FROM users WHERE gone_at IS NULL")
-            owners |= {(str(account), str(user)): None for account, user in rows}
-        configured = [name for name in self._site.config.accounts if name != SELF]
-        owners |= {(account, ""): None for account in configured}
-        return list(owners) or [(SELF, "")]
-
-    def _check(self, recordings: Sequence[ErasedRecording]) -> list[ErasedRecording]:
-        """Return the recordings that nothing forbids to erase, with their objects."""
-        free = []
-        uris = find_stored_keys(self._site.loaded, recordings)
-        held = find_open_holds(self._site.loaded)
-        for row in recordings:
-            if self._hold.holds(row.recording_id, row.call_id):
-                self._blocked.append(Blocked(row.recording_id, "it is on the hold list"))
-                continue
-            if row.key in held:
-                reason = "recording_holds has a hold that is not released: make a retention plan without it"
-                self._blocked.append(Blocked(row.recording_id, reason))
-                continue
-            if self._objects is None:
-                free.append(row)
-                continue
-            shared = self._shares_id(row)
-            found = self._objects.find(row, uris.get(row.key, ()), uris.get(None, set()), shares_id=shared)
-            if found.reason:
-                self._blocked.append(Blocked(row.recording_id, found.reason))
-            else:
-                free.append(replace(row, keys=found.keys))
-        if self._objects and self._objects.has_unmatched():
-            self._notes.append(
-                "the bucket has unmatched/: files of exports that belong to no loaded recording; look there"
-            )
+    def _choose(self, journal: ErasureJournal) -> list[ErasedRecording]:
+        """Return the recordings that are erased."""
+        free = self._planner.choose(journal.recordings, self._now())
         self._places |= {
             "recordings at VBC": len(free),
             "objects in the bucket": sum(len(row.keys) for row in free),
         }
         return free
-
-    def _shares_id(self, row: ErasedRecording) -> bool:
-        """Return whether another user has a recording with the same id: its file may have the plain name."""
-        if row.recording_type != "user" or not self._site.loaded.find("user_recordings"):
-            return False
-        others = self._site.loaded.query(
-            "SELECT count(DISTINCT user_id) FROM user_recordings "
-            f"WHERE account_id = :account AND id = {row.recording_id} AND user_id <> :user",
-            account=row.account_id,
-            user=row.user_id,
-        )
-        return bool(others[0][0])
 
     def _find_rows(self, erased: Erased) -> int:
         if self._site.loaded.kind == FILESYSTEM:
@@ -433,7 +351,3 @@ def _divide(journal: ErasureJournal, gone: Sequence[ErasedRecording]) -> Erased:
     calls = {(row.account_id, row.call_id) for row in kept}
     legs = [leg for leg in journal.legs if (leg.account_id, leg.call_id) not in calls]
     return Erased(gone, legs, kept)
-
-
-def _has_recordings(loaded: LoadedTables) -> list[str]:
-    return loaded.find("company_recordings", "user_recordings")

@@ -1,4 +1,4 @@
-"""Files on this machine that may hold what was erased: what dlt keeps of loads, and histories of runs."""
+"""Files on this machine that may hold what was erased: all in dlt's data folder, ours and dlt's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _RUNS = "vbc_runs"
 
 
 class LocalFiles:
-    """The files below dlt's data folder that hold the number or its hash."""
+    """The files below dlt's data folder that hold the number or its hash.
+
+    All are searched, whoever writes them, but for the pipelines of other datasets: those are other people's.
+    """
 
     def __init__(self, dataset: str, subject: Subject) -> None:
         self._dataset, self._subject = dataset, subject
@@ -41,7 +44,7 @@ class LocalFiles:
                 path.unlink(missing_ok=True)
                 removed += 1
             else:
-                left.append(f"a file of dlt holds it: {path.relative_to(_find_data())}")
+                left.append(f"a file in dlt's data folder holds it: {path.relative_to(_find_data())}")
         return removed, left
 
     def _is_removable(self, path: Path) -> bool:
@@ -49,8 +52,10 @@ class LocalFiles:
         return path.name == TRACE or "loaded" in parts or _RUNS in parts
 
     def _list(self) -> Iterator[Path]:
-        for folder in (*self._list_pipelines(), _find_data() / _RUNS):
-            yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
+        pipelines = Path(get_dlt_pipelines_dir())
+        for place in (*self._list_pipelines(), *sorted(_find_data().glob("*"))):
+            if place != pipelines:
+                yield from (path for path in (place, *sorted(place.rglob("*"))) if path.is_file())
 
     def _list_pipelines(self) -> Iterator[Path]:
         """Yield the working folders of the pipelines that load this dataset."""

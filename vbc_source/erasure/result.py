@@ -13,7 +13,7 @@ from vbc_source.private_files import write_private_file
 # copies that no command of ours reaches
 OUTSIDE = (
     "backups and replicas of the database, and Postgres' write-ahead log",
-    "extracts of BI tools, and reports and CSV files that people have downloaded",
+    "extracts of BI tools, bags of evidence, notebooks, reports and CSV files, wherever people have put them",
     "zips of exports at VBC until they expire, and call logs at VBC: its API deletes neither",
     "free blocks of disks",
 )

@@ -91,7 +91,7 @@ class Subject:
 
     @cached_property
     def _bytes(self) -> re.Pattern[bytes]:
-        return re.compile(self.compact.encode())
+        return re.compile(self.pattern.encode())
 
     def is_in(self, value: Any) -> bool:
         """Return whether a value of the API, at any depth, holds the number or its hash."""

@@ -11,13 +11,11 @@ from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.ledger_queries import write_ledger
 from vbc_source.lakes.tables import LOAD_ID
-from vbc_source.load.custody import ACTIONS, RECORDING
+from vbc_source.load.ledgers.custody import ACTIONS, RECORDING
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES
-from vbc_source.warehouse.tombstones import TOMBSTONES
 
 MOST_WINDOWS = 1000  # the newest: every run of a lookback adds one
-LEDGERS = (*ACTIONS, TOMBSTONES)
 
 Row = dict[str, Any]
 
@@ -85,7 +83,7 @@ def _read_recording(loaded: LoadedTables, key: tuple[str, str, str, int]) -> Cal
         items = _select_newest(loaded, f"{endpoint.name}__{name}", {**owner, endpoint.shape.child_key: id_})
         row[name] = [item for item in items if not item.pop("is_empty", False)]
     values = dict(zip(RECORDING, key, strict=True))
-    ledgers = {name: _select(loaded, name, values) for name in LEDGERS if _has_recording(loaded, name)}
+    ledgers = {name: _select(loaded, name, values) for name in ACTIONS if _has_recording(loaded, name)}
     start = row.get("start") or next((one.get("call_start") for one in ledgers.get(LEDGER, ())), None)
     windows = _select_windows(loaded, endpoint.name, account, user, start) if start else []
     return CallRecording(key, row, {name: found for name, found in ledgers.items() if found}, windows)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,22 +14,26 @@ from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import StoredHead, list_chains, read_heads
 from vbc_source.config import load_audio_config
 from vbc_source.dashboard.plays import find_plays
+from vbc_source.erasure.conditions import KEPT
 from vbc_source.errors import VbcError
 from vbc_source.lakes.tables import FILESYSTEM
-from vbc_source.load.custody import (
+from vbc_source.load.destinations import Target
+from vbc_source.load.failures import explaining
+from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
+from vbc_source.load.ledgers.custody import (
     ACTIONS,
     CUSTODY,
     EVENT,
     LINKS,
     RECORDING,
     ChainCheck,
+    Head,
     hash_row,
     name_event,
     write_key,
 )
-from vbc_source.load.destinations import Target
-from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock
+from vbc_source.warehouse.erasures import read_erased
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 
 PAGE_ROWS = 20_000
@@ -38,8 +42,6 @@ _ORDER = ("chain", "sequence", "hash")
 COLUMNS = (*_ORDER, *(name for name in (*EVENT, *LINKS) if name not in _ORDER))
 # what every event has; one without is named, but cannot be placed in a chain
 _WHOLE = " AND ".join(f"{name} IS NOT NULL" for name in (*_ORDER, "recorded_at", "ledger", "row_sha256"))
-_ERASED = "erased_recordings"
-_TABLES = {"company_recordings": "company", "user_recordings": "user"}
 
 Row = Mapping[str, Any]
 
@@ -110,12 +112,19 @@ def verify_custody(
     with explaining():
         url = load_audio_config(bucket_url=bucket_url).bucket_url
         bucket = Bucket(url) if url else None
-    loaded = LoadedTables(target)
+    loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA))
     # what is loaded meanwhile would be in a ledger and not yet in the chain
-    with hold_pipeline_lock(target.ledgers("audio").pipeline):
+    with ExitStack() as stack:
+        for pipeline in list_pipelines(target):
+            stack.enter_context(hold_pipeline_lock(pipeline))
         if not loaded.find(CUSTODY):
             raise VbcError(f"there is no chain of custody in dataset {target.dataset}: vbc audio begins one")
         return _Verification(loaded, bucket, since).run()
+
+
+def list_pipelines(target: Target) -> tuple[str, ...]:
+    """Return the pipelines that load ledgers; each has a chain of its name."""
+    return tuple(target.ledgers(name).pipeline for name in ("audio", "verify"))
 
 
 @dataclass(slots=True)
@@ -144,7 +153,10 @@ class _Verification:
         events = self._check_events(heads)
         self._find_doubles()
         result = CustodyResult(
-            ok=True, events=events, heads=len(heads) if self._bucket else None, plays=self._check_plays()
+            ok=True,
+            events=events,
+            heads=len(heads) if self._bucket else None,
+            plays=self._check_plays(heads.values()),
         )
         for ledger in self._loaded.find(*ACTIONS):
             result = self._check_ledger(ledger, result)
@@ -173,7 +185,7 @@ class _Verification:
     def _check_events(self, heads: dict[tuple[str, int, str], StoredHead]) -> int:
         check = ChainCheck()
         # another pipeline or database may use the bucket, too
-        chains, expected = {self._loaded.target.ledgers("audio").pipeline}, dict(heads)
+        chains, expected = set(list_pipelines(self._loaded.target)), dict(heads)
         for event in read_events(self._loaded):
             chains.add(event["chain"])
             for problem in check.check(event):
@@ -246,11 +258,11 @@ class _Verification:
         missing = {(one.chain, one.sequence) for one in self._newest.values() if not one.is_seen}
         if not missing:
             return result
-        erased, forgiven = self._read_erased(), 0
+        erased, forgiven = read_erased(self._loaded), 0
         for event in read_events(self._loaded):
             if (event["chain"], event["sequence"]) not in missing:
                 continue
-            if _key_of(event) in erased:
+            if event["ledger"] not in KEPT and _key_of(event) in erased:
                 forgiven += 1
             else:
                 name = event["row_key"] or _name_row(event)
@@ -260,23 +272,14 @@ class _Verification:
                 )
         return replace(result, erased=forgiven)
 
-    def _read_erased(self) -> set[tuple[str, str, str, str]]:
-        if not self._loaded.has(_ERASED):
-            return set()
-        rows = self._loaded.query(f"SELECT account_id, resource, user_id, row_id FROM {_ERASED}")
-        return {
-            (str(account), _TABLES.get(table, str(table)), str(user or ""), str(id_))
-            for account, table, user, id_ in rows
-        }
-
-    def _check_plays(self) -> int | None:
+    def _check_plays(self, heads: Iterable[StoredHead]) -> int | None:
         plays = find_plays(self._loaded.target)
         if plays is None:
             return None
-        check = plays.verify()
+        check = plays.verify(Head(head.sequence, head.hash) for head in heads if head.chain == plays.chain)
         for problem in check.problems:
             self._report(problem)
-        return check.events
+        return check.events if plays.path.exists() else None
 
 
 def read_events(loaded: LoadedTables, where: str = "1 = 1", **values: Any) -> Iterator[dict[str, Any]]:
@@ -313,6 +316,6 @@ def _name_row(row: Row) -> str:
     return " ".join(str(row[name]) for name in RECORDING if row.get(name)) or "without a key"
 
 
-def _key_of(event: Row) -> tuple[str, str, str, str]:
+def _key_of(event: Row) -> tuple[str, str, str, int]:
     account, kind, user, id_ = (event[name] for name in RECORDING)
-    return str(account), str(kind), str(user or ""), str(id_)
+    return str(account), str(kind), str(user or ""), int(id_ or 0)

@@ -15,14 +15,17 @@ from vbc_source.audio.custody_heads import read_heads
 from vbc_source.audio.ledger import COLUMNS, LedgerRow
 from vbc_source.audio.sidecars.bring_up import make_sidecar
 from vbc_source.audio.sidecars.metadata import LoadedFacts
-from vbc_source.audio.sidecars.sidecar import sidecar_key, write_sidecar
+from vbc_source.audio.sidecars.sidecar import LARGEST_SIDECAR, sidecar_key, write_sidecar
 from vbc_source.config import load_audio_config
 from vbc_source.dashboard.plays import PlaysLedger, find_plays, split_link
 from vbc_source.errors import VbcError
 from vbc_source.evidence.bag import Bag
 from vbc_source.evidence.call import CallRecording, read_call
 from vbc_source.evidence.chain import read_events
-from vbc_source.load.custody import (
+from vbc_source.load.destinations import Target
+from vbc_source.load.failures import explaining
+from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
+from vbc_source.load.ledgers.custody import (
     ACTIONS,
     CUSTODY,
     EVENT,
@@ -32,16 +35,12 @@ from vbc_source.load.custody import (
     hash_row,
     write_canonical,
 )
-from vbc_source.load.destinations import Target
-from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.recordings import escape
 from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
 
-LARGEST_SIDECAR = 1 << 20  # bytes
 README = """\
 What is known about one call: its audio, what was loaded about it, and the chain of custody.
 
@@ -242,17 +241,18 @@ class _Export:
         own = {event["hash"] for event in events}
         for chain, sequence in first.items():
             self._bag.add(f"custody/{escape(chain)}.jsonl", self._write_chain(chain, sequence, own))
-            try:
-                self._add_heads(escape(chain), sequence)
-            except VbcError as error:
-                self._problems.append(f"the heads of chain {chain} are left out: {error}")
+            self._add_heads(chain, sequence, escape(chain))
 
-    def _add_heads(self, folder: str, first: int) -> None:
-        for head in read_heads(self._bucket, folder):
-            if isinstance(head, str):
-                self._problems.append(f"the head {head} is not readable")
-            elif head.sequence >= first:
-                self._bag.add(f"custody/heads/{folder}/{head.day}.json", [head.body])
+    def _add_heads(self, chain: str, first: int, folder: str) -> None:
+        """Add the heads of a chain in the bucket that are not older than what is exported of it."""
+        try:
+            for head in read_heads(self._bucket, escape(chain)):
+                if isinstance(head, str):
+                    self._problems.append(f"the head {head} is not readable")
+                elif head.sequence >= first:
+                    self._bag.add(f"custody/heads/{folder}/{head.day}.json", [head.body])
+        except VbcError as error:
+            self._problems.append(f"the heads of chain {chain} are left out: {error}")
 
     def _write_chain(self, chain: str, first: int, own: set[str]) -> Iterator[bytes]:
         check, hashes = ChainCheck(from_start=False), set[str]()
@@ -280,6 +280,7 @@ class _Export:
                 for link in links[first:]
             ),
         )
+        self._add_heads(self._plays.chain, first + 1, "plays")
 
 
 def _write_link(event: Row, link: Row, *, is_shown: bool) -> bytes:

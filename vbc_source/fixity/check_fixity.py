@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from vbc_source.audio.archive_audio import MAX_FAILURES_IN_A_ROW
 from vbc_source.audio.bucket import BucketFailed
+from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.audio.sidecars.bring_up import bring_up
 from vbc_source.errors import UsageError, VbcError
@@ -32,6 +33,7 @@ from vbc_source.fixity.unfinished import UnfinishedRun
 from vbc_source.load.destinations import Target
 from vbc_source.load.progress import Progress
 from vbc_source.warehouse.audio_checks import OPEN, AudioCheck, Method
+from vbc_source.warehouse.erasures import warn_of_erased
 from vbc_source.warehouse.recordings import RecordingSelection
 
 log = logging.getLogger(__name__)
@@ -129,6 +131,7 @@ class _FixityRun:
     def run(self) -> FixityResult:
         extent = self._inventory.measure()
         self._check_bucket(extent)
+        warn_of_erased(self._session.loaded, LEDGER)
         pool = ThreadPoolExecutor(self._workers)
         try:
             if not self._options.against_vbc:

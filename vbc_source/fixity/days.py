@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vbc_source.audio.sidecars.manifest import MANIFEST
+from vbc_source.audio.sidecars.manifest import MANIFEST, read_lines
 from vbc_source.audio.sidecars.sidecar import is_audio, sidecar_key
 from vbc_source.fixity.inventory import ArchivedFile, name_of
 
-LARGEST_MANIFEST = 64 << 20  # bytes; a day of half a million files
 MOST_FLAWS = 20  # of one manifest that are told
-LARGEST_SIDECAR = 1 << 20
-_LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,9 @@ class DayFindings:
     files: int
 
 
-def compare_day(files: Sequence[ArchivedFile], sizes: Mapping[str, int], manifest: str | None) -> DayFindings:
+def compare_day(
+    files: Sequence[ArchivedFile], sizes: Mapping[str, int], manifest: bytes | None
+) -> DayFindings:
     """Compare a folder, as listed, and its manifest with all files that the ledger has there."""
     named = {name_of(file): file for file in files}
     bare = manifest is None and not any(name.endswith(".json") for name in sizes)
@@ -67,15 +65,15 @@ def compare_day(files: Sequence[ArchivedFile], sizes: Mapping[str, int], manifes
 
 
 def _judge_manifest(
-    named: Mapping[str, ArchivedFile], sizes: Mapping[str, int], manifest: str | None
+    named: Mapping[str, ArchivedFile], sizes: Mapping[str, int], manifest: bytes | None
 ) -> list[Flaw]:
     if manifest is None:
         return [Flaw(MANIFEST, "it is missing")]
     hashes: dict[str, str] = {}
     flaws = []
-    for name, digest in parse_lines(manifest):
+    for number, name, digest in read_lines(manifest):
         if not name:
-            flaws.append(f"its line {digest} is not a hash and a name")
+            flaws.append(f"its line {number} is not a hash and a name")
         elif hashes.setdefault(name, digest) != digest:
             flaws.append(f"it has two hashes of {name}")
     for name, file in named.items():
@@ -87,16 +85,6 @@ def _judge_manifest(
     flaws += [f"it names {name}, which is not there" for name in strangers]
     more = [f"and {len(flaws) - MOST_FLAWS:,} more"] if len(flaws) > MOST_FLAWS else []
     return [Flaw(MANIFEST, flaw) for flaw in flaws[:MOST_FLAWS] + more]
-
-
-def parse_lines(manifest: str) -> Iterator[tuple[str, str]]:
-    """Yield name and SHA-256 of each line; of one that has none, an empty name and the line's number."""
-    for number, line in enumerate(manifest.splitlines(), 1):
-        match = _LINE.fullmatch(line)
-        if match:
-            yield match[2], match[1].lower()
-        elif line.strip():
-            yield "", str(number)
 
 
 def judge_sidecar(body: bytes, sha256: str | None, listed: str | None) -> str | None:

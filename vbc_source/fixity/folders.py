@@ -11,16 +11,13 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from vbc_source.audio.bucket import Bucket, BucketFailed
-from vbc_source.audio.sidecars.manifest import MANIFEST, manifest_key
-from vbc_source.audio.sidecars.sidecar import sidecar_key
+from vbc_source.audio.sidecars.manifest import LARGEST_MANIFEST, MANIFEST, manifest_key, read_lines
+from vbc_source.audio.sidecars.sidecar import LARGEST_SIDECAR, sidecar_key
 from vbc_source.fixity.days import (
-    LARGEST_MANIFEST,
-    LARGEST_SIDECAR,
     DayFindings,
     Flaw,
     compare_day,
     judge_sidecar,
-    parse_lines,
 )
 from vbc_source.fixity.inventory import ArchivedFile, Inventory
 from vbc_source.recordings import EPOCH
@@ -137,8 +134,7 @@ class FolderChecks:
                 manifest = b"".join(self._bucket.read_range(manifest_key(folder), 0, limit))
             except BucketFailed as error:
                 fault = Flaw(MANIFEST, str(error))
-        text = None if manifest is None else manifest.decode("utf-8", "replace")
-        findings = compare_day(files, sizes, text)
+        findings = compare_day(files, sizes, manifest)
         return _Day(folder, replace(findings, manifest=(fault,)) if fault else findings)
 
     def _note(self, day: _Day) -> None:
@@ -170,7 +166,7 @@ class FolderChecks:
         if key in self.manifests or not (size := self._bucket.size(key)):
             return {}  # told already
         body = b"".join(self._bucket.read_range(key, 0, size))
-        return dict(parse_lines(body.decode("utf-8", "replace")))
+        return {name: digest for _, name, digest in read_lines(body)}
 
 
 def _add(flaws: dict[str, str], key: str, reason: str) -> None:

@@ -25,6 +25,7 @@ from vbc_source.fixity.inventory import ArchivedFile
 from vbc_source.fixity.judging import names_own_file
 from vbc_source.recordings import EPOCH, Recording
 from vbc_source.warehouse.audio_checks import AudioCheck
+from vbc_source.warehouse.erasures import AGAIN, read_erased
 from vbc_source.windows import parse_instant
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Fetcher:
         self._client, self._archive = session.client, session.archive
         self._root = session.config.recording_api
         self._fault: VbcError | None = None  # that concerns all files, such as a refused login
+        self._erased = read_erased(session.loaded)
 
     def repair(self, file: ArchivedFile, check: AudioCheck) -> AudioCheck | Absent:
         """Put the file of a failed check back, if VBC still has its bytes.
@@ -104,7 +106,9 @@ class Fetcher:
                 yield _explain(item.check, text)
 
     def _open(self, row: LedgerRow) -> tuple[Recording, Download]:
-        """Ask VBC for the recording as it is now, and open its audio."""
+        """Ask VBC for the recording as it is now, and open its audio; of one that was erased nothing."""
+        if row.key[:4] in self._erased:
+            raise InvalidContent(f"it was erased: {AGAIN}")
         api = RecordingApi(self._client, self._root, row.account_id, row.recording_type, row.user_id)
         recording = _read_recording(row, api.show(row.recording_id))
         if not recording.download_url:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +18,7 @@ from vbc_source.errors import UsageError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows
+from vbc_source.recordings import RecordingKey
 from vbc_source.retention.decisions import Decision, decide
 from vbc_source.retention.facts import RecordingFacts, read_facts
 from vbc_source.retention.holds import HOLD_KEY, HOLDS, Hold, HoldPlaces, make_table
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 POLICY = Path("retention.toml")
 MOST_STEPS = 20  # shown
 BATCH_HOLDS = 2000
+BATCH_IDS = 1000  # in one query
 NO_RULE = "no rule"
 Counts = dict[str, dict[str, int]]
 
@@ -175,6 +177,18 @@ def plan_retention(
         except BaseException:
             writer.discard()
             raise
+
+
+def find_kept(
+    loaded: LoadedTables, policy: Policy, ids: Collection[int], now: datetime
+) -> Iterator[tuple[RecordingKey, str]]:
+    """Yield those loaded recordings, of some ids, that a rule keeps: the key, and the name of the rule."""
+    ordered = sorted(ids)
+    for first in range(0, len(ordered), BATCH_IDS):
+        for facts in read_facts(loaded, policy.rules, now, ids=ordered[first : first + BATCH_IDS]):
+            rule = policy.rules[facts.rule - 1] if facts.rule else None
+            if rule and "keep" in rule.actions:
+                yield facts.key, rule.name
 
 
 def open_tables(target: Target) -> LoadedTables:

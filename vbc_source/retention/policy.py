@@ -43,7 +43,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     Attributes:
         name: The reason that plans and ledgers give.
-        actions: `keep` alone, or what must be done.
+        actions: What must be done; `keep` forbids an erasure.
         older_than_days: Minimum age, by the start of the call.
         longer_than_seconds: Of calls longer than this.
         shorter_than_seconds: Of calls shorter than this.
@@ -91,6 +91,11 @@ class Policy:
     rules: tuple[Rule, ...]
     hold: str | None = None
     plan_valid_days: int = PLAN_DAYS
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a rule forbids to erase recordings."""
+        return any("keep" in rule.actions for rule in self.rules)
 
 
 class _MinimumDays(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -173,8 +178,8 @@ def _check_actions(rule: Rule, minimum: _MinimumDays) -> None:
         raise PolicyRefused(rule.name, f"actions must be {', '.join(ACTIONS)}, {found}")
     if len(set(actions)) < len(actions):
         raise PolicyRefused(rule.name, "actions names one twice")
-    if "keep" in actions and len(actions) > 1:
-        raise PolicyRefused(rule.name, "keep goes with no other action")
+    if "keep" in actions and not set(actions).isdisjoint(DELETIONS):
+        raise PolicyRefused(rule.name, "keep goes with no deletion")
     if {"archive", "delete_archive"} <= set(actions):
         raise PolicyRefused(rule.name, "archive and delete_archive exclude each other")
     for action in DELETIONS:

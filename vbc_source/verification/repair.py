@@ -13,12 +13,14 @@ import pyarrow.compute as pc
 
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.api.evidence import DeletionEvidence
-from vbc_source.config import VbcConfig
+from vbc_source.audio.bucket import Bucket
+from vbc_source.audio.custody_heads import store_if_new
+from vbc_source.config import VbcConfig, load_audio_config
 from vbc_source.extract.tables import TableBuilder, make_scan_windows
 from vbc_source.lakes.tables import is_lake
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import VERIFY_SCHEMA, load_rows
+from vbc_source.load.ledgers import VERIFY_SCHEMA, find_last_event, load_rows
 from vbc_source.load.locks import hold_dataset_lock
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.source import make_resource
@@ -72,8 +74,13 @@ class ListRepair:
             evidence = f"{text}; the complete list of its span does not contain it"
             evidence += describe_history(history.get(id_))
             rows.append(Tombstone(owner.account, kind, owner.user or "", id_, self._now, evidence))
-        with hold_pipeline(self._loaded.target.ledgers("verify")) as held, self._loaded.lock():
-            load_rows(held, TOMBSTONES, make_table(rows), "merge", KEY, VERIFY_SCHEMA)
+        with hold_pipeline(self._loaded.target.ledgers("verify")) as held:
+            before = find_last_event(held)
+            with self._loaded.lock():
+                load_rows(held, TOMBSTONES, make_table(rows), "merge", KEY, VERIFY_SCHEMA)
+            config = load_audio_config()
+            if config.bucket_url:
+                store_if_new(Bucket(config.bucket, config.storage), held, before)
         self._loaded.refresh()
 
 

@@ -11,6 +11,7 @@ from vbc_source.audio.exports.zip_file import Member
 from vbc_source.audio.ledger import KEY, LEDGER
 from vbc_source.audio.ledger_queries import FITS, SAME_RECORDING, write_ledger, write_states
 from vbc_source.pii import PiiPolicy
+from vbc_source.warehouse.erasures import write_without_erased
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import (
     RECORDING_COLUMNS,
@@ -43,7 +44,7 @@ class Catalog:
             condition += " AND account_id = :account"
 
         def write(loaded: LoadedTables) -> str:
-            recordings = write_recordings(loaded, everything)
+            recordings = write_without_erased(loaded, write_recordings(loaded, everything))
             columns = ", ".join(_LOADED)
             return _join_ledger(loaded, f"SELECT {columns} FROM ({recordings}) AS r WHERE {condition}")
 

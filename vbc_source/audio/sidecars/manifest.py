@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 MANIFEST = "manifest-sha256.txt"
+LARGEST_MANIFEST = 64 << 20  # bytes: a day of 300,000 files with their sidecars
 # the two spaces, or the mark of a binary file, that sha256sum writes; names have no folder in them
 _LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?([^/\\]+)")
 
@@ -30,13 +31,19 @@ def parse_manifest(body: bytes) -> dict[str, str]:
         ValueError: It is not one to its last line, or names a file twice with different hashes.
     """
     digests: dict[str, str] = {}
-    for number, line in enumerate(body.decode("utf-8", "replace").splitlines(), 1):
-        if not line.strip():
-            continue
-        match = _LINE.fullmatch(line)
-        if not match:
+    for number, name, digest in read_lines(body):
+        if not name:
             raise ValueError(f"line {number} is not a SHA-256, two spaces and a file name")
-        digest, name = match[1].lower(), match[2]
         if digests.setdefault(name, digest) != digest:
             raise ValueError(f"line {number} names a file again, with another SHA-256")
     return digests
+
+
+def read_lines(body: bytes) -> Iterator[tuple[int, str, str]]:
+    """Yield number, file name and SHA-256 of each line; of one that has none, only its number."""
+    for number, line in enumerate(body.decode("utf-8", "replace").splitlines(), 1):
+        match = _LINE.fullmatch(line)
+        if match:
+            yield number, match[2], match[1].lower()
+        elif line.strip():
+            yield number, "", ""

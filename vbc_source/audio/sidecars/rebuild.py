@@ -2,7 +2,8 @@
 
 A row is made only of a file whose bytes are those of its sidecar and of the manifest. It counts like a file
 that was found in the bucket, with `attempts` 0: a bucket may be edited, so that retention does not accept the
-row until `vbc fixity --against-vbc` has compared the file with VBC's.
+row until `vbc fixity --against-vbc` has compared the file with VBC's. Nothing is made of a file whose
+recording was erased: a bucket that is restored from a backup has such files.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from vbc_source.audio.sidecars.manifest import manifest_key
 from vbc_source.audio.sidecars.metadata import StoredFiles
 from vbc_source.audio.sidecars.restore import Row, restore_recordings
 from vbc_source.audio.sidecars.sidecar import Sidecar, sidecar_key
-from vbc_source.audio.sidecars.storage import check_sidecar, read_manifest, read_object, read_sidecar
+from vbc_source.audio.sidecars.storage import check_sidecar, read_manifest, read_sidecar, read_sidecar_body
 from vbc_source.errors import InvalidContent
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA
 from vbc_source.load.progress import SECONDS
-from vbc_source.recordings import RECORDING_TYPES, RecordingType, escape
+from vbc_source.recordings import RECORDING_TYPES, RecordingKey, RecordingType, escape
+from vbc_source.warehouse.erasures import AGAIN, read_erased
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +41,6 @@ RESTORED_ROWS = 10_000  # recordings of one load
 CHECKED_FILES = 500  # whose sidecars are in memory together
 _LEVELS = ("account_id=", "recording_type=", "date=")
 _SUFFIXES = tuple(f".{audio_format.extension}" for audio_format in FORMATS)
-
-RecordingKey = tuple[str, RecordingType, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ class RebuildResult:
         missing: Audio files that a manifest names, and that are not there.
         unknown: Audio files without a sidecar, and manifests that are missing. `vbc audio` adopts such a file
             if its recording is loaded.
+        erased: Files of recordings that `vbc forget` has erased, as a restored backup of the bucket has them;
+            nothing of them is loaded.
         sidecars: Sidecars written of files that had none.
         seconds: Duration of the run.
         ok: Whether everything in the bucket is in the ledger now, and as it should be.
@@ -71,6 +73,7 @@ class RebuildResult:
     damaged: tuple[str, ...]
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
+    erased: tuple[str, ...]
     sidecars: int
     seconds: float
     ok: bool
@@ -85,6 +88,7 @@ class RebuildResult:
             "DAMAGED": self.damaged,
             "MISSING": self.missing,
             "WITHOUT SIDECAR OR MANIFEST": self.unknown,
+            f"ERASED, AND IN THE BUCKET AGAIN ({AGAIN})": self.erased,
         }
         yield from (f"{problem}: {key}" for problem, keys in named.items() for key in keys)
 
@@ -122,6 +126,7 @@ class _Found(NamedTuple):
     row: LedgerRow | None = None
     damaged: str = ""  # the key of what is
     missing: bool = False
+    erased: bool = False
 
 
 class _Folder(NamedTuple):
@@ -147,6 +152,7 @@ class _Rebuild:
         self._has_ledger = session.loaded.has(LEDGER)
         self._files = self._rows = self._known = self._recordings = 0
         self._damaged, self._missing, self._unknown = list[str](), list[str](), list[str]()
+        self._returned, self._erased = list[str](), read_erased(session.loaded)
         self._pending: dict[RecordingType, list[Row]] = {kind: [] for kind in RECORDING_TYPES}
 
     def run(self) -> RebuildResult:
@@ -177,9 +183,10 @@ class _Rebuild:
             damaged=tuple(self._damaged),
             missing=tuple(self._missing),
             unknown=tuple(self._unknown),
+            erased=tuple(self._returned),
             sidecars=brought_up.sidecars,
             seconds=time.monotonic() - started,
-            ok=not (self._damaged or self._missing or self._unknown or brought_up.refused),
+            ok=not (self._damaged or self._missing or self._unknown or self._returned or brought_up.refused),
         )
 
     def _find_newest(self, folders: list[str]) -> dict[RecordingKey, int]:
@@ -219,6 +226,8 @@ class _Rebuild:
             sidecar = self._read_sidecar(folder, name)
         except InvalidContent:
             return _Found(key, damaged=sidecar_key(key), missing=missing)
+        if sidecar and _key_of(sidecar) in self._erased:
+            return _Found(key, erased=True)
         if sidecar is None or missing or self._bucket.uri(key) in folder.known:
             return _Found(key, sidecar, missing=missing)
         content, audio = self._bucket.read(key), sidecar.audio
@@ -232,7 +241,7 @@ class _Rebuild:
         key, beside = f"{folder.key}/{name}", sidecar_key(name)
         if beside not in folder.sizes:
             return None
-        body = read_object(self._bucket, sidecar_key(key), folder.sizes[beside]) or b""
+        body = read_sidecar_body(self._bucket, key, folder.sizes[beside]) or b""
         sidecar = check_sidecar(self._bucket, key, body)
         altered = folder.manifest.get(beside) not in (None, hashlib.sha256(body).hexdigest())
         if altered or (sidecar and not _fits_folder(sidecar, folder.key)):
@@ -241,6 +250,9 @@ class _Rebuild:
 
     def _take(self, found: _Found, newest: Mapping[RecordingKey, int]) -> None:
         self._files += 1
+        if found.erased:
+            self._name(self._returned, found.key, f"was erased, and is in the bucket again: {AGAIN}")
+            return
         if found.damaged:
             self._name(self._damaged, found.damaged, "is not what its manifest or sidecar says")
         if found.missing:

@@ -17,6 +17,7 @@ from vbc_source.recordings import RecordingType
 
 FORMAT_VERSION = 1
 EXTENSION = "json"
+LARGEST_SIDECAR = 1 << 20  # bytes; most have about one thousand
 _AUDIO = tuple(f".{audio_format.extension}" for audio_format in FORMATS)
 
 

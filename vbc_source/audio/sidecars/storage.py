@@ -6,11 +6,20 @@ import hashlib
 from collections.abc import Collection, Mapping
 
 from vbc_source.audio.bucket import Bucket, BucketFailed, ObjectLocked
-from vbc_source.audio.sidecars.manifest import manifest_key, parse_manifest, write_manifest
-from vbc_source.audio.sidecars.sidecar import Sidecar, parse_sidecar, sidecar_key, write_sidecar
+from vbc_source.audio.sidecars.manifest import (
+    LARGEST_MANIFEST,
+    manifest_key,
+    parse_manifest,
+    write_manifest,
+)
+from vbc_source.audio.sidecars.sidecar import (
+    LARGEST_SIDECAR,
+    Sidecar,
+    parse_sidecar,
+    sidecar_key,
+    write_sidecar,
+)
 from vbc_source.errors import InvalidContent
-
-LARGEST_BYTES = 64 << 20  # of a manifest: a day of 300,000 files
 
 
 def read_manifest(bucket: Bucket, folder: str) -> dict[str, str] | None:
@@ -20,7 +29,7 @@ def read_manifest(bucket: Bucket, folder: str) -> dict[str, str] | None:
         InvalidContent: It is not a manifest to its last line.
     """
     key = manifest_key(folder)
-    body = read_object(bucket, key)
+    body = _read(bucket, key, bucket.size(key), LARGEST_MANIFEST)
     try:
         return None if body is None else parse_manifest(body)
     except ValueError as error:
@@ -61,9 +70,17 @@ def read_sidecar(bucket: Bucket, audio_key: str) -> Sidecar | None:
     Raises:
         InvalidContent: It is not a sidecar.
     """
-    key = sidecar_key(audio_key)
-    body = read_object(bucket, key)
+    body = read_sidecar_body(bucket, audio_key, bucket.size(sidecar_key(audio_key)))
     return None if body is None else check_sidecar(bucket, audio_key, body)
+
+
+def read_sidecar_body(bucket: Bucket, audio_key: str, size: int | None) -> bytes | None:
+    """Read the object beside an audio file, of a size in bytes as listed; None if there is none.
+
+    Raises:
+        InvalidContent: It is far larger than a sidecar.
+    """
+    return _read(bucket, sidecar_key(audio_key), size, LARGEST_SIDECAR)
 
 
 def check_sidecar(bucket: Bucket, audio_key: str, body: bytes) -> Sidecar | None:
@@ -82,15 +99,9 @@ def store_sidecar(bucket: Bucket, audio_key: str, sidecar: Sidecar) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def read_object(bucket: Bucket, key: str, size: int | None = None) -> bytes | None:
-    """Read a small object whose size in bytes may be known; None if there is none.
-
-    Raises:
-        InvalidContent: It is far larger than what is stored here.
-    """
-    size = bucket.size(key) if size is None else size
+def _read(bucket: Bucket, key: str, size: int | None, largest: int) -> bytes | None:
     if size is None:
         return None
-    if size > LARGEST_BYTES:
+    if size > largest:
         raise InvalidContent(f"{bucket.uri(key)} has {size:,} bytes: no such file is so large")
     return b"".join(bucket.read_range(key, 0, size))

@@ -17,8 +17,8 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.extract import DltSource
 
 from vbc_source.lakes.tables import is_lake, read_table
-from vbc_source.load.actor import find_actor
-from vbc_source.load.custody import ACTIONS, ACTOR, CUSTODY, EVENT, LINKS, Head, chain_rows
+from vbc_source.load.ledgers.actor import find_actor
+from vbc_source.load.ledgers.custody import ACTIONS, ACTOR, CUSTODY, EVENT, LINKS, Head, chain_rows
 from vbc_source.load.locks import hold_chain_lock
 from vbc_source.load.pipelines import keep_connected
 from vbc_source.schema.columns import INSTANT
@@ -54,7 +54,7 @@ def load_rows(
     The dlt schema is the ledger's own, so that neither the source's schema nor its state is touched. The
     caller holds the lock of the pipeline.
     """
-    is_chained = name in ACTIONS and schema == AUDIO_SCHEMA
+    is_chained = name in ACTIONS
     rows = _add_actor(table) if is_chained else table
     with keep_connected(pipeline) as client, hold_chain_lock(pipeline):
         if pipeline.has_pending_data:
@@ -62,7 +62,7 @@ def load_rows(
         events = list[dict[str, Any]]()
         if is_chained:
             # only now: what was pending may have events, too
-            head = read_head(pipeline, client)
+            head = read_head(pipeline, client, schema)
             events = list(chain_rows(name, rows.to_pylist(), key, pipeline.pipeline_name, head, now()))
 
         @dlt.source(name=schema)
@@ -91,14 +91,14 @@ def _add_actor(table: pa.Table) -> pa.Table:
     return table
 
 
-def read_head(pipeline: dlt.Pipeline, client: Any = None) -> Head:
+def read_head(pipeline: dlt.Pipeline, client: Any = None, schema: str = AUDIO_SCHEMA) -> Head:
     """Read the newest event of a pipeline's chain from the destination: what is loaded counts.
 
-    `client` is an open SQL client, where there is one.
+    `client` is an open SQL client, where there is one; `schema` that of the pipeline's ledgers.
     """
     chain = pipeline.pipeline_name
     try:
-        rows = _read_lake(pipeline, chain) if is_lake(pipeline) else _query(pipeline, client, chain)
+        rows = _read_lake(pipeline, chain, schema) if is_lake(pipeline) else _query(pipeline, client, chain)
     except DestinationUndefinedEntity:
         return Head()
     heads = [Head(int(sequence), link, moment) for sequence, link, moment in rows]
@@ -118,9 +118,9 @@ def _query(pipeline: dlt.Pipeline, connected: Any, chain: str) -> Iterable[Seque
         return client.execute_sql(sql, chain, chain) or ()
 
 
-def _read_lake(pipeline: dlt.Pipeline, chain: str) -> Iterable[Sequence[Any]]:
+def _read_lake(pipeline: dlt.Pipeline, chain: str, schema: str) -> Iterable[Sequence[Any]]:
     # the schema as it is stored there: another machine may have loaded the first event
-    client = dlt.dataset(pipeline.destination, pipeline.dataset_name, AUDIO_SCHEMA).destination_client
+    client = dlt.dataset(pipeline.destination, pipeline.dataset_name, schema).destination_client
     rows = read_table(client, CUSTODY, ["chain", *_HEAD])
     if not rows.num_rows:
         return ()

@@ -23,6 +23,7 @@ ACTIONS = {  # by ledger
     "recording_holds": "hold",
     "erasures": "erasure",
     "erased_recordings": "erasure",
+    "recording_tombstones": "tombstone",
 }
 RECORDING = ("account_id", "recording_type", "user_id", "recording_id")
 ACTOR = ("actor_user", "actor_host", "actor_version")

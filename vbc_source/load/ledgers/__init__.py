@@ -1,0 +1,21 @@
+"""The ledgers: their rows are loaded with who did it, and with events of the chain of custody."""
+
+from vbc_source.load.ledgers.rows import (
+    AUDIO_SCHEMA,
+    CUSTODY_COLUMNS,
+    VERIFY_SCHEMA,
+    find_last_event,
+    load_rows,
+    make_schema,
+    read_head,
+)
+
+__all__ = [
+    "AUDIO_SCHEMA",
+    "CUSTODY_COLUMNS",
+    "VERIFY_SCHEMA",
+    "find_last_event",
+    "load_rows",
+    "make_schema",
+    "read_head",
+]
