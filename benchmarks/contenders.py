@@ -135,7 +135,7 @@ def _sync_many(work: Work, place: Place) -> Sequence[str | Path]:
 ALLOCATORS = (
     "ARROW_DEFAULT_MEMORY_POOL=system",
     "MALLOC_ARENA_MAX=2",
-    "MALLOC_TRIM_THRESHOLD_=131072",
+    "MALLOC_MMAP_THRESHOLD_=1048576",
 )
 MANY = 32  # requests in flight, where the default is 8
 _PEER_TABLE = f"peer.{TABLE}"

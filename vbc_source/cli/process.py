@@ -21,11 +21,13 @@ def tune_process() -> None:
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
     # files that go straight into a database are not worth the time of compressing them
     os.environ.setdefault("NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION", "true")
-    # freed pages return to the system: the default allocators keep a third more (see docs/speed.md)
+    # Freed memory returns to the system: the default allocators keep a third more (see docs/speed.md). What a
+    # page of a list takes is below the threshold, and used again for the next one: returning it takes longer
+    # than the requests.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     with suppress(OSError, AttributeError):  # elsewhere than on glibc
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, 256 * 1024)
+        libc.mallopt(M_MMAP_THRESHOLD, 1 << 20)
         libc.mallopt(M_ARENA_MAX, 2)
         gc.callbacks.append(partial(_trim, libc.malloc_trim))
     # imports make many objects that stay

@@ -88,8 +88,8 @@ def _read_numbers(native: type, kind: pa.DataType, values: list[Any]) -> pa.Arra
 def build_list(values: list[Any]) -> pa.Array:
     """Build a column of lists of text; a value that is not a list counts as a list of one."""
     lists = values
-    if not set(map(type, values)) <= {list, type(None)}:
-        lists = [value if isinstance(value, list) or value is None else [value] for value in values]
+    if not set(map(type, values)) <= {tuple, list, type(None)}:
+        lists = [value if isinstance(value, (tuple, list)) or value is None else [value] for value in values]
     kinds = set(map(type, chain.from_iterable(filter(None, lists)))) - {type(None)}
     for native, kind in ((int, pa.int64()), (str, pa.string())):  # the fast way, if all have one type
         if kinds <= {native}:
