@@ -81,7 +81,7 @@ class LoadedTables:
         used = [name for name in _TOKEN.findall(text) if name]
         named = _TOKEN.sub(lambda token: f"${token[1]}" if token[1] else token[0], text)
         with self._client.sql_client as client:
-            return client.execute_sql(named, **{name: values[name] for name in used}) or []
+            return list(client.execute_sql(named, **{name: values[name] for name in used}) or ())
 
     def _query_database(self, query: Any) -> list[Row]:
         # run as text: a relation would infer the types of its columns first, which takes as long again
