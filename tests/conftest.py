@@ -57,6 +57,14 @@ def s3_server() -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="session")
+def loaded_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as the source loads it, once for all tests: a fixture of each folder would load its own."""
+    from archiving import load_database
+
+    return load_database(tmp_path_factory.mktemp("loaded"))
+
+
 @pytest.fixture
 def s3_settings(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

@@ -9,6 +9,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dlt
 import duckdb
@@ -78,8 +79,15 @@ def load_all(pipeline: dlt.Pipeline, url: str, **settings: Any) -> LoadInfo:
     return pipeline.run(vbc_source(credentials=credentials(), base_url=url, **settings))
 
 
+_clients = WeakKeyDictionary[dlt.Pipeline, Any]()
+
+
 def query(pipeline: dlt.Pipeline, sql: str) -> list[tuple[Any, ...]]:
-    with pipeline.sql_client() as client:
+    if not isinstance(pipeline, dlt.Pipeline):  # an `Extraction`
+        opened = pipeline.sql_client()
+    elif not (opened := _clients.get(pipeline)):
+        opened = _clients[pipeline] = pipeline.sql_client()  # each new one resolves its configuration
+    with opened as client:
         return list(client.execute_sql(sql) or [])
 
 

@@ -249,10 +249,8 @@ def sync(url: str, **settings: Any) -> dlt.Pipeline:
     return pipeline
 
 
-@pytest.fixture(scope="session")
-def loaded_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database as the source loads it, once for all tests."""
-    folder = tmp_path_factory.mktemp("loaded")
+def load_database(folder: Path) -> Path:
+    """Load a recording with the source into a database in `folder`."""
     with pytest.MonkeyPatch.context() as patch, Emulator(make_gateway(1)) as url:
         patch.chdir(folder)
         patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))

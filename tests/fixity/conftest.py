@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from archiving import bucket, loaded_database, locked, prepare, s3
+from archiving import bucket, locked, prepare, s3
 
-__all__ = ["bucket", "loaded_database", "locked", "prepare", "s3"]
+__all__ = ["bucket", "locked", "prepare", "s3"]

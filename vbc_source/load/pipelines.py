@@ -30,9 +30,9 @@ def hold_pipeline(target: Target, *, fresh: bool = False, **options: Any) -> Ite
     the destination factory.
     """
     with hold_pipeline_lock(target.pipeline), explaining():
-        pipeline = _open(target, options)
+        pipeline, config = _open(target, options)
         destination: Any = pipeline.destination
-        location = f"{target.destination} {target.dataset} {pipeline.destination_client().config}"
+        location = f"{target.destination} {target.dataset} {config}"
         # `none` where the destination has only one
         table_format = str(destination.capabilities().preferred_table_format or "none")
         local: Any = pipeline.state["_local"]
@@ -55,7 +55,7 @@ def hold_pipeline(target: Target, *, fresh: bool = False, **options: Any) -> Ite
 def hold_fresh_pipeline(target: Target, **options: Any) -> Iterator[dlt.Pipeline]:
     """Open a pipeline without local state, and leave none behind: what a killed run left is worth nothing."""
     with hold_pipeline_lock(target.pipeline), explaining():
-        pipeline = _open(target, options).drop()
+        pipeline = _open(target, options)[0].drop()
         # dlt also stores state only where this is set
         pipeline.config.restore_from_destination = False
         with _kept_private(pipeline):
@@ -98,11 +98,12 @@ def keep_connected(pipeline: dlt.Pipeline) -> Iterator[Any]:
         yield None
 
 
-def _open(target: Target, options: dict[str, Any]) -> dlt.Pipeline:
+def _open(target: Target, options: dict[str, Any]) -> tuple[dlt.Pipeline, Any]:
+    """Open a pipeline; return the configuration of its destination too, which takes dlt long to resolve."""
     destination = open_destination(target, **options)
     pipeline = dlt.pipeline(target.pipeline, destination=destination, dataset_name=target.dataset)
+    config: Any = pipeline.destination_client().config
     if destination_kind(destination) == "duckdb":
-        config: Any = pipeline.destination_client().config
         check_dataset_name(config.credentials.database, target.dataset)
         remove_half_made(Path(config.credentials.database))
-    return pipeline
+    return pipeline, config

@@ -6,9 +6,11 @@ No pipeline is opened: that would write into dlt's working folder, which a runni
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 import dlt
@@ -27,6 +29,8 @@ from vbc_source.load.locks import hold_pipeline_lock
 
 SOURCE_SCHEMA = "vbc"
 SINGLE_PROCESS = ("duckdb",)  # destinations that one process at a time may open
+# a text, a quoted name, a cast, or the name of a placeholder
+_TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|::|:(\w+)""")
 
 Row = tuple[Any, ...]
 
@@ -65,16 +69,30 @@ class LoadedTables:
             ledgers = self._schemas[1:] if self._watch else ()
             if not self._schemas or not all(ledger.data_table_names() for ledger in ledgers):
                 self._read_schemas()
-            parsed = sqlglot.parse_one(write if isinstance(write, str) else write(self), read="duckdb")
+            text = write if isinstance(write, str) else write(self)
             literals = {name: _to_literal(value) for name, value in values.items()}
-            query = exp.replace_placeholders(parsed, **literals)
+            if self.kind == "duckdb":
+                return self._query_duckdb(text, literals)
+            query = exp.replace_placeholders(sqlglot.parse_one(text, read="duckdb"), **literals)
             return self._query_files(query) if self.kind == FILESYSTEM else self._query_database(query)
+
+    def _query_duckdb(self, text: str, values: dict[str, str | int]) -> list[Row]:
+        """Query DuckDB, whose dialect it is: translating takes longer than most queries do."""
+        used = [name for name in _TOKEN.findall(text) if name]
+        named = _TOKEN.sub(lambda token: f"${token[1]}" if token[1] else token[0], text)
+        with self._client.sql_client as client:
+            return list(client.execute_sql(named, **{name: values[name] for name in used}) or ())
 
     def _query_database(self, query: Any) -> list[Row]:
         # run as text: a relation would infer the types of its columns first, which takes as long again
         text = self._dataset.query(query, query_dialect="duckdb").to_sql()
         with self._dataset.sql_client as client:
             return [tuple(row) for row in client.execute_sql(text) or ()]
+
+    @cached_property
+    def _client(self) -> Any:
+        """A client of the destination: each new one resolves the configuration, and is opened when needed."""
+        return self.open_dataset(Schema(SOURCE_SCHEMA)).destination_client
 
     def _query_files(self, query: Any) -> list[Row]:
         """Query a lake over Arrow tables: DuckDB's own readers of lakes are extensions to download."""
@@ -121,11 +139,11 @@ class LoadedTables:
 
     def _read_schemas(self) -> None:
         # one client for all of them: `dlt.dataset` would open a connection for each
-        with self.open_dataset(Schema(SOURCE_SCHEMA)).destination_client as client:
+        with self._client as client:
             self._schemas = [_read_schema(client, name) for name in (SOURCE_SCHEMA, *self._ledgers)]
             if self.kind != FILESYSTEM:
                 _forget_dropped_tables(client, self._schemas)
-        # kept, as each new one resolves the configuration again; its connection is opened for each query
+        # kept, too
         self._dataset = self.open_dataset(self._schemas)
 
     def make_client(self) -> Any:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -93,11 +94,16 @@ def open_session(connections: int, base_url: str = "") -> requests.Session:
     adapter = DeadlineAdapter(pool_connections=2, pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
-    session.headers["User-Agent"] = f"vbc-source/{version('vbc-source')}"
+    session.headers["User-Agent"] = _name_agent()
     session.headers["Accept"] = "application/json"
     for name in ("urllib3.connectionpool", "urllib3.connection"):
         logging.getLogger(name).addFilter(_drop_query)
     return session
+
+
+@cache  # reading it takes longer than all else of a session
+def _name_agent() -> str:
+    return f"vbc-source/{version('vbc-source')}"
 
 
 def resolve_own(base_url: str, link: str) -> str | None:
