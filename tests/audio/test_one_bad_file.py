@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -257,7 +258,7 @@ def test_mounts_of_one_volume_are_copied_between(own_folder: Path, monkeypatch: 
     monkeypatch.setattr(Path, "replace", refuse_across)
     (own_folder / "received").write_bytes(MP3)
     bucket = Bucket(str(own_folder / "files"))
-    bucket.put(own_folder / "received", "a/1.mp3", "audio/mpeg")
+    bucket.put(own_folder / "received", "a/1.mp3", "audio/mpeg", hashlib.sha256(MP3).hexdigest())
     assert (own_folder / "files" / "a" / "1.mp3").read_bytes() == MP3
     assert not list((own_folder / "files" / ".incoming").iterdir())
 

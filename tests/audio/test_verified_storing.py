@@ -14,7 +14,8 @@ import pytest
 from archiving import KEYS, make_recording
 
 from vbc_source.audio.archive import Archive
-from vbc_source.audio.bucket import DRAFTS, Bucket, BucketFailed
+from vbc_source.audio.bucket import Bucket, BucketFailed
+from vbc_source.audio.bucket.local_files import DRAFTS
 from vbc_source.audio.journal import Journal
 from vbc_source.errors import InvalidContent, SettingsError
 
@@ -26,9 +27,12 @@ class Bytes:
 
     def __init__(self, *chunks: bytes, content_type: str | None = None, size: int | None = None) -> None:
         self.chunks, self.content_type, self.size = chunks, content_type, size
+        self.digest = hashlib.sha256()
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self.chunks
+        for chunk in self.chunks:
+            self.digest.update(chunk)
+            yield chunk
 
 
 @pytest.fixture
@@ -157,5 +161,6 @@ def test_file_from_another_file_system_is_stored_completely(own_folder: Path) ->
     with tempfile.NamedTemporaryFile(dir=memory) as elsewhere:
         elsewhere.write(MP3 * 1000)
         elsewhere.flush()
-        Bucket(str(own_folder / "my files")).put(Path(elsewhere.name), "a/1.mp3", "audio/mpeg")
+        digest = hashlib.sha256(MP3 * 1000).hexdigest()
+        Bucket(str(own_folder / "my files")).put(Path(elsewhere.name), "a/1.mp3", "audio/mpeg", digest)
     assert [path.read_bytes() for path in files(own_folder)] == [MP3 * 1000]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import stat
@@ -339,7 +340,8 @@ def test_audio_streams_from_s3(
         monkeypatch.setenv(name, value)
     bucket = Bucket(settings["DESTINATION__FILESYSTEM__BUCKET_URL"])
     shutil.copy(folder / "archive" / PLACE / "4242.mp3", own_folder / "draft")
-    bucket.put(own_folder / "draft", f"{PLACE}/4242.mp3", "audio/mpeg")
+    digest = hashlib.sha256((own_folder / "draft").read_bytes()).hexdigest()
+    bucket.put(own_folder / "draft", f"{PLACE}/4242.mp3", "audio/mpeg", digest)
     shutil.copy(folder / "vbc.duckdb", own_folder)
     with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:
         uri = bucket.uri(f"{PLACE}/4242.mp3")

@@ -29,6 +29,7 @@ class Download:
     Attributes:
         content_type: Content type in the response; None before the first bytes.
         size: Size in the response, bytes; None if the server does not send it.
+        digest: SHA-256 of the bytes yielded so far.
     """
 
     def __init__(self, client: Client, link: str, expected: int | None, description: str) -> None:
@@ -36,7 +37,7 @@ class Download:
         self.size: int | None = None
         self._client, self._link, self._expected, self._description = client, link, expected, description
         self._etag: str | None = None
-        self._received, self._digest = 0, hashlib.sha256()
+        self._received, self.digest = 0, hashlib.sha256()
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the bytes in chunks; raises InvalidContent if the file changed while it was read."""
@@ -70,7 +71,7 @@ class Download:
                 self._read_headers(response)
                 for chunk in self._skip_received(response):
                     self._received += len(chunk)
-                    self._digest.update(chunk)
+                    self.digest.update(chunk)
                     yield chunk
         except BadRequest as fault:
             if fault.status != 416 or not self._received:
@@ -116,7 +117,7 @@ class Download:
             if known:
                 again.update(known)
                 left -= len(known)
-                if not left and again.digest() != self._digest.digest():
+                if not left and again.digest() != self.digest.digest():
                     raise InvalidContent("the file changed while it was downloaded")
             if new:
                 yield new

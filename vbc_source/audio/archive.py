@@ -44,10 +44,14 @@ MAX_UNANNOUNCED_BYTES = 1 << 30  # where neither the API nor the server says how
 
 
 class ByteStream(Protocol):
-    """Bytes in chunks, and what the sender reports of them; its `size` is final only after the last chunk."""
+    """Bytes in chunks, and what the sender reports of them; its `size` is final only after the last chunk.
+
+    `digest` is the SHA-256 of the bytes yielded so far: computed once, by whoever yields them.
+    """
 
     content_type: str | None
     size: int | None
+    digest: hashlib._Hash
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the bytes in chunks."""
@@ -58,12 +62,14 @@ class SpooledStream:
 
     def __init__(self, path: Path, content_type: str | None, size: int | None) -> None:
         self.content_type, self.size = content_type, size
+        self.digest = hashlib.sha256()
         self._path = path
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the bytes in chunks."""
         with self._path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
+                self.digest.update(chunk)
                 yield chunk
 
 
@@ -143,22 +149,15 @@ class Archive:
                 return self.store(recording, again)
             kept = self.bucket.read(key)
             if (content.size, content.sha256) == (row.size_bytes, row.sha256):
-                self._put_back(path, key, content, stream.content_type, kept)
+                if kept:
+                    self.bucket.keep_beside(key, f"{key}.damaged-{kept.sha256[:16]}")
+                audio_format = detect_format(content.head, stream.content_type)
+                self._put(path, key, audio_format, content, new=False)
             elif not _equal(kept, content):
                 return self.store(replace(recording, version=row.version + 1), again)
             elif kept:
                 row = replace(row, size_bytes=kept.size, sha256=kept.sha256, attempts=0)
             return row if row.attempts else self._settle_proven(row)
-
-    def _put_back(
-        self, path: Path, key: str, content: Content, content_type: str | None, kept: Content | None
-    ) -> None:
-        audio_format = detect_format(content.head, content_type)
-        if kept:
-            self.bucket.keep_beside(key, f"{key}.damaged-{kept.sha256[:16]}")
-        self.bucket.put(path, key, audio_format.content_type, content.sha256)
-        if not _equal(self.bucket.read(key), content):
-            raise InvalidContent(f"{self.bucket.url} did not keep the bytes that were stored there")
 
     def prove(self, row: LedgerRow, recording: Recording, stream: ByteStream) -> LedgerRow | None:
         """Compare a file that was only found in the bucket with VBC's bytes; None if they differ.
@@ -318,7 +317,7 @@ class Archive:
     @contextmanager
     def _receive(self, stream: ByteStream, expected: int | None) -> Iterator[tuple[Path, Content]]:
         """Write a stream to a temporary file; stop as soon as it cannot be the expected file."""
-        digest, size, head = hashlib.sha256(), 0, b""
+        size, head = 0, b""
         path = self.spool / uuid.uuid4().hex
         try:
             self._check_room(0)
@@ -334,9 +333,8 @@ class Archive:
                     limit = MAX_UNANNOUNCED_BYTES if announced is None else announced
                     if size > limit:
                         raise InvalidContent(f"received more than the {limit:,} bytes that were announced")
-                    digest.update(chunk)
                     file.write(chunk)
-            yield path, Content(size, digest.hexdigest(), head)
+            yield path, Content(size, stream.digest.hexdigest(), head)
         except NoRoom as error:
             # the disk has room again without this file; where it has not, the next file stops the run
             if size:

@@ -175,6 +175,8 @@ class AudioRun:
     def run(self) -> Counter[str]:
         """Archive the files, and load the ledger whatever happens; return the counts of `AudioResult`."""
         files, size = self._backlog.measure()
+        if not files:
+            return self._counts
         progress = Progress(min(files, self._limit or files), size)
         pool = ThreadPoolExecutor(self._workers)
         try:

@@ -15,9 +15,9 @@ from typing import BinaryIO
 
 from vbc_source.audio.formats import MP3, AudioFormat
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 18
 _LOOK_AHEAD = 1 << 12  # bytes; no frame is as long as half of it
-_FEW, _STRIDE = 8, 200  # frames: fewer alike are read one by one, more in steps
+_FEW, _STRIDE = 8, 800  # frames: fewer alike are read one by one, more in steps
 _ID3_HEADER = 10
 _SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")  # how a frame of layer III begins
 # kbit/s of layer III by the index in the header; 0 is free, 15 is not allowed

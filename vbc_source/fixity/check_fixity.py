@@ -157,7 +157,7 @@ class _FixityRun:
                 f"{self._bucket.url} holds nothing at all, but the ledger has {extent.files:,} files: mount "
                 "it, or correct bucket_url. If all is lost, put any object there first, then use --repair"
             )
-        if self._options.remote and not self._bucket.is_s3:
+        if self._options.remote and not self._bucket.s3:
             log.warning("%s keeps no checksums: its files are read", self._bucket.url)
 
     def _check_files(self, pool: ThreadPoolExecutor, extent: Extent) -> None:

@@ -101,10 +101,12 @@ class FolderChecks:
         """Yield the folders that the ledger has files in, by key."""
         # the folders of a span, whole: a file that starts before it would be unknown in the folder otherwise
         inventory = Inventory(self._loaded, RecordingSelection(self._selection.types), EPOCH)
-        for address, files in inventory.read_folders():
-            folder = self._bucket.key_of(f"{address}/")
-            if folder and self._is_selected(folder.rstrip("/")):
-                yield folder.rstrip("/"), files
+        for address, files in inventory.read_folders(self._is_own):
+            yield str(self._bucket.key_of(address)), files
+
+    def _is_own(self, address: str) -> bool:
+        folder = self._bucket.key_of(address)
+        return folder is not None and self._is_selected(folder)
 
     def _list_folders(self) -> Iterator[str]:
         """Yield the day folders that are in the bucket."""

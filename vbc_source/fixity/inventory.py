@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from vbc_source.audio.ledger import COLUMNS, KEY, LEDGER, VERSION_KEY, LedgerRow
 from vbc_source.audio.ledger_queries import write_ledger
+from vbc_source.audio.sidecars.notes import FOLDER
 from vbc_source.errors import VbcError
+from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.recordings import EPOCH
 from vbc_source.warehouse.audio_checks import CHECKS, NEWEST, OPEN
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 from vbc_source.warehouse.recordings import RecordingSelection
 
-PAGE_ROWS = 20_000  # each page is a query of the whole ledger
+PAGE_ROWS = 20_000  # each page of files that are due is a query of the whole ledger
 MOST_FINDINGS = 10_000  # in a result
 _ORDER = ("checked_at", "fetched_at", *VERSION_KEY)
 _OPEN = ", ".join(f"'{outcome}'" for outcome in OPEN)
@@ -67,6 +68,14 @@ class Finding:
     checked_at: datetime
 
 
+class _Span(NamedTuple):
+    """Some folders that follow each other, and the first and last address in them."""
+
+    folders: tuple[str, ...] = ()
+    first: str = ""
+    last: str = ""
+
+
 class Inventory:
     """The stored files of a selection. `started_at` is when the run began: files checked since are done.
 
@@ -109,27 +118,51 @@ class Inventory:
         """Yield the files without an open finding, never checked ones first, then by the newest check."""
         return self._read(f"{_BEFORE} AND (outcome IS NULL OR outcome NOT IN ({_OPEN}))")
 
-    def read_folders(self) -> Iterator[tuple[str, list[ArchivedFile]]]:
-        """Yield the folders of files, as addresses, each with its files; those of a day are together."""
-        files = self._read("uri IS NOT NULL", ("uri", *VERSION_KEY), checks=False)
-        # consecutive in every collation: an address has no other digits around the date
-        return (
-            (folder, list(group))
-            for folder, group in groupby(files, lambda file: str(file.row.uri).rpartition("/")[0])
-        )
+    def read_folders(self, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, list[ArchivedFile]]]:
+        """Yield the folders of files whose address is wanted, each with its files."""
+        for span in self._read_spans(is_wanted):
+            files: dict[str, list[ArchivedFile]] = {folder: [] for folder in span.folders}
+            for file in self._read("true", ("uri", *VERSION_KEY), span):
+                # whatever the collation, a folder's files are all between its first and its last one
+                if (folder := str(file.row.uri).rpartition("/")[0]) in files:
+                    files[folder].append(file)
+            yield from files.items()
 
-    def _read(
-        self, condition: str, order: tuple[str, ...] = _ORDER, *, checks: bool = True
-    ) -> Iterator[ArchivedFile]:
-        names = (*order, *(name for name in (*COLUMNS, "newest_version") if name not in order))
+    def _read_spans(self, is_wanted: Callable[[str], bool]) -> Iterator[_Span]:
+        """Yield the wanted folders in groups of about a page of files, in the destination's order."""
 
         def write(loaded: LoadedTables) -> str:
-            return f"SELECT * FROM ({self._write(loaded, checks)}) AS f WHERE {condition}"
+            return f"""
+                SELECT {FOLDER} AS folder, min(uri) AS first_uri, max(uri) AS last_uri, count(*) AS files
+                FROM ({self._write(loaded, checks=False)}) AS f WHERE uri IS NOT NULL
+                GROUP BY {FOLDER} ORDER BY first_uri"""
 
-        for row in query_pages(self._loaded, write, names, len(order), self._page_rows, **self._values):
+        span, files = _Span(), 0
+        for folder, first, last, count in self._loaded.query(write, **self._values):
+            wanted = is_wanted(folder)
+            if span.folders and (not wanted or files + int(count) > self._page_rows):
+                yield span
+                span, files = _Span(), 0
+            if wanted:
+                span = _Span((*span.folders, folder), span.first or first, last)
+                files += int(count)
+        if span.folders:
+            yield span
+
+    def _read(
+        self, condition: str, order: tuple[str, ...] = _ORDER, span: _Span | None = None
+    ) -> Iterator[ArchivedFile]:
+        names = (*order, *(name for name in (*COLUMNS, "newest_version") if name not in order))
+        bounds = {"span_first": span.first, "span_last": span.last} if span else {}
+
+        def write(loaded: LoadedTables) -> str:
+            return f"SELECT * FROM ({self._write(loaded, span is None, span)}) AS f WHERE {condition}"
+
+        values = {**self._values, **bounds}
+        for row in query_pages(self._loaded, write, names, len(order), self._page_rows, **values):
             yield _read_file(row)
 
-    def _write(self, loaded: LoadedTables, checks: bool = True) -> str:
+    def _write(self, loaded: LoadedTables, checks: bool = True, span: _Span | None = None) -> str:
         if not loaded.has(LEDGER):
             raise VbcError("no recording is archived yet, so there is nothing to check: run vbc audio first")
         types = ", ".join(f"'{kind}'" for kind in self._selection.types)
@@ -142,21 +175,29 @@ class Inventory:
                 f"FROM ({write_ledger(loaded)}) AS n WHERE 1 = 0"
             )
         listed = ", ".join(f"a.{name}" for name in COLUMNS)
-        # where the ledger is only appended to, the newest row of a version counts
+        between = "AND uri BETWEEN :span_first AND :span_last" if span else ""
+        # where the ledger is only appended to, the newest row of a version counts, wherever it has the file
+        is_appended = loaded.kind == FILESYSTEM
+        unproven = "AND a.attempts = 0 AND a.version = coalesce(v.newest_version, 1)"
+        # joined, not a window: few recordings have a later version
         return f"""
-            SELECT {listed}, a.newest_version, c.outcome AS outcome,
+            SELECT {listed}, coalesce(v.newest_version, 1) AS newest_version, c.outcome AS outcome,
                 coalesce(c.checked_at, {_NEVER}) AS checked_at
             FROM (
                 SELECT *, row_number() OVER (
                         PARTITION BY {", ".join(VERSION_KEY)} ORDER BY fetched_at DESC
-                    ) AS place,
-                    max(version) OVER (PARTITION BY {", ".join(KEY)}) AS newest_version
-                FROM ({write_ledger(loaded)}) AS l WHERE status = 'stored'
-            ) AS a LEFT JOIN ({checked}) AS c ON {same}
-            WHERE a.place = 1 AND a.recording_type IN ({types})
+                    ) AS place
+                FROM ({write_ledger(loaded)}) AS l
+                WHERE status = 'stored' {"" if is_appended else between}
+            ) AS a LEFT JOIN (
+                SELECT {", ".join(KEY)}, max(version) AS newest_version FROM ({write_ledger(loaded)}) AS w
+                WHERE status = 'stored' AND version > 1 GROUP BY {", ".join(KEY)}
+            ) AS v ON {" AND ".join(f"v.{name} = a.{name}" for name in KEY)}
+            LEFT JOIN ({checked}) AS c ON {same}
+            WHERE a.place = 1 AND a.recording_type IN ({types}) {between if is_appended else ""}
                 AND coalesce(a.call_start, a.fetched_at)
                     BETWEEN CAST(:since AS TIMESTAMPTZ) AND CAST(:until AS TIMESTAMPTZ)
-                {"AND a.attempts = 0 AND a.version = a.newest_version" if self._unproven else ""}"""
+                {unproven if self._unproven else ""}"""
 
 
 def read_findings(loaded: LoadedTables) -> list[Finding]:

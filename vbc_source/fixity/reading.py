@@ -1,16 +1,11 @@
-"""Read objects to their end, as fast as disk and processor allow, or ask the store for their checksum."""
+"""Read objects to their end, or ask the store for their checksum."""
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from pathlib import Path
 
-from vbc_source.audio.bucket import Bucket, BucketFailed
+from vbc_source.audio.bucket import Bucket
 from vbc_source.fixity.judging import Found
-
-BUFFER_BYTES = 1 << 20  # of each thread; larger ones leave the processor's cache
-_local = threading.local()
 
 
 class ObjectReader:
@@ -21,7 +16,7 @@ class ObjectReader:
     """
 
     def __init__(self, bucket: Bucket, *, remote: bool) -> None:
-        self._bucket, self._remote = bucket, remote and bucket.is_s3
+        self._bucket, self._remote = bucket, remote and bucket.s3 is not None
         self._lock, self.read_instead = threading.Lock(), 0
 
     def ask(self, key: str, expected: Found) -> Found | None:
@@ -38,26 +33,5 @@ class ObjectReader:
 
     def read(self, key: str) -> Found | None:
         """Read an object to its end; None if there is none. Raises BucketFailed."""
-        path = self._bucket.path(key)
-        if path:
-            return _hash_file(path)
         content = self._bucket.read(key)
         return Found(content.size, content.sha256) if content else None
-
-
-def _hash_file(path: Path) -> Found | None:
-    if not hasattr(_local, "buffer"):
-        _local.buffer = memoryview(bytearray(BUFFER_BYTES))
-    buffer: memoryview = _local.buffer
-    digest, size = hashlib.sha256(), 0
-    try:
-        # unbuffered, into the same memory: nothing is copied, and hashlib lets other threads run
-        with path.open("rb", buffering=0) as file:
-            while count := file.readinto(buffer):
-                digest.update(buffer[:count])
-                size += count
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise BucketFailed(f"{path.parent} cannot be read: {error.strerror}") from error
-    return Found(size, digest.hexdigest())

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from uuid import uuid4
 
-from vbc_source.audio.bucket import Bucket
+from vbc_source.audio.bucket import Bucket, S3Objects
 from vbc_source.errors import VbcError
 from vbc_source.lakes.trial import PREFIX
 
@@ -27,16 +27,17 @@ def prove_lock(bucket: Bucket, now: datetime | None = None) -> str:
         VbcError: The bucket locks nothing, or could be read or written no further; says what to do.
         OSError: What s3fs raises.
     """
-    now = now or datetime.now(timezone.utc)
-    _remove_probes(bucket)
-    storage = bucket.storage
+    now, s3, storage = now or datetime.now(timezone.utc), bucket.s3, bucket.storage
+    if s3 is None:
+        raise VbcError(f"{bucket.url} is not on S3, where locks are")
+    _remove_probes(s3)
     if storage.object_lock_mode:
         until = now + LOCK
         storage = replace(storage, object_lock_days=None, object_lock_until=until, legal_hold=False)
     key = f"{PREFIX}{uuid4().hex}"
     fields = {"Body": BODY, "ChecksumAlgorithm": "SHA256", **storage.s3_fields(now)}
     try:
-        version = bucket.call_s3("put_object", key, **fields).get("VersionId")
+        version = s3.call("put_object", key, **fields).get("VersionId")
     except OSError as error:
         if not _NO_LOCK.search(str(error)):
             raise
@@ -44,24 +45,24 @@ def prove_lock(bucket: Bucket, now: datetime | None = None) -> str:
             f"{bucket.url} has no object lock, but {_name(bucket)} is set: create a bucket with versioning "
             "and object lock (aws s3api create-bucket --object-lock-enabled-for-bucket …), and archive there"
         ) from None
-    if not version or not _is_refused(bucket, key, version):
+    if not version or not _is_refused(s3, key, version):
         raise VbcError(
             f"{bucket.url} deleted an object that {_name(bucket)} had locked: turn on versioning and object "
             "lock, or use a store that has them"
         )
-    head = bucket.call_s3("head_object", key, VersionId=version)
+    head = s3.call("head_object", key, VersionId=version)
     if not (head.get("ObjectLockMode") or head.get("ObjectLockLegalHoldStatus") == "ON"):
         raise VbcError(
             f"{bucket.url} refused to delete an object, but shows no lock: grant s3:GetObjectRetention and "
             "s3:GetObjectLegalHold, or it was refused for another reason"
         )
     text = f"{bucket.url} refused to delete an object locked by {_name(bucket)}"
-    if storage.object_lock_mode == "GOVERNANCE" and _is_bypassed(bucket, key, version):
+    if storage.object_lock_mode == "GOVERNANCE" and _is_bypassed(s3, key, version):
         return (
             f"{text}; but this login may end such locks (s3:BypassGovernanceRetention): take that right away"
         )
     if not storage.object_lock_mode:
-        _end_hold(bucket, key, version)
+        _end_hold(s3, key, version)
     return text
 
 
@@ -70,34 +71,34 @@ def _name(bucket: Bucket) -> str:
     return f"object_lock_mode = {mode}" if mode else "legal_hold"
 
 
-def _is_refused(bucket: Bucket, key: str, version: str) -> bool:
+def _is_refused(s3: S3Objects, key: str, version: str) -> bool:
     try:
-        bucket.call_s3("delete_object", key, VersionId=version)
+        s3.call("delete_object", key, VersionId=version)
     except PermissionError:
         return True
     return False
 
 
-def _is_bypassed(bucket: Bucket, key: str, version: str) -> bool:
+def _is_bypassed(s3: S3Objects, key: str, version: str) -> bool:
     try:
-        bucket.call_s3("delete_object", key, VersionId=version, BypassGovernanceRetention=True)
+        s3.call("delete_object", key, VersionId=version, BypassGovernanceRetention=True)
     except PermissionError:
         return False
     return True
 
 
-def _end_hold(bucket: Bucket, key: str, version: str) -> None:
+def _end_hold(s3: S3Objects, key: str, version: str) -> None:
     with suppress(OSError):  # whoever may not end holds leaves ten bytes
         off = {"Status": "OFF"}
-        bucket.call_s3("put_object_legal_hold", key, VersionId=version, LegalHold=off)
-        bucket.call_s3("delete_object", key, VersionId=version)
+        s3.call("put_object_legal_hold", key, VersionId=version, LegalHold=off)
+        s3.call("delete_object", key, VersionId=version)
 
 
-def _remove_probes(bucket: Bucket) -> None:
+def _remove_probes(s3: S3Objects) -> None:
     """Remove what earlier calls have left, as far as its locks are over and this login may."""
     with suppress(OSError):
-        listed = bucket.call_s3("list_object_versions", PREFIX, Prefix=bucket.s3_name(PREFIX))
+        listed = s3.call("list_object_versions", PREFIX, Prefix=s3.name(PREFIX))
         for item in [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]:
             key = f"{PREFIX}{item['Key'].rpartition(PREFIX)[2]}"
             with suppress(PermissionError):
-                bucket.call_s3("delete_object", key, VersionId=item["VersionId"])
+                s3.call("delete_object", key, VersionId=item["VersionId"])

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import dlt
 import duckdb
@@ -28,11 +28,13 @@ from vbc_source.load.ledgers import AUDIO_SCHEMA
 from vbc_source.load.locks import hold_pipeline_lock
 
 SOURCE_SCHEMA = "vbc"
+_LIST = "vbc list {}"  # stands for a list until the query is text
 SINGLE_PROCESS = ("duckdb",)  # destinations that one process at a time may open
 # a text, a quoted name, a cast, or the name of a placeholder
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|::|:(\w+)""")
 
 Row = tuple[Any, ...]
+Value: TypeAlias = "str | int | datetime | Sequence[str]"
 
 
 class LoadedTables:
@@ -60,32 +62,44 @@ class LoadedTables:
         single = self.kind in SINGLE_PROCESS and not self._locked
         return hold_pipeline_lock(self.target.pipeline) if single else nullcontext()
 
-    def query(self, write: str | Callable[[LoadedTables], str], **values: str | int | datetime) -> list[Row]:
+    def query(self, write: str | Callable[[LoadedTables], str], **values: Value) -> list[Row]:
         """Query the destination in DuckDB's dialect; `write` may write the query once tables are known.
 
-        Values replace the placeholders (`:name`); instants are passed as text to be cast.
+        Values replace the placeholders (`:name`); instants are passed as text to be cast, and a list stands
+        in `IN (:name)`.
         """
         with self.lock(), explaining():
             ledgers = self._schemas[1:] if self._watch else ()
             if not self._schemas or not all(ledger.data_table_names() for ledger in ledgers):
                 self._read_schemas()
             text = write if isinstance(write, str) else write(self)
-            literals = {name: _to_literal(value) for name, value in values.items()}
+            lists = {name: value for name, value in values.items() if _is_list(value)}
+            literals = {name: _to_literal(name, value) for name, value in values.items()}
             if self.kind == "duckdb":
-                return self._query_duckdb(text, literals)
+                return self._query_duckdb(text, literals, lists)
             query = exp.replace_placeholders(sqlglot.parse_one(text, read="duckdb"), **literals)
-            return self._query_files(query) if self.kind == FILESYSTEM else self._query_database(query)
+            if self.kind == FILESYSTEM:
+                return self._query_files(query, lists)
+            return self._query_database(query, lists)
 
-    def _query_duckdb(self, text: str, values: dict[str, str | int]) -> list[Row]:
+    def _query_duckdb(self, text: str, values: Mapping[str, Any], lists: Mapping[str, Any]) -> list[Row]:
         """Query DuckDB, whose dialect it is: translating takes longer than most queries do."""
-        used = [name for name in _TOKEN.findall(text) if name]
-        named = _TOKEN.sub(lambda token: f"${token[1]}" if token[1] else token[0], text)
-        with self._client.sql_client as client:
-            return list(client.execute_sql(named, **{name: values[name] for name in used}) or ())
 
-    def _query_database(self, query: Any) -> list[Row]:
+        def write_token(token: re.Match[str]) -> str:
+            name = token[1]
+            if not name:
+                return token[0]
+            return _write_list(lists[name], "duckdb") if name in lists else f"${name}"
+
+        used = {name for name in _TOKEN.findall(text) if name and name not in lists}
+        with self._client.sql_client as client:
+            bound = {name: values[name] for name in used}
+            return list(client.execute_sql(_TOKEN.sub(write_token, text), **bound) or ())
+
+    def _query_database(self, query: Any, lists: Mapping[str, Any]) -> list[Row]:
         # run as text: a relation would infer the types of its columns first, which takes as long again
-        text = self._dataset.query(query, query_dialect="duckdb").to_sql()
+        relation = self._dataset.query(query, query_dialect="duckdb")
+        text = _put_in_lists(relation.to_sql(), lists, relation.destination_dialect)
         with self._dataset.sql_client as client:
             return [tuple(row) for row in client.execute_sql(text) or ()]
 
@@ -94,7 +108,7 @@ class LoadedTables:
         """A client of the destination: each new one resolves the configuration, and is opened when needed."""
         return self.open_dataset(Schema(SOURCE_SCHEMA)).destination_client
 
-    def _query_files(self, query: Any) -> list[Row]:
+    def _query_files(self, query: Any, lists: Mapping[str, Any]) -> list[Row]:
         """Query a lake over Arrow tables: DuckDB's own readers of lakes are extensions to download."""
         names = {column.name for column in query.find_all(exp.Column)}
         with duckdb.connect() as connection:
@@ -105,7 +119,7 @@ class LoadedTables:
                     client = self.open_dataset(schema).destination_client
                     rows = read_table(client, table, columns or None)
                     connection.register(table, rows if rows.column_names else _make_empty(schema, table))
-            return connection.execute(query.sql("duckdb")).fetchall()
+            return connection.execute(_put_in_lists(query.sql("duckdb"), lists, "duckdb")).fetchall()
 
     def find(self, *tables: str) -> list[str]:
         """Return those of some tables that are there."""
@@ -177,10 +191,25 @@ def _make_empty(schema: Schema, table: str) -> pa.Table:
     return pa.schema(kinds).empty_table()
 
 
-def _to_literal(value: str | int | datetime) -> str | int:
+def _to_literal(name: str, value: Value) -> str | int:
     if isinstance(value, datetime):
         return value.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00:00")
-    return value
+    return value if isinstance(value, (str, int)) else _LIST.format(name)
+
+
+def _is_list(value: Value) -> bool:
+    return not isinstance(value, (str, int, datetime))
+
+
+def _put_in_lists(text: str, lists: Mapping[str, Sequence[str]], dialect: Any) -> str:
+    """Put lists into the text of a query: parsing thousands of names would take longer than the answer."""
+    for name, values in lists.items():
+        text = text.replace(exp.Literal.string(_LIST.format(name)).sql(dialect), _write_list(values, dialect))
+    return text
+
+
+def _write_list(values: Sequence[str], dialect: Any) -> str:
+    return ", ".join(exp.Literal.string(value).sql(dialect) for value in values) or "NULL"
 
 
 def query_pages(
@@ -191,7 +220,7 @@ def query_pages(
     page_rows: int,
     extend: Callable[[LoadedTables, str], str] | None = None,
     /,
-    **values: str | int | datetime,
+    **values: Value,
 ) -> Iterator[dict[str, Any]]:
     """Query page by page, and yield each row once, with its columns by name.
 

@@ -6,6 +6,7 @@ read, its real size and checksum while it is read.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
 import struct
@@ -65,6 +66,7 @@ class MemberStream:
     def __init__(self, source: ZipFile, member: Member) -> None:
         self.content_type: str | None = None  # zips contain none
         self.size: int | None = member.size
+        self.digest = hashlib.sha256()
         self._source, self._member = source, member
 
     def __iter__(self) -> Iterator[bytes]:
@@ -74,6 +76,7 @@ class MemberStream:
         try:
             with self._source.open(self._member.info) as file:
                 while chunk := file.read(CHUNK_BYTES):
+                    self.digest.update(chunk)
                     yield chunk
         except (*_READ_ERRORS, zlib.error):
             # without the cause: its message contains the member's name

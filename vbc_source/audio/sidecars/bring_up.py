@@ -28,7 +28,7 @@ from vbc_source.errors import InvalidContent
 
 log = logging.getLogger(__name__)
 
-BATCH_FILES, BATCH_FOLDERS = 2000, 200  # whose manifests are in memory together
+BATCH_FILES, BATCH_FOLDERS = 2000, 1000  # whose manifests are in memory together
 QUERY_FILES = 2000  # whose metadata is read together
 MOST_NAMED = 1000  # addresses in a list of a result; the log has all
 NOTES_SECONDS = 60.0  # between two loads of notes: what a kill costs

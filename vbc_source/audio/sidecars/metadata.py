@@ -16,7 +16,7 @@ from vbc_source.audio.sidecars.sidecar import Proof
 from vbc_source.lakes.tables import LOAD_ID
 from vbc_source.recordings import EPOCH, RecordingType
 from vbc_source.warehouse.completeness import SCAN_WINDOWS
-from vbc_source.warehouse.queries import LoadedTables, query_pages
+from vbc_source.warehouse.queries import LoadedTables, Value, query_pages
 
 PAGE_ROWS = 5000
 ENDPOINTS: Mapping[RecordingType, Endpoint] = {"company": COMPANY, "user": ON_DEMAND}
@@ -32,15 +32,11 @@ class LoadedFacts:
 
 
 class StoredFiles:
-    """The files that the ledger names in some folders.
-
-    Queries select them by folder and `fetched_at`: to parse one with thousands of names takes longer than its
-    answer.
-    """
+    """The files that the ledger names in some folders."""
 
     def __init__(self, loaded: LoadedTables, bucket: Bucket, folders: Sequence[str]) -> None:
         self._loaded = loaded
-        self._values = {f"folder_{number}": bucket.uri(folder) for number, folder in enumerate(folders)}
+        self._values: dict[str, Value] = {"folders": [bucket.uri(folder) for folder in folders]}
 
     def read(self) -> Iterator[LedgerRow]:
         """Yield the row of each file, in the order of `fetched_at`."""
@@ -56,13 +52,12 @@ class StoredFiles:
             between = f"fetched_at BETWEEN {bounds} AND recording_type = '{kind}'"
             return f"SELECT * FROM ({self._write(loaded)}) AS s WHERE {between}"
 
-        values: dict[str, str | datetime] = {**self._values, "first": first, "last": last}
+        values: dict[str, Value] = {**self._values, "first": first, "last": last}
         return _FactsReader(self._loaded, ENDPOINTS[kind], kind, write, values).read()
 
     def _write(self, loaded: LoadedTables) -> str:
-        listed = ", ".join(f":{name}" for name in self._values)
         return (
-            f"SELECT * FROM ({write_ledger(loaded)}) AS l WHERE status = 'stored' AND {FOLDER} IN ({listed})"
+            f"SELECT * FROM ({write_ledger(loaded)}) AS l WHERE status = 'stored' AND {FOLDER} IN (:folders)"
         )
 
 
@@ -75,7 +70,7 @@ class _FactsReader:
         endpoint: Endpoint,
         kind: RecordingType,
         write_files: Callable[[LoadedTables], str],
-        values: Mapping[str, str | datetime],
+        values: Mapping[str, Value],
     ) -> None:
         self._loaded, self._endpoint, self._kind = loaded, endpoint, kind
         self._write_files, self._values = write_files, values
