@@ -24,8 +24,8 @@ test: $(VENV)/.dev ## run the everyday tests
 test-slow: $(VENV)/.dev ## run the tests that are large or need a server: kills, processes, every destination
 	$(BIN)/python -m pytest --numprocesses=2 -m "slow or destinations"
 
-test-kills: $(VENV)/.dev ## kill plans, erasures, fixity, sidecars and loads twenty times each, at random moments
-	KILLS=20 $(BIN)/python -m pytest --numprocesses=2 -m "slow or not slow" -k "kill" tests/retention tests/erasure tests/fixity tests/audio tests/evidence
+test-kills: $(VENV)/.dev ## kill backfills, plans, erasures, fixity, sidecars and loads twenty times each, at random moments
+	KILLS=20 $(BIN)/python -m pytest --numprocesses=2 -m "slow or not slow" -k "kill" tests/backfills tests/retention tests/erasure tests/fixity tests/audio tests/evidence
 
 test-all: test test-slow test-orchestrators test-warehouses test-superset ## run all tests but Airflow's; needs PostgreSQL, as .ci/services starts it
 

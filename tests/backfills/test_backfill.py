@@ -20,6 +20,7 @@ import dlt
 import duckdb
 import psycopg2
 import pytest
+from kills import count_kills
 from loading import LOGIN, environment, expected_recordings, open_target, run_vbc, vbc
 
 from vbc_source.backfills.backfill import (
@@ -429,11 +430,11 @@ def workers_of(process: subprocess.Popen[Any]) -> list[int]:
 
 @needs_postgres
 @pytest.mark.slow
-@pytest.mark.parametrize("round_", range(20))
+@pytest.mark.parametrize("round_", range(count_kills(6)))
 def test_eight_windows_at_once_lose_and_double_nothing_though_workers_are_killed(
     serve: Serve, own_folder: Path, dataset: str, round_: int
 ) -> None:
-    """Twenty rounds; in two of three, processes die by SIGKILL, in some all of them."""
+    """In two of three rounds, processes die by SIGKILL, in some all of them."""
     chance = random.Random(round_)
     there = gateway(seed=round_, recordings=4000, users=2, user_recordings=100)
     url = serve(there)

@@ -70,7 +70,7 @@ class CheckLedger:
         if self._rows:
             self._in_doubt = True
             with self._session.loaded.lock(), explaining():
-                load_rows(self._session.pipeline, CHECKS, make_table(self._rows), "append")
+                load_rows(self._session.pipeline, CHECKS, make_table(self._rows), "append", ("check_id",))
             if not self._session.loaded.find(CHECKS):
                 self._session.loaded.refresh()
         self._rows, self._in_doubt = [], False

@@ -31,6 +31,7 @@ def hold_pipeline(target: Target, *, fresh: bool = False, **options: Any) -> Ite
     """
     with hold_pipeline_lock(target.pipeline), explaining():
         pipeline, config = _open(target, options)
+        _remove_normalized(pipeline)
         destination: Any = pipeline.destination
         location = f"{target.destination} {target.dataset} {config}"
         # `none` where the destination has only one
@@ -82,6 +83,18 @@ def _kept_private(pipeline: dlt.Pipeline) -> Iterator[None]:
                 shutil.rmtree(package, ignore_errors=True)
             for package in packages[-PACKAGES_KEPT:]:
                 shutil.rmtree(package / "completed_jobs", ignore_errors=True)
+
+
+def _remove_normalized(pipeline: dlt.Pipeline) -> None:
+    """Remove the extracted copy of packages that are normalized.
+
+    A run that is killed between these two steps of dlt leaves both. dlt 1.31 then normalizes the package anew
+    in every run, and fails, since it is there already.
+    """
+    folder = Path(pipeline.working_dir)
+    for extracted in (folder / "normalize" / "extracted").glob("*"):
+        if (folder / "load" / "normalized" / extracted.name).is_dir():
+            shutil.rmtree(extracted)
 
 
 @contextmanager

@@ -8,10 +8,12 @@ from typing import Literal
 
 import pyarrow as pa
 
+from vbc_source.load.ledgers import make_schema
 from vbc_source.recordings import RecordingType
 from vbc_source.schema.columns import INSTANT
 
 DELETIONS = "recording_deletions"
+KEY = ("deletion_id", "status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def make_table(rows: list[Deletion]) -> pa.Table:
     return pa.Table.from_pylist([asdict(row) for row in rows], _SCHEMA)
 
 
-_SCHEMA = pa.schema(
+_SCHEMA = make_schema(
     {
         "deletion_id": pa.string(),
         "status": pa.string(),
@@ -54,5 +56,6 @@ _SCHEMA = pa.schema(
         "verified_at": INSTANT,
         "error": pa.string(),
         "noted_at": INSTANT,
-    }
+    },
+    KEY,
 )

@@ -52,7 +52,8 @@ def load_rows(
     """Load rows of a ledger, after what an earlier load left pending.
 
     The dlt schema is the ledger's own, so that neither the source's schema nor its state is touched. The
-    caller holds the lock of the pipeline.
+    caller holds the lock of the pipeline. Rows of a ledger that is appended to never change; by their `key` a
+    load that is killed and repeated does not double them.
     """
     is_chained = name in ACTIONS
     rows = _add_actor(table) if is_chained else table
@@ -63,11 +64,16 @@ def load_rows(
         if is_chained:
             # only now: what was pending may have events, too
             head = read_head(pipeline, client, schema)
-            events = list(chain_rows(name, rows.to_pylist(), key, pipeline.pipeline_name, head, now()))
+            replaced_by = key if disposition == "merge" else ()
+            events = list(
+                chain_rows(name, rows.to_pylist(), replaced_by, pipeline.pipeline_name, head, now())
+            )
 
         @dlt.source(name=schema)
         def ledgers() -> Any:
-            yield dlt.resource([rows], name=name, primary_key=tuple(key), write_disposition=disposition)
+            # dlt repeats an append whose end it did not record; a merge leaves one copy
+            written: Disposition = "merge" if key else disposition
+            yield dlt.resource([rows], name=name, primary_key=tuple(key), write_disposition=written)
             if events:
                 chained = pa.Table.from_pylist(events, make_schema(CUSTODY_COLUMNS, ("chain", "sequence")))
                 yield dlt.resource([chained], name=CUSTODY, write_disposition="append")
