@@ -50,14 +50,14 @@ def find_recordings(loaded: LoadedTables, subject: Subject) -> list[ErasedRecord
 
 def find_of_calls(loaded: LoadedTables, calls: Iterable[tuple[str, str]]) -> list[ErasedRecording]:
     """Find the loaded recordings of calls, by account and call id."""
-    wanted = set(calls)
+    requested = set(calls)
     found = []
-    for part in _divide(sorted({call for _, call in wanted})):
+    for part in _divide(sorted({call for _, call in requested})):
         condition = f"t.call_id IN ({', '.join(map(_quote, part))})"
         for kind, endpoint in RECORDING_TABLES.items():
             if loaded.find(endpoint.name) and "call_id" in loaded.columns(endpoint.name):
                 found += list(_read(loaded, kind, condition))
-    return [row for row in found if (row.account_id, row.call_id) in wanted]
+    return [row for row in found if (row.account_id, row.call_id) in requested]
 
 
 def find_erased_before(loaded: LoadedTables, subject_hash: str) -> list[ErasedRecording]:
@@ -97,11 +97,11 @@ def find_legs(
     """Find the loaded legs of calls that hold the number or hash, or belong to calls."""
     if not loaded.find(CALL_LOGS.name):
         return []
-    wanted = set(calls)
+    requested = set(calls)
     rows = _read_legs(loaded, _write_search(loaded, CALL_LOGS.name, subject))
-    for part in _divide(sorted({call for _, call in wanted})):
+    for part in _divide(sorted({call for _, call in requested})):
         of_calls = _read_legs(loaded, f"t.id IN ({', '.join(map(_quote, part))})")
-        rows += [row for row in of_calls if (str(row[0]), str(row[1])) in wanted]
+        rows += [row for row in of_calls if (str(row[0]), str(row[1])) in requested]
     return [ErasedLeg(str(account), str(call), str(leg), _write(start)) for account, call, leg, start in rows]
 
 
@@ -133,7 +133,7 @@ def find_stored_keys(loaded: LoadedTables, recordings: Sequence[ErasedRecording]
     """
     if not loaded.find(LEDGER) or not recordings:
         return {}
-    wanted = {row.key for row in recordings}
+    requested = {row.key for row in recordings}
     rows: list[Row] = []
     for part in _divide(sorted({row.recording_id for row in recordings})):
         ids = ", ".join(map(str, part))
@@ -144,7 +144,7 @@ def find_stored_keys(loaded: LoadedTables, recordings: Sequence[ErasedRecording]
     found: dict[Any, set[str]] = {}
     for account, kind, user, id_, uri in rows:
         key = str(account), str(kind), str(user or ""), int(id_)
-        found.setdefault(key if key in wanted else None, set()).add(str(uri))
+        found.setdefault(key if key in requested else None, set()).add(str(uri))
     mine = set().union(*(uris for key, uris in found.items() if key))
     if None in found:
         found[None] &= mine

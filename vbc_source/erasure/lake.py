@@ -79,7 +79,7 @@ class LakeRows:
         if not len(rows):
             return []
         columns = {field.name: read_kind(str(field.type)) for field in rows.schema}
-        # in the order of the rows: a query over an Arrow table keeps it only where it is told to
+        # in the order of the rows: a query over an Arrow table keeps it only on request
         numbered = rows.append_column("vbc_row", pa.array(range(len(rows))))
         connection.register("vbc_rows", numbered)
         where = write_condition(table, columns, self._subject, write_duckdb_match)

@@ -149,7 +149,7 @@ class ErasurePlanner:
         return ""
 
     def _find_kept(self, recordings: Sequence[ErasedRecording], now: datetime) -> dict[RecordingKey, str]:
-        """Return the recordings that the policy keeps, and those of which it cannot be told."""
+        """Return the recordings that the policy keeps, and those for which that is unknown."""
         policy = self._restraints.policy
         if policy is None:
             self.notes.append("no retention policy was asked: there was none")

@@ -15,7 +15,7 @@ from vbc_source.audio.sidecars.manifest import MANIFEST, read_lines
 from vbc_source.audio.sidecars.sidecar import is_audio, sidecar_key
 from vbc_source.fixity.inventory import ArchivedFile, name_of
 
-MOST_FLAWS = 20  # of one manifest that are told
+MOST_FLAWS = 20  # of one manifest that are reported
 
 
 @dataclass(frozen=True, slots=True)

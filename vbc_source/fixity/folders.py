@@ -166,7 +166,7 @@ class FolderChecks:
     def _load_lines(self, folder: str) -> dict[str, str]:
         key = manifest_key(folder)
         if key in self.manifests or not (size := self._bucket.size(key)):
-            return {}  # told already
+            return {}  # reported already
         body = b"".join(self._bucket.read_range(key, 0, size))
         return {name: digest for _, name, digest in read_lines(body)}
 

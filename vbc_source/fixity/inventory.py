@@ -118,9 +118,9 @@ class Inventory:
         """Yield the files without an open finding, never checked ones first, then by the newest check."""
         return self._read(f"{_BEFORE} AND (outcome IS NULL OR outcome NOT IN ({_OPEN}))")
 
-    def read_folders(self, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, list[ArchivedFile]]]:
-        """Yield the folders of files whose address is wanted, each with its files."""
-        for span in self._read_spans(is_wanted):
+    def read_folders(self, is_chosen: Callable[[str], bool]) -> Iterator[tuple[str, list[ArchivedFile]]]:
+        """Yield the folders of files whose address is chosen, each with its files."""
+        for span in self._read_spans(is_chosen):
             files: dict[str, list[ArchivedFile]] = {folder: [] for folder in span.folders}
             for file in self._read("true", ("uri", *VERSION_KEY), span):
                 # whatever the collation, a folder's files are all between its first and its last one
@@ -128,8 +128,8 @@ class Inventory:
                     files[folder].append(file)
             yield from files.items()
 
-    def _read_spans(self, is_wanted: Callable[[str], bool]) -> Iterator[_Span]:
-        """Yield the wanted folders in groups of about a page of files, in the destination's order."""
+    def _read_spans(self, is_chosen: Callable[[str], bool]) -> Iterator[_Span]:
+        """Yield the chosen folders in groups of about a page of files, in the destination's order."""
 
         def write(loaded: LoadedTables) -> str:
             return f"""
@@ -139,11 +139,11 @@ class Inventory:
 
         span, files = _Span(), 0
         for folder, first, last, count in self._loaded.query(write, **self._values):
-            wanted = is_wanted(folder)
-            if span.folders and (not wanted or files + int(count) > self._page_rows):
+            chosen = is_chosen(folder)
+            if span.folders and (not chosen or files + int(count) > self._page_rows):
                 yield span
                 span, files = _Span(), 0
-            if wanted:
+            if chosen:
                 span = _Span((*span.folders, folder), span.first or first, last)
                 files += int(count)
         if span.folders:

@@ -71,9 +71,9 @@ class Fetcher:
         if row.version != file.row.version:
             return _explain(check, f"VBC has other bytes now, which are kept as version {row.version}")
         log.warning("audio of %s is stored again", recording.title)
-        told = (file.row.uri, file.row.size_bytes, file.row.sha256)
+        recorded = (file.row.uri, file.row.size_bytes, file.row.sha256)
         text = None
-        if (row.uri, row.size_bytes, row.sha256) != told:
+        if (row.uri, row.size_bytes, row.sha256) != recorded:
             text = "the ledger was wrong, and is corrected by VBC's own bytes"
         return replace(
             check, outcome="repaired", uri=row.uri, size_bytes=row.size_bytes, sha256=row.sha256, error=text

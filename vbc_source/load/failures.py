@@ -96,12 +96,12 @@ def _explain_destination(error: UnknownDestinationModule) -> SettingsError:
 
 def _explain_import(error: ImportError) -> SettingsError:
     if isinstance(error, MissingDependencyException):
-        wanted = [re.sub(r".*\[|\].*|[<>=!~ ].*", "", name) for name in error.dependencies]
+        needed = [re.sub(r".*\[|\].*|[<>=!~ ].*", "", name) for name in error.dependencies]
         packages = ", ".join(error.dependencies)
     else:
         packages = error.name or first_line(error)
-        wanted = [packages.split(".")[0]]
-    extras = [extra for extra, names in EXTRAS.items() if any(name in names for name in wanted)]
+        needed = [packages.split(".")[0]]
+    extras = [extra for extra, names in EXTRAS.items() if any(name in names for name in needed)]
     if not extras:
         return SettingsError(f"{packages} is not installed: pip install '{packages}'")
     return SettingsError(
