@@ -154,7 +154,7 @@ def test_models_are_built_only_where_a_load_brought_rows(own_folder: Path) -> No
     write_duckdb(own_folder / "vbc.duckdb", invent(6))
     status, (built, following) = run()
     assert status == 0
-    assert built.startswith("20 of 20 model(s) built in vbc.duckdb, schema vbc_models, ")
+    assert built.startswith("21 of 21 model(s) built in vbc.duckdb, schema vbc_models, ")
     assert following.startswith("Next: vbc dashboard, or SELECT * FROM vbc_models.coverage;")
     status, lines = run("--json")
     assert (status, lines[0][:46]) == (0, "The models are up to date: no load brought row")
