@@ -78,7 +78,7 @@ def test_cron_line_loads_prints_nothing_and_writes_a_log(serve: Serve, own_folde
     ran = machine.run(often)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     assert machine.log().count("recordings read and proven complete") == 1
-    assert "20 of 20 model(s) built in vbc.duckdb, schema vbc_models, " in machine.log()
+    assert "21 of 21 model(s) built in vbc.duckdb, schema vbc_models, " in machine.log()
     assert read_database(own_folder, "SELECT recordings FROM vbc_models.freshness") == [(24,)]
     assert read_database(own_folder, "SELECT count(*) FROM vbc_data.company_recordings") == [(20,)]
     assert machine.run(metrics).returncode == 0
