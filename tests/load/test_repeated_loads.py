@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,7 +16,7 @@ from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
 from vbc_source.load.destinations import Target
 from vbc_source.load.ledgers import load_rows
-from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.load.pipelines import hold_fresh_pipeline, hold_pipeline
 from vbc_source.load.sync import run_pipeline
 from vbc_source.retention.deletions import DELETIONS, KEY, make_table
 
@@ -45,6 +46,22 @@ def test_a_package_that_is_extracted_and_normalized_is_loaded_once(
     assert read_database(
         own_folder, "SELECT count(id), count(DISTINCT id) FROM vbc_data.company_recordings"
     ) == [(31, 31)]
+
+
+@pytest.mark.parametrize("hold", [hold_pipeline, hold_fresh_pipeline])
+def test_a_folder_that_is_removed_in_part_is_removed_whole(
+    serve: Callable[[Gateway], str], own_folder: Path, hold: Any
+) -> None:
+    """As after a kill while dlt drops a pipeline: its schemas are gone, and its state still names them."""
+    source = vbc_source(credentials=credentials(), base_url=serve(still_gateway(recordings=30)))
+    source = source.with_resources("company_recordings")
+    with hold_pipeline(TARGET) as pipeline:
+        run_pipeline(pipeline, source)
+        shutil.rmtree(Path(pipeline.working_dir) / "schemas")
+    with hold(TARGET) as pipeline:
+        run_pipeline(pipeline, source)
+    count = "SELECT count(id), count(DISTINCT id) FROM vbc_data.company_recordings"
+    assert read_database(own_folder, count) == [(30, 30)]
 
 
 def test_a_load_of_a_ledger_whose_end_was_not_recorded_doubles_no_row(

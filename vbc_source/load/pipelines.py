@@ -115,6 +115,10 @@ def _open(target: Target, options: dict[str, Any]) -> tuple[dlt.Pipeline, Any]:
     """Open a pipeline; return the configuration of its destination too, which takes dlt long to resolve."""
     destination = open_destination(target, **options)
     pipeline = dlt.pipeline(target.pipeline, destination=destination, dataset_name=target.dataset)
+    if pipeline.default_schema_name not in (None, *pipeline.schemas.list_schemas()):
+        pipeline = (
+            pipeline.drop()
+        )  # a run was killed while it removed this folder; the destination's state counts
     config: Any = pipeline.destination_client().config
     if destination_kind(destination) == "duckdb":
         check_dataset_name(config.credentials.database, target.dataset)
