@@ -130,8 +130,8 @@ def search(folder: Path, *others: str) -> list[str]:
 
     Files are searched as they are and opened, whatever is packed in what; DuckDB's tables as rows.
     """
-    wanted = _write_forms((DIGITS, *others), PATTERN if not others else None)
-    return [place for place, data in _read_all(folder) if wanted.search(data)]
+    forms = _write_forms((DIGITS, *others), PATTERN if not others else None)
+    return [place for place, data in _read_all(folder) if forms.search(data)]
 
 
 def _write_forms(texts: Iterable[str], pattern: re.Pattern[bytes] | None) -> re.Pattern[bytes]:

@@ -97,8 +97,8 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     ]
     # an event that was changed, also beside the digest of what it was, and an end that was cut off
     changed = chain.replace('"archive"', '"deletion"', 1)
-    told = hash_fields(json.loads(chain.splitlines()[0])["event"])
-    beside = changed.replace('{"event"', f'{{"event_sha256":"{told}","event"', 1)
+    digest = hash_fields(json.loads(chain.splitlines()[0])["event"])
+    beside = changed.replace('{"event"', f'{{"event_sha256":"{digest}","event"', 1)
     assert beside != changed
     for damaged in (changed, beside, chain.rsplit("\n", 2)[0]):
         (bag / "data/custody/vbc_audio.jsonl").write_text(damaged)

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.cli.options import Command, bucket_option, print_result, target_options
+from vbc_source.cli.options import POLICY_FILE, Command, bucket_option, print_result, target_options
 from vbc_source.errors import UsageError
 
 if TYPE_CHECKING:
     from vbc_source import Target
 
 STDIN = "-"
-POLICY = Path("retention.toml")  # also that of `vbc retention plan`
 
 
 @click.command(cls=Command, tenants="one")
@@ -67,5 +66,5 @@ def forget(
         legal_hold = read_legal_hold(hold.read_bytes()) if hold else None
     except OSError as error:
         raise UsageError(f"--hold: the file cannot be read: {error.strerror}") from None
-    policy = policy or (POLICY if POLICY.exists() else None)
+    policy = policy or (found if (found := Path(POLICY_FILE)).exists() else None)
     return print_result(erase(target, number=number, hold=legal_hold, policy=policy, **options))

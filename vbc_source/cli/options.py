@@ -25,6 +25,7 @@ from vbc_source.windows import parse_instant
 INSTANT_HELP = "ISO date or instant, such as 2025-01-31 or 2025-01-31T08:00:00Z."
 
 ALL = "all"
+POLICY_FILE = "retention.toml"  # of the current folder, where no other is named
 
 Function = Callable[..., Any]
 Results = Mapping[str | None, dict[str, Any]]  # by tenant; None without one

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vbc_source.cli.options import (
+    POLICY_FILE,
     Command,
     CommandGroup,
     bucket_option,
@@ -84,7 +85,7 @@ def _refuse_options(ctx: click.Context) -> None:
 @click.option(
     "--policy",
     type=click.Path(dir_okay=False, path_type=Path),
-    default="retention.toml",
+    default=POLICY_FILE,
     metavar="FILE",
     help="The policy.",
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from vbc_source.api.endpoints import CALL_LOGS, COMPANY, ON_DEMAND
+from vbc_source.api.endpoints import CALL_LOGS
 from vbc_source.audio.ledger import KEY, LEDGER
 from vbc_source.erasure.conditions import (
     MEMBERS,
@@ -21,6 +21,7 @@ from vbc_source.erasure.subject import Subject
 from vbc_source.extract.destination_lookup import GONE
 from vbc_source.recordings import RecordingType
 from vbc_source.schema.erased import ERASED, ERASURES
+from vbc_source.warehouse.erasures import KINDS, OF_RECORDINGS
 from vbc_source.warehouse.queries import LoadedTables, Row
 
 HOLDS = "recording_holds"
@@ -64,16 +65,15 @@ def find_erased_before(loaded: LoadedTables, subject_hash: str) -> list[ErasedRe
     """Find the recordings that earlier erasures of the same person have erased."""
     if len(loaded.find(ERASURES, ERASED)) < 2:
         return []
-    kinds: dict[str, RecordingType] = {COMPANY.name: "company", ON_DEMAND.name: "user"}
     rows = loaded.query(
         f"""
         SELECT DISTINCT account_id, resource, user_id, row_id, "start" FROM {ERASED}
-        WHERE resource IN ({", ".join(map(_quote, kinds))})
+        WHERE {OF_RECORDINGS}
             AND erasure_id IN (SELECT erasure_id FROM {ERASURES} WHERE subject_hash = :hash)""",
         hash=subject_hash,
     )
     return [
-        ErasedRecording(str(account), kinds[table], str(user or ""), int(id_), _write(start))
+        ErasedRecording(str(account), KINDS[table], str(user or ""), int(id_), _write(start))
         for account, table, user, id_, start in rows
     ]
 

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import logging
 
-from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.recordings import RecordingKey, RecordingType
 from vbc_source.schema.erased import ERASED
 from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.warehouse.recordings import TABLES
 
 log = logging.getLogger(__name__)
 
 AGAIN = "run vbc forget again"  # with the same number, which no table names
-_KINDS: dict[str, RecordingType] = {COMPANY.name: "company", ON_DEMAND.name: "user"}
-_OF_RECORDINGS = f"resource IN ({', '.join(map(repr, _KINDS))})"
+KINDS: dict[str, RecordingType] = {table: kind for kind, table in TABLES.items()}
+OF_RECORDINGS = f"resource IN ({', '.join(map(repr, KINDS))})"
 _SAME = f"""
     SELECT 1 FROM {ERASED} AS x WHERE x.account_id = r.account_id AND coalesce(x.user_id, '') = r.user_id
         AND x.row_id = CAST(r.recording_id AS VARCHAR) AND x.resource = CASE r.recording_type
-            {" ".join(f"WHEN '{kind}' THEN '{table}'" for table, kind in _KINDS.items())} END"""
+            {" ".join(f"WHEN '{kind}' THEN '{table}'" for table, kind in KINDS.items())} END"""
 
 
 def read_erased(loaded: LoadedTables) -> frozenset[RecordingKey]:
     """Read the keys of all recordings that were erased."""
     if not loaded.find(ERASED):
         return frozenset()
-    rows = loaded.query(f"SELECT account_id, resource, user_id, row_id FROM {ERASED} WHERE {_OF_RECORDINGS}")
+    rows = loaded.query(f"SELECT account_id, resource, user_id, row_id FROM {ERASED} WHERE {OF_RECORDINGS}")
     return frozenset(
-        (str(account), _KINDS[table], str(user or ""), int(id_)) for account, table, user, id_ in rows
+        (str(account), KINDS[table], str(user or ""), int(id_)) for account, table, user, id_ in rows
     )
 
 
@@ -46,7 +46,7 @@ def warn_of_erased(loaded: LoadedTables, *tables: str) -> None:
 
 
 def _write_keys(table: str) -> str:
-    kind = _KINDS.get(table)
+    kind = KINDS.get(table)
     if kind is None:
         return f"SELECT DISTINCT account_id, recording_type, user_id, recording_id FROM {table}"
     user = "user_id" if kind == "user" else "''"

@@ -157,7 +157,7 @@ class LoadedTables:
             self._schemas = [_read_schema(client, name) for name in (SOURCE_SCHEMA, *self._ledgers)]
             if self.kind != FILESYSTEM:
                 _forget_dropped_tables(client, self._schemas)
-        # kept, too
+        # kept, as each new one resolves the configuration again
         self._dataset = self.open_dataset(self._schemas)
 
     def make_client(self) -> Any:
