@@ -65,12 +65,20 @@ def most_at_once(tasks: list[dict[str, Any]]) -> int:
 
 def kill_one(stack: Stack, run: str, at_least: int = 1) -> int:
     """Kill the process of a mapped task that is at work; gives its place in the map."""
-    victims = wait_until(
-        lambda: (found := running(stack, run)) and len(found) >= at_least and found, 120, "tasks at work"
-    )
-    victim = random.Random(run).choice(victims)
-    os.kill(victim["pid"], signal.SIGKILL)
-    return int(victim["map_index"])
+    chance = random.Random(run)
+
+    def kill() -> dict[str, Any] | None:
+        victims = running(stack, run)
+        if len(victims) < at_least:
+            return None
+        victim = chance.choice(victims)
+        try:
+            os.kill(victim["pid"], signal.SIGKILL)
+        except ProcessLookupError:  # it ended since Airflow listed it
+            return None
+        return victim
+
+    return int(wait_until(kill, 120, "tasks at work")["map_index"])
 
 
 def test_two_years_by_eight_tasks_at_once_one_of_them_killed_equal_a_sequential_load(
