@@ -125,43 +125,48 @@ def _write_proofs(loaded: LoadedTables) -> str:
             AND w.scanned_at <= CURRENT_TIMESTAMP + INTERVAL '{CLOCKS_DIFFER} seconds'"""
 
 
-def _write_supported(loaded: LoadedTables, proofs: str) -> str:
-    """Write the query of the proofs whose rows are in the tables: rule 3.
+def _write_supported(loaded: LoadedTables) -> str:
+    """Write the expressions `lists` and `supported`: proofs whose rows are in the tables, rule 3.
 
-    Bounds of windows and starts of recordings are put into one order, in which recordings are counted: the
-    count between two bounds is what a window holds. That sorts all rows once, however windows overlap. Lists
-    are numbered, since Postgres sorts numbers several times faster than texts.
+    The bounds of windows and the starts of recordings are put into one order, in which recordings are
+    counted: what a window holds is the difference between the counts at its bounds. That sorts all rows
+    once, however windows overlap. The columns of a proof are carried along rather than joined again: a
+    database has no statistics of what it computes on the way, and may take such a join for one of a few
+    rows and compare each with each. Lists are numbered, since Postgres sorts numbers several times faster
+    than texts.
     """
     recordings = "".join(
         f"""UNION ALL
-            SELECT lists.list, r.began, 1 FROM ({rows}) AS r JOIN lists ON lists.resource = '{table}'
+            SELECT lists.list, r.began, 1, NULL, NULL, NULL
+            FROM ({rows}) AS r JOIN lists ON lists.resource = '{table}'
                 AND lists.account_id = r.account_id AND lists.user_id = {user} """
         for table, user, rows in _write_recordings(loaded)
     )
     return f"""
-        WITH proofs AS ({proofs}), lists AS (
+        proofs AS ({_write_proofs(loaded)}), lists AS (
             SELECT resource, account_id, user_id,
                 row_number() OVER (ORDER BY resource, account_id, user_id) AS list
             FROM (SELECT DISTINCT resource, account_id, user_id FROM proofs) AS d
         ), numbered AS (
-            SELECT lists.list, p.* FROM proofs AS p JOIN lists ON lists.resource = p.resource
+            SELECT lists.list, row_number() OVER () AS proof, window_start, window_end,
+                scanned_at, rows_loaded
+            FROM proofs AS p JOIN lists ON lists.resource = p.resource
                 AND lists.account_id = p.account_id AND lists.user_id = p.user_id
         ), moments AS (
-            SELECT list, window_start AS moment, 0 AS recordings FROM numbered
-            UNION SELECT list, window_end, 0 FROM numbered
+            SELECT list, window_start AS moment, 0 AS recordings, proof, scanned_at, rows_loaded FROM numbered
+            UNION ALL SELECT list, window_end, 0, proof, scanned_at, rows_loaded FROM numbered
             {recordings}
         ), counted AS (
-            SELECT list, moment, recordings, sum(recordings) OVER (
+            SELECT *, sum(recordings) OVER (
                 PARTITION BY list ORDER BY moment, recordings
                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
             ) AS recordings_before
             FROM moments
-        ), bounds AS (SELECT list, moment, recordings_before FROM counted WHERE recordings = 0)
-        SELECT p.list, p.resource, p.account_id, p.user_id, p.window_start, p.window_end, p.scanned_at
-        FROM numbered AS p
-            JOIN bounds AS s ON s.list = p.list AND s.moment = p.window_start
-            JOIN bounds AS e ON e.list = p.list AND e.moment = p.window_end
-        WHERE e.recordings_before - s.recordings_before >= p.rows_loaded"""
+        ), supported AS (
+            SELECT list, min(moment) AS window_start, max(moment) AS window_end, max(scanned_at) AS scanned_at
+            FROM counted WHERE recordings = 0 GROUP BY list, proof
+            HAVING max(recordings_before) - min(recordings_before) >= max(rows_loaded)
+        )"""
 
 
 def _write_recordings(loaded: LoadedTables) -> Iterator[tuple[str, str, str]]:
@@ -190,10 +195,9 @@ def _write_spans(loaded: LoadedTables, lookback: timedelta, window: Window | Non
             AND settled_end >= CAST('{start}' AS TIMESTAMPTZ)
             AND window_start <= CAST('{end}' AS TIMESTAMPTZ)"""
     return f"""
-        WITH settled AS (
-            SELECT list, resource, account_id, user_id, window_start,
-                date_trunc('second', least(window_end, {behind})) AS settled_end
-            FROM ({_write_supported(loaded, _write_proofs(loaded))}) AS p
+        WITH {_write_supported(loaded)}, settled AS (
+            SELECT list, window_start, date_trunc('second', least(window_end, {behind})) AS settled_end
+            FROM supported
         ), reached AS (
             SELECT *, max(settled_end) OVER (
                 PARTITION BY list ORDER BY window_start, settled_end
@@ -206,9 +210,12 @@ def _write_spans(loaded: LoadedTables, lookback: timedelta, window: Window | Non
                 AND CURRENT ROW
             ) AS island
             FROM reached
+        ), spans AS (
+            SELECT list, min(window_start) AS began, max(settled_end) AS ended
+            FROM islands GROUP BY list, island
         )
-        SELECT min(resource), min(account_id), min(user_id), min(window_start), max(settled_end)
-        FROM islands GROUP BY list, island ORDER BY list, min(window_start)"""
+        SELECT lists.resource, lists.account_id, lists.user_id, spans.began, spans.ended
+        FROM spans JOIN lists ON lists.list = spans.list ORDER BY lists.list, spans.began"""
 
 
 def read_progress(loaded: LoadedTables, config: VbcConfig) -> list[ReadProgress]:
