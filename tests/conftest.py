@@ -18,9 +18,10 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_finish() -> None:
-    """Leave what the collection made out of garbage collections: each would look through all of it."""
+    """Leave what was collected out of garbage collections, and have as few of them as the command has."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +38,12 @@ def serve() -> Iterator[Callable[[Gateway], str]]:
     """Serve a gateway until the test ends; gives its address."""
     with ExitStack() as stack:
         yield lambda gateway: stack.enter_context(Emulator(gateway))
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait some milliseconds where a request is repeated, and as long as ever for what the gateway asks."""
+    monkeypatch.setattr("vbc_source.api.http.rate_limit.FIRST_BACKOFF", 0.01)
 
 
 @pytest.fixture
