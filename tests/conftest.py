@@ -15,13 +15,14 @@ from vbc_source.emulator import Emulator, Gateway
 # a busy machine must not fail a test
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+# as the command does: what the collection makes stays, and each garbage collection looks through all of it
+gc.set_threshold(100_000, 20, 20)
 
 
 def pytest_collection_finish() -> None:
-    """Leave what was collected out of garbage collections, and have as few of them as the command has."""
+    """Leave what the collection made out of garbage collections: each would look through all of it."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)
