@@ -155,7 +155,7 @@ def test_a_stream_may_take_longer_than_one_answer_and_wait_for_its_reader(connec
     start = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
     with drip(start, b"x" * 131072) as url, read(connect(url), f"{url}/x") as chunks:
         received = len(next(chunks))
-        threading.Event().wait(2 * SECONDS)
+        threading.Event().wait(1.5 * SECONDS)
         received += sum(map(len, chunks))
 
     assert received == length
