@@ -15,6 +15,8 @@ from vbc_source.emulator import Emulator, Gateway
 # a busy machine must not fail a test
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+# as the command does: what the collection makes stays, and each garbage collection looks through all of it
+gc.set_threshold(100_000, 20, 20)
 
 
 def pytest_collection_finish() -> None:
@@ -37,6 +39,12 @@ def serve() -> Iterator[Callable[[Gateway], str]]:
     """Serve a gateway until the test ends; gives its address."""
     with ExitStack() as stack:
         yield lambda gateway: stack.enter_context(Emulator(gateway))
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait some milliseconds where a request is repeated, and as long as ever for what the gateway asks."""
+    monkeypatch.setattr("vbc_source.api.http.rate_limit.FIRST_BACKOFF", 0.01)
 
 
 @pytest.fixture

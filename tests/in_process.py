@@ -28,6 +28,7 @@ def restored_process() -> Iterator[None]:
     log = logging.getLogger("vbc_source")
     handlers, level, propagate = list(log.handlers), log.level, log.propagate
     threshold, on_terminate = gc.get_threshold(), signal.getsignal(signal.SIGTERM)
+    callbacks = list(gc.callbacks)
     context = Container()[PluggableRunContext]
     providers = context.providers
     context.reload_providers()  # reads .dlt/config.toml of the current folder
@@ -38,5 +39,6 @@ def restored_process() -> Iterator[None]:
         log.handlers[:], log.propagate = handlers, propagate
         log.setLevel(level)
         gc.set_threshold(*threshold)
+        gc.callbacks[:] = callbacks
         signal.signal(signal.SIGTERM, on_terminate)
         context.providers = providers

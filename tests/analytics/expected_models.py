@@ -66,6 +66,15 @@ def expect_invented(seed: int, zone: str) -> dict[str, list[tuple[Any, ...]]]:
     return expect_models(invent(seed), zone)
 
 
+@cache
+def _day_bounds(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Return start and end of a day, found by looking at every quarter of an hour around it."""
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=timezone.utc)
+    quarters = [noon + timedelta(minutes=15 * n) for n in range(-144, 144)]
+    inside = [quarter for quarter in quarters if quarter.astimezone(zone).date() == day]
+    return inside[0], inside[-1] + timedelta(minutes=15)
+
+
 class _ExpectedModels:
     def __init__(self, tables: Tables, zone: ZoneInfo, lookback: timedelta, periods: dict[str, int]) -> None:
         self._tables, self._periods = defaultdict(list, tables), periods
@@ -440,16 +449,9 @@ class _ExpectedModels:
         )
         return (found[0][2], found[0][3]) if found else (None, None)
 
-    def _day_bounds(self, day: date) -> tuple[datetime, datetime]:
-        """Return start and end of a day, found by looking at every quarter of an hour around it."""
-        noon = datetime(day.year, day.month, day.day, 12, tzinfo=timezone.utc)
-        quarters = [noon + timedelta(minutes=15 * n) for n in range(-144, 144)]
-        inside = [quarter for quarter in quarters if self._day(quarter) == day]
-        return inside[0], inside[-1] + timedelta(minutes=15)
-
     def _proven(self, account: str, kind: str, day: date) -> datetime | None:
         users = {""}
-        start, end = self._day_bounds(day)
+        start, end = _day_bounds(day, self._zone)
         if kind == "user":
             gone = {
                 user["id"]: user["gone_at"] for user in self._tables["users"] if user["account_id"] == account

@@ -32,12 +32,13 @@ from vbc_source.errors import (
 
 READY = VbcCredentials(access_token="s3cret-ready")
 SECONDS = 0.4
+SOON = 0.1  # the deadline of what never ends
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @contextmanager
 def drip(start: bytes, more: bytes = b" ") -> Iterator[str]:
-    """Serve a start, and then a few bytes every twentieth of a second, for as long as somebody reads."""
+    """Serve a start, and then a few bytes every fiftieth of a second, for as long as somebody reads."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         ended = threading.Event()
 
@@ -45,7 +46,7 @@ def drip(start: bytes, more: bytes = b" ") -> Iterator[str]:
             with connection:
                 connection.recv(65536)
                 connection.sendall(start)
-                while not ended.wait(0.05):
+                while not ended.wait(0.02):
                     try:
                         connection.sendall(more)
                     except OSError:
@@ -76,8 +77,8 @@ Connect = Callable[..., Client]
 def connect() -> Iterator[Connect]:
     with ExitStack() as stack:
 
-        def connect(url: str, credentials: VbcCredentials = READY) -> Client:
-            client = Client(url, credentials, retry_seconds=0, answer_seconds=SECONDS)
+        def connect(url: str, credentials: VbcCredentials = READY, seconds: float = SECONDS) -> Client:
+            client = Client(url, credentials, retry_seconds=0, answer_seconds=seconds)
             stack.callback(client.close)
             return client
 
@@ -105,19 +106,19 @@ SLOW = {
 )
 def test_a_byte_at_a_time_does_not_outlast_the_deadline(connect: Connect, where: str) -> None:
     with drip(*SLOW[where]) as url, pytest.raises(Unavailable, match="no whole response within"):
-        get(connect(url))
+        get(connect(url, seconds=SOON))
 
 
 @pytest.mark.parametrize("send", [lambda c: c.log_in(), lambda c: c.delete("/x", what="x")])
 def test_login_and_deletion_have_a_deadline(connect: Connect, send: Callable[[Client], object]) -> None:
     credentials = make_credentials()
     with drip(*SLOW["body"]) as url, pytest.raises(Unavailable, match="no whole response within"):
-        send(connect(url, credentials))
+        send(connect(url, credentials, SOON))
 
 
 def test_start_of_an_export_with_a_slow_answer_is_not_repeated(connect: Connect) -> None:
     with drip(*SLOW["body"]) as url, pytest.raises(GatewayFault, match="did not confirm"):
-        connect(url).post("/x", {}, json.loads, what="export")
+        connect(url, seconds=SOON).post("/x", {}, json.loads, what="export")
 
 
 def test_proxy_that_answers_a_byte_at_a_time_does_not_outlast_the_deadline(
@@ -127,13 +128,13 @@ def test_proxy_that_answers_a_byte_at_a_time_does_not_outlast_the_deadline(
     with drip(b"HTTP/1.1 200 Connection", b"x") as proxy:
         set_proxy(monkeypatch, proxy)
         with pytest.raises(Unavailable, match="no whole response within"):
-            get(connect("https://api.vonage.test"))
+            get(connect("https://api.vonage.test", seconds=SOON))
 
 
 @pytest.mark.parametrize("start", [b"", b"x" * 5000])
 def test_a_stream_must_progress(connect: Connect, start: bytes) -> None:
     with drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + start, b"x") as url:
-        client = connect(url)
+        client = connect(url, seconds=SOON)
         with pytest.raises(Unavailable, match="no whole response within"):
             get_stream(client)
 
@@ -154,7 +155,7 @@ def test_a_stream_may_take_longer_than_one_answer_and_wait_for_its_reader(connec
     start = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
     with drip(start, b"x" * 131072) as url, read(connect(url), f"{url}/x") as chunks:
         received = len(next(chunks))
-        threading.Event().wait(2 * SECONDS)
+        threading.Event().wait(1.5 * SECONDS)
         received += sum(map(len, chunks))
 
     assert received == length
@@ -338,7 +339,7 @@ def test_a_certificate_that_is_not_trusted_is_one_line_that_names_the_setting(
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             with pytest.raises(VbcError, match=message) as failed:

@@ -134,6 +134,7 @@ def test_start_with_unknown_outcome_is_not_retried() -> None:
 
 
 @pytest.mark.parametrize("fault", ["suspended", "refused", "throttled-silent", "token-expired"])
+@pytest.mark.usefixtures("quick_retries")
 def test_start_that_did_not_reach_the_back_end_is_retried(
     api: ExportApi, gateway: Gateway, fault: str
 ) -> None:

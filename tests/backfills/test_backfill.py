@@ -104,14 +104,20 @@ class Ran:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
-    """Run a backfill of the year in this process."""
+def configured(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Set the settings of this process for the gateway at an address."""
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", POSTGRES)
     for name, value in LOGIN.items():
         monkeypatch.setenv(f"SOURCES__VBC__CREDENTIALS__{name.upper()}", value)
+    return lambda url: monkeypatch.setenv("SOURCES__VBC__BASE_URL", url)
+
+
+@pytest.fixture
+def run(configured: Callable[[str], None]) -> Callable[..., Ran]:
+    """Run a backfill of the year in this process."""
 
     def run(url: str, days: float, dataset: str = "", workers: int = 1, *resources: str) -> Ran:
-        monkeypatch.setenv("SOURCES__VBC__BASE_URL", url)
+        configured(url)
         target = Target("vbc", "postgres", dataset) if dataset else Target()
         said: list[str] = []
         result = backfill(target, *DAYS, days, workers=workers, resources=resources, report=said.append)
@@ -247,13 +253,13 @@ def test_a_window_is_left_for_a_user_who_is_new_but_not_for_one_who_may_not_be_r
 
 
 def test_what_may_not_be_read_is_reported_and_all_else_is_loaded(
-    serve: Serve, own_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, own_folder: Path, configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCES__VBC__ACCOUNT_ID", '["549825", "999"]')
     there = gateway(recordings=30, users=2, user_recordings=10)
     there.users.add(id=5, recordings=10, days=300)
     there.users.forbid(5)
-    run(serve(there), 400, "", 1, "company_recordings", "user_recordings")  # has the settings set
+    configured(serve(there))
     result = backfill(Target(), *DAYS, 200)
     assert (result.windows, result.ok) == (2, False)
     assert result.rows["company_recordings"] == len(expected_recordings(there))
@@ -269,13 +275,13 @@ def test_what_may_not_be_read_is_reported_and_all_else_is_loaded(
 
 @pytest.mark.slow
 def test_a_lake_takes_windows_side_by_side_and_none_twice(
-    serve: Serve, own_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, own_folder: Path, configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(own_folder / "lake"))
     there = gateway(recordings=300)
     url, lake = serve(there), Target("vbc", "filesystem", "vbc_data")
     expected = [row[1] for row in expected_recordings(there) if row[9].year == 2025]
-    run(url, 400)  # has the settings set
+    configured(url)
     left = plan_backfill(lake, *DAYS, 100, prepare_backfill(lake, DAYS[1]))
     done = list(load_windows(lake, left, 2))
     assert len(done) == 4

@@ -28,6 +28,7 @@ from starlette.requests import ClientDisconnect
 from vbc_source.analytics.database import AnalyticsDatabase
 from vbc_source.dashboard.app import DashboardDatabase, listen, make_app
 from vbc_source.dashboard.plays import PlaysLedger
+from vbc_source.emulator.http.server import ThreadServer
 
 ZONE = "America/New_York"
 
@@ -40,13 +41,14 @@ def serving(
     database = DashboardDatabase(open_database(folder), lock, zone)
     listener = listen(0)
     config = uvicorn.Config(make_app(database, plays), log_config=None, ws="none", lifespan="off")
-    server = uvicorn.Server(config)
+    server = ThreadServer(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
+    assert server.ready.wait(30)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.stop()
         thread.join(10)
 
 

@@ -79,9 +79,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def served(folder: Path, own_folder: Path) -> Iterator[str]:
-    with serving(folder) as url:
+@pytest.fixture(scope="module")
+def served(folder: Path) -> Iterator[str]:
+    """Serve the folder for all tests that only read or hear."""
+    with serving(folder, plays=PlaysLedger(folder / "recording_plays.jsonl")) as url:
         yield url
 
 
@@ -248,12 +249,14 @@ def test_audio_goes_on_while_the_database_is_loaded(folder: Path, own_folder: Pa
         )
 
 
-def test_plays_are_on_the_page_each_once(served: str, folder: Path) -> None:
-    for header in ("bytes=0-9", "bytes=10-19"):
-        requests.get(f"{served}/audio/{KEY}", headers={"range": header}, timeout=20)
-    requests.get(f"{served}/audio/{KEY}?download=1", timeout=20)
-    assert list((folder / "archive").glob("custody/heads/recording_plays-*/*.json"))
-    page = requests.get(f"{served}/recording/{KEY}", timeout=20).text
+def test_plays_are_on_the_page_each_once(folder: Path, own_folder: Path) -> None:
+    ledger = PlaysLedger(own_folder / "recording_plays.jsonl")
+    with serving(folder, plays=ledger) as url:
+        for header in ("bytes=0-9", "bytes=10-19"):
+            requests.get(f"{url}/audio/{KEY}", headers={"range": header}, timeout=20)
+        requests.get(f"{url}/audio/{KEY}?download=1", timeout=20)
+        assert list((folder / "archive" / "custody" / "heads" / ledger.chain).glob("*.json"))
+        page = requests.get(f"{url}/recording/{KEY}", timeout=20).text
     assert (page.count("<td>play</td>"), page.count("<td>download</td>")) == (1, 1)
     assert find_account(None) in page  # this test runs as the account that runs the server
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -47,11 +48,21 @@ def make_row(ledger: str, number: int) -> dict[str, Any]:
     return {**key, "version": 1, "held_at": NOW, "evidence": "404"}
 
 
-@pytest.fixture
-def first_events(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, int]]:
-    """Load rows into every ledger; return chain and number of the first event of each."""
-    for name, value in configure("http://127.0.0.1:9").items():
-        monkeypatch.setenv(name, value)
+FirstEvents = dict[str, tuple[str, int]]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FirstEvents]:
+    """A folder with rows in every ledger, and chain and number of the first event of each."""
+    folder = tmp_path_factory.mktemp("ledgers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+        patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+        return folder, load_ledgers(folder)
+
+
+def load_ledgers(folder: Path) -> FirstEvents:
     assert KEYS.keys() == ACTIONS.keys()
     first = {}
     for name, schema in (("audio", AUDIO_SCHEMA), ("verify", VERIFY_SCHEMA)):
@@ -63,7 +74,19 @@ def first_events(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
                 rows = pa.Table.from_pylist([make_row(ledger, number) for number in range(ROWS)])
                 load_rows(pipeline, ledger, rows, "merge" if KEYS[ledger] else "append", KEYS[ledger], schema)
                 first[ledger] = (pipeline.pipeline_name, 1 + ROWS * place)
-            store_if_new(Bucket(str(own_folder / "bucket")), pipeline, None)
+            store_if_new(Bucket(str(folder / "bucket")), pipeline, None)
+    return first
+
+
+@pytest.fixture
+def first_events(
+    loaded: tuple[Path, FirstEvents], own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> FirstEvents:
+    """Put a copy of the loaded folder into this test's; return the first events."""
+    for name, value in configure("http://127.0.0.1:9").items():
+        monkeypatch.setenv(name, value)
+    folder, first = loaded
+    shutil.copytree(folder, own_folder, dirs_exist_ok=True)
     return first
 
 
@@ -112,9 +135,7 @@ def expect(ledger: str, chain: str, first: int) -> set[str]:
     return {*found, f"{changed} has no event", f"{changed} {older} {event(1)}"}
 
 
-def test_damage_of_each_ledger_is_named_and_nothing_else(
-    own_folder: Path, first_events: dict[str, tuple[str, int]]
-) -> None:
+def test_damage_of_each_ledger_is_named_and_nothing_else(own_folder: Path, first_events: FirstEvents) -> None:
     whole = verify(own_folder)
     assert (whole.ok, whole.problems, whole.heads) == (True, (), 2)
     assert (whole.events, whole.rows, whole.unchained) == (len(KEYS) * ROWS, len(KEYS) * ROWS, 0)
@@ -127,7 +148,7 @@ def test_damage_of_each_ledger_is_named_and_nothing_else(
 
 
 def test_a_chain_that_is_cut_off_is_named_by_the_head_in_the_bucket(
-    own_folder: Path, first_events: dict[str, tuple[str, int]]
+    own_folder: Path, first_events: FirstEvents
 ) -> None:
     with closing(duckdb.connect("vbc.duckdb")) as connection:
         connection.execute("USE vbc_data")

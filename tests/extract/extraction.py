@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import datetime, timezone
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -147,7 +148,7 @@ class Extraction:
     @contextmanager
     def sql_client(self) -> Iterator[Any]:
         """Serve the tables as a DuckDB database."""
-        with duckdb.connect() as connection:
+        with _open_memory().cursor() as connection:
             for name, rows in self.tables.items():
                 columns = self._columns[name]
                 connection.register(name, pa.Table.from_pylist(rows, pa.schema(columns)))
@@ -184,6 +185,12 @@ class Extraction:
         self.tables[name] = rows + [row for row in new if not row.get("is_empty")]
         fields: list[Any] = [{"name": column, "data_type": DLT_TYPES[kind]} for column, kind in kinds.items()]
         self.schema.update_table(new_table(name, columns=fields))
+
+
+@cache
+def _open_memory() -> duckdb.DuckDBPyConnection:
+    """Open a database in memory, which takes longer than most queries; views are those of a cursor."""
+    return duckdb.connect()
 
 
 class _SqlClient:

@@ -141,6 +141,7 @@ def expected_rows(gateway: Gateway) -> list[tuple[Any, ...]]:
         ("new-field", "truncated*2@/call-logs", "token-expired*1@/call-logs"),
     ],
 )
+@pytest.mark.usefixtures("quick_retries")
 def test_all_legs_are_loaded_whatever_the_gateway_does(serve: Serve, faults: tuple[str, ...]) -> None:
     gateway = still_gateway(recordings=60, days=30)
     plant_twins(gateway)

@@ -127,6 +127,7 @@ def test_recordings_are_loaded_exactly_once_whatever_changes(
         for form in (["wrapped"] if fault in FORMLESS else FORMS)
     ],
 )
+@pytest.mark.usefixtures("quick_retries")
 def test_each_transient_fault_leaves_the_rows_correct(serve: Serve, fault: str, form: str) -> None:
     gateway = still_gateway(recordings=120)
     url, pipeline = serve(gateway), Extraction()

@@ -172,6 +172,22 @@ def test_rows_that_do_not_add_up_change_nothing(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.undo()
 
 
+def test_each_client_has_its_dataset_and_connections_of_its_own() -> None:
+    """The configuration is resolved once, and a connection that one client closes stays open for others."""
+    destination = VbcDuckDb(str(Path.cwd() / "vbc.duckdb"))
+    datasets = ["one", "one", "other"]
+    clients: list[Any] = [
+        dlt.dataset(destination, name, dlt.Schema("vbc")).destination_client for name in datasets
+    ]
+    assert [client.config.dataset_name for client in clients] == datasets
+    assert {client.config.credentials.database for client in clients} == {str(Path.cwd() / "vbc.duckdb")}
+    assert len({id(client.config.credentials.conn_pool) for client in clients}) == 3
+    with clients[0].sql_client as kept:
+        with clients[1].sql_client as closed:
+            closed.execute_sql("SELECT 1")
+        assert kept.execute_sql("SELECT 2") == [(2,)]
+
+
 KILLED = """
 import os, sys
 import pyarrow.parquet as pq

@@ -126,9 +126,10 @@ def test_any_name_of_a_folder_or_a_database_will_do(
 def test_what_was_loaded_does_not_stay_in_the_folder_of_the_pipeline(serve: Serve, own_folder: Path) -> None:
     url = serve(still_gateway(recordings=5))
     kept = own_folder / "dlt" / "pipelines" / "vbc"
-    assert run_vbc(own_folder, url, "sync", "--resources", "company_recordings").returncode == 0
+    only = ("sync", "--resources", "company_recordings")
+    assert run_vbc(own_folder, url, *only).returncode == 0
     assert list((kept / "load" / "loaded").glob("*/completed_jobs/*")) == []
     assert kept.stat().st_mode & 0o077 == 0
     changed = {"LOAD__DELETE_COMPLETED_JOBS": "false", "SOURCES__VBC__START_DATE": "2024-01-01"}
-    assert run_vbc(own_folder, url, "sync", **changed).returncode == 0
+    assert run_vbc(own_folder, url, *only, **changed).returncode == 0
     assert list((kept / "load" / "loaded").glob("*/completed_jobs/*"))  # as its user wants it

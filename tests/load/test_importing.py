@@ -55,18 +55,15 @@ def test_public_names_stay_functions_whatever_is_imported() -> None:
     assert callable(vbc_source.verify)
 
 
-def test_importing_the_package_changes_nothing() -> None:
-    run(SNAPSHOT + "import vbc_source\nfor name in vbc_source.__all__: getattr(vbc_source, name)\n" + COMPARE)
-
-
-def test_loading_once_changes_nothing() -> None:
+def test_importing_the_package_and_loading_once_change_nothing() -> None:
+    imports = "import vbc_source\nfor name in vbc_source.__all__: getattr(vbc_source, name)\n"
     load = """
 from vbc_source import VbcDuckDb
 pipeline = dlt.pipeline("once", destination=VbcDuckDb("once.duckdb"), dataset_name="vbc_data")
 rows = dlt.resource([pa.table({"id": [1]})], name="rows", primary_key="id", write_disposition="merge")
 pipeline.run(rows)
 """
-    run(SNAPSHOT + load + COMPARE)
+    run(SNAPSHOT + imports + COMPARE + load + COMPARE)
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def wait_for(turns: PostgresTurns, *, alone: bool, login: str = "turns of a test
 
 
 def test_eight_pods_without_a_common_disk_log_in_twice_at_most(stage: Stage, tmp_path: Path) -> None:
-    gateway = stage.start(recordings=10, faults=("latency-20",))
+    gateway = stage.start(recordings=10, faults=("latency-5",))
     pods, ready = (
         [Pod(tmp_path / f"p{number}", gateway.base_url) for number in range(PODS)],
         threading.Barrier(PODS),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import dlt
 import duckdb
@@ -58,23 +57,22 @@ def load(
 
 
 @pytest.fixture(scope="module")
-def all_cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A database with every case, each as an account of its own."""
+def all_cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedTables]:
+    """The tables of a database with every case, each as an account of its own."""
     folder = tmp_path_factory.mktemp("cases")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
         rows = [{**row, "account_id": case.name} for case in CASES for row in case.rows]
-        load(rows, {case.name: case.recordings for case in CASES})
+        loaded = load(rows, {case.name: case.recordings for case in CASES})
     with duckdb.connect(str(folder / "vbc.duckdb")):  # opening it for each case would take longer
-        yield folder
+        yield loaded
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_proof_counts_by_the_rule(case: Case, all_cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(all_cases)
+def test_a_proof_counts_by_the_rule(case: Case, all_cases: LoadedTables) -> None:
     config = VbcConfig.from_values(lookback_hours=case.lookback_hours)
-    proven = read_proven_spans(LoadedTables(Target()), config)
+    proven = read_proven_spans(all_cases, config)
     assert proven.get(RecordingList("company_recordings", case.name), []) == list(case.proven)
     assert set(proven) <= {RecordingList("company_recordings", case.name) for case in CASES}
 

@@ -25,7 +25,7 @@ class _Protocol(HttpToolsProtocol):
         self.scope["extensions"] = {TRANSPORT: self.transport}  # type: ignore[dict-item]
 
 
-class _ThreadServer(uvicorn.Server):
+class ThreadServer(uvicorn.Server):
     """Server in a thread that signals when it is ready, and stops at once.
 
     uvicorn looks for a request to stop every 0.1 s and sleeps for another 0.1 s while it stops, which is
@@ -39,12 +39,14 @@ class _ThreadServer(uvicorn.Server):
         self._stopping: asyncio.Event | None = None
 
     async def main_loop(self) -> None:
+        """Serve until `stop` is called."""
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self.ready.set()
         await self._stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the connections, those with a request in flight too."""
         for server in self.servers:
             server.close()
         for listener in sockets or []:
@@ -100,7 +102,7 @@ class Emulator:
         self._gateway = gateway
         self._host = host
         self._port = port
-        self._server: _ThreadServer | None = None
+        self._server: ThreadServer | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> str:
@@ -110,7 +112,7 @@ class Emulator:
             RuntimeError: The server did not start in 30 seconds.
         """
         listener = _bind(self._gateway, self._host, self._port)
-        self._server = _ThreadServer(_configure(self._gateway))
+        self._server = ThreadServer(_configure(self._gateway))
         self._thread = threading.Thread(
             target=self._server.run, args=([listener],), name="emulator", daemon=True
         )
