@@ -92,15 +92,15 @@ def _select(client: Any, table: str) -> list[Row]:
 
 
 def digest(tables: Tables) -> dict[str, str]:
-    """A checksum of each table: of all columns that hold what the API told, ordered by the key."""
+    """A checksum of each table: of all columns that hold values of the API, ordered by the key."""
     return {table: _digest(rows, KEYS[table]) for table, rows in tables.items()}
 
 
 def _digest(rows: list[Row], key: tuple[str, ...]) -> str:
-    told = sorted((tuple(row[name] for name in key), _canonical(row)) for row in rows)
-    keys = [key for key, _ in told]
+    values = sorted((tuple(row[name] for name in key), _canonical(row)) for row in rows)
+    keys = [key for key, _ in values]
     assert len(set(keys)) == len(keys), "a key is there twice"
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _canonical(row: Row) -> str:

@@ -54,12 +54,12 @@ def assert_nothing_lost_or_doubled(gateway: Gateway, warehouse: str, dataset: st
     assert ids(warehouse, dataset) == held(gateway)
 
 
-@pytest.mark.parametrize("told_by", ["connections", "environment"])
+@pytest.mark.parametrize("given_by", ["connections", "environment"])
 def test_the_dag_runs_by_itself(
-    environment: dict[str, str], stage: Stage, warehouse: str, dataset: str, told_by: str
+    environment: dict[str, str], stage: Stage, warehouse: str, dataset: str, given_by: str
 ) -> None:
     gateway = start_gateway(stage)
-    if told_by == "environment":
+    if given_by == "environment":
         environment = {**environment, **dlt_settings(environment)}
         del environment["AIRFLOW_CONN_VBC"], environment["AIRFLOW_CONN_VBC_DESTINATION"]
     run_dag(environment, "vbc_incremental")

@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
+from math import floor
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,8 +23,8 @@ MODELS = {
     "recordings": "recording_key, account_id, recording_type, recording_id, user_id, call_id, "
     "direction, caller_number, caller_name, dialed_number, started_at, ended_at, "
     "duration_seconds, size_bytes, archived, first_loaded_at",
-    "recording_extensions": "recording_key, extension, account_id, started_at, "
-    "extension_key, user_id, user_name",
+    "recording_extensions": "recording_key, extension, account_id, recording_type, direction, started_at, "
+    "duration_seconds, archived, extension_key, user_id, user_name",
     "extensions": "account_id, extension, user_id, user_name, extension_key, is_current",
     "daily_directions": "day, account_id, recording_type, direction, "
     "recordings, total_seconds, median_seconds, p90_seconds",
@@ -112,8 +113,11 @@ class _ExpectedModels:
     def recording_extensions(self) -> Iterable[Sequence[Any]]:
         for key, number in self._pairs:
             row = self._by_key[key]
-            account = row["account_id"]
-            yield key, number, account, row["start"], f"{account}/{number}", *self._people[account, number]
+            account, person = row["account_id"], self._people[row["account_id"], number]
+            yield (
+                *(key, number, account, row["kind"], row["direction"], row["start"], row["seconds"]),
+                *(row["archived"], f"{account}/{number}", *person),
+            )
 
     def extensions(self) -> Iterable[Sequence[Any]]:
         for (account, number), person in self._people.items():
@@ -513,7 +517,7 @@ def _extrapolate(points: list[tuple[int, int]], x: int) -> int:
     n, sum_x, sum_y = len(points), sum(x for x, _ in points), sum(y for _, y in points)
     squares, products = sum(x * x for x, _ in points), sum(x * y for x, y in points)
     slope = float(n * products - sum_x * sum_y) / float(n * squares - sum_x * sum_x)
-    return round(max(sum_y / n + slope * (x - sum_x / n), 0))
+    return floor(max(sum_y / n + slope * (x - sum_x / n), 0) + 0.5)
 
 
 def _percentile(rows: Iterable[Row], percent: int) -> float | None:

@@ -63,7 +63,7 @@ def _complete(model: str, facts: Facts) -> tuple[dict[str, str], list[tuple[Any,
     if "as_of" in kinds:
         kinds["as_of"] = "date" if model == "retention_calendar" else "timestamptz"
     if "archived" in kinds:
-        kinds["archived"] = "boolean" if model == "recordings" else "bigint"
+        kinds["archived"] = "boolean" if model.startswith("recording") else "bigint"
     return kinds, rows
 
 

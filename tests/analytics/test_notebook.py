@@ -12,7 +12,7 @@ from raw_counts import RawCounts, query_duckdb
 from raw_tables import invent, write_duckdb
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "call_analytics.ipynb"
-ZONES = {"demo": "UTC", "crafted": "America/New_York"}
+ZONES = {"demo": "UTC", "crafted": "America/Havana"}  # clocks go back at midnight there
 PRINT_FIGURES = """
 import json
 medians = query("SELECT direction, median(duration_seconds) AS m FROM recordings GROUP BY 1")

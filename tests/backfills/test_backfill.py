@@ -309,7 +309,7 @@ def test_a_login_that_is_refused_is_tried_once_however_many_workers_there_are(
     assert [request.path for request in there.requests] == ["/token"]
 
 
-def test_wrong_usage_is_told_at_once(own_folder: Path) -> None:
+def test_wrong_usage_is_reported_at_once(own_folder: Path) -> None:
     dates = ("--start-date", "2025-02-01", "--end-date", "2025-01-01")
     process = run_vbc(own_folder, "http://127.0.0.1:9", "backfill", *dates)
     assert process.returncode == 2

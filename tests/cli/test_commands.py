@@ -169,7 +169,7 @@ def test_wrong_usage_is_exit_2_and_sends_nothing(own_folder: Path, arguments: tu
     assert "Error: Invalid value" in failed.stderr or "No such option" in failed.stderr
 
 
-def test_an_unknown_resource_is_told_with_those_there_are(own_folder: Path) -> None:
+def test_an_unknown_resource_is_reported_with_the_known_ones(own_folder: Path) -> None:
     failed = run_vbc(own_folder, "http://127.0.0.1:9", "sync", "--resources", "company_recordings,faxes")
     assert failed.returncode == 2
     assert "no such resource: faxes; there is company_recordings" in failed.stderr
@@ -185,7 +185,7 @@ def test_several_accounts_can_come_from_the_environment(serve: Serve, own_folder
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("SOURCES__VBC__START_DATE", "last week", "start_date must be an ISO date"),
         ("SOURCES__VBC__PAGE_SIZE", "0", "page_size must be a whole number"),
@@ -206,12 +206,12 @@ def test_several_accounts_can_come_from_the_environment(serve: Serve, own_folder
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(
-    own_folder: Path, name: str, value: str, told: str
+    own_folder: Path, name: str, value: str, message: str
 ) -> None:
     failed = run_vbc(own_folder, "http://127.0.0.1:9", "sync", **{name: value})
     assert failed.returncode == 1
     (line,) = [line for line in failed.stderr.splitlines() if line]
-    assert told in line
+    assert message in line
 
 
 def test_a_full_or_forbidden_disk_is_one_clear_line_and_loses_nothing(serve: Serve, own_folder: Path) -> None:
@@ -253,7 +253,7 @@ def test_doctor_needs_the_provisioning_api_only_where_all_users_are_read(
 
 
 @pytest.mark.parametrize(
-    ("changed", "faults", "told"),
+    ("changed", "faults", "message"),
     [
         pytest.param(
             {"SOURCES__VBC__CREDENTIALS__PASSWORD": ""},
@@ -271,11 +271,11 @@ def test_doctor_needs_the_provisioning_api_only_where_all_users_are_read(
     ],
 )
 def test_doctor_says_what_does_not_work(
-    serve: Serve, own_folder: Path, changed: dict[str, str], faults: tuple[str, ...], told: str
+    serve: Serve, own_folder: Path, changed: dict[str, str], faults: tuple[str, ...], message: str
 ) -> None:
     done = run_vbc(own_folder, serve(still_gateway(recordings=5, faults=faults)), "doctor", **changed)
     assert done.returncode == 1
-    assert told in done.stdout
+    assert message in done.stdout
     assert "mistyped" not in done.stdout + done.stderr
 
 

@@ -85,6 +85,7 @@ def test_responses_have_security_headers_and_only_get_is_allowed(url: str) -> No
         "/users",
         "/style.css",
         "/hover.js",
+        "/wait.js",
     ):
         answer = requests.get(url + path, timeout=20)
         assert answer.status_code == 200, path

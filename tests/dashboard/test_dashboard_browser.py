@@ -364,25 +364,19 @@ def landmarks(page: Any) -> set[str]:
 
 
 def test_every_control_is_reachable_and_usable_by_keyboard(served: str, page: Any) -> None:
-    page.goto(f"{served}/?days=91&hour=9")
-    page.locator("summary", has_text="Filters").click()
-    page.locator("body").focus()
-    page.evaluate("document.activeElement.blur()")
-    controls = page.locator("a[href]:not([tabindex='-1']):visible, button, input, select, summary").count()
-    reached = []
-    for _ in range(controls + 20):
-        page.keyboard.press("Tab")
-        name = page.evaluate(
-            "() => {const each = document.activeElement; each.dataset.seen = 1;"
-            "return each === document.body ? '' : each.id || each.textContent.trim()}"
-        )
-        reached.append(name)
-    assert "Skip to the figures" in reached
-    missed = page.eval_on_selector_all(
-        "a[href]:not([tabindex='-1']), button, input, select, summary",
-        "all => all.filter(each => !each.dataset.seen && each.checkVisibility()).map(each => each.outerHTML)",
-    )
-    assert missed == []
+    for path in ("/?days=91&hour=9", "/coverage", "/users", "/recordings?days=all&archived=yes"):
+        page.goto(served + path)
+        page.locator("summary", has_text="Filters").click()
+        assert_reachable(page)
+    page.locator("tbody a").first.click()
+    page.locator("audio").wait_for()
+    assert_reachable(page)
+    page.fill("#q", "1017")
+    page.keyboard.press("Enter")
+    page.locator("#found").wait_for()
+    assert_reachable(page)
+    page.goto(f"{served}/recording/nothing")
+    assert_reachable(page)
     page.goto(f"{served}/?days=91")
     page.locator("summary", has_text="Filters").focus()
     page.keyboard.press("Enter")
@@ -393,6 +387,75 @@ def test_every_control_is_reachable_and_usable_by_keyboard(served: str, page: An
     page.keyboard.press("Enter")
     page.wait_for_url("**direction=INBOUND**")
     assert landmarks(page) == {"banner", "main", "contentinfo", "search", "navigation"}
+
+
+def assert_reachable(page: Any) -> None:
+    """Tab through a page: every control that is visible gets the focus."""
+    controls = "a[href]:not([tabindex='-1']), button, input, select, summary, audio"
+    page.evaluate("document.activeElement.blur()")
+    reached = []
+    for _ in range(page.locator(controls).count() + 20):
+        page.keyboard.press("Tab")
+        name = page.evaluate(
+            "() => {const each = document.activeElement; each.dataset.seen = 1;"
+            "return each === document.body ? '' : each.id || each.textContent.trim()}"
+        )
+        reached.append(name)
+    assert "Skip to the figures" in reached
+    missed = page.eval_on_selector_all(
+        controls,
+        "all => all.filter(each => !each.dataset.seen && each.checkVisibility()).map(each => each.outerHTML)",
+    )
+    assert missed == []
+
+
+def test_a_list_is_exported_by_keyboard_alone(served: str, page: Any) -> None:
+    page.goto(f"{served}/recordings?days=all&archived=yes")
+    shown = int(page.locator("h1").inner_text().split()[0])
+    tab_to(page, "document.activeElement.pathname === '/recordings.csv'")
+    with page.expect_download() as waiting:
+        page.keyboard.press("Enter")
+    with open(waiting.value.path(), newline="", encoding="utf-8-sig") as file:
+        assert len(list(csv.DictReader(file))) == shown
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_errors_and_the_report_have_no_accessibility_violations(
+    demo: Path, served: str, browser: Any, width: int, scheme: str
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    ((missing,),) = query_duckdb(demo)(
+        "SELECT min(recording_key) FROM vbc_models.recordings WHERE NOT archived"
+    )
+    for path, status in (
+        ("/?days=12", 400),
+        ("/recording/nothing", 404),
+        ("/no/such/page", 404),
+        (f"/recording/{missing}", 200),  # without audio
+    ):
+        assert page.goto(served + path).status == status
+        assert_accessible(page, width)
+    page.goto(served)
+    page.fill("#q", "+")
+    page.keyboard.press("Enter")
+    page.locator("[role=status]").wait_for()
+    assert_accessible(page, width)
+    with duckdb.connect(str(demo / "vbc.duckdb")):
+        assert page.goto(served).status == 503
+        assert_accessible(page, width)
+    page.locator("#total-recordings").wait_for()  # it tries again by itself
+    assert run_vbc(demo, "http://127.0.0.1:9", "report", "--out", "report.html", **DEMO).returncode == 0
+    page.goto((demo / "report.html").as_uri())
+    assert_accessible(page, width)
+    page.close()
+
+
+def assert_accessible(page: Any, width: int) -> None:
+    """The page fits the window, and axe finds nothing."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, page.url
+    found = Axe().run(page)
+    assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
 
 
 def test_a_recording_is_found_and_played_by_keyboard_alone(served: str, page: Any) -> None:

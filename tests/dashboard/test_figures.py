@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from expected_models import BUCKETS, MODELS, expect_invented
-from model_tables import Credentials, write_models_duckdb, write_models_postgres
+from model_tables import Credentials, Facts, write_models_duckdb, write_models_postgres
 from raw_tables import POSTGRES, own_dataset
 
 from vbc_source.analytics.database import AnalyticsDatabase
@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 
 @contextmanager
-def open_figures(kind: str, folder: Path, facts: dict[str, list[tuple[Any, ...]]]) -> Iterator[Figures]:
+def open_figures(kind: str, folder: Path, facts: Facts) -> Iterator[Figures]:
     with own_dataset() if kind == "postgres" else nullcontext("vbc_data") as dataset:
         if kind == "postgres":
             write_models_postgres(dataset, facts)
@@ -51,13 +51,22 @@ def bucket(row: Row) -> int:
     return sum(row["duration_seconds"] >= low for low in BUCKETS) if known else len(BUCKETS) + 1
 
 
-def choose(rows: list[Row], filters: PageFilters) -> list[Row]:
+def read_rows(facts: Facts) -> list[Row]:
+    """Return the recordings, each with its extensions."""
+    used: dict[str, list[str]] = {}
+    for key, number, *_ in facts["recording_extensions"]:
+        used.setdefault(key, []).append(number)
+    rows: list[Row] = [dict(zip(NAMES, row, strict=True)) for row in facts["recordings"]]
+    return [{**row, "extensions": sorted(used.get(row["recording_key"], []))} for row in rows]
+
+
+def choose(rows: list[Row], filters: PageFilters, zone: ZoneInfo) -> list[Row]:
     """Return the rows that match the filters, newest first."""
 
     def fits(row: Row) -> bool:
         if row["started_at"] is None:
             return False
-        local = row["started_at"].astimezone(ZONE)
+        local = row["started_at"].astimezone(zone)
         values = {
             "account": row["account_id"],
             "direction": row["direction"],
@@ -122,11 +131,7 @@ def test_figures_equal_counts_in_plain_python(
     """With overlapping extensions, tombstones, unknown lengths, missing starts and both clock changes."""
     monkeypatch.setattr("vbc_source.dashboard.figures.EXPORT_ROWS", 150)  # an export takes several queries
     facts = expect_invented(1, ZONE.key)
-    used: dict[str, list[str]] = {}
-    for key, number, *_ in facts["recording_extensions"]:
-        used.setdefault(key, []).append(number)
-    rows: list[Row] = [dict(zip(NAMES, row, strict=True)) for row in facts["recordings"]]
-    rows = [{**row, "extensions": sorted(used.get(row["recording_key"], []))} for row in rows]
+    rows = read_rows(facts)
     names = {(account, number): name for account, number, _, name, *_ in facts["extensions"]}
     users = {(account, number): user for account, number, user, *_ in facts["extensions"]}
     compared = 0
@@ -136,7 +141,7 @@ def test_figures_equal_counts_in_plain_python(
         assert options.directions == tuple(sorted({row["direction"] for row in rows if row["started_at"]}))
         assert figures.count_without_start() == sum(row["started_at"] is None for row in rows) > 0
         for filters in combine_filters():
-            chosen = choose(rows, filters)
+            chosen = choose(rows, filters, ZONE)
             compared += bool(chosen)
             compare(figures, filters, chosen, names, users)
     assert compared > 20
@@ -159,7 +164,7 @@ def compare(
     assert totals.archived == sum(row["archived"] for row in chosen)
     assert totals.on_demand == sum(row["recording_type"] == "user" for row in chosen)
     assert figures.count_by_length(filters) == Counter(bucket(row) for row in chosen)
-    local = [(row["started_at"].astimezone(ZONE), row["direction"]) for row in chosen]
+    local = [(row["started_at"].astimezone(figures.zone), row["direction"]) for row in chosen]
     counted, hours = figures.count_by_time(filters)
     assert {(day, direction): count for day, direction, count in counted} == Counter(
         (moment.date(), direction) for moment, direction in local
@@ -183,8 +188,13 @@ def compare(
     listed = figures.list_recordings(filters, 7, 3)
     assert [row["recording_id"] for row in listed] == [row["recording_id"] for row in chosen[3:10]]
     exported = [dict(zip(LIST_COLUMNS, row, strict=True)) for row in figures.iterate_recordings(filters)]
-    assert [(row["recording_id"], row["extensions"] or "") for row in exported] == [
-        (row["recording_id"], " ".join(row["extensions"])) for row in chosen
+    assert [(row["recording_id"], row["start_local"], row["extensions"] or "") for row in exported] == [
+        (
+            row["recording_id"],
+            row["started_at"].astimezone(figures.zone).replace(tzinfo=None),
+            " ".join(row["extensions"]),
+        )
+        for row in chosen
     ]
 
 

@@ -120,7 +120,7 @@ def test_failing_cron_line_prints_the_reason_for_cron_to_mail(serve: Serve, own_
 
 @needs_flock
 @pytest.mark.slow
-def test_metrics_stay_as_they_were_while_nothing_can_be_told(serve: Serve, own_folder: Path) -> None:
+def test_metrics_stay_as_they_were_while_nothing_can_be_read(serve: Serve, own_folder: Path) -> None:
     """An empty file would look fresh, and an alert on a value that is absent stays silent."""
     *_, metrics = cron_lines()
     machine = Machine(own_folder, serve(still_gateway(recordings=5)))

@@ -71,7 +71,7 @@ def test_no_file_and_no_table_has_the_number(
 ) -> None:
     gateway = plant_calls()
     bucket = {"SOURCES__VBC__AUDIO__BUCKET_URL": str(own_folder / "bucket")}
-    keep = {"LOAD__DELETE_COMPLETED_JOBS": "false"}  # as dlt does unless it is told otherwise
+    keep = {"LOAD__DELETE_COMPLETED_JOBS": "false"}  # as dlt does unless this is set
     with Emulator(gateway) as url, set_up(name, monkeypatch, lambda: {}) as warehouse:
         target = ("--destination", warehouse.destination, "--dataset", warehouse.dataset)
         monkeypatch.setattr(tempfile, "tempdir", str(own_folder / "tmp"))

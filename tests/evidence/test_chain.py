@@ -150,6 +150,6 @@ def test_known_breaks_are_left_out_and_rows_older_than_the_chain_counted(prepare
     )
 
 
-def test_wrong_usage_is_told() -> None:
+def test_wrong_usage_is_reported() -> None:
     for arguments in (("call-1000",), ("--verify-chain", "call-1000"), ("--out", "bag")):
         assert run_in_process("evidence", *arguments).exit_code == 2

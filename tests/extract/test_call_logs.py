@@ -1,4 +1,4 @@
-"""Call logs: legs are told apart, pages of them add up, and no request is sent unless they are wanted."""
+"""Call logs: legs are distinguished, pages of them add up, and no request is sent unless they are wanted."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_numbers_and_names_are_hashed_or_dropped_and_the_leg_stays() -> None:
     assert all(dropped[name] is None and len(hashed[name]) == 64 for name in PERSONAL)
 
 
-def test_legs_are_told_apart_by_what_does_not_change() -> None:
+def test_legs_are_distinguished_by_what_does_not_change() -> None:
     rings = {**LOG, "length": 0, "result": "Missed", "recorded": False, "destination_extension": 1001}
     later = {**LOG, "start": "2019-01-01 00:00:09"}
     first = {row["leg"]: row["length"] for row in build([LOG, rings, later])}

@@ -94,8 +94,8 @@ class Story:
         kept.rename(folder)
 
 
-def tell(stage: Stage, warehouse: Warehouse, recordings: int) -> Iterator[str]:
-    """Yield the name of each chapter, when it is told."""
+def load_chapters(stage: Stage, warehouse: Warehouse, recordings: int) -> Iterator[str]:
+    """Load the story, and yield the name of each chapter when it is loaded."""
     gateway = stage.show(make_gateway(recordings))
     story = Story(warehouse, stage.base_url)
     story.load()
@@ -142,20 +142,20 @@ def compare(
     monkeypatch: pytest.MonkeyPatch,
     s3_settings: Callable[[], dict[str, str]],
 ) -> int:
-    """Tell the story to DuckDB, and again to another destination; both hold the same after these chapters."""
-    with serve_gateways() as stage:  # one address: it is part of what is told
+    """Load the story into DuckDB and into another destination; both hold the same after these chapters."""
+    with serve_gateways() as stage:  # one address: it is part of what is loaded
         expected: dict[str, Tables] = {}
         monkeypatch.setenv("DLT_DATA_DIR", str(Path("reference").resolve()))
         with set_up("duckdb", monkeypatch, s3_settings) as warehouse:
-            for chapter in tell(stage, warehouse, recordings):
+            for chapter in load_chapters(stage, warehouse, recordings):
                 if chapter in compared:
                     expected[chapter] = warehouse.read()
         monkeypatch.setenv("DLT_DATA_DIR", str(Path("compared").resolve()))
         with set_up(name, monkeypatch, s3_settings) as warehouse:
-            for chapter in tell(stage, warehouse, recordings):
+            for chapter in load_chapters(stage, warehouse, recordings):
                 if chapter in compared:
-                    found, told = warehouse.read(), expected[chapter]
-                    assert digest(found) == digest(told), (chapter, describe(found, told))
+                    found, wanted = warehouse.read(), expected[chapter]
+                    assert digest(found) == digest(wanted), (chapter, describe(found, wanted))
     return len(expected[compared[-1]]["company_recordings"])
 
 
@@ -173,9 +173,9 @@ def test_the_command_loads_files_and_its_status_reads_them(serve: Serve, own_fol
     assert list((own_folder / "lake" / "vbc_data" / "company_recordings").glob("*.parquet"))
     with duckdb.connect() as connection:  # the documented query, as it stands there
         assert len(connection.execute(documented_query()).fetchall()) == 30
-    told = run_vbc(own_folder, url, "status", "--destination", "filesystem", **lake)
-    assert told.returncode == 0
-    assert "company_recordings of account 549825: 30 recordings" in told.stdout
+    status = run_vbc(own_folder, url, "status", "--destination", "filesystem", **lake)
+    assert status.returncode == 0
+    assert "company_recordings of account 549825: 30 recordings" in status.stdout
 
 
 def test_a_format_that_there_is_not_is_refused_by_its_name(serve: Serve, own_folder: Path) -> None:

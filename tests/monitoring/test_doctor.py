@@ -71,7 +71,7 @@ def test_a_changed_password_is_tried_once_also_where_a_token_is_cached(
     assert gateway.tokens.logins == 2
 
 
-def test_rights_and_subscriptions_are_told_one_by_one(serve: Serve, own_folder: Path) -> None:
+def test_rights_and_subscriptions_are_reported_one_by_one(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=5, users=2, user_recordings=4)
     gateway.users.forbid(gateway.users.all()[0]["id"])
     url = serve(gateway)

@@ -692,7 +692,7 @@ def test_variant_column_holds_no_other_field() -> None:
     assert (row["duration__api"], row["duration_v_text"]) == (5, 6)
 
 
-def test_fields_of_one_name_are_told_apart_row_by_row() -> None:
+def test_fields_of_one_name_are_distinguished_row_by_row() -> None:
     rows = [
         recording(1, agentName="a"),
         recording(2, agent_name="b", agentName="c", AgentName="d"),

@@ -60,7 +60,7 @@ def test_a_folder_of_somebody_else_is_not_trusted_nor_a_link(tmp_path: Path) -> 
             make_private_folder(tmp_path / "theirs")
 
 
-def test_a_folder_that_cannot_be_made_is_told_with_the_setting(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported_with_the_setting(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=r"cannot write to .*DLT_DATA_DIR"):
         make_private_folder(tmp_path / "file" / "vbc_tokens")

@@ -175,7 +175,7 @@ aws_secret_access_key = "acme secret"
         assert target.destination == "duckdb"
 
 
-def test_an_unknown_tenant_is_told_with_those_there_are(configure: Callable[[str], None]) -> None:
+def test_an_unknown_tenant_is_reported_with_the_known_ones(configure: Callable[[str], None]) -> None:
     with pytest.raises(
         UsageError, match=r"no such tenant: acme; none is configured: add \[sources\.vbc\.ten"
     ):

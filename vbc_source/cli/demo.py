@@ -156,7 +156,7 @@ def _report(result: SyncResult, before: int, report: Callable[[str], None], *, m
         f"\nRead and proven complete: {result.recordings:,} recordings in {result.windows} windows with "
         f"{result.requests} list requests, {result.seconds:.1f} s."
     )
-    report(f"In {DATABASE}: {_count():,} recordings, {_count() - before:,} of them new.")
+    report(f"In {DATABASE}: {_count():,} company recordings, {_count() - before:,} of them new.")
     for title, query in TABLES.items():
         report(f"\n{title}\n{_format(query)}")
     report(NEXT.format(look=LOOK if models else LOOK_LATER))

@@ -62,8 +62,8 @@ BUSY_SECONDS = 5  # until the page tries again
 MOST_FORM_BYTES = 4096
 MOST_PAGES = 10**7
 SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; media-src 'self'; "
-    "img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "media-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
@@ -276,6 +276,10 @@ class Dashboard:
         log.warning("dashboard: a request failed: %s", error)
         return self._show_message(503, "The figures cannot be read", str(error))
 
+    def handle_unknown_address(self, _: Request, __: Exception) -> Response:
+        """Answer a request for a page that does not exist."""
+        return self._show_message(404, "Not found", "There is no page at this address.")
+
     def _render(self, template: str, view: dict[str, Any], status: int = 200) -> Response:
         return HTMLResponse(self._templates.get_template(template).render(view=view), status)
 
@@ -309,10 +313,11 @@ def make_app(database: DashboardDatabase, plays: PlaysLedger | None = None) -> A
         Route("/search", answers.search, methods=["GET", "POST"]),
         Route("/recording/{key:path}", answers.recording),
         Route("/audio/{key:path}", answers.audio),
-        *(Route(f"/{name}", _serve_file(name)) for name in ("style.css", "hover.js")),
+        *(Route(f"/{name}", _serve_file(name)) for name in ("style.css", "hover.js", "wait.js")),
     ]
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOST_NAMES, www_redirect=False)
-    app = Starlette(routes=routes, middleware=[hosts], exception_handlers={VbcError: answers.handle_error})
+    errors = {VbcError: answers.handle_error, 404: answers.handle_unknown_address}
+    app = Starlette(routes=routes, middleware=[hosts], exception_handlers=errors)
     return _add_headers(app)
 
 

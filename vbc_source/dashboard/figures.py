@@ -90,8 +90,9 @@ class Figures:
             self.query("SELECT set_config('jit', 'off', false), set_config('work_mem', '64MB', false)")
 
     def have_models(self) -> bool:
-        """Return whether the models are built."""
-        return self._list_columns(self._database.models_dataset).keys() >= set(MODELS)
+        """Return whether the models are built, by a version that gave them the columns that are read here."""
+        models = self._list_columns(self._database.models_dataset)
+        return models.keys() >= set(MODELS) and "archived" in models["recording_extensions"]
 
     def has_model(self, name: str) -> bool:
         """Return whether a model is built that earlier versions did not have."""
@@ -154,7 +155,7 @@ class Figures:
 
     def count(self, filters: PageFilters) -> int:
         """Return the number of chosen recordings."""
-        ((number,),) = self.query("SELECT count(*) FROM {recordings} r WHERE {chosen}", filters)
+        ((number,),) = self.query("SELECT count(*) FROM {counted} r WHERE {chosen}", filters)
         return int(number)
 
     def count_by_time(
@@ -178,8 +179,8 @@ class Figures:
         """Return account, extension, user name, recordings and seconds of the busiest extensions."""
         # adding up days is faster, but the daily model has no other filter than these
         is_daily = filters.active <= {"account"}
-        counted = statements.EXTENSIONS_BY_DAY if is_daily else statements.EXTENSIONS_BY_RECORDING
-        return self.query(statements.TOP_EXTENSIONS.replace("{counted}", counted), filters)
+        busiest = statements.EXTENSIONS_BY_DAY if is_daily else statements.EXTENSIONS_BY_RECORDING
+        return self.query(statements.TOP_EXTENSIONS.replace("{busiest}", busiest), filters)
 
     def list_extensions(self, filters: PageFilters) -> list[PersonFigures]:
         """Return the figures of all extensions of the chosen recordings, the busiest first."""
@@ -280,6 +281,10 @@ class Figures:
             conditions = {name: text for name, text in statements.CONDITIONS.items() if name in active}
             if filters.archived:
                 conditions["archived"] = statements.ARCHIVED[filters.archived]
+            if filters.extension and "{counted}" in sql:
+                conditions["extension"] = statements.OF_EXTENSION
+            counted = "{recording_extensions}" if filters.extension else "{recordings}"
+            sql = sql.replace("{counted}", counted)
             narrowed = [conditions[name] for name in ("account", "type") if name in conditions]
             hourly = [conditions[name] for name in statements.HOURLY if name in conditions]
             hours = " AND ".join([statements.DAYS_OF_PERIOD, *hourly])

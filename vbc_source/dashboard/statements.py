@@ -1,10 +1,10 @@
 """The SQL of the dashboard's figures, for both DuckDB and Postgres.
 
 Values are always bound (`%(name)s`). Names in braces are replaced by code: a model's qualified name;
-`{loaded}`, the dataset of the loaded tables;
-`{chosen}`, the conditions of all filters on a row `r` of `recordings`; `{hourly}`, those of `HOURLY` on a row
-`r` of `daily_hours`; or `{narrowed}`, those of account and type alone, for models that have no more columns
-than these.
+`{loaded}`, the dataset of the loaded tables; `{chosen}`, the conditions of all filters on a row `r` of
+`recordings` or `recording_extensions`; `{counted}`, the one of these two that the chosen recordings are
+counted in; `{hourly}`, the conditions of `HOURLY` on a row `r` of `daily_hours`; or `{narrowed}`, those of
+account and type alone, for models that have no more columns than these.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ PERIOD = (
 )
 # follows from the period of the recordings, but lets DuckDB skip the other days
 _PERIOD_OF_PARTS = " AND ".join(PERIOD).replace("r.", "x.")
-_PARTS = f"{{recording_extensions}} x ON x.recording_key = r.recording_key AND {_PERIOD_OF_PARTS}"
 DAYS_OF_PERIOD = "r.day BETWEEN %(first)s AND %(last)s"
 SPAN = (
     "AND started_at BETWEEN CAST(%(since)s AS timestamp with time zone) "
@@ -59,6 +58,7 @@ CONDITIONS = {
     "coalesce(r.duration_seconds, -1) < "
     f"(SELECT coalesce(to_seconds, CASE WHEN from_seconds IS NULL THEN 0 ELSE 1e12 END) {_BUCKET})",
 }
+OF_EXTENSION = "r.extension = %(extension)s"  # on a row of `recording_extensions`
 ARCHIVED = {"yes": "r.archived", "no": "NOT r.archived", "failed": "NOT r.archived AND {failed_audio}"}
 FAILED_AUDIO = (
     "r.recording_key IN (SELECT concat_ws('/', a.account_id, a.recording_type, nullif(a.user_id, ''), "
@@ -80,16 +80,16 @@ SECONDS = """
         coalesce(sum(CAST(round(r.duration_seconds * 1000) AS bigint)), 0),
         sum(CASE WHEN r.archived THEN 1 ELSE 0 END),
         sum(CASE WHEN r.recording_type = 'user' THEN 1 ELSE 0 END)
-    FROM {recordings} r WHERE {chosen} GROUP BY 1"""
+    FROM {counted} r WHERE {chosen} GROUP BY 1"""
 LENGTHS_OF_SECONDS = """
-    SELECT r.duration_seconds, count(*) FROM {recordings} r
+    SELECT r.duration_seconds, count(*) FROM {counted} r
     WHERE {chosen} AND CAST(floor(r.duration_seconds) AS bigint) IN ({seconds}) GROUP BY 1 ORDER BY 1"""
-# Offsets of time zones are multiples of a quarter of an hour, so it is enough to convert the counts of each
-# quarter to local time, not every recording.
+# Offsets of time zones are multiples of a quarter of an hour, and change at one (since 2012, all but
+# Antarctica/Casey's), so it is enough to convert the counts of a quarter to local time, not each recording.
 TIMES_BY_RECORDING = """
     WITH slots AS (
         SELECT floor(date_part('epoch', r.started_at) / 900) AS slot, r.direction, count(*) AS recordings
-        FROM {recordings} r WHERE {chosen} GROUP BY 1, 2
+        FROM {counted} r WHERE {chosen} GROUP BY 1, 2
     ), times AS (
         SELECT to_timestamp(slot * 900) AT TIME ZONE %(zone)s AS moment, direction, recordings FROM slots
     )"""
@@ -103,34 +103,30 @@ DAYS_AND_HOURS = """, parts AS (
     )
     SELECT grouping(day), day, direction, weekday, hour, sum(recordings) FROM parts
     GROUP BY GROUPING SETS ((day, direction), (weekday, hour)) ORDER BY 1, 2, 3"""
-EXTENSIONS_BY_RECORDING = f"""
-    SELECT r.account_id, x.extension, count(*) AS recordings,
+EXTENSIONS_BY_RECORDING = """
+    SELECT account_id, extension, count(*) AS recordings,
         coalesce(sum(CAST(round(r.duration_seconds * 1000) AS bigint)), 0) AS milliseconds
-    FROM {{recordings}} r JOIN {_PARTS} WHERE {{chosen}}"""
+    FROM {recording_extensions} r WHERE {chosen}"""
 EXTENSIONS_BY_DAY = """
     SELECT account_id, extension, CAST(sum(recordings) AS bigint) AS recordings,
         sum(CAST(round(total_seconds * 1000) AS bigint)) AS milliseconds
     FROM {daily_extensions} r WHERE day BETWEEN %(first)s AND %(last)s AND {narrowed}"""
 TOP_EXTENSIONS = f"""
     SELECT t.account_id, t.extension, n.user_name, t.recordings, t.milliseconds / 1000.0
-    FROM ({{counted}} GROUP BY 1, 2 ORDER BY 3 DESC, 2, 1 LIMIT {TOP}) t
+    FROM ({{busiest}} GROUP BY 1, 2 ORDER BY 3 DESC, 2, 1 LIMIT {TOP}) t
     LEFT JOIN {{extensions}} n ON n.account_id = t.account_id AND n.extension = t.extension
     ORDER BY 4 DESC, 2, 1"""
 _MEASURES = """
     count(*), coalesce(sum(CAST(round(r.duration_seconds * 1000) AS bigint)), 0) / 1000.0,
     percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY r.duration_seconds)"""
 EXTENSIONS = f"""
-    SELECT r.account_id, x.extension, max(n.user_name), {_MEASURES}
-    FROM {{recordings}} r JOIN {_PARTS}
-    LEFT JOIN {{extensions}} n ON n.account_id = r.account_id AND n.extension = x.extension
-    WHERE {{chosen}} GROUP BY 1, 2 ORDER BY 4 DESC, 2, 1"""
+    SELECT r.account_id, r.extension, max(r.user_name), {_MEASURES}
+    FROM {{recording_extensions}} r WHERE {{chosen}} GROUP BY 1, 2 ORDER BY 4 DESC, 2, 1"""
 # of the user's extensions, and the user's own; a recording with both counts once
 USERS = f"""
     WITH involved AS (
-        SELECT r.recording_key, r.account_id, r.duration_seconds, n.user_id
-        FROM {{recordings}} r JOIN {_PARTS}
-        JOIN {{extensions}} n ON n.account_id = r.account_id AND n.extension = x.extension
-        WHERE {{chosen}} AND n.user_id IS NOT NULL
+        SELECT r.recording_key, r.account_id, r.duration_seconds, r.user_id
+        FROM {{recording_extensions}} r WHERE {{chosen}} AND r.user_id IS NOT NULL
         UNION
         SELECT r.recording_key, r.account_id, r.duration_seconds, r.user_id
         FROM {{recordings}} r WHERE {{chosen}} AND r.user_id IS NOT NULL

@@ -9,7 +9,11 @@ select
     used.recording_key,
     used.extension,
     used.account_id,
+    used.recording_type,
+    used.direction,
     used.started_at,
+    used.duration_seconds,
+    used.archived,
     known.extension_key,
     known.user_id,
     known.user_name

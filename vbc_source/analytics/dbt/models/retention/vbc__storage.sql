@@ -70,7 +70,8 @@ expected as (
         filled.account_id, filled.month, filled.is_forecast, filled.recordings, filled.archived_bytes,
         case
             when not filled.is_forecast then filled.size_bytes
-            else cast(round(greatest(fitted.mean_y + fitted.slope * (filled.number - fitted.mean_x), 0)) as bigint)
+            -- not round(): of halves, databases make different numbers
+            else cast(floor(greatest(fitted.mean_y + fitted.slope * (filled.number - fitted.mean_x), 0) + 0.5) as bigint)
         end as size_bytes
     from filled
     left join fitted on fitted.account_id = filled.account_id

@@ -18,6 +18,14 @@ keyed as (
     where trim(extension) <> ''
 )
 
-select keyed.recording_key, recordings.account_id, recordings.started_at, keyed.extension
+select
+    keyed.recording_key,
+    keyed.extension,
+    recordings.account_id,
+    recordings.recording_type,
+    recordings.direction,
+    recordings.started_at,
+    recordings.duration_seconds,
+    recordings.archived
 from keyed
 inner join {{ ref('vbc_source', 'vbc__recordings') }} as recordings on recordings.recording_key = keyed.recording_key
