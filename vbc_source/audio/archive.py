@@ -230,13 +230,8 @@ class Archive:
             ObjectLocked: The bucket refuses; the file is still there.
             BucketFailed: It is not known what is erased; another attempt finds out.
         """
-        key = self.bucket.key_of(row.uri or "")
-        if not key:
-            raise ObjectLocked(f"its file is in another bucket than {self.bucket.url}")
-        objects = list_objects(key, names)
         # asked first: a lock of the file alone must not cost it its sidecar
-        if lock := next(filter(None, map(self.bucket.find_lock, objects)), None):
-            raise ObjectLocked(lock)
+        objects = self.list_erasable(row, names)
         erased = replace(row, status="erased", error=reason, fetched_at=self._now())
         # before the deletion: after a kill, `recover` looks whether this object is gone
         self.journal.intend(erased)
@@ -248,6 +243,20 @@ class Archive:
             raise
         self.journal.settle(erased)
         return erased
+
+    def list_erasable(self, row: LedgerRow, names: Iterable[str] = ()) -> tuple[str, ...]:
+        """Return the keys of the objects of a stored file, in the order of erasing them, if none is locked.
+
+        Raises:
+            ObjectLocked: The bucket would refuse to erase one of them.
+        """
+        key = self.bucket.key_of(row.uri or "")
+        if not key:
+            raise ObjectLocked(f"its file is in another bucket than {self.bucket.url}")
+        objects = list_objects(key, names)
+        if lock := next(filter(None, map(self.bucket.find_lock, objects)), None):
+            raise ObjectLocked(lock)
+        return objects
 
     def update_manifests(self) -> None:
         """Remove the lines of erased files, whose rows are still in the journal, from their manifests."""

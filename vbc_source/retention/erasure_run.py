@@ -75,6 +75,9 @@ class ErasureRun:
                 if flaw := one.find_misplacement(file.key):
                     log.warning("%s is not deleted from the archive: %s", title, flaw)
                     return "unproven"
+            # a lock of one version holds the recording, with its other versions
+            for file in files if len(files) > 1 else ():
+                self._archive.list_erasable(file.row, names[file.folder])
             for file in files:
                 self._archive.erase(file.row, reason, names[file.folder])
         except ObjectLocked as error:
