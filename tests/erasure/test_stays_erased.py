@@ -185,3 +185,17 @@ def test_fixity_does_not_ask_vbc_for_what_was_erased(erased: Erased, options: tu
         assert site.query(attempts) == [(1000, 1), (ID, 0)]
     finally:
         company.delete(ID)
+
+
+def test_a_restored_file_gets_no_sidecar_again(erased: Erased) -> None:
+    """The file and its rows are restored from a backup, and its sidecar, with the number, is not."""
+    site = erased.site
+    restore_rows(erased)
+    (audio,) = erased.bucket.rglob(f"{ID}.mp3")
+    place = site.folder / "bucket" / audio.relative_to(erased.bucket)
+    shutil.copytree(
+        audio.parent, place.parent, ignore=lambda _, names: {*names} - {audio.name}, dirs_exist_ok=True
+    )
+    result, done = site.run("audio")
+    assert (result["ok"], AGAIN in done.stderr) == (True, True), done.output
+    assert [path.name for path in place.parent.iterdir()] == [audio.name]
