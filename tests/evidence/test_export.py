@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from archiving import Prepare, Site, key_of, make_gateway, sound_of
@@ -17,7 +19,6 @@ from vbc_source import Target
 from vbc_source.analytics.database import find_database
 from vbc_source.dashboard.plays import open_ledger
 from vbc_source.dashboard.plays_head import PlaysHead
-from vbc_source.load.ledgers.custody import hash_fields
 
 PAGE = Path(vbc_source.__file__).parents[1] / "docs" / "custody.md"
 CALL = "call-1001"
@@ -39,11 +40,15 @@ def check_files(folder: Path, manifest: str) -> subprocess.CompletedProcess[str]
     )
 
 
+def read_script() -> str:
+    """Return the script of the page."""
+    (script,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return str(script)
+
+
 def check_chain(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the script of the page."""
-    found = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert found
-    command = [sys.executable, "-c", found[1], str(folder)]
+    """Run the script of the page as a stranger does: without this package, and without any other."""
+    command = [sys.executable, "-I", "-S", "-c", read_script(), str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -81,28 +86,17 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     assert json.loads((folders[0] / "proofs.json").read_text())["scan_windows"][0]["is_proven"] is True
     # the chain from the call's first event on, without what is not of the call
     chain = (bag / "data/custody/vbc_audio.jsonl").read_text()
-    assert [link.get("event", {}).get("recording_id") for link in map(json.loads, chain.splitlines())] == [
-        *(1001, 1002, None)
-    ]
+    assert [
+        json.loads(link.get("event", "{}")).get("recording_id")
+        for link in map(json.loads, chain.splitlines())
+    ] == [*(1001, 1002, None)]
     assert "1003" not in (bag / "data/custody/plays.jsonl").read_text()
     done = check_chain(bag)
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[:2] for line in done.stdout.splitlines()] == [
-        ["plays.jsonl", "2"],
-        ["vbc_audio.jsonl", "3"],
-    ]
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert sorted(path.parent.name for path in (bag / "data/custody/heads").rglob("*.json")) == [
         "plays",
         "vbc_audio",
     ]
-    # an event that was changed, also beside the digest of what it was, and an end that was cut off
-    changed = chain.replace('"archive"', '"deletion"', 1)
-    digest = hash_fields(json.loads(chain.splitlines()[0])["event"])
-    beside = changed.replace('{"event"', f'{{"event_sha256":"{digest}","event"', 1)
-    assert beside != changed
-    for damaged in (changed, beside, chain.rsplit("\n", 2)[0]):
-        (bag / "data/custody/vbc_audio.jsonl").write_text(damaged)
-        assert (check_files(bag, "manifest-sha256.txt").returncode, check_chain(bag).returncode) == (1, 1)
     assert export(site, "bag")[0] == 2  # there are files already
     # what is missing or differs is named, and the rest exported
     Path(site.bucket, key_of(second)).write_bytes(b"other")
@@ -120,3 +114,65 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     unknown = run_in_process("evidence", "no-call", "--out", "new", "--bucket-url", site.bucket)
     assert (unknown.exit_code, "no recording of that call" in unknown.stderr) == (1, True)
     assert not (own_folder / "new").exists()
+
+
+def damage_chain(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield kinds of damage to a chain, with its lines then: each event, and each two of them."""
+    for place, line in enumerate(lines):
+        before, after = lines[:place], lines[place + 1 :]
+        link = json.loads(line)
+        yield f"{place} removed", [*before, *after]
+        yield f"{place} moved", [*after[:1], *before, line, *after[1:]] if after else [line, *before]
+        yield f"hash of {place} changed", [*before, write(link, hash="0" * 64), *after]
+        if "event" not in link:
+            yield f"digest of {place} changed", [*before, write(link, event_sha256="0" * 64), *after]
+            continue
+        changed = link["event"].replace('"archive"', '"deletion"').replace('"download"', '"play"')
+        assert changed != link["event"]
+        yield f"{place} changed", [*before, write(link, event=changed), *after]
+        digest = hashlib.sha256(link["event"].encode()).hexdigest()
+        beside = write(link, event=changed, event_sha256=digest)
+        yield f"{place} changed beside the digest of what it was", [*before, beside, *after]
+        again = hashlib.sha256(changed.encode()).hexdigest()
+        anew = hashlib.sha256(f"{link['previous_hash']}{again}".encode()).hexdigest()
+        yield f"{place} changed with its hash", [*before, write(link, event=changed, hash=anew), *after]
+
+
+def write(link: dict[str, str], **changes: str) -> str:
+    return json.dumps({**link, **changes})
+
+
+def test_the_script_of_the_page_finds_each_damage_of_a_bag(prepare: Prepare, own_folder: Path) -> None:
+    lines = [line for line in read_script().splitlines() if line]
+    assert len(lines) <= 10
+    assert max(map(len, lines)) <= 100
+    site = archive(prepare)
+    plays = open_ledger(find_database(Target()))
+    for number in (1000, 1001, 1003, 1001):
+        plays.record(f"549825/company/{number}", "ada", "download")
+    PlaysHead(plays).store(site.bucket)
+    assert export(site, "bag")[0] == 0
+    custody = own_folder / "bag/data/custody"
+    chains = sorted(custody.glob("*.jsonl"))
+    assert [(path.name, len(path.read_text().splitlines())) for path in chains] == [
+        ("plays.jsonl", 3),
+        ("vbc_audio.jsonl", 3),
+    ]
+    assert check_chain(own_folder / "bag").returncode == 0
+    for path in chains:
+        whole = path.read_text()
+        for kind, damaged in damage_chain(whole.splitlines()):
+            path.write_text("".join(f"{line}\n" for line in damaged))
+            done = check_chain(own_folder / "bag")
+            assert done.returncode == 1, (path.name, kind)
+            assert "does not fit what is before it" in done.stderr, (path.name, kind)
+        path.unlink()
+        assert check_chain(own_folder / "bag").returncode == 1  # by its head
+        path.write_text(whole)
+    for path in (*custody.glob("heads/*/*.json"), custody / "starts.json"):
+        whole = path.read_text()
+        path.write_text(re.sub(r"[0-9a-f]{64}", "0" * 64, whole))
+        assert check_chain(own_folder / "bag").returncode == 1, path
+        path.write_text(whole)
+    assert check_chain(own_folder / "bag").returncode == 0
+    assert check_chain(own_folder / "elsewhere").returncode == 1

@@ -1,4 +1,4 @@
-"""A thousand files: planted damage is all found, and none invented. Kills at random moments cost nothing."""
+"""Planted damage is all found, none invented, in a folder and on S3. Kills at random moments cost nothing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from archiving import Prepare, configure, key_of, make_gateway
-from checking import check, flip, path_of
+from archiving import FolderBucket, Prepare, S3Bucket, configure, key_of, make_gateway
+from checking import check, flip
 from kills import choose_moments, count_kills
 from loading import environment, read_database, run_vbc, vbc
 
 from vbc_source import rebuild_ledger
+from vbc_source.audio.sidecars.manifest import manifest_key
+from vbc_source.audio.sidecars.sidecar import sidecar_key
 
 KILLS = count_kills(7)
 REASONS = {  # what is said of the kinds of damage, by their numbers below
@@ -30,29 +32,33 @@ REASONS = {  # what is said of the kinds of damage, by their numbers below
 
 
 @pytest.mark.slow
-def test_all_planted_damage_is_named_and_none_is_invented(prepare: Prepare) -> None:
-    site = prepare(make_gateway(1000, size=2000))
+def test_all_planted_damage_is_named_and_none_is_invented(
+    prepare: Prepare, bucket: FolderBucket | S3Bucket
+) -> None:
+    count = 1000 if isinstance(bucket, FolderBucket) else 100
+    site = prepare(make_gateway(count, size=2000), bucket=bucket.url)
     pipeline = site.load()
     site.archive()
     sound = check(site)
-    assert (sound.ok, sound.checked, sound.unknown, sound.without_sidecars) == (True, 1000, 0, 0)
+    assert (sound.ok, sound.checked, sound.unknown, sound.without_sidecars) == (True, count, 0, 0)
 
-    ids = Random(1).sample(range(1000, 2000), 17)
-    for id_ in ids[:3]:
-        path_of(site, id_).write_bytes(flip(path_of(site, id_).read_bytes()))
-    for id_ in ids[3:5]:
-        path_of(site, id_).write_bytes(path_of(site, id_).read_bytes()[:-1])
-    one, other = path_of(site, ids[5]), path_of(site, ids[6])
-    one_body, other_body = one.read_bytes(), other.read_bytes()
-    one.write_bytes(other_body)
-    other.write_bytes(one_body)
-    path_of(site, ids[7]).unlink()
-    path_of(site, ids[8]).with_suffix(".json").unlink()
-    sidecar = path_of(site, ids[9]).with_suffix(".json")
-    sidecar.write_text(sidecar.read_text() + " ")
-    manifest = path_of(site, ids[10]).parent / "manifest-sha256.txt"
-    before = hashlib.sha256(path_of(site, ids[10]).read_bytes()).hexdigest()
-    manifest.write_text(manifest.read_text().replace(before, "0" * 64))
+    ids = Random(1).sample(range(1000, 1000 + count), 17)
+    rows = {row["id"]: key_of(row) for row in site.gateway.company.all()}
+    keys = [f"recordings/{rows[id_]}" for id_ in ids]
+    stored = [bucket.read(key) for key in keys]
+    for number in range(3):
+        bucket.write(keys[number], flip(stored[number]))
+    for number in (3, 4):
+        bucket.write(keys[number], stored[number][:-1])
+    bucket.write(keys[5], stored[6])
+    bucket.write(keys[6], stored[5])
+    bucket.delete(keys[7])
+    bucket.delete(sidecar_key(keys[8]))
+    bucket.write(sidecar_key(keys[9]), bucket.read(sidecar_key(keys[9])) + b" ")
+    manifest = manifest_key(keys[10].rpartition("/")[0])
+    digest = hashlib.sha256(stored[10]).hexdigest().encode()
+    assert digest in bucket.read(manifest)
+    bucket.write(manifest, bucket.read(manifest).replace(digest, b"0" * 64))
     with pipeline.sql_client() as sql:
         sql.execute_sql(f"UPDATE recording_audio SET sha256 = repeat('a', 64) WHERE recording_id = {ids[11]}")
         sql.execute_sql(f"UPDATE recording_audio SET size_bytes = 5 WHERE recording_id = {ids[12]}")
@@ -65,18 +71,17 @@ def test_all_planted_damage_is_named_and_none_is_invented(prepare: Prepare) -> N
     assert set(found.damaged) == {*ids[:7], ids[11], ids[12], ids[15]}
     assert len(found.damaged) == 10
     assert found.missing == (ids[7],)
-    assert (found.unreadable, found.repaired, found.checked) == ((), (), 998)
-    rows = {row["id"]: key_of(row) for row in site.gateway.company.all()}
+    assert (found.unreadable, found.repaired, found.checked) == ((), (), count - 2)
     # lost rows, and the file of the row that names another one's
     assert set(found.unknown_keys) == {rows[ids[13]], rows[ids[14]], rows[ids[15]]}
-    sidecars = {rows[id_].replace(".mp3", ".json") for id_ in ids[8:10]}
+    sidecars = {sidecar_key(rows[id_]) for id_ in ids[8:10]}
     assert sidecars <= set(found.sidecars)
     # of an edited row, ledger, sidecar and manifest disagree as well
-    sidecars.add(rows[ids[11]].replace(".mp3", ".json"))
+    sidecars.add(sidecar_key(rows[ids[11]]))
     assert set(found.sidecars) == sidecars
     # a manifest names the sidecar that is missing
     folders = {rows[ids[number]].rpartition("/")[0] for number in (8, 10, 11)}
-    assert set(found.manifests) == {f"{folder}/manifest-sha256.txt" for folder in folders}
+    assert set(found.manifests) == set(map(manifest_key, folders))
     reasons = {item.recording_id: str(item.error) for item in found.findings}
     assert len(found.findings) == len(reasons) == 11
     for number, words in REASONS.items():
@@ -87,10 +92,10 @@ def test_all_planted_damage_is_named_and_none_is_invented(prepare: Prepare) -> N
     with pipeline.sql_client() as sql:
         sql.execute_sql("DROP TABLE recording_audio")
     rebuilt = rebuild_ledger(bucket_url=site.bucket)
-    damaged = {*(rows[id_] for id_ in (*ids[:7], ids[10])), rows[ids[9]].replace(".mp3", ".json")}
+    damaged = {*(rows[id_] for id_ in (*ids[:7], ids[10])), sidecar_key(rows[ids[9]])}
     assert (set(rebuilt.damaged), len(rebuilt.damaged)) == (damaged, 9)
     assert (rebuilt.missing, rebuilt.unknown) == ((rows[ids[7]],), (rows[ids[8]],))
-    assert (rebuilt.files, rebuilt.rows, rebuilt.known, rebuilt.erased) == (1000, 989, 0, ())
+    assert (rebuilt.files, rebuilt.rows, rebuilt.known, rebuilt.erased) == (count, count - 11, 0, ())
     assert not rebuilt.ok
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from vbc_source.audio.bucket import CHUNK_BYTES, HEAD_BYTES, Bucket, Content, KeyTaken, ObjectLocked
+from vbc_source.audio.bucket import HEAD_BYTES, Bucket, Content, KeyTaken, ObjectLocked
 from vbc_source.audio.durations import measure_duration
 from vbc_source.audio.formats import FORMATS, AudioFormat, detect_format
 from vbc_source.audio.journal import Journal
@@ -57,22 +57,6 @@ class ByteStream(Protocol):
         """Yield the bytes in chunks."""
 
 
-class SpooledStream:
-    """The bytes of a file that was received already."""
-
-    def __init__(self, path: Path, content_type: str | None, size: int | None) -> None:
-        self.content_type, self.size = content_type, size
-        self.digest = hashlib.sha256()
-        self._path = path
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the bytes in chunks."""
-        with self._path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                self.digest.update(chunk)
-                yield chunk
-
-
 class Archive:
     """Verified files in a bucket. The `spool` folder, emptied here, holds files that are being received."""
 
@@ -103,15 +87,24 @@ class Archive:
             audio_format = detect_format(content.head, stream.content_type)
             _check_size(content.size, stream.size, "the server")
             _check_size(content.size, recording.size_bytes, "the API")
-            duration = measure_duration(path, audio_format)
-            while True:
-                row = self._make_stored_row(recording, audio_format, content, audio_duration=duration)
-                name = recording.file(audio_format.extension)
-                if sizes.get(name, content.size) == content.size and self._keep(
-                    path, row, audio_format, content
-                ):
-                    return row
-                recording = replace(recording, version=recording.version + 1)
+            return self._store(path, recording, audio_format, content, sizes)
+
+    def _store(
+        self,
+        path: Path,
+        recording: Recording,
+        audio_format: AudioFormat,
+        content: Content,
+        sizes: Mapping[str, int] = MappingProxyType({}),
+    ) -> LedgerRow:
+        """Store a file that was received, in the first version that is free, and return its row."""
+        duration = measure_duration(path, audio_format)
+        while True:
+            row = self._make_stored_row(recording, audio_format, content, audio_duration=duration)
+            name = recording.file(audio_format.extension)
+            if sizes.get(name, content.size) == content.size and self._keep(path, row, audio_format, content):
+                return row
+            recording = replace(recording, version=recording.version + 1)
 
     def _keep(self, path: Path, row: LedgerRow, audio_format: AudioFormat, content: Content) -> bool:
         """Store the file of a row, and settle it; return False if there are other bytes under its key."""
@@ -144,17 +137,16 @@ class Archive:
         with self._receive(stream, recording.size_bytes) as (path, content):
             _check_size(content.size, stream.size, "the server")
             _check_size(content.size, recording.size_bytes, "the API")
-            again = SpooledStream(path, stream.content_type, content.size)
+            audio_format = detect_format(content.head, stream.content_type)
             if key is None:
-                return self.store(recording, again)
+                return self._store(path, recording, audio_format, content)
             kept = self.bucket.read(key)
             if (content.size, content.sha256) == (row.size_bytes, row.sha256):
                 if kept:
                     self.bucket.keep_beside(key, f"{key}.damaged-{kept.sha256[:16]}")
-                audio_format = detect_format(content.head, stream.content_type)
                 self._put(path, key, audio_format, content, new=False)
             elif not _equal(kept, content):
-                return self.store(replace(recording, version=row.version + 1), again)
+                return self._store(path, replace(recording, version=row.version + 1), audio_format, content)
             elif kept:
                 row = replace(row, size_bytes=kept.size, sha256=kept.sha256, attempts=0)
             return row if row.attempts else self._settle_proven(row)
@@ -230,13 +222,8 @@ class Archive:
             ObjectLocked: The bucket refuses; the file is still there.
             BucketFailed: It is not known what is erased; another attempt finds out.
         """
-        key = self.bucket.key_of(row.uri or "")
-        if not key:
-            raise ObjectLocked(f"its file is in another bucket than {self.bucket.url}")
-        objects = list_objects(key, names)
         # asked first: a lock of the file alone must not cost it its sidecar
-        if lock := next(filter(None, map(self.bucket.find_lock, objects)), None):
-            raise ObjectLocked(lock)
+        objects = self.list_erasable(row, names)
         erased = replace(row, status="erased", error=reason, fetched_at=self._now())
         # before the deletion: after a kill, `recover` looks whether this object is gone
         self.journal.intend(erased)
@@ -248,6 +235,20 @@ class Archive:
             raise
         self.journal.settle(erased)
         return erased
+
+    def list_erasable(self, row: LedgerRow, names: Iterable[str] = ()) -> tuple[str, ...]:
+        """Return the keys of the objects of a stored file, in the order of erasing them, if none is locked.
+
+        Raises:
+            ObjectLocked: The bucket would refuse to erase one of them.
+        """
+        key = self.bucket.key_of(row.uri or "")
+        if not key:
+            raise ObjectLocked(f"its file is in another bucket than {self.bucket.url}")
+        objects = list_objects(key, names)
+        if lock := next(filter(None, map(self.bucket.find_lock, objects)), None):
+            raise ObjectLocked(lock)
+        return objects
 
     def update_manifests(self) -> None:
         """Remove the lines of erased files, whose rows are still in the journal, from their manifests."""

@@ -48,6 +48,7 @@ What is known about one call: its audio, what was loaded about it, and the chain
   data/recordings/N/                   one recording: audio, sidecar, loaded row, ledgers, proofs
   data/custody/*.jsonl                 the chain: an event a line, with the hash of the event before it;
                                        of other recordings' events there is the digest alone
+  data/custody/starts.json             the hash before the first line of each chain
   data/custody/heads/                  the newest event of each day, as the bucket has it
 
 docs/custody.md of vbc-source explains the chain, and has a short script that verifies it.
@@ -124,6 +125,7 @@ class _Export:
         self._loaded, self._bucket, self._bag, self._plays = loaded, bucket, bag, plays
         self._recordings = recordings
         self._problems: list[str] = []
+        self._starts: dict[str, str] = {}  # the hash before the first line of each chain, by its file
 
     def run(self, call_id: str, now: datetime) -> EvidenceResult:
         self._bag.add("README.txt", [README.encode()])
@@ -134,6 +136,8 @@ class _Export:
             self._compare(recording, events)
         self._add_chains(events)
         self._add_plays()
+        if self._starts:
+            self._add_json("custody/starts.json", self._starts)
         self._bag.close(now, **{"External-Identifier": call_id})
         problems = tuple(dict.fromkeys(self._problems))
         return EvidenceResult(not problems, len(self._recordings), self._bag.files, problems)
@@ -255,12 +259,12 @@ class _Export:
             self._problems.append(f"the heads of chain {chain} are left out: {error}")
 
     def _write_chain(self, chain: str, first: int, own: set[str]) -> Iterator[bytes]:
-        check, hashes = ChainCheck(from_start=False), set[str]()
+        check = ChainCheck(from_start=False)
         where = "chain = :chain AND sequence >= :first"
         for row in read_events(self._loaded, where, chain=chain, first=first):
             self._problems += [problem.text for problem in check.check(row)]
+            self._starts.setdefault(escape(chain), row["previous_hash"] or "")
             event = {name: row[name] for name in EVENT}
-            hashes.add(row["hash"])
             yield _write_link(event, row, is_shown=row["hash"] in own)
 
     def _add_plays(self) -> None:
@@ -273,6 +277,7 @@ class _Export:
         if first is None:
             return
         self._problems += self._plays.verify().problems
+        self._starts["plays"] = links[first]["previous_hash"] or ""
         self._bag.add(
             "custody/plays.jsonl",
             (
@@ -284,9 +289,7 @@ class _Export:
 
 
 def _write_link(event: Row, link: Row, *, is_shown: bool) -> bytes:
-    """Write a line of a chain: the event itself, or its digest where it is of another recording."""
-    shown = (
-        {"event": json.loads(write_canonical(event))} if is_shown else {"event_sha256": hash_fields(event)}
-    )
+    """Write a line of a chain: the text of the event, or its digest where it is of another recording."""
+    shown = {"event": write_canonical(event)} if is_shown else {"event_sha256": hash_fields(event)}
     line = {**shown, "previous_hash": link["previous_hash"] or "", "hash": link["hash"]}
     return write_canonical(line).encode() + b"\n"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from pathlib import Path
@@ -15,17 +15,15 @@ from typing import NamedTuple
 from vbc_source.api.clock import TOLERANCE
 from vbc_source.audio.archive_audio import AudioRun
 from vbc_source.audio.backlog import Backlog
-from vbc_source.audio.bucket import BucketFailed, ObjectLocked
-from vbc_source.audio.ledger import COLUMNS, LedgerRow
-from vbc_source.audio.ledger_queries import write_ledger
 from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.audio.sidecars.bring_up import bring_up
 from vbc_source.errors import UsageError
 from vbc_source.load.destinations import Target
-from vbc_source.retention.candidates import write_owners
+from vbc_source.recordings import RecordingKey
 from vbc_source.retention.decisions import is_done
 from vbc_source.retention.deletion_run import BATCH as DELETION_BATCH
 from vbc_source.retention.deletion_run import DeletionRun
+from vbc_source.retention.erasure_run import ErasureRun
 from vbc_source.retention.facts import RecordingFacts, read_facts
 from vbc_source.retention.plan import (
     Counts,
@@ -38,14 +36,12 @@ from vbc_source.retention.plan import (
 )
 from vbc_source.retention.plan_file import PlanEntry, PlanHeader, PlanReader, PlanRefused
 from vbc_source.retention.policy import DELETIONS, Action
-from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import RecordingSelection
 
 log = logging.getLogger(__name__)
 
 BATCH = 5000  # entries of the plan
 MOST_NAMED = 10  # recordings in a message
-Key = tuple[str, str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +195,14 @@ class _ApplyRun:
         entries = self._plan.read()
         with ThreadPoolExecutor(self._session.config.max_concurrency) as pool:
             deletions = DeletionRun(self._session, pool, self._now)
+            erasures = ErasureRun(self._session, self._loaded, pool)
             while batch := list(islice(entries, BATCH)):
                 steps = list(self._read_steps(batch))
                 self._count_before(steps)
                 self._archive([step.entry for step in steps if "archive" in step.open and step.facts])
                 steps = [step for step in steps if step.facts and not set(step.open).isdisjoint(DELETIONS)]
                 for first in range(0, len(steps), DELETION_BATCH):
-                    self._delete(steps[first : first + DELETION_BATCH], deletions, pool)
+                    self._delete(steps[first : first + DELETION_BATCH], deletions, erasures)
                 log.info("retention: %s", dict(self._total()))
         total = self._total()
         if total["archived"]:
@@ -223,7 +220,7 @@ class _ApplyRun:
     def _count(self, entry: PlanEntry, outcome: str) -> None:
         self._rules[entry.rule or ""][outcome] += 1
 
-    def _read_facts(self, batch: Sequence[PlanEntry]) -> dict[Key, RecordingFacts]:
+    def _read_facts(self, batch: Sequence[PlanEntry]) -> dict[RecordingKey, RecordingFacts]:
         starts = [entry.start for entry in batch if entry.start]
         selection = RecordingSelection(since=min(starts), until=max(starts))
         ids = {entry.recording_id for entry in batch}
@@ -277,14 +274,14 @@ class _ApplyRun:
             else:
                 self._count(entry, "archived" if one.files else "missing")
 
-    def _delete(self, steps: Sequence[_Step], deletions: DeletionRun, pool: Executor) -> None:
+    def _delete(self, steps: Sequence[_Step], deletions: DeletionRun, erasures: ErasureRun) -> None:
         candidates = {step.facts.key: step.facts.candidate for step in steps if step.facts}
         deletions.check_clock(next(iter(candidates.values())))
         absent = {step.entry.key for step in steps if step.facts and step.facts.gone}
         at_vbc = [step.entry for step in steps if "delete_at_vbc" in step.open]
         if at_vbc:
             proofs = deletions.prove([candidates[entry.key] for entry in at_vbc])
-            outcomes: dict[Key, str] = {
+            outcomes: dict[RecordingKey, str] = {
                 (row.account_id, row.recording_type, row.user_id, row.recording_id): row.status
                 for row in deletions.delete(proofs)
             }
@@ -294,74 +291,10 @@ class _ApplyRun:
         # never while VBC may still have it
         due = [step for step in steps if "delete_archive" in step.open and step.entry.key in absent]
         if due:
-            self._erase_all(due, pool)
+            self._erase(due, erasures)
 
-    def _erase_all(self, steps: Sequence[_Step], pool: Executor) -> None:
-        files = self._read_files([step.entry for step in steps])
-        folders = {file.folder for found in files.values() for file in found}
-        names = {folder: self._session.archive.bucket.list_sizes(folder) for folder in folders}
-        try:
-            outcomes = pool.map(lambda step: self._erase(step, files[step.entry.key], names), steps)
-            for step, outcome in zip(steps, outcomes, strict=True):
-                self._count(step.entry, outcome)
-            self._session.archive.update_manifests()
-        except BaseException:
-            self._session.ledger.load_if_possible()
-            raise
-        self._session.ledger.load()
-
-    def _erase(self, step: _Step, files: Sequence[_File], names: Mapping[str, Iterable[str]]) -> str:
-        """Erase the files of a recording, of all its versions; return the outcome."""
-        archive, title = self._session.archive, step.entry.title
-        try:
-            for file in files:
-                if reason := self._find_misplacement(step, file):
-                    log.warning("%s is not deleted from the archive: %s", title, reason)
-                    return "unproven"
-            for file in files:
-                reason = f"deleted by the retention rule {step.entry.rule}, plan {self._plan.id}"
-                archive.erase(file.row, reason, names[file.folder])
-        except ObjectLocked as error:
-            log.warning("%s stays in the archive: %s", title, error)
-            return "blocked"
-        except BucketFailed as error:
-            log.warning("%s may still be in the archive: %s", title, error)
-            return "failed"
-        return "erased"
-
-    def _find_misplacement(self, step: _Step, file: _File) -> str | None:
-        assert step.facts  # noqa: S101 - of a recording that has not changed
-        one = replace(step.facts.candidate, version=file.row.version, owners=file.owners)
-        return one.find_misplacement(file.key)
-
-    def _read_files(self, entries: Sequence[PlanEntry]) -> defaultdict[Key, list[_File]]:
-        """Read the ledger's rows of the stored files of some recordings, of all their versions."""
-        ids = ", ".join(str(entry.recording_id) for entry in entries)
-
-        def write(loaded: LoadedTables) -> str:
-            stored = f"SELECT * FROM ({write_ledger(loaded)}) AS b WHERE status = 'stored'"
-            return f"""
-                SELECT {", ".join(f"s.{name}" for name in COLUMNS)}, o.owners
-                FROM ({stored}) AS s LEFT JOIN ({write_owners(stored)}) AS o ON o.uri = s.uri
-                WHERE s.recording_id IN ({ids})"""
-
-        found: defaultdict[Key, list[_File]] = defaultdict(list)
-        for *values, owners in self._loaded.query(write):
-            row = LedgerRow(**dict(zip(COLUMNS, values, strict=True)))
-            found[row.account_id, row.recording_type, row.user_id, row.recording_id].append(
-                _File(row, owners or 0, self._session.archive.bucket.key_of(row.uri or ""))
-            )
-        return found
-
-
-class _File(NamedTuple):
-    """A row of the ledger of a stored file, how many recordings it names the file for, and the file's key."""
-
-    row: LedgerRow
-    owners: int
-    key: str | None
-
-    @property
-    def folder(self) -> str:
-        """The folder of the file."""
-        return (self.key or "").rpartition("/")[0]
+    def _erase(self, steps: Sequence[_Step], erasures: ErasureRun) -> None:
+        reasons = [f"deleted by the retention rule {step.entry.rule}, plan {self._plan.id}" for step in steps]
+        outcomes = erasures.erase([step.facts for step in steps if step.facts], reasons)
+        for step, outcome in zip(steps, outcomes, strict=True):
+            self._count(step.entry, outcome)

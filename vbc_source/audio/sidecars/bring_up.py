@@ -25,6 +25,7 @@ from vbc_source.audio.sidecars.notes import FolderState, Note, find_folders, loa
 from vbc_source.audio.sidecars.sidecar import ArchiveFacts, AudioFacts, Sidecar, sidecar_key
 from vbc_source.audio.sidecars.storage import read_manifest, store_manifest, store_sidecar
 from vbc_source.errors import InvalidContent
+from vbc_source.warehouse.erasures import read_erased
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,7 @@ class _BringUp:
         self._clock, self._now = clock, now
         self._bucket = session.archive.bucket
         self._listings = FolderListings(self._bucket)
+        self._erased = read_erased(session.loaded)  # whose rows somebody has restored
         self._sidecars, self._manifests = 0, 0
         self._refused, self._differing = list[str](), set[str]()
         self._notes: list[Note] = []
@@ -167,7 +169,7 @@ class _BringUp:
         """Add the lines that audio files lack to manifests, and yield the files without a sidecar in them."""
         for row in stored.read():
             key = self._bucket.key_of(row.uri or "")
-            if key is None or row.sha256 is None:
+            if key is None or row.sha256 is None or row.key[:4] in self._erased:
                 continue
             folder, _, name = key.rpartition("/")
             manifest = manifests[folder]
