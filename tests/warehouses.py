@@ -166,7 +166,7 @@ def drop(warehouse: Warehouse) -> None:
     if warehouse.destination == "filesystem":
         return
     with warehouse.open().sql_client() as client:
-        for dataset in (client.dataset_name, client.staging_dataset_name):
+        for dataset in (client.dataset_name, client.staging_dataset_name, f"{client.dataset_name}_models"):
             with client.with_alternative_dataset_name(dataset):
                 if client.has_dataset():
                     client.drop_dataset()

@@ -19,6 +19,7 @@ import dlt
 import duckdb
 
 from vbc_source.analytics.models import PROJECT
+from vbc_source.dlt_internals import DatabaseException
 from vbc_source.erasure.conditions import (
     KEPT,
     Erased,
@@ -127,6 +128,7 @@ class DatabaseRows:
             )
             if may:
                 client.execute_sql(f"VACUUM (FULL, ANALYZE) {name}")
+                yield from _clear_statistics(client, schema, table)
             else:
                 yield f"dead rows of {schema}.{table} stay until its owner runs VACUUM (FULL, ANALYZE)"
 
@@ -184,6 +186,28 @@ def _list_models() -> frozenset[str]:
 
 def _name(schema: str, table: str) -> str:
     return f'"{schema}"."{table}"'
+
+
+def _clear_statistics(client: Any, schema: str, table: str) -> Iterator[str]:
+    """Remove the statistics of a table that is empty: ANALYZE keeps those of the rows that it had.
+
+    Whoever owns a table may do so by giving its columns the types that they have.
+    """
+    name = _name(schema, table)
+    if client.execute_sql(f"SELECT 1 FROM {name} LIMIT 1"):
+        return
+    columns = client.execute_sql(
+        "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute AS a "
+        "JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped",
+        schema,
+        table,
+    )
+    changes = ", ".join(f'ALTER COLUMN "{column}" TYPE {kind}' for column, kind in columns)
+    try:
+        client.execute_sql(f"ALTER TABLE {name} {changes}")
+    except DatabaseException:  # a view reads it
+        yield f"{schema}.{table} is empty, and its statistics stay while a view reads it: drop the view"
 
 
 def rewrite_file(database: Path) -> list[str]:
