@@ -6,20 +6,17 @@ until then: files that a killed run has stored are not downloaded again.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
-from datetime import datetime
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
+
+import msgspec
 
 from vbc_source.audio.ledger import LedgerRow
 from vbc_source.private_files import make_private_folder, open_private
-
-_TIMES = ("fetched_at", "call_start")
-_FIELDS = tuple(field.name for field in fields(LedgerRow))
 
 
 class Journal:
@@ -30,7 +27,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
         self._intents: dict[tuple[Any, ...], LedgerRow] = {}
         self._rows: dict[tuple[Any, ...], LedgerRow] = {}
         make_private_folder(path.parent)
@@ -96,30 +93,24 @@ class Journal:
 
     def _rewrite(self) -> None:
         draft = self._path.with_suffix(".draft")
-        with os.fdopen(open_private(draft), "w") as file:
+        with os.fdopen(open_private(draft), "wb") as file:
             file.writelines(_encode("intent", row) for row in self._intents.values())
             file.writelines(_encode("done", row) for row in self._rows.values())
             file.flush()
             os.fsync(file.fileno())
         self.close()
         draft.replace(self._path)
-        self._file = os.fdopen(open_private(self._path, os.O_APPEND), "a")
+        self._file = os.fdopen(open_private(self._path, os.O_APPEND), "ab")
 
 
-def _encode(stage: str, row: LedgerRow) -> str:
-    values = {
-        name: getattr(row, name) for name in _FIELDS
-    }  # asdict copies deeply, which takes five times as long
-    times = {name: values[name].isoformat() for name in _TIMES if values[name]}
-    return json.dumps([stage, {**values, **times}]) + "\n"
+def _encode(stage: str, row: LedgerRow) -> bytes:
+    return msgspec.json.encode((stage, row)) + b"\n"
 
 
 def _read_lines(path: Path) -> Iterator[tuple[str, LedgerRow]]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    for line in lines:
-        try:
-            stage, values = json.loads(line)
-            times = {name: datetime.fromisoformat(values[name]) for name in _TIMES if values.get(name)}
-            yield stage, LedgerRow(**{**values, **times})
-        except (ValueError, TypeError, KeyError):  # a kill may cut off the last line
-            continue
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with suppress(msgspec.MsgspecError):  # a kill may cut off the last line
+            yield _DECODER.decode(line)
+
+
+_DECODER = msgspec.json.Decoder(tuple[str, LedgerRow])

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -146,7 +146,8 @@ class AudioLedger:
         """Load all waiting rows."""
         rows = self.journal.rows
         if rows:
-            table = pa.Table.from_pylist([asdict(row) for row in rows], make_schema(COLUMNS, VERSION_KEY))
+            columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+            table = pa.table(columns, make_schema(COLUMNS, VERSION_KEY))
             with self._lock(), explaining():
                 load_rows(self._pipeline, LEDGER, table, "merge", VERSION_KEY)
             self.journal.forget(rows)
