@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,10 @@ from in_process import run_in_process
 from loading import query
 from warehouses import set_up
 
-from vbc_source import Target, VbcError, archive_audio, check_fixity, read_status, retain, sync
+from vbc_source import VbcError, archive_audio, check_fixity, read_status, retain, sync
 from vbc_source.errors import UsageError
 from vbc_source.fixity.check_ledger import CheckLedger
-from vbc_source.fixity.inventory import Inventory
-from vbc_source.load.locks import is_locked
 from vbc_source.monitoring.prometheus import write_prometheus
-from vbc_source.warehouse.queries import LoadedTables, Row
 from vbc_source.warehouse.recordings import RecordingSelection
 
 COUNTS = "SELECT recording_id, count(*) FROM audio_checks GROUP BY 1 ORDER BY 1"
@@ -45,35 +41,6 @@ def test_an_archive_that_is_not_there_is_no_archive_full_of_missing_files(
     with pytest.raises(UsageError, match="exclude each other"):
         check(site, remote=True, against_vbc=True)
     assert read_status().checks is None
-
-
-class CountedTables(LoadedTables):
-    """Counts the queries that are answered in pages."""
-
-    asked = 0
-
-    def query_once(self, *args: Any, **values: Any) -> Iterator[list[Row]]:
-        """Count it, and ask."""
-        self.asked += 1
-        return super().query_once(*args, **values)
-
-
-def test_what_is_due_is_asked_for_once_whatever_the_number_of_pages(prepare: Prepare) -> None:
-    site = prepare(make_gateway(5))
-    site.load()
-    site.archive()
-    loaded, later = CountedTables(Target()), datetime.now(timezone.utc) + timedelta(days=1)
-    loaded.refresh()
-    inventory = Inventory(loaded, RecordingSelection(), later, page_rows=2)
-
-    due = inventory.read_due()
-    first = next(due)
-    assert not is_locked(Target().pipeline)  # while its file is read, others may load
-    files = [first, *due]
-
-    assert loaded.asked == 1
-    assert sorted(file.row.recording_id for file in files) == [1000, 1001, 1002, 1003, 1004]
-    assert [file.row.fetched_at for file in files] == sorted(file.row.fetched_at for file in files)
 
 
 @pytest.mark.slow

@@ -116,13 +116,7 @@ class _FixityRun:
     ) -> None:
         self._session, self._ledger, self._options, self._now = session, ledger, options, now
         self._bucket = session.archive.bucket
-        self._inventory = Inventory(
-            session.loaded,
-            options.selection,
-            began,
-            unproven=options.against_vbc,
-            folder=session.folder,
-        )
+        self._inventory = Inventory(session.loaded, options.selection, began, unproven=options.against_vbc)
         self._folders = FolderChecks(self._bucket, session.loaded, options.selection)
         self._reader = ObjectReader(self._bucket, remote=options.remote)
         self._fetcher = Fetcher(session)
@@ -200,8 +194,7 @@ class _FixityRun:
             if file.row.key not in chosen:
                 chosen.add(file.row.key)
                 yield file
-        most = None if left.files is None else left.files + len(chosen)
-        due = (file for file in self._inventory.read_due(most) if file.row.key not in chosen)
+        due = (file for file in self._inventory.read_due() if file.row.key not in chosen)
         yield from left.take(due, _size_of)
 
     def _check_all(self, pool: ThreadPoolExecutor, files: Iterable[ArchivedFile]) -> Iterator[_Checked]:

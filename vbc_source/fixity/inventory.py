@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
-from tempfile import TemporaryFile
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
-
-import msgspec
 
 from vbc_source.audio.ledger import COLUMNS, KEY, LEDGER, VERSION_KEY, LedgerRow
 from vbc_source.audio.ledger_queries import write_ledger
@@ -21,7 +18,7 @@ from vbc_source.warehouse.audio_checks import CHECKS, NEWEST, OPEN
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 from vbc_source.warehouse.recordings import RecordingSelection
 
-PAGE_ROWS = 20_000  # in memory together
+PAGE_ROWS = 20_000  # each page of files that are due is a query of the whole ledger
 MOST_FINDINGS = 10_000  # in a result
 _ORDER = ("checked_at", "fetched_at", *VERSION_KEY)
 _OPEN = ", ".join(f"'{outcome}'" for outcome in OPEN)
@@ -82,8 +79,7 @@ class _Span(NamedTuple):
 class Inventory:
     """The stored files of a selection. `started_at` is when the run began: files checked since are done.
 
-    With `unproven` only those that were found in the bucket and never compared with VBC's bytes. `folder` is
-    where answers wait that are too long for memory.
+    With `unproven` only those that were found in the bucket and never compared with VBC's bytes.
     """
 
     def __init__(
@@ -94,9 +90,8 @@ class Inventory:
         *,
         unproven: bool = False,
         page_rows: int = PAGE_ROWS,
-        folder: Path | None = None,
     ) -> None:
-        self._loaded, self._selection, self._folder = loaded, selection, folder
+        self._loaded, self._selection = loaded, selection
         self._unproven, self._page_rows = unproven, page_rows
         self._values: dict[str, str | int | datetime] = {**selection.bounds, "started_at": started_at}
 
@@ -119,31 +114,9 @@ class Inventory:
         """Yield the files with a finding that is open, least recently checked first."""
         return self._read(f"{_BEFORE} AND outcome IN ({_OPEN})")
 
-    def read_due(self, most: int | None = None) -> Iterator[ArchivedFile]:
-        """Yield the files without an open finding, never checked ones first, then by the newest check.
-
-        The ledger is asked once, for at most so many files: to put it in order takes as long for one page as
-        for all. The answer waits in a file, as reading the archive may take hours, in which no connection and
-        no lock is held.
-        """
-        names, query = self._select(f"{_BEFORE} AND (outcome IS NULL OR outcome NOT IN ({_OPEN}))", _ORDER)
-        sizes = list[int]()
-
-        def write(loaded: LoadedTables) -> str:
-            ordered = f"SELECT {', '.join(names)} FROM ({query(loaded)}) AS due ORDER BY {', '.join(_ORDER)}"
-            return ordered if most is None else f"{ordered} LIMIT {most}"
-
-        with TemporaryFile(dir=self._folder) as file:
-            for page in self._loaded.query_once(write, self._page_rows, **self._values):
-                sizes.append(file.write(msgspec.msgpack.encode(page)))
-            file.seek(0)
-            last: list[Any] = []
-            for size in sizes:
-                for row in msgspec.msgpack.decode(file.read(size)):
-                    # where a destination is append-only, the same row may be there more than once
-                    if row[: len(_ORDER)] != last:
-                        yield _read_file(dict(zip(names, row, strict=True)))
-                    last = row[: len(_ORDER)]
+    def read_due(self) -> Iterator[ArchivedFile]:
+        """Yield the files without an open finding, never checked ones first, then by the newest check."""
+        return self._read(f"{_BEFORE} AND (outcome IS NULL OR outcome NOT IN ({_OPEN}))")
 
     def read_folders(self, is_chosen: Callable[[str], bool]) -> Iterator[tuple[str, list[ArchivedFile]]]:
         """Yield the folders of files whose address is chosen, each with its files."""
@@ -179,21 +152,15 @@ class Inventory:
     def _read(
         self, condition: str, order: tuple[str, ...] = _ORDER, span: _Span | None = None
     ) -> Iterator[ArchivedFile]:
-        names, write = self._select(condition, order, span)
+        names = (*order, *(name for name in (*COLUMNS, "newest_version") if name not in order))
         bounds = {"span_first": span.first, "span_last": span.last} if span else {}
-        values = {**self._values, **bounds}
-        for row in query_pages(self._loaded, write, names, len(order), self._page_rows, **values):
-            yield _read_file(row)
-
-    def _select(
-        self, condition: str, order: tuple[str, ...], span: _Span | None = None
-    ) -> tuple[tuple[str, ...], Callable[[LoadedTables], str]]:
-        """Return the columns of files, those of their order first, and what writes the query of some."""
 
         def write(loaded: LoadedTables) -> str:
             return f"SELECT * FROM ({self._write(loaded, span is None, span)}) AS f WHERE {condition}"
 
-        return (*order, *(name for name in (*COLUMNS, "newest_version") if name not in order)), write
+        values = {**self._values, **bounds}
+        for row in query_pages(self._loaded, write, names, len(order), self._page_rows, **values):
+            yield _read_file(row)
 
     def _write(self, loaded: LoadedTables, checks: bool = True, span: _Span | None = None) -> str:
         if not loaded.has(LEDGER):
@@ -258,4 +225,4 @@ def _read_file(row: dict[str, Any]) -> ArchivedFile:
     fields = {name: row[name] for name in COLUMNS}
     for name in ("recording_id", "version", "attempts", "size_bytes", "audio_duration"):
         fields[name] = None if fields[name] is None else int(fields[name])
-    return ArchivedFile(LedgerRow(**fields), int(row["version"]) == int(row["newest_version"]))
+    return ArchivedFile(LedgerRow(**fields), row["version"] == row["newest_version"])

@@ -68,15 +68,6 @@ class LoadedTables:
         Values replace the placeholders (`:name`); instants are passed as text to be cast, and a list stands
         in `IN (:name)`.
         """
-        return [row for page in self.query_once(write, None, **values) for row in page]
-
-    def query_once(
-        self, write: str | Callable[[LoadedTables], str], page_rows: int | None, **values: Value
-    ) -> Iterator[list[Row]]:
-        """Query the destination once, and yield the rows in pages; all in one if `page_rows` is None.
-
-        The connection is open and `lock` held until the last page is taken: take them without delay.
-        """
         with self.lock(), explaining():
             ledgers = self._schemas[1:] if self._watch else ()
             if not self._schemas or not all(ledger.data_table_names() for ledger in ledgers):
@@ -85,17 +76,13 @@ class LoadedTables:
             lists = {name: value for name, value in values.items() if _is_list(value)}
             literals = {name: _to_literal(name, value) for name, value in values.items()}
             if self.kind == "duckdb":
-                yield from self._query_duckdb(text, literals, lists, page_rows)
-                return
+                return self._query_duckdb(text, literals, lists)
             query = exp.replace_placeholders(sqlglot.parse_one(text, read="duckdb"), **literals)
             if self.kind == FILESYSTEM:
-                yield from self._query_files(query, lists, page_rows)
-            else:
-                yield from self._query_database(query, lists, page_rows)
+                return self._query_files(query, lists)
+            return self._query_database(query, lists)
 
-    def _query_duckdb(
-        self, text: str, values: Mapping[str, Any], lists: Mapping[str, Any], page_rows: int | None
-    ) -> Iterator[list[Row]]:
+    def _query_duckdb(self, text: str, values: Mapping[str, Any], lists: Mapping[str, Any]) -> list[Row]:
         """Query DuckDB, whose dialect it is: translating takes longer than most queries do."""
 
         def write_token(token: re.Match[str]) -> str:
@@ -105,30 +92,23 @@ class LoadedTables:
             return _write_list(lists[name], "duckdb") if name in lists else f"${name}"
 
         used = {name for name in _TOKEN.findall(text) if name and name not in lists}
-        bound = {name: values[name] for name in used}
-        with (
-            self._client.sql_client as client,
-            client.execute_query(_TOKEN.sub(write_token, text), **bound) as cursor,
-        ):
-            yield from _fetch(cursor, page_rows)
+        with self._client.sql_client as client:
+            bound = {name: values[name] for name in used}
+            return list(client.execute_sql(_TOKEN.sub(write_token, text), **bound) or ())
 
-    def _query_database(
-        self, query: Any, lists: Mapping[str, Any], page_rows: int | None
-    ) -> Iterator[list[Row]]:
+    def _query_database(self, query: Any, lists: Mapping[str, Any]) -> list[Row]:
         # run as text: a relation would infer the types of its columns first, which takes as long again
         relation = self._dataset.query(query, query_dialect="duckdb")
         text = _put_in_lists(relation.to_sql(), lists, relation.destination_dialect)
-        with self._dataset.sql_client as client, client.execute_query(text) as cursor:
-            yield from _fetch(cursor, page_rows)
+        with self._dataset.sql_client as client:
+            return [tuple(row) for row in client.execute_sql(text) or ()]
 
     @cached_property
     def _client(self) -> Any:
         """A client of the destination: each new one resolves the configuration, and is opened when needed."""
         return self.open_dataset(Schema(SOURCE_SCHEMA)).destination_client
 
-    def _query_files(
-        self, query: Any, lists: Mapping[str, Any], page_rows: int | None
-    ) -> Iterator[list[Row]]:
+    def _query_files(self, query: Any, lists: Mapping[str, Any]) -> list[Row]:
         """Query a lake over Arrow tables: DuckDB's own readers of lakes are extensions to download."""
         names = {column.name for column in query.find_all(exp.Column)}
         with duckdb.connect() as connection:
@@ -139,9 +119,7 @@ class LoadedTables:
                     client = self.open_dataset(schema).destination_client
                     rows = read_table(client, table, columns or None)
                     connection.register(table, rows if rows.column_names else _make_empty(schema, table))
-            yield from _fetch(
-                connection.execute(_put_in_lists(query.sql("duckdb"), lists, "duckdb")), page_rows
-            )
+            return connection.execute(_put_in_lists(query.sql("duckdb"), lists, "duckdb")).fetchall()
 
     def find(self, *tables: str) -> list[str]:
         """Return those of some tables that are there."""
@@ -204,15 +182,6 @@ def _forget_dropped_tables(client: Any, schemas: Sequence[Schema]) -> None:
     for schema in schemas:
         for name in absent:
             schema.tables.pop(name, None)
-
-
-def _fetch(cursor: Any, page_rows: int | None) -> Iterator[list[Row]]:
-    """Yield the rows of a query in pages, or all in one."""
-    if page_rows is None:
-        yield [tuple(row) for row in cursor.fetchall()]
-        return
-    while page := cursor.fetchmany(page_rows):
-        yield [tuple(row) for row in page]
 
 
 def _make_empty(schema: Schema, table: str) -> pa.Table:
