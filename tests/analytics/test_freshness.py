@@ -165,6 +165,9 @@ def test_models_are_built_only_where_a_load_brought_rows(own_folder: Path) -> No
             "SELECT '99', 'vbc_audio', 0, max(inserted_at) + INTERVAL '1 hour' FROM vbc_data._dlt_loads"
         )
     assert run()[1][0].startswith("21 of 21")
+    with duckdb.connect("vbc.duckdb") as connection:  # as models of an earlier version
+        connection.execute("ALTER TABLE vbc_models.recording_extensions DROP COLUMN archived")
+    assert run()[1][0].startswith("21 of 21")
     with duckdb.connect("vbc.duckdb", read_only=True) as connection:
         loads = connection.execute("SELECT count(*) FROM vbc_data._dlt_loads WHERE status = 0").fetchall()
         assert connection.execute("SELECT loads FROM vbc_models.freshness").fetchall() == loads

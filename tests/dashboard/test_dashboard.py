@@ -171,12 +171,16 @@ def test_load_can_write_between_responses_and_is_reported_while_it_does(filled: 
             assert writer.stdout.readline() == "open\n"
             answer = requests.get(url, timeout=20)
             searched = requests.post(f"{url}/search", data={"q": "1017"}, timeout=20)
+            file = requests.get(f"{url}/recordings.csv", timeout=20)
             writer.communicate()
         assert (answer.status_code, "The database is being loaded" in answer.text) == (503, True)
         assert '<meta http-equiv="refresh"' in answer.text
         assert answer.headers["retry-after"] == "5"
         assert (searched.status_code, "Reload this page" in searched.text) == (503, True)
         assert 'http-equiv="refresh"' not in searched.text  # it would lose what was searched for
+        assert (file.status_code, "Try again in a moment" in file.text) == (503, True)
+        assert "refresh" not in file.text  # a page that waits stays where the answer is a download
+        assert "wait.js" not in file.text
         assert requests.get(url, timeout=20).status_code == 200
 
 

@@ -17,9 +17,10 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 from loading import query
 
-from vbc_source import VbcDuckDb
+from vbc_source import Target, VbcDuckDb
 from vbc_source.dlt_internals import DuckDbCredentials
 from vbc_source.errors import SettingsError
+from vbc_source.load.destinations import open_destination
 from vbc_source.load.duckdb import MergeFileJob, _merge_file, catalog_name, check_dataset_name
 
 KILLED_AT = ("followup", "moved", "merge", "merged")
@@ -174,7 +175,7 @@ def test_rows_that_do_not_add_up_change_nothing(monkeypatch: pytest.MonkeyPatch)
 
 def test_each_client_has_its_dataset_and_connections_of_its_own() -> None:
     """The configuration is resolved once, and a connection that one client closes stays open for others."""
-    destination = VbcDuckDb(str(Path.cwd() / "vbc.duckdb"))
+    destination = open_destination(Target())
     datasets = ["one", "one", "other"]
     clients: list[Any] = [
         dlt.dataset(destination, name, dlt.Schema("vbc")).destination_client for name in datasets
@@ -186,6 +187,22 @@ def test_each_client_has_its_dataset_and_connections_of_its_own() -> None:
         with clients[1].sql_client as closed:
             closed.execute_sql("SELECT 1")
         assert kept.execute_sql("SELECT 2") == [(2,)]
+
+
+def test_a_pipeline_of_your_own_may_be_run_with_other_settings_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = dlt.pipeline("own", destination=VbcDuckDb("first.duckdb"), dataset_name="vbc_data")
+    pipeline.run([{"id": 1}], table_name="things")
+    pipeline.run([{"id": 2}], table_name="things", credentials="second.duckdb")
+    for name, id_ in (("first", 1), ("second", 2)):
+        with duckdb.connect(f"{name}.duckdb") as connection:
+            assert connection.execute("SELECT id FROM vbc_data.things").fetchall() == [(id_,)]
+    destination = VbcDuckDb()
+    for name in ("third", "fourth"):
+        monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{name}.duckdb")
+        client = dlt.dataset(destination, "vbc_data", dlt.Schema("vbc")).destination_client
+        assert Path(client.config.credentials.database).name == f"{name}.duckdb"
 
 
 KILLED = """

@@ -37,6 +37,10 @@ class Freshness:
     is_stale: bool
 
 
+# of the columns that the dashboard reads, the one that a model got last
+NEWEST_COLUMN = ("recording_extensions", "archived")
+
+
 @dataclass(frozen=True, slots=True)
 class CompleteLoads:
     """The complete loads of a dataset: how many, and when the newest was complete."""
@@ -76,6 +80,19 @@ def read_freshness(
         newer_recordings=recordings,
         is_stale=is_newer
         and (is_late or recordings > 0 or _brought_rows(connection, database, loaded_at, later)),
+    )
+
+
+def are_of_this_version(connection: Any, database: AnalyticsDatabase) -> bool:
+    """Return whether the models have the columns that the dashboard reads."""
+    table, column = NEWEST_COLUMN
+    return bool(
+        _query(
+            connection,
+            "SELECT 1 FROM information_schema.columns WHERE "
+            f"table_schema = '{database.models_dataset}' AND table_name = '{table}' "
+            f"AND column_name = '{column}'",
+        )
     )
 
 

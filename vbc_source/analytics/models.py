@@ -14,7 +14,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from vbc_source.analytics.database import PASSWORD_VARIABLE, AnalyticsDatabase, find_database
-from vbc_source.analytics.freshness import Freshness, read_complete_loads, read_freshness
+from vbc_source.analytics.freshness import (
+    Freshness,
+    are_of_this_version,
+    read_complete_loads,
+    read_freshness,
+)
 from vbc_source.config import load_config
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
@@ -110,7 +115,8 @@ def build_models(
         target: Where recordings are loaded.
         command: `run`, `test` or `docs generate --static`, with dbt's options.
         output: File for the documentation as one page, which `docs generate --static` makes.
-        if_stale: Build only where a load brought rows since the last build, see `read_freshness`.
+        if_stale: Build only where a load brought rows since the last build, see `read_freshness`, or the
+            models were built by an earlier version.
 
     Raises:
         VbcError: Nothing is loaded or built, or dbt could not start.
@@ -124,7 +130,8 @@ def build_models(
             database.check_built()
         started = time.monotonic()
         with closing(database.connect()) as connection:
-            fresh = read_freshness(connection, database) if if_stale else None
+            may_stay = if_stale and are_of_this_version(connection, database)
+            fresh = read_freshness(connection, database) if may_stay else None
             loads = read_complete_loads(connection, database)
         place = database.place, database.models_dataset
         if fresh and not fresh.is_stale:

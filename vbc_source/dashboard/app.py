@@ -58,7 +58,9 @@ HOST_NAMES = [HOST, "localhost"]
 LOCK_SECONDS = 2.0
 BUSY = "The database is being loaded. This page tries again by itself."
 BUSY_SEARCH = "The database is being loaded. Reload this page in a moment to search again."
+BUSY_FILE = "The database is being loaded. Try again in a moment."
 BUSY_SECONDS = 5  # until the page tries again
+FILES = ("/recordings.csv", "/audio/")
 MOST_FORM_BYTES = 4096
 MOST_PAGES = 10**7
 SECURITY_HEADERS = {
@@ -246,7 +248,7 @@ class Dashboard:
                 raise NothingToShow(
                     503,
                     "Nothing to show yet",
-                    f"The models are not built yet for dataset {dataset}. Build them:",
+                    f"The models of {dataset} are not built yet, or by an earlier version. Build them:",
                     "vbc models run",
                 )
             options = figures.read_options(self._database.today())
@@ -270,11 +272,19 @@ class Dashboard:
         if isinstance(error, (NotFound, AudioNotFound)):
             return self._show_message(404, "Not found", str(error))
         if isinstance(error, DatabaseBusy):
-            is_search = request.method == "POST"  # to load its address again would lose what was searched for
-            text, refresh = (BUSY_SEARCH, 0) if is_search else (str(error), BUSY_SECONDS)
-            return self._show_message(503, "One moment", text, refresh=refresh)
+            return self._show_busy(request, str(error))
         log.warning("dashboard: a request failed: %s", error)
         return self._show_message(503, "The figures cannot be read", str(error))
+
+    def _show_busy(self, request: Request, text: str) -> Response:
+        refresh = 0
+        if request.method == "POST":  # to load its address again would lose what was searched for
+            text = BUSY_SEARCH
+        elif request.url.path.startswith(FILES):  # a page that waits would stay, and download it again
+            text = BUSY_FILE
+        else:
+            refresh = BUSY_SECONDS
+        return self._show_message(503, "One moment", text, refresh=refresh)
 
     def handle_unknown_address(self, _: Request, __: Exception) -> Response:
         """Answer a request for a page that does not exist."""

@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from vbc_source.analytics.database import AnalyticsDatabase
-from vbc_source.analytics.freshness import Freshness, read_freshness
+from vbc_source.analytics.freshness import NEWEST_COLUMN, Freshness, read_freshness
 from vbc_source.dashboard import statements
 from vbc_source.dashboard.filters import (
     FIRST_YEAR,
@@ -92,7 +92,8 @@ class Figures:
     def have_models(self) -> bool:
         """Return whether the models are built, by a version that gave them the columns that are read here."""
         models = self._list_columns(self._database.models_dataset)
-        return models.keys() >= set(MODELS) and "archived" in models["recording_extensions"]
+        table, column = NEWEST_COLUMN
+        return models.keys() >= set(MODELS) and column in models[table]
 
     def has_model(self, name: str) -> bool:
         """Return whether a model is built that earlier versions did not have."""

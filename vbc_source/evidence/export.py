@@ -136,8 +136,7 @@ class _Export:
             self._compare(recording, events)
         self._add_chains(events)
         self._add_plays()
-        if self._starts:
-            self._add_json("custody/starts.json", self._starts)
+        self._add_json("custody/starts.json", self._starts)
         self._bag.close(now, **{"External-Identifier": call_id})
         problems = tuple(dict.fromkeys(self._problems))
         return EvidenceResult(not problems, len(self._recordings), self._bag.files, problems)

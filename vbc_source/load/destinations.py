@@ -132,14 +132,19 @@ def open_destination(target: Target, **options: Any) -> Any:
 
 def _open_duckdb(target: Target, options: dict[str, Any]) -> VbcDuckDb:
     if target.destination != "duckdb" or dlt.secrets.get("destination.duckdb.credentials"):
-        return VbcDuckDb(**options)
+        return _keep_configuration(VbcDuckDb(**options))
     credentials = DuckDbCredentials()  # dlt would parse an argument of it as an address
     # A file for each tenant: DuckDB lets one process open a file, and only the loads of one pipeline wait for
     # each other. An absolute path: dlt would take a relative one as relative to where the pipeline ran first.
     tenant = current_tenant()
     credentials.database = str(Path.cwd() / (f"tenant_{tenant}.duckdb" if tenant else DATABASE))
     check_dataset_name(credentials.database, target.dataset)
-    return VbcDuckDb(credentials, **options)
+    return _keep_configuration(VbcDuckDb(credentials, **options))
+
+
+def _keep_configuration(destination: VbcDuckDb) -> VbcDuckDb:
+    destination.keeps_configuration = True
+    return destination
 
 
 def _open_postgres(target: Target, options: dict[str, Any]) -> VbcPostgres:

@@ -48,6 +48,7 @@ class VbcDuckDb(dlt.destinations.duckdb):
     # no __init__ here: dlt reads the defaults of its arguments from its signature
     _partial: Any = None
     _resolved: tuple[tuple[dict[str, Any], Any], ...] = ()
+    keeps_configuration = False  # set by the commands, whose settings do not change while they work
 
     @property
     def client_class(self) -> type[VbcDuckDbClient]:
@@ -68,16 +69,17 @@ class VbcDuckDb(dlt.destinations.duckdb):
         return capabilities
 
     def configuration(self, initial_config: Any, accept_partial: bool = False) -> Any:
-        """Resolve the configuration, once for each initial one; the partial one, for capabilities, only once.
+        """Resolve the configuration; the partial one, which dlt reads capabilities from, only once.
 
         dlt resolves the whole configuration for each client, a dozen times a run, and whenever it reads
-        capabilities: a sixth of the time of a small load.
+        capabilities: a sixth of the time of a small load. With `keeps_configuration` that is done once for
+        each initial one. Your own pipeline may be run with other settings or credentials each time.
         """
         if accept_partial:
             if self._partial is None:
                 self._partial = super().configuration(initial_config, accept_partial=True)
             return self._partial
-        if initial_config is None or initial_config.is_resolved():
+        if not self.keeps_configuration or initial_config is None or initial_config.is_resolved():
             return super().configuration(initial_config)
         asked = {field.name: getattr(initial_config, field.name, None) for field in fields(initial_config)}
         config = next((config for before, config in self._resolved if before == asked), None)

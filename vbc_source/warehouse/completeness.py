@@ -133,7 +133,7 @@ def _write_supported(loaded: LoadedTables) -> str:
     once, however windows overlap. The columns of a proof are carried along rather than joined again: a
     database has no statistics of what it computes on the way, and may take such a join for one of a few
     rows and compare each with each. Lists are numbered, since Postgres sorts numbers several times faster
-    than texts.
+    than texts. Proofs are numbered in an order, since a database may number them again for each use.
     """
     recordings = "".join(
         f"""UNION ALL
@@ -148,8 +148,9 @@ def _write_supported(loaded: LoadedTables) -> str:
                 row_number() OVER (ORDER BY resource, account_id, user_id) AS list
             FROM (SELECT DISTINCT resource, account_id, user_id FROM proofs) AS d
         ), numbered AS (
-            SELECT lists.list, row_number() OVER () AS proof, window_start, window_end,
-                scanned_at, rows_loaded
+            SELECT lists.list, window_start, window_end, scanned_at, rows_loaded, row_number() OVER (
+                ORDER BY lists.list, window_start, window_end, scanned_at, rows_loaded
+            ) AS proof
             FROM proofs AS p JOIN lists ON lists.resource = p.resource
                 AND lists.account_id = p.account_id AND lists.user_id = p.user_id
         ), moments AS (

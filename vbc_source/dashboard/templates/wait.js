@@ -1,7 +1,10 @@
-// Loads the page again once the database can be read. Until then nothing changes under the reader.
+// Loads the page again once the database is no longer busy. Until then nothing changes under the reader.
 "use strict";
-const seconds = Number(document.currentScript.dataset.seconds);
-setInterval(async () => {
+const milliseconds = 1000 * document.currentScript.dataset.seconds;
+async function look() {
   const answer = await fetch(location.href, { method: "HEAD" }).catch(() => null);
-  if (answer?.ok) location.reload();
-}, 1000 * seconds);
+  // a busy database says when to ask again; any other answer is for the reader
+  if (answer && !answer.headers.has("retry-after")) location.reload();
+  else setTimeout(look, milliseconds);
+}
+setTimeout(look, milliseconds);
