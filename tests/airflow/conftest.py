@@ -104,6 +104,13 @@ def environment(home: Path, stage: Stage, warehouse: str) -> Iterator[dict[str, 
         yield environment
 
 
+@pytest.fixture(scope="session")
+def alone(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The environment of `airflow dags test`: a scheduler with the same database would take its tasks."""
+    with with_metadata(environment, "alone") as environment:
+        yield environment
+
+
 @pytest.fixture(scope="module")
 def local(home: Path, environment: dict[str, str]) -> Iterator[Stack]:
     """Airflow with the LocalExecutor."""

@@ -160,12 +160,10 @@ def test_a_run_without_a_tenant_starts_one_for_each_and_one_that_fails_stops_no_
         assert rows == expected
 
 
-def test_dates_in_the_wrong_order_are_refused(
-    environment: dict[str, str], stage: Stage, dataset: str
-) -> None:
+def test_dates_in_the_wrong_order_are_refused(alone: dict[str, str], stage: Stage, dataset: str) -> None:
     gateway = stage.start(recordings=1)
     span = json.dumps({"start_date": "2025-02-01", "end_date": "2025-01-01", "window_days": 30})
-    process = try_dag(environment, "vbc_backfill", "--conf", span)
+    process = try_dag(alone, "vbc_backfill", "--conf", span)
     assert process.returncode != 0
     assert "start_date 2025-02-01 is not before end_date 2025-01-01" in process.stdout + process.stderr
     assert not gateway.requests

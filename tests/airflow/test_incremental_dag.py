@@ -56,45 +56,45 @@ def assert_nothing_lost_or_doubled(gateway: Gateway, warehouse: str, dataset: st
 
 @pytest.mark.parametrize("given_by", ["connections", "environment"])
 def test_the_dag_runs_by_itself(
-    environment: dict[str, str], stage: Stage, warehouse: str, dataset: str, given_by: str
+    alone: dict[str, str], stage: Stage, warehouse: str, dataset: str, given_by: str
 ) -> None:
     gateway = start_gateway(stage)
     if given_by == "environment":
-        environment = {**environment, **dlt_settings(environment)}
-        del environment["AIRFLOW_CONN_VBC"], environment["AIRFLOW_CONN_VBC_DESTINATION"]
-    run_dag(environment, "vbc_incremental")
+        alone = {**alone, **dlt_settings(alone)}
+        del alone["AIRFLOW_CONN_VBC"], alone["AIRFLOW_CONN_VBC_DESTINATION"]
+    run_dag(alone, "vbc_incremental")
     assert_nothing_lost_or_doubled(gateway, warehouse, dataset)
     # a run that did no task would be a success too
     assert execute("SELECT count(*) FROM vbc_data._dlt_loads WHERE status = 0", warehouse) == [(1,)]
 
 
 def test_audio_is_archived_once_it_is_loaded(
-    environment: dict[str, str], stage: Stage, warehouse: str, dataset: str, tmp_path: Path
+    alone: dict[str, str], stage: Stage, warehouse: str, dataset: str, tmp_path: Path
 ) -> None:
     gateway = stage.start(recordings=20)
-    environment = {**environment, "SOURCES__VBC__AUDIO__BUCKET_URL": str(tmp_path / "bucket")}
-    run_dag(environment, "vbc_incremental")
-    run_dag(environment, "vbc_audio")
+    alone = {**alone, "SOURCES__VBC__AUDIO__BUCKET_URL": str(tmp_path / "bucket")}
+    run_dag(alone, "vbc_incremental")
+    run_dag(alone, "vbc_audio")
     files = [path for path in (tmp_path / "bucket").rglob("*") if path.suffix in (".mp3", ".wav")]
     assert len(files) == len(gateway.company)
 
 
-def test_a_command_that_fails_fails_its_task(environment: dict[str, str], dataset: str) -> None:
+def test_a_command_that_fails_fails_its_task(alone: dict[str, str], dataset: str) -> None:
     with pytest.raises(subprocess.CalledProcessError):
-        run_dag(environment, "vbc_audio")  # no bucket is configured
+        run_dag(alone, "vbc_audio")  # no bucket is configured
 
 
 def test_what_a_retry_cannot_mend_fails_at_once_and_is_reported(
-    environment: dict[str, str], stage: Stage, dataset: str, tmp_path: Path
+    alone: dict[str, str], stage: Stage, dataset: str, tmp_path: Path
 ) -> None:
     stage.start(recordings=1)
     (tmp_path / "site_alarm.py").write_text(
         "def ring(context):\n    open(__file__ + '.rang', 'a').write(context['ti'].task_id)\n"
     )
-    connection = json.loads(environment["AIRFLOW_CONN_VBC"])
+    connection = json.loads(alone["AIRFLOW_CONN_VBC"])
     connection["extra"]["client_id"] = 12345  # a number, as JSON allows
     broken = {
-        **environment,
+        **alone,
         "AIRFLOW_CONN_VBC": json.dumps({**connection, "password": "wrong"}),
         "VBC_ON_FAILURE": "site_alarm:ring",
         "PYTHONPATH": str(tmp_path),
@@ -164,15 +164,15 @@ def test_tenants_are_loaded_side_by_side_and_the_models_of_those_with_rows_follo
 
 
 def test_verification_fails_while_something_differs(
-    environment: dict[str, str], stage: Stage, warehouse: str, dataset: str
+    alone: dict[str, str], stage: Stage, warehouse: str, dataset: str
 ) -> None:
     gateway = stage.start(recordings=20, days=200)
-    run_dag(environment, "vbc_incremental")
-    run_dag(environment, "vbc_verify")
+    run_dag(alone, "vbc_incremental")
+    run_dag(alone, "vbc_verify")
     start = datetime.now(timezone.utc) - timedelta(days=100)
     gateway.company.add(start=start.strftime("%Y-%m-%dT%H:%M:%S+0000"))
     with pytest.raises(subprocess.CalledProcessError):
-        run_dag(environment, "vbc_verify")
+        run_dag(alone, "vbc_verify")
 
 
 def test_twenty_runs_while_recordings_arrive_late_lose_and_double_nothing(

@@ -27,8 +27,7 @@ ARCHIVE, ARCHIVED = "demo_audio", 25  # folder, files
 # ages in seconds: of the recording that arrives late, within the lookback, and of the one that VBC loses
 LATE_SECONDS, LOST_SECONDS = 20 * 3600, 10 * 86_400
 DAY = 86_400
-# the lookback, and the last hours of the day that is proven last: the first page shows these recordings
-SETTLED_SECONDS, ARCHIVED_SECONDS = 2 * DAY, 8 * 3600
+SETTLED_SECONDS = 2 * DAY  # the lookback
 LOGIN = {
     "client_id": "demo-client",
     "client_secret": "demo-secret",
@@ -143,11 +142,15 @@ def _change(gateway: Any, changes: tuple[str, str], target: Target, report: Call
     gateway.company.delete(lost)
     gone = verify(target, repair=True).gone
     report(f"VBC lost {gone} of them: vbc verify --repair marked it as gone, and keeps it.")
-    settled = (gateway.clock() - SETTLED_SECONDS) // DAY * DAY
-    since = datetime.fromtimestamp(settled - ARCHIVED_SECONDS, timezone.utc)
-    stored = archive_audio(
-        target, bucket_url=ARCHIVE, selection=RecordingSelection(since=since), limit=ARCHIVED
-    ).stored
+    # the newest of the days that are proven: the first page shows these, and some days have few calls
+    settled = datetime.fromtimestamp((gateway.clock() - SETTLED_SECONDS) // DAY * DAY, timezone.utc)
+    _, *starts = _query(
+        'SELECT "start" FROM vbc_data.company_recordings WHERE "start" < CAST(? AS TIMESTAMPTZ) '
+        f"ORDER BY 1 DESC LIMIT {ARCHIVED}",
+        settled.isoformat(),
+    )
+    newest = RecordingSelection(since=starts[-1][0] if starts else None, until=settled)
+    stored = archive_audio(target, bucket_url=ARCHIVE, selection=newest, limit=ARCHIVED).stored
     report(f"The audio of {stored} is archived in the folder {ARCHIVE}/ (all silent: it is invented).")
 
 
@@ -162,10 +165,10 @@ def _report(result: SyncResult, before: int, report: Callable[[str], None], *, m
     report(NEXT.format(look=LOOK if models else LOOK_LATER))
 
 
-def _query(query: str) -> list[list[Any]]:
+def _query(query: str, *values: str) -> list[list[Any]]:
     """Return the names of the columns, then the rows."""
     with duckdb.connect(DATABASE, read_only=True) as database:
-        cursor = database.execute(query)
+        cursor = database.execute(query, values)
         return [[column[0] for column in cursor.description], *map(list, cursor.fetchall())]
 
 
