@@ -325,7 +325,7 @@ def test_the_demo_loads_and_a_second_one_loads_what_has_arrived(own_folder: Path
         results.append(json.loads(done.stdout.splitlines()[-1]))
     assert results[0]["recordings"] > 1900
     assert results[1]["requests"] == 49  # the company, 24 users, and their export jobs
-    # one of them is tombstoned, or is no MP3, on some days
+    # one of them may be the recording that VBC loses
     assert 20 <= len(list((own_folder / "demo_audio").rglob("*.mp3"))) <= 25
     gone = read_database(own_folder, "SELECT count(*) FROM vbc_data.recording_tombstones")
     names = read_database(own_folder, "SELECT count(DISTINCT user_first_name) > 10 FROM vbc_data.extensions")
