@@ -2,9 +2,8 @@
 
 dlt has no public way to give a destination a load job of one's own, to add a step behind a resource's
 incremental, to choose where a source takes its arguments from, to open a bucket with dlt's credentials, to
-read the state that a destination has, to see pending load packages without opening the pipeline, or to get
-the active pipeline without resolving a configuration. `dlt` is therefore pinned to one minor version, and
-`tests/load/test_dlt_internals.py` states what is relied on here.
+read the state that a destination has, or to see pending load packages without opening the pipeline. `dlt` is
+therefore pinned to one minor version, and `tests/load/test_dlt_internals.py` states what is relied on here.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlt.common.configuration.container import Container
 from dlt.common.destination.client import HasFollowupJobs, RunnableLoadJob
 from dlt.common.destination.configuration import ParquetFormatConfiguration
-from dlt.common.pipeline import PipelineContext, get_dlt_pipelines_dir
+from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.common.storages.configuration import FilesystemConfiguration
 from dlt.common.storages.fsspec_filesystem import fsspec_from_config
 from dlt.common.storages.load_package import ParsedLoadJobFileName
@@ -51,7 +49,6 @@ __all__ = [
     "SqlMergeFollowupJob",
     "YieldMapItem",
     "count_pending_packages",
-    "current_pipeline",
     "fsspec_from_config",
     "get_dlt_pipelines_dir",
     "load_pipeline_state_from_destination",
@@ -65,11 +62,6 @@ def __getattr__(name: str) -> Any:
     from dlt.destinations.impl.postgres import postgres
 
     return getattr(postgres, name)
-
-
-def current_pipeline() -> Any:
-    """Return the active pipeline; `dlt.current.pipeline` resolves a configuration first, each time."""
-    return Container()[PipelineContext].pipeline()
 
 
 def count_pending_packages(pipeline: str) -> int:

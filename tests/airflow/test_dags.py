@@ -70,7 +70,7 @@ def test_calls_are_reconciled_after_the_comparison_only_where_they_are_loaded() 
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_parsing_is_quick_and_imports_no_dlt_and_connects_to_nothing(file: Any) -> None:
+def test_parsing_imports_nothing_heavy_and_connects_to_nothing(file: Any) -> None:
     dag = read_dag(file.stem)
     assert dag["heavy"] == []
     assert set(dag["imported"]) <= OF_AIRFLOW

@@ -45,6 +45,14 @@ def serve_s3() -> Iterator[str]:
         server.stop()
 
 
+# a policy that erases short recordings
+ERASE_SHORT = """
+[[rules]]
+name = "short"
+shorter_than_seconds = 10
+older_than_days = 1
+actions = ["delete_at_vbc", "delete_archive"]
+"""
 LOCKED = {
     "SOURCES__VBC__AUDIO__OBJECT_LOCK_MODE": "GOVERNANCE",
     "SOURCES__VBC__AUDIO__OBJECT_LOCK_DAYS": "30",

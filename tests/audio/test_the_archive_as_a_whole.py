@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from archiving import Prepare, Site, key_of, make_gateway
+from archiving import ERASE_SHORT, Prepare, Site, key_of, make_gateway
 
 from vbc_source import (
     apply_retention,
@@ -22,13 +22,6 @@ from vbc_source import (
 from vbc_source.audio.sidecars.manifest import MANIFEST
 from vbc_source.audio.sidecars.sidecar import sidecar_key
 
-POLICY = """
-[[rules]]
-name = "short"
-shorter_than_seconds = 10
-older_than_days = 1
-actions = ["delete_at_vbc", "delete_archive"]
-"""
 CALLER = "12025550177"
 KEPT, SHORT, FORGOTTEN = range(1000, 1004), range(1010, 1012), range(1020, 1022)
 
@@ -68,7 +61,7 @@ def test_what_is_deleted_and_erased_leaves_an_archive_that_agrees_with_itself(
     assert site.archive().stored == 8
     check(site, {*KEPT, *SHORT, *FORGOTTEN})
 
-    Path("retention.toml").write_text(POLICY)
+    Path("retention.toml").write_text(ERASE_SHORT)
     plan_retention(bucket_url=site.bucket, out=Path("plan.json"))
     assert apply_retention(bucket_url=site.bucket, plan=Path("plan.json")).erased == len(SHORT)
     check(site, {*KEPT, *FORGOTTEN})

@@ -1,4 +1,4 @@
-"""Call logs: legs are distinguished, pages of them add up, and no request is sent unless they are wanted."""
+"""Call logs: legs are distinguished, pages of them add up, and and none is requested without the setting."""
 
 from __future__ import annotations
 
@@ -198,14 +198,14 @@ def test_filters_of_the_reports_api_have_cursors_and_proofs_of_their_own(serve: 
     assert ended.params == {"end:gte": "2025-01-31 07:00:00"}
 
 
-def test_call_logs_cost_no_request_unless_they_are_wanted(serve: Serve) -> None:
+def test_call_logs_cost_no_request_unless_the_setting_asks_for_them(serve: Serve) -> None:
     gateway = still_gateway(recordings=5, users=2)
     url = serve(gateway)
-    for wanted in (False, True):
+    for enabled in (False, True):
         gateway.clear()
-        resources = make_resources(url, extraction := Extraction(), call_logs=wanted)
+        resources = make_resources(url, extraction := Extraction(), call_logs=enabled)
         extraction.run(resources, *(e.name for e in resources.readers if resources.is_selected(e)))
-        assert (gateway.count("/reports/") > 0, "call_logs" in extraction.tables) == (wanted, wanted)
+        assert (gateway.count("/reports/") > 0, "call_logs" in extraction.tables) == (enabled, enabled)
 
 
 def test_without_the_subscription_one_line_says_what_to_do(

@@ -154,8 +154,8 @@ def compare(
         with set_up(name, monkeypatch, s3_settings) as warehouse:
             for chapter in load_chapters(stage, warehouse, recordings):
                 if chapter in compared:
-                    found, wanted = warehouse.read(), expected[chapter]
-                    assert digest(found) == digest(wanted), (chapter, describe(found, wanted))
+                    found, reference = warehouse.read(), expected[chapter]
+                    assert digest(found) == digest(reference), (chapter, describe(found, reference))
     return len(expected[compared[-1]]["company_recordings"])
 
 

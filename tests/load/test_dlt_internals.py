@@ -95,12 +95,6 @@ def test_the_stored_state_of_a_complete_load_is_read() -> None:
     assert state["sources"]["own"]["resources"]["numbers"]["newest"] == 7
 
 
-def test_the_active_pipeline_is_that_of_dlt() -> None:
-    for name in ("one", "other"):
-        pipeline = open_pipeline(name)
-        assert dlt_internals.current_pipeline() is dlt.current.pipeline() is pipeline
-
-
 def test_pending_packages_are_counted_as_dlt_counts_them(serve: object) -> None:
     url = serve(still_gateway(recordings=5))  # type: ignore[operator]
     pipeline = dlt.pipeline("pending", destination="duckdb", dataset_name="vbc_data")

@@ -5,19 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from archiving import Site, key_of
+from archiving import ERASE_SHORT, Site, key_of
 
 from vbc_source.retention.apply import ApplyResult, apply_retention
 from vbc_source.retention.plan import RetentionPlan, plan_retention
 
 PLAN = Path("plan.json")
-DELETE = """
-[[rules]]
-name = "short"
-shorter_than_seconds = 10
-older_than_days = 1
-actions = ["delete_at_vbc", "delete_archive"]
-
+DELETE = f"""{ERASE_SHORT}
 [[rules]]
 name = "old"
 older_than_days = 30
@@ -34,6 +28,16 @@ ARCHIVE = """
 name = "all"
 actions = ["archive"]
 """
+
+
+def lose_file(pipeline: Any, version: int) -> None:
+    """Note that VBC lost a version of recording 1000, as `vbc verify --repair` does."""
+    with pipeline.sql_client() as client:
+        client.execute_sql(
+            "INSERT INTO recording_audio (account_id, recording_type, user_id, recording_id, status, "
+            "attempts, fetched_at, version) VALUES ('549825', 'company', '', 1000, 'missing', 1, now(), %s)",
+            version,
+        )
 
 
 def make_plan(site: Site, policy: str, hold: str = "", **options: Any) -> RetentionPlan:

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from archiving import LOCKED, Prepare, S3Bucket, key_of, make_gateway, sound_of
+from archiving import ERASE_SHORT, LOCKED, Prepare, S3Bucket, key_of, make_gateway, sound_of
 from checking import check, flip
 from in_process import run_in_process
 from loading import query
-from plans import ERASE, apply_plan, make_plan
+from plans import ERASE, apply_plan, lose_file, make_plan
 
 from vbc_source import forget, rebuild_ledger
 from vbc_source.audio.sidecars.sidecar import sidecar_key
@@ -23,13 +23,6 @@ LOCKS = {
     "legal-hold": {f"{SETTING}LEGAL_HOLD": "true"},
 }
 NUMBER = "12025550177"
-POLICY = """
-[[rules]]
-name = "short"
-shorter_than_seconds = 10
-older_than_days = 1
-actions = ["delete_at_vbc", "delete_archive"]
-"""
 SHORT, CALLER, DAMAGED, HIDDEN = range(1000, 1002), 1002, 1003, 1004
 AUDIO = "SELECT recording_id, version, status, sha256 FROM recording_audio ORDER BY 1, 2"
 
@@ -66,7 +59,7 @@ def test_locks_block_what_they_must_and_nothing_else(
     assert site.archive().stored == 6
     stored, ledger = list_versions(bucket), query(pipeline, AUDIO)
 
-    make_plan(site, POLICY)
+    make_plan(site, ERASE_SHORT)
     done = apply_plan(site)
     assert (done.deleted, done.erased, done.blocked, done.failed, done.ok) == (2, 0, 2, 0, False)
     for id_ in SHORT:
@@ -147,11 +140,7 @@ def test_a_lock_of_one_version_keeps_all_of_them(
     retention: Any = {"Mode": "GOVERNANCE", "RetainUntilDate": until}
     bucket.client.put_object_retention(Bucket=bucket.name, Key=keys[locked - 1], Retention=retention)
     assert run_in_process("recordings", "delete", "1000", "--yes").exit_code == 0
-    with pipeline.sql_client() as sql:  # as vbc verify --repair finds
-        sql.execute_sql(
-            "INSERT INTO recording_audio (account_id, recording_type, user_id, recording_id, status, "
-            "attempts, fetched_at, version) VALUES ('549825', 'company', '', 1000, 'missing', 1, now(), 3)"
-        )
+    lose_file(pipeline, version=3)
     make_plan(site, ERASE)
     done = apply_plan(site)
     assert (done.erased, done.blocked, done.ok) == (0, 1, False)

@@ -13,7 +13,7 @@ import pytest
 from archiving import FolderBucket, Prepare, S3Bucket, make_gateway
 from in_process import run_in_process
 from loading import query
-from plans import ARCHIVE, DELETE, ERASE, PLAN, apply_plan, list_keys, make_plan
+from plans import ARCHIVE, DELETE, ERASE, PLAN, apply_plan, list_keys, lose_file, make_plan
 
 from vbc_source.api.clock import WrongClock
 from vbc_source.audio.sidecars.manifest import manifest_key
@@ -331,11 +331,7 @@ def test_all_versions_of_a_recording_are_erased(prepare: Prepare) -> None:
         {"delete_at_vbc": 1, "delete_archive": 1, "keep": 1},
     )
     assert run_in_process("recordings", "delete", "1000", "--yes").exit_code == 0
-    with pipeline.sql_client() as sql:  # as vbc verify --repair finds
-        sql.execute_sql(
-            "INSERT INTO recording_audio (account_id, recording_type, user_id, recording_id, status, "
-            "attempts, fetched_at, version) VALUES ('549825', 'company', '', 1000, 'missing', 1, now(), 3)"
-        )
+    lose_file(pipeline, version=3)
     make_plan(site, ERASE)
     done = apply_plan(site)
     assert (done.deleted, done.erased, done.ok) == (1, 2, True)

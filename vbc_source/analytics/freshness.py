@@ -11,6 +11,7 @@ from vbc_source.warehouse.queries import SOURCE_SCHEMA
 
 LOADS = "_dlt_loads"
 RECORDINGS = ("company_recordings", "user_recordings")
+NEWEST_COLUMN = ("recording_extensions", "archived")  # that a model got, of those that the dashboard reads
 LONGEST = timedelta(hours=24)  # days of `coverage` become proven by loads without rows too
 # tables that name the loads which brought rows
 _MARKED = {
@@ -35,10 +36,6 @@ class Freshness:
     loaded_at: datetime | None
     newer_recordings: int
     is_stale: bool
-
-
-# of the columns that the dashboard reads, the one that a model got last
-NEWEST_COLUMN = ("recording_extensions", "archived")
 
 
 @dataclass(frozen=True, slots=True)

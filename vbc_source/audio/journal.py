@@ -18,6 +18,8 @@ import msgspec
 from vbc_source.audio.ledger import LedgerRow
 from vbc_source.private_files import make_private_folder, open_private
 
+_DECODER = msgspec.json.Decoder(tuple[str, LedgerRow])
+
 
 class Journal:
     """A line for each file before it is stored (an intent), and one after it (a row).
@@ -111,6 +113,3 @@ def _read_lines(path: Path) -> Iterator[tuple[str, LedgerRow]]:
     for line in path.read_bytes().splitlines() if path.exists() else ():
         with suppress(msgspec.MsgspecError):  # a kill may cut off the last line
             yield _DECODER.decode(line)
-
-
-_DECODER = msgspec.json.Decoder(tuple[str, LedgerRow])

@@ -66,5 +66,6 @@ def forget(
         legal_hold = read_legal_hold(hold.read_bytes()) if hold else None
     except OSError as error:
         raise UsageError(f"--hold: the file cannot be read: {error.strerror}") from None
-    policy = policy or (found if (found := Path(POLICY_FILE)).exists() else None)
+    if policy is None and Path(POLICY_FILE).exists():
+        policy = Path(POLICY_FILE)
     return print_result(erase(target, number=number, hold=legal_hold, policy=policy, **options))

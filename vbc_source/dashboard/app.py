@@ -248,7 +248,8 @@ class Dashboard:
                 raise NothingToShow(
                     503,
                     "Nothing to show yet",
-                    f"The models of {dataset} are not built yet, or by an earlier version. Build them:",
+                    f"The models of dataset {dataset} are not built yet, or were built by an earlier "
+                    "version. Build them:",
                     "vbc models run",
                 )
             options = figures.read_options(self._database.today())

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from vbc_source.api.endpoints import Endpoint
-from vbc_source.dlt_internals import current_pipeline, load_pipeline_state_from_destination
+from vbc_source.dlt_internals import load_pipeline_state_from_destination
 from vbc_source.errors import VbcError
 from vbc_source.lakes.tables import LOAD_ID, is_lake, read_table
 from vbc_source.schema.erased import ERASED, ERASED_KEY, LEDGERS
@@ -76,7 +76,7 @@ class DestinationLookup:
     answer is left out of this run, the rows themselves are loaded.
     """
 
-    def __init__(self, find_pipeline: Callable[[], Any] = current_pipeline) -> None:
+    def __init__(self, find_pipeline: Callable[[], Any] = dlt.current.pipeline) -> None:
         self._find_pipeline = find_pipeline
         self._erased: tuple[str, Mapping[ListKey, frozenset[str]]] = "", {}  # of a load
 

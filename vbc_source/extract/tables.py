@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vbc_source.api.endpoints import Endpoint
-from vbc_source.dlt_internals import YieldMapItem, current_pipeline
+from vbc_source.dlt_internals import YieldMapItem
 from vbc_source.extract.destination_lookup import StoredReading, add_load_id
 from vbc_source.extract.lists import ListOwner
 from vbc_source.extract.repeated_readings import name_list
@@ -45,7 +45,7 @@ class ChildTables(YieldMapItem):
     def bind(self, pipe: Any) -> ChildTables:
         """Look up the destination; dlt calls this once in each run, when the pipeline is active."""
         # not for each table: dlt resolves the configuration again each time, which takes longer than a table
-        self._in_lake = is_lake(current_pipeline())
+        self._in_lake = is_lake(dlt.current.pipeline())
         super().bind(pipe)
         return self
 
@@ -96,7 +96,7 @@ def make_empty_tables(endpoint: Endpoint, schema: dlt.Schema) -> Iterator[Any]:
     """Yield the tables that a load of a list brings, without rows."""
     page = read_page(b'{"total_items": 0}', endpoint.shape)
     yield TableBuilder(endpoint, schema, PiiPolicy()).build([page.rows], dict.fromkeys(endpoint.key, ""))
-    yield make_scan_windows(endpoint, [], "", in_lake=is_lake(current_pipeline()))
+    yield make_scan_windows(endpoint, [], "", in_lake=is_lake(dlt.current.pipeline()))
     yield make_user_access([])
 
 

@@ -72,7 +72,7 @@ class VbcDuckDb(dlt.destinations.duckdb):
         """Resolve the configuration; the partial one, which dlt reads capabilities from, only once.
 
         dlt resolves the whole configuration for each client, a dozen times a run, and whenever it reads
-        capabilities: a sixth of the time of a small load. With `keeps_configuration` that is done once for
+        capabilities. With `keeps_configuration` that is done once for
         each initial one. Your own pipeline may be run with other settings or credentials each time.
         """
         if accept_partial:

@@ -16,7 +16,6 @@ from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import store_if_new
 from vbc_source.config import VbcConfig, load_audio_config
-from vbc_source.dlt_internals import current_pipeline
 from vbc_source.extract.tables import TableBuilder, make_scan_windows
 from vbc_source.lakes.tables import is_lake
 from vbc_source.load.destinations import Target
@@ -108,7 +107,7 @@ def load_missing(
                 ids = pa.array(sorted(item.missing), endpoint.shape.id_kind)
                 yield rows.filter(pc.is_in(rows[endpoint.shape.id_column], ids))
             windows = [(item.owner, proof) for item, proof in proofs]
-            label, in_lake = config.filters_of(endpoint.name).label, is_lake(current_pipeline())
+            label, in_lake = config.filters_of(endpoint.name).label, is_lake(dlt.current.pipeline())
             yield make_scan_windows(endpoint, windows, label, read_at=read_at, in_lake=in_lake)
 
         return make_resource(endpoint, read, config.pii_policy)
