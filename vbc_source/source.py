@@ -168,11 +168,10 @@ class Resources:
         self,
         config: VbcConfig,
         client: Client,
-        lookup: DestinationLookup | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self.config, self._client = config, client
-        self._lookup, self._clock = lookup or DestinationLookup(), clock
+        self._lookup, self._clock = DestinationLookup(), clock
         self._reader = ListReader(config, client)
         self._directory = AccountDirectory(self._reader, config.login.identity())
         self._limit = RequestLimit(config.max_requests, lambda: client.requests_sent)
@@ -216,7 +215,7 @@ class Resources:
             state = {} if stateless else dlt.current.resource_state()
             schema, load_id = dlt.current.source_schema(), str(dlt.current.load_package_state()["load_id"])
             if load_id != self._load_id:  # once a run, not for each resource
-                self._load_id = load_id
+                self._load_id, self._lookup = load_id, DestinationLookup()
                 self._lookup.restore_tables(schema)
             run = ResourceRun(
                 endpoint,
