@@ -34,7 +34,7 @@ from vbc_source.extract.extractor import AccessLog, Extractor, GapLog
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.polling import RequestLimit
 from vbc_source.extract.refusals import current_refusals
-from vbc_source.extract.state import ResourceRun, hold_state
+from vbc_source.extract.state import ResourceRun, find_load_marks, hold_state
 from vbc_source.extract.tables import ChildTables, make_empty_tables, make_user_access
 from vbc_source.pii import PiiPolicy
 from vbc_source.tenants import hold_tenant
@@ -216,7 +216,7 @@ class Resources:
             schema, load_id = dlt.current.source_schema(), str(dlt.current.load_package_state()["load_id"])
             if load_id != self._load_id:  # once a run, not for each resource
                 self._load_id, self._lookup = load_id, DestinationLookup()
-                self._lookup.restore_tables(schema)
+                self._lookup.begin(schema, [] if stateless else find_load_marks(dlt.current.source_state()))
             run = ResourceRun(
                 endpoint,
                 self.config,

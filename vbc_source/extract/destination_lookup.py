@@ -8,7 +8,8 @@ that brought it, and a query selects what counts: the newest load of a recording
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -79,6 +80,7 @@ class DestinationLookup:
 
     def __init__(self, pipeline: Any = None) -> None:
         self._given = pipeline
+        self._loads: dict[str, bool] = {}  # by id: whether the load is complete
 
     @cached_property
     def _pipeline(self) -> Any:
@@ -90,9 +92,32 @@ class DestinationLookup:
         """Whether the destination is files, to which rows are appended."""
         return is_lake(self._pipeline)
 
+    def begin(self, schema: dlt.Schema, load_ids: Iterable[str]) -> None:
+        """Create dropped tables again, and ask what every resource will ask.
+
+        All at once: opening a DuckDB file takes much longer than these questions. An answer that does not
+        come is asked for again where it is needed.
+        """
+        with ExitStack() as stack:
+            if self._pipeline.destination.destination_type.endswith(".duckdb"):
+                with suppress(Exception):  # each question tells by itself
+                    stack.enter_context(self._pipeline.sql_client())
+            self.restore_tables(schema)
+            for load_id in load_ids:
+                self.has_load(load_id)
+            with suppress(VbcError):
+                _ = self.erased
+
     def has_load(self, load_id: str) -> bool | None:
         """Return whether a load is complete in the destination, or waits to be loaded; None if not known."""
+        if load_id not in self._loads:
+            complete = self._ask_load(load_id)
+            if complete is None:
+                return None
+            self._loads[load_id] = complete
+        return self._loads[load_id]
 
+    def _ask_load(self, load_id: str) -> bool | None:
         def ask(pipeline: Any) -> bool:
             if load_id in (
                 *pipeline.list_extracted_load_packages(),
