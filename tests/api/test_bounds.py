@@ -139,6 +139,25 @@ def test_a_stream_must_progress(connect: Connect, start: bytes) -> None:
             get_stream(client)
 
 
+@pytest.mark.parametrize(
+    "send",
+    [
+        pytest.param(lambda client: get(client), id="get"),
+        pytest.param(lambda client: client.post("/x", {}, json.loads, what="x"), id="post"),
+        pytest.param(lambda client: get_stream(client), id="stream"),
+    ],
+)
+def test_waiting_for_the_rate_limit_is_no_part_of_a_response(
+    connect: Connect, send: Callable[[Client], object]
+) -> None:
+    with serve_bytes(lambda _: write_answer("200 OK", b"{}")) as gateway:
+        client = connect(gateway.url, seconds=SOON)
+        client.rate_limiter.pause(3 * SOON)
+        send(client)
+
+    assert client.requests_sent == 1
+
+
 @contextmanager
 def read(client: Client, link: str) -> Iterator[Iterator[bytes]]:
     with client.stream(link, {}, what="file") as response:
