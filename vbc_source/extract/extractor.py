@@ -131,27 +131,31 @@ class GapLog:
 
     def __init__(self, run: ResourceRun) -> None:
         self._run = run
-        self._gaps: dict[ReadTask, list[tuple[Window, int]]] = {}  # windows, and how many more are counted
+        # windows, how many more are counted, and whether rows are left out
+        self._gaps: dict[ReadTask, list[tuple[Window, int, bool]]] = {}
 
     def add(self, task: ReadTask, read: ReadWindow[PageRows]) -> None:
         """Add a window that is not proven; windows that touch become one."""
         window, surplus = read.window, read.total_items - read.found
+        unusable = any(page.count > len(page.ids) for page in read.pages)
         gaps = self._gaps.setdefault(task, [])
         if gaps and gaps[-1][0].end == window.start:
-            before, counted = gaps.pop()
+            before, counted, left_out = gaps.pop()
             # windows share a second, so that both may have the same recording
             window, surplus = Window(before.start, window.end), max(surplus, counted, key=abs)
-        gaps.append((window, surplus))
+            unusable = unusable or left_out
+        gaps.append((window, surplus, unusable))
 
     def report(self) -> None:
         """Log the windows, and put them into the counts of the run."""
         for task, gaps in self._gaps.items():
-            for window, surplus in gaps:
+            for window, surplus, unusable in gaps:
                 more = f"{abs(surplus):,} {'more' if surplus > 0 else 'fewer'} than it lists"
                 span = f" from {format_instant(window.start)} to {format_instant(window.end)}"
                 text = (
                     f"{self._run.endpoint.title} of {task}{span if task.window else ''} do not add up: "
                     f"the API counts {more if surplus else 'differently on each page'}"
+                    f"{'; rows without a usable id are left out' if unusable else ''}"
                 )
                 log.warning("%s; what it lists is loaded", text)
                 self._run.metrics.setdefault("gaps", []).append(text)

@@ -73,6 +73,7 @@ BEHAVIOURS = {
     "jobs-partly": "export jobs end as partially_complete, with one file missing",
     "expired-listed": "export jobs stay listed, as expired, after their archive has expired",
     "ids-as-text": "ids are strings",
+    "lost-ids": "one row in twelve or so has null in place of its id",
     "new-field": "rows have a new field, sentiment, of mixed types",
     "odd-times": "times are written with Z, +05:30 and fractions",
 }
