@@ -139,12 +139,23 @@ def test_a_stream_must_progress(connect: Connect, start: bytes) -> None:
             get_stream(client)
 
 
+@contextmanager
+def read(client: Client, link: str) -> Iterator[Iterator[bytes]]:
+    with client.stream(link, {}, what="file") as response:
+        yield response.chunks
+
+
+def get_stream(client: Client) -> object:
+    with read(client, f"{client.base_url}/x") as chunks:
+        return b"".join(chunks)
+
+
 @pytest.mark.parametrize(
     "send",
     [
-        pytest.param(lambda client: get(client), id="get"),
+        pytest.param(get, id="get"),
         pytest.param(lambda client: client.post("/x", {}, json.loads, what="x"), id="post"),
-        pytest.param(lambda client: get_stream(client), id="stream"),
+        pytest.param(get_stream, id="stream"),
     ],
 )
 def test_waiting_for_the_rate_limit_is_no_part_of_a_response(
@@ -156,17 +167,6 @@ def test_waiting_for_the_rate_limit_is_no_part_of_a_response(
         send(client)
 
     assert client.requests_sent == 1
-
-
-@contextmanager
-def read(client: Client, link: str) -> Iterator[Iterator[bytes]]:
-    with client.stream(link, {}, what="file") as response:
-        yield response.chunks
-
-
-def get_stream(client: Client) -> object:
-    with read(client, f"{client.base_url}/x") as chunks:
-        return b"".join(chunks)
 
 
 def test_a_stream_may_take_longer_than_one_answer_and_wait_for_its_reader(connect: Connect) -> None:
