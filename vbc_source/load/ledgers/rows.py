@@ -17,6 +17,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.extract import DltSource
 
 from vbc_source.lakes.tables import is_lake, read_table
+from vbc_source.load.interrupts import keep_interrupts
 from vbc_source.load.ledgers.actor import find_actor
 from vbc_source.load.ledgers.custody import ACTIONS, ACTOR, CUSTODY, EVENT, LINKS, Head, chain_rows
 from vbc_source.load.locks import hold_chain_lock
@@ -57,7 +58,7 @@ def load_rows(
     """
     is_chained = name in ACTIONS
     rows = _add_actor(table) if is_chained else table
-    with keep_connected(pipeline) as client, hold_chain_lock(pipeline):
+    with keep_connected(pipeline) as client, hold_chain_lock(pipeline), keep_interrupts():
         if pipeline.has_pending_data:
             pipeline.run()
         events = list[dict[str, Any]]()
