@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeGuard
 
 from vbc_source.api.endpoints import JOBS
 from vbc_source.config import SELF
 from vbc_source.errors import (
+    BadRequest,
     Forbidden,
     GatewayFault,
     NotFound,
     NotSubscribed,
+    TokenRejected,
     Unavailable,
     VbcError,
 )
@@ -36,8 +38,16 @@ log = logging.getLogger(__name__)
 JOBS_REST = timedelta(days=1)  # of users who never had an export job
 OLDEST = datetime.min.replace(tzinfo=timezone.utc)
 RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill costs no more than that
-SINGLE_LIST_ERRORS = (Forbidden, NotFound, Unavailable)  # may concern one list alone
 NO_SUCH_PATH = 900906  # the gateway's code for a path that it does not know, for any list
+
+
+def concerns_one_list(error: Exception) -> TypeGuard[GatewayFault]:
+    """Return whether an error may concern one list alone."""
+    if isinstance(error, TokenRejected):
+        return error.status == 200  # others accept the token
+    return isinstance(error, (Forbidden, NotFound, Unavailable, BadRequest)) and not isinstance(
+        error, NotSubscribed
+    )
 
 
 class AccessLog:
@@ -68,7 +78,7 @@ class AccessLog:
 
     def judge(self, task: ReadTask, error: Exception) -> bool:
         """Return whether an error finishes its list, else `check` raises it; raise what concerns all."""
-        if not isinstance(error, SINGLE_LIST_ERRORS) or isinstance(error, NotSubscribed):
+        if not concerns_one_list(error):
             raise error
         vanished = isinstance(error, NotFound) and error.code != NO_SUCH_PATH and self._run.endpoint.per_user
         if vanished or (isinstance(error, Forbidden) and self._run.config.skip_forbidden):

@@ -25,6 +25,8 @@ ERROR_RESPONSES = {
     "html": "200 with an HTML page",
     "not-json": "200 with plain text",
     "fault-200": "200 with a fault as its body",
+    "rejected-200": "200, 900901: the resource rejects a token that others accept",
+    "bad-request": "400",
     "redirect": "302 to another host",
 }
 BROKEN_RESPONSES = {

@@ -80,9 +80,22 @@ def load_rows(
                 yield dlt.resource([chained], name=CUSTODY, write_disposition="append")
 
         source: DltSource = ledgers()
+        _adopt_stored_schema(pipeline, source)
         pipeline.run(source)
         if events:
             pipeline.set_local_state_val(_LAST, [events[-1]["sequence"], events[-1]["hash"]])
+
+
+def _adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
+    """Give a source the ledgers that other pipelines have loaded into the dataset.
+
+    Readers take the newest schema of this name for what is there: one with fewer tables would hide the rest.
+    """
+    name = source.schema.name
+    stored = dlt.dataset(pipeline.destination, pipeline.dataset_name, name).schema
+    known = pipeline.schemas[name].tables if name in pipeline.schemas else {}
+    if not known.keys() >= set(stored.data_table_names()):
+        source.schema = stored
 
 
 def find_last_event(pipeline: dlt.Pipeline) -> Head | None:
