@@ -210,6 +210,13 @@ def check_lost_ids(client: Client) -> None:
     ]
 
 
+@CHECKS.add("lost-starts")
+def check_lost_starts(client: Client) -> None:
+    client.gateway.fault("lost-starts")
+    starts = [row["start"] for row in client.rows()]
+    assert 0 < starts.count(None) < len(starts) / 2
+
+
 @CHECKS.add("new-field")
 def check_new_field(client: Client) -> None:
     client.gateway.fault("new-field")

@@ -76,6 +76,7 @@ BEHAVIOURS = {
     "expired-listed": "export jobs stay listed, as expired, after their archive has expired",
     "ids-as-text": "ids are strings",
     "lost-ids": "one row in twelve or so has null in place of its id",
+    "lost-starts": "one row in twelve or so has null in place of its start",
     "new-field": "rows have a new field, sentiment, of mixed types",
     "odd-times": "times are written with Z, +05:30 and fractions",
 }
