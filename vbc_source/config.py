@@ -38,6 +38,7 @@ REALM = "@vbc.prod"
 LOGIN = ("username", "password", "refresh_token", "access_token")
 HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `start_date` is set
 LONGEST_LOOKBACK = timedelta(hours=876_000)  # a hundred years
+LONGEST_RETRIES = 86_400  # seconds
 
 Instant = str | date | datetime
 Config = TypeVar("Config", bound=BaseConfiguration)
@@ -173,6 +174,7 @@ class VbcConfig(BaseConfiguration):
         if self.start_date and self.end_date and self.start_date > self.end_date:
             raise SettingsError(f"start_date {begin} is after end_date {end}")
         read_lookback(self.lookback_hours)
+        _check_retries(self.retry_seconds)
         for name in ("page_size", "max_concurrency", "budget_share"):
             _check_whole(name, getattr(self, name))
         for name in ("requests_per_minute", "rows_per_run", "max_requests"):
@@ -462,6 +464,12 @@ def read_lookback(hours: Any) -> timedelta:
     if not timedelta() <= lookback <= LONGEST_LOOKBACK:
         raise SettingsError(f"lookback_hours must be from 0 to 876000 (a hundred years), not {hours!r}")
     return lookback
+
+
+def _check_retries(seconds: Any) -> None:
+    usable = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not usable or not 0 <= seconds <= LONGEST_RETRIES:  # also false for nan
+        raise SettingsError(f"retry_seconds must be from 0 to {LONGEST_RETRIES} (a day), not {seconds!r}")
 
 
 def _read_span(name: str, value: Any, unit: Literal["hours", "days"]) -> timedelta:

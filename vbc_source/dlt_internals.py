@@ -2,8 +2,9 @@
 
 dlt has no public way to give a destination a load job of one's own, to add a step behind a resource's
 incremental, to choose where a source takes its arguments from, to open a bucket with dlt's credentials, to
-read the state that a destination has, or to see pending load packages without opening the pipeline. `dlt` is
-therefore pinned to one minor version, and `tests/load/test_dlt_internals.py` states what is relied on here.
+read the state that a destination has, to see pending load packages without opening the pipeline, or to learn
+that a signal came while it loaded. `dlt` is therefore pinned to one minor version, and
+`tests/load/test_dlt_internals.py` states what is relied on here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dlt.common.destination.client import HasFollowupJobs, RunnableLoadJob
 from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.common.pipeline import get_dlt_pipelines_dir
+from dlt.common.runtime.signals import intercepted_signals, was_signal_received
 from dlt.common.storages.configuration import FilesystemConfiguration
 from dlt.common.storages.fsspec_filesystem import fsspec_from_config
 from dlt.common.storages.load_package import ParsedLoadJobFileName
@@ -51,7 +53,9 @@ __all__ = [
     "count_pending_packages",
     "fsspec_from_config",
     "get_dlt_pipelines_dir",
+    "intercepted_signals",
     "load_pipeline_state_from_destination",
+    "was_signal_received",
 ]
 
 

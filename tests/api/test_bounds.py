@@ -150,6 +150,25 @@ def get_stream(client: Client) -> object:
         return b"".join(chunks)
 
 
+@pytest.mark.parametrize(
+    "send",
+    [
+        pytest.param(get, id="get"),
+        pytest.param(lambda client: client.post("/x", {}, json.loads, what="x"), id="post"),
+        pytest.param(get_stream, id="stream"),
+    ],
+)
+def test_waiting_for_the_rate_limit_is_no_part_of_a_response(
+    connect: Connect, send: Callable[[Client], object]
+) -> None:
+    with serve_bytes(lambda _: write_answer("200 OK", b"{}")) as gateway:
+        client = connect(gateway.url, seconds=SOON)
+        client.rate_limiter.pause(3 * SOON)
+        send(client)
+
+    assert client.requests_sent == 1
+
+
 def test_a_stream_may_take_longer_than_one_answer_and_wait_for_its_reader(connect: Connect) -> None:
     length = 40 * 65536
     start = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()

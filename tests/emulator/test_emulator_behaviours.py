@@ -199,6 +199,24 @@ def check_ids_as_text(client: Client) -> None:
     assert client.send("GET", f"{LIST}/{ids[0]}").json()["id"] == str(ids[0])
 
 
+@CHECKS.add("lost-ids")
+def check_lost_ids(client: Client) -> None:
+    ids = client.ids()
+    client.gateway.fault("lost-ids")
+    changed = client.ids()
+    assert 0 < changed.count(None) < len(ids) / 2
+    assert [key for key in changed if key is not None] == [
+        key for key, now in zip(ids, changed, strict=True) if now is not None
+    ]
+
+
+@CHECKS.add("lost-starts")
+def check_lost_starts(client: Client) -> None:
+    client.gateway.fault("lost-starts")
+    starts = [row["start"] for row in client.rows()]
+    assert 0 < starts.count(None) < len(starts) / 2
+
+
 @CHECKS.add("new-field")
 def check_new_field(client: Client) -> None:
     client.gateway.fault("new-field")

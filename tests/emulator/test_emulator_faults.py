@@ -49,6 +49,7 @@ check_codes(
     suspended=(503, 303001),
     refused=(500, 101503),
     backend_timeout=(504, 101504),
+    rejected_200=(200, 900901),
 )
 
 
@@ -102,6 +103,11 @@ def check_no_resource(client: Client) -> None:
     response = trigger(client, "no-resource")
     assert response.status_code == 404
     assert "The requested resource is not available" in response.text
+
+
+@CHECKS.add("bad-request")
+def check_bad_request(client: Client) -> None:
+    assert trigger(client, "bad-request").status_code == 400
 
 
 @CHECKS.add("empty-body")

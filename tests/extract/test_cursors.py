@@ -210,6 +210,18 @@ def test_windows_that_never_add_up_are_known_gaps_and_all_rows_are_loaded(serve:
     assert state(pipeline)["gaps"].keys() == {f"{MAIN}/5"}  # it is read again in an hour
 
 
+def test_rows_without_an_id_are_known_gaps_and_all_others_are_loaded(serve: Serve) -> None:
+    gateway = still_gateway(users=3, user_recordings=40)
+    gateway.fault("lost-ids@call_recordings")
+    pipeline = Extraction()
+    metrics = sync(pipeline, serve(gateway), "user_recordings")
+    rows = loaded(pipeline)
+    gaps = metrics["user_recordings"]["gaps"]
+    assert len(held(gateway)) - len(rows) == len(gaps) > 0
+    assert set(rows) <= set(held(gateway))
+    assert all("1 more than it lists; rows without a usable id are left out" in gap for gap in gaps)
+
+
 def test_new_users_are_read_first_and_then_those_left_unread(serve: Serve) -> None:
     gateway = still_gateway(users=0)
     for user in range(1, 7):

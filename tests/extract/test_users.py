@@ -21,7 +21,7 @@ from holdings import (
 from loading import query, still_gateway
 
 from vbc_source.emulator import Gateway
-from vbc_source.errors import Forbidden
+from vbc_source.errors import BadRequest, Forbidden, TokenRejected
 from vbc_source.load.failures import explaining
 
 Serve = Callable[[Gateway], str]
@@ -219,6 +219,20 @@ def test_a_user_who_is_forbidden_fails_the_run_by_id_or_is_skipped(serve: Serve,
     load(pipeline, url, "user_recordings", on_forbidden="skip")
     assert loaded(pipeline) == held(gateway)
     assert query(pipeline, noted)[0][4:] == ("allowed", None)
+
+
+@pytest.mark.parametrize("fault", ["rejected-200", "bad-request"])
+def test_a_list_that_is_refused_while_others_are_answered_fails_alone(serve: Serve, fault: str) -> None:
+    gateway = still_gateway(users=4, user_recordings=60, recordings=9)
+    gateway.users.add(id=5, recordings=20)
+    gateway.fault(f"{fault}*always@/users/5/")
+    url, pipeline = serve(gateway), Extraction()
+    with pytest.raises((TokenRejected, BadRequest), match="user 5 of account 549825"):
+        sync(pipeline, url, "user_recordings", rows_per_run=1000)
+    assert loaded(pipeline) == held(gateway, users=[user for user in users_of(gateway) if user != "5"])
+    gateway.heal()
+    sync(pipeline, url, "user_recordings", rows_per_run=1000)
+    assert loaded(pipeline) == held(gateway)
 
 
 def test_a_deleted_user_is_recorded_and_does_not_stop_the_run(serve: Serve) -> None:

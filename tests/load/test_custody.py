@@ -27,6 +27,7 @@ from vbc_source.load.ledgers.custody import (
     write_key,
 )
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
+from vbc_source.warehouse.queries import LoadedTables
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
 LEDGER = "recording_audio"
@@ -138,6 +139,18 @@ def test_rows_are_loaded_with_actor_and_event_and_the_chain_goes_on(own_folder: 
     actor = (find_user(), socket.gethostname(), version("vbc-source"))
     assert {(row["actor_user"], row["actor_host"], row["actor_version"]) for row in ledger} == {actor}
     assert "actor_user" not in read_rows("call_gaps", "recording_id")[0]
+
+
+def test_ledgers_that_another_pipeline_has_loaded_stay_in_sight(own_folder: Path) -> None:
+    """As after `vbc demo`, which has a pipeline of its own, or with another --pipeline."""
+    first, second = Target(pipeline="demo"), Target()
+    rows = pa.Table.from_pylist(make_rows(1))
+    for target, ledger in ((first, LEDGER), (second, "audio_checks"), (first, "recording_deletions")):
+        with hold_pipeline(target.ledgers("audio")) as pipeline:
+            load_rows(pipeline, ledger, rows, "append")
+        loaded = LoadedTables(target)
+        assert loaded.find(LEDGER) == [LEDGER]
+    assert set(loaded.list_tables()) == {LEDGER, "audio_checks", "recording_deletions", "custody"}
 
 
 def test_the_actor_is_the_account_of_the_system_and_not_of_the_environment(

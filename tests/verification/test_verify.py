@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from loading import environment, expected_recordings, run_vbc, still_gateway
-from verification_cases import RECENT, SHARED, Prepare, Stand, ago, oldest, script, settled
+from verification_cases import NOW, RECENT, SHARED, Prepare, Stand, ago, oldest, script, settled
 
-from vbc_source import VbcError
+from vbc_source import VbcError, backfill
 from vbc_source.cli import main
 from vbc_source.config import VbcConfig
+from vbc_source.emulator import Gateway
 from vbc_source.errors import Forbidden, NotFound, SettingsError
 from vbc_source.verification.verify import is_read_again, make_plan
 from vbc_source.warehouse.completeness import Gap, RecordingList
+from vbc_source.windows import parse_instant
 
 CAPABILITIES = [
     ("page-base-0", "empty-404"),
@@ -53,6 +55,21 @@ def test_equal_sides_take_about_one_request_a_list(prepare: Prepare) -> None:
         ("user", True),
     }
     assert len(outcome.totals) == 4
+
+
+def test_recordings_without_a_start_are_backfilled_and_not_missing(prepare: Prepare) -> None:
+    gateway = Gateway(clock=lambda: NOW, recordings=60, days=60)
+    gateway.fault("lost-starts")
+    stand = prepare(gateway, "company_recordings")
+    for deep in (False, True):
+        outcome = stand.verify(deep=deep)
+        assert (outcome.ok, outcome.missing, outcome.spans) == (True, 0, ())
+    stand.query("DELETE FROM company_recordings")
+    span = parse_instant(ago(70)), parse_instant(ago(0))
+    result = backfill(stand.target, *span, 90, resources=["company_recordings"])
+    [(rows, lost)] = stand.query('SELECT count(*), count(*) - count("start") FROM company_recordings')
+    assert (rows, result.rows["company_recordings"]) == (60, 60 - lost)
+    assert 0 < lost < 30
 
 
 def test_late_and_deleted_recordings_are_found_and_repaired(prepare: Prepare) -> None:

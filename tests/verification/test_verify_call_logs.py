@@ -44,6 +44,12 @@ def test_missing_legs_are_found_and_repaired_and_purged_ones_stay(stand: Stand) 
     assert [total.recording_type for total in result.totals] == ["company", "call_logs"]
 
 
+def test_calls_lack_no_audio(stand: Stand) -> None:
+    company, calls = stand.verify().totals
+    assert company.without_audio == company.loaded > 0
+    assert (calls.recording_type, calls.without_audio) == ("call_logs", 0)
+
+
 def test_without_the_subscription_verify_and_doctor_say_so(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -260,6 +260,7 @@ class Client:
         with self._in_flight:
             if stopped():
                 raise ClientClosed
+            self._admit()
             with (
                 self._translate_errors(self.base_url, Watch(self._deadlines)),
                 self._request(self._session, method, url, **options) as response,
@@ -272,11 +273,13 @@ class Client:
         body = read_text(body, response.headers.get("Content-Type", ""))
         return Response(response.status_code, response.headers, body)
 
+    def _admit(self) -> None:
+        """Wait until the gateway may be sent a request; its deadline does not run meanwhile."""
+        self.rate_limiter.acquire()
+        with self._count:
+            self.requests_sent += 1
+
     def _request(self, session: requests.Session, method: str, url: str, **options: Any) -> requests.Response:
-        if session is self._session:
-            self.rate_limiter.acquire()
-            with self._count:
-                self.requests_sent += 1
         # requests would follow redirects with the token; stream=True leaves the body to the caller
         timeout = (CONNECT_SECONDS, self._deadlines.seconds)
         return session.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options)
@@ -285,6 +288,8 @@ class Client:
         # takes no slot: who reads a stream may need another request meanwhile, and would wait for itself
         session, host = self._session, self.base_url
         for _ in range(REDIRECTS + 1):
+            if session is self._session:
+                self._admit()
             watch = Watch(self._deadlines)
             with self._translate_errors(host, watch):
                 response = self._request(session, "GET", url, headers=headers, auth=auth)

@@ -14,7 +14,7 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypedDict
 
@@ -118,7 +118,7 @@ def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResul
         config = load_config()
     budget = divide_budget(config, share)
     source = make_source(resources, start_date=window.start, end_date=window.end, **budget)
-    filters = {name: _OwnRows(window.end) for name in resources}
+    filters = {name: _OwnRows(window, datetime.now(timezone.utc)) for name in resources}
     for name, own in filters.items():
         source.resources[name].add_map(own)
     requests, seconds, gaps, refusals = 0, 0.0, list[str](), Refusals()
@@ -135,22 +135,26 @@ def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResul
 
 
 class _OwnRows:
-    """Keeps the rows that start before the end of a window, and counts them.
+    """Keeps the rows that start before the end of a window, and counts those that start in it.
 
     The API is asked for both bounds, so that no fraction of a second is lost between neighbours. But two
-    loads that merge the same row at the same time would leave it there twice.
+    loads that merge the same row at the same time would leave it there twice. A row that starts in no window
+    (no readable `start`, or one in the future) is kept, and not counted.
     """
 
-    def __init__(self, end: datetime) -> None:
-        self._end = pa.scalar(end, INSTANT)
+    def __init__(self, window: Window, now: datetime) -> None:
+        self._start, self._end = pa.scalar(window.start, INSTANT), pa.scalar(window.end, INSTANT)
+        self._now = pa.scalar(now, INSTANT)
         self.rows = 0
 
     def __call__(self, table: pa.Table) -> pa.Table:
         if "start" not in table.column_names:
             return table  # a ledger, such as scan_windows
-        own = table.filter(pc.fill_null(pc.less(table["start"], self._end), True))
-        self.rows += len(own)
-        return own
+        starts = table["start"]
+        before = pc.less(starts, self._end)
+        inside = pc.and_(before, pc.greater_equal(starts, self._start))
+        self.rows += pc.sum(inside).as_py() or 0
+        return table.filter(pc.fill_null(pc.or_(before, pc.greater(starts, self._now)), True))
 
 
 def limit_workers(config: VbcConfig, workers: int) -> int:

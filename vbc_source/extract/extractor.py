@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeGuard
 
 from vbc_source.api.endpoints import JOBS
 from vbc_source.config import SELF
 from vbc_source.errors import (
+    BadRequest,
     Forbidden,
     GatewayFault,
     NotFound,
     NotSubscribed,
+    TokenRejected,
     Unavailable,
     VbcError,
 )
@@ -36,8 +38,16 @@ log = logging.getLogger(__name__)
 JOBS_REST = timedelta(days=1)  # of users who never had an export job
 OLDEST = datetime.min.replace(tzinfo=timezone.utc)
 RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill costs no more than that
-SINGLE_LIST_ERRORS = (Forbidden, NotFound, Unavailable)  # may concern one list alone
 NO_SUCH_PATH = 900906  # the gateway's code for a path that it does not know, for any list
+
+
+def concerns_one_list(error: Exception) -> TypeGuard[GatewayFault]:
+    """Return whether an error may concern one list alone."""
+    if isinstance(error, TokenRejected):
+        return error.status == 200  # others accept the token
+    return isinstance(error, (Forbidden, NotFound, Unavailable, BadRequest)) and not isinstance(
+        error, NotSubscribed
+    )
 
 
 class AccessLog:
@@ -68,7 +78,7 @@ class AccessLog:
 
     def judge(self, task: ReadTask, error: Exception) -> bool:
         """Return whether an error finishes its list, else `check` raises it; raise what concerns all."""
-        if not isinstance(error, SINGLE_LIST_ERRORS) or isinstance(error, NotSubscribed):
+        if not concerns_one_list(error):
             raise error
         vanished = isinstance(error, NotFound) and error.code != NO_SUCH_PATH and self._run.endpoint.per_user
         if vanished or (isinstance(error, Forbidden) and self._run.config.skip_forbidden):
@@ -131,27 +141,31 @@ class GapLog:
 
     def __init__(self, run: ResourceRun) -> None:
         self._run = run
-        self._gaps: dict[ReadTask, list[tuple[Window, int]]] = {}  # windows, and how many more are counted
+        # windows, how many more are counted, and whether rows are left out
+        self._gaps: dict[ReadTask, list[tuple[Window, int, bool]]] = {}
 
     def add(self, task: ReadTask, read: ReadWindow[PageRows]) -> None:
         """Add a window that is not proven; windows that touch become one."""
         window, surplus = read.window, read.total_items - read.found
+        unusable = any(page.count > len(page.ids) for page in read.pages)
         gaps = self._gaps.setdefault(task, [])
         if gaps and gaps[-1][0].end == window.start:
-            before, counted = gaps.pop()
+            before, counted, left_out = gaps.pop()
             # windows share a second, so that both may have the same recording
             window, surplus = Window(before.start, window.end), max(surplus, counted, key=abs)
-        gaps.append((window, surplus))
+            unusable = unusable or left_out
+        gaps.append((window, surplus, unusable))
 
     def report(self) -> None:
         """Log the windows, and put them into the counts of the run."""
         for task, gaps in self._gaps.items():
-            for window, surplus in gaps:
+            for window, surplus, unusable in gaps:
                 more = f"{abs(surplus):,} {'more' if surplus > 0 else 'fewer'} than it lists"
                 span = f" from {format_instant(window.start)} to {format_instant(window.end)}"
                 text = (
                     f"{self._run.endpoint.title} of {task}{span if task.window else ''} do not add up: "
                     f"the API counts {more if surplus else 'differently on each page'}"
+                    f"{'; rows without a usable id are left out' if unusable else ''}"
                 )
                 log.warning("%s; what it lists is loaded", text)
                 self._run.metrics.setdefault("gaps", []).append(text)

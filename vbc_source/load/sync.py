@@ -22,6 +22,7 @@ from vbc_source.lakes.tables import is_lake
 from vbc_source.load.compaction import compact_when_due
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
+from vbc_source.load.interrupts import keep_interrupts
 from vbc_source.load.locks import hold_dataset_lock, open_turns
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.load.run_history import record_run
@@ -156,7 +157,7 @@ def run_pipeline(
             _adopt_stored_schema(pipeline, source)
         pending = len(pipeline.list_extracted_load_packages()) + len(pipeline.list_normalized_load_packages())
         if pending:
-            with hold_dataset_lock(pipeline, window):
+            with hold_dataset_lock(pipeline, window), keep_interrupts():
                 pipeline.run()  # with a package pending, dlt loads that and extracts nothing
         unfinished = list(source.selected_resources)
         while unfinished and not any("spent" in counts for counts in newest):
@@ -165,8 +166,9 @@ def run_pipeline(
                 newest = _read_metrics(pipeline.extract(source.with_resources(*unfinished)))
             metrics += newest
             gc.collect()  # dlt leaves reference cycles that hold Arrow tables
-            loaded += _count_recordings(pipeline.normalize())
-            with hold_dataset_lock(pipeline, window), keep_connected(pipeline):
+            with keep_interrupts():
+                loaded += _count_recordings(pipeline.normalize())
+            with hold_dataset_lock(pipeline, window), keep_connected(pipeline), keep_interrupts():
                 pipeline.load()
                 remove_old_states(pipeline)
             after = _read_states(pipeline, source)

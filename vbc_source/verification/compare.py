@@ -55,8 +55,8 @@ class Difference:
 
     `gone` ids are loaded and not in the API's list, `returned` ones are tombstoned and in it again; `proofs`
     were read to compare ids, and are empty where only counts are known. `known_gap`: the API counts other
-    recordings than it lists, so that no reading adds up. `erased` ids are in the API's list, and were erased
-    here for good: they are not missing.
+    recordings than it lists, so that no reading adds up. `uncounted` ids are in the API's list and not
+    missing: they were erased here for good, or are loaded with a `start` outside of the span, as listed.
     """
 
     owner: ListOwner
@@ -68,18 +68,18 @@ class Difference:
     returned: frozenset[RowId] = frozenset()
     proofs: tuple[ReadWindow[PageRows], ...] = field(default=(), repr=False)
     known_gap: bool = False
-    erased: frozenset[RowId] = frozenset()
+    uncounted: frozenset[RowId] = frozenset()
 
     @property
     def surplus(self) -> int:
         """How many more recordings the API has: by id where ids were compared, else by count."""
         if not self.proofs:
             return self.api - self.counts.expected
-        return len(self.missing) + len(self.returned) + len(self.erased) - len(self.gone)
+        return len(self.missing) + len(self.returned) + len(self.uncounted) - len(self.gone)
 
     @property
     def matters(self) -> bool:
-        """Whether it is more than recordings that were erased."""
+        """Whether it is more than recordings that are rightly not counted."""
         return bool(self.lacking or self.excess or self.known_gap)
 
     @property
@@ -209,7 +209,7 @@ class SpanComparison:
         # neighbours share their boundary second, whose recordings must be reported once
         missing: set[RowId] = set()
         gone: set[RowId] = set()
-        erased: set[RowId] = set()
+        uncounted: set[RowId] = set()
         for part in parts:
             if self._read_all or part.api <= self._page_rows:
                 compared = self._compare_ids(owner, part.window)
@@ -218,7 +218,7 @@ class SpanComparison:
                     missing=compared.missing - missing,
                     gone=compared.gone - gone,
                     returned=compared.returned - missing,
-                    erased=compared.erased - erased,
+                    uncounted=compared.uncounted - uncounted,
                 )
             else:
                 counts = self._count_loaded(owner, part.window)
@@ -226,8 +226,8 @@ class SpanComparison:
                 difference = Difference(owner, part.window, total, counts)
             missing |= difference.missing | difference.returned
             gone |= difference.gone
-            erased |= difference.erased
-            if difference.matters or difference.erased:
+            uncounted |= difference.uncounted
+            if difference.matters or difference.uncounted:
                 yield difference
             yield from self._count_gaps(owner, difference.proofs)
 
@@ -276,11 +276,19 @@ class SpanComparison:
             log.warning(
                 "VBC lists %d recording(s) of %s that were erased: run vbc forget again", len(erased), owner
             )
-        missing = frozenset(unknown - returned - erased)
+        outside = {
+            id_
+            for proof in proofs
+            for page in proof.pages
+            for id_, second in page.seconds().items()
+            if second is None or not window.holds(second)
+        }
+        astray = self._inventory.find_ids(owner, unknown & outside).keys() - returned
+        missing = frozenset(unknown - returned - erased - astray)
         differs = missing or vanished or returned
         counts = self._count_loaded(owner, window) if differs else LoadedCounts()
         return Difference(
-            owner, window, len(listed), counts, missing, vanished, returned, proofs, erased=erased
+            owner, window, len(listed), counts, missing, vanished, returned, proofs, uncounted=erased | astray
         )
 
 

@@ -60,10 +60,11 @@ class Inventory:
 
     def count(self, windows: Sequence[Window]) -> dict[ListOwner, list[LoadedCounts]]:
         """Count the recordings of spans, in all lists at once."""
+        silent = "AND 1 = 0" if self._kind == CALL_LOGS else "AND stored = 0 AND gone = 0"  # calls: no audio
         sums = [
             f"sum(CASE WHEN {_write_span(window)} {condition} THEN 1 ELSE 0 END)"
             for window in windows
-            for condition in ("", "AND gone = 1", "AND stored = 1", "AND stored = 0 AND gone = 0")
+            for condition in ("", "AND gone = 1", "AND stored = 1", silent)
         ]
         rows = self._query(
             lambda base: f"SELECT {_LIST}, {', '.join(sums)} FROM ({base}) AS b GROUP BY {_LIST}"

@@ -15,10 +15,9 @@ from vbc_source.errors import (
     Forbidden,
     GatewayFault,
     NotFound,
-    NotSubscribed,
-    Unavailable,
     VbcError,
 )
+from vbc_source.extract.extractor import concerns_one_list
 from vbc_source.extract.lists import ListOwner, ListReader
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.schema.pages import Page, PageRows
@@ -32,7 +31,6 @@ from vbc_source.windows import Window
 log = logging.getLogger(__name__)
 
 ENDPOINTS: dict[ListKind, Endpoint] = {"company": COMPANY, "user": ON_DEMAND, "call_logs": CALL_LOGS}
-LIST_FAULTS = (Forbidden, NotFound, Unavailable)  # faults that may concern one list alone
 MOST_FAILURES = 5  # lists in a row that fail before the run stops
 
 CountsByList = Mapping[ListOwner, list[LoadedCounts]]
@@ -98,9 +96,9 @@ class ListsComparison:
                     self._compare(answer, loaded)
                 compared.add(answer.owner)
                 failures = 0
-            except NotSubscribed:
-                raise
-            except LIST_FAULTS as fault:
+            except VbcError as fault:
+                if not concerns_one_list(fault):
+                    raise
                 failures = 0 if self._is_expected(fault) else failures + 1
                 if failures >= MOST_FAILURES or (failures and len(owners) == 1):
                     raise

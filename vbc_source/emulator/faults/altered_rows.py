@@ -33,6 +33,14 @@ def _add_field(fields: Fields) -> Fields:
     return {**fields, "sentiment": _SENTIMENTS[_pick_index(fields, len(_SENTIMENTS))]}
 
 
+def _lose_id(fields: Fields) -> Fields:
+    return {**fields, "id": None} if "id" in fields and not _pick_index(fields, 12) else fields
+
+
+def _lose_start(fields: Fields) -> Fields:
+    return {**fields, "start": None} if "start" in fields and not _pick_index(fields, 12) else fields
+
+
 def _reformat_time(value: object, index: int) -> object:
     """Write a time in another format; it stays the same moment."""
     milliseconds = parse_timestamp(value)
@@ -57,6 +65,8 @@ def _reformat_times(fields: Fields) -> Fields:
 
 ALTERATIONS: dict[str, Callable[[Fields], Fields]] = {
     "ids-as-text": _write_id_as_text,
+    "lost-ids": _lose_id,
+    "lost-starts": _lose_start,
     "new-field": _add_field,
     "odd-times": _reformat_times,
 }

@@ -25,6 +25,8 @@ ERROR_RESPONSES = {
     "html": "200 with an HTML page",
     "not-json": "200 with plain text",
     "fault-200": "200 with a fault as its body",
+    "rejected-200": "200, 900901: the resource rejects a token that others accept",
+    "bad-request": "400",
     "redirect": "302 to another host",
 }
 BROKEN_RESPONSES = {
@@ -73,6 +75,8 @@ BEHAVIOURS = {
     "jobs-partly": "export jobs end as partially_complete, with one file missing",
     "expired-listed": "export jobs stay listed, as expired, after their archive has expired",
     "ids-as-text": "ids are strings",
+    "lost-ids": "one row in twelve or so has null in place of its id",
+    "lost-starts": "one row in twelve or so has null in place of its start",
     "new-field": "rows have a new field, sentiment, of mixed types",
     "odd-times": "times are written with Z, +05:30 and fractions",
 }

@@ -78,6 +78,7 @@ _BODIES = {
     "down": _SUSPENDED,
     "login-down": FaultBody(503, 101503, "Runtime Error", "Error connecting to the back end"),
     "fault-200": _TIMED_OUT,
+    "rejected-200": FaultBody(200, 900901, "Invalid Credentials", "Access failure for API", "ams"),
     "audio-fault-200": _TIMED_OUT,
 }  # fmt: skip
 # Where a fault states when requests are allowed again.
@@ -97,6 +98,7 @@ _OTHER_RESPONSES: dict[str, tuple[type[Response], int, str]] = {
     "audio-html": (HTMLResponse, 200, _HTML.format("Please log in")),
     "bad-gateway": (HTMLResponse, 502, _HTML.format("502 Bad Gateway")),
     "not-found": (PlainTextResponse, 404, "Not Found"),
+    "bad-request": (PlainTextResponse, 400, "Bad Request"),
     "empty-body": (Response, 200, ""),
     "html": (HTMLResponse, 200, _HTML.format("Please log in")),
     "login-html": (HTMLResponse, 200, _HTML.format("Please log in")),

@@ -17,6 +17,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.extract import DltSource
 
 from vbc_source.lakes.tables import is_lake, read_table
+from vbc_source.load.interrupts import keep_interrupts
 from vbc_source.load.ledgers.actor import find_actor
 from vbc_source.load.ledgers.custody import ACTIONS, ACTOR, CUSTODY, EVENT, LINKS, Head, chain_rows
 from vbc_source.load.locks import hold_chain_lock
@@ -57,7 +58,7 @@ def load_rows(
     """
     is_chained = name in ACTIONS
     rows = _add_actor(table) if is_chained else table
-    with keep_connected(pipeline) as client, hold_chain_lock(pipeline):
+    with keep_connected(pipeline) as client, hold_chain_lock(pipeline), keep_interrupts():
         if pipeline.has_pending_data:
             pipeline.run()
         events = list[dict[str, Any]]()
@@ -79,9 +80,22 @@ def load_rows(
                 yield dlt.resource([chained], name=CUSTODY, write_disposition="append")
 
         source: DltSource = ledgers()
+        _adopt_stored_schema(pipeline, source)
         pipeline.run(source)
         if events:
             pipeline.set_local_state_val(_LAST, [events[-1]["sequence"], events[-1]["hash"]])
+
+
+def _adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
+    """Give a source the ledgers that other pipelines have loaded into the dataset.
+
+    Readers take the newest schema of this name for what is there: one with fewer tables would hide the rest.
+    """
+    name = source.schema.name
+    stored = dlt.dataset(pipeline.destination, pipeline.dataset_name, name).schema
+    known = pipeline.schemas[name].tables if name in pipeline.schemas else {}
+    if not known.keys() >= set(stored.data_table_names()):
+        source.schema = stored
 
 
 def find_last_event(pipeline: dlt.Pipeline) -> Head | None:
