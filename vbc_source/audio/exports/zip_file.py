@@ -11,6 +11,7 @@ import re
 import stat
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -99,7 +100,8 @@ class Zip:
         if sum(info.file_size for info in small) > limits.silent_bytes:
             limits = replace(limits, ratio_from=0)
         # not `is_dir()`, which fails for a member without a name
-        self.members = [_read_member(info, limits) for info in infos if not info.filename.endswith("/")]
+        members = [_read_member(info, limits) for info in infos if not info.filename.endswith("/")]
+        self.members = _refuse_ambiguous(members)
 
     def open(self, member: Member) -> MemberStream:
         """Return the bytes of a member."""
@@ -142,6 +144,20 @@ def _exceeds_ratio(info: ZipInfo, limits: Limits) -> bool:
 def _read_member(info: ZipInfo, limits: Limits) -> Member:
     name = PurePosixPath(info.orig_filename).name
     return Member(name, info.file_size, _read_time(info), _find_refusal(info, limits), info)
+
+
+def _refuse_ambiguous(members: Sequence[Member]) -> list[Member]:
+    """Refuse members of one name and size with different bytes: nothing tells which is the recording."""
+    checksums: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
+    for member in members:
+        checksums[member.name, member.size].add(member.info.CRC)
+    reason = "a member is refused: another one of its name and size has other bytes"
+    return [
+        replace(member, refused=reason)
+        if not member.refused and len(checksums[member.name, member.size]) > 1
+        else member
+        for member in members
+    ]
 
 
 def _read_time(info: ZipInfo) -> datetime | None:
