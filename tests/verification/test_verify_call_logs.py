@@ -44,6 +44,7 @@ def test_missing_legs_are_found_and_repaired_and_purged_ones_stay(stand: Stand) 
     assert [total.recording_type for total in result.totals] == ["company", "call_logs"]
 
 
+@pytest.mark.slow
 def test_without_the_subscription_verify_and_doctor_say_so(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +64,7 @@ def test_without_the_subscription_verify_and_doctor_say_so(
     assert stand.gateway.count("/reports/") == 0
 
 
+@pytest.mark.slow
 def test_status_shows_how_far_calls_are_read(stand: Stand) -> None:
     status = read_status(stand.target)
     (item,) = [item for item in status.lists if item.resource == "call_logs"]
