@@ -25,7 +25,7 @@ test-slow: $(VENV)/.dev ## run the tests that are large or need a server: kills,
 	$(BIN)/python -m pytest --numprocesses=2 -m "slow or destinations"
 
 test-kills: $(VENV)/.dev ## kill backfills, plans, erasures, fixity, sidecars and loads twenty times each, at random moments
-	KILLS=20 $(BIN)/python -m pytest --numprocesses=2 -m "slow or not slow" -k "kill" tests/backfills tests/retention tests/erasure tests/fixity tests/audio tests/evidence
+	KILLS=20 $(BIN)/python -m pytest --numprocesses=2 -m "slow or not slow" -k "kill" tests/extract tests/load tests/backfills tests/retention tests/erasure tests/fixity tests/audio tests/evidence
 
 test-all: test test-slow test-orchestrators test-warehouses test-superset ## run all tests but Airflow's; needs PostgreSQL, as .ci/services starts it
 
@@ -106,5 +106,5 @@ $(WAREHOUSES)/.ready: tests/warehouses/requirements.txt | $(VENV)/.dev
 
 $(LATEST)/.ready: pyproject.toml | $(VENV)/.dev
 	$(UV) venv --clear --python $(PYTHON) $(LATEST)
-	$(UV) pip install --python $(LATEST) --editable '.[emulator]' pytest pytest-xdist
+	$(UV) pip install --python $(LATEST) --editable '.[emulator]' pytest pytest-xdist hypothesis
 	touch $@

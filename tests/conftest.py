@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from hypothesis import settings
 
 from vbc_source.emulator import Emulator, Gateway
 
-# a busy machine must not fail a test
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# few examples of each property every day, many in CI; a busy machine must not fail a test
+settings.register_profile("few", deadline=None, max_examples=25)
+settings.register_profile("many", deadline=None, max_examples=200)
+settings.load_profile(os.environ.get("EXAMPLES", "few"))
 # as the command does: what the collection makes stays, and each garbage collection looks through all of it
 gc.set_threshold(100_000, 20, 20)
 
@@ -23,6 +26,14 @@ def pytest_collection_finish() -> None:
     """Leave what the collection made out of garbage collections: each would look through all of it."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Make a new folder as pytest does, but without a look at all others for the next number."""
+    return Path(
+        mkdtemp(prefix=f"{request.node.name[:30]}-".replace("/", "_"), dir=tmp_path_factory.getbasetemp())
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -55,6 +55,7 @@ def test_recordings_are_archived_on_s3_and_none_is_downloaded_twice(prepare: Pre
     assert len(site.fetches()) == len(set(site.fetches())) == count
 
 
+@pytest.mark.slow
 def test_oldest_recordings_come_first_within_bounds_limit_and_type(prepare: Prepare) -> None:
     site = prepare(make_gateway(12), SOURCES__VBC__MAX_CONCURRENCY="1")
     site.load()
@@ -190,6 +191,7 @@ def test_missing_subscription_stops_the_run_at_once(prepare: Prepare) -> None:
     assert len(site.fetches()) <= 16
 
 
+@pytest.mark.slow
 def test_existing_objects_are_not_downloaded_again_after_the_loss_of_the_ledger(
     prepare: Prepare, own_folder: Path
 ) -> None:
@@ -360,6 +362,7 @@ def test_missing_bucket_or_table_is_an_error_with_advice(prepare: Prepare) -> No
         archive_audio(bucket_url="files")
 
 
+@pytest.mark.slow
 def test_command_archives_and_prints_the_result(prepare: Prepare, own_folder: Path) -> None:
     site = prepare(make_gateway(3))
     site.load(shared=True)
@@ -375,6 +378,7 @@ def test_command_archives_and_prints_the_result(prepare: Prepare, own_folder: Pa
     assert len(os.listdir(own_folder / "dlt" / "vbc_audio")) == 1
 
 
+@pytest.mark.slow
 def test_pipeline_script_archives(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     import runpy
 

@@ -15,6 +15,7 @@ import vbc_source
 PAGE = (Path(vbc_source.__file__).parents[1] / "docs" / "archive-format.md").read_text()
 
 
+@pytest.mark.slow
 def test_an_archive_is_checked_and_read_as_the_page_says(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:

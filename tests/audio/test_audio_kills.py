@@ -9,13 +9,16 @@ from random import Random
 
 import pytest
 from archiving import LOCKED, Prepare, S3Bucket, configure, key_of, make_gateway, sound_of
+from kills import count_kills
 from loading import environment, read_database, run_vbc, vbc
 
 WORKERS = 4
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kills", "where"), [(20, "folder"), (8, "s3"), (4, "locked")])
+@pytest.mark.parametrize(
+    ("kills", "where"), [(count_kills(8), "folder"), (count_kills(4), "s3"), (count_kills(2), "locked")]
+)
 def test_kill_leaves_no_partial_file_and_costs_only_the_downloads_in_flight(
     prepare: Prepare, request: pytest.FixtureRequest, own_folder: Path, kills: int, where: str
 ) -> None:

@@ -57,6 +57,7 @@ def expected(site: Site) -> dict[str, bytes]:
     return {key_of(one): sound_of(site.gateway, one) for one in site.gateway.company.all()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [20, pytest.param(1200, marks=pytest.mark.slow)])
 def test_export_gives_the_same_files_and_ledger_as_single_downloads(
     prepare: Prepare, bucket: FolderBucket | S3Bucket, count: int, monkeypatch: pytest.MonkeyPatch
@@ -145,6 +146,7 @@ def test_members_match_hashed_or_missing_names(prepare: Prepare, pii: str, chang
     assert site.files() == expected(site)
 
 
+@pytest.mark.slow
 def test_files_of_unknown_recordings_are_stored_under_unmatched(prepare: Prepare) -> None:
     site = prepare(make_gateway(3))
     site.load()

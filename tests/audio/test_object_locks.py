@@ -84,6 +84,7 @@ def test_a_wrong_setting_is_one_line(own_folder: Path) -> None:
         assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_every_object_carries_all_of_it_and_nothing_is_replaced_unasked(
     locked: S3Bucket, own_folder: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_every_object_carries_all_of_it_and_nothing_is_replaced_unasked(
     assert sorted(version["Size"] for version in versions) == [5, 11 << 20]
 
 
+@pytest.mark.slow
 def test_a_store_without_conditions_is_asked_first(
     locked: S3Bucket, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +165,7 @@ def probes(bucket: S3Bucket) -> list[str]:
     return [item["VersionId"] for name in ("Versions", "DeleteMarkers") for item in listed.get(name, [])]
 
 
+@pytest.mark.slow
 def test_doctor_proves_that_a_bucket_keeps_what_is_locked(s3_server: str, own_folder: Path) -> None:
     locked = S3Bucket(s3_server, locks=True)
     works, text = doctor(own_folder, locked, **LOCKED)

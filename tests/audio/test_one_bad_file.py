@@ -79,6 +79,7 @@ KINDS = ("audio/x-mp3", "audio/mpg", "audio/x-mpeg-3", "audio/MPEG, audio/mpeg",
 CODINGS = ("identity, aws-chunked", "aws-chunked", "Identity", "")
 
 
+@pytest.mark.slow
 def test_harmless_headers_contradict_nothing(prepare: Prepare) -> None:
     headers = [{"content_type": kind} for kind in KINDS] + [{"content_encoding": name} for name in CODINGS]
     answers = {number: answer(**each) for number, each in enumerate(headers, 1)}
@@ -91,7 +92,7 @@ def test_harmless_headers_contradict_nothing(prepare: Prepare) -> None:
     ("bad", "size"),
     [
         pytest.param(answer(REJECTED), 96, id="token rejected for ever"),
-        pytest.param(stream_for_ever, 96, id="longer than listed"),
+        pytest.param(stream_for_ever, 96, id="longer than listed", marks=pytest.mark.slow),
         pytest.param(stream_for_ever, None, id="without end", marks=pytest.mark.slow),
         pytest.param(answer(b"", 302, location="http://[::1/x"), 96, id="no host", marks=pytest.mark.slow),
         pytest.param(
@@ -131,7 +132,13 @@ def test_a_recording_that_is_gone_is_missing(prepare: Prepare) -> None:
     assert "answered HTTP 404 at" in error
 
 
-@pytest.mark.parametrize("body", [UNKNOWN, b""], ids=["gateway's own", "to everything"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(UNKNOWN, id="gateway's own"),
+        pytest.param(b"", id="to everything", marks=pytest.mark.slow),
+    ],
+)
 def test_a_gateway_that_answers_404_to_everything_makes_nothing_missing(
     prepare: Prepare, body: bytes
 ) -> None:
@@ -143,6 +150,7 @@ def test_a_gateway_that_answers_404_to_everything_makes_nothing_missing(
     assert {status for _, status in query(pipeline, STATES)} == {"failed"}
 
 
+@pytest.mark.slow
 def test_a_changed_recording_is_archived_again_and_both_files_stay(prepare: Prepare) -> None:
     site = prepare(make_gateway(3))
     pipeline = site.load()
@@ -163,6 +171,7 @@ def test_a_changed_recording_is_archived_again_and_both_files_stay(prepare: Prep
     assert rows == [(1000, 1, 2000), (1001, 1, 2001), (1001, 2, 5000), (1002, 1, 2002), (1002, 2, 2002)]
 
 
+@pytest.mark.slow
 def test_the_old_file_stays_known_when_the_changed_one_cannot_be_had(prepare: Prepare) -> None:
     site = prepare(make_gateway(1))
     pipeline = site.load()

@@ -16,6 +16,8 @@ from vbc_source.emulator import Gateway
 
 Serve = Callable[[Gateway], str]
 
+ONLY = ("sync", "--resources", "company_recordings")  # where the other lists add nothing but time
+
 
 def test_sync_loads_and_says_what_it_did(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=300)
@@ -35,7 +37,7 @@ def test_sync_loads_and_says_what_it_did(serve: Serve, own_folder: Path) -> None
 
 def test_sync_runs_until_nothing_is_left(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=3000)
-    done = run_vbc(own_folder, serve(gateway), "sync", SOURCES__VBC__ROWS_PER_RUN="100")
+    done = run_vbc(own_folder, serve(gateway), *ONLY, SOURCES__VBC__ROWS_PER_RUN="100")
     assert done.returncode == 0, done.stderr
     found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc_data.company_recordings")
     assert found == [(len(gateway.company), len(gateway.company))]
@@ -46,10 +48,10 @@ def test_sync_finishes_what_a_failed_run_left_and_then_reads(serve: Serve, own_f
     url = serve(gateway)
     # the database is a folder: extraction works, loading does not
     (own_folder / "vbc.duckdb").mkdir()
-    failed = run_vbc(own_folder, url, "sync", RESTORE_FROM_DESTINATION="false")
+    failed = run_vbc(own_folder, url, *ONLY, RESTORE_FROM_DESTINATION="false")
     assert failed.returncode == 1
     (own_folder / "vbc.duckdb").rmdir()
-    done = run_vbc(own_folder, url, "sync")
+    done = run_vbc(own_folder, url, *ONLY)
     assert done.returncode == 0, done.stderr
     found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc_data.company_recordings")
     assert found == [(len(gateway.company), len(gateway.company))]
@@ -137,7 +139,7 @@ def test_a_wrong_password_is_one_login_and_one_clear_line(serve: Serve, own_fold
         assert "30 minutes" in lines[0]
         assert "mistyped" not in failed.stderr + failed.stdout
     assert gateway.tokens.logins == 1
-    assert run_vbc(own_folder, url, "sync").returncode == 0
+    assert run_vbc(own_folder, url, *ONLY).returncode == 0
 
 
 def test_a_missing_subscription_is_one_request_and_names_the_api(serve: Serve, own_folder: Path) -> None:
@@ -178,7 +180,7 @@ def test_an_unknown_resource_is_reported_with_the_known_ones(own_folder: Path) -
 def test_several_accounts_can_come_from_the_environment(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=20)
     changed = {"SOURCES__VBC__ACCOUNT_ID": '["549825", "999"]', "SOURCES__VBC__ON_FORBIDDEN": "skip"}
-    done = run_vbc(own_folder, serve(gateway), "sync", **changed)
+    done = run_vbc(own_folder, serve(gateway), *ONLY, **changed)
     assert done.returncode == 0, done.stderr
     assert "left out, forbidden: account 999" in done.stderr
     assert gateway.count("accounts/549825/company") == gateway.count("accounts/999/company") == 1
@@ -214,6 +216,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     assert message in line
 
 
+@pytest.mark.slow
 def test_a_full_or_forbidden_disk_is_one_clear_line_and_loses_nothing(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=50)
     url = serve(gateway)

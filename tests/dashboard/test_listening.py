@@ -111,6 +111,7 @@ def test_what_vbc_no_longer_has_is_found_too(served: str) -> None:
     assert requests.get(f"{served}/recording/{GONE}", timeout=20).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_user_is_found_by_name_and_results_are_sorted_and_paged(served: str) -> None:
     found = find(served, "quillfeather", sort="start")
     assert len(found) == 50
@@ -370,6 +371,7 @@ def test_what_a_form_leaves_empty_is_removed_from_the_address(served: str) -> No
     assert answer.headers["location"] == "/recordings?from=2025-03-01&to=2025-03-09&page=2"
 
 
+@pytest.mark.slow
 def test_one_recording_of_next_year_does_not_empty_the_page(own_folder: Path) -> None:
     tables = make_tables()
     later = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=365)

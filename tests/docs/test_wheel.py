@@ -21,10 +21,10 @@ ALWAYS = {"PKG-INFO", "pyproject.toml", ".gitignore"}  # hatchling adds these
 
 
 def make_environment(folder: Path, *requirements: str) -> Path:
-    """Create a virtual environment and return its folder of commands."""
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    quiet = ["--quiet", "--disable-pip-version-check"]
-    subprocess.run([folder / "bin" / "python", "-m", "pip", "install", *quiet, *requirements], check=True)
+    """Create a virtual environment and return its folder of commands; uv takes a tenth of pip's time."""
+    uv = [Path(sys.executable).with_name("uv"), "--quiet"]
+    subprocess.run([*uv, "venv", "--python", sys.executable, folder], check=True)
+    subprocess.run([*uv, "pip", "install", "--python", folder, *requirements], check=True)
     return folder / "bin"
 
 
@@ -32,7 +32,6 @@ def make_environment(folder: Path, *requirements: str) -> Path:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the sdist, and with the wheel that was built from it."""
     folder = tmp_path_factory.mktemp("built")
-    commands = make_environment(folder / "builder", "build")
     checkout = folder / "checkout"
     shutil.copytree(
         ROOT, checkout, ignore=shutil.ignore_patterns(".venv*", ".git", ".*_cache", "__pycache__")
@@ -40,14 +39,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in LYING_AROUND:
         (checkout / name).parent.mkdir(exist_ok=True)
         (checkout / name).write_text("must not be published")
-    subprocess.run([commands / "python", "-m", "build", "--outdir", folder / "dist", checkout], check=True)
+    build = [sys.executable, "-m", "build", "--installer", "uv"]
+    subprocess.run([*build, "--outdir", folder / "dist", checkout], check=True)
     return folder / "dist"
 
 
 @pytest.fixture
 def environ(own_folder: Path) -> dict[str, str]:
-    """An environment in which nothing points to the checkout."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    """An environment in which nothing points to the checkout, and what is installed is compiled once."""
+    left_out = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return {**kept, "DLT_DATA_DIR": str(own_folder / "dlt")}
 
 

@@ -23,7 +23,7 @@ from vbc_source import forget, read_legal_hold
 from vbc_source.emulator import Emulator
 from vbc_source.errors import UsageError
 
-KILLS = count_kills(4)
+KILLS = count_kills(2)
 
 
 def add_caller(site: Any) -> None:
@@ -70,6 +70,7 @@ actions = ["archive"]
 """
 
 
+@pytest.mark.slow
 def test_a_rule_that_keeps_blocks_until_the_policy_is_changed(prepare: Prepare, own_folder: Path) -> None:
     site = prepare(make_gateway(3))
     site.load(shared=True)

@@ -101,6 +101,7 @@ def verify(site: Site, since: datetime | None = None) -> CustodyResult:
     return verify_custody(bucket_url=site.bucket, since=since)
 
 
+@pytest.mark.slow
 def test_damage_is_named_and_nothing_else(prepare: Prepare) -> None:
     site = archive(prepare)
     (head,) = Path(site.bucket).glob("custody/heads/vbc_audio/*.json")

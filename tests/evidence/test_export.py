@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from archiving import Prepare, Site, key_of, make_gateway, sound_of
 from in_process import run_in_process
 
@@ -57,6 +58,7 @@ def export(site: Site, out: str) -> tuple[int, dict[str, object]]:
     return result.exit_code, json.loads(result.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder: Path) -> None:
     site = archive(prepare)
     plays = open_ledger(find_database(Target()))
@@ -142,6 +144,7 @@ def write(link: dict[str, str], **changes: str) -> str:
     return json.dumps({**link, **changes})
 
 
+@pytest.mark.slow
 def test_the_script_of_the_page_finds_each_damage_of_a_bag(prepare: Prepare, own_folder: Path) -> None:
     lines = [line for line in read_script().splitlines() if line]
     assert len(lines) <= 10

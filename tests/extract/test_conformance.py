@@ -135,7 +135,16 @@ def check_columns(pipeline: dlt.Pipeline, resource: str, rows: list[dict[str, An
     assert columns - {"sentiment"} == names | OWN[resource]
 
 
-@pytest.mark.parametrize("resource", PATHS)
+# every day one resource of each kind: the company's windows, users' windows, a snapshot
+@pytest.mark.parametrize(
+    "resource",
+    [
+        pytest.param(
+            name, marks=[] if name in ("company_recordings", "user_recordings", "users") else pytest.mark.slow
+        )
+        for name in PATHS
+    ],
+)
 def test_after_a_failure_at_each_page_the_next_run_has_everything(serve: Serve, resource: str) -> None:
     gateway = full_gateway()
     url, pipeline = serve(gateway), Extraction()

@@ -164,6 +164,7 @@ class Time:
         return (self.now - timedelta(**before)).strftime("%Y-%m-%dT%H:%M:%S+0000")
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_and_nothing_is_later_than_quiet_hours(serve: Serve) -> None:
     time, random = Time(), Random(3)
     gateway = Gateway(clock=time, users=16)
@@ -194,6 +195,7 @@ def test_nothing_is_lost_and_nothing_is_later_than_quiet_hours(serve: Serve) -> 
     assert read[0] >= 3
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_after_some_requests_is_continued_and_starves_nobody(serve: Serve) -> None:
     gateway, time = still_gateway(users=40, user_recordings=60), Time()
     url, extraction = serve(gateway), Extraction()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from extraction import Extraction, load
+from kills import choose_moments, count_kills
 from loading import (
     assert_equal,
     environment,
@@ -32,6 +33,7 @@ from vbc_source.emulator import FAULTS, Emulator, Gateway
 from vbc_source.errors import Unavailable
 
 KILLED_SIZE = 5000
+KILLS = count_kills(6)
 
 Serve = Callable[[Gateway], str]
 
@@ -182,7 +184,7 @@ def duration(tmp_path_factory: pytest.TempPathFactory) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trial", range(20))
+@pytest.mark.parametrize("trial", range(KILLS))
 def test_a_kill_at_a_random_moment_loses_nothing(
     serve: Serve, own_folder: Path, duration: float, trial: int
 ) -> None:
@@ -190,7 +192,8 @@ def test_a_kill_at_a_random_moment_loses_nothing(
     gateway = still_gateway(recordings=KILLED_SIZE)
     url = serve(gateway)
     # from the first request on: before it, there is nothing to lose
-    moment = duration * random.Random(trial).uniform(0.35, 1.0)
+    # and one moment in each part of the time
+    moment = duration * (0.35 + 0.65 * (trial + choose_moments(trial).random()) / KILLS)
     with subprocess.Popen(
         vbc("sync"), cwd=own_folder, env=environment(url, own_folder), stderr=subprocess.DEVNULL
     ) as process:

@@ -37,6 +37,7 @@ def test_an_account_without_recordings_still_gets_its_tables(serve: Serve) -> No
     assert query(pipeline, "SELECT total_items FROM scan_windows") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_limit_takes_whole_windows_and_the_next_run_completes(serve: Serve) -> None:
     gateway = still_gateway(recordings=400)
     gateway.company.add(start=ago(hours=1))

@@ -20,7 +20,7 @@ from vbc_source import rebuild_ledger
 from vbc_source.audio.sidecars.manifest import manifest_key
 from vbc_source.audio.sidecars.sidecar import sidecar_key
 
-KILLS = count_kills(7)
+KILLS = count_kills(4)
 REASONS = {  # what is said of the kinds of damage, by their numbers below
     **dict.fromkeys((0, 1, 2), "SHA-256"),  # flipped bits
     **dict.fromkeys((3, 4, 12), "bytes"),  # cut files, and a row with another size

@@ -118,6 +118,7 @@ def read_rows(table: str, order: str) -> list[dict[str, Any]]:
     return [dict(row) for row in rows.to_pylist()]
 
 
+@pytest.mark.slow
 def test_rows_are_loaded_with_actor_and_event_and_the_chain_goes_on(own_folder: Path) -> None:
     target = Target().ledgers("audio")
     with hold_pipeline(target) as pipeline, keep_connected(pipeline):

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import random
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from gateway_fixtures import Stage, serve_gateways
+from kills import choose_moments, count_kills
 from loading import credentials, environment, run_vbc, still_gateway, vbc
-from warehouses import CURRENT_ROWS, NAMES, Tables, Warehouse, describe, digest, drop, set_up
+from warehouses import CURRENT_ROWS, NAMES, Tables, Warehouse, describe, digest, set_up
 
 from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
@@ -114,49 +114,73 @@ def load_chapters(stage: Stage, warehouse: Warehouse, recordings: int) -> Iterat
     assert {row["id"] for row in warehouse.read()["company_recordings"]} == held
 
 
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    """One address for all: it is part of what is loaded."""
+    with serve_gateways() as stage:
+        yield stage
+
+
+ReadReference = Callable[..., dict[str, Tables]]
+
+
+@pytest.fixture(scope="module")
+def read_reference(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> ReadReference:
+    """Load the story into DuckDB once for all destinations; gives what is there after some chapters."""
+
+    @cache
+    def read(recordings: int, *chapters: str) -> dict[str, Tables]:
+        folder = tmp_path_factory.mktemp("reference")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+            patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+            with set_up("duckdb", patch, dict) as warehouse:
+                loaded = load_chapters(stage, warehouse, recordings)
+                return {chapter: warehouse.read() for chapter in loaded if chapter in chapters}
+
+    return read
+
+
 @pytest.mark.parametrize("name", destinations)
 def test_every_destination_holds_the_same_after_each_chapter_of_one_story(
     name: str,
+    stage: Stage,
+    read_reference: ReadReference,
     monkeypatch: pytest.MonkeyPatch,
     s3_settings: Callable[[], dict[str, str]],
-    own_folder: Path,
 ) -> None:
     """Odd values, late arrivals, changes, lists that shrink, new columns, a load killed at its end."""
-    compare(name, 60, ("loaded", "loaded again", "changed", "killed"), monkeypatch, s3_settings)
+    expected = read_reference(60, "loaded", "loaded again", "changed", "killed")
+    with set_up(name, monkeypatch, s3_settings) as warehouse:
+        compare(load_chapters(stage, warehouse, 60), warehouse, expected)
 
 
 @pytest.mark.slow
 @pytest.mark.destinations
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "duckdb"])
 def test_twenty_thousand_recordings_are_the_same_in_every_destination(
-    name: str, monkeypatch: pytest.MonkeyPatch, s3_settings: Callable[[], dict[str, str]]
-) -> None:
-    rows = compare(name, 20_000, ("loaded", "killed"), monkeypatch, s3_settings)
-    assert rows >= 20_000
-
-
-def compare(
     name: str,
-    recordings: int,
-    compared: tuple[str, ...],
+    stage: Stage,
+    read_reference: ReadReference,
     monkeypatch: pytest.MonkeyPatch,
     s3_settings: Callable[[], dict[str, str]],
-) -> int:
-    """Load the story into DuckDB and into another destination; both hold the same after these chapters."""
-    with serve_gateways() as stage:  # one address: it is part of what is loaded
-        expected: dict[str, Tables] = {}
-        monkeypatch.setenv("DLT_DATA_DIR", str(Path("reference").resolve()))
-        with set_up("duckdb", monkeypatch, s3_settings) as warehouse:
-            for chapter in load_chapters(stage, warehouse, recordings):
-                if chapter in compared:
-                    expected[chapter] = warehouse.read()
-        monkeypatch.setenv("DLT_DATA_DIR", str(Path("compared").resolve()))
-        with set_up(name, monkeypatch, s3_settings) as warehouse:
-            for chapter in load_chapters(stage, warehouse, recordings):
-                if chapter in compared:
-                    found, reference = warehouse.read(), expected[chapter]
-                    assert digest(found) == digest(reference), (chapter, describe(found, reference))
-    return len(expected[compared[-1]]["company_recordings"])
+) -> None:
+    expected = read_reference(20_000, "loaded", "killed")
+    assert len(expected["killed"]["company_recordings"]) >= 20_000
+    with set_up(name, monkeypatch, s3_settings) as warehouse:
+        compare(load_chapters(stage, warehouse, 20_000), warehouse, expected)
+
+
+def compare(loaded: Iterator[str], warehouse: Warehouse, expected: dict[str, Tables]) -> None:
+    """The destination holds what is expected after each chapter."""
+    compared = set()
+    for chapter in loaded:
+        if chapter in expected:
+            found, reference = warehouse.read(), expected[chapter]
+            assert digest(found) == digest(reference), (chapter, describe(found, reference))
+            compared.add(chapter)
+    assert compared == expected.keys()
 
 
 def documented_query() -> str:
@@ -207,34 +231,37 @@ def test_a_dataset_keeps_the_format_that_it_began_with(
 
 @pytest.mark.slow
 @pytest.mark.destinations
-@pytest.mark.parametrize("trial", range(6))
 @pytest.mark.parametrize("name", ["postgres", "parquet"])
 def test_a_kill_at_a_random_moment_costs_nothing_elsewhere_either(
     name: str,
-    trial: int,
     serve: Serve,
     own_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     s3_settings: Callable[[], dict[str, str]],
 ) -> None:
-    gateway = still_gateway(recordings=3000)
-    url = serve(gateway)
-    with set_up(name, monkeypatch, s3_settings) as warehouse:
-        command = ("sync", "--destination", warehouse.destination, "--dataset", warehouse.dataset)
-        began = time.monotonic()
-        whole = run_vbc(own_folder, url, *command[:-1], f"{warehouse.dataset}_whole", "--pipeline", "whole")
-        assert whole.returncode == 0, whole.stderr
-        moment = (time.monotonic() - began) * random.Random(trial).uniform(0.4, 1.0)
-        killed = subprocess.Popen(
-            vbc(*command), cwd=own_folder, env=environment(url, own_folder), stderr=subprocess.DEVNULL
-        )
-        with killed:
-            with suppress(subprocess.TimeoutExpired):
-                killed.wait(timeout=moment)
-            killed.kill()
-        finished = run_vbc(own_folder, url, *command)
-        assert finished.returncode == 0, finished.stderr
-        found = warehouse.read()["company_recordings"]
-        drop(replace(warehouse, dataset=f"{warehouse.dataset}_whole"))
+    gateway, kills = still_gateway(recordings=3000), count_kills(3)
+    url, moments = serve(gateway), choose_moments(5)
     expected = sorted(int(recording["id"]) for recording in gateway.company.all())
-    assert sorted(row["id"] for row in found) == expected
+    duration = 0.0
+    for trial in range(-1, kills):  # the first one is not killed, and tells how long the others take
+        folder = own_folder / str(trial)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+        with set_up(name, monkeypatch, s3_settings) as warehouse:
+            command = ("sync", "--destination", warehouse.destination, "--dataset", warehouse.dataset)
+            if duration:
+                moment = duration * (0.4 + 0.6 * (trial + moments.random()) / kills)
+                killed = subprocess.Popen(
+                    vbc(*command), cwd=folder, env=environment(url, folder), stderr=subprocess.DEVNULL
+                )
+                with killed:
+                    with suppress(subprocess.TimeoutExpired):
+                        killed.wait(timeout=moment)
+                    killed.kill()
+            began = time.monotonic()
+            finished = run_vbc(folder, url, *command)
+            assert finished.returncode == 0, finished.stderr
+            duration = duration or time.monotonic() - began
+            found = warehouse.read()["company_recordings"]
+            assert sorted(row["id"] for row in found) == expected

@@ -40,7 +40,9 @@ def nodes_of(path: Path) -> list[ast.AST]:
 
 
 def imports_of(path: Path) -> set[str]:
-    names = set()
+    names: set[str] = set()
+    if "dlt" not in path.read_text():  # parsing takes a while
+        return names
     for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)

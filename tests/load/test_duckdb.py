@@ -63,9 +63,10 @@ LOADS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name == "a column more" else pytest.mark.slow) for name in LOADS],
+    LOADS,
 )
 def test_the_same_rows_are_loaded_as_by_dlt_alone(name: str) -> None:
     found = []
@@ -151,6 +152,7 @@ def test_dlt_uses_our_job_for_a_file_that_holds_a_whole_table(monkeypatch: pytes
     assert merged == ["things"]
 
 
+@pytest.mark.slow
 def test_nested_tables_are_merged_with_their_parents() -> None:
     """Our own tables have none; those of a user's pipeline may."""
     pipeline = open_pipeline()
@@ -189,6 +191,7 @@ def test_each_client_has_its_dataset_and_connections_of_its_own() -> None:
         assert kept.execute_sql("SELECT 2") == [(2,)]
 
 
+@pytest.mark.slow
 def test_a_pipeline_of_your_own_may_be_run_with_other_settings_each_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -47,6 +47,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["a = 1\na = 'hunter2'", pytest.param("[x\nhunter2", marks=pytest.mark.slow)]
 )
@@ -130,6 +131,15 @@ def test_what_was_loaded_does_not_stay_in_the_folder_of_the_pipeline(serve: Serv
     assert run_vbc(own_folder, url, *only).returncode == 0
     assert list((kept / "load" / "loaded").glob("*/completed_jobs/*")) == []
     assert kept.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.slow
+def test_what_was_loaded_stays_in_the_folder_of_the_pipeline_where_its_user_wants_it(
+    serve: Serve, own_folder: Path
+) -> None:
+    url = serve(still_gateway(recordings=5))
+    kept = own_folder / "dlt" / "pipelines" / "vbc"
+    only = ("sync", "--resources", "company_recordings")
     changed = {"LOAD__DELETE_COMPLETED_JOBS": "false", "SOURCES__VBC__START_DATE": "2024-01-01"}
     assert run_vbc(own_folder, url, *only, **changed).returncode == 0
-    assert list((kept / "load" / "loaded").glob("*/completed_jobs/*"))  # as its user wants it
+    assert list((kept / "load" / "loaded").glob("*/completed_jobs/*"))

@@ -42,6 +42,7 @@ def sync(serve: Serve) -> int:
         return run_pipeline(pipeline, source.with_resources("company_recordings")).recordings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size", [pytest.param(size, marks=pytest.mark.slow if size else []) for size in (0, 4096, 8192, 12_287)]
 )

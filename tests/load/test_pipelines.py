@@ -60,7 +60,7 @@ def test_a_command_leaves_the_working_folder_alone_while_a_sync_runs(
 ) -> None:
     """Into another dataset: a command that changed the folder would lead the sync's load there."""
     url = serve(still_gateway(recordings=20))
-    assert run_vbc(own_folder, url, "sync").returncode == 0
+    assert run_vbc(own_folder, url, "sync", "--resources", "company_recordings").returncode == 0
     before = files_of(own_folder)
     monkeypatch.setattr(locks, "WAIT_SECONDS", 0)
     with locks.pipeline_lock("vbc").acquire():
@@ -89,3 +89,12 @@ def test_a_pipeline_without_state_stores_none() -> None:
         sql = "SELECT table_name FROM information_schema.tables WHERE table_name = '_dlt_pipeline_state'"
         assert query(pipeline, sql) == []
         assert query(pipeline, "SELECT id FROM rows") == [(1,)]
+
+
+def test_the_state_of_one_dataset_is_not_that_of_another(own_folder: Path) -> None:
+    """Cursors that stayed would hide from the other dataset what it has never got."""
+    for dataset, kept in (("one", {}), ("one", {"vbc": {"cursor": 1}}), ("other", {})):
+        with hold_pipeline(Target("vbc", "duckdb", dataset)) as pipeline:
+            assert pipeline.state.get("sources", {}) == kept
+            with pipeline.managed_state() as state:
+                state["sources"] = {"vbc": {"cursor": 1}}

@@ -24,6 +24,7 @@ TARGET = Target("test", "duckdb", "vbc_data")
 NOW = datetime(2025, 6, 1, tzinfo=timezone.utc)
 
 
+@pytest.mark.slow
 def test_a_package_that_is_extracted_and_normalized_is_loaded_once(
     serve: Callable[[Gateway], str], own_folder: Path
 ) -> None:
@@ -48,6 +49,7 @@ def test_a_package_that_is_extracted_and_normalized_is_loaded_once(
     ) == [(31, 31)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hold", [hold_pipeline, hold_fresh_pipeline])
 def test_a_folder_that_is_removed_in_part_is_removed_whole(
     serve: Callable[[Gateway], str], own_folder: Path, hold: Any

@@ -73,6 +73,7 @@ def test_two_databases_with_one_pipeline_name_are_both_complete(serve: Serve) ->
     assert len(load_into("second")) == 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

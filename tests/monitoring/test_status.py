@@ -77,7 +77,10 @@ def samples_of(text: str) -> list[tuple[str, dict[str, str], float]]:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name == "duckdb" else pytest.mark.destinations) for name in NAMES],
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "duckdb" else pytest.mark.destinations)
+        for name in NAMES
+    ],
 )
 def test_every_destination_has_the_same_status(
     name: str, serve: Serve, monkeypatch: pytest.MonkeyPatch, s3_settings: Callable[[], dict[str, str]]
@@ -158,6 +161,7 @@ def test_failed_commands_are_counted_until_one_succeeds(serve: Serve, own_folder
     assert gateway.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_counts_as_failed(kills: int) -> None:
     killed = (

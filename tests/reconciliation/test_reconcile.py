@@ -143,6 +143,7 @@ def test_the_report_counts_by_account_day_direction_extension_user_and_rule(stan
     assert "by extension" in text
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_documented_json_and_fails_once(stand: Stand, own_folder: Path) -> None:
     runs = [run_in_process("reconcile", "--json", "--since", ago(30), "--until", ago(5)) for _ in range(2)]
     first, second = (json.loads(run.stdout.splitlines()[-1]) for run in runs)

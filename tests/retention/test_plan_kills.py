@@ -13,7 +13,7 @@ from kills import choose_moments, count_kills
 from loading import environment, query, run_vbc, vbc
 from plans import ERASE
 
-KILLS = count_kills(5)  # of plans, and of their application
+KILLS = count_kills(3)  # of plans, and of their application
 HELD = (1003, 1030)
 
 

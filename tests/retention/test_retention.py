@@ -67,6 +67,7 @@ def test_only_proven_recordings_not_on_hold_are_deleted_and_recorded(
     assert len(deletions(site.gateway)) == 3
 
 
+@pytest.mark.slow
 def test_candidates_are_chosen_by_age_and_duration(prepare: Prepare) -> None:
     site = prepare(make_gateway(3))
     site.gateway.company.change(1001, duration=5_000)
@@ -158,6 +159,7 @@ def test_user_recording_is_shown_and_deleted(prepare: Prepare) -> None:
     assert own.find("77") is None
 
 
+@pytest.mark.slow
 def test_entries_of_the_hold_list_without_a_recording_are_reported_by_line(
     prepare: Prepare, own_folder: Path
 ) -> None:
@@ -202,6 +204,7 @@ def test_a_call_on_hold_is_held_by_the_id_it_had_when_it_was_archived(prepare: P
     assert retain_site(site, hold=read_legal_hold("call-1000"), apply=True).held == 1
 
 
+@pytest.mark.slow
 def test_the_file_of_another_recording_is_no_proof(prepare: Prepare) -> None:
     site = prepare(make_gateway(3, size=2000))
     for number in (1000, 1001, 1002):
@@ -218,7 +221,7 @@ def test_the_file_of_another_recording_is_no_proof(prepare: Prepare) -> None:
     assert {row["id"] for row in site.gateway.company.all()} == {1000, 1001}
 
 
-@pytest.mark.parametrize("days", [366, -1])
+@pytest.mark.parametrize("days", [366, pytest.param(-1, marks=pytest.mark.slow)])
 def test_a_wrong_clock_deletes_nothing(prepare: Prepare, days: int) -> None:
     site = prepare(make_gateway(2))
     site.load()
@@ -239,6 +242,7 @@ def test_a_single_recording_is_not_deleted_by_a_wrong_clock_either(prepare: Prep
     assert deletions(gateway) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", ["no-resource*always", pytest.param("not-found*always", marks=pytest.mark.slow)]
 )

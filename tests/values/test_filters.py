@@ -161,6 +161,7 @@ def test_each_combination_of_filters_has_its_own_history(
     ]
 
 
+@pytest.mark.slow
 def test_filters_are_read_from_the_configuration_file(serve: Serve, own_folder: Path) -> None:
     folder = own_folder / ".dlt"
     folder.mkdir()

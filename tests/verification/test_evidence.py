@@ -148,6 +148,7 @@ def test_a_passing_fault_anywhere_does_not_change_the_result(
     assert stand.tombstones() == [("company", "", gone)]
 
 
+@pytest.mark.slow
 def test_a_recording_that_a_list_omits_is_not_marked(prepare: Prepare) -> None:
     """The list omits it, in its count too; requested by itself, the recording exists."""
     stand = prepare(None, "company_recordings")

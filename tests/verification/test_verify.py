@@ -42,6 +42,7 @@ def add_and_delete(stand: Stand) -> tuple[set[int], set[int]]:
     return late, gone
 
 
+@pytest.mark.slow
 def test_equal_sides_take_about_one_request_a_list(prepare: Prepare) -> None:
     stand = prepare()
     outcome = stand.verify()

@@ -50,6 +50,7 @@ def test_calls_lack_no_audio(stand: Stand) -> None:
     assert (calls.recording_type, calls.without_audio) == ("call_logs", 0)
 
 
+@pytest.mark.slow
 def test_without_the_subscription_verify_and_doctor_say_so(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +70,7 @@ def test_without_the_subscription_verify_and_doctor_say_so(
     assert stand.gateway.count("/reports/") == 0
 
 
+@pytest.mark.slow
 def test_status_shows_how_far_calls_are_read(stand: Stand) -> None:
     status = read_status(stand.target)
     (item,) = [item for item in status.lists if item.resource == "call_logs"]

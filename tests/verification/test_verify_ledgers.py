@@ -32,6 +32,7 @@ def dataset(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             sql.drop_dataset() if sql.has_dataset() else None
 
 
+@pytest.mark.slow
 def test_archived_recordings_and_those_without_audio_are_counted(prepare: Prepare, own_folder: Path) -> None:
     stand = prepare(make_gateway(5), "company_recordings")
     archive_audio(bucket_url=str(own_folder / "files"), limit=3)

@@ -16,7 +16,6 @@ from vbc_source.errors import SettingsError
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
 from vbc_source.load.filesystem import VbcFilesystem
-from vbc_source.load.kept_configuration import KeptConfiguration
 from vbc_source.load.postgres import VbcPostgres
 from vbc_source.tenants import current_tenant, hold_tenant, list_tenants, read_setting
 
@@ -128,21 +127,24 @@ def open_destination(target: Target, **options: Any) -> Any:
         return Destination.from_reference(name, **options)
     if name != kind:  # a name of the user's, such as `warehouse` with destination_type = "postgres"
         options = {"destination_name": name, **options}
-    opened = OPENERS[kind](target, options)
-    opened.keeps_configuration = True
-    return opened
+    return OPENERS[kind](target, options)
 
 
 def _open_duckdb(target: Target, options: dict[str, Any]) -> VbcDuckDb:
     if target.destination != "duckdb" or dlt.secrets.get("destination.duckdb.credentials"):
-        return VbcDuckDb(**options)
+        return _keep_configuration(VbcDuckDb(**options))
     credentials = DuckDbCredentials()  # dlt would parse an argument of it as an address
     # A file for each tenant: DuckDB lets one process open a file, and only the loads of one pipeline wait for
     # each other. An absolute path: dlt would take a relative one as relative to where the pipeline ran first.
     tenant = current_tenant()
     credentials.database = str(Path.cwd() / (f"tenant_{tenant}.duckdb" if tenant else DATABASE))
     check_dataset_name(credentials.database, target.dataset)
-    return VbcDuckDb(credentials, **options)
+    return _keep_configuration(VbcDuckDb(credentials, **options))
+
+
+def _keep_configuration(destination: VbcDuckDb) -> VbcDuckDb:
+    destination.keeps_configuration = True
+    return destination
 
 
 def _open_postgres(target: Target, options: dict[str, Any]) -> VbcPostgres:
@@ -152,7 +154,7 @@ def _open_postgres(target: Target, options: dict[str, Any]) -> VbcPostgres:
     return VbcPostgres(**options)
 
 
-def _open_filesystem(target: Target, options: dict[str, Any]) -> VbcFilesystem:
+def _open_filesystem(target: Target, options: dict[str, Any]) -> Any:
     """Make the destination of files, in the format of `[destination.filesystem] table_format`."""
     section = f"destination.{target.destination}"
     table_format: Any = dlt.config.get(f"{section}.table_format")
@@ -169,7 +171,7 @@ def _open_filesystem(target: Target, options: dict[str, Any]) -> VbcFilesystem:
     return VbcFilesystem(**options)
 
 
-OPENERS: dict[str, Callable[[Target, dict[str, Any]], KeptConfiguration]] = {
+OPENERS: dict[str, Callable[[Target, dict[str, Any]], Any]] = {
     "duckdb": _open_duckdb,
     "postgres": _open_postgres,
     FILESYSTEM: _open_filesystem,
