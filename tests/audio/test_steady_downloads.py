@@ -40,7 +40,8 @@ def test_a_file_is_received_while_another_is_stored(
     store = Bucket.put
     monkeypatch.setattr(Bucket, "put", put)
     assert site.archive().stored == 3
-    assert seen and all(seen)
+    assert seen
+    assert all(seen)
 
 
 def test_downloads_go_on_while_the_ledger_is_loaded(
