@@ -7,6 +7,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from vbc_source.durable_files import make_folder, replace_file, sync
 from vbc_source.errors import SettingsError
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -25,9 +26,10 @@ def make_private_folder(folder: Path, *, secrets: bool = False, setting: str = "
             what is in it may be theirs.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
+            sync(folder.parent)
         status = folder.stat(follow_symlinks=False)
         _check_owner(folder, status, stat.S_IWOTH | (stat.S_IWGRP if secrets else 0), setting)
         if stat.S_IMODE(status.st_mode) & _OTHERS:
@@ -56,7 +58,7 @@ def _check_owner(folder: Path, status: os.stat_result, writable: int, setting: s
 
 
 def write_private_file(path: Path, text: str) -> None:
-    """Replace a file atomically by one of mode 0600."""
+    """Replace a file atomically by one of mode 0600, which is on the disk then."""
     draft = path.with_suffix(f".{os.getpid()}.draft")
     draft.unlink(missing_ok=True)
     # opened with its final mode: a chmod afterwards would leave a moment for others to read it
@@ -64,7 +66,7 @@ def write_private_file(path: Path, text: str) -> None:
         os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
     ) as file:
         file.write(text)
-    draft.replace(path)
+    replace_file(draft, path)
 
 
 def open_private(path: Path, flags: int = os.O_TRUNC) -> int:

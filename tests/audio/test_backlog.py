@@ -119,7 +119,7 @@ def test_backlog_is_read_page_by_page_oldest_first(place: tuple[str, str]) -> No
     ] == [7, 8]
 
     journal = Journal(dlt_folder() / "journal")
-    ledger = AudioLedger(pipeline, journal, loaded.lock)
+    ledger = AudioLedger(pipeline, journal, loaded.lock, list)
     by_id = {one.recording_id: one for one in everything if (one.account_id, one.user_id) == ("1", "")}
     write(ledger, by_id[7], "stored", uri="s3://x/7")
     write(ledger, by_id[8], "missing")
@@ -145,7 +145,7 @@ def test_ledger_row_is_replaced_by_a_later_one(place: tuple[str, str]) -> None:
     pipeline = open_target("vbc_audio", name, dataset)
     loaded = LoadedTables(Target("vbc", name, dataset))
     journal = Journal(dlt_folder() / "journal")
-    ledger = AudioLedger(pipeline, journal, loaded.lock)
+    ledger = AudioLedger(pipeline, journal, loaded.lock, list)
     (recording,) = Backlog(loaded, RecordingSelection(), 3, NOW).read()
     for attempts in (0, 1):
         write(ledger, replace(recording, attempts=attempts), "failed", error="broken")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 from loading import credentials, read_database, still_gateway
 
 from vbc_source import vbc_source
@@ -47,6 +48,30 @@ def test_a_package_that_is_extracted_and_normalized_is_loaded_once(
     assert read_database(
         own_folder, "SELECT count(id), count(DISTINCT id) FROM vbc_data.company_recordings"
     ) == [(31, 31)]
+
+
+def test_rows_of_a_run_that_was_killed_while_it_extracted_do_not_stay(
+    serve: Callable[[Gateway], str], own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dlt extracts into a folder with a random name, and removes it when the extraction ends."""
+    gateway = still_gateway(recordings=30)
+    source = vbc_source(credentials=credentials(), base_url=serve(gateway))
+    source = source.with_resources("company_recordings")
+    with hold_pipeline(TARGET) as pipeline:
+        with monkeypatch.context() as patch:
+            patch.setattr("dlt.extract.storage.ExtractStorage.commit_new_load_package", fail)
+            with pytest.raises(PipelineStepFailed, match="as if killed"):
+                pipeline.extract(source)
+        folder = Path(pipeline.working_dir) / "normalize"
+        assert list(folder.rglob("company_recordings.*"))
+    with hold_pipeline(TARGET) as pipeline:
+        assert list(folder.rglob("company_recordings.*")) == []
+        assert run_pipeline(pipeline, source).finished_earlier == 0
+    assert read_database(own_folder, "SELECT count(*) FROM vbc_data.company_recordings") == [(30,)]
+
+
+def fail(*_: Any) -> None:
+    raise RuntimeError("as if killed")
 
 
 @pytest.mark.slow

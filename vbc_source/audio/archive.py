@@ -203,6 +203,15 @@ class Archive:
                 self.journal.settle(row)
             else:
                 self.journal.forget(intents=[row])
+        if lost := [row for row in self.journal.rows if self._is_lost(row)]:
+            log.warning("%d files of a run that was cut off are not as its journal says", len(lost))
+            self.journal.forget(lost)
+
+    def _is_lost(self, row: LedgerRow) -> bool:
+        """Return whether a crash of the machine has undone what a row says: only its load syncs names."""
+        key = self.bucket.key_of(row.uri or "")
+        path = self.bucket.path(key) if key else None
+        return path is not None and path.exists() is (row.status == "erased")
 
     def _has_happened(self, row: LedgerRow) -> bool:
         key = self.bucket.key_of(row.uri or "")

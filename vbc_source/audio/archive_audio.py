@@ -34,6 +34,8 @@ from vbc_source.warehouse.recordings import TABLES, RecordingSelection
 
 # then the gateway or a setting is broken, not the files
 MAX_FAILURES_IN_A_ROW = 25
+# for each file that is received at a time: threads, and files that wait for one or are worked on
+THREADS, QUEUE = 2, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +180,14 @@ class AudioRun:
         if not files:
             return self._counts
         progress = Progress(min(files, self._limit or files), size)
-        pool = ThreadPoolExecutor(self._workers)
+        # the client receives so many files at a time; meanwhile the others are stored
+        pool = ThreadPoolExecutor(THREADS * self._workers)
         try:
             for row in self._archive_all(pool):
                 self._count(row)
                 progress.count(row.size_bytes or 0)
                 self._ledger.load_when_due()
-            for row in self._settle_absent(pool):
+            for row in self._settle_absent():
                 self._count(row)
         except BaseException:
             self._client.close()  # ends the waits of the threads for a retry
@@ -203,14 +206,14 @@ class AudioRun:
                 continue
             self._absent.append(answer)
             if len(self._absent) >= MAX_FAILURES_IN_A_ROW:
-                yield from self._settle_absent(pool)
+                yield from self._settle_absent()
 
     def _request_all(self, pool: ThreadPoolExecutor) -> Iterator[LedgerRow | AbsentFile]:
         done: SimpleQueue[Future[LedgerRow | AbsentFile]] = SimpleQueue()
         pending = 0
         for recording in islice(self._backlog.read(), self._limit):
-            # a short queue: after a kill or a failure little is lost, and memory stays small
-            if pending >= 2 * self._workers:
+            # enough for the seconds that a load of the ledger takes, in which nobody submits more
+            if pending >= QUEUE * self._workers:
                 yield done.get().result()
                 pending -= 1
             pool.submit(self._archive_one, recording).add_done_callback(done.put)
@@ -218,7 +221,7 @@ class AudioRun:
         for _ in range(pending):
             yield done.get().result()
 
-    def _settle_absent(self, pool: ThreadPoolExecutor) -> Iterator[LedgerRow]:
+    def _settle_absent(self) -> Iterator[LedgerRow]:
         """Find out which of the files without an answer are of recordings that VBC no longer has.
 
         A 404 for audio proves nothing by itself: the gateway may fail, or the file may not be ready yet.
@@ -230,8 +233,10 @@ class AudioRun:
             owners[recording.account_id, recording.recording_type, recording.user_id].append(file)
         for (account, kind, user), files in owners.items():
             api = RecordingApi(self._client, self._root, account, kind, user)
-            evidence = DeletionEvidence(api, pool, partial(request_present, api))
-            gone = dict(evidence.confirm(file.recording.recording_id for file in files))
+            # not the pool with the queue: its files would come first
+            with ThreadPoolExecutor(self._workers) as pool:
+                evidence = DeletionEvidence(api, pool, partial(request_present, api))
+                gone = dict(evidence.confirm(file.recording.recording_id for file in files))
             for file in files:
                 found = gone.get(file.recording.recording_id)
                 if found:

@@ -49,6 +49,7 @@ def store_head(bucket: Bucket, chain: str, head: Head, now: datetime) -> bool:
         return False
     fields = {"chain": chain, "sequence": head.sequence, "hash": head.hash, "stored_at": write_instant(now)}
     bucket.put_bytes(f"{write_canonical(fields)}\n".encode(), key, "application/json")
+    bucket.sync([bucket.uri(key)])
     return True
 
 

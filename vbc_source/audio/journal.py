@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from vbc_source.audio.ledger import LedgerRow
+from vbc_source.durable_files import replace_file
 from vbc_source.private_files import make_private_folder, open_private
 
 _DECODER = msgspec.json.Decoder(tuple[str, LedgerRow])
@@ -82,9 +83,11 @@ class Journal:
             self._apply(stage, row)
             assert self._file  # noqa: S101 - opened by __init__
             # flushed, not synced: the journal must survive a killed process; after a crash of the machine
-            # a lost line costs one download
+            # a lost line costs one download. A file that is gone must not look as if it were lost.
             self._file.write(line)
             self._file.flush()
+            if row.status == "erased":
+                os.fsync(self._file.fileno())
 
     def _apply(self, stage: str, row: LedgerRow) -> None:
         if stage == "intent":
@@ -98,10 +101,8 @@ class Journal:
         with os.fdopen(open_private(draft), "wb") as file:
             file.writelines(_encode("intent", row) for row in self._intents.values())
             file.writelines(_encode("done", row) for row in self._rows.values())
-            file.flush()
-            os.fsync(file.fileno())
         self.close()
-        draft.replace(self._path)
+        replace_file(draft, self._path)
         self._file = os.fdopen(open_private(self._path, os.O_APPEND), "ab")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -108,7 +108,8 @@ def make_ledger_row(recording: Recording, status: Status, now: datetime, **field
 class AudioLedger:
     """Loads the rows of the journal into the table, in batches.
 
-    `lock` excludes other users of the destination during a load, where it admits one process.
+    `lock` excludes other users of the destination during a load, where it admits one process. `sync` writes
+    the names of files, given by their addresses, to the disk: a row must not outlast its file.
     """
 
     def __init__(
@@ -116,10 +117,11 @@ class AudioLedger:
         pipeline: dlt.Pipeline,
         journal: Journal,
         lock: Callable[[], AbstractContextManager[Any]],
+        sync: Callable[[Iterable[str]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.journal = journal
-        self._pipeline, self._lock, self._clock = pipeline, lock, clock
+        self._pipeline, self._lock, self._sync, self._clock = pipeline, lock, sync, clock
         self._loaded_at = clock()
 
     def load_when_due(self) -> None:
@@ -146,6 +148,7 @@ class AudioLedger:
         """Load all waiting rows."""
         rows = self.journal.rows
         if rows:
+            self._sync(row.uri for row in rows if row.uri)
             columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
             table = pa.table(columns, make_schema(COLUMNS, VERSION_KEY))
             with self._lock(), explaining():

@@ -61,7 +61,7 @@ def open_archive(target: Target, bucket_url: str | None) -> Iterator[ArchiveSess
             bucket.remove_stale_drafts()
             archive.recover()
             archive.update_manifests()
-            ledger = AudioLedger(pipeline, journal, loaded.lock)
+            ledger = AudioLedger(pipeline, journal, loaded.lock, bucket.sync)
             before = find_last_event(pipeline)
             ledger.load()
             yield ArchiveSession(config, client, loaded, pipeline, archive, ledger, folder)

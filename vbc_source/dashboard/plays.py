@@ -21,6 +21,7 @@ import dlt
 from filelock import FileLock, Timeout
 
 from vbc_source.analytics.database import AnalyticsDatabase, find_database
+from vbc_source.durable_files import sync
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.ledgers.actor import find_actor, find_user, name_account
@@ -140,6 +141,7 @@ class PlaysLedger:
         }
         previous = next((str(one.link["hash"]) for one in reversed(self._plays) if one.link), "")
         row |= {"previous_hash": previous, "hash": hash_link(previous, hash_fields(row))}
+        is_new = not self.path.exists()
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             # behind a line that a kill or a full disk has cut short
@@ -147,6 +149,8 @@ class PlaysLedger:
             os.fsync(file)
         finally:
             os.close(file)
+        if is_new:
+            sync(self.path.parent)
 
     def _read(self) -> list[Play]:
         """Return all plays; of the file, only what was appended since the last time is read."""

@@ -7,7 +7,6 @@ So the file is copied without them, and Postgres' tables are rewritten.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import duckdb
 
 from vbc_source.analytics.models import PROJECT
 from vbc_source.dlt_internals import DatabaseException
+from vbc_source.durable_files import replace_file, sync
 from vbc_source.erasure.conditions import (
     KEPT,
     Erased,
@@ -236,12 +236,11 @@ def rewrite_file(database: Path) -> list[str]:
         draft.unlink(missing_ok=True)
         return [f"free blocks of {database.name} stay readable: it cannot be copied: {type(error).__name__}"]
     draft.chmod(database.stat().st_mode & 0o777)
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.replace(database)
+    replace_file(draft, database)
     database.with_name(database.name + ".wal").unlink(missing_ok=True)
     # rows that did not fit into memory, of a process that was killed: nobody has the file open now
     shutil.rmtree(database.with_name(database.name + ".tmp"), ignore_errors=True)
+    sync(database.parent)
     return []
 
 

@@ -79,6 +79,7 @@ class ObjectCopies:
             for key in recording.keys:
                 self._bucket.erase(key)
                 erased += 1
+            self._bucket.sync(map(self._bucket.uri, recording.keys))
         except (BucketFailed, InvalidContent, ObjectLocked) as error:
             return erased, f"an object could not be erased: {error}"
         return erased, ""

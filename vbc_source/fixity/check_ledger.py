@@ -69,6 +69,8 @@ class CheckLedger:
             self._drop_loaded()
         if self._rows:
             self._in_doubt = True
+            repaired = [row.uri for row in self._rows if row.outcome == "repaired" and row.uri]
+            self._session.archive.bucket.sync(repaired)
             with self._session.loaded.lock(), explaining():
                 load_rows(self._session.pipeline, CHECKS, make_table(self._rows), "append", ("check_id",))
             if not self._session.loaded.find(CHECKS):

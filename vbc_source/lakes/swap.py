@@ -19,9 +19,11 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from vbc_source.durable_files import make_folder, replace_file, sync
 from vbc_source.errors import VbcError
 
 log = logging.getLogger(__name__)
@@ -115,7 +117,8 @@ class Swap:
         draft = _join(self._client, FOLDER, f"{uuid4().hex}.draft")
         self._fs.makedirs(_join(self._client, FOLDER), exist_ok=True)
         self._fs.pipe_file(draft, content)
-        self._fs.mv(draft, path)
+        make_folder(Path(path).parent)
+        replace_file(Path(draft), Path(path))  # on the disk, before what it replaces is removed
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:
@@ -123,6 +126,8 @@ class Swap:
                 self._fs.rm_file(_join(self._client, name))
             except FileNotFoundError:
                 continue  # a killed compaction had removed it, or not written it
+            if self._client.config.is_local_filesystem:
+                sync(Path(_join(self._client, name)).parent)
 
 
 def remove_drafts(client: Any) -> None:

@@ -31,7 +31,7 @@ def hold_pipeline(target: Target, *, fresh: bool = False, **options: Any) -> Ite
     """
     with hold_pipeline_lock(target.pipeline), explaining():
         pipeline, config = _open(target, options)
-        _remove_normalized(pipeline)
+        _remove_leftovers(pipeline)
         destination: Any = pipeline.destination
         location = f"{target.destination} {target.dataset} {config}"
         # `none` where the destination has only one
@@ -85,13 +85,17 @@ def _kept_private(pipeline: dlt.Pipeline) -> Iterator[None]:
                 shutil.rmtree(package / "completed_jobs", ignore_errors=True)
 
 
-def _remove_normalized(pipeline: dlt.Pipeline) -> None:
-    """Remove the extracted copy of packages that are normalized.
+def _remove_leftovers(pipeline: dlt.Pipeline) -> None:
+    """Remove rows that a killed run has left behind, and that dlt neither loads nor removes.
 
-    A run that is killed between these two steps of dlt leaves both. dlt 1.31 then normalizes the package anew
-    in every run, and fails, since it is there already.
+    A run that is killed while it extracts leaves a folder with a random name; the next run reads its rows
+    again. One that is killed when a package is normalized leaves the extracted copy too: dlt 1.31 normalizes
+    it anew in every run, and fails, since it is there already.
     """
     folder = Path(pipeline.working_dir)
+    for place in (folder / "normalize").glob("*"):
+        if place.name != "extracted" and place.is_dir():
+            shutil.rmtree(place)
     for extracted in (folder / "normalize" / "extracted").glob("*"):
         if (folder / "load" / "normalized" / extracted.name).is_dir():
             shutil.rmtree(extracted)

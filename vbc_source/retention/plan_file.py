@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from vbc_source.durable_files import replace_file
 from vbc_source.errors import UsageError
 from vbc_source.private_files import open_private
 from vbc_source.recordings import RecordingType
@@ -131,10 +132,8 @@ class PlanWriter:
         sha256 = self._digest.hexdigest()
         if self._file and self._path:
             self._file.write(_encode(_Trailer(sha256, self._lines)))
-            self._file.flush()
-            os.fsync(self._file.fileno())
             self._file.close()
-            self._draft.replace(self._path)
+            replace_file(self._draft, self._path)
         return sha256[:ID_DIGITS]
 
     def discard(self) -> None:

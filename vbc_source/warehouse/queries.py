@@ -111,14 +111,20 @@ class LoadedTables:
     def _query_files(self, query: Any, lists: Mapping[str, Any]) -> list[Row]:
         """Query a lake over Arrow tables: DuckDB's own readers of lakes are extensions to download."""
         names = {column.name for column in query.find_all(exp.Column)}
+        tables = {table.name for table in query.find_all(exp.Table)}
+        schemas = {table: schema for table in tables if (schema := self._find_schema(table))}
+        # one for each schema: a new one resolves the configuration, and makes a catalog of Iceberg tables;
+        # none is kept: its catalog would not see later versions of a table
+        clients = {
+            name: self.open_dataset(schema).destination_client
+            for name, schema in {schema.name: schema for schema in schemas.values()}.items()
+        }
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            for table in {table.name for table in query.find_all(exp.Table)}:
-                if schema := self._find_schema(table):
-                    columns = [name for name in schema.tables[table]["columns"] if name in names]
-                    client = self.open_dataset(schema).destination_client
-                    rows = read_table(client, table, columns or None)
-                    connection.register(table, rows if rows.column_names else _make_empty(schema, table))
+            for table, schema in schemas.items():
+                columns = [name for name in schema.tables[table]["columns"] if name in names]
+                rows = read_table(clients[schema.name], table, columns or None)
+                connection.register(table, rows if rows.column_names else _make_empty(schema, table))
             return connection.execute(_put_in_lists(query.sql("duckdb"), lists, "duckdb")).fetchall()
 
     def find(self, *tables: str) -> list[str]:

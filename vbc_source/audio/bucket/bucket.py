@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from io import BytesIO
@@ -110,6 +110,12 @@ class Bucket:
             else:
                 options = _upload_options(self._protocol, content_type)
                 self._fs.pipe_file(f"{self._root}/{key}", data, **options)
+
+    def sync(self, uris: Iterable[str]) -> None:
+        """Write to the disk that objects of this bucket are there, or gone; a store has done so already."""
+        if self._files:
+            with self._report_errors("written"):
+                self._files.sync(filter(None, map(self.key_of, uris)))
 
     def remove(self, key: str) -> None:
         """Remove an object, if possible: one that was just stored wrongly."""

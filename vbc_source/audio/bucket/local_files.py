@@ -1,4 +1,4 @@
-"""Files below a local folder. A name is always that of a whole file, which is on the disk."""
+"""Files below a local folder. A name is always that of a whole file, whose bytes are on the disk."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vbc_source.audio.bucket.objects import HEAD_BYTES, Content
+from vbc_source.durable_files import make_folder, sync
 
 BUFFER_BYTES = 1 << 20  # of each thread; larger ones leave the processor's cache
 DRAFT_SECONDS = 86_400  # after which a draft belongs to no running process
@@ -37,11 +38,12 @@ class LocalFiles:
         try:
             folder = target.parent.stat()
         except FileNotFoundError:
+            make_folder(Path(self._root))
             target.parent.mkdir(parents=True, exist_ok=True)
             folder = target.parent.stat()
         # read by whom the folder lets in, and not by the owner of the private spool alone
         path.chmod(folder.st_mode & 0o666)
-        _sync(path)
+        sync(path)
         try:
             path.replace(target)
         except OSError as error:
@@ -55,6 +57,14 @@ class LocalFiles:
         with self._draft() as draft:
             draft.write_bytes(data)
             self.put(draft, key)
+
+    def sync(self, keys: Iterable[str]) -> None:
+        """Write the names of files to the disk, also that some are gone: once for each of their folders."""
+        folders = {folder for key in keys for folder in self.locate(key).parents}
+        for folder in folders:
+            if folder.is_relative_to(self._root):
+                with suppress(FileNotFoundError):
+                    sync(folder)
 
     def read(self, key: str) -> Content:
         """Read a file to its end."""
@@ -96,7 +106,7 @@ class LocalFiles:
             shutil.copyfile(path, draft)
             with suppress(OSError):  # some mounts have no modes
                 draft.chmod(path.stat().st_mode)
-            _sync(draft)
+            sync(draft)
             draft.replace(target)
 
     @contextmanager
@@ -109,9 +119,3 @@ class LocalFiles:
         finally:
             with suppress(OSError):
                 draft.unlink()
-
-
-def _sync(path: Path) -> None:
-    """Write a file to the disk, so that it survives a crash of the machine."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

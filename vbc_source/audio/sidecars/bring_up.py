@@ -142,7 +142,7 @@ class _BringUp:
 
     def _load_notes(self) -> None:
         if self._notes:
-            load_notes(self._session.pipeline, self._session.loaded, self._notes)
+            load_notes(self._session.pipeline, self._session.loaded, self._bucket, self._notes)
             self._notes = []
 
     def _bring_up(self, batch: Sequence[FolderState]) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.ledger import LEDGER
+from vbc_source.audio.sidecars.manifest import MANIFEST
 from vbc_source.load.ledgers import load_rows, make_schema
 from vbc_source.schema.columns import INSTANT
 from vbc_source.warehouse.queries import LoadedTables
@@ -75,8 +76,9 @@ def find_folders(loaded: LoadedTables, bucket: Bucket, *, every: bool = False) -
     return [FolderState(folder, files, newest) for folder, files, newest in sorted(found) if folder]
 
 
-def load_notes(pipeline: dlt.Pipeline, loaded: LoadedTables, notes: Sequence[Note]) -> None:
+def load_notes(pipeline: dlt.Pipeline, loaded: LoadedTables, bucket: Bucket, notes: Sequence[Note]) -> None:
     """Load notes; a folder has one."""
+    bucket.sync(f"{note.uri}/{MANIFEST}" for note in notes)
     table = pa.Table.from_pylist([asdict(note) for note in notes], make_schema(COLUMNS, KEY))
     with loaded.lock():
         load_rows(pipeline, NOTES, table, "merge", KEY)

@@ -1,0 +1,46 @@
+"""Files that survive a crash of the machine: their bytes are on the disk, and their names too.
+
+A name is an entry of a folder, which the disk gets apart from the file. `replace_file` sees to both for one
+file. Where many files are moved, `sync` is called once for each of their folders, before anything says that
+they are stored.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+# some mounts cannot write a folder to the disk, and a folder may be closed to readers
+_IMPOSSIBLE = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)
+
+
+def sync(path: Path) -> None:
+    """Write a file, or the names in a folder, to the disk."""
+    is_folder = path.is_dir()
+    if is_folder and os.name != "posix":
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if not is_folder or error.errno not in _IMPOSSIBLE:
+            raise
+
+
+def replace_file(draft: Path, path: Path) -> None:
+    """Give a file that is written to its end its name, in place of what has it."""
+    sync(draft)
+    draft.replace(path)
+    sync(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        sync(place.parent)
