@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from vbc_source.api.downloads import Download
 from vbc_source.api.evidence import DeletionEvidence, request_present, says_gone
+from vbc_source.api.http.rate_limit import ClientClosed
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.audio.archive import FILE_ERRORS
 from vbc_source.audio.backlog import Backlog
@@ -173,6 +174,7 @@ class AudioRun:
         self._counts: Counter[str] = Counter()
         self._absent: list[AbsentFile] = []
         self._failures_in_a_row = 0
+        self._fault: BaseException | None = None  # that ends the run
 
     def run(self) -> Counter[str]:
         """Archive the files, and load the ledger whatever happens; return the counts of `AudioResult`."""
@@ -189,10 +191,12 @@ class AudioRun:
                 self._ledger.load_when_due()
             for row in self._settle_absent():
                 self._count(row)
-        except BaseException:
+        except BaseException as error:
             self._client.close()  # ends the waits of the threads for a retry
             pool.shutdown(wait=True, cancel_futures=True)
             self._ledger.load_if_possible()
+            if isinstance(error, ClientClosed) and self._fault:
+                raise self._fault from None
             raise
         pool.shutdown(wait=True)
         self._ledger.load()
@@ -213,7 +217,7 @@ class AudioRun:
         pending = 0
         for recording in islice(self._backlog.read(), self._limit):
             # enough for the seconds that a load of the ledger takes, in which nobody submits more
-            if pending >= QUEUE * self._workers:
+            while pending >= QUEUE * self._workers or not done.empty():
                 yield done.get().result()
                 pending -= 1
             pool.submit(self._archive_one, recording).add_done_callback(done.put)
@@ -245,6 +249,17 @@ class AudioRun:
                     yield self._archive.record_failure(file.recording, file.fault)
 
     def _archive_one(self, recording: Recording) -> LedgerRow | AbsentFile:
+        """Archive a file; a fault that concerns all files closes the client, before another is requested."""
+        try:
+            return self._try(recording)
+        except ClientClosed:
+            raise
+        except BaseException as fault:
+            self._fault = fault
+            self._client.close()
+            raise
+
+    def _try(self, recording: Recording) -> LedgerRow | AbsentFile:
         try:
             sizes = self._folders.list_sizes(recording.folder)
             row = self._archive.adopt(recording, sizes)
