@@ -98,3 +98,9 @@ def test_the_state_of_one_dataset_is_not_that_of_another(own_folder: Path) -> No
             assert pipeline.state.get("sources", {}) == kept
             with pipeline.managed_state() as state:
                 state["sources"] = {"vbc": {"cursor": 1}}
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "..", ""])
+def test_a_pipeline_whose_name_names_no_folder_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="name is also that of a folder"):
+        Target(name)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import dlt
 from dlt.common.destination import Destination
 
 from vbc_source.dlt_internals import DuckDbCredentials
-from vbc_source.errors import SettingsError
+from vbc_source.errors import SettingsError, UsageError
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
 from vbc_source.load.filesystem import VbcFilesystem
@@ -38,6 +38,16 @@ class Target:
     pipeline: str = "vbc"
     destination: str = DESTINATION
     dataset: str = DATASET
+
+    def __post_init__(self) -> None:
+        """Check the pipeline's name: dlt and our locks make files of it.
+
+        Raises:
+            UsageError: It is not the name of a file.
+        """
+        name = self.pipeline
+        if name in ("", "..") or name != PurePath(name).name:
+            raise UsageError(f"a pipeline's name is also that of a folder, which {name!r} cannot be")
 
     def ledgers(self, kind: str) -> Target:
         """Return the same dataset loaded by a pipeline of its own, such as `vbc_audio`.
