@@ -12,7 +12,7 @@ import pytest
 from loading import query, run_vbc, still_gateway
 
 from vbc_source.emulator import Gateway
-from vbc_source.errors import VbcError
+from vbc_source.errors import UsageError, VbcError
 from vbc_source.load import locks
 from vbc_source.load.destinations import Target
 from vbc_source.load.pipelines import hold_fresh_pipeline, hold_pipeline
