@@ -34,7 +34,7 @@ from vbc_source.extract.extractor import AccessLog, Extractor, GapLog
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.polling import RequestLimit
 from vbc_source.extract.refusals import current_refusals
-from vbc_source.extract.state import ResourceRun, hold_state
+from vbc_source.extract.state import ResourceRun, find_load_marks, hold_state
 from vbc_source.extract.tables import ChildTables, make_empty_tables, make_user_access
 from vbc_source.pii import PiiPolicy
 from vbc_source.tenants import hold_tenant
@@ -168,11 +168,10 @@ class Resources:
         self,
         config: VbcConfig,
         client: Client,
-        lookup: DestinationLookup | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self.config, self._client = config, client
-        self._lookup, self._clock = lookup or DestinationLookup(), clock
+        self._lookup, self._clock = DestinationLookup(), clock
         self._reader = ListReader(config, client)
         self._directory = AccountDirectory(self._reader, config.login.identity())
         self._limit = RequestLimit(config.max_requests, lambda: client.requests_sent)
@@ -216,8 +215,8 @@ class Resources:
             state = {} if stateless else dlt.current.resource_state()
             schema, load_id = dlt.current.source_schema(), str(dlt.current.load_package_state()["load_id"])
             if load_id != self._load_id:  # once a run, not for each resource
-                self._load_id = load_id
-                self._lookup.restore_tables(schema)
+                self._load_id, self._lookup = load_id, DestinationLookup()
+                self._lookup.begin(schema, [] if stateless else find_load_marks(dlt.current.source_state()))
             run = ResourceRun(
                 endpoint,
                 self.config,

@@ -91,6 +91,7 @@ class Extraction:
     # what stands for the destination
 
     in_files = False
+    erased: Mapping[tuple[str, ...], frozenset[str]] = {}
 
     def read_lists(
         self, endpoint: Endpoint, windows: Mapping[ListKey, Window | None]
@@ -119,9 +120,6 @@ class Extraction:
             if row["start"] <= now:
                 newest[key] = max(newest.get(key, row["start"]), row["start"])
         return newest
-
-    def read_erased(self, load_id: str) -> dict[tuple[str, ...], frozenset[str]]:
-        return {}
 
     def read_readings(self, ids: Sequence[str]) -> list[StoredReading] | None:
         self.lookups += bool(ids)

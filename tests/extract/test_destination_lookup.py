@@ -29,7 +29,7 @@ def test_ids_of_a_span_and_users_that_have_not_left_are_read(serve: Serve) -> No
     for id_, start in ((1, "2025-12-31"), (2, "2026-01-01"), (3, "2026-02-01"), (4, "2026-02-02")):
         gateway.company.add(id=id_, start=f"{start}T00:00:00Z")
     url, pipeline = serve(gateway), open_pipeline()
-    lookup = DestinationLookup(lambda: pipeline)
+    lookup = DestinationLookup(pipeline)
     load_with_dlt(pipeline, url, "company_recordings", "users", start_date="2025-01-01")
     found = lookup.read_lists(COMPANY, {(MAIN,): Window(START, END), ("777",): Window(START, END)}) or {}
     assert found.keys() == {(MAIN,)}
@@ -48,14 +48,15 @@ def test_ids_of_a_span_and_users_that_have_not_left_are_read(serve: Serve) -> No
 
 
 def test_a_table_that_was_not_loaded_yet_has_no_users() -> None:
-    assert DestinationLookup(open_pipeline).read_present(USERS, MAIN, ["id"]) in ([], None)
+    assert DestinationLookup(open_pipeline()).read_present(USERS, MAIN, ["id"]) in ([], None)
 
 
 def test_a_destination_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    def fail() -> None:
-        raise ConnectionError
+    class Unreachable:
+        def __getattr__(self, name: str) -> None:
+            raise ConnectionError
 
-    lookup = DestinationLookup(fail)
+    lookup = DestinationLookup(Unreachable())
     with caplog.at_level(logging.INFO):
         assert lookup.read_lists(COMPANY, {(MAIN,): Window(START, END)}) is None
         assert lookup.read_newest(COMPANY, END) is None

@@ -8,9 +8,11 @@ that brought it, and a query selects what counts: the newest load of a recording
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 import dlt
@@ -70,24 +72,52 @@ class StoredReading:
 
 
 class DestinationLookup:
-    """Reads what earlier runs have loaded.
+    """Reads for one load what earlier runs have loaded.
 
     The destination is opened for each question, and only then. A failure is logged: what depends on the
     answer is left out of this run, the rows themselves are loaded.
     """
 
-    def __init__(self, find_pipeline: Callable[[], Any] = dlt.current.pipeline) -> None:
-        self._find_pipeline = find_pipeline
-        self._erased: tuple[str, Mapping[ListKey, frozenset[str]]] = "", {}  # of a load
+    def __init__(self, pipeline: Any = None) -> None:
+        self._given = pipeline
+        self._loads: dict[str, bool] = {}  # by id: whether the load is complete
+
+    @cached_property
+    def _pipeline(self) -> Any:
+        """The pipeline that loads; dlt resolves its configuration each time one asks for it."""
+        return self._given or dlt.current.pipeline()
 
     @property
     def in_files(self) -> bool:
         """Whether the destination is files, to which rows are appended."""
-        return is_lake(self._find_pipeline())
+        return is_lake(self._pipeline)
+
+    def begin(self, schema: dlt.Schema, load_ids: Iterable[str]) -> None:
+        """Create dropped tables again, and ask what every resource will ask.
+
+        All at once: opening a DuckDB file takes much longer than these questions. An answer that does not
+        come is asked for again where it is needed.
+        """
+        with ExitStack() as stack:
+            if self._pipeline.destination.destination_type.endswith(".duckdb"):
+                with suppress(Exception):  # each question tells by itself
+                    stack.enter_context(self._pipeline.sql_client())
+            self.restore_tables(schema)
+            for load_id in load_ids:
+                self.has_load(load_id)
+            with suppress(VbcError):
+                _ = self.erased
 
     def has_load(self, load_id: str) -> bool | None:
         """Return whether a load is complete in the destination, or waits to be loaded; None if not known."""
+        if load_id not in self._loads:
+            complete = self._ask_load(load_id)
+            if complete is None:
+                return None
+            self._loads[load_id] = complete
+        return self._loads[load_id]
 
+    def _ask_load(self, load_id: str) -> bool | None:
         def ask(pipeline: Any) -> bool:
             if load_id in (
                 *pipeline.list_extracted_load_packages(),
@@ -108,38 +138,37 @@ class DestinationLookup:
     def _ask(self, question: Callable[[Any], Answer], missing: Any, subject: str) -> Answer | None:
         """Ask the destination; `missing` where the table is not there, None where it does not answer."""
         try:
-            return question(self._find_pipeline())
+            return question(self._pipeline)
         except DestinationUndefinedEntity:
             return missing  # type: ignore[no-any-return]
         except Exception as error:  # any error of any destination
             log.info("%s is not known: the destination raised %s", subject, type(error).__name__)
             return None
 
-    def read_erased(self, load_id: str) -> Mapping[ListKey, frozenset[str]]:
-        """Read what was erased for good, by resource, account and user; asked once for each load.
+    @cached_property
+    def erased(self) -> Mapping[ListKey, frozenset[str]]:
+        """What was erased for good, by resource, account and user.
 
         Raises:
             VbcError: The destination does not answer: rows that were erased could be loaded again.
         """
-        if self._erased[0] != load_id:
-            try:
-                rows = _read_erased(self._find_pipeline())
-            except DestinationUndefinedEntity:
-                rows = []  # nothing was ever erased
-            except Exception as error:  # any error of any destination
-                kind = type(error).__name__
-                raise VbcError(
-                    f"which recordings were erased is not known: the destination raised {kind}"
-                ) from error
-            found: dict[ListKey, set[str]] = {}
-            for account, resource, user, row_id in rows:
-                found.setdefault((str(resource), str(account), str(user or "")), set()).add(str(row_id))
-            self._erased = load_id, {key: frozenset(ids) for key, ids in found.items()}
-        return self._erased[1]
+        try:
+            rows = _read_erased(self._pipeline)
+        except DestinationUndefinedEntity:
+            rows = []  # nothing was ever erased
+        except Exception as error:  # any error of any destination
+            kind = type(error).__name__
+            raise VbcError(
+                f"which recordings were erased is not known: the destination raised {kind}"
+            ) from error
+        found: dict[ListKey, set[str]] = {}
+        for account, resource, user, row_id in rows:
+            found.setdefault((str(resource), str(account), str(user or "")), set()).add(str(row_id))
+        return {key: frozenset(ids) for key, ids in found.items()}
 
     def read_state(self, source: str, resource: str) -> Mapping[str, Any]:
         """Read the state of a resource that the destination has; empty where it has none."""
-        pipeline = self._find_pipeline()
+        pipeline = self._pipeline
         try:
             with pipeline.destination_client() as client:
                 state: Any = load_pipeline_state_from_destination(pipeline.pipeline_name, client) or {}
@@ -150,7 +179,7 @@ class DestinationLookup:
 
     def restore_tables(self, schema: dlt.Schema) -> None:
         """Create tables again that somebody has dropped: dlt only looks at the schema that it has stored."""
-        pipeline = self._find_pipeline()
+        pipeline = self._pipeline
         names = schema.data_table_names(seen_data_only=True)
         if is_lake(pipeline) or not names:
             return
@@ -221,7 +250,7 @@ class DestinationLookup:
     ) -> list[dict[str, Any]] | None:
         """Read the loaded rows of an account's snapshot that are not marked as gone."""
         try:
-            pipeline = self._find_pipeline()
+            pipeline = self._pipeline
             read = _read_files if is_lake(pipeline) else _query
             return read(pipeline, endpoint, account, columns)
         except DestinationUndefinedEntity:

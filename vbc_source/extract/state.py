@@ -204,6 +204,12 @@ class CursorState:
         return f"{name}?{self._label}" if self._label else name
 
 
+def find_load_marks(source_state: Mapping[str, Any]) -> set[str]:
+    """Return the loads that brought the state of a source's resources."""
+    states = source_state.get("resources", {}).values()
+    return {str(state[LOAD_MARK]) for state in states if state.get(LOAD_MARK)}
+
+
 def follow_destination(
     state: MutableMapping[str, Any],
     has_load: Callable[[str], bool | None],

@@ -55,7 +55,7 @@ class WindowWriter:
         self._tables = TableBuilder(run.endpoint, run.schema, run.config.pii_policy)
         self._arrivals = ArrivalLog(run, loaded)
         self._pending: list[_Batch] = []
-        self._in_files = run.lookup.in_files  # asked once: dlt resolves its configuration for each answer
+        self._in_files = run.lookup.in_files
         self._previous_ids: dict[ListOwner, pa.Array] = {}  # of each list's window before
         self.reached: dict[str, datetime] = dict(self._cursors.read_progress(run.source_id).reached)
         self.moved_cursors = False
@@ -138,7 +138,7 @@ class WindowWriter:
 
     def _leave_out_erased(self, owner: ListOwner, table: pa.Table) -> pa.Table:
         run = self._run
-        erased = run.lookup.read_erased(run.load_id).get((run.endpoint.name, owner.account, owner.user or ""))
+        erased = run.lookup.erased.get((run.endpoint.name, owner.account, owner.user or ""))
         if not erased:
             return table
         ids = pc.cast(table[run.endpoint.shape.id_column], pa.string())

@@ -16,6 +16,7 @@ from vbc_source.errors import SettingsError, UsageError
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
 from vbc_source.load.filesystem import VbcFilesystem
+from vbc_source.load.kept_configuration import KeptConfiguration
 from vbc_source.load.postgres import VbcPostgres
 from vbc_source.tenants import current_tenant, hold_tenant, list_tenants, read_setting
 
@@ -137,24 +138,21 @@ def open_destination(target: Target, **options: Any) -> Any:
         return Destination.from_reference(name, **options)
     if name != kind:  # a name of the user's, such as `warehouse` with destination_type = "postgres"
         options = {"destination_name": name, **options}
-    return OPENERS[kind](target, options)
+    opened = OPENERS[kind](target, options)
+    opened.keeps_configuration = True
+    return opened
 
 
 def _open_duckdb(target: Target, options: dict[str, Any]) -> VbcDuckDb:
     if target.destination != "duckdb" or dlt.secrets.get("destination.duckdb.credentials"):
-        return _keep_configuration(VbcDuckDb(**options))
+        return VbcDuckDb(**options)
     credentials = DuckDbCredentials()  # dlt would parse an argument of it as an address
     # A file for each tenant: DuckDB lets one process open a file, and only the loads of one pipeline wait for
     # each other. An absolute path: dlt would take a relative one as relative to where the pipeline ran first.
     tenant = current_tenant()
     credentials.database = str(Path.cwd() / (f"tenant_{tenant}.duckdb" if tenant else DATABASE))
     check_dataset_name(credentials.database, target.dataset)
-    return _keep_configuration(VbcDuckDb(credentials, **options))
-
-
-def _keep_configuration(destination: VbcDuckDb) -> VbcDuckDb:
-    destination.keeps_configuration = True
-    return destination
+    return VbcDuckDb(credentials, **options)
 
 
 def _open_postgres(target: Target, options: dict[str, Any]) -> VbcPostgres:
@@ -164,7 +162,7 @@ def _open_postgres(target: Target, options: dict[str, Any]) -> VbcPostgres:
     return VbcPostgres(**options)
 
 
-def _open_filesystem(target: Target, options: dict[str, Any]) -> Any:
+def _open_filesystem(target: Target, options: dict[str, Any]) -> VbcFilesystem:
     """Make the destination of files, in the format of `[destination.filesystem] table_format`."""
     section = f"destination.{target.destination}"
     table_format: Any = dlt.config.get(f"{section}.table_format")
@@ -181,7 +179,7 @@ def _open_filesystem(target: Target, options: dict[str, Any]) -> Any:
     return VbcFilesystem(**options)
 
 
-OPENERS: dict[str, Callable[[Target, dict[str, Any]], Any]] = {
+OPENERS: dict[str, Callable[[Target, dict[str, Any]], KeptConfiguration]] = {
     "duckdb": _open_duckdb,
     "postgres": _open_postgres,
     FILESYSTEM: _open_filesystem,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -26,6 +25,7 @@ from vbc_source.dlt_internals import (
     RunnableLoadJob,
 )
 from vbc_source.errors import SettingsError, VbcError
+from vbc_source.load.kept_configuration import KeptConfiguration
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _HEADER_BYTES = 3 * 4096  # DuckDB writes three header blocks first; a smaller f
 _MERGE_HINTS = ("x-merge-source-filter", "x-merge-destination-scope", "x-merge-skip-unchanged-rows")
 
 
-class VbcDuckDb(dlt.destinations.duckdb):
+class VbcDuckDb(KeptConfiguration, dlt.destinations.duckdb):
     """dlt's DuckDB destination with a client of ours.
 
     Pass it to your own pipeline for the speed and memory of `vbc sync`:
@@ -46,9 +46,6 @@ class VbcDuckDb(dlt.destinations.duckdb):
     """
 
     # no __init__ here: dlt reads the defaults of its arguments from its signature
-    _partial: Any = None
-    _resolved: tuple[tuple[dict[str, Any], Any], ...] = ()
-    keeps_configuration = False  # set by the commands, whose settings do not change while they work
 
     @property
     def client_class(self) -> type[VbcDuckDbClient]:
@@ -68,24 +65,7 @@ class VbcDuckDb(dlt.destinations.duckdb):
         capabilities.parquet_format = ParquetFormatConfiguration(compression="none")
         return capabilities
 
-    def configuration(self, initial_config: Any, accept_partial: bool = False) -> Any:
-        """Resolve the configuration; the partial one, which dlt reads capabilities from, only once.
-
-        dlt resolves the whole configuration for each client, a dozen times a run, and whenever it reads
-        capabilities. With `keeps_configuration` that is done once for
-        each initial one. Your own pipeline may be run with other settings or credentials each time.
-        """
-        if accept_partial:
-            if self._partial is None:
-                self._partial = super().configuration(initial_config, accept_partial=True)
-            return self._partial
-        if not self.keeps_configuration or initial_config is None or initial_config.is_resolved():
-            return super().configuration(initial_config)
-        asked = {field.name: getattr(initial_config, field.name, None) for field in fields(initial_config)}
-        config = next((config for before, config in self._resolved if before == asked), None)
-        if config is None:
-            config = super().configuration(initial_config)
-            self._resolved += ((asked, config),)
+    def _share(self, config: Any) -> Any:
         config = config.copy()
         config.credentials.on_resolved()  # makes a pool of connections, which a copy has not
         return config

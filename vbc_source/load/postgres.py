@@ -14,6 +14,7 @@ from typing import Any
 import dlt
 
 from vbc_source.errors import SettingsError
+from vbc_source.load.kept_configuration import KeptConfiguration
 from vbc_source.load.postgres_login import OpenPostgresConfiguration
 
 DRIVER_MISSING = (
@@ -22,7 +23,7 @@ DRIVER_MISSING = (
 )
 
 
-class VbcPostgres(dlt.destinations.postgres):
+class VbcPostgres(KeptConfiguration, dlt.destinations.postgres):
     """dlt's Postgres destination with a client of ours.
 
     Pass it to your own pipeline for what `vbc sync` loads, with `create_indexes=False`:

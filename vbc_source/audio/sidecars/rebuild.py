@@ -289,7 +289,7 @@ def _restore_dropped(session: ArchiveSession) -> None:
     with session.loaded.lock(), explaining():
         pipeline.sync_destination()
         if AUDIO_SCHEMA in pipeline.schemas:
-            DestinationLookup(lambda: pipeline).restore_tables(pipeline.schemas[AUDIO_SCHEMA])
+            DestinationLookup(pipeline).restore_tables(pipeline.schemas[AUDIO_SCHEMA])
 
 
 def make_row(sidecar: Sidecar, uri: str) -> LedgerRow:
