@@ -16,7 +16,7 @@ from vbc_source.emulator import Emulator, Gateway
 
 # few examples of each property every day, many in CI; a busy machine must not fail a test
 settings.register_profile("few", deadline=None, max_examples=25)
-settings.register_profile("many", deadline=None, max_examples=200)
+settings.register_profile("many", deadline=None, max_examples=100)
 settings.load_profile(os.environ.get("EXAMPLES", "few"))
 # as the command does: what the collection makes stays, and each garbage collection looks through all of it
 gc.set_threshold(100_000, 20, 20)

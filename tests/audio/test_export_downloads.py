@@ -58,10 +58,12 @@ def expected(site: Site) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [20, pytest.param(1200, marks=pytest.mark.slow)])
 def test_export_gives_the_same_files_and_ledger_as_single_downloads(
-    prepare: Prepare, bucket: FolderBucket | S3Bucket, count: int, monkeypatch: pytest.MonkeyPatch
+    prepare: Prepare, bucket: FolderBucket | S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    count = (
+        1200 if isinstance(bucket, FolderBucket) else 60
+    )  # several batches; an S3 server of Python is slow
     site = prepare(make_gateway(count, size=300), bucket=bucket.url)
     pipeline = site.load()
     outcome = fetch(site, start(site))
