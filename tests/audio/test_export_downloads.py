@@ -198,7 +198,7 @@ def hostile(members: Members) -> Iterable[tuple[str | ZipInfo, bytes]]:
     yield f"folder/{last}", end
 
 
-def test_of_two_members_with_one_name_and_other_bytes_none_is_stored(prepare: Prepare, caplog: Any) -> None:
+def test_of_two_members_with_one_name_and_other_bytes_none_is_stored(prepare: Prepare) -> None:
     def add(members: Members) -> Iterable[tuple[str | ZipInfo, bytes]]:
         (first, body), *others = members
         return [(first, body), (first, body[:-1] + bytes([body[-1] ^ 1])), *others]
@@ -207,9 +207,8 @@ def test_of_two_members_with_one_name_and_other_bytes_none_is_stored(prepare: Pr
     site.load()
     site.gateway.zip_members = add
     outcome = fetch(site, start(site))
-    assert counts(outcome) == {"stored": 1, "failed": 2}
-    assert len(site.files()) == 1
-    assert "of its name and size has other bytes" in caplog.text
+    assert counts(outcome) == {"stored": 1, "unmatched": 2, "ok": True}
+    assert len([key for key in site.files() if not key.startswith("unmatched/")]) == 1
 
 
 def test_hostile_members_are_refused_and_good_ones_stored(prepare: Prepare, caplog: Any) -> None:

@@ -12,7 +12,6 @@ from archiving import Prepare, Site, make_gateway
 
 from vbc_source.api.client import Client
 from vbc_source.audio import ledger
-from vbc_source.audio.bucket import Bucket
 
 PATIENCE = 10.0  # seconds
 
@@ -23,25 +22,6 @@ def wait_for_fetches(site: Site, count: int) -> bool:
     while len(site.fetches()) < count and time.monotonic() < end:
         time.sleep(0.01)
     return len(site.fetches()) >= count
-
-
-def test_a_file_is_received_while_another_is_stored(
-    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site = prepare(make_gateway(3), SOURCES__VBC__MAX_CONCURRENCY="1")
-    site.load()
-    seen: list[bool] = []
-
-    def put(self: Bucket, *arguments: Any, **options: Any) -> None:
-        if not seen:
-            seen.append(wait_for_fetches(site, 2))
-        store(self, *arguments, **options)
-
-    store = Bucket.put
-    monkeypatch.setattr(Bucket, "put", put)
-    assert site.archive().stored == 3
-    assert seen
-    assert all(seen)
 
 
 def test_downloads_go_on_while_the_ledger_is_loaded(

@@ -24,7 +24,7 @@ from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows, make
 from vbc_source.load.pipelines import hold_pipeline
 
 NOW = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=timezone.utc)
-KILLS = count_kills(4)
+KILLS = count_kills(8)
 # loads ledger rows one by one, and says so; its arguments are the first and the number of them
 LOADS = """
 import sys

@@ -35,8 +35,7 @@ from vbc_source.warehouse.recordings import TABLES, RecordingSelection
 
 # then the gateway or a setting is broken, not the files
 MAX_FAILURES_IN_A_ROW = 25
-# for each file that is received at a time: threads, and files that wait for one or are worked on
-THREADS, QUEUE = 2, 50
+QUEUE = 50  # files that wait or are worked on, for each that is received at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +181,7 @@ class AudioRun:
         if not files:
             return self._counts
         progress = Progress(min(files, self._limit or files), size)
-        # the client receives so many files at a time; meanwhile the others are stored
-        pool = ThreadPoolExecutor(THREADS * self._workers)
+        pool = ThreadPoolExecutor(self._workers)
         try:
             for row in self._archive_all(pool):
                 self._count(row)

@@ -211,7 +211,9 @@ def _match(
     matcher = MemberMatcher(catalog.find(readable) if readable else (), catalog.pii)
     matches: list[LoadedRecording | None] = []
     for member in members:
-        match = None if member.refused else matcher.find(member.name, member.size, member.modified)
+        match = None
+        if not (member.refused or member.ambiguous):
+            match = matcher.find(member.name, member.size, member.modified)
         if match is not None:
             key = tuple(getattr(match.recording, name) for name in KEY)
             match = None if key in matched else match

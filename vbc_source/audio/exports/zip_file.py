@@ -59,6 +59,7 @@ class Member:
     modified: datetime | None  # in an unknown time zone
     refused: str | None  # why it must not be read
     info: ZipInfo
+    ambiguous: bool = False  # another one has its name and size, and other bytes
 
 
 class MemberStream:
@@ -101,7 +102,7 @@ class Zip:
             limits = replace(limits, ratio_from=0)
         # not `is_dir()`, which fails for a member without a name
         members = [_read_member(info, limits) for info in infos if not info.filename.endswith("/")]
-        self.members = _refuse_ambiguous(members)
+        self.members = _mark_ambiguous(members)
 
     def open(self, member: Member) -> MemberStream:
         """Return the bytes of a member."""
@@ -146,18 +147,12 @@ def _read_member(info: ZipInfo, limits: Limits) -> Member:
     return Member(name, info.file_size, _read_time(info), _find_refusal(info, limits), info)
 
 
-def _refuse_ambiguous(members: Sequence[Member]) -> list[Member]:
-    """Refuse members of one name and size with different bytes: nothing tells which is the recording."""
+def _mark_ambiguous(members: Sequence[Member]) -> list[Member]:
+    """Mark members of one name and size with different bytes: nothing tells which is the recording."""
     checksums: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
     for member in members:
         checksums[member.name, member.size].add(member.info.CRC)
-    reason = "a member is refused: another one of its name and size has other bytes"
-    return [
-        replace(member, refused=reason)
-        if not member.refused and len(checksums[member.name, member.size]) > 1
-        else member
-        for member in members
-    ]
+    return [replace(member, ambiguous=len(checksums[member.name, member.size]) > 1) for member in members]
 
 
 def _read_time(info: ZipInfo) -> datetime | None:
