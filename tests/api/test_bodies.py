@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vbc_source.api.endpoints import keep_own_links, read_owner
@@ -115,6 +115,7 @@ def test_any_body_is_a_fault_or_none(status: int, body: bytes, headers: dict[str
     assert isinstance(fault, GatewayFault) or (fault is None and status == 200)
 
 
+@settings(max_examples=50)
 @given(BODIES)
 def test_any_list_answer_is_read_or_one_value_error(body: bytes) -> None:
     for read in (read_page, read_object, lambda text: read_list(text, "recordings")):

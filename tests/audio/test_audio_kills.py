@@ -56,8 +56,7 @@ def test_kill_leaves_no_partial_file_and_costs_only_the_downloads_in_flight(
         assert all(expected[name] == body for name, body in found.items())
     done = run_vbc(own_folder, site.url, "audio", "--bucket-url", site.bucket, **settings)
     assert done.returncode == 0, done.stderr
-    # those that are received, and as many that wait to be stored
-    assert len(site.fetches()) <= count + kills * 2 * WORKERS
+    assert len(site.fetches()) <= count + kills * WORKERS
     rows = read_database(
         own_folder,
         "SELECT status, count(*), count(DISTINCT recording_id) FROM vbc_data.recording_audio GROUP BY 1",

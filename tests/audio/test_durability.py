@@ -1,4 +1,4 @@
-"""What is said to be written survives a crash of the machine: bytes and names are on the disk before."""
+"""Files survive a crash of the machine: bytes and names are on the disk before a row tells of them."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ def test_large_member_is_read_in_chunks() -> None:
 VALID = pack((info("a.mp3"), SOUND), (info("b.mp3", compress_type=ZIP_DEFLATED), SOUND * 9)).getvalue()
 
 
-@settings(derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, len(VALID) - 1), st.integers(0, 255)), min_size=1, max_size=4))
 def test_changed_bytes_only_raise_own_errors(
     changes: list[tuple[int, int]],
@@ -259,6 +259,7 @@ def test_many_small_members_that_unpack_to_much_are_refused_together() -> None:
     assert good.refused is None
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=12), max_size=4))
 def test_whatever_members_are_called_the_others_are_read(names: list[str]) -> None:
     source = Zip(pack(*((info(name), SOUND) for name in names), (info("good.mp3"), SOUND)))

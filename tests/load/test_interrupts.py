@@ -12,7 +12,7 @@ from loading import credentials, open_pipeline, query, still_gateway
 from vbc_source import vbc_source
 from vbc_source.dlt_internals import intercepted_signals
 from vbc_source.emulator import Gateway
-from vbc_source.load.interrupts import keep_interrupts
+from vbc_source.load.pipelines import keep_interrupts
 from vbc_source.load.sync import run_pipeline
 
 Serve = Callable[[Gateway], str]

@@ -162,7 +162,7 @@ def test_failed_commands_are_counted_until_one_succeeds(serve: Serve, own_folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, 2])
 def test_a_run_that_was_killed_counts_as_failed(kills: int) -> None:
     killed = (
         "import os, signal\nfrom vbc_source import Target\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vbc_source.errors import UsageError
@@ -143,6 +143,7 @@ BREAKS = st.sampled_from(("\n", "\r\n", "\r", "\u2028"))
 FRAMES = st.sampled_from(("{}", "{};Doe v. Roe", "{}\tx 17", "| {} | Doe |", "{} # Doe", "{},{}"))
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(NUMBERS, SPELLINGS), min_size=1, max_size=8), ENCODINGS, BREAKS, FRAMES)
 def test_each_id_is_held_or_the_list_is_refused(
     ids: list[tuple[int, str]], encoding: str, end: str, frame: str
@@ -156,6 +157,7 @@ def test_each_id_is_held_or_the_list_is_refused(
     assert all(hold.holds(number, "call-x") for number, _ in ids)
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=40), NUMBERS)
 def test_whatever_else_a_list_contains_its_ids_are_held_or_it_is_refused(text: str, number: int) -> None:
     for content in (f"{text}\n{number}\n", f"{number}\n{text}\n", f"{number}; {text}"):
@@ -166,6 +168,7 @@ def test_whatever_else_a_list_contains_its_ids_are_held_or_it_is_refused(text: s
         assert hold.holds(number, "call-x")
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.floats() | NUMBERS | st.text(max_size=5), st.lists))
 def test_a_list_in_json_is_held_whole_or_refused(value: object) -> None:
     try:

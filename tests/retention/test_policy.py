@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vbc_source
@@ -98,6 +98,7 @@ def test_archiving_and_erasing_exclude_each_other_and_text_must_be_utf_8() -> No
         read_policy(b"# x\n# M\xfcller\n")
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60) | st.binary(max_size=60))
 def test_whatever_stands_in_a_policy_it_is_read_or_refused(content: str | bytes) -> None:
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")

@@ -243,9 +243,7 @@ def test_a_single_recording_is_not_deleted_by_a_wrong_clock_either(prepare: Prep
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "fault", ["no-resource*always", pytest.param("not-found*always", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("fault", ["no-resource*always", "not-found*always"])
 def test_a_gateway_that_answers_404_to_everything_makes_nothing_gone(prepare: Prepare, fault: str) -> None:
     site = prepare(make_gateway(2), SOURCES__VBC__RETRY_SECONDS="0")
     pipeline = site.load()

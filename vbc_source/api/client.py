@@ -75,7 +75,7 @@ class Client:
 
     Constructing it sends nothing and opens nothing. All methods that send raise GatewayFault, of the
     class of the last fault, LoginRefused if the credentials are refused, and ClientClosed after `close`.
-    `connections` is the most requests in flight at a time, and the most streams; `requests_per_minute`
+    `connections` is the most requests in flight at a time, not counting streams; `requests_per_minute`
     holds for all threads together, None for no limit; `retry_seconds` is how long to retry while the
     gateway fails; a response has as long to arrive as a whole, but at least 10 and at most 60 seconds, or
     `answer_seconds`. `clock` is the wall clock, seconds since 1970; `token_folder` is where the login is
@@ -104,8 +104,7 @@ class Client:
         self.requests_sent = 0
         self.gateway_clock = GatewayClock()
         self._count = threading.Lock()
-        # streams have slots of their own: who reads one may need another request meanwhile
-        self._in_flight, self._streams = (threading.Semaphore(connections) for _ in range(2))
+        self._in_flight = threading.Semaphore(connections)
         self._clock = clock
         self._retries = Retry(self.rate_limiter, retry_seconds, clock)
         seconds = answer_seconds or min(max(retry_seconds, SHORTEST_ANSWER), LONGEST_ANSWER)
@@ -193,10 +192,9 @@ class Client:
         url = resolve_own(self.base_url, link)
         if url is None:
             raise ForeignAddress(f"{what}: its address points to another host than {self.base_url}")
-        with self._streams:
-            response = self._send_authorized(lambda auth: self._open_stream(url, headers, auth), what)
-            with closing(response):
-                yield response
+        response = self._send_authorized(lambda auth: self._open_stream(url, headers, auth), what)
+        with closing(response):
+            yield response
 
     def log_in(self) -> str:
         """Log in unless there is a valid token; returns the address of the gateway."""
@@ -210,9 +208,8 @@ class Client:
     def close(self) -> None:
         """Wake all waiting threads, which raise ClientClosed, and close the connections."""
         self.rate_limiter.close()
-        # wakes a thread that waits for a slot; it finds the client closed and wakes the next one
+        # wakes one thread that waits for a slot; it finds the client closed and wakes the next one
         self._in_flight.release()
-        self._streams.release()
         self._session.close()
         self._storage.close()
 
@@ -288,6 +285,7 @@ class Client:
         return session.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options)
 
     def _open_stream(self, url: str, headers: Mapping[str, str], auth: Auth) -> StreamingResponse:
+        # takes no slot: who reads a stream may need another request meanwhile, and would wait for itself
         session, host = self._session, self.base_url
         for _ in range(REDIRECTS + 1):
             if session is self._session:
@@ -308,8 +306,7 @@ class Client:
         try:
             status, headers = response.status_code, response.headers
             with self._translate_errors(host, watch):
-                # requests and urllib3 have three generators for the same, and errors that say less
-                chunks, head = iter(partial(response.raw.read, CHUNK, decode_content=True), b""), b""
+                chunks, head = response.iter_content(CHUNK), b""
                 while len(head) < HEAD and (chunk := next(chunks, b"")):
                     head += chunk
             if host == STORAGE and status not in (200, 206):
@@ -328,13 +325,14 @@ class Client:
             raise
 
     def _pass_on(self, chunks: Iterator[bytes], host: str, watch: Watch) -> Iterator[bytes]:
-        with self._translate_errors(host, watch):
-            while chunk := next(chunks, b""):
-                self.rate_limiter.check_open()
-                # each chunk has a deadline of its own, which does not run while the caller writes
-                watch.pause()
-                yield chunk
-                watch.restart()
+        while True:
+            # each chunk has a deadline of its own, which does not run while the caller writes
+            with self._translate_errors(host, watch):
+                chunk = next(chunks, b"")
+            if not chunk:
+                return
+            self.rate_limiter.check_open()
+            yield chunk
 
     @contextmanager
     def _translate_errors(self, host: str, watch: Watch) -> Iterator[None]:

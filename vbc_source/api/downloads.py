@@ -111,9 +111,6 @@ class Download:
     def _skip_received(self, response: StreamingResponse) -> Iterator[bytes]:
         """Yield only new bytes, after checking that those received before are the same."""
         left = self._received if response.status == 200 else 0
-        if not left:
-            yield from response.chunks
-            return
         again = hashlib.sha256()
         for chunk in response.chunks:
             known, new = chunk[:left], chunk[left:]

@@ -93,15 +93,17 @@ class DestinationLookup:
         return is_lake(self._pipeline)
 
     def begin(self, schema: dlt.Schema, load_ids: Iterable[str]) -> None:
-        """Create dropped tables again, and ask what every resource will ask.
+        """Create dropped tables again; ask a DuckDB file what every resource will ask.
 
-        All at once: opening a DuckDB file takes much longer than these questions. An answer that does not
-        come is asked for again where it is needed.
+        All at once: opening the file takes much longer than these questions. An answer that does not come is
+        asked for again where it is needed.
         """
+        if not self._pipeline.destination.destination_type.endswith(".duckdb"):
+            self.restore_tables(schema)
+            return
         with ExitStack() as stack:
-            if self._pipeline.destination.destination_type.endswith(".duckdb"):
-                with suppress(Exception):  # each question tells by itself
-                    stack.enter_context(self._pipeline.sql_client())
+            with suppress(Exception):  # each question tells by itself
+                stack.enter_context(self._pipeline.sql_client())
             self.restore_tables(schema)
             for load_id in load_ids:
                 self.has_load(load_id)

@@ -17,6 +17,7 @@ import json
 import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -121,13 +122,15 @@ class Swap:
         replace_file(Path(draft), Path(path))  # on the disk, before what it replaces is removed
 
     def _remove(self, names: Iterable[str]) -> None:
+        folders: set[Path] = set()
         for name in names:
-            try:
-                self._fs.rm_file(_join(self._client, name))
-            except FileNotFoundError:
-                continue  # a killed compaction had removed it, or not written it
-            if self._client.config.is_local_filesystem:
-                sync(Path(_join(self._client, name)).parent)
+            path = _join(self._client, name)
+            with suppress(FileNotFoundError):  # a killed compaction had removed it, or not written it
+                self._fs.rm_file(path)
+                folders.add(Path(path).parent)
+        if self._client.config.is_local_filesystem:
+            for folder in folders:
+                sync(folder)
 
 
 def remove_drafts(client: Any) -> None:

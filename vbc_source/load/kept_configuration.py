@@ -6,10 +6,12 @@ import time
 from dataclasses import fields
 from typing import Any
 
+from dlt.common.destination import Destination
+
 SECONDS_KEPT = 60  # credentials of an assumed role last a quarter of an hour at least
 
 
-class KeptConfiguration:
+class KeptConfiguration(Destination[Any, Any]):
     """A base class to put before a destination of dlt.
 
     dlt resolves the whole configuration for each client, a dozen times a run, and whenever it reads
@@ -24,7 +26,7 @@ class KeptConfiguration:
 
     def configuration(self, initial_config: Any, accept_partial: bool = False) -> Any:
         """Resolve the configuration; the partial one, which dlt reads capabilities from, only once."""
-        resolve: Any = super().configuration  # type: ignore[misc]
+        resolve = super().configuration
         if accept_partial:
             if self._partial is None:
                 self._partial = resolve(initial_config, accept_partial=True)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.extract import DltSource
 
+from vbc_source.dlt_internals import intercepted_signals, was_signal_received
 from vbc_source.errors import SettingsError
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.duckdb import check_dataset_name, remove_half_made
@@ -113,6 +115,31 @@ def keep_connected(pipeline: dlt.Pipeline) -> Iterator[Any]:
             yield client
     else:
         yield None
+
+
+@contextmanager
+def keep_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end if SIGINT or SIGTERM arrived meanwhile.
+
+    dlt takes both signals over while it normalizes and loads, so that jobs in progress end. It forgets one
+    that arrives after its last look: a command that loads several times would go on with the next load.
+    """
+    with intercepted_signals():
+        yield
+        if was_signal_received():
+            raise KeyboardInterrupt
+
+
+def adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
+    """Give a source the tables and columns that other pipelines have loaded into the dataset.
+
+    Readers take the newest schema of a name for what is there: one with fewer tables would hide the rest.
+    """
+    name = source.schema.name
+    stored = dlt.dataset(pipeline.destination, pipeline.dataset_name, name).schema
+    known = pipeline.schemas[name].tables if name in pipeline.schemas else {}
+    if not known.keys() >= set(stored.data_table_names()):
+        source.schema = stored
 
 
 def _open(target: Target, options: dict[str, Any]) -> tuple[dlt.Pipeline, Any]:

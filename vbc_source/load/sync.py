@@ -22,9 +22,8 @@ from vbc_source.lakes.tables import is_lake
 from vbc_source.load.compaction import compact_when_due
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.interrupts import keep_interrupts
 from vbc_source.load.locks import hold_dataset_lock, open_turns
-from vbc_source.load.pipelines import hold_pipeline, keep_connected
+from vbc_source.load.pipelines import adopt_stored_schema, hold_pipeline, keep_connected, keep_interrupts
 from vbc_source.load.run_history import record_run
 from vbc_source.load.stored_states import remove_old_states
 from vbc_source.source import vbc_source
@@ -154,7 +153,7 @@ def run_pipeline(
     with explaining(), open_turns(pipeline.destination, pipeline.sql_client) as turns, take_turns(turns):
         pipeline.sync_destination()
         if not pipeline.default_schema_name:
-            _adopt_stored_schema(pipeline, source)
+            adopt_stored_schema(pipeline, source)
         pending = len(pipeline.list_extracted_load_packages()) + len(pipeline.list_normalized_load_packages())
         if pending:
             with hold_dataset_lock(pipeline, window), keep_interrupts():
@@ -201,13 +200,6 @@ def run_pipeline(
         stopped_after=max(counts.get("spent", 0) for counts in newest) if unfinished else None,
         left=left,
     )
-
-
-def _adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
-    """Give the source the columns that others, such as windows of a backfill, have loaded."""
-    stored = dlt.dataset(pipeline.destination, pipeline.dataset_name, source.schema.name).schema
-    if stored.data_table_names():
-        source.schema = stored
 
 
 def _read_states(pipeline: dlt.Pipeline, source: DltSource) -> dict[str, Any]:

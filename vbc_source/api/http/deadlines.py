@@ -73,7 +73,7 @@ class Watch:
         self._socket: socket.socket | None = None
 
     def __enter__(self) -> Watch:
-        self.restart()
+        self.ends_at = time.monotonic() + self._deadlines.seconds
         _entered.watch = self
         self._deadlines.add(self)
         return self
@@ -81,14 +81,6 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         self._deadlines.remove(self)
         _entered.watch = None
-
-    def restart(self) -> None:
-        """Begin anew, for the next part of a stream."""
-        self.ends_at = time.monotonic() + self._deadlines.seconds
-
-    def pause(self) -> None:
-        """Cut nothing off until `restart`: nobody waits for the server."""
-        self.ends_at = float("inf")
 
     def use(self, connection: socket.socket) -> None:
         """Note the connection that the request uses now; raises TimeoutError if it was cut off already."""

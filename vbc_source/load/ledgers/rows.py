@@ -17,11 +17,10 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.extract import DltSource
 
 from vbc_source.lakes.tables import is_lake, read_table
-from vbc_source.load.interrupts import keep_interrupts
 from vbc_source.load.ledgers.actor import find_actor
 from vbc_source.load.ledgers.custody import ACTIONS, ACTOR, CUSTODY, EVENT, LINKS, Head, chain_rows
 from vbc_source.load.locks import hold_chain_lock
-from vbc_source.load.pipelines import keep_connected
+from vbc_source.load.pipelines import adopt_stored_schema, keep_connected, keep_interrupts
 from vbc_source.schema.columns import INSTANT
 
 AUDIO_SCHEMA = "vbc_audio"  # of recording_audio and recording_deletions
@@ -80,22 +79,10 @@ def load_rows(
                 yield dlt.resource([chained], name=CUSTODY, write_disposition="append")
 
         source: DltSource = ledgers()
-        _adopt_stored_schema(pipeline, source)
+        adopt_stored_schema(pipeline, source)
         pipeline.run(source)
         if events:
             pipeline.set_local_state_val(_LAST, [events[-1]["sequence"], events[-1]["hash"]])
-
-
-def _adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
-    """Give a source the ledgers that other pipelines have loaded into the dataset.
-
-    Readers take the newest schema of this name for what is there: one with fewer tables would hide the rest.
-    """
-    name = source.schema.name
-    stored = dlt.dataset(pipeline.destination, pipeline.dataset_name, name).schema
-    known = pipeline.schemas[name].tables if name in pipeline.schemas else {}
-    if not known.keys() >= set(stored.data_table_names()):
-        source.schema = stored
 
 
 def find_last_event(pipeline: dlt.Pipeline) -> Head | None:
