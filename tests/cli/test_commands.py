@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_runs_at_the_same_time_take_turns(serve: Serve, own_folder: Path) -> Non
 def test_an_interrupt_ends_at_once_with_a_word_and_the_next_run_completes(
     serve: Serve, own_folder: Path, stop: signal.Signals
 ) -> None:
-    gateway = still_gateway(recordings=50, faults=["latency-20000"])
+    gateway = still_gateway(recordings=50, faults=["latency-60000@/company_call_recordings"])
     url = serve(gateway)
     with subprocess.Popen(
         vbc("sync", "--json"),
@@ -116,10 +117,11 @@ def test_an_interrupt_ends_at_once_with_a_word_and_the_next_run_completes(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        while not gateway.requests:  # until the login is under way
+        while not gateway.requests:  # until the login is done, and a list is requested
             assert process.poll() is None
+            time.sleep(0.05)
         process.send_signal(stop)
-        output, errors = process.communicate(timeout=15)
+        output, errors = process.communicate(timeout=45)
     assert process.returncode == 1
     assert errors == "vbc sync: interrupted; the next run continues where this one stopped\n"
     assert json.loads(output)["error"] == "interrupted"

@@ -41,7 +41,7 @@ def serve_dashboard(folder: Path, *options: str, **changed: str) -> Iterator[str
             yield found.group()
         finally:
             process.terminate()
-            out, logged = process.communicate(timeout=30)
+            out, logged = process.communicate(timeout=90)
     assert process.returncode == 0, logged  # SIGTERM is a normal end
     assert logged == "", logged  # no request is logged
     assert not SERVED.search(out)

@@ -87,19 +87,19 @@ def test_responses_have_security_headers_and_only_get_is_allowed(url: str) -> No
         "/hover.js",
         "/wait.js",
     ):
-        answer = requests.get(url + path, timeout=20)
+        answer = requests.get(url + path, timeout=60)
         assert answer.status_code == 200, path
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["referrer-policy"] == "no-referrer"
-    assert requests.post(url + "/", timeout=20).status_code == 405
-    assert requests.get(url + "/nothing", timeout=20).status_code == 404
-    page = requests.get(url + "/recordings?days=all", timeout=20).text
+    assert requests.post(url + "/", timeout=60).status_code == 405
+    assert requests.get(url + "/nothing", timeout=60).status_code == 404
+    page = requests.get(url + "/recordings?days=all", timeout=60).text
     assert "<b>BOLD" not in page
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8050", "127.0.0.1.evil.example", ""])
 def test_foreign_host_name_is_refused(url: str, host: str) -> None:
-    answer = requests.get(url, headers={"host": host}, timeout=20)
+    answer = requests.get(url, headers={"host": host}, timeout=60)
     assert answer.status_code == 400
     assert "Recordings" not in answer.text
 
@@ -128,7 +128,7 @@ def test_foreign_host_name_is_refused(url: str, host: str) -> None:
     ],
 )
 def test_invalid_filter_is_reported(url: str, query: str) -> None:
-    answer = requests.get(f"{url}/recordings?{query}", timeout=20)
+    answer = requests.get(f"{url}/recordings?{query}", timeout=60)
     assert answer.status_code == 400, answer.text
     assert "Invalid filter" in answer.text
 
@@ -136,14 +136,14 @@ def test_invalid_filter_is_reported(url: str, query: str) -> None:
 @pytest.mark.parametrize("name", ["account", "direction", "extension", "type"])
 def test_unknown_values_are_refused_and_not_repeated(url: str, name: str) -> None:
     for value in ("' OR 1=1 --", '"><script>alert(1)</script>', "%(since)s", "{recordings}", "$zone"):
-        answer = requests.get(f"{url}/", params={"days": "all", name: value}, timeout=20)
+        answer = requests.get(f"{url}/", params={"days": "all", name: value}, timeout=60)
         assert answer.status_code == 400
         assert f"No recording has the {name} of this address" in answer.text
         assert "alert(1)" not in answer.text
 
 
 def test_export_has_all_rows_in_order_and_no_formulas(url: str, database: Path) -> None:
-    text = requests.get(f"{url}/recordings.csv?days=all", timeout=20).text
+    text = requests.get(f"{url}/recordings.csv?days=all", timeout=60).text
     rows = list(csv.DictReader(io.StringIO(text)))
     with duckdb.connect(str(database), read_only=True) as connection:
         expected = connection.execute(
@@ -163,15 +163,15 @@ def test_load_can_write_between_responses_and_is_reported_while_it_does(filled: 
         "print('open', flush=True); sys.stdin.read()"
     )
     with serving(filled) as url:
-        assert requests.get(url, timeout=20).status_code == 200
+        assert requests.get(url, timeout=60).status_code == 200
         with subprocess.Popen(
             [sys.executable, "-c", hold], cwd=filled, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == "open\n"
-            answer = requests.get(url, timeout=20)
-            searched = requests.post(f"{url}/search", data={"q": "1017"}, timeout=20)
-            file = requests.get(f"{url}/recordings.csv", timeout=20)
+            answer = requests.get(url, timeout=60)
+            searched = requests.post(f"{url}/search", data={"q": "1017"}, timeout=60)
+            file = requests.get(f"{url}/recordings.csv", timeout=60)
             writer.communicate()
         assert (answer.status_code, "The database is being loaded" in answer.text) == (503, True)
         assert '<meta http-equiv="refresh"' in answer.text
@@ -181,18 +181,18 @@ def test_load_can_write_between_responses_and_is_reported_while_it_does(filled: 
         assert (file.status_code, "Try again in a moment" in file.text) == (503, True)
         assert "refresh" not in file.text  # a page that waits stays where the answer is a download
         assert "wait.js" not in file.text
-        assert requests.get(url, timeout=20).status_code == 200
+        assert requests.get(url, timeout=60).status_code == 200
 
 
 def test_held_lock_is_waited_for_and_then_reported(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vbc_source.dashboard.app.LOCK_SECONDS", 0.05)
     path = filled / "load.lock"
     with serving(filled, FileLock(path, thread_local=False)) as url:
-        assert requests.get(url, timeout=20).status_code == 200
+        assert requests.get(url, timeout=60).status_code == 200
         with FileLock(path):
-            assert requests.get(url, timeout=20).status_code == 503
-            assert requests.get(f"{url}/recordings.csv", timeout=20).status_code == 503
-        assert requests.get(f"{url}/recordings.csv", timeout=20).status_code == 200
+            assert requests.get(url, timeout=60).status_code == 503
+            assert requests.get(f"{url}/recordings.csv", timeout=60).status_code == 503
+        assert requests.get(f"{url}/recordings.csv", timeout=60).status_code == 200
         with FileLock(path, timeout=0):  # released after every response
             pass
 
@@ -201,7 +201,7 @@ def test_failing_query_is_one_message_without_a_traceback(filled: Path) -> None:
     with serving(filled) as url:
         with duckdb.connect(str(filled / "vbc.duckdb")) as connection:
             connection.execute("ALTER TABLE vbc_models.recordings RENAME duration_seconds TO seconds")
-        answer = requests.get(url, timeout=20)
+        answer = requests.get(url, timeout=60)
         assert (answer.status_code, "The figures cannot be read" in answer.text) == (503, True)
         assert "Traceback" not in answer.text
 
@@ -210,7 +210,7 @@ def test_models_of_another_time_zone_are_reported(filled: Path) -> None:
     query = "from=2025-03-09&to=2025-03-09"
     for zone, reported in ((ZONE, False), ("Asia/Tokyo", True)):
         with serving(filled, zone=zone) as url:
-            page = requests.get(f"{url}/?{query}", timeout=20).text
+            page = requests.get(f"{url}/?{query}", timeout=60).text
         assert ("The models do not agree" in page) == reported
 
 
@@ -238,15 +238,15 @@ def test_an_export_holds_no_database_while_it_is_sent(filled: Path) -> None:
 def test_page_without_recordings_shows_what_to_run(own_folder: Path) -> None:
     path = own_folder / "vbc.duckdb"
     with serving(own_folder) as url:
-        answer = requests.get(url, timeout=20)
+        answer = requests.get(url, timeout=60)
         assert (answer.status_code, "run vbc sync first" in answer.text) == (503, True)
         duckdb.connect(str(path)).close()
-        answer = requests.get(url, timeout=20)
+        answer = requests.get(url, timeout=60)
         assert (answer.status_code, "vbc models run" in answer.text) == (503, True)
         write_models_duckdb(path, expect_models({"company_recordings": []}, ZONE))
-        answer = requests.get(url, timeout=20)
+        answer = requests.get(url, timeout=60)
         assert (answer.status_code, "vbc sync &amp;&amp; vbc models run" in answer.text) == (200, True)
-        assert requests.get(f"{url}/recordings.csv", timeout=20).status_code == 503
+        assert requests.get(f"{url}/recordings.csv", timeout=60).status_code == 503
 
 
 def test_command_reports_what_to_do_if_it_cannot_serve(filled: Path) -> None:
@@ -301,10 +301,10 @@ def test_command_builds_missing_models_serves_and_refreshes(own_folder: Path) ->
     tables = invent(1)
     write_duckdb(own_folder / "vbc.duckdb", tables)
     with serve_dashboard(own_folder) as url:
-        page = requests.get(f"{url}/?days=all", timeout=20).text
+        page = requests.get(f"{url}/?days=all", timeout=60).text
         assert "Recordings over time" in page
         with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:  # not kept open
             connection.execute("UPDATE vbc_data.company_recordings SET call_direction = 'CONFERENCE'")
-        assert ">Conference</option>" not in requests.get(url, timeout=20).text
+        assert ">Conference</option>" not in requests.get(url, timeout=60).text
     with serve_dashboard(own_folder, "--refresh") as url:
-        assert ">Conference</option>" in requests.get(url, timeout=20).text
+        assert ">Conference</option>" in requests.get(url, timeout=60).text

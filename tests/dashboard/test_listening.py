@@ -88,7 +88,7 @@ def served(folder: Path) -> Iterator[str]:
 
 def find(url: str, text: str, **more: str) -> list[str]:
     """Return the keys of the recordings on the page of results."""
-    answer = requests.post(f"{url}/search", data={"q": text, **more}, timeout=20)
+    answer = requests.post(f"{url}/search", data={"q": text, **more}, timeout=60)
     assert answer.status_code == 200, answer.text
     assert answer.url == f"{url}/search"  # nothing of the text gets into an address
     return [part.split('"')[0] for part in answer.text.split('href="/recording/')[1:]]
@@ -107,8 +107,8 @@ def test_a_recording_is_found_by_number_name_and_id(served: str, text: str) -> N
 
 def test_what_vbc_no_longer_has_is_found_too(served: str) -> None:
     assert find(served, "lost caller") == [GONE]
-    assert "gone at VBC" in requests.post(f"{served}/search", data={"q": "4343"}, timeout=20).text
-    assert requests.get(f"{served}/recording/{GONE}", timeout=20).status_code == 200
+    assert "gone at VBC" in requests.post(f"{served}/search", data={"q": "4343"}, timeout=60).text
+    assert requests.get(f"{served}/recording/{GONE}", timeout=60).status_code == 200
 
 
 @pytest.mark.slow
@@ -143,11 +143,11 @@ def test_postgres_finds_the_same_and_shows_the_same() -> None:
 
 def test_unusable_texts_are_answered_on_the_page(served: str) -> None:
     for text in ("%", "x" * 201, "a\0b"):
-        assert requests.post(f"{served}/search", data={"q": text}, timeout=20).status_code == 400
-    assert "Nothing found" in requests.post(f"{served}/search", data={"q": "' OR 1=1 --"}, timeout=20).text
-    assert "Nothing found" in requests.post(f"{served}/search", data={"q": "100_%%"}, timeout=20).text
-    assert requests.post(f"{served}/search", data={"q": "x" * 10_000}, timeout=20).status_code == 400
-    assert "Find a recording" in requests.get(f"{served}/search", timeout=20).text
+        assert requests.post(f"{served}/search", data={"q": text}, timeout=60).status_code == 400
+    assert "Nothing found" in requests.post(f"{served}/search", data={"q": "' OR 1=1 --"}, timeout=60).text
+    assert "Nothing found" in requests.post(f"{served}/search", data={"q": "100_%%"}, timeout=60).text
+    assert requests.post(f"{served}/search", data={"q": "x" * 10_000}, timeout=60).status_code == 400
+    assert "Find a recording" in requests.get(f"{served}/search", timeout=60).text
 
 
 def test_hashed_numbers_are_searched_by_their_hash() -> None:
@@ -161,13 +161,13 @@ def test_hashed_numbers_are_searched_by_their_hash() -> None:
 
 
 def test_the_page_of_a_recording_has_row_proof_ledger_and_player(served: str) -> None:
-    page = requests.get(f"{served}/recording/{KEY}", timeout=20).text
+    page = requests.get(f"{served}/recording/{KEY}", timeout=60).text
     for text in ("(212) 555-0199", "1016 Emil Quillfeather", "1 min 01 s", "Audio archive", "61000", "Proof"):
         assert text in page, text
     assert f'<audio controls preload="none" src="/audio/{KEY}">' in page
-    assert "media-src 'self'" in requests.get(served, timeout=20).headers["content-security-policy"]
+    assert "media-src 'self'" in requests.get(served, timeout=60).headers["content-security-policy"]
     for key in (f"{MAIN}/company/1", "nothing", f"{MAIN}/company/x", f"{MAIN}/company/{'9' * 30}"):
-        assert requests.get(f"{served}/recording/{key}", timeout=20).status_code == 404
+        assert requests.get(f"{served}/recording/{key}", timeout=60).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_audio_is_sent_in_the_range_that_was_asked_for(
     served: str, header: str | None, start: int, stop: int, status: int
 ) -> None:
     headers = {"range": header} if header else {}
-    answer = requests.get(f"{served}/audio/{KEY}", headers=headers, timeout=20)
+    answer = requests.get(f"{served}/audio/{KEY}", headers=headers, timeout=60)
     assert (answer.status_code, answer.content) == (status, SOUND[start:stop])
     assert answer.headers["content-type"] == "audio/mpeg"
     assert answer.headers["content-length"] == str(stop - start)
@@ -199,9 +199,9 @@ def test_no_more_of_a_file_is_read_than_was_asked_for(served: str, monkeypatch: 
         return int(Path("/proc/self/io").read_text().split("rchar: ")[1].split()[0])
 
     headers = {"range": "bytes=2000000-2099999"}
-    requests.get(f"{served}/audio/{KEY}", headers=headers, timeout=20)  # reads the place from the database
+    requests.get(f"{served}/audio/{KEY}", headers=headers, timeout=60)  # reads the place from the database
     before = read_bytes()
-    assert len(requests.get(f"{served}/audio/{KEY}", headers=headers, timeout=20).content) == 100_000
+    assert len(requests.get(f"{served}/audio/{KEY}", headers=headers, timeout=60).content) == 100_000
     # once from the file, once from the connection, and a little for the ledger of plays
     assert read_bytes() - before < 400_000
 
@@ -222,18 +222,18 @@ def test_ranges_beyond_the_file_are_refused() -> None:
 
 
 def test_download_and_head_and_foreign_pages(served: str) -> None:
-    answer = requests.get(f"{served}/audio/{KEY}?download=1", timeout=20)
+    answer = requests.get(f"{served}/audio/{KEY}?download=1", timeout=60)
     assert answer.headers["content-disposition"] == 'attachment; filename="4242.mp3"'
-    head = requests.head(f"{served}/audio/{KEY}", timeout=20)
+    head = requests.head(f"{served}/audio/{KEY}", timeout=60)
     assert (head.status_code, head.headers["content-length"]) == (200, str(len(SOUND)))
     foreign = {"sec-fetch-site": "cross-site"}
-    assert requests.get(f"{served}/audio/{KEY}", headers=foreign, timeout=20).status_code == 403
-    assert requests.get(f"{served}/audio/{MAIN}/company/1", timeout=20).status_code == 404
+    assert requests.get(f"{served}/audio/{KEY}", headers=foreign, timeout=60).status_code == 403
+    assert requests.get(f"{served}/audio/{MAIN}/company/1", timeout=60).status_code == 404
 
 
 def test_only_files_of_an_archive_are_sent(served: str) -> None:
     """The ledger of this recording has the address of another file."""
-    answer = requests.get(f"{served}/audio/{GONE}", timeout=20)
+    answer = requests.get(f"{served}/audio/{GONE}", timeout=60)
     assert answer.status_code == 404
     assert b"a secret" not in answer.content
 
@@ -242,11 +242,11 @@ def test_audio_goes_on_while_the_database_is_loaded(folder: Path, own_folder: Pa
     shutil.copy(folder / "vbc.duckdb", own_folder)
     with serving(own_folder) as url:
         assert (
-            requests.get(f"{url}/audio/{KEY}", headers={"range": "bytes=0-9"}, timeout=20).status_code == 206
+            requests.get(f"{url}/audio/{KEY}", headers={"range": "bytes=0-9"}, timeout=60).status_code == 206
         )
         (own_folder / "vbc.duckdb").unlink()
         assert (
-            requests.get(f"{url}/audio/{KEY}", headers={"range": "bytes=9-19"}, timeout=20).status_code == 206
+            requests.get(f"{url}/audio/{KEY}", headers={"range": "bytes=9-19"}, timeout=60).status_code == 206
         )
 
 
@@ -254,10 +254,10 @@ def test_plays_are_on_the_page_each_once(folder: Path, own_folder: Path) -> None
     ledger = PlaysLedger(own_folder / "recording_plays.jsonl")
     with serving(folder, plays=ledger) as url:
         for header in ("bytes=0-9", "bytes=10-19"):
-            requests.get(f"{url}/audio/{KEY}", headers={"range": header}, timeout=20)
-        requests.get(f"{url}/audio/{KEY}?download=1", timeout=20)
+            requests.get(f"{url}/audio/{KEY}", headers={"range": header}, timeout=60)
+        requests.get(f"{url}/audio/{KEY}?download=1", timeout=60)
         assert list((folder / "archive" / "custody" / "heads" / ledger.chain).glob("*.json"))
-        page = requests.get(f"{url}/recording/{KEY}", timeout=20).text
+        page = requests.get(f"{url}/recording/{KEY}", timeout=60).text
     assert (page.count("<td>play</td>"), page.count("<td>download</td>")) == (1, 1)
     assert find_account(None) in page  # this test runs as the account that runs the server
 
@@ -330,7 +330,7 @@ def test_nothing_is_played_that_cannot_be_recorded(folder: Path, own_folder: Pat
     (own_folder / "file").write_text("")
     plays = PlaysLedger(own_folder / "file" / "recording_plays.jsonl")
     with serving(folder, plays=plays) as url:
-        answer = requests.get(f"{url}/audio/{KEY}", timeout=20)
+        answer = requests.get(f"{url}/audio/{KEY}", timeout=60)
     assert (answer.status_code, SOUND[:100] in answer.content) == (503, False)
 
 
@@ -351,22 +351,22 @@ def test_audio_streams_from_s3(
         uri = bucket.uri(f"{PLACE}/4242.mp3")
         connection.execute("UPDATE vbc_data.recording_audio SET uri = ? WHERE recording_id = 4242", [uri])
     with serving(own_folder) as url:
-        answer = requests.get(f"{url}/audio/{KEY}", headers={"range": "bytes=1000-1999"}, timeout=20)
+        answer = requests.get(f"{url}/audio/{KEY}", headers={"range": "bytes=1000-1999"}, timeout=60)
     assert (answer.status_code, answer.content) == (206, SOUND[1000:2000])
 
 
 def test_lists_are_sorted_and_have_a_page_and_a_day_to_jump_to(served: str) -> None:
-    longest = requests.get(f"{served}/recordings?days=all&sort=-size", timeout=20).text
+    longest = requests.get(f"{served}/recordings?days=all&sort=-size", timeout=60).text
     assert longest.split('href="/recording/')[1].startswith(KEY)
     assert 'aria-sort="descending"' in longest
-    page = requests.get(f"{served}/recordings?days=all&at=2025-03-08", timeout=20).text
+    page = requests.get(f"{served}/recordings?days=all&at=2025-03-08", timeout=60).text
     assert KEY in page
     assert "Page" in page
 
 
 def test_what_a_form_leaves_empty_is_removed_from_the_address(served: str) -> None:
     query = "from=2025-03-01&to=2025-03-09&direction=&account=&x=1&page=2"
-    answer = requests.get(f"{served}/recordings?{query}", allow_redirects=False, timeout=20)
+    answer = requests.get(f"{served}/recordings?{query}", allow_redirects=False, timeout=60)
     assert answer.status_code == 303
     assert answer.headers["location"] == "/recordings?from=2025-03-01&to=2025-03-09&page=2"
 
@@ -382,12 +382,12 @@ def test_one_recording_of_next_year_does_not_empty_the_page(own_folder: Path) ->
     write_models_duckdb(own_folder / "vbc.duckdb", expect_models(tables, ZONE))
     with serving(own_folder) as url:
         for path in ("/", "/?days=all"):
-            page = requests.get(url + path, timeout=20).text
+            page = requests.get(url + path, timeout=60).text
             assert "Recordings over time" in page
             assert "1 recording</a> dated in the future is in no period" in page
             assert "1 recording dated before 1 Jan 1990 is in no period" in page
         future = page.split("dated in the future")[0].rsplit('href="', 1)[1].split('"')[0]
-        listed = requests.get(url + future.replace("&amp;", "&"), timeout=20).text
+        listed = requests.get(url + future.replace("&amp;", "&"), timeout=60).text
     assert "1 recording</h1>" in listed
 
 
@@ -396,7 +396,7 @@ def test_the_page_says_of_when_its_figures_are_and_what_to_do_where_newer_is_loa
 ) -> None:
     shutil.copy(folder / "vbc.duckdb", own_folder)
     with serving(own_folder) as url:
-        assert "Figures of an unknown time" in requests.get(url, timeout=20).text
+        assert "Figures of an unknown time" in requests.get(url, timeout=60).text
         with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:
             ((loaded,),) = connection.execute(
                 "SELECT (SELECT count(*) FROM vbc_data.company_recordings) + "
@@ -409,7 +409,7 @@ def test_the_page_says_of_when_its_figures_are_and_what_to_do_where_newer_is_loa
                 f"inserted_at AS loaded_at, 1::bigint AS loads, {loaded}::bigint AS recordings "
                 "FROM vbc_data._dlt_loads"
             )
-        page = requests.get(url, timeout=20).text
+        page = requests.get(url, timeout=60).text
         assert "Figures as of 22:06, 30 Jun 2025<" in page  # in New York
         assert "vbc dashboard --refresh" not in page
         with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:
@@ -419,6 +419,6 @@ def test_the_page_says_of_when_its_figures_are_and_what_to_do_where_newer_is_loa
             connection.execute(
                 "INSERT INTO vbc_data.company_recordings (account_id, id) SELECT '1', range FROM range(40)"
             )
-        page = requests.get(url, timeout=20).text
+        page = requests.get(url, timeout=60).text
     assert "Figures as of 22:06, 30 Jun 2025; 40 newer recordings are loaded" in page
     assert "vbc dashboard --refresh" in page
