@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -13,6 +14,8 @@ from holdings import ago, only
 from loading import open_target, run_vbc
 
 from vbc_source.emulator import Emulator
+from vbc_source.load.destinations import Target
+from vbc_source.warehouse.parts import hold_part
 
 KEY = "a-long-random-text-for-tests"
 HASH = {"SOURCES__VBC__PII": "hash", "SOURCES__VBC__PII_KEY": KEY}
@@ -66,6 +69,21 @@ def test_a_dropped_number_is_found_by_vbcs_filter_and_by_ids(own_folder: Path) -
             assert done.returncode == 0, done.stdout + done.stderr
         assert list_planted(gateway) == []
         assert count(own_folder, "id IN (1001, 1003, 1005, 1900)") == 0
+
+
+@pytest.mark.slow
+def test_what_a_killed_backfill_has_left_is_removed(own_folder: Path) -> None:
+    gateway = plant()
+    with Emulator(gateway) as url:
+        assert run_vbc(own_folder, url, "sync").returncode == 0
+        with suppress(KeyboardInterrupt), hold_part(Target(), "20260101_0123abcd") as part:
+            part.extract(only(url, "company_recordings"))
+            raise KeyboardInterrupt
+        assert Path(part.working_dir).exists()
+        done = run_vbc(own_folder, url, "forget", NUMBER, "--apply")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert search(own_folder) == []
+        assert not Path(part.working_dir).exists()
 
 
 @pytest.mark.slow

@@ -41,6 +41,7 @@ from vbc_source.load.locks import hold_dataset_lock, hold_pipeline_lock
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.retention.legal_hold import LegalHold
 from vbc_source.retention.plan import read_policy_files
+from vbc_source.warehouse.parts import remove_killed_parts
 from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
@@ -209,6 +210,7 @@ class _Erasure:
 
     def _finish_pending(self) -> None:
         """Load what a killed run has left, so that its rows are found, and cannot come later."""
+        remove_killed_parts(self._site.target)
         for pipeline in (self._site.source, self._site.ledgers):
             pipeline.sync_destination()
             if pipeline.has_pending_data:

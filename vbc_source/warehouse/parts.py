@@ -10,15 +10,19 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dlt
 
+from vbc_source.dlt_internals import get_dlt_pipelines_dir
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target, destination_kind
+from vbc_source.load.locks import is_locked
 from vbc_source.load.pipelines import hold_fresh_pipeline
 from vbc_source.warehouse.queries import LoadedTables
 
+_MARK = "vbc_part"  # a file in the working folder of a part
 APPENDING = (FILESYSTEM,)  # destinations where a row that is loaded again is there twice
 
 
@@ -28,11 +32,19 @@ def hold_part(target: Target, key: str) -> Iterator[dlt.Pipeline]:
     part = replace(target, pipeline=f"{target.pipeline}_{key}")
     staging = {"staging_dataset_name_layout": f"%s_stg_{key}"}
     with hold_fresh_pipeline(part, **staging) as pipeline, LoadedTables(target).lock():
+        (Path(pipeline.working_dir) / _MARK).touch()
         yield pipeline
         if destination_kind(pipeline.destination) not in APPENDING:
             _drop_staging(pipeline)
         pipeline.deactivate()
         shutil.rmtree(pipeline.working_dir, ignore_errors=True)
+
+
+def remove_killed_parts(target: Target) -> None:
+    """Remove what parts of a target that were killed have left: the next load of such a part begins anew."""
+    for mark in Path(get_dlt_pipelines_dir()).glob(f"{target.pipeline}_*/{_MARK}"):
+        if not is_locked(mark.parent.name):
+            shutil.rmtree(mark.parent, ignore_errors=True)
 
 
 def _drop_staging(pipeline: dlt.Pipeline) -> None:
