@@ -205,3 +205,22 @@ def lose(warehouse: Warehouse, s3: S3Bucket) -> None:
         client: Any = pipeline.destination_client()
         client.fs_client.rm(client.dataset_path, recursive=True)
         client.fs_client.invalidate_cache()
+
+
+@pytest.mark.slow
+def test_sidecars_stay_where_database_and_manifests_are_lost(prepare: Prepare) -> None:
+    """A sidecar says what proved its recording when it was archived; nobody else knows that then."""
+    site = prepare(make_gateway(3))
+    site.sync()
+    site.archive()
+    beside = sorted(Path(site.bucket).glob("account_id=*/**/*.json"))
+    before = [path.read_bytes() for path in beside]
+    assert all(json.loads(body)["proof"] for body in before)
+    for path in [beside[2], *Path(site.bucket).glob(f"account_id=*/**/{MANIFEST}")]:
+        path.unlink()
+    (site.folder / "vbc.duckdb").unlink()
+    assert not rebuild_ledger(bucket_url=site.bucket).ok
+    assert [path.read_bytes() for path in beside[:2]] == before[:2]
+    # of the third nothing is known but its audio: it is adopted once its recording is loaded
+    site.sync()
+    assert (site.archive().found, rebuild_ledger(bucket_url=site.bucket).ok) == (1, True)
