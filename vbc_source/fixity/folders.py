@@ -79,7 +79,7 @@ class FolderChecks:
             self._note(waiting.popleft().result())
 
     def compare_again(self, folders: Collection[str]) -> None:
-        """Compare folders whose sidecars and manifest were written meanwhile; what they lacked is forgotten."""
+        """Compare folders once more, whose manifest was written meanwhile; what they lacked is forgotten."""
         for flaws in (self.sidecars, self.manifests):
             for key in [key for key in flaws if key.rpartition("/")[0] in folders]:
                 del flaws[key]

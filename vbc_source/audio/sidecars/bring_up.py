@@ -86,8 +86,8 @@ def bring_up(
 ) -> BroughtUp:
     """Write what is lacking in the folders without a note of what the ledger has there; in all with `every`.
 
-    Sidecars that a manifest names are left alone, and so are its lines. Where the manifest is lost, those that
-    fit the ledger are left alone too: they say what was known when the file was archived.
+    Sidecars that a manifest names are left alone, and so are its lines. Where the manifest is lost, those
+    that fit the ledger are left alone too: they say what was known when the file was archived.
 
     Args:
         session: The archive.
@@ -203,7 +203,7 @@ class _BringUp:
         return self._is_new(row) or name in self._listings.list_sizes(folder)
 
     def _find_digest(self, file: _File) -> str | None:
-        """Return the SHA-256 of the sidecar that is there and fits the ledger; None if there is no such one."""
+        """Return the SHA-256 of the sidecar that is there and fits the ledger; None if there is none."""
         if self._is_new(file.row):
             return None
         key, sizes = f"{file.folder}/{file.name}", self._listings.list_sizes(file.folder)
