@@ -91,6 +91,10 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
             psycopg2.OperationalError('connection to server at "x", port 1 failed: Connection refused'),
             r'server at "x", port 1 failed.*\[destination.postgres\] credentials',
         ),
+        (
+            psycopg2.errors.InsufficientPrivilege("permission denied for database calls\nLINE 1"),
+            "permission denied for database calls: grant it to the user of .*CREATE on the database",
+        ),
         (psycopg2.OperationalError("canceling statement"), "^OperationalError: canceling statement$"),
         (ValueError("first\nsecond: 14155550100"), "^ValueError: first$"),
     ],

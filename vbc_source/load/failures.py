@@ -181,8 +181,13 @@ def _explain_host(error: OSError) -> SettingsError:
 
 
 def _explain_postgres(error: BaseException) -> SettingsError | None:
-    """Explain that the server cannot be reached, or refuses the login."""
+    """Explain that the server cannot be reached, refuses the login, or a right is missing."""
     text = first_line(error)
+    if "permission denied" in text:
+        return SettingsError(
+            f"{text}: grant it to the user of [destination.postgres] credentials, who needs CREATE on the "
+            "database (docs/destinations.md)"
+        )
     if not any(words in text for words in ("connection to server", "could not translate host name")):
         return None
     return SettingsError(f"{text} (server and login are set by [destination.postgres] credentials)")
