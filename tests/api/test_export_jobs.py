@@ -111,6 +111,11 @@ def test_on_demand_export_is_listed_under_its_user(serve: Serve) -> None:
         ({"status": "partially_complete", "download_url": "x"}, "ready"),
         ({"status": "partially_complete"}, "waiting"),
         ({"status": "FAILED"}, "failed"),
+        ({"status": "failed", "files_completed": 9, "files_total": 9, "download_url": "x"}, "failed"),
+        (
+            {"status": "complete_with_errors", "files_completed": 9, "files_total": 9, "download_url": "x"},
+            "ready",
+        ),
         ({"status": "bottled", "files_completed": 9, "files_total": 9, "download_url": "x"}, "ready"),
         ({"status": "bottled", "files_completed": 9, "files_total": 9}, "waiting"),
         ({"status": "bottled", "files_completed": 0, "files_total": 0, "download_url": "x"}, "waiting"),
@@ -217,6 +222,13 @@ def test_command_errors_are_one_line() -> None:
     assert "export job nosuchjob does not belong to the API user, or has expired" in result.stderr
 
 
+@pytest.mark.usefixtures("commands")
+@pytest.mark.parametrize("arguments", [("create",), ("list",)])
+def test_a_user_whom_vbc_does_not_know_is_named(arguments: tuple[str, ...]) -> None:
+    code, failed = run(*arguments, "--user", "999")
+    assert (code, "of user 999" in failed["error"]) == (1, True)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -224,6 +236,9 @@ def test_command_errors_are_one_line() -> None:
         ("create", "--start", "x"),
         ("create", "--direction", "UP"),
         ("create", "--min-duration", "-1"),
+        ("create", "--min-duration", "nan"),
+        ("create", "--min-duration", "9", "--max-duration", "8"),
+        ("create", "--start", "2025-03-02", "--end", "2025-03-01"),
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:

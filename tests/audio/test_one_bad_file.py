@@ -292,6 +292,12 @@ def test_keys_in_the_address_of_a_bucket_are_refused_and_not_repeated(prepare: P
     assert (done.exit_code, "verysecret" in done.output + done.stderr) == (1, False)
 
 
+@pytest.mark.parametrize("url", ["memory://files", "ftp://files.invalid/x", "https://files.invalid", "x://y"])
+def test_an_archive_is_only_where_objects_are_whole_and_stay(url: str) -> None:
+    with pytest.raises(SettingsError, match=f"begin with s3://, gs:// or az://, not with {url[:2]}"):
+        Bucket(url)
+
+
 def test_the_first_error_is_reported_when_the_ledger_cannot_be_loaded_either(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from in_process import run_in_process
 from loading import load, open_target, query
 from warehouses import NAMES, Warehouse, describe, digest, drop, set_up
 
-from vbc_source import Target, archive_audio, rebuild_ledger, sync
+from vbc_source import Target, archive_audio, check_fixity, rebuild_ledger, sync
 from vbc_source.audio.sidecars.manifest import MANIFEST, parse_manifest, write_manifest
 from vbc_source.audio.sidecars.sidecar import sidecar_key
 from vbc_source.emulator import Gateway
@@ -205,3 +205,39 @@ def lose(warehouse: Warehouse, s3: S3Bucket) -> None:
         client: Any = pipeline.destination_client()
         client.fs_client.rm(client.dataset_path, recursive=True)
         client.fs_client.invalidate_cache()
+
+
+@pytest.mark.slow
+def test_sidecars_stay_where_database_and_manifests_are_lost(prepare: Prepare) -> None:
+    """A sidecar says what proved its recording when it was archived; nobody else knows that then."""
+    site = prepare(make_gateway(3))
+    site.sync()
+    site.archive()
+    beside = sorted(Path(site.bucket).glob("account_id=*/**/*.json"))
+    before = [path.read_bytes() for path in beside]
+    assert all(json.loads(body)["proof"] for body in before)
+    for path in [beside[2], *Path(site.bucket).glob(f"account_id=*/**/{MANIFEST}")]:
+        path.unlink()
+    (site.folder / "vbc.duckdb").unlink()
+    assert not rebuild_ledger(bucket_url=site.bucket).ok
+    assert [path.read_bytes() for path in beside[:2]] == before[:2]
+    # of the third nothing is known but its audio: it is adopted once its recording is loaded
+    site.sync()
+    assert (site.archive().found, rebuild_ledger(bucket_url=site.bucket).ok) == (1, True)
+
+
+@pytest.mark.slow
+def test_a_ledger_that_somebody_has_dropped_is_created_again(prepare: Prepare) -> None:
+    gateway = make_gateway(3)
+    site = prepare(gateway)
+    site.sync()
+    site.archive()
+    fetches = site.fetches()
+    for ledger in ("recording_audio", "audio_checks"):
+        check_fixity(bucket_url=site.bucket)
+        with open_target().sql_client() as client:
+            client.execute_sql(f"DROP TABLE {ledger}")
+        archived = site.archive()
+        assert (archived.ok, archived.found) == (True, 3 if ledger == "recording_audio" else 0)
+        assert check_fixity(bucket_url=site.bucket).checked == 3
+    assert site.fetches() == fetches

@@ -322,6 +322,14 @@ def test_wrong_usage_is_reported_at_once(own_folder: Path) -> None:
     assert "--start-date is after --end-date" in process.stderr
 
 
+@pytest.mark.parametrize("days", [1e-9, 0.04, 1e300, float("nan"), float("inf")])
+def test_windows_that_would_fill_the_memory_are_refused(days: float) -> None:
+    with pytest.raises(UsageError, match="a window is an hour"):
+        backfill(Target(), *DAYS, days)
+    with pytest.raises(UsageError, match="a window is an hour"):
+        plan_backfill(Target(), *DAYS, days, ["company_recordings"])
+
+
 def test_a_span_that_ends_before_it_begins_is_refused_in_python_too() -> None:
     january, february = datetime(2025, 1, 1, tzinfo=timezone.utc), datetime(2025, 2, 1, tzinfo=timezone.utc)
     calls: list[Callable[[], object]] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -276,9 +277,18 @@ def test_a_month_is_reported_as_one_private_page_without_links(filled: Path) -> 
     for options, message in (
         (["--out", "r.pdf"], "chromium --headless"),
         (["--month", "March"], "such as 2025-03"),
+        (["--month", "2999-01"], "2999-01 is still to come"),
     ):
         failed = run_in_process("report", *options)
         assert (failed.exit_code, message in failed.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_month_without_recordings_is_said_to_have_none() -> None:
+    done = run_in_process("report", "--month", "2005-03", "--json", SOURCES__VBC__VBC_TIMEZONE=ZONE)
+    assert done.exit_code == 0
+    assert json.loads(done.stdout.splitlines()[-1])["recordings"] == 0
+    assert "the models have no recordings of 2005-03: they reach from" in done.stderr
 
 
 def test_server_listens_on_the_loopback_address_only() -> None:

@@ -63,6 +63,17 @@ def test_a_run_without_news_needs_the_user_list_and_one_request_per_user(serve: 
     assert sorted(asked(gateway)) == sorted([*lists, f"/t/vbc.prod/provisioning/api/accounts/{MAIN}/users"])
 
 
+def test_a_start_that_is_still_to_come_is_said_to_read_nothing(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    url, names = serve(still_gateway(recordings=3)), ("company_recordings", "user_recordings")
+    extract(Extraction(), url, "users", *names, start_date="2925-01-01")
+    warned = [record.getMessage() for record in caplog.records if "still to come" in record.getMessage()]
+    assert warned == [
+        f"start_date 2925-01-01T00:00:00Z is still to come: no {name} are read" for name in names
+    ]
+
+
 def test_a_user_who_appears_in_the_tenth_run_is_loaded_with_the_whole_history(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=30)
     url, pipeline = serve(gateway), Extraction()

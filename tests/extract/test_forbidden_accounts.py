@@ -11,7 +11,7 @@ from loading import query, still_gateway
 
 from vbc_source.emulator import Gateway
 from vbc_source.errors import Forbidden
-from vbc_source.extract.refusals import collect_refusals
+from vbc_source.extract.refusals import Refusals, collect_refusals
 
 Serve = Callable[[Gateway], str]
 ACCOUNTS = [MAIN, "999"]
@@ -76,3 +76,11 @@ def test_without_somebody_who_collects_them_a_refusal_ends_the_run(serve: Serve)
     gateway = still_gateway(recordings=5)
     with pytest.raises(Forbidden, match="account 999"):
         extract(Extraction(), serve(gateway), account_id=ACCOUNTS)
+
+
+def test_who_may_read_nothing_is_told_so_where_the_account_is_not_known_either(serve: Serve) -> None:
+    gateway = still_gateway(recordings=3)
+    gateway.fault("no-rights*always")
+    text = r"set account_id to its number\. .*is not authorized for this"
+    with collect_refusals(Refusals()), pytest.raises(Exception, match=text):
+        extract(Extraction(), serve(gateway), "company_recordings", "users")

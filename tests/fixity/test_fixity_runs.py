@@ -17,6 +17,7 @@ from loading import query
 from warehouses import set_up
 
 from vbc_source import VbcError, archive_audio, check_fixity, read_status, retain, sync
+from vbc_source.audio.sidecars.manifest import MANIFEST
 from vbc_source.errors import UsageError
 from vbc_source.fixity.check_ledger import CheckLedger
 from vbc_source.monitoring.prometheus import write_prometheus
@@ -265,3 +266,28 @@ def test_a_refused_login_ends_the_repairs_and_not_the_checks(prepare: Prepare) -
     assert all("VBC" in str(finding.error) for finding in done.findings)
     assert len([request for request in site.gateway.requests if request.path == "/token"]) == 1
     assert check(site, subset="1/4", repair=True).repaired == (1000, 1001)
+
+
+def test_a_repair_writes_a_lost_manifest_and_leaves_the_sidecars_alone(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a day that was noted as done: `vbc audio` does not look at it again."""
+    monkeypatch.setattr("vbc_source.audio.sidecars.bring_up.NOTED_FOLDERS", 1)
+    gateway = make_gateway(3)
+    gateway.company.add(id=2000, start="2025-03-02T11:00:00+0000", file_size_in_bytes=900)
+    site = prepare(gateway)
+    site.load()
+    site.archive()
+    folder = path_of(site, 1001).parent
+    kept = {path: path.read_bytes() for path in folder.iterdir()}
+    (folder / MANIFEST).unlink()
+    (lost, *_) = (path for path in kept if path.suffix == ".json")
+    assert site.archive().sidecars == 0
+    assert [check(site).ok, check(site, repair=True).ok, check(site).ok] == [False, True, True]
+    assert {path: path.read_bytes() for path in folder.iterdir()} == kept
+
+    lost.unlink()
+    assert check(site, repair=True).sidecars == (str(lost.relative_to(site.bucket)),)  # the manifest names it
+    (folder / MANIFEST).unlink()
+    assert check(site, repair=True).ok
+    assert {path.name for path in folder.iterdir()} == {path.name for path in kept}

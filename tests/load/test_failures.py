@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import psycopg2
 import pytest
 from dlt.common.exceptions import MissingDependencyException
 from loading import run_vbc, start_vbc, still_gateway
@@ -78,6 +80,22 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
         (MissingDependencyException("lakes", ["deltalake>=1"]), "extra `delta`"),
         (MissingDependencyException("dlt", ["dlt[snowflake]"]), r"pip install 'dlt\[snowflake\]'"),
         (duckdb.IOException('Cannot open file "/x": Read-only'), r'file "/x".*\[destination.duckdb\]'),
+        (
+            duckdb.TransactionException(
+                'Failed to commit: Could not write "/x.wal": No space left on device'
+            ),
+            r'disk of the DuckDB file is full: .*"/x.wal".*free some space',
+        ),
+        (socket.gaierror(-2, "Name or service not known"), "name of a host is not known.*check the address"),
+        (
+            psycopg2.OperationalError('connection to server at "x", port 1 failed: Connection refused'),
+            r'server at "x", port 1 failed.*\[destination.postgres\] credentials',
+        ),
+        (
+            psycopg2.errors.InsufficientPrivilege("permission denied for database calls\nLINE 1"),
+            "permission denied for database calls: grant it to the user of .*CREATE on the database",
+        ),
+        (psycopg2.OperationalError("canceling statement"), "^OperationalError: canceling statement$"),
         (ValueError("first\nsecond: 14155550100"), "^ValueError: first$"),
     ],
 )

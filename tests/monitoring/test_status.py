@@ -343,7 +343,9 @@ def test_a_lag_may_be_allowed_for_each_resource() -> None:
     assert "2.0 h" in str(busy.find_problem(60))
 
 
-@pytest.mark.parametrize("value", ["user=60", "user_recordings=soon", "-1", "user_recordings=-1"])
+@pytest.mark.parametrize(
+    "value", ["user=60", "user_recordings=soon", "-1", "user_recordings=-1", "nan", "inf"]
+)
 def test_a_lag_of_no_resource_or_no_number_is_wrong_usage(value: str, own_folder: Path) -> None:
     result = run_vbc(own_folder, "http://127.0.0.1:9", "status", "--max-lag", value)
     assert (result.returncode, "--max-lag" in result.stderr) == (2, True)

@@ -349,7 +349,8 @@ class Client:
             if host != STORAGE and not is_usable(host):
                 raise SettingsError(f"base_url is not a usable address: {host!r}") from None
             hint = describe_connection_error(error, address)
-            raise Unavailable(0, hint=f"{hint} at {host}") from None
+            place = f"at {host}" if host == STORAGE or ":" not in hint else f"at {host}, the base_url"
+            raise Unavailable(0, hint=f"{hint} {place}") from None
         if watch.expired:  # a body without a length ends where it was cut off
             raise self._exceed(host)
 

@@ -64,6 +64,8 @@ class Job:
         status = self.status.strip().lower()
         if "expire" in status or (self.valid_until is not None and self.valid_until <= now):
             return "expired"
+        if status.startswith(_FAILED):  # whatever it has packed until then
+            return "failed"
         full = self.total is not None and 0 < self.total == self.completed
         if status in _DONE or (self.link and (status.startswith("partial") or full)):
             return "ready"
@@ -160,6 +162,10 @@ class ExportApi:
         self._user, self._clock, self.now = user, clock, now
         self._sleep = sleep or client.rate_limiter.sleep
 
+    @property
+    def _of_user(self) -> str:
+        return "" if self._user == SELF else f" of user {_printable(self._user)}"
+
     def close(self) -> None:
         """Close the client."""
         self.client.close()
@@ -175,7 +181,8 @@ class ExportApi:
         """
         path = self._company if company else self._rows
         try:
-            return self.client.post(f"{path}/export", filters, _read_ids, what="start of an export")
+            what = f"start of an export{'' if company else self._of_user}"
+            return self.client.post(f"{path}/export", filters, _read_ids, what=what)
         except OutcomeUnknown as fault:
             fault.args = (f"{fault}; see vbc export list before starting another",)
             raise
@@ -199,7 +206,7 @@ class ExportApi:
 
         params: dict[str, str | int] = {"page": number, "page_size": PAGE}
         try:
-            return self.client.get(self._jobs, params, read, what="list of export jobs")
+            return self.client.get(self._jobs, params, read, what=f"list of export jobs{self._of_user}")
         except NotFound as fault:  # some servers answer so behind the last page
             if number == 0 or not says_gone(fault):
                 raise

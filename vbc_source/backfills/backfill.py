@@ -38,6 +38,7 @@ from vbc_source.windows import Window, check_order
 
 log = logging.getLogger(__name__)
 
+SHORTEST_DAYS, LONGEST_DAYS = 1 / 24, 36_525.0  # of a window
 # destinations that take loads side by side; the others get one loader
 SIDE_BY_SIDE = ("postgres", "redshift", "snowflake", "bigquery", "databricks", "mssql", "filesystem")
 
@@ -92,10 +93,11 @@ def backfill(
         report: Receives lines for the user.
 
     Raises:
-        UsageError: `start` is after `end`.
+        UsageError: `start` is after `end`, or `days` is less than an hour, or more than a hundred years.
         VbcError: What stopped it; windows that were loaded until then stay.
     """
     check_order(start, end)
+    check_days(days)
     with hold_pipeline_lock(f"{target.pipeline}_backfill"):
         with explaining():
             config, kind = load_config(), LoadedTables(target).kind
@@ -117,6 +119,12 @@ def backfill(
         finished = finish_backfill(target, results)
         refused = tuple(dict.fromkeys(filter(None, (refusals.describe(), *finished.refused))))
         return replace(finished, refused=refused, ok=finished.ok and not refused)
+
+
+def check_days(days: float) -> None:
+    """Refuse windows without end, and so short that they would fill the memory."""
+    if not SHORTEST_DAYS <= days <= LONGEST_DAYS:
+        raise UsageError(f"a window is an hour (0.042 days) to a hundred years long, not {days:g} days")
 
 
 def prepare_backfill(
@@ -164,10 +172,11 @@ def plan_backfill(
         resources: Names of the resources that have windows, as `prepare_backfill` returns them.
 
     Raises:
-        UsageError: `start` is after `end`.
+        UsageError: `start` is after `end`, or `days` is less than an hour, or more than a hundred years.
         VbcError: The destination could not be queried.
     """
     check_order(start, end)
+    check_days(days)
     with explaining():
         config = resolve_self(load_config())
     narrowed = [config.filters_of(name).narrow(Window(start, end)) for name in resources]

@@ -12,14 +12,13 @@ import click
 
 from vbc_source.cli.options import (
     ALL,
-    INSTANT_HELP,
+    Amount,
     Command,
     Function,
     bucket_option,
     choice_option,
     echo,
     print_result,
-    read_date,
     span_options,
     target_options,
 )
@@ -168,25 +167,23 @@ jobs_argument = click.argument("jobs", metavar="JOB...", nargs=-1, required=True
 
 @export.command("create", cls=Command)
 @job_owner_options
-@click.option("--start", callback=read_date, metavar="DATE", help=f"Oldest start. {INSTANT_HELP}")
-@click.option("--end", callback=read_date, metavar="DATE", help="Newest start.")
+@span_options("--start", "--end")
 @click.option(
     "--direction",
     type=click.Choice(["INBOUND", "OUTBOUND", "INTRA_PBX"], case_sensitive=False),
     help="Only calls in this direction.",
 )
 @click.option("--extension", metavar="NUMBER", help="Only of this extension.")
-@click.option(
-    "--min-duration", type=click.FloatRange(0), metavar="SECONDS", help="Only calls at least as long."
-)
-@click.option(
-    "--max-duration", type=click.FloatRange(0), metavar="SECONDS", help="Only calls at most as long."
-)
+@click.option("--min-duration", type=Amount(0), metavar="SECONDS", help="Only calls at least as long.")
+@click.option("--max-duration", type=Amount(0), metavar="SECONDS", help="Only calls at most as long.")
 def create_export(user: str | None, account: str | None, **filters: Any) -> dict[str, Any]:
     """Start an export; prints the ids of its jobs, one a line."""
     from vbc_source import open_exports
     from vbc_source.api.export_jobs import make_filters
 
+    shortest, longest = filters["min_duration"], filters["max_duration"]
+    if None not in (shortest, longest) and shortest > longest:
+        raise click.UsageError("--min-duration is more than --max-duration")
     with closing(open_exports(user, account)) as exports:
         ids = exports.create(make_filters(**filters), company=user is None)
     for id_ in ids:
@@ -206,9 +203,7 @@ def list_exports(**owner: Any) -> dict[str, Any]:
 
 @export.command("wait", cls=Command, tenants="one")
 @job_owner_options
-@click.option(
-    "--timeout", type=click.FloatRange(0), default=3600, metavar="SECONDS", help="Give up after this time."
-)
+@click.option("--timeout", type=Amount(0), default=3600, metavar="SECONDS", help="Give up after this time.")
 @jobs_argument
 def wait_for_exports(timeout: float, jobs: tuple[str, ...], **owner: Any) -> dict[str, Any]:
     """Wait until jobs are complete."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.cli.options import Command, print_result, span_options, target_options
+from vbc_source.cli.options import Amount, Command, print_result, span_options, target_options
 
 if TYPE_CHECKING:
     from vbc_source import Target
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @span_options("--since", "--until", end_help="Newest start; now.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0),
+    type=Amount(0),
     default=10,
     metavar="SECONDS",
     help="How much lengths may differ.",

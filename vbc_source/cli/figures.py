@@ -120,9 +120,9 @@ def report(target: Target, month: str | None, out: Path) -> dict[str, Any]:
     with _needing_extra():
         from vbc_source.dashboard.report import write_report
     out = path_for_tenant(out)
-    written = write_report(target, out, month)
+    written, recordings = write_report(target, out, month)
     echo(f"Figures of {written}: {out}")
-    return {"month": written, "output": str(out)}
+    return {"month": written, "recordings": recordings, "output": str(out)}
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vbc_source.cli.options import (
+    Amount,
     Command,
     choice_option,
     echo,
@@ -54,7 +55,7 @@ def sync(target: Target, **options: Any) -> dict[str, Any]:
 @span_options("--start-date", "--end-date", required=True)
 @click.option(
     "--window",
-    type=click.FloatRange(0, min_open=True),
+    type=Amount(0, min_open=True),
     default=30,
     metavar="DAYS",
     help="Length of a window.",
@@ -87,7 +88,7 @@ def _read_lags(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
         if name and name not in WINDOWED:
             text = f"{name!r} has no lag; there is {', '.join(WINDOWED)}"
             raise click.BadParameter(text, ctx, param)
-        lags[name.strip()] = click.FloatRange(min=0)(minutes, param, ctx)
+        lags[name.strip()] = Amount(min=0)(minutes, param, ctx)
     return lags
 
 

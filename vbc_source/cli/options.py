@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -219,6 +220,17 @@ def read_date(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     except ValueError:
         text = f"{value!r} is not an ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z"
         raise click.BadParameter(text, ctx, param) from None
+
+
+class Amount(click.FloatRange):
+    """A number of seconds, minutes or days: neither infinite nor `nan`, which no comparison is true of."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number that can be counted with", param, ctx)
+        return number
 
 
 def span_options(

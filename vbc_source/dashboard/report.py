@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from calendar import monthrange
 from datetime import date, timedelta
@@ -13,17 +14,22 @@ from vbc_source.dashboard.filters import PageFilters
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
 
+log = logging.getLogger(__name__)
 
-def write_report(target: Target, output: Path, month: str | None = None) -> str:
-    """Write the figures of a month as HTML, readable by this account alone; return the month.
+
+def write_report(target: Target, output: Path, month: str | None = None) -> tuple[str, int]:
+    """Write the figures of a month as HTML, readable by this account alone.
 
     Args:
         target: Where the recordings are loaded.
         output: The file, replaced if it exists.
         month: Such as `2025-03`; by default the last one that is over.
 
+    Returns:
+        The month, and how many recordings it has.
+
     Raises:
-        UsageError: The month or the file's name is not usable.
+        UsageError: The month is still to come, or the month or the file's name is not usable.
         VbcError: There are no figures.
     """
     if output.suffix.lower() == ".pdf":
@@ -32,9 +38,12 @@ def write_report(target: Target, output: Path, month: str | None = None) -> str:
             "chromium --headless --print-to-pdf"
         )
     database = open_database(target)
-    first = _read_month(month) if month else _find_last_month(database.today())
+    today = database.today()
+    first = _read_month(month) if month else _find_last_month(today)
+    if first > today:
+        raise UsageError(f"--month {first:%Y-%m} is still to come")
     with database.open() as figures:
-        options = figures.read_options(database.today()) if figures.have_models() else None
+        options = figures.read_options(today) if figures.have_models() else None
         if options is None:
             raise VbcError("there are no figures to report: run vbc sync, then vbc models run")
         last = first.replace(day=monthrange(first.year, first.month)[1])
@@ -45,7 +54,15 @@ def write_report(target: Target, output: Path, month: str | None = None) -> str:
     # names of people are in it
     with open(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
-    return f"{first:%Y-%m}"
+    recordings = int(view["recordings"])
+    if not recordings:
+        log.warning(
+            "the models have no recordings of %s: they reach from %s to %s",
+            f"{first:%Y-%m}",
+            options.earliest,
+            options.latest,
+        )
+    return f"{first:%Y-%m}", recordings
 
 
 def _read_month(text: str) -> date:

@@ -48,10 +48,6 @@ class AccountDirectory:
         if requested != SELF:
             return requested
         known = self._self or state.get(self._identity) or self._request_account()
-        if not known:
-            raise SettingsError(
-                "the gateway does not say which account self is: set account_id to its number"
-            )
         if self._identity:
             state[self._identity] = known
         self._self = known
@@ -64,14 +60,16 @@ class AccountDirectory:
             raise SettingsError("the gateway does not say which user self is: set user_ids to its number")
         return user
 
-    def _request_account(self) -> str | None:
+    def _request_account(self) -> str:
+        faults = []
         for endpoint, owner in ((COMPANY, ListOwner(SELF)), (ON_DEMAND, ListOwner(SELF, SELF))):
             try:
                 if account := self._reader.find_owner(endpoint, owner)[0]:
                     return account
             except (Forbidden, NotFound) as fault:
-                log.info("a list does not tell which account self is: %s", fault)
-        return None
+                faults.append(str(fault))
+        text = "the gateway does not say which account self is: set account_id to its number"
+        raise SettingsError(f"{text}. {faults[0]}" if faults else text)
 
     def read_list(self, endpoint: Endpoint, account: str, run: str, now: datetime) -> ReadWindow[PageRows]:
         """Read an account's whole list, once a run; a list of several pages is read twice."""

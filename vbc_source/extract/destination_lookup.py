@@ -179,12 +179,15 @@ class DestinationLookup:
         stored: Any = state.get("sources", {}).get(source, {}).get("resources", {}).get(resource, {})
         return dict(stored)
 
-    def restore_tables(self, schema: dlt.Schema) -> None:
-        """Create tables again that somebody has dropped: dlt only looks at the schema that it has stored."""
+    def restore_tables(self, schema: dlt.Schema) -> bool:
+        """Create tables again that somebody has dropped; return whether there were any.
+
+        dlt only looks at the schema that it has stored.
+        """
         pipeline = self._pipeline
         names = schema.data_table_names(seen_data_only=True)
         if is_lake(pipeline) or not names:
-            return
+            return False
         try:
             with dlt.dataset(
                 pipeline.destination, pipeline.dataset_name, schema
@@ -195,8 +198,10 @@ class DestinationLookup:
                 if absent and found.get_stored_schema_by_hash(schema.stored_version_hash):
                     log.warning("tables were dropped, and are created again: %s", ", ".join(absent))
                     found.update_stored_schema(force=True)
+                    return True
         except Exception as error:  # any error of any destination
             log.info("which tables there are is not known: the destination raised %s", type(error).__name__)
+        return False
 
     def read_lists(
         self, endpoint: Endpoint, windows: Mapping[ListKey, Window | None]

@@ -259,6 +259,10 @@ class Extractor:
         is_first = self._run.cursors.read_progress(self._run.source_id).unread is None
         self._requests.begin(leave_half=is_first and self._run.endpoint is not JOBS)
         selected = self._planner.select(tasks)
+        start, now = self._run.config.start, self._run.now
+        if self._run.incremental and self._run.endpoint.windowed and start and start > now:
+            name = self._run.endpoint.name
+            log.warning("start_date %s is still to come: no %s are read", format_instant(start), name)
         todo = self._plan(selected)
         while todo and not self._is_over():
             self._again = {}

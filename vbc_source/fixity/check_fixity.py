@@ -75,6 +75,7 @@ def check_fixity(
         selection: Which files to check, by the start of the call; all if None.
         subset: How much to check: a share of the files (`1/30`, `5%`) or a size (`10GB`); all if None.
         repair: Fetch damaged and missing files from VBC again. What is damaged is kept beside the new file.
+            A manifest that is missing is written anew, with sidecars of the files that have none.
         remote: Trust the checksums that S3 keeps, without reading; files that have none are read.
         against_vbc: Compare files that were only found in the bucket with VBC's own bytes, and no others.
         now: Returns the current time.
@@ -146,9 +147,19 @@ class _FixityRun:
         pool.shutdown(wait=True)
         self._session.ledger.load()
         self._ledger.load()
-        if self._repaired:
-            bring_up(self._session)  # what VBC has changed is stored as a new version
+        self._bring_up()
         return self._make_result()
+
+    def _bring_up(self) -> None:
+        """Write what the repairs have left to write: manifests that are lost, and those of new versions."""
+        lost = self._folders.without_manifest if self._options.repair else []
+        if not (lost or self._repaired):
+            return
+        bring_up(self._session, named=lost)
+        for folder in lost:
+            log.warning("the manifest of %s was missing, and is written anew", folder)
+        if lost:
+            self._folders.compare_again(frozenset(lost))
 
     def _check_bucket(self, extent: Extent) -> None:
         """Stop where the bucket holds nothing at all: a folder is not mounted more often than all is lost."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -33,6 +33,7 @@ MANIFESTS = 16  # to remember
 class _Day(NamedTuple):
     folder: str
     findings: DayFindings
+    without_manifest: bool
 
 
 class FolderChecks:
@@ -45,6 +46,7 @@ class FolderChecks:
         sidecars: What is wrong with sidecars, by key.
         manifests: What is wrong with manifests, by key.
         bare_files: Files in folders without sidecars and manifest.
+        without_manifest: Folders with sidecars, and without a manifest.
     """
 
     def __init__(self, bucket: Bucket, loaded: LoadedTables, selection: RecordingSelection) -> None:
@@ -57,12 +59,13 @@ class FolderChecks:
         self.suspects: list[ArchivedFile] = []
         self.sidecars: dict[str, str] = {}
         self.manifests: dict[str, str] = {}
+        self.without_manifest: list[str] = []
 
     def check(self, pool: Executor) -> None:
         """Compare each folder."""
         waiting: deque[Future[_Day]] = deque()
         seen = set()
-        for folder, files in self._read_folders():
+        for folder, files in self._read_folders(self._is_own):
             seen.add(folder)
             waiting.append(pool.submit(self._compare, folder, files))
             if len(waiting) > FOLDERS_AHEAD:
@@ -74,6 +77,14 @@ class FolderChecks:
                 self._note(waiting.popleft().result())
         while waiting:
             self._note(waiting.popleft().result())
+
+    def compare_again(self, folders: Collection[str]) -> None:
+        """Compare folders once more, whose manifest was written meanwhile; what they lacked is forgotten."""
+        for flaws in (self.sidecars, self.manifests):
+            for key in [key for key in flaws if key.rpartition("/")[0] in folders]:
+                del flaws[key]
+        for folder, files in self._read_folders(lambda address: self._bucket.key_of(address) in folders):
+            self._note_flaws(folder, self._compare(folder, files).findings)
 
     def check_sidecar(self, key: str, sha256: str | None) -> None:
         """Compare the sidecar of a file with the ledger and the manifest, if its folder has sidecars."""
@@ -97,11 +108,11 @@ class FolderChecks:
         for key, reason in sorted({**self.manifests, **self.sidecars}.items()):
             yield f"{key}: {reason}"
 
-    def _read_folders(self) -> Iterator[tuple[str, list[ArchivedFile]]]:
-        """Yield the folders that the ledger has files in, by key."""
+    def _read_folders(self, is_chosen: Callable[[str], bool]) -> Iterator[tuple[str, list[ArchivedFile]]]:
+        """Yield the chosen ones of the folders that the ledger has files in, by key."""
         # the folders of a span, whole: a file that starts before it would be unknown in the folder otherwise
         inventory = Inventory(self._loaded, RecordingSelection(self._selection.types), EPOCH)
-        for address, files in inventory.read_folders(self._is_own):
+        for address, files in inventory.read_folders(is_chosen):
             yield str(self._bucket.key_of(address)), files
 
     def _is_own(self, address: str) -> bool:
@@ -137,10 +148,11 @@ class FolderChecks:
             except BucketFailed as error:
                 fault = Flaw(MANIFEST, str(error))
         findings = compare_day(files, sizes, manifest)
-        return _Day(folder, replace(findings, manifest=(fault,)) if fault else findings)
+        lost = size is None and bool(findings.manifest)
+        return _Day(folder, replace(findings, manifest=(fault,)) if fault else findings, lost)
 
     def _note(self, day: _Day) -> None:
-        folder, findings = day
+        folder, findings, lost = day
         self.unknown += len(findings.unknown)
         self.unknown_keys += [f"{folder}/{name}" for name in findings.unknown][
             : MOST_KEYS - len(self.unknown_keys)
@@ -150,6 +162,11 @@ class FolderChecks:
             self.bare_files += findings.files
         else:
             self._with_sidecars.add(folder)
+        if lost and len(self.without_manifest) < MOST_KEYS:
+            self.without_manifest.append(folder)
+        self._note_flaws(folder, findings)
+
+    def _note_flaws(self, folder: str, findings: DayFindings) -> None:
         for flaws, found in ((self.sidecars, findings.sidecars), (self.manifests, findings.manifest)):
             for flaw in found:
                 _add(flaws, f"{folder}/{flaw.name}", flaw.reason)

@@ -152,7 +152,8 @@ def _run_with_memory(job: RunnableLoadJob, run: Callable[[], None]) -> None:
         with duckdb.connect() as database:  # RESET restores the setting's text, not the limit (DuckDB 1.5)
             own_limit = database.execute("SELECT current_setting('memory_limit')").fetchall()
         limits["memory_limit"] = str(own_limit[0][0])
-        log.info("%s needs more memory than %s", job.load_table_name, LITTLE_MEMORY["memory_limit"])
+        retries, memory = job.job_file_info().retry_count, LITTLE_MEMORY["memory_limit"]
+        log.info("%s failed %d times: it may use more memory than %s", job.load_table_name, retries, memory)
     for name, value in limits.items():
         if name not in configured:
             client.sql_client.execute_sql(f"SET GLOBAL {name} = '{value}'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ EXTRAS = {
     "dashboard": ("jinja2",),
     "emulator": ("uvicorn", "starlette"),
 }
+_DRIVERS = ("psycopg2", "adbc_driver_manager")
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -71,6 +73,8 @@ def explain(error: BaseException) -> VbcError:
 
 def _explain_known(error: BaseException) -> VbcError | None:
     """Explain an exception that names what is wrong by itself, whatever is wrapped around it."""
+    if type(error).__module__.split(".")[0] in _DRIVERS:
+        return _explain_postgres(error)
     for kind, explain_kind in _EXPLANATIONS.items():
         if isinstance(error, kind):
             return explain_kind(error)
@@ -156,10 +160,37 @@ def _explain_system(error: OSError) -> VbcError | None:
 def _explain_duckdb(error: BaseException) -> VbcError:
     text = first_line(error)
     if "No space left" in str(error):
-        return VbcError(f"the disk of the DuckDB file is full: {text}")
+        return VbcError(
+            f"the disk of the DuckDB file is full: {text}; free some space, the next run continues"
+        )
     return VbcError(
         f"{text} (the file is set by [destination.duckdb] credentials; by default vbc.duckdb here)"
     )
+
+
+def _explain_full_duckdb(error: BaseException) -> VbcError | None:
+    """Explain what DuckDB says of a full disk: an error of transactions where its log cannot be written."""
+    return _explain_duckdb(error) if "No space left" in str(error) else None
+
+
+def _explain_host(error: OSError) -> SettingsError:
+    return SettingsError(
+        f"the name of a host is not known ({error.strerror}): check the address in the settings of the "
+        "destination or the bucket, and the network"
+    )
+
+
+def _explain_postgres(error: BaseException) -> SettingsError | None:
+    """Explain that the server cannot be reached, refuses the login, or a right is missing."""
+    text = first_line(error)
+    if "permission denied" in text:
+        return SettingsError(
+            f"{text}: grant it to the user of [destination.postgres] credentials, who needs CREATE on the "
+            "database (docs/destinations.md)"
+        )
+    if not any(words in text for words in ("connection to server", "could not translate host name")):
+        return None
+    return SettingsError(f"{text} (server and login are set by [destination.postgres] credentials)")
 
 
 # the first that fits explains, so a special class stands before a general one
@@ -171,6 +202,8 @@ _EXPLANATIONS: dict[type[BaseException], Callable[[Any], VbcError | None]] = {
     ConfigValueCannotBeCoercedException: _explain_type,
     ConfigurationException: lambda error: SettingsError(first_line(error)),
     duckdb.IOException: _explain_duckdb,
+    duckdb.Error: _explain_full_duckdb,
+    socket.gaierror: _explain_host,
     OSError: _explain_system,
 }
 

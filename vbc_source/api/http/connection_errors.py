@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
 
 import requests
 from requests.exceptions import ProxyError, RequestException, SSLError
@@ -15,6 +16,10 @@ from urllib3.exceptions import HTTPError, LocationValueError
 CONNECTION_ERRORS = (RequestException, HTTPError, OSError, ValueError)
 
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_REASONS = {
+    socket.gaierror: "the name of the host is not known",
+    ConnectionRefusedError: "nothing listens there",
+}
 _MALFORMED = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
@@ -67,10 +72,25 @@ def is_usable(address: str) -> bool:
 
 
 def describe_connection_error(error: Exception, address: str) -> str:
-    """Return the kind of an error; its text contains the address with its query."""
+    """Return the kind of an error, and its reason; its text contains the address with its query."""
     if isinstance(error, ProxyError):
         return f"{type(error).__name__} at the proxy of {_name_proxy(address)}"
-    return type(error).__name__
+    reasons = (
+        reason for cause in _causes(error) for kind, reason in _REASONS.items() if isinstance(cause, kind)
+    )
+    return ": ".join([type(error).__name__, *list(reasons)[:1]])
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what caused it: urllib3 keeps that as an argument or as `reason`."""
+    seen: list[BaseException] = []
+    todo: list[object] = [error]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, BaseException) and one not in seen:
+            seen.append(one)
+            yield one
+            todo += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
 
 
 def _name_proxy(address: str) -> str:

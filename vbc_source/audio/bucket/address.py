@@ -14,6 +14,18 @@ from vbc_source.errors import SettingsError
 from vbc_source.load.failures import first_line
 from vbc_source.tenants import current_tenant
 
+# elsewhere an object may be there by half, or be gone when the process ends
+_SCHEMES = ("file", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "azure")
+
+
+def check_scheme(url: str) -> None:
+    """Refuse an address, with its scheme, where no archive can be. Raises SettingsError."""
+    scheme = url.split("://", 1)[0]
+    if scheme.lower() not in _SCHEMES:
+        raise SettingsError(
+            f"bucket_url must be a folder, or begin with s3://, gs:// or az://, not with {scheme}://"
+        )
+
 
 def check_for_keys(url: str) -> None:
     """Refuse an address with a key in it: errors, logs and the ledger repeat the address.

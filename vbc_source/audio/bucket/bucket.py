@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vbc_source.audio.bucket.address import check_for_keys, open_address
+from vbc_source.audio.bucket.address import check_for_keys, check_scheme, open_address
 from vbc_source.audio.bucket.local_files import LocalFiles
 from vbc_source.audio.bucket.objects import (
     HEAD_BYTES,
@@ -55,6 +55,7 @@ class Bucket:
         check_for_keys(url)
         if "://" not in url:
             url = Path(url).expanduser().absolute().as_uri()
+        check_scheme(url)
         self.url = url.rstrip("/")
         self._protocol = self.url.split("://", 1)[0]
         self.storage = storage

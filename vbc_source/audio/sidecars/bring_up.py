@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
@@ -23,7 +23,13 @@ from vbc_source.audio.sidecars.manifest import manifest_key, write_manifest
 from vbc_source.audio.sidecars.metadata import LoadedFacts, StoredFiles
 from vbc_source.audio.sidecars.notes import FolderState, Note, find_folders, load_notes
 from vbc_source.audio.sidecars.sidecar import ArchiveFacts, AudioFacts, Sidecar, sidecar_key
-from vbc_source.audio.sidecars.storage import read_manifest, store_manifest, store_sidecar
+from vbc_source.audio.sidecars.storage import (
+    check_sidecar,
+    read_manifest,
+    read_sidecar_body,
+    store_manifest,
+    store_sidecar,
+)
 from vbc_source.errors import InvalidContent
 from vbc_source.warehouse.erasures import read_erased
 
@@ -74,24 +80,27 @@ def bring_up(
     since: datetime | None = None,
     *,
     every: bool = False,
+    named: Collection[str] = (),
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> BroughtUp:
     """Write what is lacking in the folders without a note of what the ledger has there; in all with `every`.
 
-    Sidecars that a manifest names are left alone, and so are its lines.
+    Sidecars that a manifest names are left alone, and so are its lines. Where the manifest is lost, those
+    that fit the ledger are left alone too: they say what was known when the file was archived.
 
     Args:
         session: The archive.
         since: When this run began: what it has stored itself is in the bucket, other files are looked for.
         every: Whether to look into all folders, noted or not.
+        named: Folders to look into although they are noted.
         clock: Returns seconds.
         now: Returns the time.
 
     Raises:
         VbcError: The bucket or the destination failed.
     """
-    folders = find_folders(session.loaded, session.archive.bucket, every=every)
+    folders = find_folders(session.loaded, session.archive.bucket, every=every, named=named)
     if not folders:
         return BroughtUp()
     with ThreadPoolExecutor(session.config.max_concurrency) as pool:
@@ -155,9 +164,12 @@ class _BringUp:
         stored = StoredFiles(self._session.loaded, self._bucket, list(manifests))
         lacking = self._find_lacking(stored, manifests)
         while files := list(islice(lacking, QUERY_FILES)):
-            for file, digest in zip(files, self._store_sidecars(stored, files), strict=True):
-                manifests[file.folder][sidecar_key(file.name)] = digest
-                self._sidecars += 1
+            found = list(self._pool.map(self._find_digest, files))
+            unwritten = [file for file, digest in zip(files, found, strict=True) if digest is None]
+            self._sidecars += len(unwritten)
+            written = self._store_sidecars(stored, unwritten)
+            for file, digest in zip(files, found, strict=True):
+                manifests[file.folder][sidecar_key(file.name)] = digest or next(written)
         changed = [folder for folder, manifest in manifests.items() if len(manifest) > before[folder]]
         list(self._pool.map(self._store_manifest, changed, [manifests[folder] for folder in changed]))
         self._manifests += len(changed)
@@ -182,13 +194,32 @@ class _BringUp:
                 if sidecar_key(name) not in manifest:
                     yield _File(row, folder, name)
 
+    def _is_new(self, row: LedgerRow) -> bool:
+        """Return whether this run has stored a file."""
+        return self._since is not None and row.fetched_at >= self._since
+
     def _is_there(self, row: LedgerRow, folder: str, name: str) -> bool:
         """Return whether a file is in the bucket: somebody may have removed one that was stored earlier."""
-        stored_now = self._since is not None and row.fetched_at >= self._since
-        return stored_now or name in self._listings.list_sizes(folder)
+        return self._is_new(row) or name in self._listings.list_sizes(folder)
+
+    def _find_digest(self, file: _File) -> str | None:
+        """Return the SHA-256 of the sidecar that is there and fits the ledger; None if there is none."""
+        if self._is_new(file.row):
+            return None
+        key, sizes = f"{file.folder}/{file.name}", self._listings.list_sizes(file.folder)
+        try:
+            body = read_sidecar_body(self._bucket, key, sizes.get(sidecar_key(file.name)))
+            sidecar = check_sidecar(self._bucket, key, body) if body else None
+        except InvalidContent:
+            return None
+        if body is None or sidecar is None or not _fits(sidecar, file.row):
+            return None
+        return hashlib.sha256(body).hexdigest()
 
     def _store_sidecars(self, stored: StoredFiles, files: Sequence[_File]) -> Iterator[str]:
         """Store sidecars of files in the order of `fetched_at`, and yield the SHA-256 of each."""
+        if not files:
+            return iter(())
         first, last = files[0].row.fetched_at, files[-1].row.fetched_at
         facts: dict[str, LoadedFacts] = {}
         for kind in {file.row.recording_type for file in files}:
@@ -232,6 +263,13 @@ def make_sidecar(row: LedgerRow, name: str, facts: LoadedFacts) -> Sidecar:
         facts.recording,
         facts.proof,
     )
+
+
+def _fits(sidecar: Sidecar, row: LedgerRow) -> bool:
+    """Return whether a sidecar is that of a file of the ledger."""
+    names = ("account_id", "recording_type", "user_id", "recording_id", "version")
+    same = all(getattr(sidecar.archive, name) == getattr(row, name) for name in names)
+    return same and (sidecar.audio.sha256, sidecar.audio.size_bytes) == (row.sha256, row.size_bytes)
 
 
 def _make_batches(folders: Iterable[FolderState]) -> Iterator[list[FolderState]]:

@@ -5,7 +5,7 @@ So a run finds the folders that lack some with one query, and neither lists nor 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -52,8 +52,20 @@ class Note:
     written_at: datetime
 
 
-def find_folders(loaded: LoadedTables, bucket: Bucket, *, every: bool = False) -> list[FolderState]:
-    """Find the folders with files in the ledger that no note covers, or all, in the order of their names."""
+def find_folders(
+    loaded: LoadedTables, bucket: Bucket, *, every: bool = False, named: Collection[str] = ()
+) -> list[FolderState]:
+    """Find the folders with files in the ledger that no note covers, or all, in the order of their names.
+
+    Folders that are `named` are found in any case.
+    """
+    if named and not every:
+        found = {state.folder: state for state in find_folders(loaded, bucket, every=True)}
+        lacking = find_folders(loaded, bucket)
+        states = {state.folder: state for state in lacking} | {
+            folder: found[folder] for folder in named if folder in found
+        }
+        return sorted(states.values(), key=lambda state: state.folder)
 
     def write(loaded: LoadedTables) -> str:
         folders = f"""
@@ -72,8 +84,8 @@ def find_folders(loaded: LoadedTables, bucket: Bucket, *, every: bool = False) -
     if not loaded.has(LEDGER):
         return []
     rows = loaded.query(write, bucket=f"{bucket.url}/")
-    found = [(bucket.key_of(uri), int(files), newest) for uri, files, newest in rows]
-    return [FolderState(folder, files, newest) for folder, files, newest in sorted(found) if folder]
+    read = [(bucket.key_of(uri), int(files), newest) for uri, files, newest in rows]
+    return [FolderState(folder, files, newest) for folder, files, newest in sorted(read) if folder]
 
 
 def load_notes(pipeline: dlt.Pipeline, loaded: LoadedTables, bucket: Bucket, notes: Sequence[Note]) -> None:

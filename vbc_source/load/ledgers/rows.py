@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.extract import DltSource
 
+from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.lakes.tables import is_lake, read_table
 from vbc_source.load.ledgers.actor import find_actor
 from vbc_source.load.ledgers.custody import ACTIONS, ACTOR, CUSTODY, EVENT, LINKS, Head, chain_rows
@@ -51,10 +52,28 @@ def load_rows(
 ) -> None:
     """Load rows of a ledger, after what an earlier load left pending.
 
-    The dlt schema is the ledger's own, so that neither the source's schema nor its state is touched. The
-    caller holds the lock of the pipeline. Rows of a ledger that is appended to never change; by their `key` a
-    load that is killed and repeated does not double them.
+    A ledger that somebody has dropped is created again. The dlt schema is the ledger's own, so that neither
+    the source's schema nor its state is touched. The caller holds the lock of the pipeline. Rows of a ledger
+    that is appended to never change; by their `key` a load that is killed and repeated does not double them.
     """
+    try:
+        _load_rows(pipeline, name, table, disposition, key, schema, now)
+    except Exception:
+        known = pipeline.schemas
+        if schema not in known or not DestinationLookup(pipeline).restore_tables(known[schema]):
+            raise
+        _load_rows(pipeline, name, table, disposition, key, schema, now)
+
+
+def _load_rows(
+    pipeline: dlt.Pipeline,
+    name: str,
+    table: pa.Table,
+    disposition: Disposition,
+    key: Sequence[str],
+    schema: str,
+    now: Callable[[], datetime],
+) -> None:
     is_chained = name in ACTIONS
     rows = _add_actor(table) if is_chained else table
     with keep_connected(pipeline) as client, hold_chain_lock(pipeline), keep_interrupts():
