@@ -373,6 +373,38 @@ def test_lists_that_detect_the_same_capability_at_once_are_all_read(
     assert habits == found
 
 
+@pytest.mark.parametrize("largest", [100, 10])
+def test_a_page_size_that_another_list_found_out_during_a_probe_is_not_lowered_further(largest: int) -> None:
+    server = Server(spread(200, DAY), largest=largest)
+    capabilities = ApiCapabilities(1000)
+
+    def fetch(window: Window, number: int, size: int) -> Page[Any]:
+        if number == 0:  # the probe after the first refusal; meanwhile another list has found the size
+            capabilities.page_size = largest
+        return server.fetch(window, number, size)
+
+    proofs = list(WindowReader(fetch, capabilities, AtOnce(), at(2 * DAY)).read(span(0, DAY)))
+    assert sum(proof.total_items for proof in proofs) >= 200
+    assert {call.size for call in server.calls} == {1000, largest}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_list_that_refuses_every_page_size_does_not_lower_that_of_others(is_first: bool) -> None:
+    broken, server = Server([], largest=1), Server(spread(200, DAY), largest=100)
+    capabilities = ApiCapabilities(1000)
+
+    def read_list(server: Server) -> list[ReadWindow[Any]]:
+        return list(WindowReader(server.fetch, capabilities, AtOnce(), at(2 * DAY)).read(span(0, DAY)))
+
+    if not is_first:
+        read_list(server)
+    with pytest.raises(BadRequest):
+        read_list(broken)
+    server.calls.clear()
+    assert sum(proof.total_items for proof in read_list(server)) == 200
+    assert {call.size for call in server.calls} == ({1000, 100} if is_first else {100})
+
+
 def test_a_list_that_does_not_exist_fails_after_two_requests() -> None:
     def missing(window: Window, number: int, size: int) -> Page[Any]:
         requested.append(number)

@@ -215,6 +215,7 @@ class WindowReader(Generic[Rows]):
     def _first_page(self, window: Window) -> Page[Rows]:
         """Request a window's first page, and find out how the server counts pages and what size it allows."""
         first = self._page_as_allowed(window)
+        self.capabilities.accept_page_size()
         self.capabilities.full = max(self.capabilities.full, first.count)
         if self.capabilities.page_base is not None or not self._is_short(first):
             return first
@@ -236,8 +237,8 @@ class WindowReader(Generic[Rows]):
             try:
                 return self._take_prefetched(window) or self._page(window, self.capabilities.first)
             except (BadRequest, NotFound) as fault:
-                if known != (self.capabilities.first, self.capabilities.page_size):
-                    continue  # another list has found out meanwhile how to ask
+                if self._has_learned_since(known):
+                    continue
                 missing = isinstance(fault, NotFound)
                 if self.capabilities.page_base is None or (missing and self.capabilities.page_base):
                     # a server that counts from 0 may answer so to the page behind a single one
@@ -245,11 +246,18 @@ class WindowReader(Generic[Rows]):
                     if first := self._page_if_any(window, 0):
                         self.capabilities.page_base = 0
                         return first
-                smaller = [size for size in SMALLER_PAGES if size < self.capabilities.page_size]
+                    if self._has_learned_since(known):
+                        continue
+                smaller = [size for size in SMALLER_PAGES if size < known[1]]
                 if missing or not smaller:
+                    self.capabilities.restore_page_size()
                     raise
-                log.warning("page_size %d was refused: set it to %d", self.capabilities.page_size, smaller[0])
+                log.warning("page_size %d was refused: set it to %d", known[1], smaller[0])
                 self.capabilities.page_size, self.capabilities.full = smaller[0], 0
+
+    def _has_learned_since(self, known: tuple[int, int]) -> bool:
+        """Whether another list has found out meanwhile how to ask, so that a refusal says nothing."""
+        return known != (self.capabilities.first, self.capabilities.page_size)
 
     def _take_prefetched(self, window: Window) -> Page[Rows] | None:
         """Return a window's first page where it was requested in the way it would be requested now."""
