@@ -69,7 +69,7 @@ class Server:
     rows: list[tuple[int, float]]
     base: int = 1
     before: str = "refused"  # page 0 where pages count from 1: refused, missing, empty or clamped
-    beyond: str = "empty"  # a page behind the last one: empty or missing
+    beyond: str = "empty"  # a page behind the last one: empty, missing, refused or the last one repeated
     order: str | Callable[[int, list[int]], list[int]] = "ascending"  # descending, by id, random
     shuffles_ties: bool = False
     cap: int | None = None  # returns pages of this size at most, and reports it or not
@@ -120,6 +120,7 @@ class Server:
                 self._fault(self.before)
             index = 0 if self.before == "clamped" else total
         elif index and index * size >= total:
+            index = max(0, total - 1) // size if self.beyond == "repeated" else index
             self._fault(self.beyond)
         ids = self._arrange(window, span)[index * size : (index + 1) * size]
         seconds = {id_: int(self.starts[id_]) for id_ in ids}
@@ -127,7 +128,7 @@ class Server:
         return Page(self.report(len(self.calls), total), reported, ids, lambda: seconds, len(ids), tuple(ids))
 
     def _fault(self, answer: str) -> None:
-        if answer != "empty":
+        if answer not in ("empty", "repeated"):
             raise {"refused": BadRequest(400), "missing": NotFound(404)}[answer]
 
     def _span(self, window: Window) -> slice:
@@ -244,7 +245,7 @@ def requests_by_window(server: Server) -> Counter[Window]:
 # Servers that do not change
 
 
-@pytest.mark.parametrize("beyond", ["empty", "missing"])
+@pytest.mark.parametrize("beyond", ["empty", "missing", "repeated"])
 @pytest.mark.parametrize("before", ["refused", "missing", "empty", "clamped"])
 @pytest.mark.parametrize("base", [0, 1])
 @pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 19, 20, 21, 200, 205])
@@ -373,6 +374,38 @@ def test_lists_that_detect_the_same_capability_at_once_are_all_read(
     assert habits == found
 
 
+@pytest.mark.parametrize("largest", [100, 10])
+def test_a_page_size_that_another_list_found_out_during_a_probe_is_not_lowered_further(largest: int) -> None:
+    server = Server(spread(200, DAY), largest=largest)
+    capabilities = ApiCapabilities(1000)
+
+    def fetch(window: Window, number: int, size: int) -> Page[Any]:
+        if number == 0:  # the probe after the first refusal; meanwhile another list has found the size
+            capabilities.page_size = largest
+        return server.fetch(window, number, size)
+
+    proofs = list(WindowReader(fetch, capabilities, AtOnce(), at(2 * DAY)).read(span(0, DAY)))
+    assert sum(proof.total_items for proof in proofs) >= 200
+    assert {call.size for call in server.calls} == {1000, largest}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_list_that_refuses_every_page_size_does_not_lower_that_of_others(is_first: bool) -> None:
+    broken, server = Server([], largest=1), Server(spread(200, DAY), largest=100)
+    capabilities = ApiCapabilities(1000)
+
+    def read_list(server: Server) -> list[ReadWindow[Any]]:
+        return list(WindowReader(server.fetch, capabilities, AtOnce(), at(2 * DAY)).read(span(0, DAY)))
+
+    if not is_first:
+        read_list(server)
+    with pytest.raises(BadRequest):
+        read_list(broken)
+    server.calls.clear()
+    assert sum(proof.total_items for proof in read_list(server)) == 200
+    assert {call.size for call in server.calls} == ({1000, 100} if is_first else {100})
+
+
 def test_a_list_that_does_not_exist_fails_after_two_requests() -> None:
     def missing(window: Window, number: int, size: int) -> Page[Any]:
         requested.append(number)
@@ -449,6 +482,31 @@ def test_a_silent_page_size_cap_loses_no_row(before: str, reports_cap: bool, bas
     proofs = read(server, span(0, DAY), 1000)
     assert sum(proof.total_items for proof in proofs) >= 300
     assert len(server.calls) <= 35
+
+
+@pytest.mark.parametrize("base", [0, 1])
+@pytest.mark.parametrize("before", ["refused", "empty", "clamped"])
+@pytest.mark.parametrize("count", [15, 18, 95])
+def test_a_last_page_that_is_repeated_behind_itself_is_no_cap(count: int, before: str, base: int) -> None:
+    server = Server(spread(count, DAY), base=base, before=before, beyond="repeated")
+    scan = make_scan(server, 10)
+    for day in range(3):
+        proofs = list(scan.read(span(0, DAY)))
+        assert sum(proof.total_items for proof in proofs) >= count, day
+    assert scan.capabilities.page_size == 10
+    assert len(server.calls) <= 3 * (count / 10 + 8)
+
+
+def test_a_first_page_that_lacks_its_rows_once_is_no_cap() -> None:
+    server = Server(spread(200, DAY))
+
+    def fetch(window: Window, number: int, size: int) -> Page[Any]:
+        page = server.fetch(window, number, size)
+        return replace(page, ids=[], count=0) if len(server.calls) == 1 else page
+
+    proofs = list(WindowReader(fetch, ApiCapabilities(10), AtOnce(), at(2 * DAY)).read(span(0, DAY)))
+    assert sum(proof.total_items for proof in proofs) >= 200
+    assert {call.size for call in server.calls} == {10}
 
 
 # Requests
@@ -901,12 +959,16 @@ def servers(
     starts = [second for second in seconds for _ in range(draw(st.integers(1, room)))]
     fraction = draw(st.sampled_from([0, 0.25, 0.999]))
     recent = draw(st.sampled_from([0, 1000, 1800, 3000]))
+    drawn = draw(order)
+    # in random order, or while rows vanish, nothing tells a repeated page from a further one
+    repeats = isinstance(drawn, str) and drawn != "random" and not churn
+    beyond = ["empty", "missing", *(["repeated"] if repeats else [])]
     server = Server(
         [(id_, start + fraction * (id_ % 2)) for id_, start in enumerate(starts)],
         base=base,
         before=draw(st.sampled_from(["refused", "missing", "empty", "clamped"])),
-        beyond=draw(st.sampled_from(["empty", "missing"])),
-        order=draw(order),
+        beyond=draw(st.sampled_from(beyond)),
+        order=drawn,
         shuffles_ties=draw(st.booleans()),
         cap=cap,
         reports_cap=reports_cap,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
@@ -105,16 +105,32 @@ class ApiCapabilities:
         page_size: Rows to request per page; lowered when the server refuses it.
         page_base: Number of the first page: 1 as documented, or 0; None until it is known.
         full: Rows of the largest page so far.
+        accepted: The largest page size that any list was read with; 0 before the first.
+        configured: The page size of the settings.
     """
 
     page_size: int
     page_base: int | None = None
     full: int = 0
+    accepted: int = field(default=0, compare=False)
+    configured: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Keep the page size of the settings."""
+        self.configured = self.page_size
 
     @property
     def first(self) -> int:
         """Number of the first page, as far as is known."""
         return 1 if self.page_base is None else self.page_base
+
+    def accept_page_size(self) -> None:
+        """Record that a list was read with this page size."""
+        self.accepted = max(self.accepted, self.page_size)
+
+    def restore_page_size(self) -> None:
+        """Undo what a list has lowered that refuses every page size: that concerns this list alone."""
+        self.page_size = self.accepted or self.configured
 
 
 def keep_own_links(links: tuple[str, ...], base_url: str) -> tuple[str, ...]:

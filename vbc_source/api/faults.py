@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -36,6 +36,8 @@ _BY_CODE: Mapping[int | None, type[GatewayFault]] = {
 }
 _BY_STATUS: Mapping[int, type[GatewayFault]] = {403: Forbidden, 404: NotFound}
 _FIELDS = ("code", "message", "description", "nextAccessTime")
+# what only data has: a recording or a list may get a field `code` one day
+_DATA = frozenset({"_embedded", "_links", "id", "job_ids", "total_items"})
 _REJECTED = range(900901, 900906)
 _THROTTLED = (900800, 900801, 900802, 900803, 900804, 900806, 900807)
 _BACKEND = (*range(101000, 102000), *range(303000, 304000))
@@ -57,7 +59,7 @@ def read_fault(status: int, body: bytes, headers: Mapping[str, str], now: float)
     """
     if status in (202, 204):
         return None
-    fields = _read_body(body)
+    fields = _read_body(body, not_in=_DATA if status == 200 else frozenset({"_embedded"}))
     if fields is None and status == 200:
         return None
     texts = {name: _read_field((fields or {}).get(name)) for name in _FIELDS}
@@ -86,8 +88,11 @@ def _classify(status: int, code: int | None) -> type[GatewayFault]:
     return BadRequest if 400 <= status < 500 else InvalidResponse
 
 
-def _read_body(body: bytes) -> Mapping[str, Any] | None:
-    """Return the fields of a fault in XML, wrapped JSON or flat JSON; None if the body is not a fault."""
+def _read_body(body: bytes, not_in: Set[str]) -> Mapping[str, Any] | None:
+    """Return the fields of a fault in XML, wrapped JSON or flat JSON; None if the body is not a fault.
+
+    JSON that has one of the fields `not_in` is none.
+    """
     text = body.strip()
     if text.startswith(b"<"):
         tags = _TAG.findall(text[:LONGEST_FAULT].decode("utf-8", "replace"))
@@ -100,7 +105,7 @@ def _read_body(body: bytes) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     fault = value.get("fault", value) if isinstance(value, dict) else None
-    return fault if isinstance(fault, dict) and "code" in fault and "_embedded" not in value else None
+    return fault if isinstance(fault, dict) and "code" in fault and not_in.isdisjoint(value) else None
 
 
 def _read_retry_after(headers: Mapping[str, str], fault: Mapping[str, str], now: float) -> float | None:

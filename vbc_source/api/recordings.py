@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from itertools import chain, count
 from typing import Any
 
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.api.http.bodies import read_list, read_object
 from vbc_source.config import SELF, load_config
+from vbc_source.errors import BadRequest, NotFound, UsageError
 from vbc_source.recordings import RecordingType
 
 PAGE = 100
@@ -30,16 +32,31 @@ class RecordingApi:
 
     def list(self, filters: Mapping[str, str], limit: int) -> Iterator[dict[str, Any]]:
         """Yield at most `limit` recordings, newest first, as the API has them; maybe not all: unchecked."""
-        number, seen = 1, 0
-        while seen < limit:
-            params: dict[str, str | int] = {**filters, "page": number, "page_size": min(limit, PAGE)}
+        seen = set[str]()
+        for number, page in enumerate(self._list_pages({**filters, "page_size": min(limit, PAGE)})):
+            new = {str(row.get("id")): row for row in page if str(row.get("id")) not in seen}
+            yield from list(new.values())[: limit - len(seen)]
+            seen |= new.keys()
+            # page 1 may be the first one again; behind the last page, some servers repeat it
+            if len(seen) >= limit or (number > 1 and not new):
+                return
+
+    def _list_pages(self, params: Mapping[str, str | int]) -> Iterator[Sequence[dict[str, Any]]]:
+        """Yield the pages of a list to its end; where the server counts from 1, the first one twice."""
+        # without a number it is the first page, wherever the server starts to count
+        for number in chain([None], count(1)):
+            numbered = {**params, **({} if number is None else {"page": number})}
             title = f"list of {self._title}s"
-            rows, _ = self._client.get(
-                self._path, params, lambda body: read_list(body, "recordings"), what=title
-            )
-            yield from rows[: limit - seen]
-            number, seen = number + 1, seen + len(rows)
-            if not rows:
+            try:
+                rows, total = self._client.get(
+                    self._path, numbered, lambda body: read_list(body, "recordings"), what=title
+                )
+            except (NotFound, BadRequest) as fault:  # some servers answer so behind the last page
+                if number is None or fault.code is not None:
+                    raise
+                return
+            yield rows
+            if not rows or (number is None and len(rows) >= total):
                 return
 
     def show(self, recording_id: int) -> dict[str, Any]:
@@ -80,8 +97,13 @@ def open_recordings(recording_type: str, user: str = SELF, account: str | None =
         account: The account, if the settings list several.
 
     Raises:
+        UsageError: A user was given for company recordings, which no user owns.
         SettingsError: A setting is missing or malformed; the message names it.
     """
+    if recording_type != "user" and user != SELF:
+        raise UsageError(
+            "company recordings belong to no user: ask for user recordings, or leave the user out"
+        )
     config = load_config()
     kind: RecordingType = "user" if recording_type == "user" else "company"
     return RecordingApi(

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -101,6 +101,12 @@ class WindowAttempt(Generic[Rows]):
             self.take(page)
             self.agreed = self.agreed and page.total_items == self.total
         return self.agreed
+
+    @property
+    def repeated(self) -> set[int]:
+        """The ids that were read more than once."""
+        counts = Counter(id_ for page in self.pages for id_ in page.ids)
+        return {id_ for id_, count in counts.items() if count > 1}
 
     @property
     def complete(self) -> bool:
@@ -215,19 +221,22 @@ class WindowReader(Generic[Rows]):
     def _first_page(self, window: Window) -> Page[Rows]:
         """Request a window's first page, and find out how the server counts pages and what size it allows."""
         first = self._page_as_allowed(window)
+        self.capabilities.accept_page_size()
         self.capabilities.full = max(self.capabilities.full, first.count)
         if self.capabilities.page_base is not None or not self._is_short(first):
             return first
-        if self._probe(window, 2):
-            self.capabilities.page_size = max(1, first.count)  # capped without notice
+        # some servers repeat the last page behind it: that is no further page
+        if first.count and (second := self._probe(window, 2)) and not _repeats(second, first.ids):
+            self.capabilities.page_size = first.count  # capped without notice
             return first
-        return self._page_zero(window) or first
+        return self._page_zero(window, first) or first
 
-    def _page_zero(self, window: Window) -> Page[Rows] | None:
-        """Request page 0; where it has rows, the server counts from 0."""
+    def _page_zero(self, window: Window, first: Page[Rows]) -> Page[Rows] | None:
+        """Request page 0; where it has rows that page 1 has not, the server counts from 0."""
         page = self._probe(window, 0)
-        if page:
-            self.capabilities.page_base = 0
+        if not page or _repeats(page, first.ids):
+            return None
+        self.capabilities.page_base = 0
         return page
 
     def _page_as_allowed(self, window: Window) -> Page[Rows]:
@@ -236,8 +245,8 @@ class WindowReader(Generic[Rows]):
             try:
                 return self._take_prefetched(window) or self._page(window, self.capabilities.first)
             except (BadRequest, NotFound) as fault:
-                if known != (self.capabilities.first, self.capabilities.page_size):
-                    continue  # another list has found out meanwhile how to ask
+                if self._has_learned_since(known):
+                    continue
                 missing = isinstance(fault, NotFound)
                 if self.capabilities.page_base is None or (missing and self.capabilities.page_base):
                     # a server that counts from 0 may answer so to the page behind a single one
@@ -245,11 +254,18 @@ class WindowReader(Generic[Rows]):
                     if first := self._page_if_any(window, 0):
                         self.capabilities.page_base = 0
                         return first
-                smaller = [size for size in SMALLER_PAGES if size < self.capabilities.page_size]
+                    if self._has_learned_since(known):
+                        continue
+                smaller = [size for size in SMALLER_PAGES if size < known[1]]
                 if missing or not smaller:
+                    self.capabilities.restore_page_size()
                     raise
-                log.warning("page_size %d was refused: set it to %d", self.capabilities.page_size, smaller[0])
+                log.warning("page_size %d was refused: set it to %d", known[1], smaller[0])
                 self.capabilities.page_size, self.capabilities.full = smaller[0], 0
+
+    def _has_learned_since(self, known: tuple[int, int]) -> bool:
+        """Whether another list has found out meanwhile how to ask, so that a refusal says nothing."""
+        return known != (self.capabilities.first, self.capabilities.page_size)
 
     def _take_prefetched(self, window: Window) -> Page[Rows] | None:
         """Return a window's first page where it was requested in the way it would be requested now."""
@@ -320,10 +336,11 @@ class WindowReader(Generic[Rows]):
                 self.capabilities.page_base = base
             return reading
         if self.capabilities.page_base is None and pages > 1:
-            if self._probe(window, base + pages - 1):
+            last = self._probe(window, base + pages - 1)
+            if last and not _repeats(last, reading.repeated):
                 self.capabilities.page_base = 1
             else:
-                reading.add(self._page_zero(window))
+                reading.add(self._page_zero(window, first))
         if reading.agreed and not reading.complete:
             self._repair(window, reading)
         return reading
@@ -357,7 +374,7 @@ class WindowReader(Generic[Rows]):
         torn = reading.torn_seconds(window) if window.divisible else []
         for second in torn if len(torn) <= MAX_REPAIRED_SECONDS else ():
             moment = datetime.fromtimestamp(second, timezone.utc)
-            page = self._page(Window(moment, min(moment + SECOND, window.end)), self.capabilities.first)
+            page = self._page_as_allowed(Window(moment, min(moment + SECOND, window.end)))
             if page.count == page.total_items:
                 reading.take(page)
 
@@ -399,6 +416,11 @@ def _ignores(window: Window, pages: Sequence[Page[Any]]) -> bool:
     """Whether the server ignores the dates of a window, so that smaller ones would not help."""
     seconds = [second for page in pages for second in page.seconds().values() if second is not None]
     return 2 * sum(not window.holds(second) for second in seconds) > len(seconds)
+
+
+def _repeats(page: Page[Any], ids: Collection[int]) -> bool:
+    """Whether a page shows what was read before; rows with equal starts may have changed places."""
+    return 2 * len(set(page.ids).intersection(ids)) > len(page.ids)
 
 
 def _rank(page: Future[Any]) -> int:
