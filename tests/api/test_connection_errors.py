@@ -22,10 +22,11 @@ def free_port() -> int:
     ("address", "reason"),
     [
         ("https://nohost.invalid", "the name of the host is not known"),
-        (f"http://127.0.0.1:{free_port()}", "nothing listens there"),
+        ("http://127.0.0.1:{port}", "nothing listens there"),
     ],
 )
 def test_the_reason_and_the_setting_are_named(address: str, reason: str) -> None:
+    address = address.format(port=free_port())
     with (
         closing(Client(address, make_credentials(), retry_seconds=0)) as client,
         pytest.raises(Unavailable, match=f"ConnectionError: {reason} at {address}, the base_url"),
