@@ -27,10 +27,10 @@ from vbc_source.config import (
     read_tenant_settings,
 )
 from vbc_source.dlt_internals import DltSourceFactoryWrapper
-from vbc_source.errors import Forbidden, NotSubscribed, SettingsError, VbcError
+from vbc_source.errors import Forbidden, GatewayFault, NotSubscribed, SettingsError, VbcError
 from vbc_source.extract.accounts import AccountDirectory, write_snapshot
 from vbc_source.extract.destination_lookup import DestinationLookup
-from vbc_source.extract.extractor import AccessLog, Extractor, GapLog
+from vbc_source.extract.extractor import AccessLog, Extractor, GapLog, concerns_one_list
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.polling import RequestLimit
 from vbc_source.extract.refusals import current_refusals
@@ -257,9 +257,9 @@ class Resources:
             task = ReadTask(ListOwner(account))
             try:
                 proof = self._directory.read_list(run.endpoint, account, run.load_id, run.now)
-            except Forbidden as fault:
+            except GatewayFault as fault:
                 self._skip(fault, f"{run.endpoint.title} of {task}")
-                if self.config.skip_forbidden:
+                if isinstance(fault, Forbidden) and self.config.skip_forbidden:
                     access.leave_out(task, fault)
             else:
                 access.allow(task)
@@ -280,11 +280,15 @@ class Resources:
 
         return AccessLog(run, find_account)
 
-    def _skip(self, fault: Forbidden, title: str) -> None:
+    def _skip(self, fault: GatewayFault, title: str) -> None:
         """Go on without a list, or report it at the end of the run, or end the run."""
-        if self.config.skip_forbidden:
+        if isinstance(fault, Forbidden) and self.config.skip_forbidden:
             log.warning("left out, since on_forbidden = skip: %s", fault)
-        elif refusals := current_refusals():
+        elif (
+            (refusals := current_refusals())
+            and (isinstance(fault, Forbidden) or concerns_one_list(fault))
+            and refusals.takes(fault)
+        ):
             refusals.add([title], fault)
         else:
             raise fault
@@ -304,7 +308,7 @@ class Resources:
             return [ReadTask(ListOwner(account, user)) for user in self.config.users]
         try:
             users = self._directory.users(account, run.load_id, run.now)
-        except Forbidden as fault:
+        except GatewayFault as fault:
             self._skip(fault, f"{USERS.title} of {ReadTask(ListOwner(account))}")
             return []
         titles = users if self.config.pii_policy.keeps else dict.fromkeys(users, "")

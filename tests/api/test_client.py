@@ -462,6 +462,7 @@ def test_throttling_fails_after_an_hour(connect: Connect, gateway: Gateway, cloc
     fault = fail(client, Throttled)
 
     assert (fault.status, fault.code) == (429, 900804)
+    assert "a run waits for an hour at most" in str(fault)
     assert 3500 < sum(clock.waits) <= 3600
 
 
@@ -473,6 +474,7 @@ def test_requested_wait_of_hours_fails_at_once(connect: Connect, clock: Clock) -
         fault = fail(connect(server.url, READY), Throttled)
 
     assert fault.retry_after == 7200
+    assert "it asks to wait 120 min; a run waits for an hour at most: run again later" in str(fault)
     assert clock.waits == []
 
 

@@ -10,7 +10,7 @@ from holdings import MAIN, count
 from loading import query, still_gateway
 
 from vbc_source.emulator import Gateway
-from vbc_source.errors import Forbidden
+from vbc_source.errors import Forbidden, GatewayFault, Unavailable
 from vbc_source.extract.refusals import Refusals, collect_refusals
 
 Serve = Callable[[Gateway], str]
@@ -69,6 +69,45 @@ def test_what_is_allowed_is_loaded_before_a_refusal_is_raised(serve: Serve, boun
     assert gateway.count("accounts/999/company") == 1
     with pytest.raises(Forbidden):
         refusals.check()
+
+
+@pytest.mark.parametrize(
+    ("fault", "read"),
+    [
+        ("suspended*always@/extensions", {"users", "user_recordings"}),
+        ("no-resource*always@/extensions", {"users", "user_recordings"}),
+        ("bad-gateway*always@/provisioning/", set()),
+        ("not-found*always@/provisioning/", set()),
+        ("suspended*always@/jobs", {"users", "extensions", "user_recordings"}),
+        ("bad-request*always@/jobs", {"users", "extensions", "user_recordings"}),
+    ],
+)
+@pytest.mark.parametrize("bounds", [{}, {"end_date": "2030-01-01"}], ids=["incremental", "backfill"])
+def test_a_list_that_is_broken_for_good_does_not_stop_the_others(
+    serve: Serve, bounds: dict[str, str], fault: str, read: set[str]
+) -> None:
+    gateway = still_gateway(recordings=20, users=2, user_recordings=8)
+    gateway.fault(fault)
+    url, pipeline = serve(gateway), Extraction()
+    for _ in range(2):
+        with collect_refusals() as refusals:
+            extract(pipeline, url, retry_seconds=0, **bounds)
+        with pytest.raises(GatewayFault, match="; the rest is loaded"):
+            refusals.check()
+    assert count(pipeline, "company_recordings") == len(gateway.company)
+    assert {name for name in ("users", "extensions", "user_recordings") if name in pipeline.tables} >= read
+    gateway.heal()
+    with collect_refusals() as refusals:
+        extract(pipeline, url, **bounds)
+    refusals.check()
+    assert count(pipeline, "user_recordings") > 0
+
+
+def test_a_gateway_that_answers_nothing_ends_the_run(serve: Serve) -> None:
+    gateway = still_gateway(recordings=20, users=2)
+    gateway.fault("suspended*always")
+    with collect_refusals(), pytest.raises(Unavailable):
+        extract(Extraction(), serve(gateway), retry_seconds=0)
 
 
 def test_without_somebody_who_collects_them_a_refusal_ends_the_run(serve: Serve) -> None:

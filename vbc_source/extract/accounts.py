@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import SELF
-from vbc_source.errors import Forbidden, NotFound, SettingsError
+from vbc_source.errors import Forbidden, NotFound, SettingsError, Unavailable
 from vbc_source.extract.destination_lookup import GONE
 from vbc_source.extract.lists import ListOwner, ListReader
 from vbc_source.extract.state import ResourceRun
@@ -38,6 +38,7 @@ class AccountDirectory:
         self._reader, self._identity = reader, identity
         self._self: str | None = None
         self._lists: dict[tuple[str, str, str], ReadWindow[PageRows]] = {}
+        self._failed: dict[tuple[str, str, str], Unavailable] = {}
 
     def learn(self, account: str) -> None:
         """Store which account `self` is, as an answer to another list showed."""
@@ -74,17 +75,26 @@ class AccountDirectory:
     def read_list(self, endpoint: Endpoint, account: str, run: str, now: datetime) -> ReadWindow[PageRows]:
         """Read an account's whole list, once a run; a list of several pages is read twice."""
         key = (endpoint.name, account, run)
+        if fault := self._failed.get(key):
+            raise fault  # several resources need it; each would retry as long
         if key not in self._lists:
             self._lists = {known: proof for known, proof in self._lists.items() if known[-1] == run}
             with explain_refusal():
-                proof = self._reader.read_whole(endpoint, ListOwner(account), now)
-                if len(proof.pages) > 1:
-                    # When one user leaves while another comes, the counts agree although a third one, who
-                    # moved to the page before, was not read. A user in either of two readings is there.
-                    again = self._reader.read_whole(endpoint, ListOwner(account), now)
-                    proof = replace(again, pages=(*again.pages, *proof.pages))
-            self._lists[key] = proof
+                try:
+                    self._lists[key] = self._read_list(endpoint, account, now)
+                except Unavailable as fault:
+                    self._failed = {key: fault}
+                    raise
         return self._lists[key]
+
+    def _read_list(self, endpoint: Endpoint, account: str, now: datetime) -> ReadWindow[PageRows]:
+        proof = self._reader.read_whole(endpoint, ListOwner(account), now)
+        if len(proof.pages) > 1:
+            # When one user leaves while another comes, the counts agree although a third one, who
+            # moved to the page before, was not read. A user in either of two readings is there.
+            again = self._reader.read_whole(endpoint, ListOwner(account), now)
+            proof = replace(again, pages=(*again.pages, *proof.pages))
+        return proof
 
     def users(self, account: str, run: str, now: datetime) -> dict[str, str]:
         """Return the users of an account: names by id."""

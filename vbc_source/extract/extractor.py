@@ -57,7 +57,7 @@ class AccessLog:
         self._run, self._find_account = run, find_account
         # twice as many as may fail side by side: a few broken lists do not hold back the others
         self._max_failures = 2 * run.config.max_concurrency + 1
-        self._failures: list[tuple[ReadTask, VbcError]] = []
+        self._failures: list[tuple[ReadTask, GatewayFault]] = []
         self._in_a_row = 0
         self._rows: list[dict[str, Any]] = []
 
@@ -74,6 +74,8 @@ class AccessLog:
     def allow(self, task: ReadTask) -> None:
         """Record that a list was read to its end."""
         self._in_a_row = 0
+        if refusals := current_refusals():
+            refusals.record_answer()
         self._record(task, "", None)
 
     def judge(self, task: ReadTask, error: Exception) -> bool:
@@ -95,7 +97,13 @@ class AccessLog:
         return False
 
     def check(self) -> None:
-        """Raise the first failure; its message names the other lists too."""
+        """Raise the first failure, its message names the other lists too; or report all at the run's end."""
+        refusals = current_refusals()
+        if refusals and all(refusals.takes(error) for _, error in self._failures):
+            for task, error in self._failures:
+                self._explain(error)
+                refusals.add([f"{self._run.endpoint.title} of {task}"], error)
+            return
         for _, error in self._failures[:1]:
             error.args = (f"{error}{name_others([str(other) for other, _ in self._failures[1:]])}",)
             self._explain(error)
@@ -378,6 +386,7 @@ class Extractor:
         run = self._run
         if self._access.failed and (self._limit is None or not self._progressed):
             self._access.check()
+            return  # they are reported at the end; without progress there is none to store
         if run.incremental:
             self._store_readings()
         if self._access.failed or (left and (self._is_over() or self._requests.is_over)):

@@ -1,4 +1,4 @@
-"""Refusals that a run reports at its end: what the API user may read is loaded before the run fails."""
+"""Lists that a run could not read, reported at its end: what can be read is loaded before it fails."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from vbc_source.errors import Forbidden
+from vbc_source.errors import Forbidden, GatewayFault
 
 MAX_NAMED = 10  # lists that an error names
 
@@ -18,25 +18,37 @@ def name_others(names: Sequence[str]) -> str:
 
 
 class Refusals:
-    """Collects what the API user may not read."""
+    """Collects the lists that could not be read, with the reason of each."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Forbidden] = {}
+        self._found: dict[str, GatewayFault] = {}
+        self._answered = False
 
-    def add(self, lists: Sequence[str], error: Forbidden) -> None:
-        """Add lists that are refused for one reason."""
+    def add(self, lists: Sequence[str], error: GatewayFault) -> None:
+        """Add lists that could not be read for one reason."""
         for name in lists:
             self._found.setdefault(name, error)
 
+    def record_answer(self) -> None:
+        """Record that a list was read: what fails now does not concern the whole gateway."""
+        self._answered = True
+
+    def takes(self, error: GatewayFault) -> bool:
+        """Whether the run goes on after an error; where nothing was answered yet, all would fail."""
+        return self._answered or isinstance(error, Forbidden)
+
     def describe(self) -> str:
-        """Return the first refusal, with the names of all lists that are refused; empty without any."""
+        """Return the reasons, each with the names of the lists that it concerns; empty without any."""
+        groups: dict[tuple[object, ...], list[str]] = {}
         for name, error in self._found.items():
-            others = name_others([other for other in self._found if other != name])
-            return f"{error}{others}; what the user may read is loaded"
-        return ""
+            groups.setdefault((type(error), error.status, error.code), []).append(name)
+        texts = [f"{self._found[first]}{name_others(others)}" for first, *others in groups.values()]
+        refused = all(isinstance(error, Forbidden) for error in self._found.values())
+        end = "what the user may read is loaded" if refused else "the rest is loaded"
+        return "; ".join([*texts, end]) if texts else ""
 
     def check(self) -> None:
-        """Raise the first refusal, with the names of all lists that are refused."""
+        """Raise the first error, with all reasons and the names of all lists."""
         text = self.describe()
         for error in self._found.values():
             error.args = (text,)
@@ -48,7 +60,7 @@ _collected: ContextVar[Refusals | None] = ContextVar("vbc_refusals", default=Non
 
 @contextmanager
 def collect_refusals(refusals: Refusals | None = None) -> Iterator[Refusals]:
-    """Collect the refusals of the extraction inside, which dlt would otherwise end with nothing loaded."""
+    """Collect the failures of the extraction inside, which dlt would otherwise end with nothing loaded."""
     refusals = Refusals() if refusals is None else refusals
     token = _collected.set(refusals)
     try:
@@ -58,5 +70,5 @@ def collect_refusals(refusals: Refusals | None = None) -> Iterator[Refusals]:
 
 
 def current_refusals() -> Refusals | None:
-    """Return where to report a refusal; None where it has to be raised."""
+    """Return where to report a list that could not be read; None where its error has to be raised."""
     return _collected.get()

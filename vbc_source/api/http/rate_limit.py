@@ -140,6 +140,8 @@ class Retry:
         requested = fault.retry_after or 0.0
         seconds = requested + random.uniform(0, 0.5) if requested > 0 else backoff(throttles)
         if self._rate_limiter.pause(seconds, LONGEST_THROTTLE) + seconds > LONGEST_THROTTLE:
+            asked = f"; it asks to wait {requested / 60:,.0f} min" if requested > 60 else ""
+            fault.args = (f"{fault}{asked}; a run waits for an hour at most: run again later",)
             raise fault
         log.warning("%s: throttled by the gateway; all threads wait %.0f s", description, seconds)
 
