@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 from loading import LOGIN, environment, read_database, run_vbc, still_gateway, vbc
 
@@ -402,3 +404,21 @@ def test_allowed_accounts_are_loaded_before_the_run_fails_with_one_line(
     assert "may not read them: company_recordings of account 999, " in shown.stdout
     checked = run_vbc(own_folder, url, "doctor", **skipped)
     assert (checked.returncode, "note  company recordings of 999: " in checked.stdout) == (0, True)
+
+
+def test_the_demo_does_not_mix_its_recordings_with_others(serve: Serve, own_folder: Path) -> None:
+    url = serve(still_gateway(recordings=3))
+    assert run_vbc(own_folder, url, "sync", "--resources", "company_recordings").returncode == 0
+    failed = run_vbc(own_folder, url, "demo", "--recordings", "100", "--no-models")
+    assert failed.returncode == 2
+    assert "recordings that vbc demo has not loaded" in failed.stderr
+    with duckdb.connect(str(own_folder / "vbc.duckdb"), read_only=True) as database:
+        assert database.execute("SELECT count(*) FROM vbc_data.company_recordings").fetchall() == [(3,)]
+
+
+def test_the_emulator_names_a_port_that_is_taken(own_folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        failed = run_vbc(own_folder, "http://127.0.0.1:9", "emulator", "--port", port, "--recordings", "100")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == f"vbc emulator: port {port} is taken: choose another with --port\n"

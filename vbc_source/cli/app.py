@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from vbc_source.cli import archive, coverage, evidence, figures, fixity, forget, loading, retention
-from vbc_source.cli.options import Command, echo
-from vbc_source.cli.process import tune_process
+from vbc_source.cli.options import Command, Function, echo
+from vbc_source.cli.process import check_port, tune_process
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -24,12 +24,17 @@ def main() -> None:
     tune_process()
 
 
-recordings_option = click.option("--recordings", default=20_000, help="Recordings of the invented year.")
+def recordings_option(fewest: int) -> Function:
+    """Add the option that says how many recordings are invented."""
+    kind, text = click.IntRange(fewest), "Recordings of the invented year."
+    return click.option("--recordings", default=20_000, type=kind, metavar="N", help=text)
+
+
 seed_option = click.option("--seed", default=1, help="Another seed invents another call centre.")
 
 
 @main.command(cls=Command, tenants="none")
-@recordings_option
+@recordings_option(fewest=100)
 @seed_option
 @click.option("--models/--no-models", default=True, help="Build the models too (extra `dbt`).")
 def demo(recordings: int, seed: int, models: bool) -> dict[str, Any]:
@@ -44,9 +49,9 @@ def demo(recordings: int, seed: int, models: bool) -> dict[str, Any]:
 
 
 @main.command(cls=Command, tenants="none")
-@click.option("--port", default=8080, help="Port on 127.0.0.1.")
+@click.option("--port", default=8080, type=click.IntRange(1, 65535), help="Port on 127.0.0.1.")
 @seed_option
-@recordings_option
+@recordings_option(fewest=0)
 @click.option(
     "--fault", "faults", multiple=True, metavar="NAME", help="A fault to have; `list` shows the names."
 )
@@ -74,6 +79,7 @@ def emulator(
             gateway.add_account(str(int(gateway.main_id) + number), seed=seed + number, **size)
     except (KeyError, ValueError) as error:
         raise click.BadParameter(f"{error}; --fault list shows the names", param_hint="--fault") from None
+    check_port(port)
     echo(
         f"VBC gateway emulated at http://127.0.0.1:{port}: user demo, password demo-password, "
         f"client demo-client, secret demo-secret, account(s) {', '.join(gateway.accounts)}. Ctrl-C ends it."

@@ -13,11 +13,12 @@ import duckdb
 
 from vbc_source.audio.archive_audio import archive_audio
 from vbc_source.cli.figures import build_in_process
-from vbc_source.errors import SettingsError
+from vbc_source.errors import SettingsError, UsageError
 from vbc_source.load.destinations import DATABASE, Target
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.sync import SyncResult, sync
 from vbc_source.verification.verify import verify
+from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import RecordingSelection
 from vbc_source.windows import parse_instant
 
@@ -81,6 +82,12 @@ def run_demo(recordings: int, seed: int, report: Callable[[str], None], *, model
     with hold_pipeline(target) as pipeline:
         pipeline.sync_destination()
         first = pipeline.first_run
+        killed = pipeline.has_pending_data
+    if first and not killed and LoadedTables(target).find("company_recordings"):
+        raise UsageError(
+            f"dataset {target.dataset} here holds recordings that vbc demo has not loaded, and would mix "
+            "with the invented ones: run it in another folder"
+        )
     report(f"Inventing a year of a call centre with {USERS} users, {recordings:,} recordings …")
     gateway = emulator.Gateway(
         seed=seed,

@@ -6,9 +6,12 @@ import atexit
 import ctypes
 import gc
 import os
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+
+from vbc_source.errors import VbcError
 
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of glibc's malloc.h
 
@@ -40,3 +43,11 @@ def _trim(malloc_trim: Callable[[int], int], phase: str, info: dict[str, int]) -
     """Return freed memory to the system after a full collection, as there is between the steps of a run."""
     if phase == "stop" and info["generation"] == 2:
         malloc_trim(0)
+
+
+def check_port(port: int) -> None:
+    """Refuse a port of 127.0.0.1 that another program listens on."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        raise VbcError(f"port {port} is taken: choose another with --port") from None
