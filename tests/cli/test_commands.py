@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from in_process import run_in_process
 from loading import LOGIN, environment, read_database, run_vbc, still_gateway, vbc
 
 from vbc_source.emulator import Gateway
@@ -422,3 +423,21 @@ def test_the_emulator_names_a_port_that_is_taken(own_folder: Path) -> None:
         failed = run_vbc(own_folder, "http://127.0.0.1:9", "emulator", "--port", port, "--recordings", "100")
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr == f"vbc emulator: port {port} is taken: choose another with --port\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("sync", "--json", "--max-requests", "many"), "is not a valid integer"),
+        (("verify", "--json", "--nonsense"), "No such option"),
+        (("recordings", "show", "--json"), "Missing argument"),
+        (("evidence", "1", "--json", "--tenant", "all"), "takes the name of one tenant"),
+    ],
+)
+def test_wrong_usage_is_one_json_line_too(own_folder: Path, arguments: tuple[str, ...], reason: str) -> None:
+    failed = run_in_process(*arguments)
+    assert failed.exit_code == 2
+    printed = json.loads(failed.stdout)
+    assert printed["ok"] is False
+    assert reason in printed["error"]
+    assert reason in failed.stderr

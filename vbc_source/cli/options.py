@@ -64,6 +64,15 @@ class Command(click.Command):
             click.Option(["--debug"], is_flag=True, help="Show a traceback on failure."),
         ]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; wrong usage, too, is what --json prints."""
+        as_json = "--json" in args
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            _print_wrong_usage(error, as_json=as_json)
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; its result is what --json prints, and a false `ok` in it is a failure."""
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
@@ -75,7 +84,8 @@ class Command(click.Command):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, with a message
         try:
             result = self._run(ctx, ctx.params.pop("tenant", None), debug)
-        except _ENDS:
+        except _ENDS as end:
+            _print_wrong_usage(end, as_json=as_json)
             raise
         except Exception as error:
             if debug:
@@ -169,6 +179,11 @@ def join_results(results: Results) -> dict[str, Any]:
 
 def _describe_failure(reason: Exception) -> dict[str, Any]:
     return {"ok": False, "error": str(reason)}
+
+
+def _print_wrong_usage(error: Exception, *, as_json: bool) -> None:
+    if as_json and isinstance(error, click.ClickException):
+        click.echo(json.dumps({"ok": False, "error": error.format_message()}))
 
 
 def path_for_tenant(path: Path) -> Path:
