@@ -699,6 +699,24 @@ def read_all(server: Server, window: Window, size: int, settled: float = 10 * DA
     return windows
 
 
+@pytest.mark.parametrize("total", [50, 5000])
+@pytest.mark.parametrize("settled", [0, 720 * DAY, 800 * DAY])
+def test_a_list_that_counts_rows_and_lists_none_costs_a_bounded_number_of_requests(
+    settled: float, total: int
+) -> None:
+    calls = []
+
+    def fetch(window: Window, number: int, size: int) -> Page[Any]:
+        calls.append(window)
+        return Page(total_items=total, page_size=size, ids=[], seconds=dict, count=0, rows=None)
+
+    whole = span(0, 730 * DAY)
+    windows = list(WindowReader(fetch, ApiCapabilities(100), AtOnce(), at(settled)).read(whole))
+    assert not any(window.is_proven for window in windows)
+    assert (windows[0].window.start, windows[-1].window.end) == (whole.start, whole.end)
+    assert len(calls) <= 250
+
+
 @pytest.mark.parametrize("settled", [0, 10 * DAY])
 @pytest.mark.parametrize("base", [0, 1])
 @pytest.mark.parametrize("wrong", [-1, 1, 2])

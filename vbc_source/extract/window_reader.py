@@ -6,8 +6,9 @@ places. A window that changed is read again in smaller pieces, in the end one an
 
 A window may never add up: the API lists a recording twice, or counts one that it does not list. Then smaller
 pieces are read until the second is found; it is returned as not proven, with the rows that were found, and
-reading goes on behind it. What that costs is bounded: after `MAX_LOCATED` such seconds, or `MAX_FRUITLESS` in
-a row, larger windows are returned as not proven, and after `MAX_UNPROVEN` in a row the rest of the span is.
+reading goes on behind it. What that costs is bounded: after `MAX_LOCATED` such seconds, `MAX_FRUITLESS` in a
+row, or `MAX_EMPTY` readings without a row, larger windows are returned as not proven, and after
+`MAX_UNPROVEN` in a row the rest of the span is.
 
 One change escapes this rule: one recording is deleted and another arrives between two requests. A row that
 moved across the page boundary is then lost although the counts agree. Recordings arrive only in recent
@@ -48,6 +49,7 @@ MAX_ITEMS = 100_000_000  # rows of a window; a larger total is an error of the s
 MAX_PIECES = 5_000  # of a window that is split at once; a piece that is still too large is split again
 MAX_LOCATED = 20  # unproven spans to find to the second
 MAX_FRUITLESS = 10  # unproven spans in a row, after which each other window is read once
+MAX_EMPTY = 60  # readings in a row that count rows and list none: a search for one second needs fewer
 MAX_UNPROVEN = 1_000  # unproven spans in a row, after which the rest is not read
 
 
@@ -158,13 +160,14 @@ class WindowReader(Generic[Rows]):
         self._prefetched: dict[Window, tuple[int, int, Future[Page[Rows]]]] = {}
         self._requests = 0
         self._unproven = self._fruitless = 0  # spans that were returned as not proven: all, and in a row
+        self._empty = 0  # readings in a row without any row, although some are counted
 
     def read(self, window: Window) -> Generator[ReadWindow[Rows], None, None]:
         """Read a span and yield its windows, oldest first; large ones are split.
 
         Windows that never add up are yielded as not proven; together all windows cover the span.
         """
-        self._unproven = self._fruitless = 0
+        self._unproven = self._fruitless = self._empty = 0
         try:
             earlier: list[Page[Rows]] = []  # of an indivisible second: each reading finds other rows of it
             todo = [_Part(window)]
@@ -177,7 +180,7 @@ class WindowReader(Generic[Rows]):
                 if pieces:
                     continue
                 reading = self._read_pages(part.window, WindowAttempt(first, earlier))
-                earlier = []
+                earlier, self._empty = [], 0 if reading.ids or not reading.total else self._empty + 1
                 if reading.complete:
                     yield self._finish(part.window, part, reading)
                 elif smaller := self._smaller(part, reading):
@@ -387,6 +390,7 @@ class WindowReader(Generic[Rows]):
         window = part.window
         log.info("%s does not add up (%d of %d recordings)", window, len(reading.ids), reading.total)
         hopeless = self._unproven >= MAX_LOCATED or self._fruitless >= MAX_FRUITLESS
+        hopeless = hopeless or self._empty >= MAX_EMPTY
         if hopeless or not window.divisible or reading.total > MAX_ITEMS or _ignores(window, reading.pages):
             return [window] if part.same < self._patience(part, reading) else []
         torn = reading.torn_seconds(window) if part.attempt >= SETTLED_ATTEMPTS else []
@@ -400,7 +404,7 @@ class WindowReader(Generic[Rows]):
 
     def _patience(self, part: _Part, reading: WindowAttempt[Rows]) -> int:
         """Return how often to read a window that is not split."""
-        if self._fruitless >= MAX_FRUITLESS:
+        if self._fruitless >= MAX_FRUITLESS or self._empty >= MAX_EMPTY:
             return 1
         page_rows = reading.pages[0].page_size or self.capabilities.page_size
         changes = part.window.end >= self._settled_before or reading.total > page_rows
