@@ -24,6 +24,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.impl.postgres.configuration import PostgresClientConfiguration, PostgresCredentials
+from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from dlt.extract.decorators import DltSourceFactoryWrapper
 from dlt.extract.items_transform import YieldMapItem
@@ -40,6 +41,7 @@ __all__ = [
     "DuckDbCredentials",
     "FilesystemClient",
     "FilesystemConfiguration",
+    "FinalizedLoadJobWithFollowupJobs",
     "HasFollowupJobs",
     "ParquetFormatConfiguration",
     "ParsedLoadJobFileName",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -227,6 +229,35 @@ def test_a_dataset_keeps_the_format_that_it_began_with(
         pytest.fail("it was opened")
     with hold_pipeline(Target("vbc", "filesystem", "another")) as pipeline:
         assert pipeline.dataset_name == "another"
+
+
+@pytest.mark.destinations
+@pytest.mark.parametrize("name", ["delta", "iceberg"])
+def test_the_end_of_each_job_of_a_table_format_is_noticed(
+    serve: Serve, own_folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """dlt's own jobs end unnoticed, and a load waits for a second."""
+    noticed = []
+
+    class PatientSemaphore(threading.BoundedSemaphore):
+        def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+            ended = super().acquire(blocking, None if timeout is None else 30)
+            noticed.append(ended)
+            return ended
+
+    # a module of this name is hidden by a function
+    monkeypatch.setattr(importlib.import_module("dlt.load.load"), "BoundedSemaphore", PatientSemaphore)
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(own_folder / "lake"))
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__TABLE_FORMAT", name)
+    gateway = still_gateway(recordings=3)
+    with hold_pipeline(Target("vbc", "filesystem", "vbc_data")) as pipeline:
+        pipeline.run(
+            vbc_source(base_url=serve(gateway), credentials=credentials()).with_resources(
+                "company_recordings"
+            )
+        )
+    assert len(noticed) > 1
+    assert all(noticed)
 
 
 @pytest.mark.slow
