@@ -64,7 +64,7 @@ class Job:
         status = self.status.strip().lower()
         if "expire" in status or (self.valid_until is not None and self.valid_until <= now):
             return "expired"
-        if status.startswith(_FAILED):  # whatever it has packed until then
+        if status.startswith(_FAILED):  # even if all files are packed
             return "failed"
         full = self.total is not None and 0 < self.total == self.completed
         if status in _DONE or (self.link and (status.startswith("partial") or full)):

@@ -389,8 +389,7 @@ class WindowReader(Generic[Rows]):
         """
         window = part.window
         log.info("%s does not add up (%d of %d recordings)", window, len(reading.ids), reading.total)
-        hopeless = self._unproven >= MAX_LOCATED or self._fruitless >= MAX_FRUITLESS
-        hopeless = hopeless or self._empty >= MAX_EMPTY
+        hopeless = self._unproven >= MAX_LOCATED or self._finds_nothing
         if hopeless or not window.divisible or reading.total > MAX_ITEMS or _ignores(window, reading.pages):
             return [window] if part.same < self._patience(part, reading) else []
         torn = reading.torn_seconds(window) if part.attempt >= SETTLED_ATTEMPTS else []
@@ -402,9 +401,14 @@ class WindowReader(Generic[Rows]):
         parts = max(2, ceil(reading.total / (FILL * max(size, 1))))
         return window.split(2 if part.attempt == 1 else min(parts, MAX_PIECES))
 
+    @property
+    def _finds_nothing(self) -> bool:
+        """Whether so much was read in vain that smaller windows and further readings would not help."""
+        return self._fruitless >= MAX_FRUITLESS or self._empty >= MAX_EMPTY
+
     def _patience(self, part: _Part, reading: WindowAttempt[Rows]) -> int:
         """Return how often to read a window that is not split."""
-        if self._fruitless >= MAX_FRUITLESS or self._empty >= MAX_EMPTY:
+        if self._finds_nothing:
             return 1
         page_rows = reading.pages[0].page_size or self.capabilities.page_size
         changes = part.window.end >= self._settled_before or reading.total > page_rows

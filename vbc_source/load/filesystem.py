@@ -37,7 +37,7 @@ class VbcFilesystem(KeptConfiguration, dlt.destinations.filesystem):
 
 
 class VbcFilesystemClient(FilesystemClient):
-    """Adds hints to tables as they are loaded: the schema, which all destinations share, has none."""
+    """Adds hints to tables as they are loaded; the schema, which all destinations share, has none."""
 
     def prepare_load_table(self, table_name: str) -> Any:
         """Return a table with the hints that its format needs."""
