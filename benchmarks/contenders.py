@@ -93,7 +93,15 @@ def make_environ(work: Work, place: Place) -> Mapping[str, str]:
 
 
 _CREDENTIALS = ("CLIENT_ID", "CLIENT_SECRET", "USERNAME", "PASSWORD")
-_SETTINGS = ("SOURCES__", "DESTINATION__", "NORMALIZE__", "LOAD__", "EXTRACT__", "DATA_WRITER__")
+_SETTINGS = (
+    "SOURCES__",
+    "DESTINATION__",
+    "NORMALIZE__",
+    "LOAD__",
+    "EXTRACT__",
+    "DATA_WRITER__",
+    "PYTHONDONTWRITEBYTECODE",  # the checkout would be compiled in each run, and the other packages are not
+)
 
 
 def _script(environment: Environment, name: str, variant: str = "", page_size: int | None = None) -> Command:

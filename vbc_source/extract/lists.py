@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -74,6 +75,9 @@ class ListReader:
     def __init__(self, config: VbcConfig, client: Client) -> None:
         self.config, self.client = config, client
         self._capabilities: dict[str, ApiCapabilities] = {}
+        # One thread reads at a time. Reading a page releases the interpreter's lock dozens of times, and
+        # threads that hand it over each time take a tenth longer for 200,000 recordings.
+        self._reading = threading.Lock()
 
     def scan(
         self, endpoint: Endpoint, task: ReadTask, now: datetime, session: RequestPool
@@ -125,10 +129,13 @@ class ListReader:
         if endpoint.windowed:
             filters = self.config.filters_of(endpoint.name).params
             params = {**filters, **endpoint.select(window), **params}
-        read = partial(read_page, shape=endpoint.shape)
-        what = endpoint.describe(owner.account, owner.user)
+        what, read = endpoint.describe(owner.account, owner.user), partial(self._read_page, endpoint)
         page = self.client.get(self._locate(endpoint, owner), params, read, what=what, stopped=stopped)
         return replace(page, links=keep_own_links(page.links, self.client.base_url))
+
+    def _read_page(self, endpoint: Endpoint, body: bytes) -> Page[PageRows]:
+        with self._reading:
+            return read_page(body, endpoint.shape)
 
 
 def resolve(owner: ListOwner, proof: ReadWindow[PageRows]) -> ListOwner | None:
