@@ -154,10 +154,7 @@ def run_pipeline(
         pipeline.sync_destination()
         if not pipeline.default_schema_name:
             adopt_stored_schema(pipeline, source)
-        pending = len(pipeline.list_extracted_load_packages()) + len(pipeline.list_normalized_load_packages())
-        if pending:
-            with hold_dataset_lock(pipeline, window), keep_interrupts():
-                pipeline.run()  # with a package pending, dlt loads that and extracts nothing
+        pending = _load_pending(pipeline, window)
         unfinished = list(source.selected_resources)
         while unfinished and not any("spent" in counts for counts in newest):
             before = _read_states(pipeline, source)
@@ -179,26 +176,41 @@ def run_pipeline(
             ]
         if refusals is None:
             refused.check()
-    totals: dict[str, Any] = {
-        name: sum(counts.get(name, 0) for counts in metrics)
-        for name in ("recordings", "call_logs", "windows", "users", "requests")
-    }
-    left_out: dict[str, Any] = {
-        reason: tuple(dict.fromkeys(title for counts in metrics for title in counts.get(reason, ())))
-        for reason in ("forbidden", "not_found", "gaps")
-    }
-    seconds = time.monotonic() - started
-    ok = not left_out["gaps"]
-    left = sum(counts.get("left", 0) for counts in newest) if unfinished else 0
-    return SyncResult(
-        **totals,
-        **left_out,
+    return _make_result(
+        metrics,
+        newest if unfinished else [],
         loaded=loaded,
         finished_earlier=pending,
-        seconds=seconds,
-        ok=ok,
-        stopped_after=max(counts.get("spent", 0) for counts in newest) if unfinished else None,
-        left=left,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _load_pending(pipeline: dlt.Pipeline, window: str) -> int:
+    """Load the packages that an earlier run left; return how many there were."""
+    pending = len(pipeline.list_extracted_load_packages()) + len(pipeline.list_normalized_load_packages())
+    if pending:
+        with hold_dataset_lock(pipeline, window), keep_interrupts():
+            pipeline.run()  # with a package pending, dlt loads that and extracts nothing
+    return pending
+
+
+def _make_result(
+    metrics: Sequence[dict[str, Any]], stopped: Sequence[dict[str, Any]], **counts: Any
+) -> SyncResult:
+    """Add up the counts of all extractions; `stopped` are those of the last one if lists are left to read."""
+    totals = {
+        name: sum(found.get(name, 0) for found in metrics)
+        for name in ("recordings", "call_logs", "windows", "users", "requests")
+    }
+    left_out = {
+        reason: tuple(dict.fromkeys(title for found in metrics for title in found.get(reason, ())))
+        for reason in ("forbidden", "not_found", "gaps")
+    }
+    return SyncResult(
+        **{**totals, **left_out, **counts},
+        ok=not left_out["gaps"],
+        stopped_after=max((found.get("spent", 0) for found in stopped), default=None),
+        left=sum(found.get("left", 0) for found in stopped),
     )
 
 
