@@ -48,10 +48,10 @@ REFUSED = {
     "empty actions": (KEEP.replace('"keep"', ""), "rule a: actions must be keep, archive"),
     "unknown action": (KEEP.replace("keep", "purge"), "rule a: actions must be .* not 'purge'"),
     "an action that is no list": (KEEP.replace('["keep"]', '"keep"'), "rule a: actions: Expected array"),
-    "an action twice": (KEEP.replace('["keep"]', '["keep", "keep"]'), "rule a: actions names one twice"),
+    "an action twice": (KEEP.replace('["keep"]', '["keep", "keep"]'), "rule a: actions lists one twice"),
     "keep and delete": (
         KEEP.replace('["keep"]', '["keep", "delete_at_vbc"]'),
-        "rule a: keep goes with no deletion",
+        "rule a: keep cannot be combined with a deletion",
     ),
     "negative age": (DELETE + "older_than_days = -1", "rule a: older_than_days: Expected int >= 1"),
     "no age": (DELETE, "rule a: delete_at_vbc needs older_than_days"),

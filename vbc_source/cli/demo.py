@@ -13,7 +13,7 @@ import duckdb
 
 from vbc_source.audio.archive_audio import archive_audio
 from vbc_source.cli.figures import build_in_process
-from vbc_source.errors import SettingsError, UsageError
+from vbc_source.errors import ExtraMissing, UsageError
 from vbc_source.load.destinations import DATABASE, Target
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.sync import SyncResult, sync
@@ -68,10 +68,7 @@ def import_emulator() -> ModuleType:
     try:
         from vbc_source import emulator
     except ImportError as error:
-        raise SettingsError(
-            f"the emulator needs {error.name}: install the extra `emulator` (pip install '.[emulator]' in a "
-            "checkout)"
-        ) from None
+        raise ExtraMissing(f"the emulator needs {error.name}", "emulator") from None
     return emulator
 
 

@@ -16,12 +16,12 @@ from dlt.common.configuration import configspec
 from dlt.common.typing import TSecretStrValue
 
 from vbc_source.dlt_internals import PostgresClientConfiguration, PostgresCredentials
-from vbc_source.errors import SettingsError
+from vbc_source.errors import ExtraMissing
 from vbc_source.load.kept_configuration import KeptConfiguration
 
 DRIVER_MISSING = (
-    "loading into Postgres needs the driver adbc-driver-postgresql, and it cannot be used here: install it "
-    "with pip install 'vbc-source[postgres]', and do not set disable_adbc_detection"
+    "loading into Postgres needs the driver adbc-driver-postgresql, which is missing, or switched off by "
+    "disable_adbc_detection"
 )
 
 
@@ -87,5 +87,5 @@ def _select_format(
     """Choose a table's file format as dlt does; an error where that would be CSV, which loses empty texts."""
     choice: tuple[Any, Sequence[Any]] = select(preferred, supported, table_schema=table_schema)
     if "parquet" not in choice[1]:
-        raise SettingsError(DRIVER_MISSING)
+        raise ExtraMissing(DRIVER_MISSING, "postgres")
     return choice

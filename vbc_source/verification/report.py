@@ -128,7 +128,7 @@ def _write_lateness(lateness: Lateness, lookback_hours: float) -> str:
     )
     if not lateness.behind:
         return f"{text}."
-    enough = "is enough" if lateness.lookback_hours <= lookback_hours else "is TOO LITTLE"
+    enough = "is enough" if lateness.lookback_hours <= lookback_hours else "is TOO LOW"
     return (
         f"{text}, by {write_time(lateness.max_behind_seconds)} at most, which requires lookback_hours "
         f"of {lateness.lookback_hours} or more: {lookback_hours:g} {enough}."
