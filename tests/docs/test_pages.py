@@ -58,6 +58,13 @@ def test_every_page_is_linked_from_the_readme() -> None:
     assert pages <= linked
 
 
+def test_tests_named_in_contributing_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "CONTRIBUTING.md").read_text()))
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named
+    assert [name for name in named if f"def {name}(" not in sources] == []
+
+
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
 def test_modules_named_in_the_page_exist(page: str) -> None:
     named = set(re.findall(r"\b[\w/.]+\.(?:py|yml|sql)\b", (ROOT / page).read_text()))
