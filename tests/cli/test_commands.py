@@ -329,7 +329,8 @@ def test_the_demo_loads_and_a_second_one_loads_what_has_arrived(own_folder: Path
         )
         assert done.returncode == 0, done.stderr
         assert "By direction" in done.stdout
-        assert "What to type next" in done.stdout
+        (again,) = re.findall("^  (.+?)  +again:", done.stdout, re.MULTILINE)
+        assert again == "vbc demo"  # this folder is no checkout, so that there is no make and no .venv
         results.append(json.loads(done.stdout.splitlines()[-1]))
     assert results[0]["recordings"] > 1900
     assert results[1]["requests"] == 49  # the company, 24 users, and their export jobs
