@@ -1,4 +1,4 @@
-"""Keep the tables of a lake small: `vbc compact`, and `vbc sync` after every so many loads."""
+"""Keep the tables of a lake small: `vbc compact`, and `vbc sync` after a number of loads."""
 
 from __future__ import annotations
 
