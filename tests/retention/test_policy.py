@@ -29,7 +29,7 @@ REFUSED = {
     "cut off": (KEEP + "accounts = [", "it is not TOML"),
     "a key twice": (KEEP + 'name = "b"\n', "it is not TOML"),
     "byte order mark": ("\ufeff" + KEEP, "byte order mark"),
-    "unknown key": ("holds = 'x'\n" + KEEP, "unknown key holds; known are rules, hold,"),
+    "unknown key": ("holds = 'x'\n" + KEEP, "unknown key holds; known keys: rules, hold,"),
     "rules of another type": ("rules = 3", "rules: Expected array"),
     "a rule that is none": ("rules = [3]", r"rules\[0\]: Expected object"),
     "no hold file": ('hold = " "\n' + KEEP, "hold is empty"),
@@ -43,7 +43,7 @@ REFUSED = {
         KEEP.replace('"a"', '"to-4155550100"'),
         "rule number 1: name must be",
     ),
-    "unknown key in a rule": (KEEP + "older_then_days = 3", "rule a: unknown key older_then_days; known are"),
+    "unknown key in a rule": (KEEP + "older_then_days = 3", "rule a: unknown key older_then_days; known keys:"),
     "no actions": ('[[rules]]\nname = "a"', "rule a: missing key actions"),
     "empty actions": (KEEP.replace('"keep"', ""), "rule a: actions must be keep, archive"),
     "unknown action": (KEEP.replace("keep", "purge"), "rule a: actions must be .* not 'purge'"),
@@ -73,7 +73,7 @@ REFUSED = {
     "one name twice": (KEEP + "older_than_days = 9\n" + KEEP, "rule a: two rules have this name"),
     "a rule behind all": (
         KEEP + KEEP.replace('"a"', '"b"') + "older_than_days = 9",
-        "rule b: it never matches: rule a stands before it",
+        "rule b: it never matches: rule a comes before it",
     ),
     "a rule behind a wider one": (
         KEEP + "older_than_days = 9\n" + KEEP.replace('"a"', '"b"') + "older_than_days = 10\nusers = ['x']",
