@@ -97,25 +97,27 @@ def verify(
         write_view(loaded)
     return _make_result(
         findings,
-        since=plan.windows[0].start,
-        until=plan.windows[0].end,
+        config,
+        plan,
         left_out=left_out,
         archived=archived,
         gaps=tuple(gaps),
         lateness=lateness,
-        lookback_hours=config.lookback / timedelta(hours=1),
-        rest_hours=config.longest_rest / timedelta(hours=1),
         oldest_read=oldest_read,
         requests=reader.client.requests_sent,
         seconds=time.monotonic() - started,
     )
 
 
-def _make_result(findings: Findings, *, archived: bool, **fields: Any) -> VerifyResult:
+def _make_result(
+    findings: Findings, config: VbcConfig, plan: ComparisonPlan, *, archived: bool, **fields: Any
+) -> VerifyResult:
     """Make the result of what was found, and of the fields that are given."""
     spans, totals = findings.spans, findings.totals
     return VerifyResult(
         ok=all(total.agrees for total in totals),
+        since=plan.windows[0].start,
+        until=plan.windows[0].end,
         compared=sum(total.api or 0 for total in totals if total.recording_type != CALL_LOGS),
         missing=sum(span.missing for span in spans if not span.recent),
         gone=sum(span.gone for span in spans),
@@ -128,6 +130,8 @@ def _make_result(findings: Findings, *, archived: bool, **fields: Any) -> Verify
         spans=tuple(spans),
         totals=tuple(totals),
         without_audio=sum(total.without_audio for total in totals) if archived else None,
+        lookback_hours=config.lookback / timedelta(hours=1),
+        rest_hours=config.longest_rest / timedelta(hours=1),
         **fields,
     )
 
