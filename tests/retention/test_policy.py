@@ -43,7 +43,10 @@ REFUSED = {
         KEEP.replace('"a"', '"to-4155550100"'),
         "rule number 1: name must be",
     ),
-    "unknown key in a rule": (KEEP + "older_then_days = 3", "rule a: unknown key older_then_days; known keys:"),
+    "unknown key in a rule": (
+        KEEP + "older_then_days = 3",
+        "rule a: unknown key older_then_days; known keys",
+    ),
     "no actions": ('[[rules]]\nname = "a"', "rule a: missing key actions"),
     "empty actions": (KEEP.replace('"keep"', ""), "rule a: actions must be keep, archive"),
     "unknown action": (KEEP.replace("keep", "purge"), "rule a: actions must be .* not 'purge'"),
