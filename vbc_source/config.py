@@ -114,8 +114,8 @@ class VbcConfig(BaseConfiguration):
         rows_per_run: Stop an incremental run after about this many recordings; None for no limit.
         max_requests: Stop an incremental run after about this many requests; None for no limit.
         polling: `all` reads every list in every run; `active` lets those of quiet users take turns.
-        active_days: A user who has a recording of the last so many days is not quiet.
-        quiet_hours: The list of a quiet user is read at least every so many hours.
+        active_days: A user with a recording in this many last days is not quiet.
+        quiet_hours: Longest time between two readings of the list of a quiet user, hours.
         allow_external_schedulers: Take both dates from the scheduler's data interval.
         filters: The API's own filters, as a table or its JSON.
         call_logs: Also read the calls themselves, from the Reports API, a subscription of its own.

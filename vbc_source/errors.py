@@ -29,6 +29,13 @@ class SettingsError(VbcError):
     permanent = True
 
 
+class ExtraMissing(SettingsError):
+    """Raised when packages of an extra are not installed; the message names the extra."""
+
+    def __init__(self, missing: str, extra: str) -> None:
+        super().__init__(f"{missing}: install the extra `{extra}` (pip install '.[{extra}]' in a checkout)")
+
+
 class UsageError(VbcError):
     """Raised when an argument of a command is wrong; the exit status is 2."""
 

@@ -120,8 +120,8 @@ def vbc_source(
         budget_share: How many processes that share no disk share that budget; each keeps its part of it.
         on_forbidden: `raise`, or `skip` to load what is allowed and warn about the rest.
         retry_seconds: How long to retry while the gateway fails, seconds.
-        rows_per_run: End an incremental run after about so many recordings; the next one continues there.
-        max_requests: End an incremental run after about so many requests; the next one continues there.
+        rows_per_run: End an incremental run after about this many recordings; the next one continues there.
+        max_requests: End an incremental run after about this many requests; the next one continues there.
         polling: `all` reads every list in every run. With `active`, lists of users without a recording in the
             last `active_days`, and export jobs of users who never had one, take turns.
         active_days: Days.

@@ -64,7 +64,7 @@ class StorageSettings:
                 f"{protocol}://{f': {alternative}' if alternative else ''}"
             )
         if self.object_lock_until and self.object_lock_until <= now:
-            raise SettingsError(f"object_lock_until is over: {self.object_lock_until.isoformat()}")
+            raise SettingsError(f"object_lock_until is in the past: {self.object_lock_until.isoformat()}")
 
     def s3_fields(self, now: datetime) -> dict[str, Any]:
         """Return the arguments of S3's PutObject for an object that is uploaded now."""

@@ -53,7 +53,7 @@ def hold_tenant(name: str | None) -> Iterator[None]:
         yield
         return
     if name not in (known := list_tenants()):
-        there = f"there is {', '.join(known)}" if known else f"none is configured: add [{SECTION}.NAME]"
+        there = f"choose from {', '.join(known)}" if known else f"none is configured: add [{SECTION}.NAME]"
         raise UsageError(f"no such tenant: {name}; {there}")
     if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
         raise SettingsError(

@@ -75,7 +75,7 @@ def plan_window(
 def check_order(first: datetime | None, last: datetime | None) -> None:
     """Refuse a span that ends before it begins: it would hold nothing, and nothing would look like done."""
     if first and last and floor_second(first) > floor_second(last):
-        raise UsageError(f"the span begins at {format_instant(first)}, after its end, {format_instant(last)}")
+        raise UsageError(f"the span starts at {format_instant(first)}, after its end, {format_instant(last)}")
 
 
 def advance(cursor: datetime | None, starts: Sequence[datetime], now: datetime) -> datetime | None:

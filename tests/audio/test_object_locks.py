@@ -64,7 +64,7 @@ def test_what_only_s3_has_is_refused_elsewhere_and_so_is_a_lock_that_is_over() -
         ):
             StorageSettings(tags={"a": "b"}).check_backend(protocol, now)
         StorageSettings().check_backend(protocol, now)
-    with pytest.raises(SettingsError, match="object_lock_until is over"):
+    with pytest.raises(SettingsError, match="object_lock_until is in the past"):
         StorageSettings("COMPLIANCE", None, now).check_backend("s3", now)
     FULL.check_backend("s3", now)
 

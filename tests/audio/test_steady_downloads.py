@@ -12,6 +12,7 @@ from archiving import Prepare, Site, make_gateway
 
 from vbc_source.api.client import Client
 from vbc_source.audio import ledger
+from vbc_source.load.ledgers import batches
 
 PATIENCE = 10.0  # seconds
 
@@ -38,7 +39,7 @@ def test_downloads_go_on_while_the_ledger_is_loaded(
 
     load_rows: Callable[..., None] = ledger.load_rows
     monkeypatch.setattr(ledger, "load_rows", load)
-    monkeypatch.setattr(ledger, "BATCH_ROWS", 2)
+    monkeypatch.setattr(batches, "BATCH_ROWS", 2)
     assert site.archive().stored == 30
     assert seen == [True]
 

@@ -339,7 +339,7 @@ def test_a_span_that_ends_before_it_begins_is_refused_in_python_too() -> None:
         lambda: RecordingSelection(since=february, until=january),
     ]
     for call in calls:
-        with pytest.raises(UsageError, match="begins at 2025-02-01T00:00:00Z, after its end, 2025-01-01"):
+        with pytest.raises(UsageError, match="starts at 2025-02-01T00:00:00Z, after its end, 2025-01-01"):
             call()
 
 

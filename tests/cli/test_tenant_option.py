@@ -95,7 +95,7 @@ def test_one_that_fails_does_not_stop_the_others_and_status_shows_all_together(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("sync", "--tenant", "hooli"), "no such tenant: hooli; there is acme, broken, globex"),
+        (("sync", "--tenant", "hooli"), "no such tenant: hooli; choose from acme, broken, globex"),
         (("sync", *RUNS, "--dataset", "x"), "--dataset goes with one tenant"),
         (("sync", *RUNS, "--resources", "faxes"), "no such resource: faxes"),
         (("dashboard", *RUNS), "takes the name of one tenant here"),

@@ -277,7 +277,7 @@ def test_a_month_is_reported_as_one_private_page_without_links(filled: Path) -> 
     for options, message in (
         (["--out", "r.pdf"], "chromium --headless"),
         (["--month", "March"], "such as 2025-03"),
-        (["--month", "2999-01"], "2999-01 is still to come"),
+        (["--month", "2999-01"], "2999-01 is in the future"),
     ):
         failed = run_in_process("report", *options)
         assert (failed.exit_code, message in failed.stderr) == (2, True)

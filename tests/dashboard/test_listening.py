@@ -27,8 +27,7 @@ from vbc_source.dashboard import plays
 from vbc_source.dashboard.details import read_details
 from vbc_source.dashboard.figures import Figures
 from vbc_source.dashboard.player import ByteRange, read_range
-from vbc_source.dashboard.plays import PlaysLedger, find_account
-from vbc_source.dashboard.plays_head import PlaysHead
+from vbc_source.dashboard.plays import PlaysHead, PlaysLedger, find_account
 from vbc_source.dashboard.search import InvalidSearch, find_recordings, read_search
 from vbc_source.load.ledgers.custody import Head
 from vbc_source.pii import PiiPolicy

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import tomlkit
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -57,9 +58,24 @@ def test_every_page_is_linked_from_the_readme() -> None:
     assert pages <= linked
 
 
+def test_tests_named_in_contributing_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "CONTRIBUTING.md").read_text()))
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named
+    assert [name for name in named if f"def {name}(" not in sources] == []
+
+
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
 def test_modules_named_in_the_page_exist(page: str) -> None:
     named = set(re.findall(r"\b[\w/.]+\.(?:py|yml|sql)\b", (ROOT / page).read_text()))
     folders = [ROOT, ROOT / "vbc_source", ROOT / "vbc_source" / "analytics" / "dbt", ROOT / "docs"]
     missing = [name for name in named if not any((folder / name).exists() for folder in folders)]
     assert [name for name in missing if not list((ROOT / "tests").rglob(Path(name).name))] == []
+
+
+def test_the_arrows_in_the_page_are_those_that_are_checked() -> None:
+    contracts = tomlkit.parse((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    page = (ROOT / "docs" / "architecture.md").read_text().partition("## The arrows between folders")[2]
+    drawn = page.split("```")[1].partition("\n\nemulator")[0]
+    layers = [layer.replace(" | ", "   ") for layer in contracts[0]["layers"]]
+    assert drawn.split() == " ".join(layers).split()

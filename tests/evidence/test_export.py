@@ -18,8 +18,7 @@ from in_process import run_in_process
 import vbc_source
 from vbc_source import Target
 from vbc_source.analytics.database import find_database
-from vbc_source.dashboard.plays import open_ledger
-from vbc_source.dashboard.plays_head import PlaysHead
+from vbc_source.dashboard.plays import PlaysHead, open_ledger
 
 PAGE = Path(vbc_source.__file__).parents[1] / "docs" / "custody.md"
 CALL = "call-1001"

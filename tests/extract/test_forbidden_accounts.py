@@ -58,7 +58,7 @@ def test_what_is_allowed_is_loaded_before_a_refusal_is_raised(serve: Serve, boun
         "Call Recording API, company recordings of account 999: the API user is not authorized",
         "give the user the right in the VBC admin portal",
         "set on_forbidden = skip to go on without",
-        "likewise users of account 999, extensions of account 999",
+        "also affected: users of account 999, extensions of account 999",
         "what the user may read is loaded",
     ):
         assert words in message

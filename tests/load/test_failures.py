@@ -74,7 +74,10 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
             "/data/state.json: Read-only.*DLT",
         ),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied.*DLT_DATA_DIR"),
-        (ModuleNotFoundError("No module named 's3fs'", name="s3fs"), r"extra `s3` .*vbc-source\[s3\]"),
+        (
+            ModuleNotFoundError("No module named 's3fs'", name="s3fs"),
+            r"extra `s3` \(pip install '\.\[s3\]'",
+        ),
         (ModuleNotFoundError("No module", name="psycopg2.extensions"), "extra `postgres`"),
         (MissingDependencyException("dlt", ["dlt[gs]"]), "extra `gs`"),
         (MissingDependencyException("lakes", ["deltalake>=1"]), "extra `delta`"),

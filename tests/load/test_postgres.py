@@ -186,7 +186,7 @@ def test_without_its_driver_one_error_says_what_to_install(
     dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DISABLE_ADBC_DETECTION", "true")
-    with pytest.raises(SettingsError, match=r"adbc-driver-postgresql.*pip install 'vbc-source\[postgres\]'"):
+    with pytest.raises(SettingsError, match=r"adbc-driver-postgresql.*extra `postgres`"):
         load(open_pipeline(dataset), [rows(0, 2)])
 
 

@@ -193,7 +193,7 @@ def test_a_key_that_does_not_hold_invents_no_gap(stand: Stand) -> None:
     assert result.matched_share is not None
     assert (result.ok, result.fits, result.gaps, result.missing) == (False, False, (), 0)
     (line,) = result.summary()
-    assert line.startswith(f"The key does not hold: only {result.matched_share:.0%} of the recorded calls")
+    assert line.startswith(f"The ids do not match: only {result.matched_share:.0%} of the recorded calls")
 
 
 @pytest.mark.slow

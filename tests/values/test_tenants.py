@@ -181,7 +181,7 @@ def test_an_unknown_tenant_is_reported_with_the_known_ones(configure: Callable[[
     ):
         load_for("acme")
     configure(CONFIG)
-    with pytest.raises(UsageError, match="no such tenant: hooli; there is acme, globex"):
+    with pytest.raises(UsageError, match="no such tenant: hooli; choose from acme, globex"):
         load_for("hooli")
 
 

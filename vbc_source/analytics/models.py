@@ -21,7 +21,7 @@ from vbc_source.analytics.freshness import (
     read_freshness,
 )
 from vbc_source.config import load_config
-from vbc_source.errors import VbcError
+from vbc_source.errors import ExtraMissing, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining, first_line
 from vbc_source.pii import PiiPolicy
@@ -169,9 +169,7 @@ def _invoke(arguments: list[str]) -> tuple[Node, ...]:
     try:
         from dbt.cli.main import dbtRunner
     except ImportError:
-        raise VbcError(
-            "models need dbt: install the extra `dbt` (pip install '.[dbt]' in a checkout)"
-        ) from None
+        raise ExtraMissing("models need dbt", "dbt") from None
     try:
         done: Any = dbtRunner().invoke(arguments)
     finally:

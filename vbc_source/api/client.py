@@ -60,7 +60,7 @@ CONNECT_SECONDS = 10
 SHORTEST_ANSWER, LONGEST_ANSWER = 10.0, 60.0  # seconds for a whole response, or for 64 KiB of a stream
 LARGEST_ANSWER = 64 * 2**20  # bytes of a response, inflated; a page of 1000 recordings has about one million
 REJECTIONS = 8  # of one request, each with another token, while other requests are accepted
-CHUNK = 1 << 16  # bytes of a stream to read at once; at most so many are lost when it breaks
+CHUNK = 1 << 16  # bytes of a stream to read at once, and to lose at most when it breaks
 HEAD = 4096  # bytes of a stream to read before it is handed on: enough to recognize a fault
 REDIRECTS = 3
 # WSO2 codes of requests that never reached the back end: it is suspended, or refused the connection

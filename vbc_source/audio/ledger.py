@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -13,20 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import dlt
 import pyarrow as pa
 
-from vbc_source.errors import VbcError
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import load_rows, make_schema
+from vbc_source.load.ledgers import BatchedLedger, load_rows, make_schema
 from vbc_source.recordings import Recording, RecordingType
 from vbc_source.schema.columns import INSTANT
 
 if TYPE_CHECKING:
     from vbc_source.audio.journal import Journal
 
-log = logging.getLogger(__name__)
-
 LEDGER = "recording_audio"
-BATCH_ROWS, BATCH_SECONDS = 2000, 60.0  # load as soon as one of them is reached
-MAX_WAITING_ROWS = 10 * BATCH_ROWS  # while loads fail
 
 Status = Literal["stored", "missing", "forbidden", "failed", "erased"]
 
@@ -105,7 +99,7 @@ def make_ledger_row(recording: Recording, status: Status, now: datetime, **field
     )
 
 
-class AudioLedger:
+class AudioLedger(BatchedLedger):
     """Loads the rows of the journal into the table, in batches.
 
     `lock` excludes other users of the destination during a load, where it admits one process. `sync` writes
@@ -120,29 +114,14 @@ class AudioLedger:
         sync: Callable[[Iterable[str]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(LEDGER, clock)
         self.journal = journal
-        self._pipeline, self._lock, self._sync, self._clock = pipeline, lock, sync, clock
-        self._loaded_at = clock()
+        self._pipeline, self._lock, self._sync = pipeline, lock, sync
 
-    def load_when_due(self) -> None:
-        """Load rows if many wait or they have waited long; a failure is raised only if too many wait."""
-        waiting = len(self.journal)
-        if waiting < BATCH_ROWS and (not waiting or self._clock() - self._loaded_at < BATCH_SECONDS):
-            return
-        try:
-            self.load()
-        except VbcError as error:
-            if len(self.journal) > MAX_WAITING_ROWS:
-                raise
-            log.warning("the table %s could not be loaded and is retried: %s", LEDGER, error)
-            self._loaded_at = self._clock()
-
-    def load_if_possible(self) -> None:
-        """Load all waiting rows while another error ends the run, which must be the one that is reported."""
-        try:
-            self.load()
-        except Exception as error:
-            log.warning("the table %s could not be loaded; the next run loads it: %s", LEDGER, error)
+    @property
+    def waiting(self) -> int:
+        """Number of rows that are not loaded yet."""
+        return len(self.journal)
 
     def load(self) -> None:
         """Load all waiting rows."""

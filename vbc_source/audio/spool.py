@@ -13,7 +13,7 @@ from vbc_source.load.failures import DISK_FULL
 from vbc_source.private_files import open_private
 
 RESERVED_BYTES = 100_000_000  # left free on the disk, for the destination, logs and others
-CHECK_BYTES = 16 << 20  # after so many bytes the disk is looked at again
+CHECK_BYTES = 16 << 20  # bytes that are written between two looks at the disk
 
 
 class NoRoom(VbcError):

@@ -75,7 +75,7 @@ class WindowResult(WindowTask):
 
 
 def cut_windows(start: datetime, end: datetime, now: datetime, days: float) -> list[Window]:
-    """Cut a span, including its last second, into windows of so many days; nothing later than now."""
+    """Cut a span, including its last second, into windows of `days` days; nothing later than now."""
     first, last = floor_second(start), min(floor_second(end) + SECOND, floor_second(now))
     windows = []
     while first < last:
@@ -181,7 +181,7 @@ Load = Callable[[Target, WindowTask, int], WindowResult]
 def load_windows(
     target: Target, tasks: Sequence[WindowTask], workers: int, load: Load = load_window
 ) -> Iterator[WindowResult]:
-    """Load windows, so many at the same time, and yield each when it is done; one worker is this process.
+    """Load windows, `workers` at the same time, and yield each when it is done; one worker is this process.
 
     Where a window cannot be loaded, those in progress are stopped; the next backfill loads them again.
     """

@@ -15,7 +15,7 @@ from vbc_source.cli.process import check_port, tune_process
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="vbc-source", prog_name="vbc")
 def main() -> None:
-    """Call recordings of Vonage Business Communications, in your own hands.
+    """Load, archive and verify call recordings of Vonage Business Communications.
 
     Settings and secrets come from .dlt/config.toml and .dlt/secrets.toml in this folder, or from the
     environment (SOURCES__VBC__…); with --tenant, those of one customer come first. Exit status: 0 done, 1
@@ -30,7 +30,7 @@ def recordings_option(fewest: int) -> Function:
     return click.option("--recordings", default=20_000, type=kind, metavar="N", help=text)
 
 
-seed_option = click.option("--seed", default=1, help="Another seed invents another call centre.")
+seed_option = click.option("--seed", default=1, help="Random seed; each invents a different call centre.")
 
 
 @main.command(cls=Command, tenants="none")
@@ -53,7 +53,7 @@ def demo(recordings: int, seed: int, models: bool) -> dict[str, Any]:
 @seed_option
 @recordings_option(fewest=0)
 @click.option(
-    "--fault", "faults", multiple=True, metavar="NAME", help="A fault to have; `list` shows the names."
+    "--fault", "faults", multiple=True, metavar="NAME", help="A fault to simulate; `list` shows the names."
 )
 @click.option("--users", default=1, type=click.IntRange(0), help="Users of each account.")
 @click.option("--accounts", default=1, type=click.IntRange(1), help="Accounts that the API user may read.")

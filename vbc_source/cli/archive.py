@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FILES = "Where files go: a folder, s3://…, gs://… or az://…"
 account_option = click.option(
-    "--account", metavar="ID", help="Where account_id in the settings names several."
+    "--account", metavar="ID", help="The account, if the setting account_id lists several."
 )
 
 
@@ -39,7 +39,7 @@ account_option = click.option(
 @target_options
 @bucket_option(FILES)
 @span_options("--since", "--until")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Archive at most so many files.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Archive at most N files.")
 @choice_option(
     "--recording-type", (*RECORDING_TYPES, "all"), "Company recordings, users' own, or both.", "all"
 )
@@ -52,7 +52,7 @@ account_option = click.option(
 @click.option(
     "--rebuild-ledger",
     is_flag=True,
-    help="Archive nothing: make the ledger, and recordings that are not loaded, from the bucket alone.",
+    help="Archive nothing; rebuild the ledger, and recordings that are not loaded, from the bucket alone.",
 )
 def audio(
     target: Target,
@@ -137,7 +137,7 @@ def show_recording(recording_id: int, **owner: Any) -> dict[str, Any]:
 @click.argument("recording_id", metavar="ID", type=int)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete_recording(recording_id: int, yes: bool, **owner: Any) -> dict[str, Any]:
-    """Delete a recording at VBC for good, archived or not. By age: vbc retention."""
+    """Delete a recording at VBC permanently, archived or not. To delete by age, use vbc retention."""
     from vbc_source import open_recordings
 
     name = f"{owner['recording_type']} recording {recording_id}"
@@ -145,7 +145,7 @@ def delete_recording(recording_id: int, yes: bool, **owner: Any) -> dict[str, An
         if not yes:
             click.confirm(f"Delete {name} at VBC for good?", abort=True, err=True)
     except click.Abort:
-        raise VbcError("nothing is deleted: the question was not answered with yes (or use --yes)") from None
+        raise VbcError("nothing is deleted: the answer was not yes (--yes skips the question)") from None
     open_recordings(**owner).delete(recording_id)
     echo(f"{name} is deleted at VBC.")
     return {"deleted": recording_id}
@@ -173,11 +173,11 @@ jobs_argument = click.argument("jobs", metavar="JOB...", nargs=-1, required=True
     type=click.Choice(["INBOUND", "OUTBOUND", "INTRA_PBX"], case_sensitive=False),
     help="Only calls in this direction.",
 )
-@click.option("--extension", metavar="NUMBER", help="Only of this extension.")
-@click.option("--min-duration", type=Amount(0), metavar="SECONDS", help="Only calls at least as long.")
-@click.option("--max-duration", type=Amount(0), metavar="SECONDS", help="Only calls at most as long.")
+@click.option("--extension", metavar="NUMBER", help="Only calls of this extension.")
+@click.option("--min-duration", type=Amount(0), metavar="SECONDS", help="Only calls at least this long.")
+@click.option("--max-duration", type=Amount(0), metavar="SECONDS", help="Only calls at most this long.")
 def create_export(user: str | None, account: str | None, **filters: Any) -> dict[str, Any]:
-    """Start an export; prints the ids of its jobs, one a line."""
+    """Start an export; print the ids of its jobs, one per line."""
     from vbc_source import open_exports
     from vbc_source.api.export_jobs import make_filters
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @target_options
-@span_options("--since", "--until", end_help="Newest start; now.")
+@span_options("--since", "--until", end_help="Newest start; default: now.")
 @click.option(
     "--tolerance",
     type=Amount(0),
     default=10,
     metavar="SECONDS",
-    help="How much lengths may differ.",
+    help="How much the lengths of a call and its recording may differ.",
 )
 @click.option("--all", "known", is_flag=True, help="Report known gaps again, and fail for them.")
 def reconcile(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +14,7 @@ import duckdb
 
 from vbc_source.audio.archive_audio import archive_audio
 from vbc_source.cli.figures import build_in_process
-from vbc_source.errors import SettingsError, UsageError
+from vbc_source.errors import ExtraMissing, UsageError
 from vbc_source.load.destinations import DATABASE, Target
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.sync import SyncResult, sync
@@ -49,18 +50,27 @@ TABLES = {
         SELECT extension, count(*) AS recordings
         FROM vbc_data.company_recordings__extensions GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5""",
 }
-LOOK = ".venv/bin/vbc dashboard --open      the figures as a page: find a call, press play"
-LOOK_LATER = ".venv/bin/vbc dashboard --open --refresh     the figures as a page; needs the extra dbt"
+EXAMPLE = Path(".dlt/secrets.example.toml")  # in a checkout alone
+IN_CHECKOUT = {
+    "vbc": ".venv/bin/vbc",
+    "again": "make demo",
+    "login": f"cp {EXAMPLE} .dlt/secrets.toml     and fill it in",
+}
+INSTALLED = {
+    "vbc": "vbc",
+    "again": "vbc demo",
+    "login": ".dlt/secrets.toml     needs client_id, client_secret, username, password: see README",
+}
 NEXT = f"""
 What to type next:
-  {{look}}
-  make demo                  again: loads what has arrived since, and shows how few requests that took
-  .venv/bin/vbc --help       all commands
+  {{vbc}} dashboard --open{{refresh}}      the figures as a page: find a call, press play{{extra}}
+  {{again}}     again: loads what has arrived since, and shows how few requests that took
+  {{vbc}} --help     all commands
 With an account of your own:
-  cp .dlt/secrets.example.toml .dlt/secrets.toml     and fill it in
+  {{login}}
   rm -r {DATABASE} {ARCHIVE}    the invented recordings
-  .venv/bin/vbc doctor       what works, what does not, what to change
-  .venv/bin/vbc sync         the same job on your recordings"""
+  {{vbc}} doctor     what works, what does not, what to change
+  {{vbc}} sync       the same job on your recordings"""
 
 
 def import_emulator() -> ModuleType:
@@ -68,10 +78,7 @@ def import_emulator() -> ModuleType:
     try:
         from vbc_source import emulator
     except ImportError as error:
-        raise SettingsError(
-            f"the emulator needs {error.name}: install the extra `emulator` (pip install '.[emulator]' in a "
-            "checkout)"
-        ) from None
+        raise ExtraMissing(f"the emulator needs {error.name}", "emulator") from None
     return emulator
 
 
@@ -169,7 +176,9 @@ def _report(result: SyncResult, before: int, report: Callable[[str], None], *, m
     report(f"In {DATABASE}: {_count():,} company recordings, {_count() - before:,} of them new.")
     for title, query in TABLES.items():
         report(f"\n{title}\n{_format(query)}")
-    report(NEXT.format(look=LOOK if models else LOOK_LATER))
+    refresh, extra = ("", "") if models else (" --refresh", "; needs the extra dbt")
+    names = IN_CHECKOUT if EXAMPLE.exists() else INSTALLED
+    report(NEXT.format(refresh=refresh, extra=extra, **names))
 
 
 def _query(query: str, *values: str) -> list[list[Any]]:

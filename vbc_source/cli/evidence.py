@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "--since",
     callback=read_date,
     metavar="DATE",
-    help="With --verify-chain: breaks before it are known (a restored database, a fork).",
+    help="With --verify-chain: ignore known breaks before this day (a restored database, a fork).",
 )
 def evidence(
     target: Target,

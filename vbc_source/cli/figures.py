@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vbc_source.cli.options import Command, echo, path_for_tenant, print_result, target_options
-from vbc_source.errors import VbcError
+from vbc_source.errors import ExtraMissing, VbcError
 
 if TYPE_CHECKING:
     from vbc_source import Target
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def models() -> None:
     """Build, test and document the tables for people and BI tools, with dbt (extra `dbt`).
 
-    They go beside the loaded tables: to dataset vbc_models where those are in vbc_data. Days and hours are
-    those of the setting vbc_timezone.
+    They are built in a dataset of their own: vbc_models if the loaded tables are in vbc_data. Days and hours
+    are in the time zone of the setting vbc_timezone.
     """
 
 
@@ -40,12 +40,14 @@ def _run(target: Target, command: list[str], *, if_stale: bool = False) -> dict[
 
 @models.command("run", cls=Command)
 @target_options
-@click.option("--full-refresh", is_flag=True, help="Build anew what is otherwise kept up to date.")
+@click.option("--full-refresh", is_flag=True, help="Rebuild all models instead of updating them.")
 @click.option(
-    "--if-stale", is_flag=True, help="Do nothing unless a load brought rows since, or a day has passed."
+    "--if-stale",
+    is_flag=True,
+    help="Build only if a load brought rows since the last build, or a day has passed.",
 )
 def run_models(target: Target, full_refresh: bool, if_stale: bool) -> dict[str, Any]:
-    """Build the models, or bring them up to date."""
+    """Build or update the models."""
     return _run(target, ["run", *(["--full-refresh"] if full_refresh else [])], if_stale=if_stale)
 
 
@@ -78,9 +80,9 @@ def document_models(target: Target, output: str) -> dict[str, Any]:
 @click.command(cls=Command, tenants="one")
 @target_options
 @click.option(
-    "--port", default=8050, type=click.IntRange(0, 65535), help="Port on 127.0.0.1; 0 is a free one."
+    "--port", default=8050, type=click.IntRange(0, 65535), help="Port on 127.0.0.1; 0 chooses a free one."
 )
-@click.option("--refresh", is_flag=True, help="Bring the models up to date first.")
+@click.option("--refresh", is_flag=True, help="Update the models first.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> None:
     """Serve a page of figures to this machine, until interrupted (extra `dashboard`).
@@ -104,7 +106,7 @@ def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> N
 
 @click.command(cls=Command)
 @target_options
-@click.option("--month", metavar="MONTH", help="Such as 2025-03; by default the last one that is over.")
+@click.option("--month", metavar="MONTH", help="Such as 2025-03; default: the last complete month.")
 @click.option(
     "--out",
     default="report.html",
@@ -131,10 +133,7 @@ def _needing_extra() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise VbcError(
-            f"the dashboard needs {error.name}: install the extra `dashboard` (pip install '.[dashboard]' "
-            "in a checkout)"
-        ) from None
+        raise ExtraMissing(f"the dashboard needs {error.name}", "dashboard") from None
 
 
 def build_in_process(target: Target) -> None:

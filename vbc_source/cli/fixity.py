@@ -27,20 +27,22 @@ if TYPE_CHECKING:
 @click.option(
     "--subset",
     metavar="PART",
-    help="Check a part: 1/30 or 5% of the files, or 10GB. Those come first whose check is oldest.",
+    help="Check only a part: 1/30 or 5% of the files, or 10GB; those checked longest ago first.",
 )
 @span_options("--since", "--until")
 @choice_option(
     "--recording-type", (*RECORDING_TYPES, "all"), "Company recordings, users' own, or both.", "all"
 )
 @click.option(
-    "--repair", is_flag=True, help="Fetch what is damaged or missing from VBC again; nothing is thrown away."
+    "--repair",
+    is_flag=True,
+    help="Download damaged and missing files from VBC again; damaged ones are kept.",
 )
 @click.option("--remote", is_flag=True, help="Compare S3's own checksums; only files without one are read.")
 @click.option(
     "--against-vbc",
     is_flag=True,
-    help="Compare files that were only found in the bucket with VBC's bytes, and no others.",
+    help="Check only files that were found in the bucket, against VBC's own bytes.",
 )
 def fixity(
     target: Target, since: datetime | None, until: datetime | None, recording_type: str, **options: Any

@@ -20,7 +20,7 @@ STDIN = "-"
 @click.command(cls=Command, tenants="one")
 @target_options
 @click.argument("number", metavar="NUMBER", required=False)
-@click.option("--caller-hash", metavar="H", help="The number's hash, as tables have it with pii = hash.")
+@click.option("--caller-hash", metavar="H", help="The number's hash, as stored with pii = hash.")
 @click.option(
     "--recording",
     "recordings",
@@ -52,10 +52,12 @@ STDIN = "-"
 def forget(
     target: Target, number: str | None, hold: Path | None, policy: Path | None, **options: Any
 ) -> dict[str, Any]:
-    """Erase every copy of a caller's recordings: at VBC, in the bucket, in tables and files; else a dry run.
+    """Erase every copy of a caller's recordings: at VBC, in the bucket, in tables and files.
+
+    Without --apply it is a dry run, which lists the copies.
 
     NUMBER is a telephone number in any spelling. Others on this machine can see it in the list of processes,
-    and the shell keeps it in its history: give - to have it read from stdin.
+    and the shell keeps it in its history: pass - to read it from stdin.
     """
     from vbc_source import forget as erase
     from vbc_source import read_legal_hold

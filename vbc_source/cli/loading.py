@@ -41,7 +41,7 @@ WINDOWED = ("company_recordings", "user_recordings", "call_logs")  # resources w
     "--max-requests",
     type=click.IntRange(1),
     metavar="N",
-    help="End after about N requests, lists being read included; the next run goes on there.",
+    help="Stop after about N requests; the next run continues there.",
 )
 def sync(target: Target, **options: Any) -> dict[str, Any]:
     """Load what is new, after finishing what a failed run left."""
@@ -71,7 +71,7 @@ def sync(target: Target, **options: Any) -> dict[str, Any]:
 def backfill(
     target: Target, start_date: datetime, end_date: datetime, window: float, **options: Any
 ) -> dict[str, Any]:
-    """Load a fixed span in windows, those that are not proven complete; run it again to continue.
+    """Load the windows of a fixed span that are not proven complete; run it again to continue.
 
     It neither reads nor moves the cursors of `vbc sync`.
     """
@@ -86,7 +86,7 @@ def _read_lags(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
     for value in values:
         name, _, minutes = value.rpartition("=")
         if name and name not in WINDOWED:
-            text = f"{name!r} has no lag; there is {', '.join(WINDOWED)}"
+            text = f"{name!r} has no lag; choose from {', '.join(WINDOWED)}"
             raise click.BadParameter(text, ctx, param)
         lags[name.strip()] = Amount(min=0)(minutes, param, ctx)
     return lags
@@ -136,7 +136,7 @@ def show_statuses(
     "form",
     type=click.Choice(["text", "json", "prometheus"]),
     default="text",
-    help="How to print it.",
+    help="Output format.",
 )
 @click.option(
     "--max-lag",
@@ -144,7 +144,7 @@ def show_statuses(
     multiple=True,
     callback=_read_lags,
     metavar="[RESOURCE=]MINUTES",
-    help="Fail where the lag is larger; repeat it to give a resource its own, user_recordings=1440.",
+    help="Fail if the lag is larger; repeat it for a limit of one resource, such as user_recordings=1440.",
 )
 def status(target: Target, max_lags: dict[str, float], **_: Any) -> StatusReport:
     """Show the last success, lag, rows, requests and failures; no request is sent to VBC.
@@ -164,7 +164,7 @@ def status(target: Target, max_lags: dict[str, float], **_: Any) -> StatusReport
 @click.option(
     "--bucket",
     is_flag=True,
-    help="Also prove, with a probe object, that the audio bucket keeps what is locked.",
+    help="Also test, with a probe object, that the audio bucket refuses to delete locked objects.",
 )
 def doctor(target: Target, bucket: bool) -> dict[str, Any]:
     """Show what works, what does not, and what to change."""
@@ -183,12 +183,12 @@ def doctor(target: Target, bucket: bool) -> dict[str, Any]:
 
 @click.command(cls=Command)
 @target_options
-@span_options("--since", "--until", end_help="Newest start; now.")
-@choice_option("--recording-type", (*RECORDING_TYPES, "all"), "Default: those that were ever loaded.")
+@span_options("--since", "--until", end_help="Newest start; default: now.")
+@choice_option("--recording-type", (*RECORDING_TYPES, "all"), "Default: all that were ever loaded.")
 @click.option("--deep", is_flag=True, help="Compare ids everywhere, not only where counts differ.")
 @click.option("--repair", is_flag=True, help="Load what is missing, and mark what is gone.")
 def verify(target: Target, recording_type: str | None, **options: Any) -> dict[str, Any]:
-    """Are we missing any? Compare what VBC has with what is loaded; exit status 1 while it differs."""
+    """Is anything missing? Compare VBC with what is loaded; exit status 1 while they differ."""
     from vbc_source import verify as run_verify
 
     types = [name for name in RECORDING_TYPES if recording_type in (name, "all")]
@@ -198,7 +198,7 @@ def verify(target: Target, recording_type: str | None, **options: Any) -> dict[s
 @click.command(cls=Command)
 @target_options
 def compact(target: Target) -> dict[str, Any]:
-    """Join the small files of a lake (--destination filesystem), and remove what no longer counts.
+    """Compact a lake (--destination filesystem): join small files, remove outdated rows and files.
 
     `vbc sync` does so after every 24 loads, or 12 of Iceberg; [destination.filesystem] compact_every changes
     that.

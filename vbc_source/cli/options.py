@@ -220,7 +220,7 @@ def target_options(command: Function) -> Function:
         from vbc_source.load.destinations import DESTINATION, choose_target
 
         default = DESTINATION
-        if ALL in click.get_current_context().meta:  # a tenant's own wins over what is said for all
+        if ALL in click.get_current_context().meta:  # a tenant's own settings win over those of all
             destination, default = None, destination or DESTINATION
         target = choose_target(destination, dataset, pipeline, default_destination=default)
         return command(*args, target=target, **kwargs)

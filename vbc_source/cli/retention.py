@@ -31,9 +31,11 @@ FILES = "Where the files are"
     "--older-than",
     type=click.IntRange(1),
     metavar="DAYS",
-    help="By the call's start. Required without a command.",
+    help="Minimum age, by the start of the call. Required without a command.",
 )
-@click.option("--shorter-than", type=click.IntRange(1), metavar="SECONDS", help="Only of shorter calls.")
+@click.option(
+    "--shorter-than", type=click.IntRange(1), metavar="SECONDS", help="Only recordings of shorter calls."
+)
 @bucket_option(FILES)
 @click.option(
     "--hold",
@@ -77,7 +79,7 @@ def _refuse_options(ctx: click.Context) -> None:
     default = click.core.ParameterSource.DEFAULT
     for param in ctx.command.params:
         if ctx.get_parameter_source(param.name or "") not in (default, None):
-            raise click.UsageError(f"{param.opts[0]} stands behind {ctx.invoked_subcommand}", ctx)
+            raise click.UsageError(f"{param.opts[0]} must come after {ctx.invoked_subcommand}", ctx)
 
 
 @retention.command(cls=Command)

@@ -38,8 +38,7 @@ from vbc_source.dashboard.filters import (
     read_filters,
 )
 from vbc_source.dashboard.player import ArchivedFile, AudioNotFound, Player, find_archive, name_download
-from vbc_source.dashboard.plays import PlaysLedger, find_account, open_ledger
-from vbc_source.dashboard.plays_head import PlaysHead
+from vbc_source.dashboard.plays import PlaysHead, PlaysLedger, find_account, open_ledger
 from vbc_source.dashboard.search import InvalidSearch, read_search
 from vbc_source.dashboard.statements import LIST_COLUMNS
 from vbc_source.errors import VbcError

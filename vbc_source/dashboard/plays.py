@@ -2,18 +2,20 @@
 
 The database is only read, so this is a file of its own: one JSON line for each play, readable by the account
 that runs the dashboard. Who played is the account of this machine that owns the connection, where the system
-tells it. The lines are a chain of their own: each has the hash of the one before it.
+tells it. The lines are a chain of their own: each has the hash of the one before it. The archive's bucket
+keeps its head, so that nobody can cut off the end of the chain unnoticed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +23,17 @@ import dlt
 from filelock import FileLock, Timeout
 
 from vbc_source.analytics.database import AnalyticsDatabase, find_database
+from vbc_source.audio.bucket import Bucket
+from vbc_source.audio.custody_heads import store_head
+from vbc_source.config import load_audio_config
 from vbc_source.durable_files import sync
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
+from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers.actor import find_actor, find_user, name_account
 from vbc_source.load.ledgers.custody import LINKS, Head, hash_fields, hash_link
+
+log = logging.getLogger(__name__)
 
 Action = Literal["play", "download"]
 
@@ -177,6 +185,32 @@ def _parse(line: bytes) -> Play | None:
         return Play(str(row["recording_key"]), played_at, str(row["played_by"]), row["action"], link)
     except (ValueError, TypeError, KeyError):
         return None  # cut short by a kill or a full disk
+
+
+class PlaysHead:
+    """Stores the head of a ledger's chain with the first play of a day. Thread-safe."""
+
+    def __init__(
+        self, plays: PlaysLedger, clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    ) -> None:
+        self._plays, self._clock = plays, clock
+        self._lock, self._day = threading.Lock(), date.min
+
+    def store(self, bucket_url: str) -> None:
+        """Store the head in a bucket unless it has today's; logs a warning where that is not possible."""
+        now = self._clock()
+        with self._lock:
+            if self._day == now.date():
+                return
+            self._day = now.date()  # one attempt a day: a bucket that refuses must not delay each play
+        try:
+            with explaining():
+                config = load_audio_config(bucket_url=bucket_url)
+                store_head(
+                    Bucket(config.bucket, config.storage), self._plays.chain, self._plays.find_head(), now
+                )
+        except VbcError as error:
+            log.warning("the head of the chain of plays is not stored: %s", error)
 
 
 def split_link(link: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def write_report(target: Target, output: Path, month: str | None = None) -> tupl
         The month, and how many recordings it has.
 
     Raises:
-        UsageError: The month is still to come, or the month or the file's name is not usable.
+        UsageError: The month is in the future, or the month or the file's name is not usable.
         VbcError: There are no figures.
     """
     if output.suffix.lower() == ".pdf":
@@ -41,7 +41,7 @@ def write_report(target: Target, output: Path, month: str | None = None) -> tupl
     today = database.today()
     first = _read_month(month) if month else _find_last_month(today)
     if first > today:
-        raise UsageError(f"--month {first:%Y-%m} is still to come")
+        raise UsageError(f"--month {first:%Y-%m} is in the future")
     with database.open() as figures:
         options = figures.read_options(today) if figures.have_models() else None
         if options is None:

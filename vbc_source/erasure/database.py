@@ -118,7 +118,7 @@ class DatabaseRows:
         ]
 
     def _vacuum(self, client: Any) -> Iterator[str]:
-        """Rewrite tables without dead rows; their statistics, which hold frequent values, are made anew."""
+        """Rewrite tables without dead rows, and renew their statistics, which hold frequent values."""
         for schema, table in _read_tables(client, self._models):
             name = _name(schema, table)
             ((may,),) = client.execute_sql(

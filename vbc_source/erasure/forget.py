@@ -246,7 +246,9 @@ class _Erasure:
                 total += table.rows
             else:
                 self._blocked.append(
-                    Blocked(None, f"{table.title} holds it in {table.rows:,} rows, and is no table of ours")
+                    Blocked(
+                        None, f"{table.title} holds it in {table.rows:,} rows, and is not a table of ours"
+                    )
                 )
         for title in database.find_named():
             self._blocked.append(

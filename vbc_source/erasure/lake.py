@@ -1,4 +1,4 @@
-"""Rows in lakes: files and table versions that hold them are written anew, and the old ones removed."""
+"""Rows in lakes: files and table versions that hold them are rewritten, and the old ones removed."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def _normalize(number: str) -> str:
     if not SHORTEST <= len(digits) <= LONGEST:
         raise UsageError(
             f"NUMBER has {len(digits)} digits; a telephone number has {SHORTEST} to {LONGEST}. An extension "
-            "is no caller: use --recording for single recordings"
+            "is not a caller: use --recording for single recordings"
         )
     return digits
 

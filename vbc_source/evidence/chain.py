@@ -118,7 +118,7 @@ def verify_custody(
         for pipeline in list_pipelines(target):
             stack.enter_context(hold_pipeline_lock(pipeline))
         if not loaded.find(CUSTODY):
-            raise VbcError(f"there is no chain of custody in dataset {target.dataset}: vbc audio begins one")
+            raise VbcError(f"there is no chain of custody in dataset {target.dataset}: vbc audio starts one")
         return _Verification(loaded, bucket, since).run()
 
 

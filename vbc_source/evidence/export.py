@@ -205,7 +205,7 @@ class _Export:
     def _read_own_events(self) -> list[dict[str, Any]]:
         """Read the events of the recordings, in the order of the chains."""
         if not self._loaded.has(CUSTODY):
-            self._problems.append("there is no chain of custody: vbc audio begins one")
+            self._problems.append("there is no chain of custody: vbc audio starts one")
             return []
         events = []
         for recording in self._recordings:

@@ -49,7 +49,7 @@ def select_due(turns: Sequence[Turn], now: datetime, quiet: timedelta) -> set[st
 
 
 class RequestLimit:
-    """Ends the runs of one source after so many requests.
+    """Ends the runs of one source after a number of requests.
 
     A list that was begun is read on until its cursor moves, or to its end: otherwise a run that spends its
     requests on the lookback would do so for ever. Each run of a resource begins one list at least.

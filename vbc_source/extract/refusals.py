@@ -14,7 +14,7 @@ MAX_NAMED = 10  # lists that an error names
 def name_others(names: Sequence[str]) -> str:
     """Write the lists that an error concerns too, as the end of its message; nothing where there are none."""
     named = ", ".join(names[:MAX_NAMED]) + (" …" if len(names) > MAX_NAMED else "")
-    return f"; likewise {named}" if named else ""
+    return f"; also affected: {named}" if named else ""
 
 
 class Refusals:

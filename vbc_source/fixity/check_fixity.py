@@ -157,7 +157,7 @@ class _FixityRun:
             return
         bring_up(self._session, named=lost)
         for folder in lost:
-            log.warning("the manifest of %s was missing, and is written anew", folder)
+            log.warning("the manifest of %s was missing and is written again", folder)
         if lost:
             self._folders.compare_again(frozenset(lost))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,57 +10,38 @@ from pathlib import Path
 
 import msgspec
 
-from vbc_source.audio.ledger import BATCH_ROWS, BATCH_SECONDS, MAX_WAITING_ROWS
 from vbc_source.audio.session import ArchiveSession
-from vbc_source.errors import VbcError
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import load_rows
+from vbc_source.load.ledgers import BatchedLedger, load_rows
 from vbc_source.load.pipelines import keep_connected
 from vbc_source.private_files import open_private
 from vbc_source.warehouse.audio_checks import CHECKS, AudioCheck, make_table
 
-log = logging.getLogger(__name__)
 
-
-class CheckLedger:
+class CheckLedger(BatchedLedger):
     """Rows that wait in the journal, and the table into which they are loaded."""
 
     def __init__(
         self, session: ArchiveSession, path: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._session, self._clock, self._loaded_at = session, clock, clock()
+        super().__init__(CHECKS, clock)
+        self._session = session
         self._rows = list(_read_lines(path))
-        self._in_doubt = (
-            True  # whether an earlier load, perhaps of a killed run, may have loaded some of them
-        )
+        # whether an earlier load, perhaps of a killed run, may have loaded some of them
+        self._in_doubt = True
         self._file = os.fdopen(open_private(path, os.O_APPEND), "ab")
         self.load()
+
+    @property
+    def waiting(self) -> int:
+        """Number of rows that are not loaded yet."""
+        return len(self._rows)
 
     def add(self, checks: Sequence[AudioCheck]) -> None:
         """Record checks; a killed run does not lose them."""
         self._rows += checks
         self._file.writelines(msgspec.json.encode(check) + b"\n" for check in checks)
         self._file.flush()
-
-    def load_when_due(self) -> None:
-        """Load rows if many wait or they have waited long; a failure is raised only if too many wait."""
-        waiting = len(self._rows)
-        if waiting < BATCH_ROWS and (not waiting or self._clock() - self._loaded_at < BATCH_SECONDS):
-            return
-        try:
-            self.load()
-        except VbcError as error:
-            if waiting > MAX_WAITING_ROWS:
-                raise
-            log.warning("the table %s could not be loaded and is retried: %s", CHECKS, error)
-            self._loaded_at = self._clock()
-
-    def load_if_possible(self) -> None:
-        """Load all waiting rows while another error ends the run, which must be the one that is reported."""
-        try:
-            self.load()
-        except Exception as error:
-            log.warning("the table %s could not be loaded; the next run loads it: %s", CHECKS, error)
 
     def load(self) -> None:
         """Load all waiting rows."""

@@ -15,14 +15,14 @@ from vbc_source.errors import VbcError
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.recordings import EPOCH
 from vbc_source.warehouse.audio_checks import CHECKS, NEWEST, OPEN
-from vbc_source.warehouse.queries import LoadedTables, query_pages
+from vbc_source.warehouse.queries import LoadedTables, query_pages, write_instant
 from vbc_source.warehouse.recordings import RecordingSelection
 
 PAGE_ROWS = 20_000  # each page of files that are due is a query of the whole ledger
 MOST_FINDINGS = 10_000  # in a result
 _ORDER = ("checked_at", "fetched_at", *VERSION_KEY)
 _OPEN = ", ".join(f"'{outcome}'" for outcome in OPEN)
-_NEVER = f"CAST('{EPOCH:%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ)"
+_NEVER = write_instant(EPOCH)
 _BEFORE = "checked_at < CAST(:started_at AS TIMESTAMPTZ)"
 
 

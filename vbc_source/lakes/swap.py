@@ -79,7 +79,7 @@ class Swap:
         if note.host != socket.gethostname() and not note.is_late:
             raise VbcError(
                 f"table {self.table} is being compacted on {note.host} since {note.began_at}; where that was "
-                f"killed, it can be compacted again an hour after"
+                f"killed, it can be compacted again an hour later"
             )
         log.info("%s: finishing a compaction that was killed", self.table)
         self._remove(note.hidden)

@@ -1,4 +1,4 @@
-"""Keep the tables of a lake small: `vbc compact`, and `vbc sync` after every so many loads."""
+"""Keep the tables of a lake small: `vbc compact`, and `vbc sync` after a number of loads."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class CompactResult:
 
     def summary(self) -> list[str]:
         """Describe the result in lines for people."""
-        change = f"{abs(self.files):,} file(s) {'less' if self.files >= 0 else 'more, one a month'}"
+        change = f"{abs(self.files):,} file(s) {'fewer' if self.files >= 0 else 'more, one per month'}"
         lines = [f"{self.tables} table(s) compacted, {change}, {self.seconds:.1f} s."]
         if self.skipped:
             lines.append(f"Left out, since another command loads them now: {', '.join(self.skipped)}.")

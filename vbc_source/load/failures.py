@@ -22,7 +22,7 @@ from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
 
-from vbc_source.errors import SettingsError, VbcError
+from vbc_source.errors import ExtraMissing, SettingsError, VbcError
 
 # what is imported, or named by dlt as a requirement, and the extra of this package that brings it
 EXTRAS = {
@@ -108,10 +108,7 @@ def _explain_import(error: ImportError) -> SettingsError:
     extras = [extra for extra, names in EXTRAS.items() if any(name in names for name in needed)]
     if not extras:
         return SettingsError(f"{packages} is not installed: pip install '{packages}'")
-    return SettingsError(
-        f"{packages} is not installed: install the extra `{extras[0]}` "
-        f"(pip install 'vbc-source[{extras[0]}]')"
-    )
+    return ExtraMissing(f"{packages} is not installed", extras[0])
 
 
 def _explain_missing(error: ConfigFieldMissingException) -> SettingsError:

@@ -2,7 +2,7 @@
 
 dlt loads Arrow tables into Postgres as CSV, where an empty text becomes null. Parquet files, which the ADBC
 driver copies, keep it. dlt's merge deletes each row that was read again and inserts it anew; ours leaves
-unchanged rows alone.
+unchanged rows alone. Logins without a password work: trust, peer, a service, `.pgpass`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,41 @@ from functools import partial
 from typing import Any
 
 import dlt
+from dlt.common.configuration import configspec
+from dlt.common.typing import TSecretStrValue
 
-from vbc_source.errors import SettingsError
+from vbc_source.dlt_internals import PostgresClientConfiguration, PostgresCredentials
+from vbc_source.errors import ExtraMissing
 from vbc_source.load.kept_configuration import KeptConfiguration
-from vbc_source.load.postgres_login import OpenPostgresConfiguration
 
 DRIVER_MISSING = (
-    "loading into Postgres needs the driver adbc-driver-postgresql, and it cannot be used here: install it "
-    "with pip install 'vbc-source[postgres]', and do not set disable_adbc_detection"
+    "loading into Postgres needs the driver adbc-driver-postgresql, which is missing, or switched off by "
+    "disable_adbc_detection"
 )
+
+
+@configspec(init=False)
+class OpenPostgresCredentials(PostgresCredentials):
+    """dlt's credentials, of which only the database is required: libpq finds the rest by its own rules."""
+
+    username: str | None = None  # type: ignore[assignment]
+    password: TSecretStrValue | None = None  # type: ignore[assignment]
+    host: str | None = None  # type: ignore[assignment]
+
+
+@configspec
+class OpenPostgresConfiguration(PostgresClientConfiguration):
+    """dlt's configuration with these credentials."""
+
+    credentials: OpenPostgresCredentials = None  # type: ignore[assignment]  # dlt: required
+
+    def data_location(self) -> str:
+        """Return where the data is, also where no host is given."""
+        login = self.credentials
+        if not login or login.host:
+            return super().data_location()
+        host = login.get_query().get("host") or "local socket"
+        return f"{host}:{login.port or self.DEFAULT_PORT}/{login.database}"
 
 
 class VbcPostgres(KeptConfiguration, dlt.destinations.postgres):
@@ -61,5 +87,5 @@ def _select_format(
     """Choose a table's file format as dlt does; an error where that would be CSV, which loses empty texts."""
     choice: tuple[Any, Sequence[Any]] = select(preferred, supported, table_schema=table_schema)
     if "parquet" not in choice[1]:
-        raise SettingsError(DRIVER_MISSING)
+        raise ExtraMissing(DRIVER_MISSING, "postgres")
     return choice

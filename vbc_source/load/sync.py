@@ -74,9 +74,8 @@ class SyncResult:
             lines.append(f"Loaded {self.finished_earlier} package(s) that an earlier run had left.")
         lines.append(
             f"{self.recordings:,} recordings read{' and proven complete' if self.ok else ''} in "
-            f"{self.windows} window(s), "
-            f"{self.users} user(s)' own lists among them, {self.requests} list request(s), "
-            f"{self.seconds:.1f} s."
+            f"{self.windows} window(s), the own lists of {self.users} user(s) included, "
+            f"{self.requests} list request(s), {self.seconds:.1f} s."
         )
         if self.call_logs:
             lines.append(f"{self.call_logs:,} legs of calls read.")
@@ -85,8 +84,8 @@ class SyncResult:
                 lines.append(f"Left out, {reason}: {', '.join(titles)}.")
         if self.stopped_after is not None:
             lines.append(
-                f"Stopped after {self.stopped_after:,} requests; {self.left:,} lists left: the next run goes "
-                "on with them."
+                f"Stopped after {self.stopped_after:,} requests; {self.left:,} lists left: the next run "
+                "continues with them."
             )
         return [*lines, *(f"KNOWN GAP: {gap}." for gap in self.gaps)]
 
@@ -109,15 +108,15 @@ def sync(
         resources: Names of the resources to load; all unless given.
         fresh: Drop the pipeline's working folder first. For workers that do not share a disk: what a killed
             run left there may be older than what another worker has loaded since.
-        max_requests: End after about so many requests; the next run goes on there. Not with `end_date`: there
-            is no state to continue from.
+        max_requests: Stop after about this many requests; the next run continues there. Not with `end_date`:
+            there is no state to continue from.
 
     Raises:
         UsageError: `max_requests` was given with `end_date`.
         VbcError: What stopped it, in words for the person who can act.
     """
     if max_requests is not None and end_date is not None:
-        raise UsageError("--max-requests needs state to continue from, which a run with --end-date has not")
+        raise UsageError("--max-requests needs state to continue from; a run with --end-date has none")
     source = make_source(resources, start_date=start_date, end_date=end_date, max_requests=max_requests)
     with record_run(target), hold_pipeline(target, fresh=fresh) as pipeline:
         result = run_pipeline(pipeline, source)
@@ -134,7 +133,7 @@ def make_source(resources: Sequence[str] = (), **settings: Any) -> DltSource:
         source = vbc_source(**{name: value for name, value in settings.items() if value is not None})
     unknown = [name for name in resources if name not in source.resources]
     if unknown:
-        raise UsageError(f"no such resource: {', '.join(unknown)}; there is {', '.join(source.resources)}")
+        raise UsageError(f"no such resource: {', '.join(unknown)}; choose from {', '.join(source.resources)}")
     return source.with_resources(*resources) if resources else source
 
 
@@ -154,10 +153,7 @@ def run_pipeline(
         pipeline.sync_destination()
         if not pipeline.default_schema_name:
             adopt_stored_schema(pipeline, source)
-        pending = len(pipeline.list_extracted_load_packages()) + len(pipeline.list_normalized_load_packages())
-        if pending:
-            with hold_dataset_lock(pipeline, window), keep_interrupts():
-                pipeline.run()  # with a package pending, dlt loads that and extracts nothing
+        pending = _load_pending(pipeline, window)
         unfinished = list(source.selected_resources)
         while unfinished and not any("spent" in counts for counts in newest):
             before = _read_states(pipeline, source)
@@ -179,26 +175,41 @@ def run_pipeline(
             ]
         if refusals is None:
             refused.check()
-    totals: dict[str, Any] = {
-        name: sum(counts.get(name, 0) for counts in metrics)
-        for name in ("recordings", "call_logs", "windows", "users", "requests")
-    }
-    left_out: dict[str, Any] = {
-        reason: tuple(dict.fromkeys(title for counts in metrics for title in counts.get(reason, ())))
-        for reason in ("forbidden", "not_found", "gaps")
-    }
-    seconds = time.monotonic() - started
-    ok = not left_out["gaps"]
-    left = sum(counts.get("left", 0) for counts in newest) if unfinished else 0
-    return SyncResult(
-        **totals,
-        **left_out,
+    return _make_result(
+        metrics,
+        newest if unfinished else [],
         loaded=loaded,
         finished_earlier=pending,
-        seconds=seconds,
-        ok=ok,
-        stopped_after=max(counts.get("spent", 0) for counts in newest) if unfinished else None,
-        left=left,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _load_pending(pipeline: dlt.Pipeline, window: str) -> int:
+    """Load the packages that an earlier run left; return how many there were."""
+    pending = len(pipeline.list_extracted_load_packages()) + len(pipeline.list_normalized_load_packages())
+    if pending:
+        with hold_dataset_lock(pipeline, window), keep_interrupts():
+            pipeline.run()  # with a package pending, dlt loads that and extracts nothing
+    return pending
+
+
+def _make_result(
+    metrics: Sequence[dict[str, Any]], stopped: Sequence[dict[str, Any]], **counts: Any
+) -> SyncResult:
+    """Add up the counts of all extractions; `stopped` are those of the last one if lists are left to read."""
+    totals = {
+        name: sum(found.get(name, 0) for found in metrics)
+        for name in ("recordings", "call_logs", "windows", "users", "requests")
+    }
+    left_out = {
+        reason: tuple(dict.fromkeys(title for found in metrics for title in found.get(reason, ())))
+        for reason in ("forbidden", "not_found", "gaps")
+    }
+    return SyncResult(
+        **{**totals, **left_out, **counts},
+        ok=not left_out["gaps"],
+        stopped_after=max((found.get("spent", 0) for found in stopped), default=None),
+        left=sum(found.get("left", 0) for found in stopped),
     )
 
 

@@ -29,7 +29,7 @@ def prove_lock(bucket: Bucket, now: datetime | None = None) -> str:
     """
     now, s3, storage = now or datetime.now(timezone.utc), bucket.s3, bucket.storage
     if s3 is None:
-        raise VbcError(f"{bucket.url} is not on S3, where locks are")
+        raise VbcError(f"{bucket.url} is not on S3, the only store whose locks are supported")
     _remove_probes(s3)
     if storage.object_lock_mode:
         until = now + LOCK

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from vbc_source.monitoring.status import Status, write_span
+from vbc_source.load.progress import write_time
+from vbc_source.monitoring.status import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def _write_cells(report: StatusReport) -> Iterator[str]:
         yield from ("-", "-", "-", "-", report.problem or "")
         return
     moments = [item.last_success for item in status.lists]
-    yield "-" if status.lag_seconds is None else write_span(status.lag_seconds)
+    yield "-" if status.lag_seconds is None else write_time(status.lag_seconds)
     yield "-" if status.busy else f"{sum(item.rows for item in status.lists):,}"
     yield f"{max(moments):%Y-%m-%d %H:%M}" if moments else "-"
     yield str(status.runs.failed_in_a_row)

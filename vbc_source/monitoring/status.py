@@ -14,6 +14,7 @@ from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import is_locked
+from vbc_source.load.progress import write_time
 from vbc_source.load.run_history import RunHistory, read_run_history
 from vbc_source.warehouse.audio_checks import CheckStatus, read_check_status
 from vbc_source.warehouse.call_gaps import count_open_gaps
@@ -122,13 +123,13 @@ class Status:
             if most is not None and item.lag_seconds is not None and item.lag_seconds > most * 60:
                 return (
                     f"the lag of {item.resource} of account {item.account_id} is "
-                    f"{write_span(item.lag_seconds)}, which is more than {most:g} minutes"
+                    f"{write_time(item.lag_seconds)}, which is more than {most:g} minutes"
                 )
         if not any(item.lag_seconds is not None for item in self.lists):
             # another process holds the database, or nothing is read any more
             most = max_lag if max_lag is not None else max(named.values(), default=None)
             if most is not None and self.lag_seconds > most * 60:
-                return f"the lag is {write_span(self.lag_seconds)}, which is more than {most:g} minutes"
+                return f"the lag is {write_time(self.lag_seconds)}, which is more than {most:g} minutes"
         elif absent := sorted(set(named) - {item.resource for item in self.lists}):
             return f"{absent[0]} was never loaded there: run vbc sync, or leave its --max-lag out"
         return None
@@ -143,7 +144,7 @@ class Status:
             lag = (
                 "not read any more"
                 if item.lag_seconds is None
-                else f"{write_span(item.lag_seconds)} behind now"
+                else f"{write_time(item.lag_seconds)} behind now"
             )
             lines.append(
                 f"{item.resource} of account {item.account_id}: {item.rows:,} {item.noun}; last success "
@@ -189,13 +190,6 @@ class Status:
 
 def _write_moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def write_span(seconds: float) -> str:
-    """Write a span of time for people."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def read_status(target: Target = Target(), now: datetime | None = None) -> Status:  # noqa: B008 - a frozen value

@@ -17,7 +17,7 @@ from vbc_source.audio.ledger import LEDGER
 from vbc_source.config import CALL_LOGS
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.reconciliation.spans import JudgedSpans
-from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.warehouse.queries import LoadedTables, write_instant
 from vbc_source.warehouse.recordings import RecordingSelection, write_recordings
 
 # what starts just outside of a span may belong to a call or recording in it
@@ -112,8 +112,8 @@ class CallQueries:
     def _write_inside(self, began: str, ended: str, edge: timedelta = timedelta()) -> str:
         """Write the condition that a call lies in a span that may be judged."""
         conditions = [
-            f"(account_id = :account_{number} AND {began} >= {_write_instant(span.start + edge)} "
-            f"AND {ended} <= {_write_instant(span.end)})"
+            f"(account_id = :account_{number} AND {began} >= {write_instant(span.start + edge)} "
+            f"AND {ended} <= {write_instant(span.end)})"
             for number, spans in enumerate(self.judged.values())
             for span in spans
         ]
@@ -196,7 +196,3 @@ def _write_logged(loaded: LoadedTables) -> str:
 def _write_own_side(name: str) -> str:
     """Write a column of the party on our side."""
     return f"CASE WHEN lower(l.direction) = 'outbound' THEN l.source_{name} ELSE l.destination_{name} END"
-
-
-def _write_instant(moment: datetime) -> str:
-    return f"CAST('{moment:%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ)"

@@ -68,7 +68,7 @@ def reconcile(
         rows = loaded.query(queries.write_totals, **queries.values)
         totals, share = [row[:-3] for row in rows], _measure_share(rows)
         if not share_fits(share):
-            return _make_result(queries, share, [], Counter(), known=known)
+            return _make_result(queries, share, [], known=known)
         gaps = [_read_gap(row) for row in loaded.query(queries.write_gaps, **queries.values)]
         rules = _read_rules(loaded, queries)
         before = {gap.key: gap for gap in read_open_gaps(loaded)}
@@ -76,21 +76,16 @@ def reconcile(
         closed = _find_closed(before.values(), gaps, queries)
         if new or closed:
             _write_gaps(loaded, new, closed, now)
-    by = {**add_up(totals), DIMENSIONS[-1]: rules}
-    counts = Counter[str]()
-    for *_, kind, count in totals:
-        counts[kind] += int(count)
-    calls = sum(int(row[-1]) for row in rows)
     return _make_result(
         queries,
         share,
         gaps if known else new,
-        counts,
-        calls=calls,
+        totals,
+        calls=sum(int(row[-1]) for row in rows),
         new=len(new),
         closed=len(closed),
         known=known,
-        by=by,
+        by={**add_up(totals), DIMENSIONS[-1]: rules},
     )
 
 
@@ -170,7 +165,7 @@ def _make_result(
     queries: CallQueries,
     share: float | None,
     gaps: Sequence[CallGap],
-    counts: Counter[str],
+    totals: Sequence[Sequence[Any]] = (),
     *,
     calls: int = 0,
     new: int = 0,
@@ -178,6 +173,10 @@ def _make_result(
     known: bool = False,
     by: Any = None,
 ) -> ReconcileResult:
+    """Make the result; each of `totals` ends with a class and how many calls are of it."""
+    counts = Counter[str]()
+    for *_, kind, count in totals:
+        counts[kind] += int(count)
     ends = [max((span.end for span in spans), default=None) for spans in queries.judged.values()]
     names = ("recorded", "missing", "not_flagged", "unexpected", "length_differs", "not_answered", "waiting")
     return ReconcileResult(

@@ -27,7 +27,7 @@ def write_report(result: ReconcileResult) -> Iterator[str]:
     span = f"from {format_instant(result.since)} to {format_instant(result.until)}"
     if not result.fits:
         yield (
-            f"The key does not hold: only {result.matched_share:.0%} of the recorded calls {span} have a "
+            f"The ids do not match: only {result.matched_share:.0%} of the recorded calls {span} have a "
             "call log of the same id, so recordings cannot be compared with calls, and nothing is "
             "reported as missing."
         )

@@ -28,7 +28,7 @@ from vbc_source.warehouse.recordings import (
     write_recordings,
     write_those,
 )
-from vbc_source.warehouse.tombstones import TOMBSTONES
+from vbc_source.warehouse.tombstones import GROUP_GONE, TOMBSTONES
 
 PAGE_ROWS = 10_000
 _ORDER = ("began", *("recording_type", "account_id", "user_id", "recording_id"))
@@ -257,9 +257,7 @@ def _write_gone(loaded: LoadedTables) -> str:
     sources = {
         DELETIONS: "AND status IN ('deleted', 'gone')",
         LEDGER: "AND status = 'missing'",
-        # the newest row of a recording counts; returned ones are history
-        TOMBSTONES: f"GROUP BY {key} HAVING max(detected_at) > "
-        "max(coalesce(returned_at, CAST('1970-01-01' AS TIMESTAMPTZ)))",
+        TOMBSTONES: GROUP_GONE,
     }
     parts = [
         f"SELECT {key} FROM {table} WHERE {_OF_CHOSEN} {condition}"

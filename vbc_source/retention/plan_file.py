@@ -219,4 +219,4 @@ def _decode(line: bytes, kind: Any) -> Any:
     try:
         return msgspec.json.decode(line, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise PlanRefused("it is no plan of vbc retention plan, or is cut off; make a new one") from None
+        raise PlanRefused("it is not a plan of vbc retention plan, or is truncated; make a new one") from None

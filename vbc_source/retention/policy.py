@@ -167,7 +167,7 @@ def _convert(value: Any, kind: Any, rule: str) -> Any:
         reason = reason.replace("Object contains unknown field", "unknown key")
         reason = reason.replace("Object missing required field", "missing key").replace("`", "")
         key = path.strip("`.")
-        known = f"; known are {', '.join(kind.__struct_fields__)}" if "unknown key" in reason else ""
+        known = f"; known keys: {', '.join(kind.__struct_fields__)}" if "unknown key" in reason else ""
         raise PolicyRefused(rule, f"{key}: {reason}" if key else f"{reason}{known}") from None
 
 
@@ -177,9 +177,9 @@ def _check_actions(rule: Rule, minimum: _MinimumDays) -> None:
         found = f"not {unknown[0]!r}" if actions else "at least one"
         raise PolicyRefused(rule.name, f"actions must be {', '.join(ACTIONS)}, {found}")
     if len(set(actions)) < len(actions):
-        raise PolicyRefused(rule.name, "actions names one twice")
+        raise PolicyRefused(rule.name, "actions lists one twice")
     if "keep" in actions and not set(actions).isdisjoint(DELETIONS):
-        raise PolicyRefused(rule.name, "keep goes with no deletion")
+        raise PolicyRefused(rule.name, "keep cannot be combined with a deletion")
     if {"archive", "delete_archive"} <= set(actions):
         raise PolicyRefused(rule.name, "archive and delete_archive exclude each other")
     for action in DELETIONS:
@@ -217,7 +217,7 @@ def _compare(rule: Rule, earlier: Sequence[Rule]) -> None:
         if other.covers(rule):
             raise PolicyRefused(
                 rule.name,
-                f"it never matches: rule {other.name} stands before it and matches all that it does",
+                f"it never matches: rule {other.name} comes before it and matches everything that it would",
             )
 
 

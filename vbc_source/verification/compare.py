@@ -260,7 +260,7 @@ class SpanComparison:
             for id_ in read_row_ids([page.rows for page in proof.pages], self._endpoint.shape, privacy)
         }
         unknown = listed - loaded.keys()
-        # a recording that is loaded with another `start` counts as missing here, so it is loaded anew
+        # a recording that is loaded with another `start` counts as missing here, so it is loaded again
         loaded |= {id_: gone for id_, gone in self._inventory.find_ids(owner, unknown).items() if gone}
         returned = frozenset(id_ for id_, gone in loaded.items() if gone and id_ in listed)
         hidden = {

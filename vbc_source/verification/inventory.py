@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Literal
 
 from vbc_source.audio.ledger import LEDGER
@@ -15,9 +15,9 @@ from vbc_source.filters import Filters
 from vbc_source.pii import PiiPolicy
 from vbc_source.recordings import RecordingType
 from vbc_source.schema.erased import ERASED
-from vbc_source.warehouse.queries import LoadedTables, Row
+from vbc_source.warehouse.queries import LoadedTables, Row, write_instant
 from vbc_source.warehouse.recordings import TABLES, RecordingSelection, has_users, write_recordings
-from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone
+from vbc_source.warehouse.tombstones import GROUP_GONE, KEY, TOMBSTONES, Tombstone
 from vbc_source.windows import Window, floor_second
 
 _LIST = "account_id, user_id"
@@ -149,12 +149,7 @@ class Inventory:
         key = ", ".join(KEY)
         ledgers = {
             "stored": (LEDGER, f"SELECT DISTINCT {key} FROM {LEDGER} WHERE status = 'stored'"),
-            # the newest row of a recording counts; returned ones are history
-            "gone": (
-                TOMBSTONES,
-                f"SELECT {key} FROM {TOMBSTONES} GROUP BY {key} HAVING max(detected_at) > "
-                "max(coalesce(returned_at, CAST('1970-01-01' AS TIMESTAMPTZ)))",
-            ),
+            "gone": (TOMBSTONES, f"SELECT {key} FROM {TOMBSTONES} {GROUP_GONE}"),
         }
         flags, joins = [], []
         for name, (table, query) in ledgers.items():
@@ -231,8 +226,4 @@ def _name(owner: ListOwner) -> dict[str, str]:
 
 
 def _write_span(window: Window) -> str:
-    start, end = (
-        f"CAST('{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ)"
-        for moment in (window.start, window.end)
-    )
-    return f"began BETWEEN {start} AND {end}"
+    return f"began BETWEEN {write_instant(window.start)} AND {write_instant(window.end)}"

@@ -103,7 +103,7 @@ def load_missing(
             tables = TableBuilder(endpoint, dlt.current.source_schema(), config.pii_policy)
             for item, proof in proofs:
                 rows = tables.build([page.rows for page in proof.pages], item.owner.key)
-                # rows that are loaded already stay as they are: their child tables are not loaded anew
+                # rows that are loaded already stay as they are: their child tables are not loaded again
                 ids = pa.array(sorted(item.missing), endpoint.shape.id_kind)
                 yield rows.filter(pc.is_in(rows[endpoint.shape.id_column], ids))
             windows = [(item.owner, proof) for item, proof in proofs]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from vbc_source.load.progress import write_time
 from vbc_source.windows import format_instant
 
 if TYPE_CHECKING:
@@ -120,26 +121,18 @@ def _write_notes(result: VerifyResult) -> Iterator[str]:
 
 
 def _write_lateness(lateness: Lateness, lookback_hours: float) -> str:
-    p50, p99, longest = map(
-        _write_duration, (lateness.p50_seconds, lateness.p99_seconds, lateness.max_seconds)
-    )
+    p50, p99, longest = map(write_time, (lateness.p50_seconds, lateness.p99_seconds, lateness.max_seconds))
     text = (
         f"From the end of a call until it is loaded: {p50} (half of {lateness.recordings:,}), {p99} (99 of "
         f"100), {longest} (all). {lateness.behind:,} arrived behind later ones"
     )
     if not lateness.behind:
         return f"{text}."
-    enough = "is enough" if lateness.lookback_hours <= lookback_hours else "is TOO LITTLE"
+    enough = "is enough" if lateness.lookback_hours <= lookback_hours else "is TOO LOW"
     return (
-        f"{text}, by {_write_duration(lateness.max_behind_seconds)} at most, which requires lookback_hours "
+        f"{text}, by {write_time(lateness.max_behind_seconds)} at most, which requires lookback_hours "
         f"of {lateness.lookback_hours} or more: {lookback_hours:g} {enough}."
     )
-
-
-def _write_duration(seconds: float) -> str:
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 72 * 3600 else f"{seconds / 86400:.1f} days"
 
 
 def _write_gap(gap: Gap) -> Sequence[str]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from vbc_source.api.client import Client
 from vbc_source.audio.ledger import LEDGER
@@ -94,6 +95,24 @@ def verify(
         oldest_read = _find_oldest_reading(loaded, config, findings) if config.longest_rest else None
         archived = bool(loaded.find(LEDGER))
         write_view(loaded)
+    return _make_result(
+        findings,
+        config,
+        plan,
+        left_out=left_out,
+        archived=archived,
+        gaps=tuple(gaps),
+        lateness=lateness,
+        oldest_read=oldest_read,
+        requests=reader.client.requests_sent,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _make_result(
+    findings: Findings, config: VbcConfig, plan: ComparisonPlan, *, archived: bool, **fields: Any
+) -> VerifyResult:
+    """Make the result of what was found, and of the fields that are given."""
     spans, totals = findings.spans, findings.totals
     return VerifyResult(
         ok=all(total.agrees for total in totals),
@@ -110,15 +129,10 @@ def verify(
         unconfirmed=findings.unconfirmed,
         spans=tuple(spans),
         totals=tuple(totals),
-        left_out=left_out,
         without_audio=sum(total.without_audio for total in totals) if archived else None,
-        gaps=tuple(gaps),
-        lateness=lateness,
         lookback_hours=config.lookback / timedelta(hours=1),
         rest_hours=config.longest_rest / timedelta(hours=1),
-        oldest_read=oldest_read,
-        requests=reader.client.requests_sent,
-        seconds=time.monotonic() - started,
+        **fields,
     )
 
 

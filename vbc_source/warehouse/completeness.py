@@ -29,8 +29,8 @@ from datetime import datetime, timedelta, timezone
 from vbc_source.config import CALL_LOGS, SELF, VbcConfig
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.schema.erased import ERASED
-from vbc_source.warehouse.queries import LoadedTables, Row
-from vbc_source.windows import SECOND, Window, format_instant
+from vbc_source.warehouse.queries import LoadedTables, Row, write_instant
+from vbc_source.windows import SECOND, Window
 
 SCAN_WINDOWS = "scan_windows"
 COMPANY, USERS = "company_recordings", "user_recordings"
@@ -191,10 +191,9 @@ def _write_spans(loaded: LoadedTables, lookback: timedelta, window: Window | Non
     behind = f"scanned_at - INTERVAL '{int(lookback.total_seconds())} seconds'"
     touching = ""
     if window:
-        start, end = format_instant(window.start), format_instant(window.end)
         touching = f"""
-            AND settled_end >= CAST('{start}' AS TIMESTAMPTZ)
-            AND window_start <= CAST('{end}' AS TIMESTAMPTZ)"""
+            AND settled_end >= {write_instant(window.start)}
+            AND window_start <= {write_instant(window.end)}"""
     return f"""
         WITH {_write_supported(loaded)}, settled AS (
             SELECT list, window_start, date_trunc('second', least(window_end, {behind})) AS settled_end
@@ -316,8 +315,8 @@ def count_rows(loaded: LoadedTables, resource: str, windows: Sequence[Window]) -
     if not windows:
         return {}
     cases = " ".join(
-        f"""WHEN "start" < CAST('{format_instant(window.end)}' AS TIMESTAMPTZ)
-            AND "start" >= CAST('{format_instant(window.start)}' AS TIMESTAMPTZ) THEN {index}"""
+        f"""WHEN "start" < {write_instant(window.end)}
+            AND "start" >= {write_instant(window.start)} THEN {index}"""
         for index, window in enumerate(windows)
     )
     keyed = f"SELECT CASE {cases} END AS place, {KEYS[resource]} FROM {resource}"

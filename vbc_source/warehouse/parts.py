@@ -41,7 +41,7 @@ def hold_part(target: Target, key: str) -> Iterator[dlt.Pipeline]:
 
 
 def remove_killed_parts(target: Target) -> None:
-    """Remove what parts of a target that were killed have left: the next load of such a part begins anew."""
+    """Remove what parts of a target that were killed have left: the next load of such a part starts over."""
     for mark in Path(get_dlt_pipelines_dir()).glob(f"{target.pipeline}_*/{_MARK}"):
         if not is_locked(mark.parent.name):
             shutil.rmtree(mark.parent, ignore_errors=True)

@@ -26,6 +26,7 @@ from vbc_source.load.destinations import Target, destination_kind, open_destinat
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA
 from vbc_source.load.locks import hold_pipeline_lock
+from vbc_source.windows import format_instant
 
 SOURCE_SCHEMA = "vbc"
 _LIST = "vbc list {}"  # stands for a list until the query is text
@@ -201,6 +202,11 @@ def _to_literal(name: str, value: Value) -> str | int:
     if isinstance(value, datetime):
         return value.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00:00")
     return value if isinstance(value, (str, int)) else _LIST.format(name)
+
+
+def write_instant(moment: datetime) -> str:
+    """Write an instant as a literal, in whole seconds."""
+    return f"CAST('{format_instant(moment)}' AS TIMESTAMPTZ)"
 
 
 def _is_list(value: Value) -> bool:

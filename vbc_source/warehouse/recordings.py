@@ -9,7 +9,7 @@ from typing import Any
 
 from vbc_source.errors import VbcError
 from vbc_source.recordings import EPOCH, RECORDING_TYPES, Recording, RecordingType
-from vbc_source.warehouse.queries import LoadedTables
+from vbc_source.warehouse.queries import LoadedTables, write_instant
 from vbc_source.warehouse.tombstones import KEY
 from vbc_source.windows import check_order
 
@@ -62,9 +62,7 @@ def _write_table(loaded: LoadedTables, kind: RecordingType, table: str) -> str:
         # a field that an earlier version did not know has no column before the next sync
         return f'"{name}"' if name in present else f"CAST(NULL AS {sql_type})"
 
-    began = (
-        f"coalesce({column('start', 'TIMESTAMPTZ')}, CAST('{EPOCH:%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ))"
-    )
+    began = f"coalesce({column('start', 'TIMESTAMPTZ')}, {write_instant(EPOCH)})"
     user, shared = "''", "0"  # shared_id: whether several users have a recording of that id
     if has_users(kind):
         users = "OVER (PARTITION BY account_id, id)"

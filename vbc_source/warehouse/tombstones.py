@@ -17,6 +17,11 @@ from vbc_source.windows import format_instant
 
 TOMBSTONES = "recording_tombstones"
 KEY = ("account_id", "recording_type", "user_id", "recording_id")
+# selects the keys that are gone: the newest row of a recording counts, returned ones are history
+GROUP_GONE = (
+    f"GROUP BY {', '.join(KEY)} "
+    "HAVING max(detected_at) > max(coalesce(returned_at, CAST('1970-01-01' AS TIMESTAMPTZ)))"
+)
 
 _SCHEMA = pa.schema(
     [

@@ -17,13 +17,13 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 
 LOOK_SECONDS = 0.5  # how often the thread looks
-IDLE_LOOKS = 20  # after so many without a request in flight the thread ends
+IDLE_LOOKS = 20  # looks without a request in flight, after which the thread ends
 
 _entered = threading.local()
 
 
 class Deadlines:
-    """The deadline of a client's requests: so many `seconds` for a response, or for a part of a stream."""
+    """The deadline of a client's requests: `seconds` for a response, or for a part of a stream."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -32,7 +32,7 @@ class Deadlines:
         self._thread: threading.Thread | None = None
 
     def add(self, watch: Watch) -> None:
-        """Look at a request from now on."""
+        """Start to watch a request."""
         with self._lock:
             self._watched.add(watch)
             if self._thread is None or not self._thread.is_alive():  # none after a fork
@@ -40,7 +40,7 @@ class Deadlines:
                 self._thread.start()
 
     def remove(self, watch: Watch) -> None:
-        """Look at a request no more."""
+        """Stop watching a request."""
         with self._lock:
             self._watched.discard(watch)
 

@@ -10,7 +10,7 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.exceptions import MissingDependencyException
 
 from vbc_source.dlt_internals import FilesystemConfiguration, fsspec_from_config
-from vbc_source.errors import SettingsError
+from vbc_source.errors import ExtraMissing, SettingsError
 from vbc_source.load.failures import first_line
 from vbc_source.tenants import current_tenant
 
@@ -58,11 +58,7 @@ def open_address(url: str) -> tuple[Any, str]:
         )
         return fsspec_from_config(config)
     except MissingDependencyException:
-        extra = url.split("://", 1)[0]
-        raise SettingsError(
-            f"{url} needs packages that are not installed: install the extra `{extra}` "
-            f"(pip install '.[{extra}]' in a checkout)"
-        ) from None
+        raise ExtraMissing(f"{url} needs packages that are not installed", url.split("://", 1)[0]) from None
     except (ConfigurationException, ValueError) as error:
         raise SettingsError(
             f"{url} is not usable: {first_line(error)}; set credentials in "

@@ -1,6 +1,6 @@
 """Write the sidecars and manifests that the archive lacks: of this run, of a killed one, of earlier versions.
 
-A folder is brought up in this order: sidecars, manifest, note. A step is repeated where the next one was not
+A folder is completed in this order: sidecars, manifest, note. A step is repeated where the next one was not
 reached, so a kill costs a few files that are written again.
 """
 
@@ -84,7 +84,7 @@ def bring_up(
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> BroughtUp:
-    """Write what is lacking in the folders without a note of what the ledger has there; in all with `every`.
+    """Write the sidecars and manifests that folders lack which no note covers; in all folders with `every`.
 
     Sidecars that a manifest names are left alone, and so are its lines. Where the manifest is lost, those
     that fit the ledger are left alone too: they say what was known when the file was archived.
@@ -108,7 +108,7 @@ def bring_up(
 
 
 def bring_up_if_possible(session: ArchiveSession, since: datetime) -> None:
-    """Write what is lacking while another error ends the run, which must be the one that is reported."""
+    """Write what folders lack while another error ends the run, which must be the one that is reported."""
     try:
         bring_up(session, since)
     except Exception as error:
@@ -134,7 +134,7 @@ class _BringUp:
         self._notes: list[Note] = []
 
     def run(self, folders: Sequence[FolderState]) -> BroughtUp:
-        """Bring up some folders, and note those that are complete."""
+        """Complete some folders, and note those that are complete then."""
         noted_at, done, files = self._clock(), 0, sum(state.files for state in folders)
         if files >= NOTED_FILES:
             log.info("sidecars: looking at %s files of %d days", f"{files:,}", len(folders))

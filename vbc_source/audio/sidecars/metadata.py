@@ -16,7 +16,7 @@ from vbc_source.audio.sidecars.sidecar import Proof
 from vbc_source.lakes.tables import LOAD_ID
 from vbc_source.recordings import EPOCH, RecordingType
 from vbc_source.warehouse.completeness import SCAN_WINDOWS
-from vbc_source.warehouse.queries import LoadedTables, Value, query_pages
+from vbc_source.warehouse.queries import LoadedTables, Value, query_pages, write_instant
 
 PAGE_ROWS = 5000
 ENDPOINTS: Mapping[RecordingType, Endpoint] = {"company": COMPANY, "user": ON_DEMAND}
@@ -92,7 +92,7 @@ class _FactsReader:
             user = "user_id" if self._endpoint.per_user else "''"
             size = "file_size_in_bytes" if "file_size_in_bytes" in names else "CAST(NULL AS BIGINT)"
             call = "call_id" if "call_id" in names else "CAST(NULL AS VARCHAR)"
-            began = f"coalesce(\"start\", CAST('{EPOCH:%Y-%m-%d %H:%M:%S}+00:00' AS TIMESTAMPTZ))"
+            began = f'coalesce("start", {write_instant(EPOCH)})'
             return f"""
                 SELECT a.uri, {", ".join(f"r.{alias}" for alias in columns)}
                 FROM ({self._write_files(loaded)}) AS a JOIN (

@@ -57,15 +57,8 @@ def find_folders(
 ) -> list[FolderState]:
     """Find the folders with files in the ledger that no note covers, or all, in the order of their names.
 
-    Folders that are `named` are found in any case.
+    `named` folders are found although a note covers them.
     """
-    if named and not every:
-        found = {state.folder: state for state in find_folders(loaded, bucket, every=True)}
-        lacking = find_folders(loaded, bucket)
-        states = {state.folder: state for state in lacking} | {
-            folder: found[folder] for folder in named if folder in found
-        }
-        return sorted(states.values(), key=lambda state: state.folder)
 
     def write(loaded: LoadedTables) -> str:
         folders = f"""
@@ -75,7 +68,7 @@ def find_folders(
         if every or not loaded.has(NOTES):
             return f"SELECT uri, files, newest FROM ({folders}) AS f"
         return f"""
-            SELECT uri, files, newest FROM ({folders}) AS f WHERE NOT EXISTS (
+            SELECT uri, files, newest FROM ({folders}) AS f WHERE uri IN (:named) OR NOT EXISTS (
                 SELECT 1 FROM {NOTES} AS n WHERE n.uri = f.uri AND n.files = f.files AND n.newest = f.newest
             )"""
 
@@ -83,7 +76,7 @@ def find_folders(
         loaded.refresh()  # this run may have created it
     if not loaded.has(LEDGER):
         return []
-    rows = loaded.query(write, bucket=f"{bucket.url}/")
+    rows = loaded.query(write, bucket=f"{bucket.url}/", named=[bucket.uri(folder) for folder in named])
     read = [(bucket.key_of(uri), int(files), newest) for uri, files, newest in rows]
     return [FolderState(folder, files, newest) for folder, files, newest in sorted(read) if folder]
 

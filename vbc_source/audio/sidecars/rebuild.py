@@ -100,7 +100,7 @@ def rebuild_ledger(
 ) -> RebuildResult:
     """Make rows of `recording_audio`, and of recordings that the destination lacks, from sidecars.
 
-    Each file is read whole and compared with its sidecar and the manifest; a repetition goes on where it
+    Each file is read whole and compared with its sidecar and the manifest; a repetition continues where it
     stopped.
 
     Args:

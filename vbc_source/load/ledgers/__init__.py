@@ -1,5 +1,6 @@
 """The ledgers: their rows are loaded with who did it, and with events of the chain of custody."""
 
+from vbc_source.load.ledgers.batches import BatchedLedger
 from vbc_source.load.ledgers.rows import (
     AUDIO_SCHEMA,
     CUSTODY_COLUMNS,
@@ -14,6 +15,7 @@ __all__ = [
     "AUDIO_SCHEMA",
     "CUSTODY_COLUMNS",
     "VERIFY_SCHEMA",
+    "BatchedLedger",
     "find_last_event",
     "load_rows",
     "make_schema",
