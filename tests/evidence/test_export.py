@@ -67,7 +67,7 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     PlaysHead(plays).store(site.bucket)
     second, third = sorted(site.gateway.company.all(), key=lambda row: int(row["id"]))[1:3]
     sidecar = Path(site.bucket, key_of(third)).with_suffix(".json")
-    sidecar.write_text('{"by": "the archive"}\n')
+    written = sidecar.read_text()
     Path(site.bucket, key_of(second)).with_suffix(".json").unlink()
     status, printed = export(site, "bag")
     bag = own_folder / "bag"
