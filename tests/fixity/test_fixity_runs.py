@@ -307,7 +307,9 @@ def test_a_day_that_lost_manifest_and_sidecars_is_no_day_of_an_earlier_version(
         path.unlink()
     manifest = str((folder / MANIFEST).relative_to(site.bucket))
     # alone in its selection too
-    one_day = RecordingSelection(since=parse_instant("2025-03-02"), until=parse_instant("2025-03-02T23:00:00Z"))
+    one_day = RecordingSelection(
+        since=parse_instant("2025-03-02"), until=parse_instant("2025-03-02T23:00:00Z")
+    )
     for selection in (None, one_day):
         done = check(site, selection=selection)
         assert (done.ok, done.manifests, done.without_sidecars) == (False, (manifest,), 1)
@@ -320,3 +322,14 @@ def test_a_day_that_lost_manifest_and_sidecars_is_no_day_of_an_earlier_version(
     with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:
         connection.execute("UPDATE vbc_data.recording_audio SET actor_version = NULL")
     assert (check(site).ok, check(site).without_sidecars) == (True, 3)
+
+
+def test_a_repair_writes_the_sidecar_of_a_new_version(prepare: Prepare) -> None:
+    site = prepare(make_gateway(2))
+    site.load()
+    site.archive()
+    site.gateway.company.change(1001, file_size_in_bytes=5000)
+    path_of(site, 1001).write_bytes(b"cut")
+    check(site, repair=True)
+    done = check(site)
+    assert (done.checked, done.damaged, done.flaws) == (3, (1001,), ())

@@ -153,7 +153,7 @@ class _FixityRun:
     def _bring_up(self) -> None:
         """Write what the repairs have left to write: manifests that are lost, and those of new versions."""
         lost = self._folders.without_manifest if self._options.repair else []
-        if not (lost or self._repaired):
+        if not (lost or self._repaired or self._fetcher.has_new_version):
             return
         bring_up(self._session, named=lost)
         for folder in lost:

@@ -83,7 +83,7 @@ class FolderChecks:
             self._note_lost()
 
     def _is_of_this_version(self) -> bool:
-        """Return whether a run that writes sidecars has stored a file: such a run writes those of all days."""
+        """Return whether a run that writes sidecars, those of all days, has stored a file."""
         if "actor_version" not in self._loaded.columns(LEDGER):
             return False
         query = f"SELECT count(*) FROM {LEDGER} WHERE status = 'stored' AND actor_version IS NOT NULL"
@@ -91,7 +91,7 @@ class FolderChecks:
         return bool(count)
 
     def _note_lost(self) -> None:
-        """Note that folders without sidecars and manifest had some: archives of earlier versions have none."""
+        """Note that bare folders had sidecars and a manifest."""
         for folder in self._bare:
             _add(self.manifests, manifest_key(folder), "it is missing, and so are all sidecars of the day")
         self.without_manifest += self._bare[: MOST_KEYS - len(self.without_manifest)]
