@@ -67,7 +67,6 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     PlaysHead(plays).store(site.bucket)
     second, third = sorted(site.gateway.company.all(), key=lambda row: int(row["id"]))[1:3]
     sidecar = Path(site.bucket, key_of(third)).with_suffix(".json")
-    written = sidecar.read_text()
     Path(site.bucket, key_of(second)).with_suffix(".json").unlink()
     status, printed = export(site, "bag")
     bag = own_folder / "bag"
@@ -103,12 +102,14 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     # what is missing or differs is named, and the rest exported
     Path(site.bucket, key_of(second)).write_bytes(b"other")
     Path(site.bucket, key_of(third)).unlink()
+    sidecar.write_text(sidecar.read_text().replace(CALL, "another-call"))
     status, printed = export(site, "damaged")
     assert (status, printed["ok"], printed["recordings"]) == (1, False, 2)
-    first, last = printed["problems"]  # type: ignore[misc]
+    first, second_one, last = printed["problems"]  # type: ignore[misc]
     assert first.startswith("company recording 1001: ")
     assert "1001.mp3 differs from the ledger: 5 bytes" in first
-    assert last.endswith("1002.mp3 is missing in the bucket")
+    assert second_one.endswith("1002.mp3 is missing in the bucket")
+    assert last.endswith("it is not the file that the manifest has the SHA-256 of")
     bag = own_folder / "damaged"
     assert (bag / "data/recordings/1/1001.mp3").read_bytes() == b"other"
     assert check_files(bag, "manifest-sha256.txt").returncode == 0

@@ -39,11 +39,13 @@ def find_own_folders(config: VbcConfig, loaded: LoadedTables, *, ask: bool = Fal
 def _ask(config: VbcConfig) -> str:
     try:
         with closing(Client.from_config(config)) as client:
-            return AccountDirectory(ListReader(config, client), config.login.identity()).find_account(SELF, {})
+            return AccountDirectory(ListReader(config, client), config.login.identity()).find_account(
+                SELF, {}
+            )
     except VbcError as error:
         tenant = current_tenant()
         section = f"[sources.vbc.tenants.{tenant}]" if tenant else "[sources.vbc]"
         raise SettingsError(
-            f"tenants may share the bucket, and VBC does not say which account is this one's: set account_id in "
-            f"{section} ({error})"
+            "tenants may share the bucket, and VBC does not say which account is this one's: set account_id "
+            f"in {section} ({error})"
         ) from error

@@ -62,7 +62,9 @@ class Inventory:
 
     def count(self, windows: Sequence[Window]) -> dict[ListOwner, list[LoadedCounts]]:
         """Count the recordings of spans, in all lists at once."""
-        silent = "AND 1 = 0" if self._kind == CALL_LOGS else "AND stored + deleted + gone = 0"  # calls: no audio
+        silent = (
+            "AND 1 = 0" if self._kind == CALL_LOGS else "AND stored + deleted + gone = 0"
+        )  # calls: no audio
         sums = [
             f"sum(CASE WHEN {_write_span(window)} {condition} THEN 1 ELSE 0 END)"
             for window in windows
@@ -174,7 +176,9 @@ class Inventory:
         """Write the query of recordings with a file of some status; where there is a ledger."""
         if not loaded.has(LEDGER):
             return ""
-        return f"SELECT DISTINCT {', '.join(KEY)} FROM ({write_ledger(loaded)}) AS f WHERE status = '{status}'"
+        return (
+            f"SELECT DISTINCT {', '.join(KEY)} FROM ({write_ledger(loaded)}) AS f WHERE status = '{status}'"
+        )
 
     def _write_legs(self, loaded: LoadedTables) -> str:
         """Write the query of all legs of calls, those that were erased too; nothing says that one is gone."""
