@@ -20,6 +20,8 @@ from vbc_source import Target
 from vbc_source.analytics.database import find_database
 from vbc_source.dashboard.plays import open_ledger
 from vbc_source.dashboard.plays_head import PlaysHead
+from vbc_source.retention.apply import apply_retention
+from vbc_source.retention.plan import plan_retention
 
 PAGE = Path(vbc_source.__file__).parents[1] / "docs" / "custody.md"
 CALL = "call-1001"
@@ -117,6 +119,22 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     unknown = run_in_process("evidence", "no-call", "--out", "new", "--bucket-url", site.bucket)
     assert (unknown.exit_code, "no recording of that call" in unknown.stderr) == (1, True)
     assert not (own_folder / "new").exists()
+
+
+@pytest.mark.slow
+def test_of_a_file_that_a_policy_deleted_the_rule_is_named(prepare: Prepare, own_folder: Path) -> None:
+    site = archive(prepare)
+    rule = 'name = "year"\nolder_than_days = 1\nactions = ["delete_at_vbc", "delete_archive"]\n'
+    Path("retention.toml").write_text(f"[[rules]]\n{rule}")
+    plan_retention(out=Path("plan.json"), bucket_url=site.bucket)
+    assert apply_retention(plan=Path("plan.json"), bucket_url=site.bucket).erased == 4
+    status, printed = export(site, "bag")
+    assert (status, printed["recordings"]) == (1, 2)
+    assert all(
+        "has no archived file" in problem and "year" in problem
+        for problem in printed["problems"]  # type: ignore[attr-defined]
+    )
+    assert check_chain(own_folder / "bag").returncode == 0
 
 
 def damage_chain(lines: list[str]) -> Iterator[tuple[str, list[str]]]:

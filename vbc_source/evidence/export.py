@@ -12,7 +12,7 @@ from typing import Any
 
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import read_heads
-from vbc_source.audio.ledger import COLUMNS, LedgerRow
+from vbc_source.audio.ledger import COLUMNS, LEDGER, LedgerRow
 from vbc_source.audio.sidecars.bring_up import make_sidecar
 from vbc_source.audio.sidecars.metadata import LoadedFacts
 from vbc_source.audio.sidecars.sidecar import LARGEST_SIDECAR, sidecar_key, write_sidecar
@@ -145,7 +145,9 @@ class _Export:
 
     def _add_recording(self, folder: str, recording: CallRecording) -> None:
         if not recording.files:
-            self._problems.append(f"{recording.title} has no archived file")
+            erased = [row for row in recording.ledgers.get(LEDGER, ()) if row["status"] == "erased"]
+            why = f": {erased[-1]['error']}" if erased else ""
+            self._problems.append(f"{recording.title} has no archived file{why}")
         for row in recording.files:
             self._add_file(folder, recording, row)
         if recording.loaded:
