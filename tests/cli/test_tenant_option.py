@@ -192,6 +192,33 @@ def test_commands_for_all_tenants_keep_them_apart(run: Callable[..., Any], own_f
 
 
 @pytest.mark.slow
+def test_of_a_shared_bucket_a_tenant_takes_its_own_accounts_alone(
+    run: Callable[..., Any], own_folder: Path
+) -> None:
+    shared = {"SOURCES__VBC__AUDIO__BUCKET_URL": str(own_folder / "shared")}
+    for name in ACCOUNTS:
+        for arguments in (("sync",), ("audio",)):
+            done = run(*arguments, "--tenant", name, **shared)
+            assert done.returncode == 0, done.stderr
+    count = "SELECT account_id, count(*) FROM vbc_acme.{} GROUP BY 1"
+    tables = ("recording_audio", "company_recordings")
+    before = [read_tenant(own_folder, "acme", count.format(table)) for table in tables]
+    done = run("fixity", "--tenant", "acme", "--json", **shared)
+    checked = json.loads(done.stdout.splitlines()[-1])
+    assert (checked["ok"], checked["unknown"]) == (True, 0)
+
+    (own_folder / "tenant_acme.duckdb").unlink()
+    rebuild = ("audio", "--rebuild-ledger", "--tenant", "acme", "--json")
+    done = run(*rebuild, **shared, **tenant("acme", NOWHERE))
+    assert done.returncode == 1
+    assert "set account_id in [sources.vbc.tenants.acme]" in done.stderr
+    done = run(*rebuild, **shared)  # VBC says which account it is
+    rebuilt = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, rebuilt["left_out"]) == (0, ["account_id=777"]), done.stderr
+    assert [read_tenant(own_folder, "acme", count.format(table)) for table in tables] == before
+
+
+@pytest.mark.slow
 def test_models_and_a_report_for_each_tenant(run: Callable[..., Any], own_folder: Path) -> None:
     """dbt leaves the database to the next tenant."""
     for arguments in (("sync",), ("models", "run"), ("report", "--out", "figures.html")):

@@ -58,6 +58,31 @@ def test_an_erasure_erases_all_but_what_is_held(prepare: Prepare, own_folder: Pa
         ]
 
 
+def test_other_recordings_of_a_call_go_with_it_or_stay_as_they_are(
+    prepare: Prepare, own_folder: Path
+) -> None:
+    gateway = make_gateway(4)
+    gateway.company.change(1002, call_id="call-1001")
+    gateway.company.change(1003, call_id="call-1000")
+    site = prepare(gateway)
+    site.load(shared=True)
+    add_caller(site)
+    assert site.archive().stored == 4
+    # the person is heard in 1002, whose own row does not have the number
+    done = forget(number=NUMBER, bucket_url=site.bucket, hold=read_legal_hold("1000"), apply=True)
+    assert ([item.recording_id for item in done.blocked], done.recordings) == ([1000], 3)
+    assert [row["id"] for row in gateway.company.all()] == [1000]
+    # a recording that is named by its id goes alone
+    gateway.company.add(id=1004, start="2025-03-04T10:00:00Z", file_size_in_bytes=900, call_id="call-1000")
+    site.load(shared=True)
+    site.archive()
+    done = forget(recordings=["1000"], bucket_url=site.bucket, apply=True)
+    assert (done.ok, done.recordings) == (True, 1)
+    with duckdb.connect(str(own_folder / "vbc.duckdb"), read_only=True) as connection:
+        rows = connection.execute("SELECT recording_id, status FROM vbc_data.recording_audio").fetchall()
+    assert rows == [(1004, "stored")]
+
+
 POLICY = """
 [[rules]]
 name = "orders"

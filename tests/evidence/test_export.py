@@ -19,6 +19,8 @@ import vbc_source
 from vbc_source import Target
 from vbc_source.analytics.database import find_database
 from vbc_source.dashboard.plays import PlaysHead, open_ledger
+from vbc_source.retention.apply import apply_retention
+from vbc_source.retention.plan import plan_retention
 
 PAGE = Path(vbc_source.__file__).parents[1] / "docs" / "custody.md"
 CALL = "call-1001"
@@ -66,7 +68,6 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     PlaysHead(plays).store(site.bucket)
     second, third = sorted(site.gateway.company.all(), key=lambda row: int(row["id"]))[1:3]
     sidecar = Path(site.bucket, key_of(third)).with_suffix(".json")
-    sidecar.write_text('{"by": "the archive"}\n')
     Path(site.bucket, key_of(second)).with_suffix(".json").unlink()
     status, printed = export(site, "bag")
     bag = own_folder / "bag"
@@ -102,12 +103,14 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     # what is missing or differs is named, and the rest exported
     Path(site.bucket, key_of(second)).write_bytes(b"other")
     Path(site.bucket, key_of(third)).unlink()
+    sidecar.write_text(sidecar.read_text().replace(CALL, "another-call"))
     status, printed = export(site, "damaged")
     assert (status, printed["ok"], printed["recordings"]) == (1, False, 2)
-    first, last = printed["problems"]  # type: ignore[misc]
+    first, second_one, last = printed["problems"]  # type: ignore[misc]
     assert first.startswith("company recording 1001: ")
     assert "1001.mp3 differs from the ledger: 5 bytes" in first
-    assert last.endswith("1002.mp3 is missing in the bucket")
+    assert second_one.endswith("1002.mp3 is missing in the bucket")
+    assert last.endswith("it is not the file that the manifest has the SHA-256 of")
     bag = own_folder / "damaged"
     assert (bag / "data/recordings/1/1001.mp3").read_bytes() == b"other"
     assert check_files(bag, "manifest-sha256.txt").returncode == 0
@@ -115,6 +118,22 @@ def test_a_call_is_exported_with_all_that_proves_it(prepare: Prepare, own_folder
     unknown = run_in_process("evidence", "no-call", "--out", "new", "--bucket-url", site.bucket)
     assert (unknown.exit_code, "no recording of that call" in unknown.stderr) == (1, True)
     assert not (own_folder / "new").exists()
+
+
+@pytest.mark.slow
+def test_of_a_file_that_a_policy_deleted_the_rule_is_named(prepare: Prepare, own_folder: Path) -> None:
+    site = archive(prepare)
+    rule = 'name = "year"\nolder_than_days = 1\nactions = ["delete_at_vbc", "delete_archive"]\n'
+    Path("retention.toml").write_text(f"[[rules]]\n{rule}")
+    plan_retention(out=Path("plan.json"), bucket_url=site.bucket)
+    assert apply_retention(plan=Path("plan.json"), bucket_url=site.bucket).erased == 4
+    status, printed = export(site, "bag")
+    assert (status, printed["recordings"]) == (1, 2)
+    assert all(
+        "has no archived file" in problem and "year" in problem
+        for problem in printed["problems"]  # type: ignore[attr-defined]
+    )
+    assert check_chain(own_folder / "bag").returncode == 0
 
 
 def damage_chain(lines: list[str]) -> Iterator[tuple[str, list[str]]]:

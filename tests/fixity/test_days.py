@@ -74,7 +74,8 @@ def test_a_day_is_compared_with_its_listing_and_manifest() -> None:
     assert (bare.bare, bare.files, bare.sidecars, bare.manifest) == (True, 3, (), ())
 
     whole = sizes | {f"{number}.json": 9 for number in (1, 2, 3)} | {"manifest-sha256.txt": 9}
-    lines = [f"{number:064}  {number}.mp3" for number in (1, 2, 3)] + [f"{9:064} *1.json"]
+    lines = [f"{number:064}  {number}.mp3" for number in (1, 2, 3)]
+    lines += [f"{9:064} *1.json", f"{9:064}  2.json", f"{9:064}  3.json"]
     sound = compare_day(files, whole, ("\n".join(lines) + "\n").encode())
     assert (sound.bare, sound.unknown, sound.suspects, sound.sidecars, sound.manifest) == (
         False,
@@ -87,7 +88,7 @@ def test_a_day_is_compared_with_its_listing_and_manifest() -> None:
     listed = {name: size for name, size in whole.items() if name not in ("2.json", "3.mp3")}
     listed |= {"1.mp3": 7, "4.mp3": 5, "4.mp3.damaged-0": 5}
     lines[1] = f"{5:064}  2.mp3"
-    lines[2:] = ["what is this", f"{7:064}  1.mp3", f"{6:064}  6.mp3"]
+    lines[2:] = ["what is this", f"{7:064}  1.mp3", f"{6:064}  6.mp3"]  # and no line of 1.json
     found = compare_day(files, listed, "\n".join(lines).encode())
     assert found.unknown == ("4.mp3",)
     assert [file.row.recording_id for file in found.suspects] == [1, 3]
@@ -95,6 +96,7 @@ def test_a_day_is_compared_with_its_listing_and_manifest() -> None:
     assert [flaw.reason for flaw in found.manifest] == [
         "its line 3 is not a hash and a name",
         "it has two hashes of 1.mp3",
+        "it has no line of 1.json",
         "its hash of 2.mp3 is not that of the ledger",
         "it has no line of 3.mp3",
         "it names 6.mp3, which is not there",

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pytest
 from archiving import Prepare, S3Bucket, key_of, make_gateway, sound_of
@@ -22,6 +23,7 @@ from vbc_source.errors import UsageError
 from vbc_source.fixity.check_ledger import CheckLedger
 from vbc_source.monitoring.prometheus import write_prometheus
 from vbc_source.warehouse.recordings import RecordingSelection
+from vbc_source.windows import parse_instant
 
 COUNTS = "SELECT recording_id, count(*) FROM audio_checks GROUP BY 1 ORDER BY 1"
 
@@ -291,3 +293,43 @@ def test_a_repair_writes_a_lost_manifest_and_leaves_the_sidecars_alone(
     (folder / MANIFEST).unlink()
     assert check(site, repair=True).ok
     assert {path.name for path in folder.iterdir()} == {path.name for path in kept}
+
+
+def test_a_day_that_lost_manifest_and_sidecars_is_no_day_of_an_earlier_version(
+    prepare: Prepare, own_folder: Path
+) -> None:
+    site = prepare(make_gateway(3))
+    site.load(shared=True)
+    site.archive()
+    folder = path_of(site, 1001).parent
+    lost = [path for path in folder.iterdir() if path.suffix in (".json", ".txt")]
+    for path in lost:
+        path.unlink()
+    manifest = str((folder / MANIFEST).relative_to(site.bucket))
+    # alone in its selection too
+    one_day = RecordingSelection(
+        since=parse_instant("2025-03-02"), until=parse_instant("2025-03-02T23:00:00Z")
+    )
+    for selection in (None, one_day):
+        done = check(site, selection=selection)
+        assert (done.ok, done.manifests, done.without_sidecars) == (False, (manifest,), 1)
+    done = check(site, repair=True)
+    assert (done.ok, done.without_sidecars, all(path.exists() for path in lost)) == (True, 0, True)
+
+    # an archive in which nothing has sidecars, and whose rows are older than they are, is one of that version
+    for path in [*Path(site.bucket).glob("account_id=*/**/*.json"), *Path(site.bucket).rglob(MANIFEST)]:
+        path.unlink()
+    with duckdb.connect(str(own_folder / "vbc.duckdb")) as connection:
+        connection.execute("UPDATE vbc_data.recording_audio SET actor_version = NULL")
+    assert (check(site).ok, check(site).without_sidecars) == (True, 3)
+
+
+def test_a_repair_writes_the_sidecar_of_a_new_version(prepare: Prepare) -> None:
+    site = prepare(make_gateway(2))
+    site.load()
+    site.archive()
+    site.gateway.company.change(1001, file_size_in_bytes=5000)
+    path_of(site, 1001).write_bytes(b"cut")
+    check(site, repair=True)
+    done = check(site)
+    assert (done.checked, done.damaged, done.flaws) == (3, (1001,), ())

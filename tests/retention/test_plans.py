@@ -345,15 +345,16 @@ def test_all_versions_of_a_recording_are_erased(prepare: Prepare) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("locked", [False, True])
+@pytest.mark.parametrize("kind", ["plain", "versioned", "locked"])
 def test_objects_in_s3_are_erased_with_their_versions_unless_they_are_locked(
-    prepare: Prepare, s3: S3Bucket, locked: bool
+    prepare: Prepare, s3: S3Bucket, kind: str
 ) -> None:
+    locked = kind == "locked"
     if locked:
         s3.name = f"{s3.name}-locked"
         s3.url = f"s3://{s3.name}/recordings"
         s3.client.create_bucket(Bucket=s3.name, ObjectLockEnabledForBucket=True)
-    else:
+    elif kind == "versioned":
         versioning = {"Status": "Enabled"}
         s3.client.put_bucket_versioning(Bucket=s3.name, VersioningConfiguration=versioning)
     site = prepare(make_gateway(3), bucket=s3.url)

@@ -16,6 +16,8 @@ from verification_cases import Prepare, Stand, ago, oldest
 
 from vbc_source import verify_custody
 from vbc_source.audio.archive_audio import archive_audio
+from vbc_source.retention.apply import apply_retention
+from vbc_source.retention.plan import plan_retention
 from vbc_source.retention.retention import retain
 
 
@@ -57,6 +59,19 @@ def test_recordings_that_retention_deleted_are_confirmed_marked_and_chained(
     assert len(list((own_folder / "files" / "custody" / "heads" / "vbc_verify").iterdir())) == 1
     chained = verify_custody()
     assert (chained.ok, chained.heads, chained.problems) == (True, 2, ())
+
+
+@pytest.mark.slow
+def test_audio_that_a_policy_deleted_is_not_to_be_archived(prepare: Prepare, own_folder: Path) -> None:
+    stand = prepare(make_gateway(5), "company_recordings")
+    bucket = str(own_folder / "files")
+    archive_audio(bucket_url=bucket, limit=3)
+    Path("retention.toml").write_text(
+        '[[rules]]\nname = "all"\nolder_than_days = 1\nactions = ["delete_at_vbc", "delete_archive"]\n'
+    )
+    plan_retention(out=Path("plan.json"), bucket_url=bucket)
+    assert apply_retention(plan=Path("plan.json"), bucket_url=bucket).erased == 3
+    assert (stand.verify().gone, stand.verify().without_audio) == (3, 2)
 
 
 @pytest.mark.slow

@@ -130,10 +130,14 @@ def _list_keys(table: str, columns: Mapping[str, Kind], prefix: str, named: tupl
         yield f'EXISTS (SELECT 1 FROM {gone} AS g WHERE g.recording_key = {prefix}"recording_key")'
     call = "id" if table == CALL_LOGS.name else "call_id"
     if call in columns and "account_id" in columns and not table.startswith(tuple(_recording_names())):
-        yield (
+        # a row of one recording goes with that one, not with others of its call
+        names = () if table == CALL_LOGS.name else ("recording_id", "recording_key")
+        of_none = [f'{prefix}"{name}" IS NULL' for name in names if name in columns]
+        of_call = (
             f'EXISTS (SELECT 1 FROM {calls} AS g WHERE g.account_id = {prefix}"account_id" '
             f'AND g.call_id = {prefix}"{call}")'
         )
+        yield f"({' AND '.join([of_call, *of_none])})"
 
 
 def _recording_names() -> Iterator[str]:

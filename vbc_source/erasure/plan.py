@@ -83,6 +83,8 @@ class ErasurePlanner:
             )
         if tables:
             calls = {(row.account_id, row.call_id) for row in found.values() if row.call_id}
+            if not subject.names:  # the person is heard in the other recordings of a call, whatever they say
+                found |= {row.key: row for row in find_of_calls(loaded, calls) if row.key not in found}
             legs |= {(leg.account_id, leg.leg): leg for leg in find_legs(loaded, subject, calls)}
             for table in find_member_tables(loaded, subject):
                 self._block(

@@ -12,16 +12,18 @@ from typing import Any
 
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import read_heads
-from vbc_source.audio.ledger import COLUMNS, LedgerRow
+from vbc_source.audio.ledger import COLUMNS, LEDGER, LedgerRow
 from vbc_source.audio.sidecars.bring_up import make_sidecar
 from vbc_source.audio.sidecars.metadata import LoadedFacts
 from vbc_source.audio.sidecars.sidecar import LARGEST_SIDECAR, sidecar_key, write_sidecar
+from vbc_source.audio.sidecars.storage import read_manifest
 from vbc_source.config import load_audio_config
 from vbc_source.dashboard.plays import PlaysLedger, find_plays, split_link
 from vbc_source.errors import VbcError
 from vbc_source.evidence.bag import Bag
 from vbc_source.evidence.call import CallRecording, read_call
 from vbc_source.evidence.chain import read_events
+from vbc_source.fixity.days import judge_sidecar
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
@@ -143,7 +145,9 @@ class _Export:
 
     def _add_recording(self, folder: str, recording: CallRecording) -> None:
         if not recording.files:
-            self._problems.append(f"{recording.title} has no archived file")
+            erased = [row for row in recording.ledgers.get(LEDGER, ()) if row["status"] == "erased"]
+            why = f": {erased[-1]['error']}" if erased else ""
+            self._problems.append(f"{recording.title} has no archived file{why}")
         for row in recording.files:
             self._add_file(folder, recording, row)
         if recording.loaded:
@@ -193,7 +197,12 @@ class _Export:
         elif size > LARGEST_SIDECAR:
             self._problems.append(f"{recording.title}: its sidecar has {size:,} bytes, and is left out")
         else:
-            self._bag.add(name, self._read(sidecar, size))
+            body = b"".join(self._read(sidecar, size))
+            self._bag.add(name, [body])
+            path = PurePosixPath(sidecar)
+            listed = (read_manifest(self._bucket, str(path.parent)) or {}).get(path.name)
+            if flaw := judge_sidecar(body, row["sha256"], listed):
+                self._problems.append(f"{recording.title}: its sidecar is not as it was written: {flaw}")
 
     def _read(self, key: str, size: int) -> Iterator[bytes]:
         return self._bucket.read_range(key, 0, size)

@@ -118,7 +118,7 @@ class _FixityRun:
         self._session, self._ledger, self._options, self._now = session, ledger, options, now
         self._bucket = session.archive.bucket
         self._inventory = Inventory(session.loaded, options.selection, began, unproven=options.against_vbc)
-        self._folders = FolderChecks(self._bucket, session.loaded, options.selection)
+        self._folders = FolderChecks(self._bucket, session.config, session.loaded, options.selection)
         self._reader = ObjectReader(self._bucket, remote=options.remote)
         self._fetcher = Fetcher(session)
         # reading a local file keeps a processor busy, an object store keeps a thread waiting
@@ -153,7 +153,7 @@ class _FixityRun:
     def _bring_up(self) -> None:
         """Write what the repairs have left to write: manifests that are lost, and those of new versions."""
         lost = self._folders.without_manifest if self._options.repair else []
-        if not (lost or self._repaired):
+        if not (lost or self._repaired or self._fetcher.has_new_version):
             return
         bring_up(self._session, named=lost)
         for folder in lost:

@@ -81,6 +81,9 @@ def _judge_manifest(
             flaws.append(f"it has no line of {name}")
         elif hashes[name] != file.row.sha256:
             flaws.append(f"its hash of {name} is not that of the ledger")
+        elif (sidecar := sidecar_key(name)) in sizes and sidecar not in hashes:
+            # both lines are written at once; without this one, whoever edits the sidecar is not found out
+            flaws.append(f"it has no line of {sidecar}")
     strangers = [name for name in hashes if name not in named and name not in sizes]
     flaws += [f"it names {name}, which is not there" for name in strangers]
     more = [f"and {len(flaws) - MOST_FLAWS:,} more"] if len(flaws) > MOST_FLAWS else []

@@ -11,14 +11,12 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from vbc_source.audio.bucket import Bucket, BucketFailed
+from vbc_source.audio.ledger import LEDGER
+from vbc_source.audio.own_accounts import FOLDER, find_own_folders
 from vbc_source.audio.sidecars.manifest import LARGEST_MANIFEST, MANIFEST, manifest_key, read_lines
 from vbc_source.audio.sidecars.sidecar import LARGEST_SIDECAR, sidecar_key
-from vbc_source.fixity.days import (
-    DayFindings,
-    Flaw,
-    compare_day,
-    judge_sidecar,
-)
+from vbc_source.config import VbcConfig
+from vbc_source.fixity.days import DayFindings, Flaw, compare_day, judge_sidecar
 from vbc_source.fixity.inventory import ArchivedFile, Inventory
 from vbc_source.recordings import EPOCH
 from vbc_source.warehouse.queries import LoadedTables
@@ -46,13 +44,17 @@ class FolderChecks:
         sidecars: What is wrong with sidecars, by key.
         manifests: What is wrong with manifests, by key.
         bare_files: Files in folders without sidecars and manifest.
-        without_manifest: Folders with sidecars, and without a manifest.
+        without_manifest: Folders without a manifest that should have one.
     """
 
-    def __init__(self, bucket: Bucket, loaded: LoadedTables, selection: RecordingSelection) -> None:
+    def __init__(
+        self, bucket: Bucket, config: VbcConfig, loaded: LoadedTables, selection: RecordingSelection
+    ) -> None:
         self._bucket, self._loaded, self._selection = bucket, loaded, selection
+        self._own = find_own_folders(config, loaded)
         self._lock = threading.Lock()
         self._with_sidecars: set[str] = set()
+        self._bare: list[str] = []
         self._lines: dict[str, dict[str, str]] = {}
         self.unknown, self.bare_files = 0, 0
         self.unknown_keys: list[str] = []
@@ -77,6 +79,22 @@ class FolderChecks:
                 self._note(waiting.popleft().result())
         while waiting:
             self._note(waiting.popleft().result())
+        if self._bare and (self._with_sidecars or self._is_of_this_version()):
+            self._note_lost()
+
+    def _is_of_this_version(self) -> bool:
+        """Return whether a run that writes sidecars, those of all days, has stored a file."""
+        if "actor_version" not in self._loaded.columns(LEDGER):
+            return False
+        query = f"SELECT count(*) FROM {LEDGER} WHERE status = 'stored' AND actor_version IS NOT NULL"
+        ((count,),) = self._loaded.query(query)
+        return bool(count)
+
+    def _note_lost(self) -> None:
+        """Note that bare folders had sidecars and a manifest."""
+        for folder in self._bare:
+            _add(self.manifests, manifest_key(folder), "it is missing, and so are all sidecars of the day")
+        self.without_manifest += self._bare[: MOST_KEYS - len(self.without_manifest)]
 
     def compare_again(self, folders: Collection[str]) -> None:
         """Compare folders once more, whose manifest was written meanwhile; what they lacked is forgotten."""
@@ -84,7 +102,10 @@ class FolderChecks:
             for key in [key for key in flaws if key.rpartition("/")[0] in folders]:
                 del flaws[key]
         for folder, files in self._read_folders(lambda address: self._bucket.key_of(address) in folders):
-            self._note_flaws(folder, self._compare(folder, files).findings)
+            findings = self._compare(folder, files).findings
+            if folder in self._bare and not findings.bare:
+                self.bare_files -= findings.files
+            self._note_flaws(folder, findings)
 
     def check_sidecar(self, key: str, sha256: str | None) -> None:
         """Compare the sidecar of a file with the ledger and the manifest, if its folder has sidecars."""
@@ -121,7 +142,9 @@ class FolderChecks:
 
     def _list_folders(self) -> Iterator[str]:
         """Yield the day folders that are in the bucket."""
-        for account in self._list("", "account_id="):
+        for account in self._list("", FOLDER):
+            if self._own is not None and account not in self._own:
+                continue  # another tenant's
             for kind in self._list(account, "recording_type="):
                 yield from filter(self._is_selected, self._list(kind, "date="))
 
@@ -160,6 +183,8 @@ class FolderChecks:
         self.suspects += findings.suspects[: MOST_KEYS - len(self.suspects)]
         if findings.bare:
             self.bare_files += findings.files
+            if findings.files:
+                self._bare.append(folder)
         else:
             self._with_sidecars.add(folder)
         if lost and len(self.without_manifest) < MOST_KEYS:

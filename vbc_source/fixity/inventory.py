@@ -164,7 +164,10 @@ class Inventory:
 
     def _write(self, loaded: LoadedTables, checks: bool = True, span: _Span | None = None) -> str:
         if not loaded.has(LEDGER):
-            raise VbcError("no recording is archived yet, so there is nothing to check: run vbc audio first")
+            raise VbcError(
+                "no recording is archived yet, so there is nothing to check: run vbc audio first; if the "
+                "ledger was lost, vbc audio --rebuild-ledger"
+            )
         types = ", ".join(f"'{kind}'" for kind in self._selection.types)
         same = " AND ".join(f"c.{name} = a.{name}" for name in VERSION_KEY)
         checked = f"SELECT {', '.join(VERSION_KEY)}, checked_at, outcome FROM ({NEWEST}) AS n"

@@ -39,13 +39,18 @@ class Absent(NamedTuple):
 
 
 class Fetcher:
-    """Fetches files of an archive from VBC; thread-safe. Checks that it returns say what became of them."""
+    """Fetches files of an archive from VBC; thread-safe. Checks that it returns say what became of them.
+
+    Attributes:
+        has_new_version: Whether it has stored other bytes than those of the ledger, as a version of its own.
+    """
 
     def __init__(self, session: ArchiveSession) -> None:
         self._client, self._archive = session.client, session.archive
         self._root = session.config.recording_api
         self._fault: VbcError | None = None  # that concerns all files, such as a refused login
         self._erased = read_erased(session.loaded)
+        self.has_new_version = False
 
     def repair(self, file: ArchivedFile, check: AudioCheck) -> AudioCheck | Absent:
         """Put the file of a failed check back, if VBC still has its bytes.
@@ -69,6 +74,7 @@ class Fetcher:
                 self._fault = error
             return self._read_fault(file, check, error)
         if row.version != file.row.version:
+            self.has_new_version = True
             return _explain(check, f"VBC has other bytes now, which are kept as version {row.version}")
         log.warning("audio of %s is stored again", recording.title)
         recorded = (file.row.uri, file.row.size_bytes, file.row.sha256)

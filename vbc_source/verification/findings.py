@@ -62,7 +62,7 @@ class ListTotal:
         loaded: Recordings loaded.
         archived: Loaded recordings whose audio is archived.
         tombstoned: Loaded recordings that are known to be gone.
-        without_audio: Loaded recordings that are neither archived nor gone.
+        without_audio: Loaded recordings that are neither archived nor gone, nor deleted in the archive.
         agrees: Whether both sides agree, after repairs.
         unread: Why the list could not be read; empty where it could.
     """

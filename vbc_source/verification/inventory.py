@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from vbc_source.audio.ledger import LEDGER
+from vbc_source.audio.ledger_queries import write_ledger
 from vbc_source.config import CALL_LOGS
 from vbc_source.errors import SettingsError
 from vbc_source.extract.lists import ListOwner
@@ -24,6 +25,7 @@ _LIST = "account_id, user_id"
 _OF_LIST = "b.account_id = :account AND b.user_id = :user"
 _IDS_PER_QUERY = 500
 _OPERATORS = {"gte": ">=", "lte": "<=", "": "="}
+_STATES = {"stored": "stored", "deleted": "erased"}  # of files: columns of the base query, by status
 _PERSONAL = ("caller_id", "cnam", "dnis", "from", "to", "source_user", "destination_user")
 
 ListKind = Literal["company", "user", "call_logs"]
@@ -42,7 +44,7 @@ class LoadedCounts:
     loaded: int = 0
     tombstoned: int = 0
     archived: int = 0
-    without_audio: int = 0  # neither archived nor gone
+    without_audio: int = 0  # neither archived nor gone, nor deleted in the archive
 
     @property
     def expected(self) -> int:
@@ -60,7 +62,9 @@ class Inventory:
 
     def count(self, windows: Sequence[Window]) -> dict[ListOwner, list[LoadedCounts]]:
         """Count the recordings of spans, in all lists at once."""
-        silent = "AND 1 = 0" if self._kind == CALL_LOGS else "AND stored = 0 AND gone = 0"  # calls: no audio
+        silent = (
+            "AND 1 = 0" if self._kind == CALL_LOGS else "AND stored + deleted + gone = 0"
+        )  # calls: no audio
         sums = [
             f"sum(CASE WHEN {_write_span(window)} {condition} THEN 1 ELSE 0 END)"
             for window in windows
@@ -148,7 +152,7 @@ class Inventory:
         rows = self._write_filtered(write_recordings(loaded, RecordingSelection((self._kind,))))
         key = ", ".join(KEY)
         ledgers = {
-            "stored": (LEDGER, f"SELECT DISTINCT {key} FROM {LEDGER} WHERE status = 'stored'"),
+            **{name: (LEDGER, self._write_files(loaded, status)) for name, status in _STATES.items()},
             "gone": (TOMBSTONES, f"SELECT {key} FROM {TOMBSTONES} {GROUP_GONE}"),
         }
         flags, joins = [], []
@@ -163,6 +167,14 @@ class Inventory:
             SELECT r.account_id, r.user_id, r.recording_id, max(r.began) AS began, {", ".join(flags)}
             FROM ({rows}) AS r {" ".join(joins)} GROUP BY r.account_id, r.user_id, r.recording_id"""
 
+    def _write_files(self, loaded: LoadedTables, status: str) -> str:
+        """Write the query of recordings with a file of some status; where there is a ledger."""
+        if not loaded.has(LEDGER):
+            return ""
+        return (
+            f"SELECT DISTINCT {', '.join(KEY)} FROM ({write_ledger(loaded)}) AS f WHERE status = '{status}'"
+        )
+
     def _write_legs(self, loaded: LoadedTables) -> str:
         """Write the query of all legs of calls, those that were erased too; nothing says that one is gone."""
         conditions = [
@@ -171,13 +183,13 @@ class Inventory:
         bounds = '"start" BETWEEN CAST(:since AS TIMESTAMPTZ) AND CAST(:until AS TIMESTAMPTZ)'
         legs = f"""
             SELECT account_id, '' AS user_id, leg AS recording_id, max("start") AS began, 0 AS stored,
-                0 AS gone
+                0 AS deleted, 0 AS gone
             FROM {CALL_LOGS} WHERE {" AND ".join([bounds, *conditions])} GROUP BY account_id, leg"""
         if not loaded.has(ERASED):
             return legs
         # VBC keeps them: its API deletes no call logs
         return f"""{legs} UNION ALL
-            SELECT account_id, '' AS user_id, row_id, max("start"), 0, 0 FROM {ERASED}
+            SELECT account_id, '' AS user_id, row_id, max("start"), 0, 0, 0 FROM {ERASED}
             WHERE resource = '{CALL_LOGS}' AND {bounds} GROUP BY account_id, row_id"""
 
     def _write_filtered(self, rows: str) -> str:

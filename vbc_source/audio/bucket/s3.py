@@ -117,8 +117,17 @@ class S3Objects:
     def find_lock(self, key: str) -> str | None:
         """Return what forbids that an object is erased, in words; None where nothing is known to."""
         versions = self.list_versions(key, markers=False)
-        locks = (_read_lock(self._fs.call_s3("head_object", **version)) for version in versions)
-        return next(filter(None, locks), None)
+        return next(filter(None, (_read_lock(self._head(key, version)) for version in versions)), None)
+
+    def _head(self, key: str, version: Mapping[str, str]) -> Mapping[str, Any]:
+        try:
+            head: Mapping[str, Any] = self._fs.call_s3("head_object", **version)
+        except OSError as error:
+            # a store that lists the version `null` where it keeps none, and knows no object of that version
+            if error.errno != errno.EINVAL or version.get("VersionId") != "null":
+                raise
+            return self.call("head_object", key)
+        return head
 
     def read_checksum(self, key: str) -> StoredChecksum | None:
         """Ask for the size and checksum of an object without reading it; None if there is no object."""

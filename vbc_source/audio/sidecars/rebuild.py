@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.ledger import LEDGER, LedgerRow
+from vbc_source.audio.own_accounts import FOLDER, find_own_folders
 from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.audio.sidecars.bring_up import MOST_NAMED, bring_up
 from vbc_source.audio.sidecars.manifest import manifest_key
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 RESTORED_ROWS = 10_000  # recordings of one load
 CHECKED_FILES = 500  # whose sidecars are in memory together
-_LEVELS = ("account_id=", "recording_type=", "date=")
+_LEVELS = (FOLDER, "recording_type=", "date=")
 _SUFFIXES = tuple(f".{audio_format.extension}" for audio_format in FORMATS)
 
 
@@ -61,6 +62,7 @@ class RebuildResult:
         erased: Files of recordings that `vbc forget` has erased, as a restored backup of the bucket has them;
             nothing of them is loaded.
         sidecars: Sidecars written of files that had none.
+        left_out: Folders of other accounts, as where tenants share a bucket; nothing of them was read.
         seconds: Duration of the run.
         ok: Whether everything in the bucket is in the ledger now, and as it should be.
     """
@@ -75,6 +77,7 @@ class RebuildResult:
     unknown: tuple[str, ...]
     erased: tuple[str, ...]
     sidecars: int
+    left_out: tuple[str, ...]
     seconds: float
     ok: bool
 
@@ -91,6 +94,8 @@ class RebuildResult:
             f"ERASED, AND IN THE BUCKET AGAIN ({AGAIN})": self.erased,
         }
         yield from (f"{problem}: {key}" for problem, keys in named.items() for key in keys)
+        if self.left_out:
+            yield f"Left out, as account_id does not name them: {', '.join(self.left_out)}."
 
 
 def rebuild_ledger(
@@ -149,6 +154,7 @@ class _Rebuild:
         self._bucket = session.archive.bucket
         _restore_dropped(session)
         session.loaded.refresh()
+        self._own, self._left_out = find_own_folders(session.config, session.loaded, ask=True), list[str]()
         self._has_ledger = session.loaded.has(LEDGER)
         self._files = self._rows = self._known = self._recordings = 0
         self._damaged, self._missing, self._unknown = list[str](), list[str](), list[str]()
@@ -158,7 +164,7 @@ class _Rebuild:
     def run(self) -> RebuildResult:
         """Rebuild from all folders."""
         started = logged = time.monotonic()
-        folders = list(_list_folders(self._session))
+        folders = list(self._list_folders())
         newest = self._find_newest(folders)
         for number, name in enumerate(folders, 1):
             folder = self._read_folder(name)
@@ -185,9 +191,29 @@ class _Rebuild:
             unknown=tuple(self._unknown),
             erased=tuple(self._returned),
             sidecars=brought_up.sidecars,
+            left_out=tuple(self._left_out),
             seconds=time.monotonic() - started,
             ok=not (self._damaged or self._missing or self._unknown or self._returned or brought_up.refused),
         )
+
+    def _list_folders(self) -> Iterator[str]:
+        """Yield the folders of days of our accounts, in the order of their names."""
+
+        def walk(folder: str, levels: tuple[str, ...]) -> Iterator[str]:
+            if not levels:
+                yield folder
+                return
+            for name in sorted(self._bucket.list_sizes(folder)):
+                if name.startswith(levels[0]):
+                    yield from walk(f"{folder}/{name}".lstrip("/"), levels[1:])
+
+        for name in sorted(self._bucket.list_sizes("")):
+            if name.startswith(FOLDER):
+                if self._own is None or name in self._own:
+                    yield from walk(name, _LEVELS[1:])
+                else:
+                    log.warning("%s is left out: account_id does not name it", name)
+                    self._left_out.append(name)
 
     def _find_newest(self, folders: list[str]) -> dict[RecordingKey, int]:
         """Find the newest version of the recordings that have several: only it is loaded."""
@@ -333,17 +359,3 @@ def _fits_folder(sidecar: Sidecar, folder: str) -> bool:
 def _key_of(sidecar: Sidecar) -> RecordingKey:
     facts = sidecar.archive
     return facts.account_id, facts.recording_type, facts.user_id, facts.recording_id
-
-
-def _list_folders(session: ArchiveSession) -> Iterator[str]:
-    """Yield the folders of days, in the order of their names."""
-
-    def walk(folder: str, levels: tuple[str, ...]) -> Iterator[str]:
-        if not levels:
-            yield folder
-            return
-        for name in sorted(session.archive.bucket.list_sizes(folder)):
-            if name.startswith(levels[0]):
-                yield from walk(f"{folder}/{name}".lstrip("/"), levels[1:])
-
-    return walk("", _LEVELS)
