@@ -144,7 +144,8 @@ class WindowReader(Generic[Rows]):
 
     It may itself run in a thread of the pool: a request that no thread has started is sent by the reader,
     so that readers which occupy all threads never wait for each other. No new recording is expected to start
-    before `settled_before`; `capabilities` are shared with other lists, and updated.
+    before `settled_before`; `capabilities` are shared with other lists, and updated. A settled window with
+    more than `window_pages` pages is split.
     """
 
     def __init__(
@@ -153,8 +154,10 @@ class WindowReader(Generic[Rows]):
         capabilities: ApiCapabilities,
         pool: ThreadPoolExecutor,
         settled_before: datetime,
+        window_pages: int = WINDOW_PAGES,
     ) -> None:
         self._fetch, self._pool, self.capabilities = fetch, pool, capabilities
+        self._window_pages = window_pages
         self._settled_before = floor_second(settled_before)
         # by window: page number, page size, and the page
         self._prefetched: dict[Window, tuple[int, int, Future[Page[Rows]]]] = {}
@@ -309,7 +312,7 @@ class WindowReader(Generic[Rows]):
             return []
         if first.total_items > MAX_ITEMS or _ignores(window, [first]):
             return []
-        most = min(WINDOW_ROWS, WINDOW_PAGES * first.count)
+        most = min(WINDOW_ROWS, self._window_pages * first.count)
         if window.end >= self._settled_before and self._fruitless < MAX_FRUITLESS:
             settled = self._settled_before - SECOND  # in the second itself a recording may still appear
             if settled - window.start > window.end - settled > SECOND:
