@@ -44,8 +44,8 @@ _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOT
 _ENCODED = "in an address, write @, / and : of a password as %40, %2F and %3A"
 _POSTGRES_ADDRESS = (
     "credentials in [destination.postgres] cannot be read: write "
-    f"postgresql://user:password@host:5432/database ({_ENCODED}), or set host, database, username and password "
-    "in [destination.postgres.credentials]"
+    f"postgresql://user:password@host:5432/database ({_ENCODED}), or set host, database, username and "
+    "password in [destination.postgres.credentials]"
 )
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
