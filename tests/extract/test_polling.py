@@ -245,6 +245,15 @@ def test_a_history_goes_on_where_the_requests_ended(serve: Serve) -> None:
     assert max(sent) <= 1.5 * 30  # one window could have 60 pages
 
 
+@pytest.mark.slow
+def test_a_long_lookback_does_not_take_most_of_the_requests_of_each_run(serve: Serve) -> None:
+    gateway = still_gateway(recordings=3000)
+    runs = list(read_in_turns(serve(gateway), 370, 99, page_size=10, max_requests=12, lookback_hours=240))
+    assert len(runs[0].tables["company_recordings"]) == len(gateway.company)
+    # 300 pages, most of them read twice; with one window behind each lookback it were thousands
+    assert len(asked(gateway)) <= 4 * 300
+
+
 def test_a_history_that_begins_with_empty_years_is_not_read_from_its_start_for_ever(serve: Serve) -> None:
     gateway = still_gateway(recordings=130)
     assert len(list(read_in_turns(serve(gateway), 10_000, 2, page_size=1, max_requests=6))) == 2

@@ -309,13 +309,21 @@ class Extractor:
                     pool.drain()
 
     def _scan(self, task: ReadTask, pool: RequestPool) -> Generator[ReadWindow[PageRows], None, None]:
-        """Read a list, unless the run has used its requests; what was begun ends once its cursor moves."""
+        """Read a list, unless the run has used its requests.
+
+        What was begun ends once its cursor moves, and as many requests have read what is new as the lookback:
+        otherwise a long history would cost many times its pages.
+        """
         if self._requests.admit():
             cursor = self._run.cursors.find(task.expected)
             run = self._run
+            moved, again, new = False, 0, 0
             for read in self._reader.scan(run.endpoint, task, run.now, pool, self._window_pages):
                 yield read
-                if self._requests.is_over and _moves(cursor, read):
+                moved = moved or _moves(cursor, read)
+                is_new = cursor is None or read.window.start >= cursor
+                again, new = again + read.requests * (not is_new), new + read.requests * is_new
+                if self._requests.is_over and moved and new >= again:
                     return
 
     def _take(self, task: ReadTask, proof: ReadWindow[PageRows]) -> None:
