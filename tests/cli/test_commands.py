@@ -383,6 +383,17 @@ def test_a_pipeline_script_without_settings_ends_in_one_line(own_folder: Path, n
     assert "Traceback" not in done.stderr
 
 
+def test_an_interrupt_while_the_process_ends_prints_nothing() -> None:
+    lines = [
+        "import atexit, os, signal",
+        "from vbc_source.cli.process import tune_process",
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)",  # runs behind what is registered later
+        "tune_process()",
+    ]
+    done = subprocess.run([vbc()[0], "-c", "; ".join(lines)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_result_that_cannot_be_written_is_a_failure_in_one_line(own_folder: Path) -> None:
     environ = environment("http://127.0.0.1:9", own_folder)
