@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from vbc_source import Target, archive_audio
+from vbc_source import Target, VbcError, archive_audio
 
 
 def archive() -> bool:
@@ -21,4 +21,7 @@ def archive() -> bool:
 
 if __name__ == "__main__":
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")  # else dlt reports usage to its makers
-    sys.exit(not archive())
+    try:
+        sys.exit(not archive())
+    except VbcError as error:
+        sys.exit(f"{os.path.basename(__file__)}: {error}")

@@ -10,7 +10,7 @@ import os
 import sys
 from datetime import datetime, timedelta, timezone
 
-from vbc_source import Target, backfill
+from vbc_source import Target, VbcError, backfill
 
 
 def load() -> None:
@@ -24,4 +24,7 @@ def load() -> None:
 
 if __name__ == "__main__":  # the workers are processes, which import this file again
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")  # else dlt reports usage to its makers
-    load()
+    try:
+        load()
+    except VbcError as error:
+        sys.exit(f"{os.path.basename(__file__)}: {error}")

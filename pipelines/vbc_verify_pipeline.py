@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from vbc_source import Target, verify
+from vbc_source import Target, VbcError, verify
 
 
 def compare() -> bool:
@@ -20,4 +20,7 @@ def compare() -> bool:
 
 if __name__ == "__main__":
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")  # else dlt reports usage to its makers
-    sys.exit(not compare())
+    try:
+        sys.exit(not compare())
+    except VbcError as error:
+        sys.exit(f"{os.path.basename(__file__)}: {error}")

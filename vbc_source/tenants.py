@@ -21,7 +21,7 @@ from dlt.common.configuration.specs.base_configuration import (
     is_secret_hint,
 )
 
-from vbc_source.errors import SettingsError, UsageError
+from vbc_source.errors import SettingsError, UsageError, VbcError
 
 SECTION = "sources.vbc.tenants"
 _VARIABLES = "SOURCES__VBC__TENANTS__"
@@ -64,8 +64,17 @@ def hold_tenant(name: str | None) -> Iterator[None]:
     token = _current.set(name)
     try:
         yield
+    except VbcError as error:
+        error.args = tuple(name_own_tables(arg) if isinstance(arg, str) else arg for arg in error.args)
+        raise
     finally:
         _current.reset(token)
+
+
+def name_own_tables(text: str) -> str:
+    """Return a message that names the chosen tenant's tables of settings instead of everybody's."""
+    tenant = current_tenant()
+    return re.sub(r"\[sources\.vbc(?=[.\]])(?!\.tenants)", f"[{SECTION}.{tenant}", text) if tenant else text
 
 
 def list_tenants() -> list[str]:

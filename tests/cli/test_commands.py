@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -369,6 +370,42 @@ def test_the_pipeline_script_loads_and_loads_again(serve: Serve, own_folder: Pat
         )
     found = read_database(own_folder, "SELECT count(*), count(DISTINCT id) FROM vbc_data.company_recordings")
     assert found == [(len(gateway.company), len(gateway.company))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vbc", "vbc_audio", "vbc_backfill", "vbc_verify"])
+def test_a_pipeline_script_without_settings_ends_in_one_line(own_folder: Path, name: str) -> None:
+    script = Path(__file__).parents[2] / "pipelines" / f"{name}_pipeline.py"
+    settings = {**os.environ, "DLT_DATA_DIR": str(own_folder / "dlt")}
+    command = [vbc()[0], str(script)]
+    done = subprocess.run(command, cwd=own_folder, env=settings, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith(f"{name}_pipeline.py: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_while_the_process_ends_prints_nothing() -> None:
+    lines = [
+        "import atexit, os, signal",
+        "from vbc_source.cli.process import tune_process",
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)",  # runs behind what is registered later
+        "tune_process()",
+    ]
+    done = subprocess.run([vbc()[0], "-c", "; ".join(lines)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_result_that_cannot_be_written_is_a_failure_in_one_line(own_folder: Path) -> None:
+    environ = environment("http://127.0.0.1:9", own_folder)
+    with Path("/dev/full").open("w") as full:
+        command = vbc("emulator", "--fault", "list", "--json")
+        done = subprocess.run(
+            command, cwd=own_folder, env=environ, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert "vbc emulator: the result cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

@@ -228,3 +228,15 @@ def test_models_and_a_report_for_each_tenant(run: Callable[..., Any], own_folder
     assert {path.name for path in own_folder.glob("figures*")} == names
     sql = "SELECT count(*) FROM vbc_globex_models.recordings"
     assert read_tenant(own_folder, "globex", sql) == [(26,)]
+
+
+def test_a_message_names_the_tables_of_the_tenant(own_folder: Path) -> None:
+    settings = tenant("acme", NOWHERE, CREDENTIALS__PASSWORD="", CALL_LOGS="true")
+    done = run_vbc(own_folder, NOWHERE, "sync", "--tenant", "acme", **settings)
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("vbc sync: "))
+    assert line.endswith("in [sources.vbc.tenants.acme.credentials]")
+    checks = run_vbc(own_folder, NOWHERE, "doctor", "--tenant", "acme", **settings).stdout
+    assert "set password in [sources.vbc.tenants.acme.credentials]" in checks
+    status = run_vbc(own_folder, NOWHERE, "status", "--tenant", "acme", **settings).stdout
+    assert "[sources.vbc.tenants.acme.credentials]" in status
+    assert "[sources.vbc.credentials]" not in done.stderr + checks + status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from random import Random
@@ -220,21 +220,44 @@ def test_a_run_that_ends_after_some_requests_is_continued_and_starves_nobody(ser
     assert loaded(extraction) == held(gateway)  # type: ignore[arg-type]
 
 
+def read_in_turns(url: str, days: int, runs: int, **settings: int) -> Iterator[Extraction]:
+    """Read a history in runs that are limited, and yield it after each run, until it is read."""
+    extraction, start = Extraction(), Time().write(days=days)
+    for _ in range(runs):
+        before = len(extraction.tables.get("company_recordings", []))
+        extract(extraction, url, "company_recordings", account_id=MAIN, start_date=start, **settings)
+        yield extraction
+        if not extraction.metrics["company_recordings"].get("left", 0):
+            return
+        assert len(extraction.tables["company_recordings"]) > before
+
+
 def test_a_history_goes_on_where_the_requests_ended(serve: Serve) -> None:
     gateway = still_gateway(recordings=3000)
-    url, extraction = serve(gateway), Extraction()
-    runs = 0
-    settings = {"account_id": MAIN, "start_date": "2020-01-01", "page_size": 50, "max_requests": 30}
-    while True:
-        runs += 1
-        before = len(extraction.tables.get("company_recordings", []))
-        extract(extraction, url, "company_recordings", **settings)
-        after = len(extraction.tables["company_recordings"])
-        if extraction.metrics["company_recordings"].get("left", 0) == 0:
-            break
-        assert after > before
-    assert after == len(gateway.company)  # of 3000, a call may not have ended yet
-    assert runs >= 2
+    sent = list[int]()
+    for reached in read_in_turns(serve(gateway), 370, 99, page_size=50, max_requests=30):
+        extraction = reached
+        sent.append(len(asked(gateway)))
+        gateway.clear()
+    # of 3000, a call may not have ended yet
+    assert len(extraction.tables["company_recordings"]) == len(gateway.company)
+    assert len(sent) >= 2
+    assert max(sent) <= 1.5 * 30  # one window could have 60 pages
+
+
+@pytest.mark.slow
+def test_a_long_lookback_does_not_take_most_of_the_requests_of_each_run(serve: Serve) -> None:
+    gateway = still_gateway(recordings=3000)
+    runs = list(read_in_turns(serve(gateway), 370, 99, page_size=10, max_requests=12, lookback_hours=240))
+    assert len(runs[0].tables["company_recordings"]) == len(gateway.company)
+    # 300 pages, most of them read twice; with one window behind each lookback it were thousands
+    assert len(asked(gateway)) <= 4 * 300
+
+
+def test_a_history_that_begins_with_empty_years_is_not_read_from_its_start_for_ever(serve: Serve) -> None:
+    gateway = still_gateway(recordings=130)
+    assert len(list(read_in_turns(serve(gateway), 10_000, 2, page_size=1, max_requests=6))) == 2
+    assert len(asked(gateway)) <= 75  # of 217 windows of a page, most would be empty
 
 
 @pytest.mark.slow

@@ -33,6 +33,19 @@ NOWHERE = "http://127.0.0.1:9"
             {"DESTINATION__POSTGRES__CREDENTIALS__HOST": "127.0.0.1"},
             "set DESTINATION__POSTGRES__CREDENTIALS__DATABASE",
         ),
+        (
+            ["status", "--destination", "postgres"],
+            {"DESTINATION__POSTGRES__CREDENTIALS": "nonsense"},
+            "credentials in [destination.postgres] cannot be read: write postgresql://user:password@host",
+        ),
+        (
+            ["status", "--destination", "filesystem"],
+            {
+                "DESTINATION__FILESYSTEM__BUCKET_URL": "s3://x/y",
+                "DESTINATION__FILESYSTEM__CREDENTIALS": "nonsense",
+            },
+            "must be a table, and are a text that cannot be read: set aws_access_key_id",
+        ),
         (["sync"], {"DLT_DATA_DIR": os.devnull}, "DLT_DATA_DIR"),
         (["audio", "--bucket-url", "files"], {"DLT_DATA_DIR": os.devnull}, "DLT_DATA_DIR"),
     ],
@@ -98,6 +111,17 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
             psycopg2.errors.InsufficientPrivilege("permission denied for database calls\nLINE 1"),
             "permission denied for database calls: grant it to the user of .*CREATE on the database",
         ),
+        (
+            psycopg2.ProgrammingError('invalid dsn: invalid connection option "mysql://u:hunter2@h/d?x"'),
+            r"^credentials in \[destination.postgres\] cannot be read: write postgresql://[^']*$",
+        ),
+        (
+            psycopg2.OperationalError('could not translate host name "ss" to address: not known'),
+            'name "ss".*write @, / and : of a password as %40',
+        ),
+        (ValueError("Protocol not known: foo"), r"foo: bucket_url in \[destination.filesystem\]"),
+        (ValueError("Invalid endpoint: nonsense"), r"endpoint_url in \[destination.filesystem.credentials\]"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "nothing answers there.*endpoint_url"),
         (psycopg2.OperationalError("canceling statement"), "^OperationalError: canceling statement$"),
         (ValueError("first\nsecond: 14155550100"), "^ValueError: first$"),
     ],

@@ -213,6 +213,28 @@ def test_while_another_process_holds_the_database_the_runs_are_reported(serve: S
     assert (status.busy, status.lists, status.lag_seconds) == (True, (), pytest.approx(60))
 
 
+@pytest.mark.slow
+def test_a_shell_that_holds_the_database_keeps_no_monitor_from_reporting(
+    serve: Serve, own_folder: Path
+) -> None:
+    gateway = still_gateway(recordings=5)
+    pipeline = open_target("vbc", "duckdb", "vbc_data")
+    with record_run(Target()):
+        pipeline.run(only(serve(gateway), "company_recordings"))
+    success = datetime.fromtimestamp(read_run_history(Target()).last_success, timezone.utc)
+    code = "import duckdb; shell = duckdb.connect('vbc.duckdb'); print('open', flush=True); input()"
+    shell = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=own_folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert shell.stdout
+        assert shell.stdout.readline()
+        status = read_status(Target(), success + timedelta(minutes=1))
+    finally:
+        shell.communicate()
+    assert (status.busy, status.lists, status.lag_seconds) == (True, (), pytest.approx(60))
+
+
 def test_load_packages_of_a_failed_run_are_counted(serve: Serve) -> None:
     gateway = still_gateway(recordings=5)
     pipeline = open_target("vbc", "duckdb", "vbc_data")

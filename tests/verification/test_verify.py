@@ -324,6 +324,17 @@ def test_gaps_between_proven_windows_are_reported(prepare: Prepare) -> None:
 
 
 @pytest.mark.slow
+def test_lists_that_begin_two_years_before_their_first_reading_have_no_gap_there(prepare: Prepare) -> None:
+    stand = prepare(still_gateway(recordings=20, users=3), "company_recordings")
+    # the users' lists are first read two seconds later, or years later, by another run
+    for shift in ("2 seconds", "300 days"):
+        with stand.pipeline.sql_client() as client:
+            client.execute_sql(f"UPDATE scan_windows SET window_start = window_start - INTERVAL '{shift}'")
+        stand.sync("user_recordings")
+        assert stand.verify().gaps == ()
+
+
+@pytest.mark.slow
 def test_a_span_that_was_never_loaded_is_found_and_filled(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:

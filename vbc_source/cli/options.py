@@ -102,7 +102,13 @@ class Command(click.Command):
             result, interrupted = {"ok": False, "error": "interrupted"}, True
         result = {"ok": True, **result}
         if as_json:
-            click.echo(json.dumps(result, default=str))
+            try:
+                click.echo(json.dumps(result, default=str))
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                echo(f"{_full_name(ctx)}: the result cannot be written: {error.strerror}", err=True)
+                result["ok"] = False
         if interrupted:
             sys.stdout.flush()
             os._exit(1)  # a thread may still wait for a slow response, which nothing can end

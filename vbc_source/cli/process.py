@@ -6,6 +6,7 @@ import atexit
 import ctypes
 import gc
 import os
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,6 +38,8 @@ def tune_process() -> None:
     gc.set_threshold(100_000, 20, 20)
     # at its end Python would look through all of them again, for a sixth of the time of a small sync
     atexit.register(gc.freeze)
+    # when all is done there is nothing to interrupt, and Python would print a traceback for each destructor
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 def _trim(malloc_trim: Callable[[int], int], phase: str, info: dict[str, int]) -> None:

@@ -258,6 +258,7 @@ class Extractor:
         self._writer, self._gaps = WindowWriter(run, self._loaded), GapLog(run)
         self._deadline = time.monotonic() + RUN_SECONDS
         self._limit = run.config.rows_per_run if run.incremental else None
+        self._window_pages: int | None = None
         self._finished: set[ListOwner] = set()
         self._again: dict[ListOwner, ReadTask] = {}  # `self` that turned out to be another list
         self._requested: dict[ListOwner, ListOwner] = {}  # by real owner: as whom the list was requested
@@ -289,8 +290,9 @@ class Extractor:
         return self._planner.plan(tasks) if self._loaded.set_cursors_back(list(reached)) else planned
 
     def _read_lists(self, todo: Sequence[ReadTask]) -> Iterator[Any]:
-        run = self._run
-        with RequestPool(run.config.max_concurrency, self._reader.client.close) as pool:
+        threads = self._run.config.max_concurrency
+        self._window_pages = self._requests.share_pages(min(len(todo), threads))
+        with RequestPool(threads, self._reader.client.close) as pool:
             windows = pool.read(todo, lambda task: self._scan(task, pool))
             for task, item in windows:
                 if task.owner in self._finished or task.owner in self._again:
@@ -307,12 +309,21 @@ class Extractor:
                     pool.drain()
 
     def _scan(self, task: ReadTask, pool: RequestPool) -> Generator[ReadWindow[PageRows], None, None]:
-        """Read a list, unless the run has used its requests; what was begun ends once its cursor moves."""
+        """Read a list, unless the run has used its requests.
+
+        What was begun ends once its cursor moves, and as many requests have read what is new as the lookback:
+        otherwise a long history would cost many times its pages.
+        """
         if self._requests.admit():
             cursor = self._run.cursors.find(task.expected)
-            for read in self._reader.scan(self._run.endpoint, task, self._run.now, pool):
+            run = self._run
+            moved, again, new = False, 0, 0
+            for read in self._reader.scan(run.endpoint, task, run.now, pool, self._window_pages):
                 yield read
-                if self._requests.is_over and (cursor is None or read.window.end > cursor):
+                moved = moved or _moves(cursor, read)
+                is_new = cursor is None or read.window.start >= cursor
+                again, new = again + read.requests * (not is_new), new + read.requests * is_new
+                if self._requests.is_over and moved and new >= again:
                     return
 
     def _take(self, task: ReadTask, proof: ReadWindow[PageRows]) -> None:
@@ -404,3 +415,10 @@ class Extractor:
             cursors.record_readings(map(str, self._finished), self._run.now)
         else:
             cursors.forget_readings()
+
+
+def _moves(cursor: datetime | None, read: ReadWindow[PageRows]) -> bool:
+    """Whether a window has rows behind the cursor: without any, the next run would read the same again."""
+    seconds = (second for page in read.pages for second in page.seconds().values() if second is not None)
+    newest = max(filter(read.window.holds, seconds), default=None)
+    return newest is not None and (cursor is None or newest > cursor.timestamp())

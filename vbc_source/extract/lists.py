@@ -13,7 +13,7 @@ from vbc_source.api.endpoints import ApiCapabilities, Endpoint, keep_own_links, 
 from vbc_source.config import SELF, VbcConfig
 from vbc_source.errors import SettingsError
 from vbc_source.extract.request_pool import RequestPool
-from vbc_source.extract.window_reader import ReadWindow, WindowReader
+from vbc_source.extract.window_reader import WINDOW_PAGES, ReadWindow, WindowReader
 from vbc_source.schema.pages import Page, PageRows, read_page
 from vbc_source.windows import Window, floor_second
 
@@ -80,14 +80,23 @@ class ListReader:
         self._reading = threading.Lock()
 
     def scan(
-        self, endpoint: Endpoint, task: ReadTask, now: datetime, session: RequestPool
+        self,
+        endpoint: Endpoint,
+        task: ReadTask,
+        now: datetime,
+        session: RequestPool,
+        window_pages: int | None = None,
     ) -> Generator[ReadWindow[PageRows], None, None]:
-        """Read a list, oldest rows first, and prove its windows complete where they add up."""
+        """Read a list, oldest rows first, and prove its windows complete where they add up.
+
+        A window has `window_pages` pages at most; None where requests are not limited.
+        """
         capabilities = self._capabilities.setdefault(endpoint.name, ApiCapabilities(self.config.page_size))
         fetch = partial(self._fetch, endpoint, task.owner, session.stopped)
         moment = floor_second(now)
         settled = now - self.config.lookback if task.window else now
-        reader = WindowReader(fetch, capabilities, session.pool, settled)
+        pages = window_pages or WINDOW_PAGES
+        reader = WindowReader(fetch, capabilities, session.pool, settled, pages)
         for window in (*task.gaps, task.window or Window(moment, moment)):
             yield from reader.read(window)
 

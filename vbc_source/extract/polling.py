@@ -79,6 +79,13 @@ class RequestLimit:
             self._begun += 1
             return True
 
+    def share_pages(self, lists: int) -> int | None:
+        """Return how many pages a window may have while so many lists are read at once; None for any number.
+
+        A window that was begun is read to its end, so that all of them may exceed the limit by half at most.
+        """
+        return None if self._most is None else max(1, self._share // (2 * lists))
+
     @property
     def is_over(self) -> bool:
         """Whether the run has used its share; lists that were begun count as a request that is sent."""

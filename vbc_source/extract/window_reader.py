@@ -47,6 +47,7 @@ SEPARATE_ATTEMPTS = 3  # readings of one recent second before their pages are co
 PREFETCHED_WINDOWS = 4  # whose first page is requested in advance
 MAX_ITEMS = 100_000_000  # rows of a window; a larger total is an error of the server
 MAX_PIECES = 5_000  # of a window that is split at once; a piece that is still too large is split again
+FEW_PIECES = 4  # the same, where requests are limited
 MAX_LOCATED = 20  # unproven spans to find to the second
 MAX_FRUITLESS = 10  # unproven spans in a row, after which each other window is read once
 MAX_EMPTY = 60  # readings in a row that count rows and list none: a search for one second needs fewer
@@ -144,7 +145,8 @@ class WindowReader(Generic[Rows]):
 
     It may itself run in a thread of the pool: a request that no thread has started is sent by the reader,
     so that readers which occupy all threads never wait for each other. No new recording is expected to start
-    before `settled_before`; `capabilities` are shared with other lists, and updated.
+    before `settled_before`; `capabilities` are shared with other lists, and updated. A settled window with
+    more than `window_pages` pages is split.
     """
 
     def __init__(
@@ -153,8 +155,12 @@ class WindowReader(Generic[Rows]):
         capabilities: ApiCapabilities,
         pool: ThreadPoolExecutor,
         settled_before: datetime,
+        window_pages: int = WINDOW_PAGES,
     ) -> None:
         self._fetch, self._pool, self.capabilities = fetch, pool, capabilities
+        self._window_pages = window_pages
+        # each empty piece costs a request: where those are limited, a span is searched in a few large steps
+        self._pieces = MAX_PIECES if window_pages >= WINDOW_PAGES else FEW_PIECES
         self._settled_before = floor_second(settled_before)
         # by window: page number, page size, and the page
         self._prefetched: dict[Window, tuple[int, int, Future[Page[Rows]]]] = {}
@@ -309,18 +315,18 @@ class WindowReader(Generic[Rows]):
             return []
         if first.total_items > MAX_ITEMS or _ignores(window, [first]):
             return []
-        most = min(WINDOW_ROWS, WINDOW_PAGES * first.count)
+        most = min(WINDOW_ROWS, self._window_pages * first.count)
         if window.end >= self._settled_before and self._fruitless < MAX_FRUITLESS:
             settled = self._settled_before - SECOND  # in the second itself a recording may still appear
             if settled - window.start > window.end - settled > SECOND:
                 return [
-                    *_split_evenly(Window(window.start, settled), first, most),
+                    *_split_evenly(Window(window.start, settled), first, most, self._pieces),
                     Window(settled, window.end),
                 ]
             if edge := _find_edge(window, first):
                 return [Window(window.start, edge), Window(edge, window.end)]
             most = first.count
-        return _split_evenly(window, first, most) if first.total_items > most else []
+        return _split_evenly(window, first, most, self._pieces) if first.total_items > most else []
 
     def _read_pages(self, window: Window, reading: WindowAttempt[Rows]) -> WindowAttempt[Rows]:
         first = reading.pages[0]
@@ -436,15 +442,15 @@ def _rank(page: Future[Any]) -> int:
     return 0 if page.done() else 2 if page.running() else 1
 
 
-def _split_evenly(window: Window, first: Page[Rows], most: int) -> Sequence[Window]:
+def _split_evenly(window: Window, first: Page[Rows], most: int, pieces: int) -> Sequence[Window]:
     """Split a window by the total that its first page reports; return it whole where that is small enough.
 
     Of pieces with many pages the last is halved: nothing is left to request while it is written.
     """
     if first.total_items <= most:
         return [window]
-    *pieces, last = window.split(min(MAX_PIECES, ceil(first.total_items / (FILL * most))))
-    return [*pieces, *last.split(2 if most > first.count else 1)]
+    *others, last = window.split(min(pieces, ceil(first.total_items / (FILL * most))))
+    return [*others, *last.split(2 if most > first.count else 1)]
 
 
 def _find_edge(window: Window, first: Page[Rows]) -> datetime | None:

@@ -16,9 +16,12 @@ from dlt.common.configuration.exceptions import (
     ConfigFieldMissingException,
     ConfigurationException,
     ConfigValueCannotBeCoercedException,
+    InvalidNativeValue,
     LookupTrace,
 )
 from dlt.common.configuration.providers.toml import TomlProviderReadException
+from dlt.common.configuration.specs import ConnectionStringCredentials
+from dlt.common.configuration.specs.exceptions import NativeValueError
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
 
@@ -38,7 +41,17 @@ EXTRAS = {
 }
 _DRIVERS = ("psycopg2", "adbc_driver_manager")
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
+_ENCODED = "in an address, write @, / and : of a password as %40, %2F and %3A"
+_POSTGRES_ADDRESS = (
+    "credentials in [destination.postgres] cannot be read: write "
+    f"postgresql://user:password@host:5432/database ({_ENCODED}), or set host, database, username and "
+    "password in [destination.postgres.credentials]"
+)
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DatabaseHeld(VbcError):
+    """Raised when another process has the DuckDB file open, which admits one."""
 
 
 @contextmanager
@@ -113,8 +126,10 @@ def _explain_import(error: ImportError) -> SettingsError:
 
 def _explain_missing(error: ConfigFieldMissingException) -> SettingsError:
     names = dict.fromkeys(_missing_settings(error.traces))
+    if not names:
+        return SettingsError(f"a setting is missing or incomplete: {first_line(error)}")
     return SettingsError(
-        f"a setting is missing: set {' and '.join(names) or first_line(error)} in the environment, or in "
+        f"a setting is missing: set {' and '.join(names)} in the environment, or in "
         ".dlt/config.toml or .dlt/secrets.toml (there in the table named by the parts before the last __)"
     )
 
@@ -122,6 +137,32 @@ def _explain_missing(error: ConfigFieldMissingException) -> SettingsError:
 def _explain_type(error: ConfigValueCannotBeCoercedException) -> SettingsError:
     kind = getattr(error.hint, "__name__", str(error.hint))  # the value itself may be a secret
     return SettingsError(f"{error.field_name} must be of type {kind}, and its value is not: correct it")
+
+
+def _explain_credentials(error: InvalidNativeValue | NativeValueError) -> SettingsError:
+    """Explain credentials that cannot be read: dlt names its own class, and what it got may be a secret."""
+    if issubclass(error.spec, ConnectionStringCredentials):
+        return SettingsError(_POSTGRES_ADDRESS)
+    section = "sources.vbc" if error.spec.__module__.startswith("vbc_source") else "destination.filesystem"
+    return SettingsError(
+        f"credentials in [{section}] must be a table, and are a text that cannot be read: set "
+        f"{', '.join(list(error.spec.get_resolvable_fields())[:2])} and so on in [{section}.credentials]"
+    )
+
+
+def _explain_value(error: ValueError) -> SettingsError | None:
+    """Explain what the libraries of buckets say of a malformed address."""
+    text = first_line(error)
+    if text.startswith("Protocol not known"):
+        return SettingsError(
+            f"{text}: bucket_url in [destination.filesystem] or [sources.vbc.audio] must be a folder, or "
+            "begin with s3://, gs:// or az://"
+        )
+    if text.startswith("Invalid endpoint"):
+        return SettingsError(
+            f"{text}: endpoint_url in [destination.filesystem.credentials] must begin with https:// or http://"
+        )
+    return None
 
 
 def _missing_settings(traces: Mapping[str, Any]) -> Iterator[str]:
@@ -156,6 +197,11 @@ def _explain_system(error: OSError) -> VbcError | None:
 
 def _explain_duckdb(error: BaseException) -> VbcError:
     text = first_line(error)
+    if "Could not set lock" in text:
+        return DatabaseHeld(
+            f"another process has the DuckDB file open: {text.removeprefix('IO Error: ')}; end that "
+            "process, or wait for it"
+        )
     if "No space left" in str(error):
         return VbcError(
             f"the disk of the DuckDB file is full: {text}; free some space, the next run continues"
@@ -177,9 +223,18 @@ def _explain_host(error: OSError) -> SettingsError:
     )
 
 
+def _explain_refused(error: OSError) -> SettingsError:
+    return SettingsError(
+        f"nothing answers there ({first_line(error)}): check the address in the settings of the destination "
+        "or the bucket, such as endpoint_url in [destination.filesystem.credentials], and the server"
+    )
+
+
 def _explain_postgres(error: BaseException) -> SettingsError | None:
     """Explain that the server cannot be reached, refuses the login, or a right is missing."""
     text = first_line(error)
+    if "invalid dsn" in text:  # it repeats the address, and so the password
+        return SettingsError(_POSTGRES_ADDRESS)
     if "permission denied" in text:
         return SettingsError(
             f"{text}: grant it to the user of [destination.postgres] credentials, who needs CREATE on the "
@@ -187,7 +242,10 @@ def _explain_postgres(error: BaseException) -> SettingsError | None:
         )
     if not any(words in text for words in ("connection to server", "could not translate host name")):
         return None
-    return SettingsError(f"{text} (server and login are set by [destination.postgres] credentials)")
+    return SettingsError(
+        f"{text} (server and login are set by [destination.postgres] credentials"
+        f"{f'; {_ENCODED}' if 'translate host name' in text else ''})"
+    )
 
 
 # the first that fits explains, so a special class stands before a general one
@@ -197,11 +255,15 @@ _EXPLANATIONS: dict[type[BaseException], Callable[[Any], VbcError | None]] = {
     ImportError: _explain_import,
     ConfigFieldMissingException: _explain_missing,
     ConfigValueCannotBeCoercedException: _explain_type,
+    InvalidNativeValue: _explain_credentials,
+    NativeValueError: _explain_credentials,
     ConfigurationException: lambda error: SettingsError(first_line(error)),
     duckdb.IOException: _explain_duckdb,
     duckdb.Error: _explain_full_duckdb,
     socket.gaierror: _explain_host,
+    ConnectionRefusedError: _explain_refused,
     OSError: _explain_system,
+    ValueError: _explain_value,
 }
 
 

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from vbc_source.load.destinations import Target
 from vbc_source.printable import escape_controls
 from vbc_source.private_files import make_private_folder, write_private_file
+from vbc_source.tenants import name_own_tables
 
 KILLED = "it was killed, or the machine stopped"
 
@@ -94,7 +95,7 @@ def record_run(target: Target) -> Iterator[None]:
             yield
         except BaseException as error:
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            message = escape_controls(text.splitlines()[0])[:300]
+            message = escape_controls(name_own_tables(text.splitlines()[0]))[:300]
             _update(path, lambda history: history.fail(time.time(), message))
             raise
         else:

@@ -31,6 +31,7 @@ from vbc_source.load.sync import make_source
 from vbc_source.monitoring.bucket_lock import prove_lock
 from vbc_source.schema.pages import read_page
 from vbc_source.schema.specs import CALL_LOG, USER
+from vbc_source.tenants import name_own_tables
 from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
 from vbc_source.windows import Window
 
@@ -89,7 +90,7 @@ def _try(subject: str, check: Callable[[], str], needed: bool = True) -> Check:
         with explaining():
             return Check(subject, True, check(), needed)
     except VbcError as error:
-        return Check(subject, False, str(error), needed)
+        return Check(subject, False, name_own_tables(str(error)), needed)
 
 
 def _check_settings() -> str:
@@ -102,7 +103,9 @@ def _check_gateway(config: VbcConfig) -> Iterator[Check]:
     credentials = config.login
     missing = "" if credentials.access_token else ", ".join(credentials.missing())
     if missing:
-        yield Check("credentials", False, f"set {missing} in {CREDENTIALS_SECTION}. {ADVICE}")
+        yield Check(
+            "credentials", False, name_own_tables(f"set {missing} in {CREDENTIALS_SECTION}. {ADVICE}")
+        )
         return
     yield Check("credentials", True, "are set")
     with closing(Client.from_config(config, retry_seconds=RETRY_SECONDS)) as client:

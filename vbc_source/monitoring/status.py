@@ -11,7 +11,7 @@ from vbc_source.config import CALL_LOGS, SELF, VbcConfig, load_config
 from vbc_source.dlt_internals import count_pending_packages
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target
-from vbc_source.load.failures import explaining
+from vbc_source.load.failures import DatabaseHeld, explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import is_locked
 from vbc_source.load.progress import write_time
@@ -207,7 +207,7 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
         config, loaded = load_config(), LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False)
     runs = read_run_history(target)
     # a DuckDB file that a sync holds cannot be opened; waiting would keep a monitor from reporting at all
-    busy = loaded.kind in SINGLE_PROCESS and is_locked(target.pipeline)
+    busy = loaded.kind in SINGLE_PROCESS and (is_locked(target.pipeline) or _is_held(loaded))
     lists = () if busy else tuple(_read_lists(loaded, config, now))
     audio = {} if busy else {status: int(files) for status, files in _query(loaded, LEDGER, _AUDIO)}
     lags = [item.lag_seconds for item in lists if item.lag_seconds is not None]
@@ -223,6 +223,15 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     return Status(
         target.pipeline, target.dataset, busy, lists, runs, pending, audio, lag, forbidden, gaps, checks
     )
+
+
+def _is_held(loaded: LoadedTables) -> bool:
+    """Whether a process that is no run of this pipeline has the database open, such as a SQL shell."""
+    try:
+        loaded.refresh()
+    except DatabaseHeld:
+        return True
+    return False
 
 
 def _query(loaded: LoadedTables, table: str, query: str) -> list[Row]:

@@ -90,7 +90,7 @@ def verify(
         }
         plan = plans[chosen[0]]
         findings = _compare(plans, reader, loaded)
-        gaps = _find_gaps(loaded, config, plan, findings)
+        gaps = _find_gaps(loaded, config, plan, findings, since)
         lateness = measure_lateness(loaded, now)
         oldest_read = _find_oldest_reading(loaded, config, findings) if config.longest_rest else None
         archived = bool(loaded.find(LEDGER))
@@ -234,7 +234,11 @@ def _find_user_lists(
 
 
 def _find_gaps(
-    loaded: LoadedTables, config: VbcConfig, plan: ComparisonPlan, findings: Findings
+    loaded: LoadedTables,
+    config: VbcConfig,
+    plan: ComparisonPlan,
+    findings: Findings,
+    since: datetime | None,
 ) -> list[Gap]:
     """Find the settled spans that are not proven complete, of all lists that could be read."""
     if not plan.settled:
@@ -248,7 +252,14 @@ def _find_gaps(
     if not gaps:
         return []
     read_until = {item.list: item.read_until for item in read_progress(loaded, config)}
-    return [gap for gap in gaps if not is_read_again(gap, read_until, config.lookback)]
+    # without a date in the settings, each list begins two years before it was first read
+    begins = None if since or config.start else config.first_start(plan.now)
+    return [
+        gap
+        for gap in gaps
+        if not is_read_again(gap, read_until, config.lookback)
+        and not (begins and gap.start == plan.settled.start and gap.end <= begins)
+    ]
 
 
 def _find_oldest_reading(loaded: LoadedTables, config: VbcConfig, findings: Findings) -> datetime | None:
