@@ -57,7 +57,7 @@ def test_what_is_allowed_is_loaded_before_a_refusal_is_raised(serve: Serve, boun
     for words in (
         "Call Recording API, company recordings of account 999: the API user is not authorized",
         "give the user the right in the VBC admin portal",
-        "set on_forbidden = skip to go on without",
+        "set on_forbidden = skip to continue without them",
         "also affected: users of account 999, extensions of account 999",
         "what the user may read is loaded",
     ):

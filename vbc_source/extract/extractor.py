@@ -112,7 +112,7 @@ class AccessLog:
     @staticmethod
     def _explain(error: VbcError) -> None:
         if isinstance(error, Forbidden):
-            error.args = (f"{error}; or set on_forbidden = skip to go on without",)
+            error.args = (f"{error}; or set on_forbidden = skip to continue without them",)
 
     def take_rows(self) -> list[dict[str, Any]]:
         """Return the new rows of `user_access`, and forget them."""
@@ -271,7 +271,7 @@ class Extractor:
         start, now = self._run.config.start, self._run.now
         if self._run.incremental and self._run.endpoint.windowed and start and start > now:
             name = self._run.endpoint.name
-            log.warning("start_date %s is still to come: no %s are read", format_instant(start), name)
+            log.warning("start_date %s is in the future: no %s are read", format_instant(start), name)
         todo = self._plan(selected)
         while todo and not self._is_over():
             self._again = {}

@@ -121,13 +121,8 @@ class WindowAttempt(Generic[Rows]):
 
         Equal starts have no fixed order, so a row may be on two pages, and another one on none.
         """
-        seen: set[int] = set()
-        torn: set[int | None] = set()
-        for page in self.pages:
-            seconds = page.seconds()
-            repeated = [id_ for id_, count in Counter(page.ids).items() if count > 1 or id_ in seen]
-            torn |= {seconds[id_] for id_ in repeated}
-            seen |= seconds.keys()
+        repeated = self.repeated
+        torn = {second for page in self.pages for id_, second in page.seconds().items() if id_ in repeated}
         return sorted(second for second in torn if second is not None and window.holds(second))
 
 
@@ -335,7 +330,7 @@ class WindowReader(Generic[Rows]):
                 self.capabilities.page_base = 1
             return reading
         if first.total_items > MAX_ITEMS or (first.count and first.total_items / first.count > MAX_PIECES):
-            return reading  # nobody has so many recordings, at most in a second
+            return reading  # no account has so many recordings: the total is wrong
         if self._is_broken(first):
             self.capabilities.page_base = None  # it may not be the first page after all: find out again
             return reading
@@ -409,7 +404,7 @@ class WindowReader(Generic[Rows]):
 
     @property
     def _finds_nothing(self) -> bool:
-        """Whether so much was read in vain that smaller windows and further readings would not help."""
+        """Whether so many readings found nothing new that smaller windows would not help either."""
         return self._fruitless >= MAX_FRUITLESS or self._empty >= MAX_EMPTY
 
     def _patience(self, part: _Part, reading: WindowAttempt[Rows]) -> int:
