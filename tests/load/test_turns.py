@@ -14,10 +14,18 @@ from warehouses import POSTGRES, has_postgres
 
 from vbc_source.api.client import Client
 from vbc_source.api.http.rate_limit import ClientClosed
+from vbc_source.backfills.owners import resolve_self
+from vbc_source.config import VbcConfig
+from vbc_source.load.destinations import Target
 from vbc_source.load.locks import PostgresTurns, open_turns
+from vbc_source.warehouse.queries import LoadedTables
 
 PODS = 8
 REQUESTS = 12
+WAITING = """
+SELECT 1 FROM pg_locks AS waiting JOIN pg_locks AS held USING (locktype, database, classid, objid)
+WHERE locktype = 'advisory' AND held.granted AND NOT waiting.granted
+"""
 
 pytestmark = pytest.mark.skipif(not has_postgres(), reason="no PostgreSQL at 127.0.0.1:5432")
 
@@ -123,6 +131,29 @@ def test_who_logs_in_first_waits_for_the_one_that_is_alone(tmp_path: Path) -> No
         waiting.result(30)
         assert late.is_held(alone=False)
         assert not late.is_held(alone=True)
+
+
+def test_a_backfill_waits_with_its_question_which_account_is_its_own(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", POSTGRES)
+    gateway = stage.start(recordings=10)
+    config = VbcConfig.from_values(
+        credentials=make_credentials(), base_url=gateway.base_url, token_folder=str(tmp_path / "tokens")
+    )
+    loaded = LoadedTables(Target(destination="postgres", dataset="pods"))
+    with ThreadPoolExecutor(1) as pool, loaded.make_client() as database:
+        with (pod := Pod(tmp_path / "pod", gateway.base_url)):
+            read(pod)
+            gateway.fault("token-invalid")
+            read(pod)
+            asking = pool.submit(resolve_self, config, loaded)
+            while not asking.done() and not database.execute_sql(WAITING):
+                pass
+            assert not asking.done()
+            logins = gateway.count("/token")
+        assert asking.result(30).accounts == ("549825",)
+    assert gateway.count("/token") == logins + 1
 
 
 def test_two_that_lost_their_token_do_not_wait_for_each_other(tmp_path: Path) -> None:
