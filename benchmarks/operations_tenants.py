@@ -50,7 +50,10 @@ def measure_pods_with_volume(options: argparse.Namespace) -> Iterator[Figure]:
 
 @scenario("pods-postgres")
 def measure_pods_in_postgres(options: argparse.Namespace) -> Iterator[Figure]:
-    """The same without a folder in common, but with one Postgres: a dataset for each pod."""
+    """The same without a folder in common, but with one Postgres: a dataset for each pod.
+
+    The code of a revoked token is that of an expired one, which tells nobody that others are at work.
+    """
     yield from _measure_pods("pods-postgres", options, "without token_folder, one Postgres", 2 * PODS)
 
 
@@ -59,7 +62,7 @@ def _measure_pods(
 ) -> Iterator[Figure]:
     from vbc_source.emulator import Emulator, Gateway
 
-    faults = (f"latency-{options.latency}",)
+    faults = (f"latency-{options.latency}", *(("revoked-expired",) if name == "pods-postgres" else ()))
     gateway = Gateway(recordings=1_000, users=options.pod_users, user_recordings=100, faults=faults)
     with ExitStack() as stack:
         folder = stack.enter_context(work_in_folder(SOURCES__VBC__USER_IDS="all"))

@@ -25,6 +25,14 @@ _ALTERNATIVES = {
 }
 
 
+def check_place(url: str, setting: str) -> None:
+    """Refuse an address that ends before the bucket or the folder. Raises SettingsError."""
+    scheme, found, rest = url.strip().partition("://")
+    if found and not (rest.strip("/") if scheme.lower() == "file" else rest.split("/", 1)[0]):
+        place = "folder" if scheme.lower() == "file" else "bucket"
+        raise SettingsError(f"{setting} names no {place} behind {scheme}://: add it")
+
+
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
     """What every object that is stored gets.

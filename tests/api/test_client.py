@@ -692,6 +692,21 @@ def test_rejected_token_is_renewed_and_the_request_repeated(
     assert clock.waits == []
 
 
+@pytest.mark.parametrize("faults", [[], ["revoked-expired"]])
+def test_after_a_login_of_somebody_else_there_is_a_pause_whatever_the_code_says(
+    connect: Connect, gateway: Gateway, clock: Clock, caplog: pytest.LogCaptureFixture, faults: list[str]
+) -> None:
+    client = connect()
+    get_rows(client)
+    for fault in faults:
+        gateway.fault(fault)
+    gateway.tokens.revoke_all()
+
+    assert get_rows(client) == 10
+    assert "the access token was revoked, perhaps by another login" in caplog.text
+    assert len(clock.waits) == 1
+
+
 def test_token_that_dies_every_few_requests_is_renewed_each_time(connect: Connect, gateway: Gateway) -> None:
     client = connect()
     for _ in range(30):

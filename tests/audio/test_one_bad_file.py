@@ -298,6 +298,20 @@ def test_an_archive_is_only_where_objects_are_whole_and_stay(url: str) -> None:
         Bucket(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "place"), [("s3://", "bucket"), ("gs:///x", "bucket"), ("file://", "folder")]
+)
+def test_an_address_that_ends_before_the_bucket_is_named_in_one_clear_line(
+    own_folder: Path, url: str, place: str
+) -> None:
+    reason = f"bucket_url names no {place} behind {url.split(':', maxsplit=1)[0]}://: add it"
+    with pytest.raises(SettingsError, match=reason):
+        Bucket(url)
+    failed = run_in_process("status", "--destination", "filesystem", DESTINATION__FILESYSTEM__BUCKET_URL=url)
+    assert failed.exit_code == 1
+    assert failed.stderr == f"vbc status: [destination.filesystem] {reason}\n"
+
+
 def test_the_first_error_is_reported_when_the_ledger_cannot_be_loaded_either(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:

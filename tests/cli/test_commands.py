@@ -470,6 +470,11 @@ def test_the_emulator_names_a_port_that_is_taken(own_folder: Path) -> None:
         (("verify", "--json", "--nonsense"), "No such option"),
         (("recordings", "show", "--json"), "Missing argument"),
         (("evidence", "1", "--json", "--tenant", "all"), "takes the name of one tenant"),
+        (("models", "--json"), "No such option"),
+        (("export", "everything", "--json"), "No such command"),
+        (("retention", "everything", "--json"), "No such command"),
+        (("everything", "--json"), "No such command"),
+        (("--json",), "No such option"),
     ],
 )
 def test_wrong_usage_is_one_json_line_too(own_folder: Path, arguments: tuple[str, ...], reason: str) -> None:
@@ -479,3 +484,12 @@ def test_wrong_usage_is_one_json_line_too(own_folder: Path, arguments: tuple[str
     assert printed["ok"] is False
     assert reason in printed["error"]
     assert reason in failed.stderr
+
+
+def test_status_prints_json_once_however_it_is_asked_for(own_folder: Path) -> None:
+    printed = {
+        run_in_process("status", *asked).stdout
+        for asked in (["--format", "json"], ["--format", "json", "--json"])
+    }
+    (lines,) = printed
+    assert json.loads(lines)["ok"] is False

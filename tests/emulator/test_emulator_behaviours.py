@@ -53,6 +53,15 @@ def check_keep_old_tokens(client: Client) -> None:
     assert response.status_code == 200
 
 
+@CHECKS.add("revoked-expired")
+def check_revoked_expired(client: Client) -> None:
+    client.gateway.tokens.revoke_all()
+    assert read_fault(client.get_list())["code"] == "900901"
+    client.gateway.fault("revoked-expired")
+    response = client.get_list()
+    assert (response.status_code, read_fault(response)["code"]) == (401, "900904")
+
+
 @CHECKS.add("page-base-0")
 def check_page_base_0(client: Client) -> None:
     ids = client.ids(page_size=20)

@@ -5,18 +5,27 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import dlt
 import pytest
-from gateway_fixtures import LIST, Stage, make_credentials, serve_gateways
+from gateway_fixtures import LIST, Clock, Stage, make_credentials, serve_gateways
 from warehouses import POSTGRES, has_postgres
 
 from vbc_source.api.client import Client
 from vbc_source.api.http.rate_limit import ClientClosed
+from vbc_source.backfills.owners import resolve_self
+from vbc_source.config import VbcConfig
+from vbc_source.load.destinations import Target
 from vbc_source.load.locks import PostgresTurns, open_turns
+from vbc_source.warehouse.queries import LoadedTables
 
 PODS = 8
 REQUESTS = 12
+WAITING = """
+SELECT 1 FROM pg_locks AS waiting JOIN pg_locks AS held USING (locktype, database, classid, objid)
+WHERE locktype = 'advisory' AND held.granted AND NOT waiting.granted
+"""
 
 pytestmark = pytest.mark.skipif(not has_postgres(), reason="no PostgreSQL at 127.0.0.1:5432")
 
@@ -30,7 +39,9 @@ def stage() -> Iterator[Stage]:
 class Pod:
     """A client with a folder of its own, as in a pod, and its turns in Postgres."""
 
-    def __init__(self, folder: Path, url: str = "https://vbc.test", postgres: str = POSTGRES) -> None:
+    def __init__(
+        self, folder: Path, url: str = "https://vbc.test", postgres: str = POSTGRES, **options: Any
+    ) -> None:
         self._destination = dlt.destinations.postgres(postgres)
         self._pipeline = dlt.pipeline(
             f"pod_{folder.name}",
@@ -38,7 +49,7 @@ class Pod:
             destination=self._destination,
             dataset_name="pods",
         )
-        self.client = Client(url, make_credentials(), token_folder=folder / "tokens")
+        self.client = Client(url, make_credentials(), token_folder=folder / "tokens", **options)
         self.turns_of = open_turns(self._destination, self._pipeline.sql_client)
 
     def __enter__(self) -> PostgresTurns:
@@ -52,13 +63,20 @@ class Pod:
         self.client.close()
 
 
+def read(pod: Pod) -> int:
+    return pod.client.get(LIST, None, lambda _: 1, what="a list")
+
+
 def wait_for(turns: PostgresTurns, *, alone: bool, login: str = "turns of a test") -> None:
     while turns.hold(login, alone=alone):
         pass
 
 
-def test_eight_pods_without_a_common_disk_log_in_twice_at_most(stage: Stage, tmp_path: Path) -> None:
-    gateway = stage.start(recordings=10, faults=("latency-5",))
+@pytest.mark.parametrize("faults", [(), ("revoked-expired",)])
+def test_eight_pods_without_a_common_disk_log_in_twice_at_most(
+    stage: Stage, tmp_path: Path, faults: tuple[str, ...]
+) -> None:
+    gateway = stage.start(recordings=10, faults=("latency-5", *faults))
     pods, ready = (
         [Pod(tmp_path / f"p{number}", gateway.base_url) for number in range(PODS)],
         threading.Barrier(PODS),
@@ -67,13 +85,39 @@ def test_eight_pods_without_a_common_disk_log_in_twice_at_most(stage: Stage, tmp
     def work(pod: Pod) -> int:
         ready.wait(30)
         with pod:
-            return sum(pod.client.get(LIST, None, lambda _: 1, what="a list") for _ in range(REQUESTS))
+            return sum(read(pod) for _ in range(REQUESTS))
 
     with ThreadPoolExecutor(PODS) as pool:
         answers = list(pool.map(work, pods))
 
     assert answers == [REQUESTS] * PODS
     assert PODS <= gateway.tokens.logins <= 2 * PODS
+
+
+@pytest.mark.parametrize("fault", ["token-invalid", "token-missing", "token-expired", "rejected-200"])
+def test_who_renews_a_rejected_token_is_alone_whatever_the_code_says(
+    stage: Stage, tmp_path: Path, fault: str
+) -> None:
+    gateway = stage.start(recordings=10)
+    with (pod := Pod(tmp_path / "pod", gateway.base_url)) as turns:
+        read(pod)
+        assert not turns.is_held(alone=True)
+        gateway.fault(fault)
+        assert read(pod) == 1
+        assert turns.is_held(alone=True)
+    assert gateway.count("/token") == 2
+
+
+def test_a_token_whose_time_is_over_is_renewed_beside_others(stage: Stage, tmp_path: Path) -> None:
+    clock = Clock()
+    gateway = stage.start(recordings=10, clock=clock)
+    with (pod := Pod(tmp_path / "pod", gateway.base_url, clock=clock)) as turns:
+        read(pod)
+        clock.now += 86_400
+        read(pod)
+        assert turns.is_held(alone=False)
+        assert not turns.is_held(alone=True)
+    assert gateway.count("/token") == 2
 
 
 def test_who_logs_in_first_waits_for_the_one_that_is_alone(tmp_path: Path) -> None:
@@ -87,6 +131,29 @@ def test_who_logs_in_first_waits_for_the_one_that_is_alone(tmp_path: Path) -> No
         waiting.result(30)
         assert late.is_held(alone=False)
         assert not late.is_held(alone=True)
+
+
+def test_a_backfill_waits_with_its_question_which_account_is_its_own(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", POSTGRES)
+    gateway = stage.start(recordings=10)
+    config = VbcConfig.from_values(
+        credentials=make_credentials(), base_url=gateway.base_url, token_folder=str(tmp_path / "tokens")
+    )
+    loaded = LoadedTables(Target(destination="postgres", dataset="pods"))
+    with ThreadPoolExecutor(1) as pool, loaded.make_client() as database:
+        with (pod := Pod(tmp_path / "pod", gateway.base_url)):
+            read(pod)
+            gateway.fault("token-invalid")
+            read(pod)
+            asking = pool.submit(resolve_self, config, loaded)
+            while not asking.done() and not database.execute_sql(WAITING):
+                pass
+            assert not asking.done()
+            logins = gateway.count("/token")
+        assert asking.result(30).accounts == ("549825",)
+    assert gateway.count("/token") == logins + 1
 
 
 def test_two_that_lost_their_token_do_not_wait_for_each_other(tmp_path: Path) -> None:
@@ -108,7 +175,7 @@ def test_a_database_that_fails_keeps_nobody_from_logging_in(stage: Stage, tmp_pa
     gateway = stage.start(recordings=10)
     pod = Pod(tmp_path / "pod", gateway.base_url, "postgresql://postgres:unused@127.0.0.1:1/test")
     with pod as turns:
-        assert pod.client.get(LIST, None, lambda _: 1, what="a list") == 1
+        assert read(pod) == 1
         assert not turns.is_held(alone=False)
     assert gateway.tokens.logins == 1
 

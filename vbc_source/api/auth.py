@@ -173,15 +173,17 @@ class TokenProvider:
         login = self._login
         if login.access_token and login.expires_at > self._clock():
             return login.access_token
-        return self.renew(login.access_token, expired=True)
+        return self.renew(login.access_token)
 
     def accept(self, token: str) -> None:
         """Record that the gateway accepted a token."""
         if token == self._login.access_token:
             self._unaccepted, self._alive_at = 0, self._clock()
 
-    def renew(self, rejected: str | None, *, expired: bool = False) -> str:
-        """Replace a rejected or `expired` token, unless another thread or process already has.
+    def renew(self, rejected: str | None) -> str:
+        """Replace a token that was rejected or has expired, unless another thread or process already has.
+
+        The time alone tells which: the gateway's codes of a 401 are no evidence that nobody has revoked it.
 
         Raises LoginRefused, now and later, if the credentials are refused; SettingsError if some are
         missing; TokenRejected if only an access token is configured, or if no renewed token was accepted
@@ -195,7 +197,7 @@ class TokenProvider:
             self._check_credentials()
             cache = TokenCache(self._path(), "token_folder" if self._folder else "DLT_DATA_DIR")
             try:
-                self._login = self._find_shared(cache, rejected) or self._replace(cache, rejected, expired)
+                self._login = self._find_shared(cache, rejected) or self._replace(cache, rejected)
             except LoginRefused as refusal:
                 self._refusal = refusal
                 raise
@@ -207,13 +209,13 @@ class TokenProvider:
         usable = shared.access_token not in (None, rejected) and shared.expires_at > self._clock()
         return shared if usable else None
 
-    def _replace(self, cache: TokenCache, rejected: str | None, expired: bool) -> Login:
+    def _replace(self, cache: TokenCache, rejected: str | None) -> Login:
         if self._unaccepted >= RENEWALS:
             raise _reject(
                 f"the VBC gateway rejected {RENEWALS} new access tokens in a row: see which other programs "
                 "log in with the same user, and whether the application is subscribed to this API"
             )
-        lost = bool(rejected) and not expired
+        lost = bool(rejected) and self._login.expires_at > self._clock()
         waited = self._take_turn(cache, rejected, alone=lost)
         revoked = lost and not waited and self._clock() - self._alive_at < RECENT
         if revoked and self._unaccepted:  # what we renewed never worked: others may renew as well

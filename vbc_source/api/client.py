@@ -65,8 +65,6 @@ HEAD = 4096  # bytes of a stream to read before it is handed on: enough to recog
 REDIRECTS = 3
 # WSO2 codes of requests that never reached the back end: it is suspended, or refused the connection
 NOT_PASSED_ON = (303001, 101503)
-# WSO2's codes of a token that is missing or whose time is over: nobody else has revoked it
-NOT_REVOKED = (900902, 900904)
 STORAGE = "the storage it redirects to"
 
 
@@ -225,8 +223,7 @@ class Client:
                     # a body with status 200 rejects for this resource alone, if a new token changes nothing
                     if rejections >= (2 if fault.status == 200 else REJECTIONS):
                         raise
-                    expired = fault.status == 200 or fault.code in NOT_REVOKED
-                    token = self._tokens.renew(token, expired=expired)
+                    token = self._tokens.renew(token)
                 except (NotFound, BadRequest, Forbidden):
                     self._tokens.accept(token)
                     raise

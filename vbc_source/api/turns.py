@@ -2,7 +2,8 @@
 
 VBC may revoke a user's tokens when it issues the next ones. Processes that share no token then end each
 other's work, and cannot tell whether others are at work. With turns, a process logs in twice at most: first
-beside the others, and, if its token is revoked, once more when nobody else is at work.
+beside the others, and, if its token is rejected before its time, once more when nobody else is at work. Who
+is alone stays so until its work is done, so nobody revokes that token.
 """
 
 from __future__ import annotations

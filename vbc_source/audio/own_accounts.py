@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 from vbc_source.api.client import Client
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.config import SELF, VbcConfig
@@ -17,11 +15,13 @@ from vbc_source.warehouse.queries import LoadedTables
 FOLDER = "account_id="
 
 
-def find_own_folders(config: VbcConfig, loaded: LoadedTables, *, ask: bool = False) -> frozenset[str] | None:
+def find_own_folders(
+    config: VbcConfig, loaded: LoadedTables, client: Client | None = None
+) -> frozenset[str] | None:
     """Return the folders of the accounts that the settings or the ledger name; None for all of the bucket.
 
     `self` names none: without tenants the whole bucket is one customer's. With tenants it stands for the
-    account that the ledger has, or that VBC answers for where `ask` is set.
+    account that the ledger has, or that VBC answers for where there is a `client`.
 
     Raises:
         SettingsError: VBC had to be asked which account `self` is, and did not say.
@@ -31,17 +31,14 @@ def find_own_folders(config: VbcConfig, loaded: LoadedTables, *, ask: bool = Fal
     accounts = {account for account in config.accounts if account != SELF}
     if loaded.find(LEDGER):
         accounts |= {str(account) for (account,) in loaded.query(f"SELECT DISTINCT account_id FROM {LEDGER}")}
-    if SELF in config.accounts and ask:
-        accounts.add(_ask(config))
+    if SELF in config.accounts and client:
+        accounts.add(_ask(config, client))
     return frozenset(f"{FOLDER}{escape(account)}" for account in accounts)
 
 
-def _ask(config: VbcConfig) -> str:
+def _ask(config: VbcConfig, client: Client) -> str:
     try:
-        with closing(Client.from_config(config)) as client:
-            return AccountDirectory(ListReader(config, client), config.login.identity()).find_account(
-                SELF, {}
-            )
+        return AccountDirectory(ListReader(config, client), config.login.identity()).find_account(SELF, {})
     except VbcError as error:
         tenant = current_tenant()
         section = f"[sources.vbc.tenants.{tenant}]" if tenant else "[sources.vbc]"

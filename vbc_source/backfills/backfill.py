@@ -178,7 +178,8 @@ def plan_backfill(
     check_order(start, end)
     check_days(days)
     with explaining():
-        config = resolve_self(load_config())
+        loaded = LoadedTables(target)
+        config = resolve_self(load_config(), loaded)
     narrowed = [config.filters_of(name).narrow(Window(start, end)) for name in resources]
     spans = [span for span in narrowed if span]
     first, last = (
@@ -186,7 +187,7 @@ def plan_backfill(
         max((span.end for span in spans), default=start),
     )
     windows = cut_windows(first, last, datetime.now(timezone.utc), days) if spans else []
-    unproven = find_unproven(LoadedTables(target), config, windows, resources)
+    unproven = find_unproven(loaded, config, windows, resources)
     log.info("%d of %d windows are to be loaded", len(unproven), len(windows))
     return [make_task(window, names) for window, names in unproven]
 

@@ -126,7 +126,7 @@ def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResul
         # a lake gets a window again only where it is not proven, since it cannot replace rows
         appends = destination_kind(pipeline.destination) in APPENDING
         loaded = LoadedTables(target, locked=True)
-        if not appends or find_unproven(loaded, resolve_self(config), [window], resources):
+        if not appends or find_unproven(loaded, resolve_self(config, loaded), [window], resources):
             result = run_pipeline(pipeline, source, task["key"], refusals)
             requests, seconds, gaps = result.requests, result.seconds, list(result.gaps)
     rows = {name: own.rows for name, own in filters.items()}

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from vbc_source.cli import archive, coverage, evidence, figures, fixity, forget, loading, retention
-from vbc_source.cli.options import Command, Function, echo
+from vbc_source.cli.options import Command, Function, Group, echo
 from vbc_source.cli.process import check_port, tune_process
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="vbc-source", prog_name="vbc")
 def main() -> None:
     """Load, archive and verify call recordings of Vonage Business Communications.

@@ -15,6 +15,7 @@ from vbc_source.cli.options import (
     Amount,
     Command,
     Function,
+    Group,
     bucket_option,
     choice_option,
     echo,
@@ -83,7 +84,7 @@ def _rebuild(target: Target, narrowed: Any, bucket_url: str | None, via: str, **
     return print_result(rebuild_ledger(target, bucket_url=bucket_url))
 
 
-@click.group()
+@click.group(cls=Group)
 def recordings() -> None:
     """List, show or delete single recordings at VBC."""
 
@@ -151,7 +152,7 @@ def delete_recording(recording_id: int, yes: bool, **owner: Any) -> dict[str, An
     return {"deleted": recording_id}
 
 
-@click.group()
+@click.group(cls=Group)
 def export() -> None:
     """Have VBC pack recordings into zips, and archive those: few requests for many files."""
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.cli.options import Command, echo, path_for_tenant, print_result, target_options
+from vbc_source.cli.options import Command, Group, echo, path_for_tenant, print_result, target_options
 from vbc_source.errors import ExtraMissing, VbcError
 
 if TYPE_CHECKING:
     from vbc_source import Target
 
 
-@click.group()
+@click.group(cls=Group)
 def models() -> None:
     """Build, test and document the tables for people and BI tools, with dbt (extra `dbt`).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,7 +15,6 @@ from vbc_source.cli.options import (
     Command,
     choice_option,
     echo,
-    join_results,
     print_result,
     resources_option,
     span_options,
@@ -95,7 +93,7 @@ def _read_lags(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
 def show_statuses(
     reports: Mapping[str | None, Any], *, together: bool, form: str, **_: Any
 ) -> dict[str | None, dict[str, Any]]:
-    """Print a status, or those of all tenants together."""
+    """Print a status, or those of all tenants together; the command prints JSON."""
     from vbc_source.monitoring.overview import StatusReport, write_table
     from vbc_source.monitoring.prometheus import write_page
 
@@ -113,14 +111,10 @@ def show_statuses(
     }
     if form == "prometheus":
         click.echo(write_page(read), nl=False)
-    elif form == "json":
-        click.echo(
-            json.dumps(join_results(results) if together else next(iter(results.values())), default=str)
-        )
-    elif together:
+    elif form == "text" and together:
         for line in write_table({str(name): report for name, report in read.items()}):
             echo(line)
-    else:
+    elif form == "text":
         for report in read.values():
             print_result(report.status)
     for name, report in read.items():

@@ -36,7 +36,34 @@ ShowResults = Callable[..., Results]
 _ENDS = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)  # click's own ways to end
 
 
-class Command(click.Command):
+class WrongUsage(click.Command):
+    """A command, or a group, whose wrong usage is a JSON line too where --json is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        as_json = "--json" in args
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            _print_wrong_usage(error, as_json=as_json)
+            raise
+
+
+class Group(WrongUsage, click.Group):
+    """A group of commands, which does nothing by itself."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            _print_wrong_usage(error, as_json="--json" in args)
+            raise
+
+
+class Command(WrongUsage):
     """A command that fails with one clear line, and prints its result as a JSON line where asked.
 
     It works for one tenant or for all. `tenants` says for how many it can: `none` where it reads no settings,
@@ -64,18 +91,10 @@ class Command(click.Command):
             click.Option(["--debug"], is_flag=True, help="Show a traceback on failure."),
         ]
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments; wrong usage, too, is what --json prints."""
-        as_json = "--json" in args
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            _print_wrong_usage(error, as_json=as_json)
-            raise
-
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; its result is what --json prints, and a false `ok` in it is a failure."""
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
+        as_json |= ctx.params.get("form") == "json"  # of a command with --format: the same, and once
         start_logging()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -174,7 +193,7 @@ class Command(click.Command):
         }
 
 
-class CommandGroup(Command, click.Group):
+class CommandGroup(Command, Group):
     """A command that has commands below it; named without one of them, it works as before there were any."""
 
 

@@ -18,6 +18,7 @@ from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
 from vbc_source.load.filesystem import VbcFilesystem
 from vbc_source.load.kept_configuration import KeptConfiguration
 from vbc_source.load.postgres import VbcPostgres
+from vbc_source.storage import check_place
 from vbc_source.tenants import current_tenant, hold_tenant, list_tenants, read_setting
 
 DATABASE = "vbc.duckdb"
@@ -171,6 +172,7 @@ def _open_filesystem(target: Target, options: dict[str, Any]) -> VbcFilesystem:
             f"[{section}] table_format must be delta or iceberg, or left out for plain parquet "
             f"files, not {table_format!r}"
         )
+    check_place(str(dlt.config.get(f"{section}.bucket_url") or ""), f"[{section}] bucket_url")
     if table_format:
         options = {"preferred_table_format": table_format, **options}
     if table_format == "iceberg":

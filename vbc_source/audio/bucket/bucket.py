@@ -25,7 +25,7 @@ from vbc_source.dlt_internals import FilesystemConfiguration
 from vbc_source.errors import SettingsError, VbcError
 from vbc_source.lakes.trial import try_writing
 from vbc_source.load.failures import first_line
-from vbc_source.storage import StorageSettings
+from vbc_source.storage import StorageSettings, check_place
 
 PART_BYTES = 5 << 20  # held in memory during an upload to Google
 READ_AHEAD_BYTES = 2 << 20  # requested at a time; held in memory several times over while it is received
@@ -56,6 +56,7 @@ class Bucket:
         if "://" not in url:
             url = Path(url).expanduser().absolute().as_uri()
         check_scheme(url)
+        check_place(url, "bucket_url")
         self.url = url.rstrip("/")
         self._protocol = self.url.split("://", 1)[0]
         self.storage = storage

@@ -154,7 +154,8 @@ class _Rebuild:
         self._bucket = session.archive.bucket
         _restore_dropped(session)
         session.loaded.refresh()
-        self._own, self._left_out = find_own_folders(session.config, session.loaded, ask=True), list[str]()
+        self._own = find_own_folders(session.config, session.loaded, session.client)
+        self._left_out = list[str]()
         self._has_ledger = session.loaded.has(LEDGER)
         self._files = self._rows = self._known = self._recordings = 0
         self._damaged, self._missing, self._unknown = list[str](), list[str](), list[str]()

@@ -58,6 +58,7 @@ BEHAVIOURS = {
     "down": "503 for every request, including /token",
     "latency-N": "N milliseconds before every response, for example latency-50",
     "keep-old-tokens": "a new token does not revoke the previous one",
+    "revoked-expired": "a token that was revoked gets 900904, as one that has expired, not 900901",
     "page-base-0": "the first page is page 0",
     "cap-7": "at most 7 rows per page, reported as page_size; any number works",
     "cap-100": "at most 100 rows per page, reported as page_size",

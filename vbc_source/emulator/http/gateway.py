@@ -257,6 +257,8 @@ class Gateway(GatewayState):
     def _refuse(self, request: Request) -> Response | None:
         """Return the response to a request without a valid token or above the quota."""
         problem = self.tokens.check(request.headers.get("authorization"))
+        if problem == "token-invalid" and self.faults.has("revoked-expired", request.path):
+            problem = "token-expired"
         if problem is not None:
             return self._answer_fault(Fault(problem))
         # Only requests with a valid token count: the default quota of an application is per token.
