@@ -136,8 +136,8 @@ def _write(rows: pa.Table) -> bytes:
 def _forget_versions(client: Any, table: str) -> None:
     """Remove all files of a Delta table but those of its newest version.
 
-    The log has statistics, which hold values of columns. No log names what a killed load has written, nor what
-    versions had that are older than the tombstones in its checkpoint, so that a vacuum does not find all files.
+    The log has statistics, which hold values of columns. A vacuum finds only what the log names: not what a
+    killed load has written, nor files of versions that its checkpoint has forgotten.
     """
     compact_delta(client, table, 0)
     opened = client.load_open_table("delta", table)
