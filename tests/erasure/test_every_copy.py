@@ -217,3 +217,24 @@ def test_no_file_and_no_table_has_the_number(
         assert run(url, "backfill", *backfill, *target)["ok"]
         assert PATTERN.search(repr(warehouse.read()).encode()) is None
         assert search(own_folder) == []
+
+
+@pytest.mark.slow
+def test_what_a_killed_write_left_in_a_delta_table_is_removed(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No log names such files, nor those of versions older than what its checkpoint remembers."""
+    with Emulator(plant()) as url, set_up("delta", monkeypatch, lambda: {}) as warehouse:
+        target = ("--destination", warehouse.destination, "--dataset", warehouse.dataset)
+        assert run(url, "sync", *target)["ok"]
+        folder = next(own_folder.rglob(f"{warehouse.dataset}/company_recordings"))
+        data, commit = next(folder.glob("*.parquet")), next(folder.glob("_delta_log/*.json"))
+        for name in ("part-00001-killed-c000.snappy.parquet", "part-00002-killed-c000.snappy.parquet#1"):
+            (folder / name).write_bytes(data.read_bytes())
+        for name in ("_commit_killed.json.tmp", f"{7:020}.json#1", f"{7:020}.json.tmp"):
+            (commit.parent / name).write_bytes(commit.read_bytes())
+        before = warehouse.read()["company_recordings"]
+        assert run(url, "forget", NUMBER, "--apply", *target)["ok"]
+        assert search(own_folder) == []
+        assert run(url, "sync", *target)["ok"]
+        assert len(warehouse.read()["company_recordings"]) == len(before) - 4

@@ -17,8 +17,9 @@ from typing import Any
 import duckdb
 import pytest
 from gateway_fixtures import Stage, serve_gateways
+from in_process import run_in_process
 from kills import choose_moments, count_kills
-from loading import credentials, environment, run_vbc, still_gateway, vbc
+from loading import LOGIN, credentials, environment, run_vbc, still_gateway, vbc
 from warehouses import CURRENT_ROWS, NAMES, Tables, Warehouse, describe, digest, set_up
 
 from vbc_source import vbc_source
@@ -229,6 +230,38 @@ def test_a_dataset_keeps_the_format_that_it_began_with(
         pytest.fail("it was opened")
     with hold_pipeline(Target("vbc", "filesystem", "another")) as pipeline:
         assert pipeline.dataset_name == "another"
+
+
+@pytest.mark.destinations
+@pytest.mark.parametrize(
+    ("begun", "other"), [("none", "delta"), ("none", "iceberg"), ("delta", "none"), ("iceberg", "none")]
+)
+def test_no_command_reads_or_loads_another_format_into_a_dataset(
+    serve: Serve, own_folder: Path, begun: str, other: str
+) -> None:
+    """Also from another machine, whose pipelines know nothing of what is there."""
+    url = serve(still_gateway(recordings=3))
+    files = own_folder / "lake"
+    login = {f"SOURCES__VBC__CREDENTIALS__{name.upper()}": value for name, value in LOGIN.items()}
+
+    def run(table_format: str, *words: str) -> Any:
+        settings = {"BUCKET_URL": str(files)}
+        if table_format != "none":
+            settings["TABLE_FORMAT"] = table_format
+        changed = {f"DESTINATION__FILESYSTEM__{name}": value for name, value in settings.items()}
+        changed["DLT_DATA_DIR"] = str(own_folder / table_format)
+        return run_in_process(
+            *words, "--destination", "filesystem", SOURCES__VBC__BASE_URL=url, **login, **changed
+        )
+
+    assert run(begun, "sync").exit_code == 0
+    before = sorted(files.rglob("*"))
+    span = ("--start-date", "2024-01-01", "--end-date", "2027-01-01")
+    for words in (("backfill", *span), ("sync",), ("status",), ("verify",), ("compact",)):
+        refused = run(other, *words)
+        assert refused.exit_code == 1, words
+        assert f"created with table_format {begun}, not {other}" in refused.output, words
+    assert sorted(files.rglob("*")) == before
 
 
 @pytest.mark.destinations

@@ -134,16 +134,35 @@ def _write(rows: pa.Table) -> bytes:
 
 
 def _forget_versions(client: Any, table: str) -> None:
-    """Remove old files of a Delta table, and its old log, whose statistics hold values of columns."""
+    """Remove all files of a Delta table but those of its newest version.
+
+    The log has statistics, which hold values of columns. A vacuum finds only what the log names: not what a
+    killed load has written, nor files of versions that its checkpoint has forgotten.
+    """
     compact_delta(client, table, 0)
     opened = client.load_open_table("delta", table)
     opened.create_checkpoint()
-    version = opened.version()
-    log = client.pathlib.join(client.get_table_dir(table), "_delta_log")
-    for path in client.fs_client.ls(log, detail=False):
-        digits = path.replace("\\", "/").rpartition("/")[2].partition(".")[0]
-        if digits.isdigit() and int(digits) < version:
+    folder, version = client.get_table_dir(table), opened.version()
+    used = {_base(uri) for uri in opened.file_uris()}
+    client.fs_client.invalidate_cache()
+    for path in client.fs_client.find(folder):
+        name = _base(path)
+        if "/_delta_log/" in path.replace("\\", "/"):
+            is_used = name == "_last_checkpoint" or _read_version(name) >= version
+        else:
+            is_used = name in used
+        if not is_used:
             client.fs_client.rm_file(path)
+
+
+def _read_version(name: str) -> int:
+    """Read the version from the name of a file in a Delta log; negative for a draft that a kill has left."""
+    found = re.fullmatch(r"(\d+)\.(?:json|crc|checkpoint.*\.parquet)", name)
+    return int(found[1]) if found else -1
+
+
+def _base(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]
 
 
 @contextmanager

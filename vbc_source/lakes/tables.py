@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -10,10 +11,13 @@ import pyarrow.json as pj
 import pyarrow.parquet as pq
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
+from vbc_source.errors import SettingsError
 from vbc_source.lakes.swap import list_files
 
 FILESYSTEM = "filesystem"
+PLAIN = "none"  # the format of plain files
 LOAD_ID = "_dlt_load_id"  # dlt's own name for it
+_FIRST = ("scan_windows", "recording_audio", "company_recordings")  # one of them is loaded first
 _READERS = 8
 _ATTEMPTS = 5  # a compaction may remove a file between listing and reading
 
@@ -27,6 +31,49 @@ def is_lake(pipeline: Any) -> bool:
 def find_format(client: Any, table: str) -> str:
     """Return the format of a table: `delta`, `iceberg`, or empty for plain files."""
     return str(client.prepare_load_table(table).get("table_format") or "")
+
+
+def name_format(destination: Any) -> str:
+    """Return the name of the format in which a destination makes tables; where it has one alone, `none`."""
+    return str(destination.capabilities().preferred_table_format or PLAIN)
+
+
+def check_format(client: Any, table_format: str) -> None:
+    """Check that a dataset has no tables of another format, beside whose files others would be put.
+
+    Raises:
+        SettingsError: It has; the message names both.
+    """
+    before = _detect_format(client)
+    if before not in (None, table_format):
+        raise other_format(before, table_format)
+
+
+def other_format(before: str | None, table_format: str) -> SettingsError:
+    """Make the error of a dataset that has another format than the settings."""
+    return SettingsError(
+        f"this dataset was created with table_format {before}, not {table_format}: set it back, or "
+        "choose another --dataset"
+    )
+
+
+def _detect_format(client: Any) -> str | None:
+    """Return the format of the tables that are there; None without any."""
+    for table in _FIRST:
+        with suppress(FileNotFoundError):
+            paths = client.fs_client.ls(client.pathlib.join(client.dataset_path, table), detail=False)
+            names = {_name(path) for path in paths}
+            if "_delta_log" in names:
+                return "delta"
+            if any(name.endswith(".parquet") for name in names):
+                return PLAIN
+            if "metadata" in names:
+                return "iceberg"
+    return None
+
+
+def _name(path: str) -> str:
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.Table:

@@ -19,7 +19,7 @@ from vbc_source.lakes.delta import compact_delta
 from vbc_source.lakes.iceberg import compact_iceberg
 from vbc_source.lakes.plain_files import compact_files, compact_loads
 from vbc_source.lakes.swap import list_files, remove_drafts
-from vbc_source.lakes.tables import FILESYSTEM, find_format, read_table
+from vbc_source.lakes.tables import FILESYSTEM, check_format, find_format, name_format, read_table
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
@@ -106,9 +106,9 @@ class _Lake:
         self._target = target
         with explaining():
             self._destination = open_destination(target)
-            capabilities: Any = self._destination.capabilities()
+            self._format = name_format(self._destination)
         self.is_lake = destination_kind(self._destination) == FILESYSTEM
-        self.is_iceberg = capabilities.preferred_table_format == "iceberg"
+        self.is_iceberg = self._format == "iceberg"
 
     def read_setting(self, name: str, default: float) -> float:
         """Read a number of the destination's configuration that is not negative."""
@@ -134,6 +134,7 @@ class _Lake:
         keep_hours = self.read_setting("keep_hours", KEEP_HOURS)
         with explaining(), self._lock():
             client = self._open(SOURCE_SCHEMA)
+            check_format(client, self._format)
             remove_drafts(client)
             complete = frozenset(read_table(client, LOADS)["load_id"].to_pylist())
             for schema in (SOURCE_SCHEMA, *_LEDGERS):

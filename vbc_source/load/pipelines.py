@@ -12,7 +12,7 @@ import dlt
 from dlt.extract import DltSource
 
 from vbc_source.dlt_internals import intercepted_signals, was_signal_received
-from vbc_source.errors import SettingsError
+from vbc_source.lakes.tables import check_format, is_lake, name_format, other_format
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.duckdb import check_dataset_name, remove_half_made
 from vbc_source.load.failures import explaining
@@ -37,15 +37,12 @@ def hold_pipeline(target: Target, *, fresh: bool = False, **options: Any) -> Ite
         destination: Any = pipeline.destination
         location = f"{target.destination} {target.dataset} {config}"
         # `none` where the destination has only one
-        table_format = str(destination.capabilities().preferred_table_format or "none")
+        table_format = name_format(destination)
         local: Any = pipeline.state["_local"]
         if local.get(_LOCATION, location) != location:
             pipeline = pipeline.drop()
         elif (before := local.get(_FORMAT, table_format)) != table_format:
-            raise SettingsError(
-                f"this dataset was created with table_format {before}, not {table_format}: set it back, or "
-                "choose another --dataset"
-            )
+            raise other_format(before, table_format)
         elif fresh:
             pipeline = pipeline.drop()
         pipeline.set_local_state_val(_LOCATION, location)
@@ -150,7 +147,10 @@ def _open(target: Target, options: dict[str, Any]) -> tuple[dlt.Pipeline, Any]:
         pipeline = (
             pipeline.drop()
         )  # a run was killed while it removed this folder; the destination's state counts
-    config: Any = pipeline.destination_client().config
+    client: Any = pipeline.destination_client()
+    config = client.config
+    if is_lake(pipeline):
+        check_format(client, name_format(destination))
     if destination_kind(destination) == "duckdb":
         check_dataset_name(config.credentials.database, target.dataset)
         remove_half_made(Path(config.credentials.database))

@@ -21,7 +21,7 @@ from dlt.common.schema import Schema
 from sqlglot import exp
 
 from vbc_source.extract.tables import ARROW_TYPES
-from vbc_source.lakes.tables import FILESYSTEM, read_table
+from vbc_source.lakes.tables import FILESYSTEM, check_format, name_format, read_table
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import AUDIO_SCHEMA
@@ -162,7 +162,9 @@ class LoadedTables:
         # one client for all of them: `dlt.dataset` would open a connection for each
         with self._client as client:
             self._schemas = [_read_schema(client, name) for name in (SOURCE_SCHEMA, *self._ledgers)]
-            if self.kind != FILESYSTEM:
+            if self.kind == FILESYSTEM:
+                check_format(client, name_format(self.destination))
+            else:
                 _forget_dropped_tables(client, self._schemas)
         # kept, as each new one resolves the configuration again
         self._dataset = self.open_dataset(self._schemas)
