@@ -74,7 +74,7 @@ def test_a_file_and_its_name_are_on_the_disk_before_its_row_is_loaded(
 
         return look
 
-    monkeypatch.setattr("vbc_source.audio.sidecars.bring_up.NOTED_FOLDERS", 1)
+    monkeypatch.setattr("vbc_source.audio.sidecars.missing_sidecars.NOTED_FOLDERS", 1)
     for module in (ledger, notes):
         monkeypatch.setattr(module, "load_rows", look_then(module.load_rows))
     assert site.archive().ok

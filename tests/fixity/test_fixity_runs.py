@@ -274,7 +274,7 @@ def test_a_repair_writes_a_lost_manifest_and_leaves_the_sidecars_alone(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a day that was noted as done: `vbc audio` does not look at it again."""
-    monkeypatch.setattr("vbc_source.audio.sidecars.bring_up.NOTED_FOLDERS", 1)
+    monkeypatch.setattr("vbc_source.audio.sidecars.missing_sidecars.NOTED_FOLDERS", 1)
     gateway = make_gateway(3)
     gateway.company.add(id=2000, start="2025-03-02T11:00:00+0000", file_size_in_bytes=900)
     site = prepare(gateway)

@@ -25,7 +25,11 @@ from vbc_source.audio.exports.planner import Via
 from vbc_source.audio.ledger import LedgerRow
 from vbc_source.audio.missing_durations import measure_missing
 from vbc_source.audio.session import ArchiveSession, open_archive
-from vbc_source.audio.sidecars.bring_up import bring_up, bring_up_if_possible, describe
+from vbc_source.audio.sidecars.missing_sidecars import (
+    describe,
+    write_missing_sidecars,
+    write_missing_sidecars_if_possible,
+)
 from vbc_source.errors import InvalidContent, NotFound, NotSubscribed, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.progress import Progress, write_size
@@ -130,10 +134,10 @@ def archive_audio(
             if via != "export":
                 counts = AudioRun(session, backlog, limit).run()
         except VbcError:
-            bring_up_if_possible(session, started_at)
+            write_missing_sidecars_if_possible(session, started_at)
             raise
         measured = 0 if limit else measure_missing(session)
-        brought_up = bring_up(session, started_at)
+        written = write_missing_sidecars(session, started_at)
         # files missing in a zip stay in the backlog: `auto` has downloaded them by now
         incomplete = exported["failed"] or (via == "export" and exported["lacking"])
         forbidden = counts["forbidden"] and not config.skip_forbidden
@@ -147,11 +151,11 @@ def archive_audio(
             missing=counts["missing"],
             forbidden=counts["forbidden"],
             failed=counts["failed"] + exported["failed"],
-            sidecars=brought_up.sidecars,
-            refused=brought_up.refused,
+            sidecars=written.sidecars,
+            refused=written.refused,
             requests=session.client.requests_sent,
             seconds=time.monotonic() - started,
-            ok=not (counts["failed"] or forbidden or incomplete or brought_up.refused),
+            ok=not (counts["failed"] or forbidden or incomplete or written.refused),
         )
 
 

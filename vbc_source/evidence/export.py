@@ -13,8 +13,8 @@ from typing import Any
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import read_heads
 from vbc_source.audio.ledger import COLUMNS, LEDGER, LedgerRow
-from vbc_source.audio.sidecars.bring_up import make_sidecar
 from vbc_source.audio.sidecars.metadata import LoadedFacts
+from vbc_source.audio.sidecars.missing_sidecars import make_sidecar
 from vbc_source.audio.sidecars.sidecar import LARGEST_SIDECAR, sidecar_key, write_sidecar
 from vbc_source.audio.sidecars.storage import read_manifest
 from vbc_source.config import load_audio_config

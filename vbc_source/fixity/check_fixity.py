@@ -19,7 +19,7 @@ from vbc_source.audio.archive_audio import MAX_FAILURES_IN_A_ROW
 from vbc_source.audio.bucket import BucketFailed
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.session import ArchiveSession, open_archive
-from vbc_source.audio.sidecars.bring_up import bring_up
+from vbc_source.audio.sidecars.missing_sidecars import write_missing_sidecars
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.fixity.check_ledger import CheckLedger
 from vbc_source.fixity.folders import FolderChecks
@@ -147,15 +147,15 @@ class _FixityRun:
         pool.shutdown(wait=True)
         self._session.ledger.load()
         self._ledger.load()
-        self._bring_up()
+        self._write_batch()
         return self._make_result()
 
-    def _bring_up(self) -> None:
+    def _write_batch(self) -> None:
         """Write what the repairs have left to write: manifests that are lost, and those of new versions."""
         lost = self._folders.without_manifest if self._options.repair else []
         if not (lost or self._repaired or self._fetcher.has_new_version):
             return
-        bring_up(self._session, named=lost)
+        write_missing_sidecars(self._session, named=lost)
         for folder in lost:
             log.warning("the manifest of %s was missing and is written again", folder)
         if lost:

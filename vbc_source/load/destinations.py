@@ -14,9 +14,9 @@ from dlt.common.destination import Destination
 from vbc_source.dlt_internals import DuckDbCredentials
 from vbc_source.errors import SettingsError, UsageError
 from vbc_source.lakes.tables import FILESYSTEM
+from vbc_source.load.cached_configuration import CachedConfiguration
 from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
 from vbc_source.load.filesystem import VbcFilesystem
-from vbc_source.load.kept_configuration import KeptConfiguration
 from vbc_source.load.postgres import VbcPostgres
 from vbc_source.storage import check_place
 from vbc_source.tenants import current_tenant, hold_tenant, list_tenants, read_setting
@@ -140,7 +140,7 @@ def open_destination(target: Target, **options: Any) -> Any:
     if name != kind:  # a name of the user's, such as `warehouse` with destination_type = "postgres"
         options = {"destination_name": name, **options}
     opened = OPENERS[kind](target, options)
-    opened.keeps_configuration = True
+    opened.caches_configuration = True
     return opened
 
 
@@ -181,7 +181,7 @@ def _open_filesystem(target: Target, options: dict[str, Any]) -> VbcFilesystem:
     return VbcFilesystem(**options)
 
 
-OPENERS: dict[str, Callable[[Target, dict[str, Any]], KeptConfiguration]] = {
+OPENERS: dict[str, Callable[[Target, dict[str, Any]], CachedConfiguration]] = {
     "duckdb": _open_duckdb,
     "postgres": _open_postgres,
     FILESYSTEM: _open_filesystem,

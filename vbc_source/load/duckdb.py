@@ -25,7 +25,7 @@ from vbc_source.dlt_internals import (
     RunnableLoadJob,
 )
 from vbc_source.errors import SettingsError, VbcError
-from vbc_source.load.kept_configuration import KeptConfiguration
+from vbc_source.load.cached_configuration import CachedConfiguration
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _HEADER_BYTES = 3 * 4096  # DuckDB writes three header blocks first; a smaller f
 _MERGE_HINTS = ("x-merge-source-filter", "x-merge-destination-scope", "x-merge-skip-unchanged-rows")
 
 
-class VbcDuckDb(KeptConfiguration, dlt.destinations.duckdb):
+class VbcDuckDb(CachedConfiguration, dlt.destinations.duckdb):
     """dlt's DuckDB destination with a client of ours.
 
     Pass it to your own pipeline for the speed and memory of `vbc sync`:

@@ -13,14 +13,14 @@ from vbc_source.dlt_internals import (
     RunnableLoadJob,
 )
 from vbc_source.lakes.current_rows import START
-from vbc_source.load.kept_configuration import KeptConfiguration
+from vbc_source.load.cached_configuration import CachedConfiguration
 
 ICEBERG_MONTH = {"transform": "month", "source_column": START}
 # every load adds a manifest, and a query reads each of them
 ICEBERG_PROPERTIES = {"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "4"}
 
 
-class VbcFilesystem(KeptConfiguration, dlt.destinations.filesystem):
+class VbcFilesystem(CachedConfiguration, dlt.destinations.filesystem):
     """dlt's destination of files with a client of ours; it takes the arguments of dlt's own."""
 
     # no __init__ here: dlt reads the defaults of its arguments from its signature

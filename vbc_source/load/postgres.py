@@ -17,7 +17,7 @@ from dlt.common.typing import TSecretStrValue
 
 from vbc_source.dlt_internals import PostgresClientConfiguration, PostgresCredentials
 from vbc_source.errors import ExtraMissing
-from vbc_source.load.kept_configuration import KeptConfiguration
+from vbc_source.load.cached_configuration import CachedConfiguration
 
 DRIVER_MISSING = (
     "loading into Postgres needs the driver adbc-driver-postgresql, which is missing, or switched off by "
@@ -49,7 +49,7 @@ class OpenPostgresConfiguration(PostgresClientConfiguration):
         return f"{host}:{login.port or self.DEFAULT_PORT}/{login.database}"
 
 
-class VbcPostgres(KeptConfiguration, dlt.destinations.postgres):
+class VbcPostgres(CachedConfiguration, dlt.destinations.postgres):
     """dlt's Postgres destination with a client of ours.
 
     Pass it to your own pipeline for what `vbc sync` loads, with `create_indexes=False`:

@@ -16,7 +16,7 @@ from vbc_source.api.clock import TOLERANCE
 from vbc_source.audio.archive_audio import AudioRun
 from vbc_source.audio.backlog import Backlog
 from vbc_source.audio.session import ArchiveSession, open_archive
-from vbc_source.audio.sidecars.bring_up import bring_up
+from vbc_source.audio.sidecars.missing_sidecars import write_missing_sidecars
 from vbc_source.errors import UsageError
 from vbc_source.load.destinations import Target
 from vbc_source.recordings import RecordingKey
@@ -206,7 +206,7 @@ class _ApplyRun:
                 log.info("retention: %s", dict(self._total()))
         total = self._total()
         if total["archived"]:
-            bring_up(self._session)
+            write_missing_sidecars(self._session)
         rules = {rule: dict(counts) for rule, counts in self._rules.items()}
         ok = not (total["failed"] or total["unproven"] or total["blocked"])
         return ApplyResult(self._plan.id, **total, rules=rules, ok=ok)

@@ -9,7 +9,7 @@ from vbc_source.api.export_jobs import ExportApi
 from vbc_source.audio.exports.catalog import Catalog
 from vbc_source.audio.exports.run import STOPPING_ERRORS, ExportResult, ExportRun
 from vbc_source.audio.session import open_archive
-from vbc_source.audio.sidecars.bring_up import bring_up
+from vbc_source.audio.sidecars.missing_sidecars import write_missing_sidecars
 from vbc_source.config import SELF
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
@@ -58,13 +58,13 @@ def download_exports(
             except VbcError as error:
                 errors.append(str(error))
         session.ledger.load()
-        brought_up = bring_up(session)
+        written = write_missing_sidecars(session)
         return ExportResult(
             **run.counts,
-            sidecars=brought_up.sidecars,
-            refused=brought_up.refused,
+            sidecars=written.sidecars,
+            refused=written.refused,
             requests=session.client.requests_sent,
             seconds=time.monotonic() - started,
             errors=tuple(errors),
-            ok=not (errors or run.counts["failed"] or run.counts["lacking"] or brought_up.refused),
+            ok=not (errors or run.counts["failed"] or run.counts["lacking"] or written.refused),
         )

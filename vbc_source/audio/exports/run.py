@@ -23,7 +23,7 @@ from vbc_source.audio.exports.zip_file import Member, Zip
 from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.ledger import KEY
 from vbc_source.audio.session import ArchiveSession
-from vbc_source.audio.sidecars.bring_up import describe
+from vbc_source.audio.sidecars.missing_sidecars import describe
 from vbc_source.errors import InvalidContent, LoginRefused, NotSubscribed
 from vbc_source.load.progress import Progress, write_size
 from vbc_source.recordings import escape

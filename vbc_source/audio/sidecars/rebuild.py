@@ -21,9 +21,9 @@ from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.ledger import LEDGER, LedgerRow
 from vbc_source.audio.own_accounts import FOLDER, find_own_folders
 from vbc_source.audio.session import ArchiveSession, open_archive
-from vbc_source.audio.sidecars.bring_up import MOST_NAMED, bring_up
 from vbc_source.audio.sidecars.manifest import manifest_key
 from vbc_source.audio.sidecars.metadata import StoredFiles
+from vbc_source.audio.sidecars.missing_sidecars import MOST_NAMED, write_missing_sidecars
 from vbc_source.audio.sidecars.restore import Row, restore_recordings
 from vbc_source.audio.sidecars.sidecar import Sidecar, sidecar_key
 from vbc_source.audio.sidecars.storage import check_sidecar, read_manifest, read_sidecar, read_sidecar_body
@@ -180,7 +180,7 @@ class _Rebuild:
         for kind in RECORDING_TYPES:
             self._restore(kind)
         self._session.ledger.load()
-        brought_up = bring_up(self._session, every=True)
+        written = write_missing_sidecars(self._session, every=True)
         return RebuildResult(
             folders=len(folders),
             files=self._files,
@@ -191,10 +191,10 @@ class _Rebuild:
             missing=tuple(self._missing),
             unknown=tuple(self._unknown),
             erased=tuple(self._returned),
-            sidecars=brought_up.sidecars,
+            sidecars=written.sidecars,
             left_out=tuple(self._left_out),
             seconds=time.monotonic() - started,
-            ok=not (self._damaged or self._missing or self._unknown or self._returned or brought_up.refused),
+            ok=not (self._damaged or self._missing or self._unknown or self._returned or written.refused),
         )
 
     def _list_folders(self) -> Iterator[str]:

@@ -45,7 +45,7 @@ NOTED_FOLDERS, NOTED_FILES = 32, 5000
 
 
 @dataclass(frozen=True, slots=True)
-class BroughtUp:
+class WrittenSidecars:
     """What was written.
 
     Attributes:
@@ -61,7 +61,7 @@ class BroughtUp:
 
 
 def describe(sidecars: int, refused: Sequence[str]) -> Iterator[str]:
-    """Yield the fields of `BroughtUp` as lines for people."""
+    """Yield the fields of `WrittenSidecars` as lines for people."""
     if sidecars:
         yield f"{sidecars:,} sidecars written."
     yield from (f"NOT AS THE LEDGER SAYS: {uri} (see docs/archive-format.md)." for uri in refused)
@@ -75,7 +75,7 @@ class _File(NamedTuple):
     name: str
 
 
-def bring_up(
+def write_missing_sidecars(
     session: ArchiveSession,
     since: datetime | None = None,
     *,
@@ -83,7 +83,7 @@ def bring_up(
     named: Collection[str] = (),
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
-) -> BroughtUp:
+) -> WrittenSidecars:
     """Write the sidecars and manifests that folders lack which no note covers; in all folders with `every`.
 
     Sidecars that a manifest names are left alone, and so are its lines. Where the manifest is lost, those
@@ -102,20 +102,20 @@ def bring_up(
     """
     folders = find_folders(session.loaded, session.archive.bucket, every=every, named=named)
     if not folders:
-        return BroughtUp()
+        return WrittenSidecars()
     with ThreadPoolExecutor(session.config.max_concurrency) as pool:
-        return _BringUp(session, since, pool, clock, now).run(folders)
+        return _Writer(session, since, pool, clock, now).run(folders)
 
 
-def bring_up_if_possible(session: ArchiveSession, since: datetime) -> None:
+def write_missing_sidecars_if_possible(session: ArchiveSession, since: datetime) -> None:
     """Write what folders lack while another error ends the run, which must be the one that is reported."""
     try:
-        bring_up(session, since)
+        write_missing_sidecars(session, since)
     except Exception as error:
         log.warning("sidecars are not written; the next run writes them: %s", error)
 
 
-class _BringUp:
+class _Writer:
     def __init__(
         self,
         session: ArchiveSession,
@@ -133,13 +133,13 @@ class _BringUp:
         self._refused, self._differing = list[str](), set[str]()
         self._notes: list[Note] = []
 
-    def run(self, folders: Sequence[FolderState]) -> BroughtUp:
+    def run(self, folders: Sequence[FolderState]) -> WrittenSidecars:
         """Complete some folders, and note those that are complete then."""
         noted_at, done, files = self._clock(), 0, sum(state.files for state in folders)
         if files >= NOTED_FILES:
             log.info("sidecars: looking at %s files of %d days", f"{files:,}", len(folders))
         for batch in _make_batches(folders):
-            self._bring_up(batch)
+            self._write_batch(batch)
             done += sum(state.files for state in batch)
             if self._clock() - noted_at >= NOTES_SECONDS:
                 self._load_notes()
@@ -147,14 +147,14 @@ class _BringUp:
                 log.info("sidecars: %s of %s files have one", f"{done:,}", f"{files:,}")
         if len(self._notes) >= NOTED_FOLDERS or sum(note.files for note in self._notes) >= NOTED_FILES:
             self._load_notes()
-        return BroughtUp(self._sidecars, self._manifests, tuple(self._refused))
+        return WrittenSidecars(self._sidecars, self._manifests, tuple(self._refused))
 
     def _load_notes(self) -> None:
         if self._notes:
             load_notes(self._session.pipeline, self._session.loaded, self._bucket, self._notes)
             self._notes = []
 
-    def _bring_up(self, batch: Sequence[FolderState]) -> None:
+    def _write_batch(self, batch: Sequence[FolderState]) -> None:
         folders = [state.folder for state in batch]
         read = zip(folders, self._pool.map(self._read_manifest, folders), strict=True)
         manifests = {folder: manifest for folder, manifest in read if manifest is not None}

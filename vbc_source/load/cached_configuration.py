@@ -11,16 +11,16 @@ from dlt.common.destination import Destination
 SECONDS_KEPT = 60  # credentials of an assumed role last a quarter of an hour at least
 
 
-class KeptConfiguration(Destination[Any, Any]):
+class CachedConfiguration(Destination[Any, Any]):
     """A base class to put before a destination of dlt.
 
     dlt resolves the whole configuration for each client, a dozen times a run, and whenever it reads
-    capabilities. With `keeps_configuration` that is done once a minute for each initial one. Your own
+    capabilities. With `caches_configuration` that is done once a minute for each initial one. Your own
     pipeline may be run with other settings or credentials each time.
     """
 
     # no __init__ here: dlt reads the defaults of a destination's arguments from its signature
-    keeps_configuration = False  # set by the commands, whose settings do not change while they work
+    caches_configuration = False  # set by the commands, whose settings do not change while they work
     _partial: Any = None
     _resolved: tuple[tuple[float, dict[str, Any], Any], ...] = ()
 
@@ -31,7 +31,7 @@ class KeptConfiguration(Destination[Any, Any]):
             if self._partial is None:
                 self._partial = resolve(initial_config, accept_partial=True)
             return self._partial
-        if not self.keeps_configuration or initial_config is None or initial_config.is_resolved():
+        if not self.caches_configuration or initial_config is None or initial_config.is_resolved():
             return resolve(initial_config)
         asked = {field.name: getattr(initial_config, field.name, None) for field in fields(initial_config)}
         oldest = time.monotonic() - SECONDS_KEPT

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vbc_source import Target
-from vbc_source.load import kept_configuration
+from vbc_source.load import cached_configuration
 from vbc_source.load.destinations import open_destination
 from vbc_source.load.filesystem import VbcFilesystem
 from vbc_source.load.postgres import VbcPostgres
@@ -49,7 +49,7 @@ def test_a_configuration_is_resolved_again_before_credentials_expire(
     destination = open_destination(Target(destination=kind))
     locate(destination)
     change(monkeypatch, tmp_path)
-    monkeypatch.setattr(kept_configuration, "SECONDS_KEPT", 0)
+    monkeypatch.setattr(cached_configuration, "SECONDS_KEPT", 0)
     assert "second" in locate(destination)
 
 
