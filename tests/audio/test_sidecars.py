@@ -16,7 +16,7 @@ from kills import choose_moments, count_kills
 from loading import environment, query, read_database, run_vbc, vbc
 
 from vbc_source.audio.bucket import Bucket
-from vbc_source.audio.sidecars import write_missing_sidecars
+from vbc_source.audio.sidecars import missing_sidecars
 from vbc_source.audio.sidecars.manifest import MANIFEST, manifest_key, parse_manifest, write_manifest
 from vbc_source.audio.sidecars.sidecar import (
     ArchiveFacts,
@@ -246,7 +246,7 @@ def lose_sidecars(bucket: FolderBucket | S3Bucket) -> None:
 def test_archives_of_earlier_versions_are_brought_up_once(
     prepare: Prepare, bucket: FolderBucket | S3Bucket, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write_missing_sidecars, "NOTED_FOLDERS", 28)
+    monkeypatch.setattr(missing_sidecars, "NOTED_FOLDERS", 28)
     site = prepare(make_gateway(count, size=300), bucket=bucket.url)
     pipeline = site.load()
     assert site.archive().sidecars == count
