@@ -320,6 +320,8 @@ class Extractor:
             moved, again, new = False, 0, 0
             for read in self._reader.scan(run.endpoint, task, run.now, pool, self._window_pages):
                 yield read
+                if self._window_pages is None:
+                    continue  # no limit, so nothing to count
                 moved = moved or _moves(cursor, read)
                 is_new = cursor is None or read.window.start >= cursor
                 again, new = again + read.requests * (not is_new), new + read.requests * is_new

@@ -147,10 +147,10 @@ class _FixityRun:
         pool.shutdown(wait=True)
         self._session.ledger.load()
         self._ledger.load()
-        self._write_batch()
+        self._complete_folders()
         return self._make_result()
 
-    def _write_batch(self) -> None:
+    def _complete_folders(self) -> None:
         """Write what the repairs have left to write: manifests that are lost, and those of new versions."""
         lost = self._folders.without_manifest if self._options.repair else []
         if not (lost or self._repaired or self._fetcher.has_new_version):
