@@ -52,6 +52,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         url = "http://127.0.0.1:9"
         done = run_vbc(folder, url, *command, **DEMO)
         assert done.returncode == 0, done.stderr
+        if command[0] == "demo":
+            assert "marked 1 as gone" in done.stdout, done.stdout + done.stderr
     add_calls(folder)
     return folder
 

@@ -154,8 +154,8 @@ def _change(gateway: Any, changes: tuple[str, str], target: Target, report: Call
         f"{found.requests} list requests."
     )
     gateway.company.delete(lost)
-    gone = verify(target, repair=True).gone
-    report(f"VBC lost {gone} of them: vbc verify --repair marked it as gone, and keeps it.")
+    marked = verify(target, repair=True).tombstoned
+    report(f"VBC lost a recording: vbc verify --repair marked {marked} as gone, and keeps it.")
     # the newest of the days that are proven: the first page shows these, and some days have few calls
     settled = datetime.fromtimestamp((gateway.clock() - SETTLED_SECONDS) // DAY * DAY, timezone.utc)
     _, *starts = _query(
