@@ -19,7 +19,7 @@ from vbc_source.api.endpoints import JOBS
 from vbc_source.emulator import Gateway
 from vbc_source.extract.extractor import ReadPlanner
 from vbc_source.extract.lists import ListOwner, ReadTask
-from vbc_source.extract.polling import RequestLimit, Turn, select_due
+from vbc_source.extract.polling import PolledList, RequestLimit, select_due
 from vbc_source.load.destinations import Target
 from vbc_source.warehouse.queries import LoadedTables
 
@@ -33,7 +33,9 @@ def simulate(lists: int, pauses: list[timedelta], quiet: timedelta = QUIET) -> t
     read, counts, longest, now = dict[str, datetime](), list[int](), timedelta(), NOW
     for pause in [timedelta(), *pauses]:
         now += pause
-        due = select_due([Turn(str(number), read.get(str(number))) for number in range(lists)], now, quiet)
+        due = select_due(
+            [PolledList(str(number), read.get(str(number))) for number in range(lists)], now, quiet
+        )
         longest = max([longest, *(now - read[name] for name in due if name in read)])
         counts.append(len(due))
         read |= dict.fromkeys(due, now)
@@ -62,15 +64,15 @@ def test_what_waited_while_no_run_came_is_read_at_once() -> None:
 
 
 def test_a_list_is_due_that_was_never_read_or_was_read_in_the_future_or_is_always_read() -> None:
-    turns = [
-        Turn("new", None),
-        Turn("ahead", NOW + DAY),
-        Turn("always", NOW, always=True),
-        Turn("rested", NOW - QUIET),
-        Turn("waits", NOW - timedelta(minutes=1)),
+    lists = [
+        PolledList("new", None),
+        PolledList("ahead", NOW + DAY),
+        PolledList("always", NOW, always=True),
+        PolledList("rested", NOW - QUIET),
+        PolledList("waits", NOW - timedelta(minutes=1)),
     ]
-    assert select_due(turns[:1] + turns[2:], NOW, QUIET) == {"new", "always", "rested"}
-    assert select_due(turns, NOW, QUIET) >= {"new", "ahead", "always", "rested"}
+    assert select_due(lists[:1] + lists[2:], NOW, QUIET) == {"new", "always", "rested"}
+    assert select_due(lists, NOW, QUIET) >= {"new", "ahead", "always", "rested"}
 
 
 def test_active_new_unread_and_broken_lists_are_due_in_every_run() -> None:

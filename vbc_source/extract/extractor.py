@@ -23,7 +23,7 @@ from vbc_source.errors import (
 )
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask, resolve
 from vbc_source.extract.loaded_rows import LoadedRows
-from vbc_source.extract.polling import RequestLimit, Turn, select_due
+from vbc_source.extract.polling import PolledList, RequestLimit, select_due
 from vbc_source.extract.refusals import current_refusals, name_others
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.state import ResourceRun
@@ -193,10 +193,10 @@ class ReadPlanner:
         rest = run.config.longest_rest
         if names is None and rest and run.endpoint.per_user and run.incremental:
             rest = JOBS_REST if run.endpoint is JOBS else rest
-            names = frozenset(select_due(list(map(self._find_turn, tasks)), run.now, rest))
+            names = frozenset(select_due(list(map(self._describe_polling, tasks)), run.now, rest))
         return [task for task in tasks if names is None or str(task.owner) in names]
 
-    def _find_turn(self, task: ReadTask) -> Turn:
+    def _describe_polling(self, task: ReadTask) -> PolledList:
         name, run, cursors = str(task.owner), self._run, self._cursors
         if run.endpoint is JOBS:
             # a company's export is listed under the API user, who is read by number once that is known
@@ -206,7 +206,7 @@ class ReadPlanner:
             newest = cursors.find(name)
             is_active = newest is not None and run.now - newest <= run.config.active_span
         always = is_active or task.owner.is_self or name in self._unread
-        return Turn(
+        return PolledList(
             name, cursors.find_reading(name), always or bool(cursors.due_gaps(name, run.now, run.now))
         )
 
@@ -322,7 +322,7 @@ class Extractor:
                 yield read
                 if self._window_pages is None:
                     continue  # no limit, so nothing to count
-                moved = moved or _moves(cursor, read)
+                moved = moved or _has_newer(cursor, read)
                 is_new = cursor is None or read.window.start >= cursor
                 again, new = again + read.requests * (not is_new), new + read.requests * is_new
                 if self._requests.is_over and moved and new >= again:
@@ -419,8 +419,11 @@ class Extractor:
             cursors.forget_readings()
 
 
-def _moves(cursor: datetime | None, read: ReadWindow[PageRows]) -> bool:
-    """Whether a window has rows behind the cursor: without any, the next run would read the same again."""
+def _has_newer(cursor: datetime | None, read: ReadWindow[PageRows]) -> bool:
+    """Whether a window has rows newer than the cursor: without any, the next run would read the same again.
+
+    Judged by the pages: the table, whose rows move the cursor (`writer`), is built later, in another thread.
+    """
     seconds = (second for page in read.pages for second in page.seconds().values() if second is not None)
     newest = max(filter(read.window.holds, seconds), default=None)
     return newest is not None and (cursor is None or newest > cursor.timestamp())
