@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 RecordingType = Literal["company", "user"]
 RecordingKey = tuple[str, str, str, int]  # account, type, user (empty for the company's), id
+RECORDING_KEY = ("account_id", "recording_type", "user_id", "recording_id")  # its columns, in every ledger
 RECORDING_TYPES: tuple[RecordingType, ...] = ("company", "user")
 LONGEST_SEGMENT = 200  # bytes; file systems allow 255, and the name gets a user and a suffix
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

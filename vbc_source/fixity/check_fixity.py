@@ -23,7 +23,7 @@ from vbc_source.audio.sidecars.missing_sidecars import write_missing_sidecars
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.fixity.check_ledger import CheckLedger
 from vbc_source.fixity.folders import FolderChecks
-from vbc_source.fixity.inventory import ArchivedFile, Extent, Inventory, read_findings
+from vbc_source.fixity.inventory import ArchivedFile, Extent, FileInventory, read_findings
 from vbc_source.fixity.judging import Found, Verdict, judge_object, judge_row
 from vbc_source.fixity.reading import ObjectReader
 from vbc_source.fixity.repair import Absent, Fetcher
@@ -117,7 +117,9 @@ class _FixityRun:
     ) -> None:
         self._session, self._ledger, self._options, self._now = session, ledger, options, now
         self._bucket = session.archive.bucket
-        self._inventory = Inventory(session.loaded, options.selection, began, unproven=options.against_vbc)
+        self._inventory = FileInventory(
+            session.loaded, options.selection, began, unproven=options.against_vbc
+        )
         self._folders = FolderChecks(self._bucket, session.config, session.loaded, options.selection)
         self._reader = ObjectReader(self._bucket, remote=options.remote)
         self._fetcher = Fetcher(session)

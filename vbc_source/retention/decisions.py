@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vbc_source.retention.facts import RecordingFacts
-from vbc_source.retention.policy import DELETIONS, Action, Rule
+from vbc_source.retention.policy import DELETING_ACTIONS, Action, Rule
 
 NOT_ARCHIVED = "it is not archived: run vbc audio"
 STILL_AT_VBC = "VBC still has it, and the rule does not delete it there"
@@ -40,7 +40,7 @@ def decide(facts: RecordingFacts, rule: Rule | None, held: str | None, key: str 
     if rule is None:
         return Decision(None)
     actions: list[Action] = []
-    held = None if set(rule.actions).isdisjoint(DELETIONS) else held
+    held = None if set(rule.actions).isdisjoint(DELETING_ACTIONS) else held
     if "archive" in rule.actions and not facts.settled:
         # what is archived by this plan is deleted by the next one, which has the facts of its file
         return Decision(rule.name, ("archive",), held)
