@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from vbc_source.audio.ledger import KEY, LEDGER
+from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.ledger_queries import write_ledger, write_settled
-from vbc_source.recordings import RecordingType
+from vbc_source.recordings import RECORDING_KEY, RecordingKey, RecordingType
 from vbc_source.retention.candidates import (
     OLDEST_START,
     RetentionCandidate,
@@ -68,7 +68,7 @@ class RecordingFacts:
     held_place: str | None
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
+    def key(self) -> RecordingKey:
         """The key of the recording."""
         one = self.candidate
         return one.account_id, one.recording_type, one.user_id, one.recording_id
@@ -242,7 +242,8 @@ def _write_file_columns(loaded: LoadedTables) -> str:
 
 
 def _write_file_joins() -> str:
-    files = f"SELECT {', '.join(KEY)}, count(DISTINCT version) AS files FROM stored GROUP BY {', '.join(KEY)}"
+    key = ", ".join(RECORDING_KEY)
+    files = f"SELECT {key}, count(DISTINCT version) AS files FROM stored GROUP BY {key}"
     settled = write_settled("SELECT * FROM ledger", "SELECT * FROM chosen")
     return f"""
         LEFT JOIN ({write_files("SELECT * FROM known")}) AS a ON {_write_same("r", "a")}
@@ -253,7 +254,7 @@ def _write_file_joins() -> str:
 
 def _write_gone(loaded: LoadedTables) -> str:
     """Write the query of the keys of recordings that VBC no longer has; nothing where no table tells."""
-    key = ", ".join(KEY)
+    key = ", ".join(RECORDING_KEY)
     sources = {
         DELETIONS: "AND status IN ('deleted', 'gone')",
         LEDGER: "AND status = 'missing'",
@@ -268,4 +269,4 @@ def _write_gone(loaded: LoadedTables) -> str:
 
 
 def _write_same(first: str, second: str) -> str:
-    return " AND ".join(f"{first}.{name} = {second}.{name}" for name in KEY)
+    return " AND ".join(f"{first}.{name} = {second}.{name}" for name in RECORDING_KEY)

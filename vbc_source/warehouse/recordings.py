@@ -8,15 +8,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from vbc_source.errors import VbcError
-from vbc_source.recordings import EPOCH, RECORDING_TYPES, Recording, RecordingType
+from vbc_source.recordings import EPOCH, RECORDING_KEY, RECORDING_TYPES, Recording, RecordingType
 from vbc_source.warehouse.queries import LoadedTables, write_instant
-from vbc_source.warehouse.tombstones import KEY
 from vbc_source.windows import check_order
 
 TABLES: dict[RecordingType, str] = {"company": "company_recordings", "user": "user_recordings"}
 FOREVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
 # columns of `write_recordings` that `read_recording` needs
-RECORDING_COLUMNS = (*KEY, "began", "download_url", "size_bytes", "shared_id", "call_id")
+RECORDING_COLUMNS = (*RECORDING_KEY, "began", "download_url", "size_bytes", "shared_id", "call_id")
 _CAST = "CAST(:{} AS TIMESTAMPTZ)"
 
 

@@ -11,15 +11,14 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from vbc_source.recordings import RecordingType
+from vbc_source.recordings import RECORDING_KEY, RecordingType
 from vbc_source.schema.columns import INSTANT
 from vbc_source.windows import format_instant
 
 TOMBSTONES = "recording_tombstones"
-KEY = ("account_id", "recording_type", "user_id", "recording_id")
 # selects the keys that are gone: the newest row of a recording counts, returned ones are history
 GROUP_GONE = (
-    f"GROUP BY {', '.join(KEY)} "
+    f"GROUP BY {', '.join(RECORDING_KEY)} "
     "HAVING max(detected_at) > max(coalesce(returned_at, CAST('1970-01-01' AS TIMESTAMPTZ)))"
 )
 
