@@ -30,10 +30,10 @@ from vbc_source.dlt_internals import DltSourceFactoryWrapper
 from vbc_source.errors import Forbidden, GatewayFault, NotSubscribed, SettingsError, VbcError
 from vbc_source.extract.accounts import AccountDirectory, write_snapshot
 from vbc_source.extract.destination_lookup import DestinationLookup
-from vbc_source.extract.extractor import AccessLog, Extractor, GapLog, concerns_one_list
+from vbc_source.extract.extractor import Extractor, GapLog
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.polling import RequestLimit
-from vbc_source.extract.refusals import current_refusals
+from vbc_source.extract.refusals import AccessLog, concerns_one_list, current_refusals
 from vbc_source.extract.state import ResourceRun, find_load_marks, hold_state
 from vbc_source.extract.tables import ChildTables, make_empty_tables, make_user_access
 from vbc_source.pii import PiiPolicy
