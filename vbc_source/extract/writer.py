@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from vbc_source.extract.arrivals import ArrivalLog
 from vbc_source.extract.lists import ListOwner, ReadTask
 from vbc_source.extract.loaded_rows import LoadedRows
-from vbc_source.extract.repeated_readings import choose_row, name_list, name_rows
+from vbc_source.extract.scan_windows import choose_row, make_scan_windows, name_list, name_rows
 from vbc_source.extract.state import ResourceRun
-from vbc_source.extract.tables import TableBuilder, make_scan_windows
+from vbc_source.extract.tables import TableBuilder
 from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.schema.columns import INSTANT
 from vbc_source.schema.pages import PageRows

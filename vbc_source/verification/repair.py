@@ -16,7 +16,8 @@ from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import store_if_new
 from vbc_source.config import VbcConfig, load_audio_config
-from vbc_source.extract.tables import TableBuilder, make_scan_windows
+from vbc_source.extract.scan_windows import make_scan_windows
+from vbc_source.extract.tables import TableBuilder
 from vbc_source.lakes.tables import is_lake
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining

@@ -3,7 +3,7 @@
 Backfill, verify and status ask it; the models and the dashboard state the same rule in SQL.
 
 A row of `scan_windows` says that a window of a list was read, all of it at `scanned_at`. Readings that repeat
-earlier ones replace their rows (`extract/repeated_readings.py`), so a row may stand for several `readings`;
+earlier ones replace their rows (`extract/scan_windows.py`), so a row may stand for several `readings`;
 what it proves is what the last of them read. It is a proof when
 
 1. its pages added up (`is_proven`): otherwise it is a known gap;
