@@ -31,7 +31,7 @@ from vbc_source.schema.pages import PageRows
 from vbc_source.windows import Window, format_instant
 
 EARLIEST = datetime.min.replace(tzinfo=timezone.utc)
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     dict.fromkeys(("reading_id", *LIST_KEY), pa.string())
     | dict.fromkeys(("window_start", "window_end"), INSTANT)
     | dict.fromkeys(
@@ -101,7 +101,7 @@ def make_scan_windows(
             "_dlt_load_id": load,
         }
         rows.append(row)
-    table = pa.Table.from_pylist(rows, _SCHEMA)
+    table = pa.Table.from_pylist(rows, SCHEMA)
     if in_lake:
         return mark_table(table, "scan_windows")
     # nullable: rows of earlier versions have no key

@@ -90,7 +90,7 @@ class TableBuilder:
 
 def make_user_access(rows: Sequence[Mapping[str, Any]]) -> Any:
     """Make rows of `user_access`: lists that became forbidden or unknown, or readable again."""
-    return mark_table(pa.Table.from_pylist(list(rows), _ACCESS), "user_access", LIST_KEY)
+    return mark_table(pa.Table.from_pylist(list(rows), ACCESS_SCHEMA), "user_access", LIST_KEY)
 
 
 def mark_table(rows: pa.Table, name: str, key: Sequence[str] = (), **hints: Any) -> Any:
@@ -100,7 +100,7 @@ def mark_table(rows: pa.Table, name: str, key: Sequence[str] = (), **hints: Any)
     return dlt.mark.with_hints(rows, table, create_table_variant=True)
 
 
-_ACCESS = pa.schema(
+ACCESS_SCHEMA = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in LIST_KEY]
     + [pa.field(name, pa.string()) for name in ("user_name", "access", "detail")]
     + [pa.field("noted_at", INSTANT)]

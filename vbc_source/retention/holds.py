@@ -15,7 +15,7 @@ from vbc_source.schema.columns import INSTANT
 HOLDS = "recording_holds"
 HOLD_KEY = (*RECORDING_KEY, "held_at")
 UNKNOWN_CALL = "unknown call"  # the place of a recording without a call id, which any entry may mean
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in RECORDING_KEY[:3]),
         pa.field("recording_id", pa.int64(), nullable=False),
@@ -56,7 +56,7 @@ class HoldPlaces:
 
 def make_table(rows: Sequence[Hold]) -> pa.Table:
     """Make an Arrow table of the rows."""
-    return pa.Table.from_pylist([asdict(row) for row in rows], _SCHEMA)
+    return pa.Table.from_pylist([asdict(row) for row in rows], SCHEMA)
 
 
 def write_open_holds() -> str:

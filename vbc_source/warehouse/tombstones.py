@@ -22,7 +22,7 @@ GROUP_GONE = (
     "HAVING max(detected_at) > max(coalesce(returned_at, CAST('1970-01-01' AS TIMESTAMPTZ)))"
 )
 
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         pa.field("account_id", pa.string(), nullable=False),
         pa.field("recording_type", pa.string(), nullable=False),
@@ -50,7 +50,7 @@ class Tombstone:
 
 def make_table(rows: Sequence[Tombstone]) -> pa.Table:
     """Make an Arrow table of the rows."""
-    return pa.Table.from_pylist([asdict(row) for row in rows], _SCHEMA)
+    return pa.Table.from_pylist([asdict(row) for row in rows], SCHEMA)
 
 
 def describe_history(row: Tombstone | None) -> str:
