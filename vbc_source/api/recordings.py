@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from itertools import chain, count
 from typing import Any
@@ -11,7 +12,7 @@ from vbc_source.api.client import Client
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.api.http.bodies import read_list, read_object
 from vbc_source.config import SELF, load_config
-from vbc_source.errors import BadRequest, NotFound, UsageError
+from vbc_source.errors import BadRequest, Forbidden, NotFound, UsageError
 from vbc_source.recordings import RecordingType
 
 PAGE = 100
@@ -72,6 +73,12 @@ class RecordingApi:
     def check_clock(self, now: datetime | None = None) -> None:
         """Raise WrongClock unless `now` is the time of the gateway's last response."""
         self._client.gateway_clock.check(now or datetime.now(timezone.utc))
+
+    def request_clock(self, now: datetime) -> None:
+        """Request the list, and raise WrongClock unless `now` is the time of the response."""
+        with suppress(Forbidden, NotFound):  # these are answers, too
+            next(self.list({}, 1), None)
+        self.check_clock(now)
 
     def delete(
         self,
