@@ -68,6 +68,11 @@ class Recording:
         return f"{self.folder}/{self.file(extension)}"
 
 
+def write_recording_key(key: RecordingKey) -> str:
+    """Write a key as `recording_key` of the models and of the dashboard: `549825/user/745249/17`."""
+    return "/".join(filter(None, map(str, key)))
+
+
 def escape(value: str) -> str:
     """Turn a value from the API into one segment of a path: without separators, and not too long."""
     # dots are escaped too: a segment `..` would leave the folder

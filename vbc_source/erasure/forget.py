@@ -22,7 +22,7 @@ from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.config import AudioConfig, load_audio_config
 from vbc_source.dlt_internals import count_pending_packages
 from vbc_source.erasure.conditions import Erased
-from vbc_source.erasure.database import DATABASES, DatabaseRows
+from vbc_source.erasure.database import DatabaseRows
 from vbc_source.erasure.gateway import GatewayCopies
 from vbc_source.erasure.journal import ErasedRecording, ErasureJournal, JournalFile, find_key
 from vbc_source.erasure.lake import LakeRows
@@ -41,6 +41,7 @@ from vbc_source.load.locks import hold_dataset_lock, hold_pipeline_lock
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.retention.legal_hold import LegalHold
 from vbc_source.retention.plan import read_policy_files
+from vbc_source.schema.erased import DATABASES
 from vbc_source.warehouse.parts import remove_killed_parts
 from vbc_source.warehouse.queries import LoadedTables
 
@@ -307,8 +308,10 @@ class _Erasure:
         return journal
 
     def _rewrite(self) -> list[str]:
+        """Rewrite what erased rows were in; return what could not be, in words."""
         if self._site.loaded.kind == FILESYSTEM:
-            return self._lake().compact()
+            self._lake().compact()
+            return []
         return self._database().compact()
 
     def _look_again(self, erased: Erased) -> None:

@@ -9,14 +9,13 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from vbc_source.audio.bucket import Bucket, BucketFailed, ObjectLocked
+from vbc_source.audio.exports.run import UNMATCHED
 from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.sidecars.sidecar import EXTENSION, sidecar_key
 from vbc_source.audio.sidecars.storage import remove_lines
 from vbc_source.erasure.journal import ErasedRecording
 from vbc_source.errors import InvalidContent
 from vbc_source.recordings import EPOCH, Recording
-
-UNMATCHED = "unmatched"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.ledger_queries import write_ledger
 from vbc_source.lakes.tables import LOAD_ID
 from vbc_source.load.ledgers.custody import ACTIONS
-from vbc_source.recordings import RECORDING_KEY, RecordingKey
+from vbc_source.recordings import RECORDING_KEY, RecordingKey, write_recording_key
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES
 
@@ -45,7 +45,7 @@ class CallRecording:
     @property
     def recording_key(self) -> str:
         """Its key, as the models and the dashboard write it."""
-        return "/".join(filter(None, map(str, self.key)))
+        return write_recording_key(self.key)
 
     @property
     def files(self) -> list[Row]:
