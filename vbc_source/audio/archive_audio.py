@@ -26,7 +26,7 @@ from vbc_source.audio.ledger import LedgerRow
 from vbc_source.audio.missing_durations import measure_missing
 from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.audio.sidecars.missing_sidecars import (
-    describe,
+    describe_written,
     write_missing_sidecars,
     write_missing_sidecars_if_possible,
 )
@@ -96,7 +96,7 @@ class AudioResult:
         }
         if any(others.values()):
             yield f"{', '.join(f'{count:,} {text}' for text, count in others.items() if count)}."
-        yield from describe(self.sidecars, self.refused)
+        yield from describe_written(self.sidecars, self.refused)
 
 
 def archive_audio(

@@ -18,11 +18,8 @@ HEAT_LEVELS = 9
 SATURDAY, DAYS_OF_A_WEEK = 5, 7
 MOST_TICKS = 13
 FEWEST_TO_COMPARE = 30  # recordings; a percentage of fewer says more about chance than about calls
-MOST_DAYS, MOST_WEEKS, MOST_MONTHS = (
-    92,
-    105,
-    120,
-)  # more columns than this cannot be told apart at 1280 pixels
+# more columns than this cannot be told apart at 1280 pixels
+MOST_DAYS, MOST_WEEKS, MOST_MONTHS = 92, 105, 120
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from typing import Any
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.ledger_queries import write_ledger
-from vbc_source.lakes.tables import LOAD_ID
 from vbc_source.load.ledgers.custody import ACTIONS
 from vbc_source.recordings import RECORDING_KEY, RecordingKey, write_recording_key
+from vbc_source.schema.names import LOAD_ID
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES
 

@@ -171,10 +171,11 @@ class _Verification:
 
     def _read_heads(self) -> dict[tuple[str, int, str], StoredHead]:
         """Read the heads in the bucket that count, by chain, sequence and hash."""
+        if self._bucket is None:
+            return {}
         first = self._since.strftime("%Y-%m-%d") if self._since else ""
         heads = {}
-        for folder in list_chains(self._bucket) if self._bucket else ():
-            assert self._bucket  # noqa: S101 - for mypy
+        for folder in list_chains(self._bucket):
             for head in read_heads(self._bucket, folder):
                 if isinstance(head, str):
                     self._report(f"the head {head} is not readable")

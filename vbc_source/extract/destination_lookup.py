@@ -23,8 +23,9 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import load_pipeline_state_from_destination
 from vbc_source.errors import VbcError
-from vbc_source.lakes.tables import LOAD_ID, is_lake, read_table
+from vbc_source.lakes.tables import is_lake, read_table
 from vbc_source.schema.erased import DATABASES, ERASED, ERASED_KEY, LEDGERS
+from vbc_source.schema.names import LOAD_ID
 from vbc_source.windows import SECOND, Window
 
 log = logging.getLogger(__name__)

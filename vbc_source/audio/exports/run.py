@@ -22,7 +22,7 @@ from vbc_source.audio.exports.zip_download import fetch_zip
 from vbc_source.audio.exports.zip_file import Member, Zip
 from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.session import ArchiveSession
-from vbc_source.audio.sidecars.missing_sidecars import describe
+from vbc_source.audio.sidecars.missing_sidecars import describe_written
 from vbc_source.errors import InvalidContent, LoginRefused, NotSubscribed
 from vbc_source.load.progress import Progress, write_size
 from vbc_source.recordings import RECORDING_KEY, escape
@@ -88,7 +88,7 @@ class ExportResult:
         }
         if any(others.values()):
             yield f"{'; '.join(f'{count:,} {text}' for text, count in others.items() if count)}."
-        yield from describe(self.sidecars, self.refused)
+        yield from describe_written(self.sidecars, self.refused)
 
 
 class _MemberResult(NamedTuple):

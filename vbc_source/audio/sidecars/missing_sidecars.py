@@ -60,7 +60,7 @@ class WrittenSidecars:
     refused: tuple[str, ...] = ()
 
 
-def describe(sidecars: int, refused: Sequence[str]) -> Iterator[str]:
+def describe_written(sidecars: int, refused: Sequence[str]) -> Iterator[str]:
     """Yield the fields of `WrittenSidecars` as lines for people."""
     if sidecars:
         yield f"{sidecars:,} sidecars written."
