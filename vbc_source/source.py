@@ -17,11 +17,9 @@ from vbc_source.api.client import Client
 from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
 from vbc_source.api.turns import current_turns
 from vbc_source.config import (
-    ALL,
     BASE_URL,
     RECORDING_API,
     SELF,
-    Instant,
     VbcConfig,
     VbcCredentials,
     read_tenant_settings,
@@ -40,6 +38,7 @@ from vbc_source.extract.tables import ChildTables, TableBuilder, make_user_acces
 from vbc_source.lakes.tables import is_lake
 from vbc_source.pii import PiiPolicy
 from vbc_source.schema.pages import read_page
+from vbc_source.setting_values import ALL, Instant
 from vbc_source.tenants import hold_tenant
 
 Arguments = ParamSpec("Arguments")
