@@ -9,8 +9,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from expected_rows import MAIN, expected_recordings, loaded, requested_paths, users_of
 from extraction import Extraction, extract
-from holdings import MAIN, asked, held, loaded, users_of
 from loading import query, run_vbc, still_gateway
 from test_planner import DAY, NOW, make_run, tasks, write
 from test_planner import users_of as planned_users
@@ -180,7 +180,7 @@ def test_nothing_is_lost_and_nothing_is_later_than_quiet_hours(serve: Serve) -> 
     for run in range(20):
         gateway.clear()
         extract(extraction, url, "user_recordings", "export_jobs", polling="active", account_id=MAIN)
-        requests.append(len(asked(gateway)))
+        requests.append(len(requested_paths(gateway)))
         there = {row[2] for row in loaded(extraction)}  # type: ignore[arg-type]
         assert not [id_ for id_, moment in due.items() if id_ not in there and moment <= time.now]
         if run < 11:
@@ -189,7 +189,7 @@ def test_nothing_is_lost_and_nothing_is_later_than_quiet_hours(serve: Serve) -> 
             )
             due[int(row["id"])] = time.now + QUIET
         time.now += timedelta(hours=3)
-    assert loaded(extraction) == held(gateway)  # type: ignore[arg-type]
+    assert loaded(extraction) == expected_recordings(gateway)  # type: ignore[arg-type]
     assert max(requests[1:3]) < 12 < 30 < requests[0]
     (read,) = query(
         extraction, "SELECT min(n) FROM (SELECT sum(readings) AS n FROM scan_windows GROUP BY user_id)"
@@ -213,13 +213,13 @@ def test_a_run_that_ends_after_some_requests_is_continued_and_starves_nobody(ser
         gateway.clear()
         time.now += timedelta(minutes=10)
         extract(extraction, url, "user_recordings", "export_jobs", **settings)
-        assert len(asked(gateway)) <= 24
-        seen.update(path for path in asked(gateway) if "/call_recordings" in path)
+        assert len(requested_paths(gateway)) <= 24
+        seen.update(path for path in requested_paths(gateway) if "/call_recordings" in path)
     assert len([path for path in seen if path.endswith("/jobs")]) >= 40
     assert len([path for path in seen if not path.endswith("/jobs")]) == 40
     counts = [count for path, count in seen.items() if not path.endswith("/jobs")]
     assert max(counts) - min(counts) <= 1
-    assert loaded(extraction) == held(gateway)  # type: ignore[arg-type]
+    assert loaded(extraction) == expected_recordings(gateway)  # type: ignore[arg-type]
 
 
 def read_in_turns(url: str, days: int, runs: int, **settings: int) -> Iterator[Extraction]:
@@ -239,7 +239,7 @@ def test_a_history_goes_on_where_the_requests_ended(serve: Serve) -> None:
     sent = list[int]()
     for reached in read_in_turns(serve(gateway), 370, 99, page_size=50, max_requests=30):
         extraction = reached
-        sent.append(len(asked(gateway)))
+        sent.append(len(requested_paths(gateway)))
         gateway.clear()
     # of 3000, a call may not have ended yet
     assert len(extraction.tables["company_recordings"]) == len(gateway.company)
@@ -253,13 +253,13 @@ def test_a_long_lookback_does_not_take_most_of_the_requests_of_each_run(serve: S
     runs = list(read_in_turns(serve(gateway), 370, 99, page_size=10, max_requests=12, lookback_hours=240))
     assert len(runs[0].tables["company_recordings"]) == len(gateway.company)
     # 300 pages, most of them read twice; with one window behind each lookback it were thousands
-    assert len(asked(gateway)) <= 4 * 300
+    assert len(requested_paths(gateway)) <= 4 * 300
 
 
 def test_a_history_that_begins_with_empty_years_is_not_read_from_its_start_for_ever(serve: Serve) -> None:
     gateway = still_gateway(recordings=130)
     assert len(list(read_in_turns(serve(gateway), 10_000, 2, page_size=1, max_requests=6))) == 2
-    assert len(asked(gateway)) <= 75  # of 217 windows of a page, most would be empty
+    assert len(requested_paths(gateway)) <= 75  # of 217 windows of a page, most would be empty
 
 
 @pytest.mark.slow
@@ -272,6 +272,6 @@ def test_vbc_sync_says_where_it_stopped_and_what_is_left(serve: Serve, own_folde
     for _ in range(3):  # each reads six lists of recordings, those that were read longest ago first
         assert run_vbc(own_folder, url, "sync", "--max-requests", "16").returncode == 0
     ((rows,),) = LoadedTables(Target()).query("SELECT count(*) FROM user_recordings")
-    assert rows == len(held(gateway))
+    assert rows == len(expected_recordings(gateway))
     wrong = run_vbc(own_folder, url, "sync", "--max-requests", "16", "--end-date", "2025-01-01")
     assert (wrong.returncode, "state to continue from" in wrong.stderr) == (2, True)

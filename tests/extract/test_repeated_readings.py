@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from expected_rows import ago
 from extraction import Extraction
 from extraction import load as extract
-from holdings import ago
 from loading import load, open_target, query, still_gateway
 
 from vbc_source.config import VbcConfig
