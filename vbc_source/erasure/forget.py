@@ -27,7 +27,7 @@ from vbc_source.erasure.gateway import GatewayCopies
 from vbc_source.erasure.journal import ErasedRecording, ErasureJournal, JournalFile, find_key
 from vbc_source.erasure.lake import LakeRows
 from vbc_source.erasure.ledger import PLACES, load_erased, load_erasure
-from vbc_source.erasure.local_files import LocalFiles
+from vbc_source.erasure.local_files import LocalCopies
 from vbc_source.erasure.objects import ObjectCopies
 from vbc_source.erasure.plan import ErasurePlanner, Restraints
 from vbc_source.erasure.result import Blocked, Copies, ErasureResult, write_certificate
@@ -147,7 +147,7 @@ class _Erasure:
         self._hash = subject.identify(find_key(site.config.pii_key))
         self._file = JournalFile(site.place, self._hash)
         self._gateway = GatewayCopies(site.client, site.config, subject, now)
-        self._files = LocalFiles(site.source.dataset_name, subject)
+        self._files = LocalCopies(site.source.dataset_name, subject)
         self._objects = None
         if site.archive:
             self._objects = ObjectCopies(site.archive.archive.bucket)
