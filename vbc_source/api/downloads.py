@@ -72,7 +72,7 @@ class Download:
         except BadRequest as fault:
             if fault.status != 416 or not self._received:
                 raise
-            # 416: there are no bytes behind those received, so the file ends here
+            # 416: there are no bytes after those received, so the file ends here
             self._expected = self._received
 
     def _headers(self) -> Mapping[str, str]:

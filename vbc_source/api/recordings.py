@@ -38,7 +38,7 @@ class RecordingApi:
             new = {str(row.get("id")): row for row in page if str(row.get("id")) not in seen}
             yield from list(new.values())[: limit - len(seen)]
             seen |= new.keys()
-            # page 1 may be the first one again; behind the last page, some servers repeat it
+            # page 1 may be the first one again; after the last page, some servers repeat it
             if len(seen) >= limit or (number > 1 and not new):
                 return
 
@@ -52,7 +52,7 @@ class RecordingApi:
                 rows, total = self._client.get(
                     self._path, numbered, lambda body: read_list(body, "recordings"), what=title
                 )
-            except (NotFound, BadRequest) as fault:  # some servers answer so behind the last page
+            except (NotFound, BadRequest) as fault:  # some servers answer so after the last page
                 if number is None or fault.code is not None:
                     raise
                 return

@@ -46,7 +46,7 @@ class WindowTask(TypedDict):
     Attributes:
         key: A short name, the same for the same window.
         start: Its first instant, ISO.
-        end: The instant behind its last, ISO.
+        end: The instant after its last, ISO.
         resources: Which resources to read.
     """
 

@@ -294,7 +294,7 @@ def describe_busiest(hours: Mapping[tuple[int, int], int], weekdays: Mapping[int
 
 
 def format_average(number: float) -> str:
-    """Return an average with two significant digits or more, without zeros behind the point."""
+    """Return an average with two significant digits or more, without zeros after the point."""
     return (
         f"{number:,.0f}" if number >= 10 else f"{number:.1f}".removesuffix(".0") if number >= 0.1 else "<0.1"
     )

@@ -104,5 +104,5 @@ def _describe(recording: ErasedRecording, shares_id: bool) -> tuple[str, re.Patt
     # a name without a user may be another user's file, where both have the id
     stem = re.escape(named.file("x").removesuffix(".x"))
     extensions = "|".join(audio.extension for audio in FORMATS)
-    # behind the name of a file: damaged bytes of it that a repair has kept
+    # after the name of a file: damaged bytes of it that a repair has kept
     return named.folder, re.compile(rf"{stem}(?:\.v\d+)?\.(?:{EXTENSION}|(?:{extensions})(?:\..*)?)")

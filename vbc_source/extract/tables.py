@@ -30,7 +30,7 @@ LIST_KEY = ("account_id", "resource", "user_id")  # of a list, in the ledgers of
 class ChildTables(YieldMapItem):
     """The step of a pipe that moves the lists in rows to tables of their own."""
 
-    # Behind dlt's incremental step (1), which refuses tables without a cursor column, and behind what a user
+    # After dlt's incremental step (1), which refuses tables without a cursor column, and after what a user
     # adds to the pipe: so `with_resources` brings the child tables, and a limit does not count them.
     placement_affinity: ClassVar[float] = 1.5
 

@@ -195,7 +195,7 @@ class PlanReader:
                     yield entry
 
     def _rewind(self) -> bytes:
-        """Return the first line, and be behind it."""
+        """Return the first line; reading goes on after it."""
         self._file.seek(0)
         return self._file.readline(LONGEST_LINE)
 
