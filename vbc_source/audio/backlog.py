@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 
 from vbc_source.audio.ledger import LEDGER
-from vbc_source.audio.ledger_queries import FITS, SAME_RECORDING, SETTLED, write_ledger, write_states
+from vbc_source.audio.ledger_queries import FINAL, FITS, SAME_RECORDING, write_ledger, write_states
 from vbc_source.recordings import RECORDING_KEY, Recording, RecordingKey
 from vbc_source.warehouse.erasures import write_without_erased
 from vbc_source.warehouse.queries import LoadedTables, query_pages
@@ -74,6 +74,6 @@ class Backlog:
         return f"""
             SELECT r.* FROM ({states}) AS r WHERE NOT EXISTS (
                 SELECT 1 FROM ({write_ledger(loaded)}) AS a WHERE {SAME_RECORDING} AND {FITS}
-                    AND (a.status IN {SETTLED} OR a.attempts >= :max_attempts
+                    AND (a.status IN {FINAL} OR a.attempts >= :max_attempts
                         OR a.fetched_at >= CAST(:started_at AS TIMESTAMPTZ))
             )"""

@@ -16,7 +16,7 @@ SAME_RECORDING = " AND ".join(f"a.{name} = r.{name}" for name in RECORDING_KEY)
 FITS = """((a.size_bytes IS NULL OR r.size_bytes IS NULL OR a.size_bytes = r.size_bytes)
     AND (a.call_start IS NULL
         OR (a.call_start = r.began AND coalesce(a.call_id, '') = coalesce(r.call_id, ''))))"""
-SETTLED = "('stored', 'missing', 'erased')"  # states of files that are not to be fetched
+FINAL = "('stored', 'missing', 'erased')"  # states of files that are not to be fetched
 # with `version`, to tables that lacked them
 _ADDED = {"call_id": "VARCHAR", "call_start": "TIMESTAMPTZ", "audio_duration": "BIGINT"}
 
@@ -58,9 +58,9 @@ def write_states(loaded: LoadedTables, recordings: str) -> str:
         ) AS f ON {of_recording.format("f")} AND f.version = coalesce(s.version, 0) + 1"""
 
 
-def write_settled(ledger: str, recordings: str) -> str:
+def write_final(ledger: str, recordings: str) -> str:
     """Write a query of the keys of those recordings whose audio is not to be fetched, as they are now."""
     return f"""
         SELECT DISTINCT {", ".join(f"r.{name}" for name in RECORDING_KEY)}
         FROM ({recordings}) AS r JOIN ({ledger}) AS a ON {SAME_RECORDING} AND {FITS}
-        WHERE a.status IN {SETTLED}"""
+        WHERE a.status IN {FINAL}"""

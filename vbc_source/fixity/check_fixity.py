@@ -195,9 +195,9 @@ class _FixityRun:
             if checked.absent:
                 absent.append(checked)
             if len(absent) >= MAX_FAILURES_IN_A_ROW:
-                self._settle(absent, pool)
+                self._confirm_absent(absent, pool)
                 absent = []
-        self._settle(absent, pool)
+        self._confirm_absent(absent, pool)
 
     def _choose(self, again: Limit, left: Limit) -> Iterator[ArchivedFile]:
         """Yield what is known or suspected to be wrong, then what is due, each within its limit."""
@@ -302,9 +302,9 @@ class _FixityRun:
                 f"{MAX_FAILURES_IN_A_ROW} files in a row could not be read, the last one: {last.error}"
             )
 
-    def _settle(self, absent: list[_Checked], pool: ThreadPoolExecutor) -> None:
+    def _confirm_absent(self, absent: list[_Checked], pool: ThreadPoolExecutor) -> None:
         """Record once more, with the evidence, what VBC did not have."""
-        answers = self._fetcher.settle([checked.absent for checked in absent if checked.absent], pool)
+        answers = self._fetcher.confirm_absent([checked.absent for checked in absent if checked.absent], pool)
         self._ledger.add([self._stamp(check, TICK) for check in answers])
 
     def _make_result(self) -> FixityResult:

@@ -271,7 +271,7 @@ class _ApplyRun:
         facts = self._read_facts(entries)
         for entry in entries:
             one = facts.get(entry.key)
-            if one is None or not one.settled:
+            if one is None or not one.is_final:
                 self._count(entry, "failed")
             else:
                 self._count(entry, "archived" if one.files else "missing")

@@ -41,7 +41,7 @@ def decide(facts: RecordingFacts, rule: Rule | None, held: str | None, key: str 
         return Decision(None)
     actions: list[Action] = []
     held = None if set(rule.actions).isdisjoint(DELETING_ACTIONS) else held
-    if "archive" in rule.actions and not facts.settled:
+    if "archive" in rule.actions and not facts.is_final:
         # what is archived by this plan is deleted by the next one, which has the facts of its file
         return Decision(rule.name, ("archive",), held)
     if held:
@@ -64,5 +64,5 @@ def decide(facts: RecordingFacts, rule: Rule | None, held: str | None, key: str 
 def is_done(action: Action, facts: RecordingFacts) -> bool:
     """Return whether an action needs nothing more, as the ledgers tell."""
     if action == "archive":
-        return facts.settled
+        return facts.is_final
     return facts.gone if action == "delete_at_vbc" else not facts.files

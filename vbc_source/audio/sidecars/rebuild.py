@@ -285,7 +285,7 @@ class _Rebuild:
         elif not found.sidecar and not found.damaged:
             self._name(self._unknown, found.key, "has no sidecar")
         if found.row:
-            self._session.archive.journal.settle(found.row)
+            self._session.archive.journal.record(found.row)
             self._rows += 1
         elif found.sidecar and not found.damaged and not found.missing:
             self._known += 1
