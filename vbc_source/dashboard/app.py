@@ -360,7 +360,7 @@ def _write_csv(database: DashboardDatabase, query: Mapping[str, str]) -> IO[str]
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket that listens on a port of 127.0.0.1."""
+    """Return a socket that listens on a port of 127.0.0.1; raises VbcError if the port is taken."""
     try:
         return socket.create_server((HOST, port), backlog=64)
     except OSError:

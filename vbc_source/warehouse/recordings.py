@@ -41,7 +41,11 @@ class RecordingSelection:
 
 
 def write_recordings(loaded: LoadedTables, selection: RecordingSelection) -> str:
-    """Write the query of the recordings of a selection; its placeholders are those of `bounds`."""
+    """Write the query of the recordings of a selection; its placeholders are those of `bounds`.
+
+    Raises:
+        VbcError: The destination has no table of recordings of these types.
+    """
     parts = [
         _write_table(loaded, kind, table)
         for kind, table in TABLES.items()
