@@ -24,10 +24,11 @@ from vbc_source.audio import ledger
 from vbc_source.audio.sidecars import notes
 from vbc_source.cli.app import main as vbc
 from vbc_source.config import AudioConfig, TenantConfig, VbcConfig, VbcCredentials
-from vbc_source.extract import arrivals, tables
+from vbc_source.extract import arrivals, scan_windows, tables
 from vbc_source.extract.accounts import GONE
 from vbc_source.load import ledgers
 from vbc_source.load.ledgers import custody
+from vbc_source.recordings import RECORDING_KEY
 from vbc_source.retention import deletions, holds
 from vbc_source.schema import erased
 from vbc_source.schema.specs import RowSpec
@@ -253,16 +254,18 @@ def read_tables() -> dict[str, Table]:
         declared[endpoint.name] = Table(columns, endpoint.primary_key, spec.personal)
         declared |= dict(read_child_tables(endpoint, spec))
     declared |= {
-        "scan_windows": Table(read_columns(tables._PROOFS), ("reading_id",)),
+        "scan_windows": Table(read_columns(scan_windows.SCHEMA), ("reading_id",)),
         "user_access": Table(
-            read_columns(tables._ACCESS), ("account_id", "resource", "user_id"), frozenset({"user_name"})
+            read_columns(tables.ACCESS_SCHEMA),
+            ("account_id", "resource", "user_id"),
+            frozenset({"user_name"}),
         ),
-        arrivals.ARRIVALS: Table(read_columns(arrivals._SCHEMA)),
-        tombstones.TOMBSTONES: Table(read_columns(tombstones._SCHEMA), tombstones.KEY),
+        arrivals.ARRIVALS: Table(read_columns(arrivals.SCHEMA)),
+        tombstones.TOMBSTONES: Table(read_columns(tombstones.SCHEMA), RECORDING_KEY),
         call_gaps.CALL_GAPS: Table(read_columns(call_gaps.SCHEMA), call_gaps.KEY),
         audio_checks.CHECKS: Table(read_columns(audio_checks.SCHEMA), ("check_id",)),
-        deletions.DELETIONS: Table(read_columns(deletions._SCHEMA)),
-        holds.HOLDS: Table(read_columns(holds._SCHEMA), holds.HOLD_KEY),
+        deletions.DELETIONS: Table(read_columns(deletions.SCHEMA)),
+        holds.HOLDS: Table(read_columns(holds.SCHEMA), holds.HOLD_KEY),
         ledger.LEDGER: Table(ledger.COLUMNS, ledger.VERSION_KEY),
         notes.NOTES: Table(notes.COLUMNS, notes.KEY),
         erased.ERASURES: Table(read_columns(erased.ERASURE_SCHEMA), erased.ERASURE_KEY),

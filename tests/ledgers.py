@@ -7,9 +7,10 @@ from datetime import datetime, timedelta, timezone
 import dlt
 import pyarrow as pa
 
-from vbc_source.audio.ledger import COLUMNS, KEY, LEDGER
+from vbc_source.audio.ledger import COLUMNS, LEDGER
 from vbc_source.load.ledgers import AUDIO_SCHEMA as SCHEMA
 from vbc_source.load.ledgers import load_rows, make_schema
+from vbc_source.recordings import RECORDING_KEY
 
 
 def archive(pipeline: dlt.Pipeline, *, stored: int, failed: int) -> None:
@@ -30,13 +31,13 @@ def archive(pipeline: dlt.Pipeline, *, stored: int, failed: int) -> None:
             }
             for number in numbers
         ]
-        return pa.Table.from_pylist(made, make_schema(COLUMNS, KEY))
+        return pa.Table.from_pylist(made, make_schema(COLUMNS, RECORDING_KEY))
 
     ledger = dlt.pipeline(
         f"{pipeline.pipeline_name}_{SCHEMA}",
         destination=pipeline.destination,
         dataset_name=pipeline.dataset_name,
     )
-    load_rows(ledger, LEDGER, rows(range(failed + 1), "failed", now), "merge", KEY)
+    load_rows(ledger, LEDGER, rows(range(failed + 1), "failed", now), "merge", RECORDING_KEY)
     later = now + timedelta(days=1)
-    load_rows(ledger, LEDGER, rows(range(failed, failed + stored), "stored", later), "merge", KEY)
+    load_rows(ledger, LEDGER, rows(range(failed, failed + stored), "stored", later), "merge", RECORDING_KEY)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from vbc_source.retention.apply import ApplyResult, apply_retention
     from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
     from vbc_source.retention.plan import RetentionPlan, plan_retention
-    from vbc_source.retention.retention import RetentionResult, retain
+    from vbc_source.retention.retain import RetentionResult, retain
     from vbc_source.source import vbc_source
     from vbc_source.tenants import list_tenants
     from vbc_source.verification.findings import VerifyResult
@@ -80,7 +80,7 @@ _MODULES = {
     "retention.apply": "ApplyResult apply_retention",
     "retention.legal_hold": "LegalHold read_legal_hold",
     "retention.plan": "RetentionPlan plan_retention",
-    "retention.retention": "RetentionResult retain",
+    "retention.retain": "RetentionResult retain",
     "source": "vbc_source",
     "tenants": "list_tenants",
     "verification.findings": "VerifyResult",

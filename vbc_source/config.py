@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
-from datetime import date, datetime, timedelta, timezone
-from ipaddress import ip_address
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import dlt
 from dlt.common.configuration import configspec, resolve_configuration
@@ -20,11 +17,24 @@ from dlt.common.configuration.specs import BaseConfiguration, CredentialsConfigu
 from dlt.common.typing import TSecretStrValue
 
 from vbc_source.errors import SettingsError
-from vbc_source.filters import CALL_LOG_FILTERS, Filters, check_filters, read_table
+from vbc_source.filters import CALL_LOG_FILTERS, Filters, check_filters
 from vbc_source.pii import SHORTEST_KEY, PiiPolicy
+from vbc_source.setting_values import (
+    ALL,
+    check_base_url,
+    check_retries,
+    check_whole,
+    read_accounts,
+    read_date,
+    read_lookback,
+    read_model_variables,
+    read_span,
+    read_timezone,
+    read_users,
+)
 from vbc_source.storage import StorageSettings, check_lock, check_storage_class, read_tags
 from vbc_source.tenants import current_tenant, read_own_settings
-from vbc_source.windows import Window, parse_instant, plan_window
+from vbc_source.windows import Window, plan_window
 
 SECTIONS = ("sources", "vbc")
 CREDENTIALS_SECTION = "[sources.vbc.credentials]"
@@ -32,15 +42,11 @@ BASE_URL = "https://api.vonage.com"
 RECORDING_API = "/t/vbc.prod/call_recording/api"
 INDIA = "call_recording_india"  # part of the API's path in India, where there are no on-demand recordings
 SELF = "self"
-ALL = "all"
 CALL_LOGS: Final = "call_logs"  # the resource of the Reports API
 REALM = "@vbc.prod"
 LOGIN = ("username", "password", "refresh_token", "access_token")
 HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `start_date` is set
-LONGEST_LOOKBACK = timedelta(hours=876_000)  # a hundred years
-LONGEST_RETRIES = 86_400  # seconds
 
-Instant = str | date | datetime
 Config = TypeVar("Config", bound=BaseConfiguration)
 
 
@@ -174,15 +180,15 @@ class VbcConfig(BaseConfiguration):
         if self.start_date and self.end_date and self.start_date > self.end_date:
             raise SettingsError(f"start_date {begin} is after end_date {end}")
         read_lookback(self.lookback_hours)
-        _check_retries(self.retry_seconds)
+        check_retries(self.retry_seconds)
         for name in ("page_size", "max_concurrency", "budget_share"):
-            _check_whole(name, getattr(self, name))
+            check_whole(name, getattr(self, name))
         for name in ("requests_per_minute", "rows_per_run", "max_requests"):
-            _check_whole(name, getattr(self, name), optional=True)
+            check_whole(name, getattr(self, name), optional=True)
         if self.polling not in ("all", "active"):
             raise SettingsError(f"polling must be all or active, not {self.polling!r}")
-        _read_span("active_days", self.active_days, "days")
-        _read_span("quiet_hours", self.quiet_hours, "hours")
+        read_span("active_days", self.active_days, "days")
+        read_span("quiet_hours", self.quiet_hours, "hours")
         if self.on_forbidden not in ("raise", "skip"):
             raise SettingsError(f"on_forbidden must be raise or skip, not {self.on_forbidden!r}")
         if not isinstance(self.filters, Filters):
@@ -246,12 +252,12 @@ class VbcConfig(BaseConfiguration):
     @property
     def active_span(self) -> timedelta:
         """A user who has a recording that is no older is not quiet."""
-        return _read_span("active_days", self.active_days, "days")
+        return read_span("active_days", self.active_days, "days")
 
     @property
     def quiet_span(self) -> timedelta:
         """How long the list of a quiet user may rest."""
-        return _read_span("quiet_hours", self.quiet_hours, "hours")
+        return read_span("quiet_hours", self.quiet_hours, "hours")
 
     @property
     def longest_rest(self) -> timedelta:
@@ -339,8 +345,8 @@ class AudioConfig(VbcConfig):
     def on_resolved(self) -> None:
         """Validate the settings that VbcConfig lacks; raises SettingsError."""
         # dlt calls this method of each class itself, base class first: no super() here
-        _check_whole("max_attempts", self.max_attempts)
-        _check_whole("max_zip_bytes", self.max_zip_bytes)
+        check_whole("max_attempts", self.max_attempts)
+        check_whole("max_zip_bytes", self.max_zip_bytes)
         self.object_lock_until = read_date("object_lock_until", self.object_lock_until)
         check_lock(self.object_lock_mode, self.object_lock_days, self.object_lock_until)
         check_storage_class(self.storage_class)
@@ -423,129 +429,3 @@ def read_tenant_settings(
 def has_setting(name: str) -> bool:
     """Return whether a setting of `[sources.vbc]` is set, for everybody or for the chosen tenant."""
     return name in read_tenant_settings() or dlt.config.get(".".join((*SECTIONS, name))) is not None
-
-
-def check_base_url(url: str) -> str:
-    """Validate the address of the gateway, and remove a slash at its end; raises SettingsError."""
-    if not url.startswith(("http://", "https://")):
-        raise SettingsError("base_url must begin with https://")
-    if "@" in url:
-        raise SettingsError("base_url must not contain a user name or a password")
-    if url.startswith("http://") and not is_this_machine(url):
-        raise SettingsError(
-            "base_url must begin with https://: http:// would send the password unencrypted, and is "
-            "allowed to this machine alone (http://127.0.0.1 or http://localhost)"
-        )
-    return url.rstrip("/")
-
-
-def is_this_machine(url: str) -> bool:
-    """Return whether an address is one of this machine's own: `localhost`, 127.0.0.0/8 or ::1."""
-    try:
-        host = (urlsplit(url).hostname or "").removesuffix(".")
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _check_whole(name: str, value: Any, *, optional: bool = False) -> None:
-    if optional and value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise SettingsError(f"{name} must be a whole number of at least 1, not {value!r}")
-
-
-def read_lookback(hours: Any) -> timedelta:
-    """Parse the setting `lookback_hours`; raises SettingsError."""
-    try:
-        lookback = timedelta(hours=hours)
-    except (TypeError, ValueError, OverflowError):
-        lookback = timedelta(-1)
-    if not timedelta() <= lookback <= LONGEST_LOOKBACK:
-        raise SettingsError(f"lookback_hours must be from 0 to 876000 (a hundred years), not {hours!r}")
-    return lookback
-
-
-def _check_retries(seconds: Any) -> None:
-    usable = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not usable or not 0 <= seconds <= LONGEST_RETRIES:  # also false for nan
-        raise SettingsError(f"retry_seconds must be from 0 to {LONGEST_RETRIES} (a day), not {seconds!r}")
-
-
-def _read_span(name: str, value: Any, unit: Literal["hours", "days"]) -> timedelta:
-    try:
-        span = timedelta(days=value) if unit == "days" else timedelta(hours=value)
-    except (TypeError, ValueError, OverflowError):
-        span = timedelta()
-    if isinstance(value, bool) or span <= timedelta():
-        raise SettingsError(f"{name} must be a number of {unit} above 0, not {value!r}")
-    return span
-
-
-def read_accounts(account_id: Any) -> tuple[str, ...]:
-    """Parse the setting `account_id`, one account or several; raises SettingsError."""
-    accounts = _read_ids(account_id)
-    if not accounts:
-        raise SettingsError("account_id must be self, an account id or a list of account ids")
-    return accounts
-
-
-def read_users(user_ids: Any) -> tuple[str, ...] | None:
-    """Parse the setting `user_ids`: None for `all`, else the users; empty for none. Raises SettingsError."""
-    if isinstance(user_ids, str) and user_ids.strip().lower() in (ALL, "none"):
-        return None if user_ids.strip().lower() == ALL else ()
-    users = () if user_ids is None else _read_ids(user_ids)
-    if users is None or ALL in users:
-        raise SettingsError("user_ids must be all, self, a user id, a list of user ids, or [] for none")
-    return users
-
-
-def _read_ids(ids: Any) -> tuple[str, ...] | None:
-    """Parse one id or several; None if the value is neither."""
-    listed: Any = ids
-    if isinstance(ids, str):  # an environment variable: 549825,549826 or ["549825", "549826"]
-        text = ids.strip(" []").replace('"', "").replace("'", "")
-        listed = text.split(",") if text else []
-    elif isinstance(ids, int) and not isinstance(ids, bool):
-        listed = [ids]
-    if not isinstance(listed, Sequence) or not all(type(id_) in (str, int) for id_ in listed):
-        return None
-    read = tuple(dict.fromkeys(str(id_).strip() for id_ in listed))
-    return read if all(id_.isalnum() for id_ in read) else None
-
-
-def read_date(name: str, value: Instant | None) -> datetime | None:
-    """Parse a setting that is a date; raises SettingsError with the name of the setting."""
-    if value is None or value == "":
-        return None
-    try:
-        return parse_instant(value).astimezone(timezone.utc)
-    except (ValueError, TypeError, AttributeError, OverflowError):
-        raise SettingsError(
-            f"{name} must be an ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z, not {value!r}"
-        ) from None
-
-
-MODEL_DAYS = ("vbc_retention_days", "vbc_policy_days", "vbc_quiet_days", "vbc_repeat_days")
-MODEL_VARIABLES = (*MODEL_DAYS, "vbc_holds_relation")
-
-
-def read_model_variables(variables: Any) -> dict[str, Any]:
-    """Parse the setting `model_variables`; raises SettingsError."""
-    variables = read_table("model_variables", variables, '{"vbc_quiet_days": 14}')
-    for name, value in variables.items():
-        if name not in MODEL_VARIABLES:
-            raise SettingsError(f"model_variables has no {name}; it has {', '.join(MODEL_VARIABLES)}")
-        if name in MODEL_DAYS:
-            _check_whole(f"model_variables.{name}", value)
-    return dict(variables)
-
-
-def read_timezone(name: str) -> str:
-    """Parse the setting `vbc_timezone`; raises SettingsError."""
-    try:
-        return ZoneInfo(name or "UTC").key
-    except (KeyError, ValueError, OSError):  # an unknown zone, a malformed name, or a folder
-        raise SettingsError(
-            f"vbc_timezone must be a time zone such as America/New_York, not {name!r}"
-        ) from None

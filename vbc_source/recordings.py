@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 RecordingType = Literal["company", "user"]
 RecordingKey = tuple[str, str, str, int]  # account, type, user (empty for the company's), id
+RECORDING_KEY = ("account_id", "recording_type", "user_id", "recording_id")  # its columns, in every ledger
 RECORDING_TYPES: tuple[RecordingType, ...] = ("company", "user")
 LONGEST_SEGMENT = 200  # bytes; file systems allow 255, and the name gets a user and a suffix
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -65,6 +66,11 @@ class Recording:
     def key(self, extension: str) -> str:
         """Return the key of its object, relative to the bucket's address."""
         return f"{self.folder}/{self.file(extension)}"
+
+
+def write_recording_key(key: RecordingKey) -> str:
+    """Write a key as `recording_key` of the models and of the dashboard: `549825/user/745249/17`."""
+    return "/".join(filter(None, map(str, key)))
 
 
 def escape(value: str) -> str:

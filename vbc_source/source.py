@@ -17,11 +17,9 @@ from vbc_source.api.client import Client
 from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
 from vbc_source.api.turns import current_turns
 from vbc_source.config import (
-    ALL,
     BASE_URL,
     RECORDING_API,
     SELF,
-    Instant,
     VbcConfig,
     VbcCredentials,
     read_tenant_settings,
@@ -30,13 +28,17 @@ from vbc_source.dlt_internals import DltSourceFactoryWrapper
 from vbc_source.errors import Forbidden, GatewayFault, NotSubscribed, SettingsError, VbcError
 from vbc_source.extract.accounts import AccountDirectory, write_snapshot
 from vbc_source.extract.destination_lookup import DestinationLookup
-from vbc_source.extract.extractor import AccessLog, Extractor, GapLog, concerns_one_list
+from vbc_source.extract.extractor import Extractor, GapLog
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.polling import RequestLimit
-from vbc_source.extract.refusals import current_refusals
+from vbc_source.extract.refusals import AccessLog, concerns_one_list, current_refusals
+from vbc_source.extract.scan_windows import make_scan_windows
 from vbc_source.extract.state import ResourceRun, find_load_marks, hold_state
-from vbc_source.extract.tables import ChildTables, make_empty_tables, make_user_access
+from vbc_source.extract.tables import ChildTables, TableBuilder, make_user_access
+from vbc_source.lakes.tables import is_lake
 from vbc_source.pii import PiiPolicy
+from vbc_source.schema.pages import read_page
+from vbc_source.setting_values import ALL, Instant
 from vbc_source.tenants import hold_tenant
 
 Arguments = ParamSpec("Arguments")
@@ -153,8 +155,12 @@ def empty_tables(names: Sequence[str]) -> list[DltResource]:
 
     def make(endpoint: Endpoint) -> DltResource:
         def read() -> Iterator[Any]:
-            DestinationLookup().restore_tables(dlt.current.source_schema())
-            yield from make_empty_tables(endpoint, dlt.current.source_schema())
+            schema, page = dlt.current.source_schema(), read_page(b'{"total_items": 0}', endpoint.shape)
+            DestinationLookup().restore_tables(schema)
+            rows = TableBuilder(endpoint, schema, PiiPolicy())
+            yield rows.build([page.rows], dict.fromkeys(endpoint.key, ""))
+            yield make_scan_windows(endpoint, [], "", in_lake=is_lake(dlt.current.pipeline()))
+            yield make_user_access([])
 
         return make_resource(endpoint, read, PiiPolicy())
 

@@ -61,7 +61,7 @@ def plan_window(
     """Return the window that an incremental run reads, or None where there is nothing to read yet.
 
     It starts at `first`, or `lookback` before the cursor, the newest `start` loaded so far: a recording
-    appears only after its call has ended, so a long call appears behind later, shorter ones. It ends
+    appears only after its call has ended, so a long call appears after later, shorter ones. It ends
     at `now`, which is the same for the whole run.
     """
     try:

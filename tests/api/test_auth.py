@@ -18,7 +18,15 @@ import pytest
 import requests
 from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials, serve_gateways
 
-from vbc_source.api.auth import PATIENCE, Login, Patience, Refusal, TokenCache, TokenProvider, VbcCredentials
+from vbc_source.api.auth import (
+    PATIENCE,
+    Login,
+    Patience,
+    RefusedLogin,
+    TokenCache,
+    TokenProvider,
+    VbcCredentials,
+)
 from vbc_source.api.client import Client
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
@@ -426,7 +434,7 @@ def test_file_with_wrong_types_is_ignored(
 
 def test_file_round_trip(tmp_path: Path) -> None:
     cache = TokenCache(tmp_path / "login.json")
-    login = Login("access", "refresh", 12.5, {"fingerprint": Refusal("why: “ö”", 99.0)})
+    login = Login("access", "refresh", 12.5, {"fingerprint": RefusedLogin("why: “ö”", 99.0)})
     cache.write(login)
 
     assert cache.read() == login

@@ -22,7 +22,7 @@ from vbc_source import VbcError
 from vbc_source.audio.archive_audio import archive_audio
 from vbc_source.emulator import Emulator, Gateway
 from vbc_source.errors import SettingsError
-from vbc_source.retention.retention import retain
+from vbc_source.retention.retain import retain
 from vbc_source.warehouse.recordings import RecordingSelection
 from vbc_source.windows import parse_instant
 

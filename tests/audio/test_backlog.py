@@ -77,7 +77,7 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
 
 def write(ledger: AudioLedger, recording: Recording, status: str, **known: Any) -> LedgerRow:
     done = make_ledger_row(recording, status, known.pop("now", NOW - timedelta(hours=1)), **known)  # type: ignore[arg-type]
-    ledger.journal.settle(done)
+    ledger.journal.record(done)
     return done
 
 

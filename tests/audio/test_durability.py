@@ -93,7 +93,7 @@ def test_a_row_whose_file_a_crash_has_undone_is_forgotten(own_folder: Path) -> N
     failed = make_ledger_row(make_recording(recording_id=9), "failed", NOW)
     journal = Journal(own_folder / "journal")
     for row in (*rows, failed):
-        journal.settle(row)
+        journal.record(row)
     for number in (0, 2):
         bucket.put_bytes(b"", f"{DAY}/{number}.mp3", "audio/mpeg")
     Archive(bucket, own_folder / "spool", journal).recover()

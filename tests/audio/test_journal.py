@@ -21,7 +21,7 @@ def test_rows_and_intents_survive_a_kill(own_folder: Path) -> None:
     journal = Journal(own_folder / "journal")
     journal.intend(row(1))
     journal.intend(row(2))
-    journal.settle(row(1))
+    journal.record(row(1))
     found = Journal(own_folder / "journal")  # the first was never closed
     assert (found.rows, found.intents) == ([row(1)], [row(2)])
     journal.close()
@@ -30,14 +30,14 @@ def test_rows_and_intents_survive_a_kill(own_folder: Path) -> None:
 
 def test_cut_off_line_is_ignored(own_folder: Path) -> None:
     journal = Journal(own_folder / "journal")
-    journal.settle(row(1))
-    journal.settle(row(2))
+    journal.record(row(1))
+    journal.record(row(2))
     journal.close()
     path = own_folder / "journal"
     path.write_bytes(path.read_bytes()[:-40])
     journal = Journal(path)
     assert journal.rows == [row(1)]
-    journal.settle(row(3))
+    journal.record(row(3))
     journal.close()
     journal = Journal(path)
     assert journal.rows == [row(1), row(3)]
@@ -46,12 +46,12 @@ def test_cut_off_line_is_ignored(own_folder: Path) -> None:
 
 def test_only_loaded_rows_are_forgotten(own_folder: Path) -> None:
     journal = Journal(own_folder / "journal")
-    journal.settle(row(1))
+    journal.record(row(1))
     loaded = journal.rows
-    journal.settle(row(2))
+    journal.record(row(2))
     journal.intend(row(3))
     journal.forget(loaded)
-    journal.settle(row(3))
+    journal.record(row(3))
     journal.close()
     journal = Journal(own_folder / "journal")
     assert (journal.rows, journal.intents) == ([row(2), row(3)], [])

@@ -18,7 +18,7 @@ from vbc_source import Target, archive_audio, check_fixity, rebuild_ledger, sync
 from vbc_source.audio.sidecars.manifest import MANIFEST, parse_manifest, write_manifest
 from vbc_source.audio.sidecars.sidecar import sidecar_key
 from vbc_source.emulator import Gateway
-from vbc_source.retention.retention import retain
+from vbc_source.retention.retain import retain
 from vbc_source.windows import parse_instant
 
 RECORDINGS = ("company_recordings", "user_recordings")

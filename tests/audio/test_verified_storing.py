@@ -100,7 +100,7 @@ def test_recovery_after_a_kill_keeps_only_files_that_were_stored(
     rows = [archive.store(make_recording(recording_id=number), Bytes(MP3)) for number in (1, 2, 3)]
     journal.forget(rows)
     for row in rows:
-        journal.intend(row)  # as if killed right before the row was settled
+        journal.intend(row)  # as if killed right before the row was recorded
     stored = sorted(files(own_folder))
     stored[1].write_bytes(MP3[:-1] + b"x")
     stored[2].unlink()

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from archiving import configure
-from holdings import ago
+from expected_rows import ago
 from in_process import run_in_process
 
 from vbc_source.emulator import Emulator, Gateway

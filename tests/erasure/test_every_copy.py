@@ -11,8 +11,8 @@ from typing import Any
 import click
 import pytest
 from archiving import configure
+from expected_rows import ago, only
 from forgetting import MAIN, NUMBER, PATTERN, plant, search
-from holdings import ago, only
 from in_process import run_in_process
 from loading import open_target
 from warehouses import Warehouse, set_up

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from expected_rows import ago, only
 from forgetting import NUMBER, list_planted, plant, search
-from holdings import ago, only
 from loading import open_target, run_vbc
 
 from vbc_source.emulator import Emulator

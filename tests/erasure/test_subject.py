@@ -17,7 +17,7 @@ import pytest
 
 from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS
 from vbc_source.erasure.conditions import KEPT, list_searched, read_kind
-from vbc_source.erasure.local_files import LocalFiles
+from vbc_source.erasure.local_files import LocalCopies
 from vbc_source.erasure.subject import RecordingName, read_subject
 from vbc_source.errors import UsageError
 from vbc_source.pii import PiiPolicy
@@ -197,7 +197,7 @@ def test_any_file_in_the_data_folder_is_searched(own_folder: Path) -> None:
     (data / "vbc_new").mkdir()
     (data / "vbc_new" / "cache.gz").write_bytes(gzip.compress(b"12025550177"))
     (data / "vbc_new" / "other").write_bytes(b"12025550178")
-    files = LocalFiles("vbc_data", read_subject("2025550177", None, (), NOBODY))
+    files = LocalCopies("vbc_data", read_subject("2025550177", None, (), NOBODY))
     assert files.erase() == (1, ["a file in dlt's data folder holds it: vbc_new/cache.gz"])
     assert (other / "load" / "loaded" / "rows.jsonl").exists()
     assert not (own / "load" / "loaded" / "rows.jsonl").exists()

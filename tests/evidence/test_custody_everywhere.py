@@ -19,9 +19,10 @@ from kills import choose_moments, count_kills
 from warehouses import Warehouse, set_up
 
 from vbc_source import CustodyResult, verify_custody
-from vbc_source.audio.ledger import COLUMNS, KEY, LEDGER, VERSION_KEY
+from vbc_source.audio.ledger import COLUMNS, LEDGER, VERSION_KEY
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows, make_schema
 from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.recordings import RECORDING_KEY
 
 NOW = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=timezone.utc)
 KILLS = count_kills(8)
@@ -65,10 +66,10 @@ def load(target: Any, *numbers: int, status: str = "failed") -> None:
 
 def load_tombstones(target: Any, *numbers: int) -> None:
     """Load rows with the other pipeline that has a chain."""
-    rows = [{name: make_row(number)[name] for name in (*KEY, "error")} for number in numbers]
+    rows = [{name: make_row(number)[name] for name in (*RECORDING_KEY, "error")} for number in numbers]
     with hold_pipeline(target.ledgers("verify")) as pipeline:
         table = pa.Table.from_pylist(rows)
-        load_rows(pipeline, "recording_tombstones", table, "merge", KEY, VERIFY_SCHEMA)
+        load_rows(pipeline, "recording_tombstones", table, "merge", RECORDING_KEY, VERIFY_SCHEMA)
 
 
 def load_unchained(target: Any, *numbers: int) -> None:

@@ -18,11 +18,12 @@ from archiving import configure
 from vbc_source import CustodyResult, Target, verify_custody
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import store_if_new
-from vbc_source.audio.ledger import KEY, VERSION_KEY
+from vbc_source.audio.ledger import VERSION_KEY
 from vbc_source.evidence.chain import list_pipelines
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows
 from vbc_source.load.ledgers.custody import ACTIONS
 from vbc_source.load.pipelines import hold_pipeline
+from vbc_source.recordings import RECORDING_KEY
 from vbc_source.retention.holds import HOLD_KEY
 from vbc_source.schema.erased import ERASED_KEY, ERASURE_KEY
 
@@ -35,7 +36,7 @@ KEYS: dict[str, tuple[str, ...]] = {  # of ledgers whose rows are replaced; the 
     "recording_holds": HOLD_KEY,
     "erasures": ERASURE_KEY,
     "erased_recordings": ERASED_KEY,
-    "recording_tombstones": KEY,
+    "recording_tombstones": RECORDING_KEY,
 }
 NAMES = {"erasures": "erasure_id", "erased_recordings": "row_id"}  # what tells rows apart, else recording_id
 

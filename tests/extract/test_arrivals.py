@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from expected_rows import ago
 from extraction import Extraction, load
-from holdings import ago
 from loading import query, still_gateway
 
 from vbc_source.emulator import Gateway

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from expected_rows import MAIN, state
 from extraction import Extraction, load, make_resources
-from holdings import MAIN, state
 from loading import still_gateway
 
 from vbc_source.emulator import Gateway

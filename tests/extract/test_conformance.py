@@ -10,8 +10,16 @@ from typing import Any
 
 import dlt
 import pytest
+from expected_rows import (
+    MAIN,
+    expected_extensions,
+    expected_recordings,
+    loaded,
+    requested_paths,
+    state,
+    users_of,
+)
 from extraction import Extraction, extract, load
-from holdings import MAIN, asked, held, held_extensions, loaded, state, users_of
 from loading import assert_equal, credentials, load_all, open_pipeline, query, still_gateway
 
 from vbc_source.emulator import Gateway
@@ -81,7 +89,7 @@ def test_schema_and_rows_agree_and_keys_hold_in_the_destination(serve: Serve) ->
             check_table(pipeline, table)
         check_columns(pipeline, resource, rows)
     assert_equal(pipeline, gateway)
-    assert loaded(pipeline) == held(gateway)
+    assert loaded(pipeline) == expected_recordings(gateway)
 
 
 def test_a_second_run_changes_no_row_and_no_cursor(serve: Serve) -> None:
@@ -177,12 +185,12 @@ def test_after_a_failure_at_each_page_the_next_run_has_everything(serve: Serve, 
     if resource == "company_recordings":
         assert_equal(pipeline, gateway)
     if resource == "user_recordings":
-        assert loaded(pipeline) == held(gateway)
+        assert loaded(pipeline) == expected_recordings(gateway)
         children = query(
             pipeline,
             "SELECT account_id, user_id, recording_id, position, extension FROM user_recordings__extensions",
         )
-        assert sorted(children) == held_extensions(gateway)
+        assert sorted(children) == expected_extensions(gateway)
 
 
 @pytest.mark.parametrize("resource", WINDOWED)
@@ -196,7 +204,7 @@ def test_a_cursor_in_the_far_future_reads_nothing(serve: Serve, resource: str) -
     }
     pipeline.put_state({"resources": resources})
     extract(pipeline, url, resource, account_id=MAIN)
-    assert [path for path in asked(gateway) if path.endswith(PATHS[resource])] == []
+    assert [path for path in requested_paths(gateway) if path.endswith(PATHS[resource])] == []
     assert state(pipeline, resource)["cursors"] == future
 
 
@@ -238,8 +246,8 @@ def test_the_state_of_the_version_with_users_is_continued(serve: Serve) -> None:
         "18": first,
         "20": first,
     }
-    assert len([path for path in asked(gateway) if path.endswith("/jobs")]) == 4
-    assert not [path for path in asked(gateway) if "/accounts/self/" in path]
+    assert len([path for path in requested_paths(gateway) if path.endswith("/jobs")]) == 4
+    assert not [path for path in requested_paths(gateway) if "/accounts/self/" in path]
     recordings = query(pipeline, "SELECT user_id, id FROM user_recordings ORDER BY id")
     assert recordings == [("18", 18), ("20", 20), ("17", 117), ("18", 118), ("20", 120)]
     assert query(pipeline, "SELECT user_id, access FROM user_access") == [("18", "allowed")]

@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from expected_rows import (
+    MAIN,
+    ago,
+    expected_extensions,
+    expected_recordings,
+    loaded,
+    requested_paths,
+    state,
+    users_of,
+)
 from extraction import Extraction, extract, load, sync
 from gateway_fixtures import Clock
-from holdings import MAIN, ago, asked, held, held_extensions, loaded, state, users_of
 from loading import (
     credentials,
     environment,
@@ -60,7 +69,9 @@ def test_a_run_without_news_needs_the_user_list_and_one_request_per_user(serve: 
         f"/t/vbc.prod/call_recording/api/accounts/{MAIN}/users/{user}/call_recordings"
         for user in users_of(gateway)
     ]
-    assert sorted(asked(gateway)) == sorted([*lists, f"/t/vbc.prod/provisioning/api/accounts/{MAIN}/users"])
+    assert sorted(requested_paths(gateway)) == sorted(
+        [*lists, f"/t/vbc.prod/provisioning/api/accounts/{MAIN}/users"]
+    )
 
 
 def test_a_start_that_is_still_to_come_is_said_to_read_nothing(
@@ -84,9 +95,10 @@ def test_a_user_who_appears_in_the_tenth_run_is_loaded_with_the_whole_history(se
     gateway.users.add(id=5, recordings=300, days=730)
     gateway.clear()
     load(pipeline, url, "user_recordings", **since)
-    assert loaded(pipeline) == held(gateway)
+    assert loaded(pipeline) == expected_recordings(gateway)
     newest = {
-        user: max(row[3] for row in held(gateway, users=[user])) for user in {row[1] for row in held(gateway)}
+        user: max(row[3] for row in expected_recordings(gateway, users=[user]))
+        for user in {row[1] for row in expected_recordings(gateway)}
     }
     for user in newest.keys() - {"5"}:
         (begin,) = [request.query["start:gte"] for request in gateway.requests if user in request.path]
@@ -102,17 +114,17 @@ def test_a_failed_user_is_loaded_completely_later_and_no_other_user_is_read_agai
     with pytest.raises(VbcError, match="user 5 of account"):
         sync(pipeline, url, "user_recordings", **settings)
     others = [user for user in users_of(gateway) if user != "5"]
-    assert loaded(pipeline) == held(gateway, users=others)
+    assert loaded(pipeline) == expected_recordings(gateway, users=others)
     gateway.heal()
     gateway.clear()
     sync(pipeline, url, "user_recordings", **settings)
-    assert loaded(pipeline) == held(gateway)
+    assert loaded(pipeline) == expected_recordings(gateway)
     windows = {
         request.path.split("/")[-2]: request.query["start:gte"]
         for request in gateway.requests
         if request.path.endswith("/call_recordings")
     }
-    for user in {row[1] for row in held(gateway, users=others)}:
+    for user in {row[1] for row in expected_recordings(gateway, users=others)}:
         assert windows[user] > ago(days=400)
     assert windows["5"] < ago(days=720)
 
@@ -130,7 +142,7 @@ def test_ids_of_forbidden_users_are_named_after_the_others_are_loaded(serve: Ser
     for number in range(1, 5):
         assert f"user {number} of account {MAIN}" in str(failure.value)
     assert "Ida" not in str(failure.value)
-    assert loaded(pipeline) == held(gateway, users=[str(number) for number in range(5, 20)])
+    assert loaded(pipeline) == expected_recordings(gateway, users=[str(number) for number in range(5, 20)])
 
 
 def test_a_gateway_that_fails_for_all_users_ends_the_run_early(serve: Serve) -> None:
@@ -148,12 +160,12 @@ def test_self_is_loaded_under_its_real_id(serve: Serve) -> None:
     gateway.users.recordings(own).add(id=1, start=ago(days=300))
     url, pipeline = serve(gateway), Extraction()
     load(pipeline, url, "user_recordings", user_ids="self")
-    assert loaded(pipeline) == held(gateway, users=[own])
+    assert loaded(pipeline) == expected_recordings(gateway, users=[own])
     assert state(pipeline)["cursors"].keys() == {f"{MAIN}/{own}"}
     gateway.clear()
     gateway.users.recordings(own).add(id=2, start=ago(hours=1))
     load(pipeline, url, "user_recordings", user_ids="self", account_id=MAIN)
-    assert loaded(pipeline) == held(gateway, users=[own])
+    assert loaded(pipeline) == expected_recordings(gateway, users=[own])
     (request,) = gateway.requests
     assert request.query["start:gte"] > ago(days=303)
 
@@ -167,7 +179,7 @@ def test_a_backfill_of_users_reads_and_writes_no_state(serve: Serve) -> None:
     span = {"start_date": start, "end_date": end, "on_forbidden": "skip"}
     load(pipeline, url, "user_recordings", "export_jobs", **span)
     bounds = instant(start), instant(end)
-    inside = [row for row in held(gateway) if bounds[0] <= row[3] <= bounds[1]]
+    inside = [row for row in expected_recordings(gateway) if bounds[0] <= row[3] <= bounds[1]]
     assert loaded(pipeline) == [row for row in inside if row[1] != forbidden] != []
     assert pipeline.state.get("sources", {}).get("vbc", {}) == {}
     extract(pipeline, url, on_forbidden="skip")
@@ -204,7 +216,7 @@ def test_runs_of_bounded_size_come_to_an_end(serve: Serve, most: int) -> None:
         gateway.clear()
         sync(pipeline, url, rows_per_run=most, account_id=["self", "777"])
     for account in (MAIN, "777"):
-        assert loaded(pipeline, account) == held(gateway, account)
+        assert loaded(pipeline, account) == expected_recordings(gateway, account)
 
 
 @pytest.mark.slow
@@ -214,7 +226,7 @@ def test_windows_that_never_add_up_are_known_gaps_and_all_rows_are_loaded(serve:
     gateway.fault("wrong-totals*always@/users/5/")
     url, pipeline = serve(gateway), Extraction()
     metrics = sync(pipeline, url, "user_recordings")
-    assert loaded(pipeline) == held(gateway)
+    assert loaded(pipeline) == expected_recordings(gateway)
     assert all(f"user 5 of account {MAIN}" in gap for gap in metrics["user_recordings"]["gaps"])
     gateway.heal()
     sync(pipeline, url, "user_recordings")
@@ -228,8 +240,8 @@ def test_rows_without_an_id_are_known_gaps_and_all_others_are_loaded(serve: Serv
     metrics = sync(pipeline, serve(gateway), "user_recordings")
     rows = loaded(pipeline)
     gaps = metrics["user_recordings"]["gaps"]
-    assert len(held(gateway)) - len(rows) == len(gaps) > 0
-    assert set(rows) <= set(held(gateway))
+    assert len(expected_recordings(gateway)) - len(rows) == len(gaps) > 0
+    assert set(rows) <= set(expected_recordings(gateway))
     assert all("1 more than it lists; rows without a usable id are left out" in gap for gap in gaps)
 
 
@@ -245,12 +257,12 @@ def test_new_users_are_read_first_and_then_those_left_unread(serve: Serve) -> No
     extract(pipeline, url, "user_recordings", **listed, rows_per_run=2)
     left = state(pipeline)["unread"]
     assert left
-    assert set(left).isdisjoint(f"{MAIN}/{path.split('/')[-2]}" for path in asked(gateway)[:2])
+    assert set(left).isdisjoint(f"{MAIN}/{path.split('/')[-2]}" for path in requested_paths(gateway)[:2])
     gateway.users.add(id=9)
     gateway.users.recordings(9).add(start=ago(days=300))
     gateway.clear()
     extract(pipeline, url, "user_recordings", **{**listed, "user_ids": [*range(1, 7), 9]})
-    order = [f"{MAIN}/{path.split('/')[-2]}" for path in asked(gateway)]
+    order = [f"{MAIN}/{path.split('/')[-2]}" for path in requested_paths(gateway)]
     assert order[0] == f"{MAIN}/9"
     assert set(order[1 : 1 + len(left)]) == set(left)
 
@@ -292,17 +304,17 @@ def test_two_hundred_users_are_loaded_completely_twice_despite_faults(serve: Ser
     gateway.before_page.append(strike)
     for _ in range(2):
         sync(pipeline, url, "users", "user_recordings", start_date="2000-01-01", rows_per_run=20_000)
-        assert loaded(pipeline) == held(gateway)
-        assert sorted(query(pipeline, CHILDREN)) == held_extensions(gateway)
+        assert loaded(pipeline) == expected_recordings(gateway)
+        assert sorted(query(pipeline, CHILDREN)) == expected_extensions(gateway)
         for number in rng.sample(range(1000, 1200), 30):
             gateway.users.recordings(number).add(start=ago(hours=rng.uniform(0, 40)))
     gateway.before_page.clear()
     gateway.heal()
     load(pipeline, url, "users", "user_recordings", start_date="2000-01-01")
-    assert loaded(pipeline) == held(gateway)
+    assert loaded(pipeline) == expected_recordings(gateway)
     gateway.clear()
     extract(pipeline, url, "users", "user_recordings", start_date="2000-01-01")
-    assert len(asked(gateway)) == 201
+    assert len(requested_paths(gateway)) == 201
 
 
 @pytest.mark.slow
@@ -326,6 +338,6 @@ def test_a_kill_at_a_random_moment_loses_no_recording_of_a_user(
     finished = run_vbc(own_folder, url, *command[3:], **options)
     assert finished.returncode == 0, finished.stderr
     rows = read_database(own_folder, "SELECT account_id, user_id, id FROM vbc_data.user_recordings")
-    assert sorted(rows) == [row[:3] for row in held(gateway)]
+    assert sorted(rows) == [row[:3] for row in expected_recordings(gateway)]
     children = read_database(own_folder, CHILDREN.replace("FROM ", "FROM vbc_data."))
-    assert sorted(children) == held_extensions(gateway)
+    assert sorted(children) == expected_extensions(gateway)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 
 import pytest
+from expected_rows import MAIN, users_of
 from extraction import Extraction, load
-from holdings import MAIN, users_of
 from loading import load as load_with_dlt
 from loading import open_pipeline, query, still_gateway
 

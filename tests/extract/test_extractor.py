@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from expected_rows import ago
 from extraction import Extraction, load
-from holdings import ago
 from loading import assert_equal, query, still_gateway
 
 from vbc_source.emulator import Gateway

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from expected_rows import MAIN, count
 from extraction import Extraction, extract
-from holdings import MAIN, count
 from loading import query, still_gateway
 
 from vbc_source.emulator import Gateway

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from expected_rows import MAIN, count, requested_paths, users_of
 from extraction import Extraction, extract, load
-from holdings import MAIN, asked, count, users_of
 from loading import instant, query, still_gateway
 
 from vbc_source.emulator import Gateway
@@ -97,14 +97,14 @@ def test_jobs_of_self_are_requested_only_until_the_user_is_known(serve: Serve) -
     extract(pipeline, url, "export_jobs", account_id=MAIN)
     gateway.clear()
     extract(pipeline, url, "export_jobs", account_id=MAIN)
-    assert len([path for path in asked(gateway) if path.endswith("/jobs")]) == 4
+    assert len([path for path in requested_paths(gateway) if path.endswith("/jobs")]) == 4
 
 
 def test_the_api_of_india_has_jobs(serve: Serve) -> None:
     gateway = still_gateway(users=2)
     prefix = "/t/vbc.prod/call_recording_india/api"
     extract(Extraction(), serve(gateway), "export_jobs", recording_api=prefix, account_id=MAIN)
-    assert {path for path in asked(gateway) if path.endswith("/jobs")} == {
+    assert {path for path in requested_paths(gateway) if path.endswith("/jobs")} == {
         f"{prefix}/accounts/{MAIN}/users/{user}/call_recordings/jobs" for user in [*users_of(gateway), "self"]
     }
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from expected_rows import MAIN, expected_recordings, loaded, requested_paths, users_of
 from extraction import Extraction, extract
-from holdings import MAIN, asked, held, loaded, users_of
 from loading import query, run_vbc, still_gateway
 from test_planner import DAY, NOW, make_run, tasks, write
 from test_planner import users_of as planned_users
@@ -19,7 +19,7 @@ from vbc_source.api.endpoints import JOBS
 from vbc_source.emulator import Gateway
 from vbc_source.extract.extractor import ReadPlanner
 from vbc_source.extract.lists import ListOwner, ReadTask
-from vbc_source.extract.polling import RequestLimit, Turn, select_due
+from vbc_source.extract.polling import PolledList, RequestLimit, select_due
 from vbc_source.load.destinations import Target
 from vbc_source.warehouse.queries import LoadedTables
 
@@ -33,7 +33,9 @@ def simulate(lists: int, pauses: list[timedelta], quiet: timedelta = QUIET) -> t
     read, counts, longest, now = dict[str, datetime](), list[int](), timedelta(), NOW
     for pause in [timedelta(), *pauses]:
         now += pause
-        due = select_due([Turn(str(number), read.get(str(number))) for number in range(lists)], now, quiet)
+        due = select_due(
+            [PolledList(str(number), read.get(str(number))) for number in range(lists)], now, quiet
+        )
         longest = max([longest, *(now - read[name] for name in due if name in read)])
         counts.append(len(due))
         read |= dict.fromkeys(due, now)
@@ -62,15 +64,15 @@ def test_what_waited_while_no_run_came_is_read_at_once() -> None:
 
 
 def test_a_list_is_due_that_was_never_read_or_was_read_in_the_future_or_is_always_read() -> None:
-    turns = [
-        Turn("new", None),
-        Turn("ahead", NOW + DAY),
-        Turn("always", NOW, always=True),
-        Turn("rested", NOW - QUIET),
-        Turn("waits", NOW - timedelta(minutes=1)),
+    lists = [
+        PolledList("new", None),
+        PolledList("ahead", NOW + DAY),
+        PolledList("always", NOW, always=True),
+        PolledList("rested", NOW - QUIET),
+        PolledList("waits", NOW - timedelta(minutes=1)),
     ]
-    assert select_due(turns[:1] + turns[2:], NOW, QUIET) == {"new", "always", "rested"}
-    assert select_due(turns, NOW, QUIET) >= {"new", "ahead", "always", "rested"}
+    assert select_due(lists[:1] + lists[2:], NOW, QUIET) == {"new", "always", "rested"}
+    assert select_due(lists, NOW, QUIET) >= {"new", "ahead", "always", "rested"}
 
 
 def test_active_new_unread_and_broken_lists_are_due_in_every_run() -> None:
@@ -178,7 +180,7 @@ def test_nothing_is_lost_and_nothing_is_later_than_quiet_hours(serve: Serve) -> 
     for run in range(20):
         gateway.clear()
         extract(extraction, url, "user_recordings", "export_jobs", polling="active", account_id=MAIN)
-        requests.append(len(asked(gateway)))
+        requests.append(len(requested_paths(gateway)))
         there = {row[2] for row in loaded(extraction)}  # type: ignore[arg-type]
         assert not [id_ for id_, moment in due.items() if id_ not in there and moment <= time.now]
         if run < 11:
@@ -187,7 +189,7 @@ def test_nothing_is_lost_and_nothing_is_later_than_quiet_hours(serve: Serve) -> 
             )
             due[int(row["id"])] = time.now + QUIET
         time.now += timedelta(hours=3)
-    assert loaded(extraction) == held(gateway)  # type: ignore[arg-type]
+    assert loaded(extraction) == expected_recordings(gateway)  # type: ignore[arg-type]
     assert max(requests[1:3]) < 12 < 30 < requests[0]
     (read,) = query(
         extraction, "SELECT min(n) FROM (SELECT sum(readings) AS n FROM scan_windows GROUP BY user_id)"
@@ -211,13 +213,13 @@ def test_a_run_that_ends_after_some_requests_is_continued_and_starves_nobody(ser
         gateway.clear()
         time.now += timedelta(minutes=10)
         extract(extraction, url, "user_recordings", "export_jobs", **settings)
-        assert len(asked(gateway)) <= 24
-        seen.update(path for path in asked(gateway) if "/call_recordings" in path)
+        assert len(requested_paths(gateway)) <= 24
+        seen.update(path for path in requested_paths(gateway) if "/call_recordings" in path)
     assert len([path for path in seen if path.endswith("/jobs")]) >= 40
     assert len([path for path in seen if not path.endswith("/jobs")]) == 40
     counts = [count for path, count in seen.items() if not path.endswith("/jobs")]
     assert max(counts) - min(counts) <= 1
-    assert loaded(extraction) == held(gateway)  # type: ignore[arg-type]
+    assert loaded(extraction) == expected_recordings(gateway)  # type: ignore[arg-type]
 
 
 def read_in_turns(url: str, days: int, runs: int, **settings: int) -> Iterator[Extraction]:
@@ -237,7 +239,7 @@ def test_a_history_goes_on_where_the_requests_ended(serve: Serve) -> None:
     sent = list[int]()
     for reached in read_in_turns(serve(gateway), 370, 99, page_size=50, max_requests=30):
         extraction = reached
-        sent.append(len(asked(gateway)))
+        sent.append(len(requested_paths(gateway)))
         gateway.clear()
     # of 3000, a call may not have ended yet
     assert len(extraction.tables["company_recordings"]) == len(gateway.company)
@@ -251,13 +253,13 @@ def test_a_long_lookback_does_not_take_most_of_the_requests_of_each_run(serve: S
     runs = list(read_in_turns(serve(gateway), 370, 99, page_size=10, max_requests=12, lookback_hours=240))
     assert len(runs[0].tables["company_recordings"]) == len(gateway.company)
     # 300 pages, most of them read twice; with one window behind each lookback it were thousands
-    assert len(asked(gateway)) <= 4 * 300
+    assert len(requested_paths(gateway)) <= 4 * 300
 
 
 def test_a_history_that_begins_with_empty_years_is_not_read_from_its_start_for_ever(serve: Serve) -> None:
     gateway = still_gateway(recordings=130)
     assert len(list(read_in_turns(serve(gateway), 10_000, 2, page_size=1, max_requests=6))) == 2
-    assert len(asked(gateway)) <= 75  # of 217 windows of a page, most would be empty
+    assert len(requested_paths(gateway)) <= 75  # of 217 windows of a page, most would be empty
 
 
 @pytest.mark.slow
@@ -270,6 +272,6 @@ def test_vbc_sync_says_where_it_stopped_and_what_is_left(serve: Serve, own_folde
     for _ in range(3):  # each reads six lists of recordings, those that were read longest ago first
         assert run_vbc(own_folder, url, "sync", "--max-requests", "16").returncode == 0
     ((rows,),) = LoadedTables(Target()).query("SELECT count(*) FROM user_recordings")
-    assert rows == len(held(gateway))
+    assert rows == len(expected_recordings(gateway))
     wrong = run_vbc(own_folder, url, "sync", "--max-requests", "16", "--end-date", "2025-01-01")
     assert (wrong.returncode, "state to continue from" in wrong.stderr) == (2, True)

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from expected_rows import ago
 from extraction import Extraction
 from extraction import load as extract
-from holdings import ago
 from loading import load, open_target, query, still_gateway
 
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
 from vbc_source.extract.destination_lookup import StoredReading
 from vbc_source.extract.lists import ListOwner
-from vbc_source.extract.repeated_readings import choose_row, name_list, name_rows
+from vbc_source.extract.scan_windows import choose_row, name_list, name_rows
 from vbc_source.load.destinations import Target
 from vbc_source.warehouse.completeness import read_progress, read_proven_spans
 from vbc_source.warehouse.queries import LoadedTables

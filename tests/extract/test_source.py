@@ -8,7 +8,7 @@ from typing import Any
 import dlt
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
-from holdings import ago, extract
+from expected_rows import ago, extract
 from loading import assert_equal, credentials, load, open_pipeline, query, still_gateway
 
 from vbc_source import vbc_source

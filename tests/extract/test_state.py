@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from expected_rows import ago, loaded, users_of
 from extraction import Extraction, load
-from holdings import ago, loaded, users_of
 from loading import query, still_gateway
 
 from vbc_source.emulator import Gateway

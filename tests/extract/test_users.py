@@ -7,17 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from extraction import Extraction, extract, load, sync
-from holdings import (
+from expected_rows import (
     MAIN,
     ago,
-    asked,
     count,
-    held,
-    held_extensions,
+    expected_extensions,
+    expected_recordings,
     loaded,
+    requested_paths,
     users_of,
 )
+from extraction import Extraction, extract, load, sync
 from loading import query, still_gateway
 
 from vbc_source.emulator import Gateway
@@ -123,7 +123,7 @@ def test_an_empty_user_list_marks_nobody_as_gone_and_reads_no_recordings(serve: 
     gateway.clear()
     load(pipeline, url, "users", "user_recordings")
     assert count(pipeline, "users", "gone_at IS NULL") == 3
-    assert asked(gateway) == [f"/t/vbc.prod/provisioning/api/accounts/{MAIN}/users"]
+    assert requested_paths(gateway) == [f"/t/vbc.prod/provisioning/api/accounts/{MAIN}/users"]
     assert loaded(pipeline) == before
 
 
@@ -154,14 +154,14 @@ def test_users_of_two_accounts_are_loaded_completely_however_the_gateway_pages(
     url, pipeline = serve(gateway), Extraction()
     load(pipeline, url, "users", "user_recordings", account_id=["self", "777"], start_date="2000-01-01")
     for account in (MAIN, "777"):
-        assert loaded(pipeline, account) == held(gateway, account)
+        assert loaded(pipeline, account) == expected_recordings(gateway, account)
         assert count(pipeline, "users", f"account_id = '{account}'") == len(users_of(gateway, account))
         extensions = query(
             pipeline,
             "SELECT account_id, user_id, recording_id, position, extension "
             f"FROM user_recordings__extensions WHERE account_id = '{account}'",
         )
-        assert sorted(extensions) == held_extensions(gateway, account)
+        assert sorted(extensions) == expected_extensions(gateway, account)
     names = query(pipeline, "SELECT account_id || ' ' || user_id, cnam FROM user_recordings WHERE id = 4711")
     assert len(names) == 3
     assert all(key == cnam for key, cnam in names)
@@ -211,13 +211,13 @@ def test_a_user_who_is_forbidden_fails_the_run_by_id_or_is_skipped(serve: Serve,
         load(pipeline, url, "user_recordings")
     load(pipeline, url, "user_recordings", on_forbidden="skip")
     others = [user for user in users_of(gateway) if user != "5"]
-    assert loaded(pipeline) == held(gateway, users=others)
+    assert loaded(pipeline) == expected_recordings(gateway, users=others)
     noted = "SELECT account_id, resource, user_id, user_name, access, detail FROM user_access"
     assert query(pipeline, noted) == [(MAIN, "user_recordings", "5", "Ada Ashdown", "forbidden", "HTTP 403")]
     gateway.users.allow(5)
     gateway.clear()
     load(pipeline, url, "user_recordings", on_forbidden="skip")
-    assert loaded(pipeline) == held(gateway)
+    assert loaded(pipeline) == expected_recordings(gateway)
     assert query(pipeline, noted)[0][4:] == ("allowed", None)
 
 
@@ -229,10 +229,12 @@ def test_a_list_that_is_refused_while_others_are_answered_fails_alone(serve: Ser
     url, pipeline = serve(gateway), Extraction()
     with pytest.raises((TokenRejected, BadRequest), match="user 5 of account 549825"):
         sync(pipeline, url, "user_recordings", rows_per_run=1000)
-    assert loaded(pipeline) == held(gateway, users=[user for user in users_of(gateway) if user != "5"])
+    assert loaded(pipeline) == expected_recordings(
+        gateway, users=[user for user in users_of(gateway) if user != "5"]
+    )
     gateway.heal()
     sync(pipeline, url, "user_recordings", rows_per_run=1000)
-    assert loaded(pipeline) == held(gateway)
+    assert loaded(pipeline) == expected_recordings(gateway)
 
 
 def test_a_deleted_user_is_recorded_and_does_not_stop_the_run(serve: Serve) -> None:
@@ -274,7 +276,9 @@ def test_listed_users_are_read_without_the_provisioning_api(serve: Serve) -> Non
     url, pipeline = serve(gateway), Extraction()
     extract(pipeline, url, account_id=MAIN, user_ids=",".join(chosen))
     assert gateway.count("/provisioning/") == 0
-    assert {path.split("/")[8] for path in asked(gateway) if path.endswith("/call_recordings")} == set(chosen)
+    assert {
+        path.split("/")[8] for path in requested_paths(gateway) if path.endswith("/call_recordings")
+    } == set(chosen)
     load(pipeline, url, "users")
     assert count(pipeline, "users") == 6
 
@@ -283,13 +287,13 @@ def test_without_users_no_request_for_users_is_sent(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=30, recordings=10)
     extract(Extraction(), serve(gateway), user_ids=[])
     assert gateway.count("/provisioning/") == 0
-    assert [path for path in asked(gateway) if path.endswith("/call_recordings")] == []
+    assert [path for path in requested_paths(gateway) if path.endswith("/call_recordings")] == []
 
 
 def test_the_api_of_india_gets_no_request_for_on_demand_recordings(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=30, recordings=10)
     extract(Extraction(), serve(gateway), recording_api="/t/vbc.prod/call_recording_india/api")
-    assert [path for path in asked(gateway) if path.endswith("/call_recordings")] == []
+    assert [path for path in requested_paths(gateway) if path.endswith("/call_recordings")] == []
     assert gateway.count("/call_recording_india/api/accounts/self/company_call_recordings") == 1
     assert gateway.count("/provisioning/") == 2
 
@@ -298,6 +302,6 @@ def test_the_v1_prefix_has_the_same_users(serve: Serve) -> None:
     gateway = still_gateway(users=3, user_recordings=30)
     prefix = "/t/vbc.prod/call_recording/v1/api"
     extract(Extraction(), serve(gateway), "user_recordings", recording_api=prefix, account_id=MAIN)
-    assert {path for path in asked(gateway) if path.endswith("/call_recordings")} == {
+    assert {path for path in requested_paths(gateway) if path.endswith("/call_recordings")} == {
         f"{prefix}/accounts/{MAIN}/users/{user}/call_recordings" for user in users_of(gateway)
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 import dlt
 import duckdb
 import pytest
-from holdings import ago
+from expected_rows import ago
 from loading import load, open_pipeline, query, run_vbc, still_gateway
 
 from vbc_source.emulator import Gateway

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from holdings import only
+from expected_rows import only
 from ledgers import archive
 from loading import open_target, run_vbc, still_gateway
 from prometheus_client.parser import text_string_to_metric_families

@@ -131,7 +131,7 @@ ONE = RetentionCandidate(
 )
 KEY = "account_id=549825/recording_type=company/date=2025-03-01/3.mp3"
 FACTS = RecordingFacts(ONE, 1, 1, True, False, None, None)
-NO_FILE = replace(FACTS, files=0, settled=False, candidate=replace(ONE, uri=None, attempts=0))
+NO_FILE = replace(FACTS, files=0, is_final=False, candidate=replace(ONE, uri=None, attempts=0))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from vbc_source.config import load_config
 from vbc_source.emulator import Gateway
 from vbc_source.errors import NotFound, UsageError
 from vbc_source.retention.legal_hold import read_legal_hold
-from vbc_source.retention.retention import RetentionResult, retain
+from vbc_source.retention.retain import RetentionResult, retain
 
 DELETIONS = "SELECT recording_id, status FROM recording_deletions ORDER BY recording_id, noted_at"
 

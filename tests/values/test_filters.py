@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from expected_rows import count, expected_recordings, extract, loaded, state
 from gateway_fixtures import PASSWORD
-from holdings import count, extract, held, loaded, state
 from in_process import run_in_process
 from loading import load, open_pipeline, query, still_gateway
 
@@ -151,7 +151,7 @@ def test_each_combination_of_filters_has_its_own_history(
     )
     monkeypatch.delenv("SOURCES__VBC__FILTERS")
     load(pipeline, url, "company_recordings", "user_recordings")
-    assert loaded(pipeline) == held(gateway)
+    assert loaded(pipeline) == expected_recordings(gateway)
     assert count(pipeline, "company_recordings") == len(gateway.company)
     labels = query(pipeline, "SELECT DISTINCT filters FROM scan_windows ORDER BY 1 NULLS FIRST")
     assert [label and label.split("#")[0] for (label,) in labels] == [

@@ -21,8 +21,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from expected_rows import ago, only
 from gateway_fixtures import PASSWORD
-from holdings import ago, only
 from in_process import run_in_process
 from loading import load, open_pipeline, query, still_gateway
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from vbc_source import vbc_source
-from vbc_source.config import HISTORY, RECORDING_API, VbcConfig, read_accounts, read_date, read_users
+from vbc_source.config import HISTORY, RECORDING_API, VbcConfig
 from vbc_source.errors import SettingsError
 from vbc_source.filters import Filters, check_filters
 from vbc_source.pii import PiiPolicy
+from vbc_source.setting_values import read_accounts, read_date, read_users
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
 DAY = datetime(2025, 1, 31, tzinfo=timezone.utc)

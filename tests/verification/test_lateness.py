@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from holdings import ago as before_now
+from expected_rows import ago as before_now
 from verification_cases import Prepare, ago
 
 from vbc_source.emulator import Gateway

@@ -18,7 +18,7 @@ from vbc_source import verify_custody
 from vbc_source.audio.archive_audio import archive_audio
 from vbc_source.retention.apply import apply_retention
 from vbc_source.retention.plan import plan_retention
-from vbc_source.retention.retention import retain
+from vbc_source.retention.retain import retain
 
 
 @pytest.fixture

@@ -60,7 +60,11 @@ class AnalyticsDatabase:
         return f'"{self.models_dataset}"."{model}"'
 
     def connect(self) -> Any:
-        """Open a read-only DB-API connection with session time zone UTC."""
+        """Open a read-only DB-API connection with session time zone UTC.
+
+        Raises:
+            VbcError: There is no database yet, or it could not be opened.
+        """
         with explaining():
             if self.kind == "duckdb":
                 import duckdb

@@ -45,7 +45,7 @@ LOCK_SECONDS = 180.0  # how long to wait for the login of another process
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedLogin:
     """A refused login.
 
     Attributes:
@@ -72,7 +72,7 @@ class Login:
     access_token: str | None = field(default=None, repr=False)
     refresh_token: str | None = field(default=None, repr=False)
     expires_at: float = 0.0
-    refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    refusals: Mapping[str, RefusedLogin] = field(default_factory=dict)
     fingerprint: str = ""
 
 
@@ -106,7 +106,7 @@ class TokenCache:
         """Read the file; an empty login if it is missing or damaged."""
         try:
             data = json.loads(self.path.read_text())
-            refusals = {key: Refusal(**refusal) for key, refusal in data["refusals"].items()}
+            refusals = {key: RefusedLogin(**refusal) for key, refusal in data["refusals"].items()}
             tokens = read_token(data["access_token"]), read_token(data["refresh_token"])
             return Login(*tokens, float(data["expires_at"]), refusals, str(data.get("fingerprint", "")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -342,7 +342,7 @@ class TokenProvider:
         """Return the error of a failed login; only what judges the credentials is kept for later runs."""
         if failure.is_verdict:
             seconds = failure.retry_after
-            refusal = Refusal(failure.reason, None if seconds is None else self._clock() + seconds)
+            refusal = RefusedLogin(failure.reason, None if seconds is None else self._clock() + seconds)
             refusals = {**shared.refusals, self._credentials.fingerprint(): refusal}
             cache.write(replace(cache.read(), refusals=refusals))
         return LoginRefused(failure.reason)

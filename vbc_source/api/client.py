@@ -39,7 +39,7 @@ from vbc_source.api.http.transport import (
 )
 from vbc_source.api.login_answers import TEMPORARY, is_locked, read_error
 from vbc_source.api.turns import Turns
-from vbc_source.config import VbcConfig, VbcCredentials, check_base_url
+from vbc_source.config import VbcConfig, VbcCredentials
 from vbc_source.errors import (
     BadRequest,
     Forbidden,
@@ -52,6 +52,7 @@ from vbc_source.errors import (
     TokenRejected,
     Unavailable,
 )
+from vbc_source.setting_values import check_base_url
 
 T = TypeVar("T")
 Params = Mapping[str, str | int]

@@ -12,11 +12,7 @@ from vbc_source.api.http.transport import StreamingResponse
 from vbc_source.errors import BadRequest, InvalidContent, InvalidResponse, Unavailable
 
 BREAKS = 4  # broken connections in a row without a new byte, until the download fails
-_UNCHANGED = {
-    "",
-    "identity",
-    "aws-chunked",
-}  # codings that leave the bytes as they are
+_UNCHANGED = {"", "identity", "aws-chunked"}  # codings that leave the bytes as they are
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -76,7 +72,7 @@ class Download:
         except BadRequest as fault:
             if fault.status != 416 or not self._received:
                 raise
-            # 416: there are no bytes behind those received, so the file ends here
+            # 416: there are no bytes after those received, so the file ends here
             self._expected = self._received
 
     def _headers(self) -> Mapping[str, str]:

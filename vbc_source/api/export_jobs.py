@@ -207,7 +207,7 @@ class ExportApi:
         params: dict[str, str | int] = {"page": number, "page_size": PAGE}
         try:
             return self.client.get(self._jobs, params, read, what=f"list of export jobs{self._of_user}")
-        except NotFound as fault:  # some servers answer so behind the last page
+        except NotFound as fault:  # some servers answer so after the last page
             if number == 0 or not says_gone(fault):
                 raise
             return [], float("inf")

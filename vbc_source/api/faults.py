@@ -43,9 +43,9 @@ _THROTTLED = (900800, 900801, 900802, 900803, 900804, 900806, 900807)
 _BACKEND = (*range(101000, 102000), *range(303000, 304000))
 _TAG = re.compile(r"<(?:\w+:)?(code|message|description|nextAccessTime)>(.*?)</(?:\w+:)?\1>", re.DOTALL)
 _ACCESS_TIME = re.compile(r"(\d{4})-([A-Z][a-z]{2})-(\d{2}) (\d{2}:\d{2}:\d{2})")
-# addresses of mail, and numbers of at least seven digits with any usual separators
 # tokens, and whatever is as long as one
 _SECRET = re.compile(r"(?i:bearer)\s+\S+|\S{40,}")
+# addresses of mail, and numbers of at least seven digits with any usual separators
 _PRIVATE = re.compile(r"[^\s@%]{0,64}(?:@|%40)\S*|\+?\d[\d\s()./\u2010-\u2015-]{5,}\d")
 LONGEST_FAULT = 1 << 13  # bytes of a body that are looked at
 

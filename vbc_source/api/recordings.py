@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from itertools import chain, count
 from typing import Any
@@ -11,7 +12,7 @@ from vbc_source.api.client import Client
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.api.http.bodies import read_list, read_object
 from vbc_source.config import SELF, load_config
-from vbc_source.errors import BadRequest, NotFound, UsageError
+from vbc_source.errors import BadRequest, Forbidden, NotFound, UsageError
 from vbc_source.recordings import RecordingType
 
 PAGE = 100
@@ -37,7 +38,7 @@ class RecordingApi:
             new = {str(row.get("id")): row for row in page if str(row.get("id")) not in seen}
             yield from list(new.values())[: limit - len(seen)]
             seen |= new.keys()
-            # page 1 may be the first one again; behind the last page, some servers repeat it
+            # page 1 may be the first one again; after the last page, some servers repeat it
             if len(seen) >= limit or (number > 1 and not new):
                 return
 
@@ -51,7 +52,7 @@ class RecordingApi:
                 rows, total = self._client.get(
                     self._path, numbered, lambda body: read_list(body, "recordings"), what=title
                 )
-            except (NotFound, BadRequest) as fault:  # some servers answer so behind the last page
+            except (NotFound, BadRequest) as fault:  # some servers answer so after the last page
                 if number is None or fault.code is not None:
                     raise
                 return
@@ -72,6 +73,12 @@ class RecordingApi:
     def check_clock(self, now: datetime | None = None) -> None:
         """Raise WrongClock unless `now` is the time of the gateway's last response."""
         self._client.gateway_clock.check(now or datetime.now(timezone.utc))
+
+    def request_clock(self, now: datetime) -> None:
+        """Request the list, and raise WrongClock unless `now` is the time of the response."""
+        with suppress(Forbidden, NotFound):  # these are answers, too
+            next(self.list({}, 1), None)
+        self.check_clock(now)
 
     def delete(
         self,

@@ -107,7 +107,7 @@ class Archive:
             recording = replace(recording, version=recording.version + 1)
 
     def _keep(self, path: Path, row: LedgerRow, audio_format: AudioFormat, content: Content) -> bool:
-        """Store the file of a row, and settle it; return False if there are other bytes under its key."""
+        """Store the file of a row, and record it; return False if there are other bytes under its key."""
         key = self.bucket.key_of(row.uri or "") or ""
         # before the upload: after a kill, `recover` looks for this object
         self.journal.intend(row)
@@ -120,7 +120,7 @@ class Archive:
         except InvalidContent:
             self.journal.forget(intents=[row])
             raise
-        self.journal.settle(row)
+        self.journal.record(row)
         return True
 
     def restore(self, row: LedgerRow, recording: Recording, stream: ByteStream, key: str | None) -> LedgerRow:
@@ -149,7 +149,7 @@ class Archive:
                 return self._store(path, replace(recording, version=row.version + 1), audio_format, content)
             elif kept:
                 row = replace(row, size_bytes=kept.size, sha256=kept.sha256, attempts=0)
-            return row if row.attempts else self._settle_proven(row)
+            return row if row.attempts else self._record_proven(row)
 
     def prove(self, row: LedgerRow, recording: Recording, stream: ByteStream) -> LedgerRow | None:
         """Compare a file that was only found in the bucket with VBC's bytes; None if they differ.
@@ -159,12 +159,12 @@ class Archive:
         with self._receive(stream, recording.size_bytes) as (_, content):
             if (content.size, content.sha256) != (row.size_bytes, row.sha256):
                 return None
-        return self._settle_proven(row)
+        return self._record_proven(row)
 
-    def _settle_proven(self, row: LedgerRow) -> LedgerRow:
+    def _record_proven(self, row: LedgerRow) -> LedgerRow:
         """Record that a file has been compared with VBC's own bytes."""
         row = replace(row, attempts=1, fetched_at=self._now())
-        self.journal.settle(row)
+        self.journal.record(row)
         return row
 
     def store_unmatched(self, name: str, stream: ByteStream) -> tuple[str, int]:
@@ -193,14 +193,14 @@ class Archive:
     def _record(self, recording: Recording, status: Status, error: object) -> LedgerRow:
         log.warning("audio of %s is %s: %s", recording.title, status, error)
         row = make_ledger_row(recording, status, self._now(), error=str(error))
-        self.journal.settle(row)
+        self.journal.record(row)
         return row
 
     def recover(self) -> None:
         """Find out what a killed run has stored, or erased, of the files that it was about to."""
         for row in self.journal.intents:
             if self._has_happened(row):
-                self.journal.settle(row)
+                self.journal.record(row)
             else:
                 self.journal.forget(intents=[row])
         if lost := [row for row in self.journal.rows if self._is_lost(row)]:
@@ -242,7 +242,7 @@ class Archive:
         except ObjectLocked:
             self.journal.forget(intents=[erased])
             raise
-        self.journal.settle(erased)
+        self.journal.record(erased)
         return erased
 
     def list_erasable(self, row: LedgerRow, names: Iterable[str] = ()) -> tuple[str, ...]:
@@ -297,7 +297,7 @@ class Archive:
         if sidecar and sidecar.audio.sha256 != content.sha256:
             return None  # damaged since it was stored
         row = self._make_stored_row(recording, audio_format, content, attempts=0)
-        self.journal.settle(row)
+        self.journal.record(row)
         return row
 
     def _make_stored_row(

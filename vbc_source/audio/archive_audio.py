@@ -26,7 +26,7 @@ from vbc_source.audio.ledger import LedgerRow
 from vbc_source.audio.missing_durations import measure_missing
 from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.audio.sidecars.missing_sidecars import (
-    describe,
+    describe_written,
     write_missing_sidecars,
     write_missing_sidecars_if_possible,
 )
@@ -96,7 +96,7 @@ class AudioResult:
         }
         if any(others.values()):
             yield f"{', '.join(f'{count:,} {text}' for text, count in others.items() if count)}."
-        yield from describe(self.sidecars, self.refused)
+        yield from describe_written(self.sidecars, self.refused)
 
 
 def archive_audio(
@@ -191,7 +191,7 @@ class AudioRun:
                 self._count(row)
                 progress.count(row.size_bytes or 0)
                 self._ledger.load_when_due()
-            for row in self._settle_absent():
+            for row in self._confirm_absent():
                 self._count(row)
         except BaseException as error:
             self._client.close()  # ends the waits of the threads for a retry
@@ -205,14 +205,14 @@ class AudioRun:
         return self._counts
 
     def _archive_all(self, pool: ThreadPoolExecutor) -> Iterator[LedgerRow]:
-        """Yield a row for each file; those that VBC does not have are kept for `_settle_absent`."""
+        """Yield a row for each file; those that VBC does not have are kept for `_confirm_absent`."""
         for answer in self._request_all(pool):
             if isinstance(answer, LedgerRow):
                 yield answer
                 continue
             self._absent.append(answer)
             if len(self._absent) >= MAX_FAILURES_IN_A_ROW:
-                yield from self._settle_absent()
+                yield from self._confirm_absent()
 
     def _request_all(self, pool: ThreadPoolExecutor) -> Iterator[LedgerRow | AbsentFile]:
         done: SimpleQueue[Future[LedgerRow | AbsentFile]] = SimpleQueue()
@@ -227,7 +227,7 @@ class AudioRun:
         for _ in range(pending):
             yield done.get().result()
 
-    def _settle_absent(self) -> Iterator[LedgerRow]:
+    def _confirm_absent(self) -> Iterator[LedgerRow]:
         """Find out which of the files without an answer are of recordings that VBC no longer has.
 
         A 404 for audio proves nothing by itself: the gateway may fail, or the file may not be ready yet.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import datetime
 
-from vbc_source.audio.ledger import KEY, LEDGER
-from vbc_source.audio.ledger_queries import FITS, SAME_RECORDING, SETTLED, write_ledger, write_states
-from vbc_source.recordings import Recording
+from vbc_source.audio.ledger import LEDGER
+from vbc_source.audio.ledger_queries import FINAL, FITS, SAME_RECORDING, write_ledger, write_states
+from vbc_source.recordings import RECORDING_KEY, Recording, RecordingKey
 from vbc_source.warehouse.erasures import write_without_erased
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 from vbc_source.warehouse.recordings import (
@@ -36,7 +36,7 @@ class Backlog:
         max_attempts: int,
         started_at: datetime,
         page_rows: int = PAGE_ROWS,
-        only: Collection[tuple[str, str, str, int]] | None = None,
+        only: Collection[RecordingKey] | None = None,
     ) -> None:
         self._loaded, self._selection, self._page_rows = loaded, selection, page_rows
         self._only = only
@@ -61,7 +61,7 @@ class Backlog:
         for row in query_pages(
             self._loaded, self._write, columns, len(_ORDER), self._page_rows, **self._values
         ):
-            if self._only is None or tuple(row[name] for name in KEY) in self._only:
+            if self._only is None or tuple(row[name] for name in RECORDING_KEY) in self._only:
                 yield read_recording(row)
 
     def _write(self, loaded: LoadedTables) -> str:
@@ -74,6 +74,6 @@ class Backlog:
         return f"""
             SELECT r.* FROM ({states}) AS r WHERE NOT EXISTS (
                 SELECT 1 FROM ({write_ledger(loaded)}) AS a WHERE {SAME_RECORDING} AND {FITS}
-                    AND (a.status IN {SETTLED} OR a.attempts >= :max_attempts
+                    AND (a.status IN {FINAL} OR a.attempts >= :max_attempts
                         OR a.fetched_at >= CAST(:started_at AS TIMESTAMPTZ))
             )"""

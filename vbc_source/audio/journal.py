@@ -58,7 +58,7 @@ class Journal:
         """Record that a file is about to be stored."""
         self._append("intent", row)
 
-    def settle(self, row: LedgerRow) -> None:
+    def record(self, row: LedgerRow) -> None:
         """Record what happened; this replaces the intent."""
         self._append("done", row)
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import BatchedLedger, load_rows, make_schema
-from vbc_source.recordings import Recording, RecordingType
+from vbc_source.recordings import RECORDING_KEY, Recording, RecordingType
 from vbc_source.schema.columns import INSTANT
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ class LedgerRow:
         return self.account_id, self.recording_type, self.user_id, self.recording_id, self.version
 
 
-KEY = ("account_id", "recording_type", "user_id", "recording_id")  # of the recording
-VERSION_KEY = (*KEY, "version")  # of a row
+VERSION_KEY = (*RECORDING_KEY, "version")  # of a row
 COLUMNS = {
     "account_id": pa.string(),
     "recording_type": pa.string(),

@@ -6,16 +6,17 @@ is archived again, as its next version, and both files are kept.
 
 from __future__ import annotations
 
-from vbc_source.audio.ledger import COLUMNS, KEY, LEDGER, VERSION_KEY
+from vbc_source.audio.ledger import COLUMNS, LEDGER, VERSION_KEY
 from vbc_source.lakes.tables import FILESYSTEM
+from vbc_source.recordings import RECORDING_KEY
 from vbc_source.warehouse.queries import LoadedTables
 
-SAME_RECORDING = " AND ".join(f"a.{name} = r.{name}" for name in KEY)
+SAME_RECORDING = " AND ".join(f"a.{name} = r.{name}" for name in RECORDING_KEY)
 # whether a row `a` is of the recording `r` as it is loaded now; rows of older versions lack call and start
 FITS = """((a.size_bytes IS NULL OR r.size_bytes IS NULL OR a.size_bytes = r.size_bytes)
     AND (a.call_start IS NULL
         OR (a.call_start = r.began AND coalesce(a.call_id, '') = coalesce(r.call_id, ''))))"""
-SETTLED = "('stored', 'missing', 'erased')"  # states of files that are not to be fetched
+FINAL = "('stored', 'missing', 'erased')"  # states of files that are not to be fetched
 # with `version`, to tables that lacked them
 _ADDED = {"call_id": "VARCHAR", "call_start": "TIMESTAMPTZ", "audio_duration": "BIGINT"}
 
@@ -41,8 +42,8 @@ def write_states(loaded: LoadedTables, recordings: str) -> str:
     """Write a query of recordings with `version`, the one to archive next, and its `attempts` so far."""
     if not loaded.has(LEDGER):
         return f"SELECT r.*, 0 AS attempts, 1 AS version FROM ({recordings}) AS r"
-    key, ledger = ", ".join(KEY), write_ledger(loaded)
-    of_recording = " AND ".join(f"{{0}}.{name} = r.{name}" for name in KEY)
+    key, ledger = ", ".join(RECORDING_KEY), write_ledger(loaded)
+    of_recording = " AND ".join(f"{{0}}.{name} = r.{name}" for name in RECORDING_KEY)
     # max: on file destinations the ledger is append-only, and holds a row for each attempt
     return f"""
         SELECT r.*, coalesce(f.attempts, 0) AS attempts, coalesce(s.version, 0) + 1 AS version
@@ -57,9 +58,9 @@ def write_states(loaded: LoadedTables, recordings: str) -> str:
         ) AS f ON {of_recording.format("f")} AND f.version = coalesce(s.version, 0) + 1"""
 
 
-def write_settled(ledger: str, recordings: str) -> str:
+def write_final(ledger: str, recordings: str) -> str:
     """Write a query of the keys of those recordings whose audio is not to be fetched, as they are now."""
     return f"""
-        SELECT DISTINCT {", ".join(f"r.{name}" for name in KEY)}
+        SELECT DISTINCT {", ".join(f"r.{name}" for name in RECORDING_KEY)}
         FROM ({recordings}) AS r JOIN ({ledger}) AS a ON {SAME_RECORDING} AND {FITS}
-        WHERE a.status IN {SETTLED}"""
+        WHERE a.status IN {FINAL}"""

@@ -41,7 +41,7 @@ def measure_missing(session: ArchiveSession, most_files: int = MOST_FILES) -> in
     try:
         for row, duration in zip(rows, pool.map(_Measurement(session), rows), strict=True):
             if duration is not None:
-                session.ledger.journal.settle(replace(row, audio_duration=duration))
+                session.ledger.journal.record(replace(row, audio_duration=duration))
                 measured += 1
     except (BucketFailed, NoRoom) as error:
         log.warning("the lengths of archived files are measured by a later run: %s", error)

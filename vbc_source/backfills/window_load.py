@@ -46,7 +46,7 @@ class WindowTask(TypedDict):
     Attributes:
         key: A short name, the same for the same window.
         start: Its first instant, ISO.
-        end: The instant behind its last, ISO.
+        end: The instant after its last, ISO.
         resources: Which resources to read.
     """
 
@@ -163,7 +163,11 @@ def limit_workers(config: VbcConfig, workers: int) -> int:
 
 
 def divide_budget(config: VbcConfig, share: int) -> dict[str, int]:
-    """Divide the settings' limits among processes, which may run on several machines."""
+    """Divide the settings' limits among processes, which may run on several machines.
+
+    Raises:
+        SettingsError: There are fewer requests a minute than processes.
+    """
     budget, divided = config.requests_per_minute, {"max_concurrency": max(1, config.max_concurrency // share)}
     if budget is None:
         return divided
@@ -256,7 +260,11 @@ def _work_through(todo: deque[tuple[WindowTask, int]], crew: Sequence[_Worker]) 
 
 
 def retry_window(task: WindowTask, attempt: int, error: Exception) -> tuple[WindowTask, int]:
-    """Return the window and the number of its next attempt."""
+    """Return the window and the number of its next attempt.
+
+    Raises:
+        VbcError: It is not worth another, or has had all of them; the message says which window it is.
+    """
     text = f"the window {task['start']}/{task['end']}: {error}"
     if type(error) is not VbcError or attempt >= MAX_ATTEMPTS:
         raise VbcError(text) from None

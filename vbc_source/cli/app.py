@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vbc_source.cli import archive, coverage, evidence, figures, fixity, forget, loading, retention
+from vbc_source.cli import archive, evidence, figures, fixity, forget, loading, reconcile, retention
 from vbc_source.cli.options import Command, Function, Group, echo
 from vbc_source.cli.process import check_port, tune_process
 
@@ -44,7 +44,7 @@ def demo(recordings: int, seed: int, models: bool) -> dict[str, Any]:
     """
     from vbc_source.cli.demo import run_demo
 
-    # invented texts, of several lines
+    # not this package's `echo`: the texts have several lines, and nothing in them comes from callers
     return asdict(run_demo(recordings, seed, click.echo, models=models))
 
 
@@ -91,7 +91,7 @@ for command in (
     *(loading.sync, loading.backfill, loading.compact),
     *(archive.audio, archive.export, archive.recordings, retention.retention),
     *(fixity.fixity, evidence.evidence, forget.forget),
-    *(loading.doctor, loading.status, loading.verify, coverage.reconcile),
+    *(loading.doctor, loading.status, loading.verify, reconcile.reconcile),
     *(figures.models, figures.dashboard, figures.report),
 ):
     main.add_command(command)

@@ -18,8 +18,10 @@ from vbc_source.cli.options import (
     Group,
     bucket_option,
     choice_option,
+    choose_types,
     echo,
     print_result,
+    recording_type_option,
     span_options,
     target_options,
 )
@@ -41,9 +43,7 @@ account_option = click.option(
 @bucket_option(FILES)
 @span_options("--since", "--until")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Archive at most N files.")
-@choice_option(
-    "--recording-type", (*RECORDING_TYPES, "all"), "Company recordings, users' own, or both.", "all"
-)
+@recording_type_option("Company recordings, users' own, or both.", ALL)
 @choice_option(
     "--via",
     ("files", "export", "auto"),
@@ -71,8 +71,7 @@ def audio(
         return _rebuild(target, since or until or options["limit"] or recording_type != ALL, **options)
     if options["limit"] and options["via"] == "export":
         raise click.UsageError("--limit goes with --via files: an export brings all of a span")
-    types = tuple(name for name in RECORDING_TYPES if recording_type in (name, "all"))
-    selection = RecordingSelection(types, since, until)
+    selection = RecordingSelection(choose_types(recording_type), since, until)
     return print_result(archive_audio(target, selection=selection, **options))
 
 

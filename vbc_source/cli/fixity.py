@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vbc_source.cli.options import (
+    ALL,
     Command,
     bucket_option,
-    choice_option,
+    choose_types,
     print_result,
+    recording_type_option,
     span_options,
     target_options,
 )
-from vbc_source.recordings import RECORDING_TYPES
 
 if TYPE_CHECKING:
     from vbc_source import Target
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
     help="Check only a part: 1/30 or 5% of the files, or 10GB; those checked longest ago first.",
 )
 @span_options("--since", "--until")
-@choice_option(
-    "--recording-type", (*RECORDING_TYPES, "all"), "Company recordings, users' own, or both.", "all"
-)
+@recording_type_option("Company recordings, users' own, or both.", ALL)
 @click.option(
     "--repair",
     is_flag=True,
@@ -55,5 +54,5 @@ def fixity(
     from vbc_source import check_fixity
     from vbc_source.warehouse.recordings import RecordingSelection
 
-    types = tuple(name for name in RECORDING_TYPES if recording_type in (name, "all"))
-    return print_result(check_fixity(target, selection=RecordingSelection(types, since, until), **options))
+    selection = RecordingSelection(choose_types(recording_type), since, until)
+    return print_result(check_fixity(target, selection=selection, **options))

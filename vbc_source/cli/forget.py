@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.cli.options import POLICY_FILE, Command, bucket_option, print_result, target_options
-from vbc_source.errors import UsageError
+from vbc_source.cli.options import (
+    POLICY_FILE,
+    Command,
+    bucket_option,
+    hold_option,
+    print_result,
+    read_hold,
+    target_options,
+)
 
 if TYPE_CHECKING:
     from vbc_source import Target
@@ -29,12 +36,7 @@ STDIN = "-"
     help="A recording by its id, user/USER/ID or recording_key, where no table has the number; repeatable.",
 )
 @bucket_option("Where the files are")
-@click.option(
-    "--hold",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Ids of recordings or calls that are kept: a list, CSV or JSON.",
-)
+@hold_option
 @click.option(
     "--policy",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -60,14 +62,9 @@ def forget(
     and the shell keeps it in its history: pass - to read it from stdin.
     """
     from vbc_source import forget as erase
-    from vbc_source import read_legal_hold
 
     if number == STDIN:
         number = sys.stdin.readline().strip()
-    try:
-        legal_hold = read_legal_hold(hold.read_bytes()) if hold else None
-    except OSError as error:
-        raise UsageError(f"--hold: the file cannot be read: {error.strerror}") from None
     if policy is None and Path(POLICY_FILE).exists():
         policy = Path(POLICY_FILE)
-    return print_result(erase(target, number=number, hold=legal_hold, policy=policy, **options))
+    return print_result(erase(target, number=number, hold=read_hold(hold), policy=policy, **options))

@@ -13,14 +13,14 @@ import click
 from vbc_source.cli.options import (
     Amount,
     Command,
-    choice_option,
+    choose_types,
     echo,
     print_result,
+    recording_type_option,
     resources_option,
     span_options,
     target_options,
 )
-from vbc_source.recordings import RECORDING_TYPES
 
 if TYPE_CHECKING:
     from vbc_source import Target
@@ -178,15 +178,14 @@ def doctor(target: Target, bucket: bool) -> dict[str, Any]:
 @click.command(cls=Command)
 @target_options
 @span_options("--since", "--until", end_help="Newest start; default: now.")
-@choice_option("--recording-type", (*RECORDING_TYPES, "all"), "Default: all that were ever loaded.")
+@recording_type_option("Default: all that were ever loaded.")
 @click.option("--deep", is_flag=True, help="Compare ids everywhere, not only where counts differ.")
 @click.option("--repair", is_flag=True, help="Load what is missing, and mark what is gone.")
 def verify(target: Target, recording_type: str | None, **options: Any) -> dict[str, Any]:
     """Is anything missing? Compare VBC with what is loaded; exit status 1 while they differ."""
     from vbc_source import verify as run_verify
 
-    types = [name for name in RECORDING_TYPES if recording_type in (name, "all")]
-    return print_result(run_verify(target, types=types, **options))
+    return print_result(run_verify(target, types=choose_types(recording_type), **options))
 
 
 @click.command(cls=Command)

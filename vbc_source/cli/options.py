@@ -21,6 +21,7 @@ import click
 
 from vbc_source.errors import UsageError
 from vbc_source.printable import escape_controls
+from vbc_source.recordings import RECORDING_TYPES, RecordingType
 from vbc_source.windows import parse_instant
 
 INSTANT_HELP = "ISO date or instant, such as 2025-01-31 or 2025-01-31T08:00:00Z."
@@ -312,6 +313,34 @@ def bucket_option(text: str) -> Function:
     return click.option(
         "--bucket-url", metavar="URL", help=f"{text}; default: [sources.vbc.audio] bucket_url."
     )
+
+
+hold_option = click.option(
+    "--hold",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Ids of recordings or calls that are kept: a list, CSV or JSON.",
+)
+
+
+def read_hold(path: Path | None) -> Any:
+    """Read the hold list of `--hold`; None without one. Raises UsageError."""
+    from vbc_source import read_legal_hold
+
+    try:
+        return read_legal_hold(path.read_bytes()) if path else None
+    except OSError as error:
+        raise UsageError(f"--hold: the file cannot be read: {error.strerror}") from None
+
+
+def recording_type_option(text: str, default: str | None = None) -> Function:
+    """Add the option that says which recordings; `choose_types` reads it."""
+    return choice_option("--recording-type", (*RECORDING_TYPES, ALL), text, default)
+
+
+def choose_types(chosen: str | None) -> tuple[RecordingType, ...]:
+    """Return the types of recordings that `--recording-type` chooses; none where it was left out."""
+    return tuple(kind for kind in RECORDING_TYPES if chosen in (kind, ALL))
 
 
 def print_result(result: Any) -> dict[str, Any]:

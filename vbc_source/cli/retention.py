@@ -13,8 +13,10 @@ from vbc_source.cli.options import (
     Command,
     CommandGroup,
     bucket_option,
+    hold_option,
     path_for_tenant,
     print_result,
+    read_hold,
     target_options,
 )
 from vbc_source.errors import UsageError
@@ -37,12 +39,7 @@ FILES = "Where the files are"
     "--shorter-than", type=click.IntRange(1), metavar="SECONDS", help="Only recordings of shorter calls."
 )
 @bucket_option(FILES)
-@click.option(
-    "--hold",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Ids of recordings or calls that are kept: a list, CSV or JSON.",
-)
+@hold_option
 @click.option("--apply", is_flag=True, help="Delete. Without it, nothing is deleted.")
 def retention(
     target: Target,
@@ -55,7 +52,7 @@ def retention(
 
     With a policy: `vbc retention plan` writes down what it would do, `vbc retention apply` does it.
     """
-    from vbc_source import read_legal_hold, retain
+    from vbc_source import retain
 
     ctx = click.get_current_context()
     if ctx.invoked_subcommand:
@@ -63,10 +60,7 @@ def retention(
         return {}
     if older_than is None:
         raise click.UsageError("Missing option '--older-than'.", ctx)
-    try:
-        legal_hold = read_legal_hold(hold.read_bytes()) if hold else None
-    except OSError as error:
-        raise UsageError(f"--hold: the file cannot be read: {error.strerror}") from None
+    legal_hold = read_hold(hold)
     try:
         age, length = timedelta(days=older_than), timedelta(seconds=shorter_than) if shorter_than else None
     except OverflowError:

@@ -37,7 +37,7 @@ from vbc_source.dashboard.filters import (
     is_canonical,
     read_filters,
 )
-from vbc_source.dashboard.player import ArchivedFile, AudioNotFound, Player, find_archive, name_download
+from vbc_source.dashboard.player import AudioNotFound, PlayableFile, Player, find_archive, name_download
 from vbc_source.dashboard.plays import PlaysHead, PlaysLedger, find_account, open_ledger
 from vbc_source.dashboard.search import InvalidSearch, read_search
 from vbc_source.dashboard.statements import LIST_COLUMNS
@@ -76,7 +76,7 @@ class DatabaseBusy(VbcError):
     """Another process is writing to the database."""
 
 
-class NotFound(VbcError):
+class RecordingNotFound(VbcError):
     """There is no such recording."""
 
 
@@ -198,7 +198,7 @@ class Dashboard:
         with self._open() as (figures, _):
             details = read_details(figures, key)
             if details is None:
-                raise NotFound("There is no recording with this key. Was it loaded?")
+                raise RecordingNotFound("There is no recording with this key. Was it loaded?")
             view = pages.build_recording(figures, details, self._plays.list_plays(key))
         return self._render("recording.html", view)
 
@@ -218,7 +218,7 @@ class Dashboard:
             self._head.store(find_archive(file))
         return response
 
-    def _locate(self, text: str) -> ArchivedFile:
+    def _locate(self, text: str) -> PlayableFile:
         key = parse_key(text)
         with self._database.open() as figures:
             file = find_file(figures, key) if key else None
@@ -269,7 +269,7 @@ class Dashboard:
             return self._show_message(400, "Invalid filter", str(error))
         if isinstance(error, InvalidSearch):
             return self._show_message(400, "Search", str(error))
-        if isinstance(error, (NotFound, AudioNotFound)):
+        if isinstance(error, (RecordingNotFound, AudioNotFound)):
             return self._show_message(404, "Not found", str(error))
         if isinstance(error, DatabaseBusy):
             return self._show_busy(request, str(error))
@@ -360,7 +360,7 @@ def _write_csv(database: DashboardDatabase, query: Mapping[str, str]) -> IO[str]
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket that listens on a port of 127.0.0.1."""
+    """Return a socket that listens on a port of 127.0.0.1; raises VbcError if the port is taken."""
     try:
         return socket.create_server((HOST, port), backlog=64)
     except OSError:

@@ -18,11 +18,8 @@ HEAT_LEVELS = 9
 SATURDAY, DAYS_OF_A_WEEK = 5, 7
 MOST_TICKS = 13
 FEWEST_TO_COMPARE = 30  # recordings; a percentage of fewer says more about chance than about calls
-MOST_DAYS, MOST_WEEKS, MOST_MONTHS = (
-    92,
-    105,
-    120,
-)  # more columns than this cannot be told apart at 1280 pixels
+# more columns than this cannot be told apart at 1280 pixels
+MOST_DAYS, MOST_WEEKS, MOST_MONTHS = 92, 105, 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +294,7 @@ def describe_busiest(hours: Mapping[tuple[int, int], int], weekdays: Mapping[int
 
 
 def format_average(number: float) -> str:
-    """Return an average with two significant digits or more, without zeros behind the point."""
+    """Return an average with two significant digits or more, without zeros after the point."""
     return (
         f"{number:,.0f}" if number >= 10 else f"{number:.1f}".removesuffix(".0") if number >= 0.1 else "<0.1"
     )

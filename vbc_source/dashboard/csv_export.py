@@ -11,7 +11,7 @@ from typing import IO, Any
 CHUNK = 1 << 18  # characters sent at once
 IN_MEMORY = 1 << 22  # bytes; a longer export goes to a temporary file
 
-# Where a spreadsheet sees a formula (OWASP, CSV injection): behind spaces, controls and quotes too, with the
+# Where a spreadsheet sees a formula (OWASP, CSV injection): after spaces, controls and quotes too, with the
 # full-width forms of the signs, and, where it separates by semicolon or tab, in the middle of a cell.
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[\s\x00-\x20\ufeff\x22]*[=+\-@|\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
 _PHONE = re.compile(r"\+?[0-9]+")

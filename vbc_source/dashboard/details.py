@@ -7,7 +7,8 @@ from datetime import date, datetime
 from typing import Any
 
 from vbc_source.dashboard.figures import Figures, Row
-from vbc_source.dashboard.player import ArchivedFile
+from vbc_source.dashboard.player import PlayableFile
+from vbc_source.recordings import RECORDING_KEY
 
 LEDGERS = {  # in the order in which they are shown
     "recording_audio": "Audio archive",
@@ -32,9 +33,8 @@ LABELS = {  # of columns of the loaded tables, for people; others are written as
     "actor_host": "Recorded on",
     "actor_version": "Version of vbc-source",
 }
-KEY = ("account_id", "recording_type", "user_id", "recording_id")
 MOST_READINGS = 5  # windows that are listed; the others are counted
-_KEY = " AND ".join(f"{name} = %({name})s" for name in KEY)
+_KEY = " AND ".join(f"{name} = %({name})s" for name in RECORDING_KEY)
 _WINDOWS = """
     SELECT count(*) OVER (), (window_start AT TIME ZONE %(zone)s), (window_end AT TIME ZONE %(zone)s),
         (scanned_at AT TIME ZONE %(zone)s), filters IS NOT NULL
@@ -65,7 +65,7 @@ _CELLS = {"timestamp with time zone": '("{0}" AT TIME ZONE %(zone)s) AS "{0}"'}
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingKey:
+class ModelKey:
     """The key of a recording, as `recording_key` of the models writes it."""
 
     account_id: str
@@ -76,7 +76,7 @@ class RecordingKey:
     @property
     def values(self) -> dict[str, Any]:
         """The values of the columns of a ledger's key."""
-        return {name: getattr(self, name) for name in KEY}
+        return {name: getattr(self, name) for name in RECORDING_KEY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +108,22 @@ class Details:
     readings: list[Row]
     ledgers: list[tuple[str, dict[str, Any]]]
     call: list[Row]
-    file: ArchivedFile | None
+    file: PlayableFile | None
 
 
-def parse_key(text: str) -> RecordingKey | None:
+def parse_key(text: str) -> ModelKey | None:
     """Parse a `recording_key`; None if it cannot be one. An account may contain slashes."""
     parts = text.split("/")
     if parts[-1].isascii() and parts[-1].isdigit() and int(parts[-1][:19]) < 2**63:
         number = int(parts[-1])
         if len(parts) >= 3 and parts[-2] == "company":
-            return RecordingKey("/".join(parts[:-2]), "company", "", number)
+            return ModelKey("/".join(parts[:-2]), "company", "", number)
         if len(parts) >= 4 and parts[-3] == "user":
-            return RecordingKey("/".join(parts[:-3]), "user", parts[-2], number)
+            return ModelKey("/".join(parts[:-3]), "user", parts[-2], number)
     return None
 
 
-def find_file(figures: Figures, key: RecordingKey) -> ArchivedFile | None:
+def find_file(figures: Figures, key: ModelKey) -> PlayableFile | None:
     """Return where the audio of a recording is archived."""
     columns = figures.list_columns().get("recording_audio", {})
     if "uri" not in columns:
@@ -133,7 +133,7 @@ def find_file(figures: Figures, key: RecordingKey) -> ArchivedFile | None:
     ]
     sql = f"SELECT uri, {', '.join(names)} FROM {{loaded}}.recording_audio WHERE {_KEY} AND status = 'stored'"
     rows = figures.query(sql, **key.values)
-    return ArchivedFile(*rows[0]) if rows and rows[0][0] else None
+    return PlayableFile(*rows[0]) if rows and rows[0][0] else None
 
 
 def read_details(figures: Figures, text: str) -> Details | None:
@@ -184,7 +184,7 @@ def _read_rows(
     figures: Figures,
     columns: dict[str, dict[str, str]],
     table: str,
-    key: RecordingKey,
+    key: ModelKey,
     id_column: str = "recording_id",
 ) -> list[dict[str, Any]]:
     """Read the rows of a recording from a table, with all columns but dlt's own; instants in local time."""
@@ -205,7 +205,7 @@ def _child_names(columns: dict[str, dict[str, str]], table: str) -> list[str]:
     return sorted(name.removeprefix(f"{table}__") for name in columns if name.startswith(f"{table}__"))
 
 
-def _read_proof(figures: Figures, key: RecordingKey, day: date | None) -> datetime | None:
+def _read_proof(figures: Figures, key: ModelKey, day: date | None) -> datetime | None:
     if day is None:
         return None
     rows = figures.query(_PROVEN, zone=figures.zone.key, day=day, **key.values)
@@ -213,7 +213,7 @@ def _read_proof(figures: Figures, key: RecordingKey, day: date | None) -> dateti
 
 
 def _read_windows(
-    figures: Figures, columns: dict[str, dict[str, str]], key: RecordingKey, started: datetime | None
+    figures: Figures, columns: dict[str, dict[str, str]], key: ModelKey, started: datetime | None
 ) -> list[Row]:
     if started is None or not {"scan_windows", "_dlt_loads"} <= set(columns):
         return []
@@ -225,7 +225,7 @@ def _read_windows(
     return figures.query(f"{_WINDOWS}{MOST_READINGS}", **values, **key.values)
 
 
-def _read_call(figures: Figures, text: str, key: RecordingKey, call_id: str | None) -> list[Row]:
+def _read_call(figures: Figures, text: str, key: ModelKey, call_id: str | None) -> list[Row]:
     if not call_id:
         return []
     return figures.query(_CALL, call_id=call_id, account_id=key.account_id, key=text, zone=figures.zone.key)

@@ -181,7 +181,11 @@ def _read_period(given: Mapping[str, str], options: FilterOptions) -> tuple[date
 
 
 def resolve_period(name: str, options: FilterOptions) -> tuple[date, date]:
-    """Return the first and last day of a period of `PERIODS`, which ends with the last proven day."""
+    """Return the first and last day of a period of `PERIODS`, which ends with the last proven day.
+
+    Raises:
+        InvalidFilter: There is no such period.
+    """
     if name not in PERIODS:
         raise InvalidFilter(f"There is no period of {name[:20]} days: choose one of the page's, or two days.")
     if name == "all":

@@ -208,7 +208,11 @@ def build_call_coverage(figures: Figures, options: FilterOptions, query: Mapping
 def build_search(
     figures: Figures, options: FilterOptions, search: Search, sort: str, page: int
 ) -> dict[str, Any]:
-    """Return the values of a page of what was found."""
+    """Return the values of a page of what was found.
+
+    Raises:
+        InvalidFilter: There is no such order.
+    """
     if sort not in SORTS:
         raise InvalidFilter("The list cannot be sorted like this.")
     offset = (page - 1) * PAGE_ROWS

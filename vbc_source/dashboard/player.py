@@ -25,7 +25,7 @@ class AudioNotFound(VbcError):
 
 
 @dataclass(frozen=True, slots=True)
-class ArchivedFile:
+class PlayableFile:
     """Where the audio of a recording is; from the ledger `recording_audio`."""
 
     uri: str
@@ -47,21 +47,21 @@ class Player:
 
     def __init__(self) -> None:
         self._buckets: dict[str, Bucket] = {}
-        self._files: dict[str, ArchivedFile] = {}
+        self._files: dict[str, PlayableFile] = {}
         self._lock = threading.Lock()
 
-    def recall(self, recording_key: str) -> ArchivedFile | None:
+    def recall(self, recording_key: str) -> PlayableFile | None:
         """Return the place of a file that was played before."""
         return self._files.get(recording_key)
 
-    def remember(self, recording_key: str, file: ArchivedFile) -> None:
+    def remember(self, recording_key: str, file: PlayableFile) -> None:
         """Keep the place of a file."""
         with self._lock:
             if len(self._files) >= MOST_FILES:
                 del self._files[next(iter(self._files))]
             self._files[recording_key] = file
 
-    def answer(self, file: ArchivedFile, range_header: str | None, *, send_body: bool) -> Response:
+    def answer(self, file: PlayableFile, range_header: str | None, *, send_body: bool) -> Response:
         """Return the response with the bytes that were asked for.
 
         Raises:
@@ -102,12 +102,12 @@ def _split(uri: str) -> tuple[str, str]:
     return place[1], place[2]
 
 
-def find_archive(file: ArchivedFile) -> str:
+def find_archive(file: PlayableFile) -> str:
     """Return the address of the archive that a file is in."""
     return _split(file.uri)[0]
 
 
-def name_download(file: ArchivedFile) -> str:
+def name_download(file: PlayableFile) -> str:
     """Return the name of a downloaded file: the recording's id."""
     return re.sub(r"[^A-Za-z0-9._=-]", "_", PurePosixPath(file.uri).name)
 

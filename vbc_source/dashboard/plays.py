@@ -152,7 +152,7 @@ class PlaysLedger:
         is_new = not self.path.exists()
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            # behind a line that a kill or a full disk has cut short
+            # after a line that a kill or a full disk has cut short
             os.write(file, b"\n" * bool(self._rest) + json.dumps(row).encode() + b"\n")
             os.fsync(file)
         finally:

@@ -14,16 +14,8 @@ TOP = 10
 LOCAL_TIME = "(r.started_at AT TIME ZONE %(zone)s)"
 HOUR = "(r.day + r.hour * INTERVAL '1 hour')"  # the local time of a row of `daily_hours`
 LIST_COLUMNS = (
-    *(
-        "start_utc",
-        "start_local",
-        "account_id",
-        "recording_type",
-        "direction",
-        "caller_number",
-        "caller_name",
-    ),
-    *("dialed_number", "duration_seconds", "extensions", "size_bytes", "archived"),
+    *("start_utc", "start_local", "account_id", "recording_type", "direction", "caller_number"),
+    *("caller_name", "dialed_number", "duration_seconds", "extensions", "size_bytes", "archived"),
     *("recording_id", "user_id", "call_id"),
 )
 ROW_COLUMNS = (*LIST_COLUMNS, "recording_key")  # of a list on a page

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
 from vbc_source.erasure.subject import Subject
+from vbc_source.recordings import RECORDING_KEY, write_recording_key
 from vbc_source.schema.erased import ERASED, ERASURES
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ KEPT = frozenset({ERASURES, ERASED, "recording_deletions", "recording_holds", "a
 GONE, CALLS = "vbc_forget_recordings", "vbc_forget_calls"
 # the same of recordings that are blocked: their rows stay, although they hold the number
 KEPT_RECORDINGS, KEPT_CALLS = "vbc_forget_kept_recordings", "vbc_forget_kept_calls"
-GONE_COLUMNS = ("account_id", "recording_type", "user_id", "recording_id", "recording_key")
+GONE_COLUMNS = (*RECORDING_KEY, "recording_key")
 CALL_COLUMNS = ("account_id", "call_id")
 
 _IDS = frozenset({"account_id", "user_id", "recording_type", "recording_id", "job_id", "position", "leg"})
@@ -121,7 +122,7 @@ def _list_keys(table: str, columns: Mapping[str, Kind], prefix: str, named: tupl
             yield _write_in(gone, prefix, f"'{kind}'", endpoint.per_user, endpoint.shape.id_column)
         elif table.startswith(endpoint.name + "__"):
             yield _write_in(gone, prefix, f"'{kind}'", endpoint.per_user, endpoint.shape.child_key)
-    if {"account_id", "recording_type", "user_id", "recording_id"} <= columns.keys():
+    if set(RECORDING_KEY) <= columns.keys():
         yield _write_in(gone, prefix, f'{prefix}"recording_type"', True, "recording_id")
     elif {"account_id", "resource", "user_id", "recording_id"} <= columns.keys():
         kind = f"CASE {prefix}\"resource\" WHEN '{COMPANY.name}' THEN 'company' ELSE 'user' END"
@@ -129,7 +130,8 @@ def _list_keys(table: str, columns: Mapping[str, Kind], prefix: str, named: tupl
     if "recording_key" in columns:
         yield f'EXISTS (SELECT 1 FROM {gone} AS g WHERE g.recording_key = {prefix}"recording_key")'
     call = "id" if table == CALL_LOGS.name else "call_id"
-    if call in columns and "account_id" in columns and not table.startswith(tuple(_recording_names())):
+    recordings = tuple(endpoint.name for endpoint in RECORDING_TABLES.values())
+    if call in columns and "account_id" in columns and not table.startswith(recordings):
         # a row of one recording goes with that one, not with others of its call
         names = () if table == CALL_LOGS.name else ("recording_id", "recording_key")
         of_none = [f'{prefix}"{name}" IS NULL' for name in names if name in columns]
@@ -138,10 +140,6 @@ def _list_keys(table: str, columns: Mapping[str, Kind], prefix: str, named: tupl
             f'AND g.call_id = {prefix}"{call}")'
         )
         yield f"({' AND '.join([of_call, *of_none])})"
-
-
-def _recording_names() -> Iterator[str]:
-    yield from (endpoint.name for endpoint in RECORDING_TABLES.values())
 
 
 def _write_in(gone: str, prefix: str, kind: str, per_user: bool, id_column: str) -> str:
@@ -172,16 +170,11 @@ class Erased:
 
 
 def _list_recordings(rows: Sequence[ErasedRecording]) -> list[tuple[str, ...]]:
-    return [(*map(str, row.key), name_recording(*row.key)) for row in rows]
+    return [(*map(str, row.key), write_recording_key(row.key)) for row in rows]
 
 
 def _list_calls(rows: Sequence[ErasedRecording | ErasedLeg]) -> list[tuple[str, ...]]:
     return sorted({(row.account_id, row.call_id) for row in rows if row.call_id})
-
-
-def name_recording(account: str, kind: str, user: str, recording_id: int) -> str:
-    """Return the key that the models give a recording."""
-    return "/".join(filter(None, (account, kind, user, str(recording_id))))
 
 
 def read_kind(data_type: str) -> Kind:

@@ -36,7 +36,6 @@ from vbc_source.load.duckdb import catalog_name
 
 log = logging.getLogger(__name__)
 
-DATABASES = ("duckdb", "postgres")
 _DRAFT = ".erasure"  # suffix of the copy of a DuckDB file until it takes the file's place
 _PART = 500  # rows of one insert
 _READ_BY_VIEW = "0A000"  # of PostgreSQL: a view uses the column

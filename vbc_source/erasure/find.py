@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from vbc_source.api.endpoints import CALL_LOGS
-from vbc_source.audio.ledger import KEY, LEDGER
+from vbc_source.audio.ledger import LEDGER
 from vbc_source.erasure.conditions import (
     MEMBERS,
     RECORDING_TABLES,
@@ -19,12 +19,12 @@ from vbc_source.erasure.conditions import (
 from vbc_source.erasure.journal import ErasedLeg, ErasedRecording
 from vbc_source.erasure.subject import Subject
 from vbc_source.extract.destination_lookup import GONE
-from vbc_source.recordings import RecordingType
+from vbc_source.recordings import RECORDING_KEY, RecordingKey, RecordingType
+from vbc_source.retention.holds import HOLDS, write_open_holds
 from vbc_source.schema.erased import ERASED, ERASURES
 from vbc_source.warehouse.erasures import KINDS, OF_RECORDINGS
 from vbc_source.warehouse.queries import LoadedTables, Row
 
-HOLDS = "recording_holds"
 _PART = 500  # values in one query
 
 
@@ -151,15 +151,11 @@ def find_stored_keys(loaded: LoadedTables, recordings: Sequence[ErasedRecording]
     return found
 
 
-def find_open_holds(loaded: LoadedTables) -> set[tuple[str, str, str, int]]:
+def find_open_holds(loaded: LoadedTables) -> set[RecordingKey]:
     """Return the keys of recordings that a hold list held when a retention plan was last made."""
     if not loaded.find(HOLDS):
         return set()
-    key = ", ".join(KEY)
-    rows = loaded.query(
-        f"SELECT {key} FROM (SELECT {key}, held_at, max(released_at) AS released_at FROM {HOLDS} "
-        f"GROUP BY {key}, held_at) AS h WHERE released_at IS NULL"
-    )
+    rows = loaded.query(f"SELECT {', '.join(RECORDING_KEY)} FROM ({write_open_holds()}) AS h")
     return {(str(account), str(kind), str(user or ""), int(id_)) for account, kind, user, id_ in rows}
 
 

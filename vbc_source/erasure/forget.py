@@ -22,12 +22,12 @@ from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.config import AudioConfig, load_audio_config
 from vbc_source.dlt_internals import count_pending_packages
 from vbc_source.erasure.conditions import Erased
-from vbc_source.erasure.database import DATABASES, DatabaseRows
+from vbc_source.erasure.database import DatabaseRows
 from vbc_source.erasure.gateway import GatewayCopies
 from vbc_source.erasure.journal import ErasedRecording, ErasureJournal, JournalFile, find_key
 from vbc_source.erasure.lake import LakeRows
 from vbc_source.erasure.ledger import PLACES, load_erased, load_erasure
-from vbc_source.erasure.local_files import LocalFiles
+from vbc_source.erasure.local_files import LocalCopies
 from vbc_source.erasure.objects import ObjectCopies
 from vbc_source.erasure.plan import ErasurePlanner, Restraints
 from vbc_source.erasure.result import Blocked, Copies, ErasureResult, write_certificate
@@ -41,6 +41,7 @@ from vbc_source.load.locks import hold_dataset_lock, hold_pipeline_lock
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.retention.legal_hold import LegalHold
 from vbc_source.retention.plan import read_policy_files
+from vbc_source.schema.erased import DATABASES
 from vbc_source.warehouse.parts import remove_killed_parts
 from vbc_source.warehouse.queries import LoadedTables
 
@@ -146,7 +147,7 @@ class _Erasure:
         self._hash = subject.identify(find_key(site.config.pii_key))
         self._file = JournalFile(site.place, self._hash)
         self._gateway = GatewayCopies(site.client, site.config, subject, now)
-        self._files = LocalFiles(site.source.dataset_name, subject)
+        self._files = LocalCopies(site.source.dataset_name, subject)
         self._objects = None
         if site.archive:
             self._objects = ObjectCopies(site.archive.archive.bucket)
@@ -307,8 +308,10 @@ class _Erasure:
         return journal
 
     def _rewrite(self) -> list[str]:
+        """Rewrite what erased rows were in; return what could not be, in words."""
         if self._site.loaded.kind == FILESYSTEM:
-            return self._lake().compact()
+            self._lake().compact()
+            return []
         return self._database().compact()
 
     def _look_again(self, erased: Erased) -> None:

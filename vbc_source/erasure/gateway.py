@@ -22,6 +22,7 @@ from vbc_source.config import VbcConfig
 from vbc_source.erasure.journal import ErasedRecording
 from vbc_source.erasure.subject import Subject
 from vbc_source.errors import BadRequest, Forbidden, GatewayFault, NotFound, NotSubscribed, Unavailable
+from vbc_source.recordings import RecordingType
 from vbc_source.retention.candidates import ChangedSince
 from vbc_source.windows import parse_instant
 
@@ -95,7 +96,7 @@ class GatewayCopies:
         with ThreadPoolExecutor(self._config.max_concurrency) as pool:
             for (account, user), rows in lists.items():
                 api = self._open(account, user)
-                self._check_clock(api)
+                api.request_clock(self._now())
                 outcomes = list(pool.map(partial(self._delete, api), rows))
                 absent = [row for row, reason in zip(rows, outcomes, strict=True) if reason is None]
                 evidence = DeletionEvidence(api, pool, partial(request_present, api), self._now)
@@ -105,11 +106,6 @@ class GatewayCopies:
                         yield row, "VBC answers 404, but not in a way that proves that it is gone"
                     else:
                         yield row, reason or ""
-
-    def _check_clock(self, api: RecordingApi) -> None:
-        with suppress(Forbidden, NotFound):  # these are answers, too
-            next(api.list({}, 1), None)
-        api.check_clock(self._now())
 
     def _delete(self, api: RecordingApi, recording: ErasedRecording) -> str | None:
         """Delete a recording; return why it is left, or None where VBC answers that it is gone already."""
@@ -133,8 +129,8 @@ class GatewayCopies:
             raise ChangedSince("it has changed at VBC since it was loaded: run vbc sync, then this again")
 
     def _open(self, account: str, user: str) -> RecordingApi:
-        kind = "user" if user else "company"
-        return RecordingApi(self._client, self._config.recording_api, account, kind, user)  # type: ignore[arg-type]
+        kind: RecordingType = "user" if user else "company"
+        return RecordingApi(self._client, self._config.recording_api, account, kind, user)
 
 
 def _read_row(account: str, user: str, row: Mapping[str, Any]) -> ErasedRecording:

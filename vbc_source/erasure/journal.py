@@ -17,7 +17,7 @@ from uuid import uuid4
 import dlt
 
 from vbc_source.private_files import make_private_folder, write_private_file
-from vbc_source.recordings import RecordingType
+from vbc_source.recordings import RecordingKey, RecordingType
 
 FOLDER = "vbc_erasure"
 _KEY_BYTES = 32
@@ -37,7 +37,7 @@ class ErasedRecording:
     keys: tuple[str, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
+    def key(self) -> RecordingKey:
         """The primary key."""
         return self.account_id, self.recording_type, self.user_id, self.recording_id
 

@@ -54,9 +54,8 @@ class LakeRows:
                         count += self._rewrite_files(connection, client, table)
         return count
 
-    def compact(self) -> list[str]:
-        """Remove old versions of tables, in which erased rows are; return what could not be, in words."""
-        left: list[str] = []
+    def compact(self) -> None:
+        """Remove old versions of tables, in which erased rows are."""
         for client, table in self._list_tables():
             with suppress(DestinationUndefinedEntity):
                 table_format = find_format(client, table)
@@ -64,7 +63,6 @@ class LakeRows:
                     _forget_versions(client, table)
                 elif table_format == "iceberg":
                     compact_iceberg(client, table, 0)
-        return left
 
     def _list_tables(self) -> Iterator[tuple[Any, str]]:
         for schema in (SOURCE_SCHEMA, AUDIO_SCHEMA, VERIFY_SCHEMA):

@@ -20,7 +20,7 @@ TRACE = "trace.pickle"
 _RUNS = "vbc_runs"
 
 
-class LocalFiles:
+class LocalCopies:
     """The files below dlt's data folder that hold the number or its hash.
 
     All are searched, whoever writes them, except the pipelines of other datasets: those are other people's.

@@ -9,14 +9,13 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from vbc_source.audio.bucket import Bucket, BucketFailed, ObjectLocked
+from vbc_source.audio.exports.run import UNMATCHED
 from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.sidecars.sidecar import EXTENSION, sidecar_key
 from vbc_source.audio.sidecars.storage import remove_lines
 from vbc_source.erasure.journal import ErasedRecording
 from vbc_source.errors import InvalidContent
 from vbc_source.recordings import EPOCH, Recording
-
-UNMATCHED = "unmatched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +104,5 @@ def _describe(recording: ErasedRecording, shares_id: bool) -> tuple[str, re.Patt
     # a name without a user may be another user's file, where both have the id
     stem = re.escape(named.file("x").removesuffix(".x"))
     extensions = "|".join(audio.extension for audio in FORMATS)
-    # behind the name of a file: damaged bytes of it that a repair has kept
+    # after the name of a file: damaged bytes of it that a repair has kept
     return named.folder, re.compile(rf"{stem}(?:\.v\d+)?\.(?:{EXTENSION}|(?:{extensions})(?:\..*)?)")

@@ -10,8 +10,9 @@ from typing import Any
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.ledger_queries import write_ledger
-from vbc_source.lakes.tables import LOAD_ID
-from vbc_source.load.ledgers.custody import ACTIONS, RECORDING
+from vbc_source.load.ledgers.custody import ACTIONS
+from vbc_source.recordings import RECORDING_KEY, RecordingKey, write_recording_key
+from vbc_source.schema.names import LOAD_ID
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES
 
@@ -31,7 +32,7 @@ class CallRecording:
         windows: Rows of `scan_windows` that cover its start, of complete loads, newest first.
     """
 
-    key: tuple[str, str, str, int]
+    key: RecordingKey
     loaded: Row
     ledgers: Mapping[str, list[Row]]
     windows: list[Row]
@@ -44,7 +45,7 @@ class CallRecording:
     @property
     def recording_key(self) -> str:
         """Its key, as the models and the dashboard write it."""
-        return "/".join(filter(None, map(str, self.key)))
+        return write_recording_key(self.key)
 
     @property
     def files(self) -> list[Row]:
@@ -59,7 +60,7 @@ def read_call(loaded: LoadedTables, call_id: str) -> list[CallRecording]:
     return [_read_recording(loaded, key) for key in _find_keys(loaded, call_id)]
 
 
-def _find_keys(loaded: LoadedTables, call_id: str) -> list[tuple[str, str, str, int]]:
+def _find_keys(loaded: LoadedTables, call_id: str) -> list[RecordingKey]:
     loaded.refresh()
     parts = []
     for kind, table in TABLES.items():
@@ -67,13 +68,13 @@ def _find_keys(loaded: LoadedTables, call_id: str) -> list[tuple[str, str, str, 
             user = "user_id" if kind == "user" else "''"
             parts.append(f"SELECT account_id, '{kind}', {user}, id FROM {table} WHERE call_id = :call")
     if loaded.has(LEDGER):
-        key = ", ".join(RECORDING)
+        key = ", ".join(RECORDING_KEY)
         parts.append(f"SELECT {key} FROM ({write_ledger(loaded)}) AS ledger WHERE call_id = :call")
     rows = loaded.query(" UNION ".join(parts), call=call_id) if parts else []
     return sorted((str(account), str(kind), str(user or ""), int(id_)) for account, kind, user, id_ in rows)
 
 
-def _read_recording(loaded: LoadedTables, key: tuple[str, str, str, int]) -> CallRecording:
+def _read_recording(loaded: LoadedTables, key: RecordingKey) -> CallRecording:
     account, kind, user, id_ = key
     endpoint = COMPANY if kind == "company" else ON_DEMAND
     owner: dict[str, Any] = {"account_id": account, **({"user_id": user} if endpoint.per_user else {})}
@@ -82,7 +83,7 @@ def _read_recording(loaded: LoadedTables, key: tuple[str, str, str, int]) -> Cal
     for name in endpoint.shape.lists if row else ():
         items = _select_newest(loaded, f"{endpoint.name}__{name}", {**owner, endpoint.shape.child_key: id_})
         row[name] = [item for item in items if not item.pop("is_empty", False)]
-    values = dict(zip(RECORDING, key, strict=True))
+    values = dict(zip(RECORDING_KEY, key, strict=True))
     ledgers = {name: _select(loaded, name, values) for name in ACTIONS if _has_recording(loaded, name)}
     start = row.get("start") or next((one.get("call_start") for one in ledgers.get(LEDGER, ())), None)
     windows = _select_windows(loaded, endpoint.name, account, user, start) if start else []
@@ -90,7 +91,7 @@ def _read_recording(loaded: LoadedTables, key: tuple[str, str, str, int]) -> Cal
 
 
 def _has_recording(loaded: LoadedTables, table: str) -> bool:
-    return set(RECORDING) <= loaded.columns(table).keys()
+    return set(RECORDING_KEY) <= loaded.columns(table).keys()
 
 
 def _select_newest(loaded: LoadedTables, table: str, values: Mapping[str, Any]) -> list[Row]:

@@ -25,7 +25,6 @@ from vbc_source.load.ledgers.custody import (
     CUSTODY,
     EVENT,
     LINKS,
-    RECORDING,
     ChainCheck,
     Head,
     hash_row,
@@ -33,6 +32,7 @@ from vbc_source.load.ledgers.custody import (
     write_key,
 )
 from vbc_source.load.locks import hold_pipeline_lock
+from vbc_source.recordings import RECORDING_KEY, RecordingKey
 from vbc_source.warehouse.erasures import read_erased
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 
@@ -171,10 +171,11 @@ class _Verification:
 
     def _read_heads(self) -> dict[tuple[str, int, str], StoredHead]:
         """Read the heads in the bucket that count, by chain, sequence and hash."""
+        if self._bucket is None:
+            return {}
         first = self._since.strftime("%Y-%m-%d") if self._since else ""
         heads = {}
-        for folder in list_chains(self._bucket) if self._bucket else ():
-            assert self._bucket  # noqa: S101 - for mypy
+        for folder in list_chains(self._bucket):
             for head in read_heads(self._bucket, folder):
                 if isinstance(head, str):
                     self._report(f"the head {head} is not readable")
@@ -313,9 +314,9 @@ def _digest(*parts: str | None) -> bytes:
 
 
 def _name_row(row: Row) -> str:
-    return " ".join(str(row[name]) for name in RECORDING if row.get(name)) or "without a key"
+    return " ".join(str(row[name]) for name in RECORDING_KEY if row.get(name)) or "without a key"
 
 
-def _key_of(event: Row) -> tuple[str, str, str, int]:
-    account, kind, user, id_ = (event[name] for name in RECORDING)
+def _key_of(event: Row) -> RecordingKey:
+    account, kind, user, id_ = (event[name] for name in RECORDING_KEY)
     return str(account), str(kind), str(user or ""), int(id_ or 0)

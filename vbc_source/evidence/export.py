@@ -31,14 +31,13 @@ from vbc_source.load.ledgers.custody import (
     ACTIONS,
     CUSTODY,
     EVENT,
-    RECORDING,
     ChainCheck,
     hash_fields,
     hash_row,
     write_canonical,
 )
 from vbc_source.load.locks import hold_pipeline_lock
-from vbc_source.recordings import escape
+from vbc_source.recordings import RECORDING_KEY, escape
 from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
@@ -226,7 +225,7 @@ class _Export:
 
     def _compare(self, recording: CallRecording, events: Sequence[Row]) -> None:
         """Compare the rows of the ledgers with the events of the recording."""
-        own = [one for one in events if tuple(one[name] for name in RECORDING) == recording.key]
+        own = [one for one in events if tuple(one[name] for name in RECORDING_KEY) == recording.key]
         for ledger, rows in recording.ledgers.items():
             known = {one["row_sha256"] for one in own if one["ledger"] == ledger}
             for row in rows if ledger in ACTIONS else ():

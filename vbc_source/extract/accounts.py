@@ -55,7 +55,11 @@ class AccountDirectory:
         return known
 
     def find_user(self, account: str) -> str:
-        """Return which user `self` is."""
+        """Return which user `self` is.
+
+        Raises:
+            SettingsError: No answer says it.
+        """
         user = self._reader.find_owner(ON_DEMAND, ListOwner(account, SELF))[1]
         if not user:
             raise SettingsError("the gateway does not say which user self is: set user_ids to its number")

@@ -20,7 +20,7 @@ from vbc_source.extract.tables import mark_table
 from vbc_source.schema.columns import INSTANT
 
 ARRIVALS = "recording_arrivals"
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     dict.fromkeys(("account_id", "resource", "user_id"), pa.string())
     | {"recording_id": pa.int64()}
     | dict.fromkeys(("start", "end", "cursor_at", "seen_at"), INSTANT)
@@ -49,7 +49,7 @@ class ArrivalLog:
     def _select(self, owner: ListOwner, rows: pa.Table) -> pa.Table:
         cursor = self._before.setdefault(owner, self._cursors.find(str(owner)))
         if cursor is None or not len(rows):  # a history that is read for the first time
-            return _SCHEMA.empty_table()
+            return SCHEMA.empty_table()
         settled = self._run.now - self._run.config.lookback
         ahead = pc.greater(rows["start"], pa.scalar(cursor, INSTANT))
         # what ended before the lookback did not arrive late: no run looked for so long
@@ -65,8 +65,8 @@ class ArrivalLog:
         }
         columns = {"recording_id": arrived["id"], "start": arrived["start"], "end": arrived["end"]}
         for name, value in constants.items():
-            columns[name] = pa.repeat(pa.scalar(value, _SCHEMA.field(name).type), len(arrived))
-        return pa.table([columns[name] for name in _SCHEMA.names], _SCHEMA)
+            columns[name] = pa.repeat(pa.scalar(value, SCHEMA.field(name).type), len(arrived))
+        return pa.table([columns[name] for name in SCHEMA.names], SCHEMA)
 
     def _select_unknown(self, owner: ListOwner, behind: pa.Table) -> pa.Table:
         """Select the rows behind the cursor that are not loaded; none where the destination does not tell."""

@@ -23,15 +23,14 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import load_pipeline_state_from_destination
 from vbc_source.errors import VbcError
-from vbc_source.lakes.tables import LOAD_ID, is_lake, read_table
-from vbc_source.schema.erased import ERASED, ERASED_KEY, LEDGERS
+from vbc_source.lakes.tables import is_lake, read_table
+from vbc_source.schema.erased import DATABASES, ERASED, ERASED_KEY, LEDGERS
+from vbc_source.schema.names import LOAD_ID
 from vbc_source.windows import SECOND, Window
 
 log = logging.getLogger(__name__)
 
-_DATABASES = ("duckdb", "postgres")
 GONE = "gone_at"  # when a list was first read without the row; null while the list has it
-
 
 Answer = TypeVar("Answer")
 ListKey = tuple[str, ...]  # the values of the key columns of a list
@@ -316,8 +315,8 @@ def _read_erased(pipeline: Any) -> Sequence[tuple[Any, ...]]:
         ledgers: Any = dlt.dataset(pipeline.destination, pipeline.dataset_name, LEDGERS).destination_client
         table = read_table(ledgers, ERASED, list(ERASED_KEY))
         return [tuple(row[name] for name in ERASED_KEY) for row in table.to_pylist()]
-    if pipeline.destination.destination_type.rpartition(".")[2] not in _DATABASES:
-        return []  # `vbc forget` erases in none of the others
+    if pipeline.destination.destination_type.rpartition(".")[2] not in DATABASES:
+        return []
     with pipeline.sql_client() as client:
         columns = ", ".join(map(client.escape_column_name, ERASED_KEY))
         sql = f"SELECT {columns} FROM {client.make_qualified_table_name(ERASED)}"

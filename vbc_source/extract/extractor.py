@@ -7,24 +7,14 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeGuard
+from typing import Any
 
 from vbc_source.api.endpoints import JOBS
 from vbc_source.config import SELF
-from vbc_source.errors import (
-    BadRequest,
-    Forbidden,
-    GatewayFault,
-    NotFound,
-    NotSubscribed,
-    TokenRejected,
-    Unavailable,
-    VbcError,
-)
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask, resolve
 from vbc_source.extract.loaded_rows import LoadedRows
-from vbc_source.extract.polling import RequestLimit, Turn, select_due
-from vbc_source.extract.refusals import current_refusals, name_others
+from vbc_source.extract.polling import PolledList, RequestLimit, select_due
+from vbc_source.extract.refusals import AccessLog
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import make_user_access
@@ -38,110 +28,6 @@ log = logging.getLogger(__name__)
 JOBS_REST = timedelta(days=1)  # of users who never had an export job
 OLDEST = datetime.min.replace(tzinfo=timezone.utc)
 RUN_SECONDS = 300.0  # a run of bounded size ends after so long, so that a kill costs no more than that
-NO_SUCH_PATH = 900906  # the gateway's code for a path that it does not know, for any list
-
-
-def concerns_one_list(error: Exception) -> TypeGuard[GatewayFault]:
-    """Return whether an error may concern one list alone."""
-    if isinstance(error, TokenRejected):
-        return error.status == 200  # others accept the token
-    return isinstance(error, (Forbidden, NotFound, Unavailable, BadRequest)) and not isinstance(
-        error, NotSubscribed
-    )
-
-
-class AccessLog:
-    """Records which lists of a run can be read; `find_account` returns the real id of `self`."""
-
-    def __init__(self, run: ResourceRun, find_account: Callable[[str], str]) -> None:
-        self._run, self._find_account = run, find_account
-        # twice as many as may fail side by side: a few broken lists do not hold back the others
-        self._max_failures = 2 * run.config.max_concurrency + 1
-        self._failures: list[tuple[ReadTask, GatewayFault]] = []
-        self._in_a_row = 0
-        self._rows: list[dict[str, Any]] = []
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether so many lists in a row failed that the others will fail too."""
-        return self._in_a_row >= self._max_failures
-
-    @property
-    def failed(self) -> bool:
-        """Whether any list could not be read."""
-        return bool(self._failures)
-
-    def allow(self, task: ReadTask) -> None:
-        """Record that a list was read to its end."""
-        self._in_a_row = 0
-        if refusals := current_refusals():
-            refusals.record_answer()
-        self._record(task, "", None)
-
-    def judge(self, task: ReadTask, error: Exception) -> bool:
-        """Return whether an error finishes its list, else `check` raises it; raise what concerns all."""
-        if not concerns_one_list(error):
-            raise error
-        vanished = isinstance(error, NotFound) and error.code != NO_SUCH_PATH and self._run.endpoint.per_user
-        if vanished or (isinstance(error, Forbidden) and self._run.config.skip_forbidden):
-            self._in_a_row = 0
-            self._record(task, "not_found" if vanished else "forbidden", error)
-            return True
-        if isinstance(error, Forbidden) and (refusals := current_refusals()):
-            refusals.add([f"{self._run.endpoint.title} of {task}"], error)
-            self._explain(error)
-            return True
-        self._failures.append((task, error))
-        # a refusal predicts nothing about the next list, and costs one request
-        self._in_a_row += not isinstance(error, Forbidden)
-        return False
-
-    def check(self) -> None:
-        """Raise the first failure, its message names the other lists too; or report all at the run's end."""
-        refusals = current_refusals()
-        if refusals and all(refusals.takes(error) for _, error in self._failures):
-            for task, error in self._failures:
-                self._explain(error)
-                refusals.add([f"{self._run.endpoint.title} of {task}"], error)
-            return
-        for _, error in self._failures[:1]:
-            error.args = (f"{error}{name_others([str(other) for other, _ in self._failures[1:]])}",)
-            self._explain(error)
-            raise error
-
-    @staticmethod
-    def _explain(error: VbcError) -> None:
-        if isinstance(error, Forbidden):
-            error.args = (f"{error}; or set on_forbidden = skip to continue without them",)
-
-    def take_rows(self) -> list[dict[str, Any]]:
-        """Return the new rows of `user_access`, and forget them."""
-        rows, self._rows = self._rows, []
-        return rows
-
-    def leave_out(self, task: ReadTask, error: Forbidden) -> None:
-        """Record that a list is left out because the API user may not read it."""
-        self._record(task, "forbidden", error)
-
-    def _record(self, task: ReadTask, reason: str, error: VbcError | None) -> None:
-        owner, run = task.owner, self._run
-        if reason:
-            run.metrics.setdefault(reason, []).append(str(task))
-            log.warning("left out, %s: %s (%s)", reason.replace("_", " "), task, error)
-        # state shows what is new; a backfill has none, and reports refusals alone
-        if not (run.cursors.bar(str(owner), reason) if run.incremental else reason):
-            return
-        self._rows.append(
-            {
-                "account_id": self._find_account(owner.account),
-                "resource": run.endpoint.name,
-                "user_id": owner.user or "",
-                "user_name": task.title or None,
-                "access": reason or "allowed",
-                "detail": f"HTTP {error.status}" if isinstance(error, GatewayFault) else None,
-                "noted_at": run.now,
-            }
-        )
 
 
 class GapLog:
@@ -193,10 +79,10 @@ class ReadPlanner:
         rest = run.config.longest_rest
         if names is None and rest and run.endpoint.per_user and run.incremental:
             rest = JOBS_REST if run.endpoint is JOBS else rest
-            names = frozenset(select_due(list(map(self._find_turn, tasks)), run.now, rest))
+            names = frozenset(select_due(list(map(self._describe_polling, tasks)), run.now, rest))
         return [task for task in tasks if names is None or str(task.owner) in names]
 
-    def _find_turn(self, task: ReadTask) -> Turn:
+    def _describe_polling(self, task: ReadTask) -> PolledList:
         name, run, cursors = str(task.owner), self._run, self._cursors
         if run.endpoint is JOBS:
             # a company's export is listed under the API user, who is read by number once that is known
@@ -206,7 +92,7 @@ class ReadPlanner:
             newest = cursors.find(name)
             is_active = newest is not None and run.now - newest <= run.config.active_span
         always = is_active or task.owner.is_self or name in self._unread
-        return Turn(
+        return PolledList(
             name, cursors.find_reading(name), always or bool(cursors.due_gaps(name, run.now, run.now))
         )
 
@@ -322,7 +208,7 @@ class Extractor:
                 yield read
                 if self._window_pages is None:
                     continue  # no limit, so nothing to count
-                moved = moved or _moves(cursor, read)
+                moved = moved or _has_newer(cursor, read)
                 is_new = cursor is None or read.window.start >= cursor
                 again, new = again + read.requests * (not is_new), new + read.requests * is_new
                 if self._requests.is_over and moved and new >= again:
@@ -419,8 +305,11 @@ class Extractor:
             cursors.forget_readings()
 
 
-def _moves(cursor: datetime | None, read: ReadWindow[PageRows]) -> bool:
-    """Whether a window has rows behind the cursor: without any, the next run would read the same again."""
+def _has_newer(cursor: datetime | None, read: ReadWindow[PageRows]) -> bool:
+    """Whether a window has rows newer than the cursor: without any, the next run would read the same again.
+
+    Judged by the pages: the table, whose rows move the cursor (`writer`), is built later, in another thread.
+    """
     seconds = (second for page in read.pages for second in page.seconds().values() if second is not None)
     newest = max(filter(read.window.holds, seconds), default=None)
     return newest is not None and (cursor is None or newest > cursor.timestamp())

@@ -148,7 +148,11 @@ class ListReader:
 
 
 def resolve(owner: ListOwner, proof: ReadWindow[PageRows]) -> ListOwner | None:
-    """Return the real owner of an answer's rows; None where it is unknown and there are no rows."""
+    """Return the real owner of an answer's rows; None where it is unknown and there are no rows.
+
+    Raises:
+        SettingsError: It is unknown, and there are rows.
+    """
     if not owner.is_self:
         return owner
     account, user = read_owner(tuple(link for page in proof.pages for link in page.links))

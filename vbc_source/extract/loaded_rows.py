@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -57,7 +58,7 @@ class LoadedRows:
         """Set back the cursors whose rows are not in the destination; return whether there were any.
 
         `reached` are lists that an earlier run of this source has begun to read, so that their windows start
-        behind their cursors.
+        after their cursors.
         """
         if self._run.lookup.in_files or not self._run.endpoint.windowed or not self._windows:
             return False
@@ -93,9 +94,9 @@ class LoadedRows:
         return self._found
 
 
-def _reaches(loaded: LoadedList | None, cursor: object) -> bool:
+def _reaches(loaded: LoadedList | None, cursor: datetime) -> bool:
     newest = loaded.newest if loaded else None
-    return newest is not None and newest >= cursor  # type: ignore[operator]
+    return newest is not None and newest >= cursor
 
 
 def _key(name: str) -> ListKey:

@@ -16,7 +16,7 @@ JITTER = 1.25  # how much longer than the last pause between two runs the next o
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class PolledList:
     """A list that may be due.
 
     Attributes:
@@ -30,17 +30,17 @@ class Turn:
     always: bool = False
 
 
-def select_due(turns: Sequence[Turn], now: datetime, quiet: timedelta) -> set[str]:
+def select_due(lists: Sequence[PolledList], now: datetime, quiet: timedelta) -> set[str]:
     """Return the names of the lists to read now.
 
     These are lists that are always read or were never read, those that would be overdue before the next run,
     and the share of this run: of lists that rest, as many as have passed of `quiet` since the run before.
     """
-    pause = now - max((turn.read_at for turn in turns if turn.read_at and turn.read_at <= now), default=now)
+    pause = now - max((one.read_at for one in lists if one.read_at and one.read_at <= now), default=now)
     spare = quiet - JITTER * pause  # a list that has waited longer may be overdue before the next run
-    due = {turn.name for turn in turns if turn.always or turn.read_at is None or turn.read_at > now}
+    due = {one.name for one in lists if one.always or one.read_at is None or one.read_at > now}
     resting = sorted(
-        (turn.read_at, turn.name) for turn in turns if turn.name not in due and turn.read_at is not None
+        (one.read_at, one.name) for one in lists if one.name not in due and one.read_at is not None
     )
     share = ceil(len(resting) * (pause / spare)) if spare > pause else len(resting)
     return due | {

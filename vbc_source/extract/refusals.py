@@ -1,14 +1,34 @@
-"""Lists that a run could not read, reported at its end: what can be read is loaded before it fails."""
+"""Lists that a run cannot read: which errors end it, and which are reported at its end, with the rest loaded.
+
+An `AccessLog` judges the errors of one resource. `Refusals` collects those of all resources of a run, where
+its caller asks for that; without it the first error is raised.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any, TypeGuard
 
-from vbc_source.errors import Forbidden, GatewayFault
+from vbc_source.errors import (
+    BadRequest,
+    Forbidden,
+    GatewayFault,
+    NotFound,
+    NotSubscribed,
+    TokenRejected,
+    Unavailable,
+    VbcError,
+)
+from vbc_source.extract.lists import ReadTask
+from vbc_source.extract.state import ResourceRun
+
+log = logging.getLogger(__name__)
 
 MAX_NAMED = 10  # lists that an error names
+NO_SUCH_PATH = 900906  # the gateway's code for a path that it does not know, for any list
 
 
 def name_others(names: Sequence[str]) -> str:
@@ -72,3 +92,106 @@ def collect_refusals(refusals: Refusals | None = None) -> Iterator[Refusals]:
 def current_refusals() -> Refusals | None:
     """Return where to report a list that could not be read; None where its error has to be raised."""
     return _collected.get()
+
+
+def concerns_one_list(error: Exception) -> TypeGuard[GatewayFault]:
+    """Return whether an error may concern one list alone."""
+    if isinstance(error, TokenRejected):
+        return error.status == 200  # others accept the token
+    return isinstance(error, (Forbidden, NotFound, Unavailable, BadRequest)) and not isinstance(
+        error, NotSubscribed
+    )
+
+
+class AccessLog:
+    """Records which lists of a run can be read; `find_account` returns the real id of `self`."""
+
+    def __init__(self, run: ResourceRun, find_account: Callable[[str], str]) -> None:
+        self._run, self._find_account = run, find_account
+        # twice as many as may fail side by side: a few broken lists do not hold back the others
+        self._max_failures = 2 * run.config.max_concurrency + 1
+        self._failures: list[tuple[ReadTask, GatewayFault]] = []
+        self._in_a_row = 0
+        self._rows: list[dict[str, Any]] = []
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so many lists in a row failed that the others will fail too."""
+        return self._in_a_row >= self._max_failures
+
+    @property
+    def failed(self) -> bool:
+        """Whether any list could not be read."""
+        return bool(self._failures)
+
+    def allow(self, task: ReadTask) -> None:
+        """Record that a list was read to its end."""
+        self._in_a_row = 0
+        if refusals := current_refusals():
+            refusals.record_answer()
+        self._record(task, "", None)
+
+    def judge(self, task: ReadTask, error: Exception) -> bool:
+        """Return whether an error finishes its list, else `check` raises it; raise what concerns all."""
+        if not concerns_one_list(error):
+            raise error
+        vanished = isinstance(error, NotFound) and error.code != NO_SUCH_PATH and self._run.endpoint.per_user
+        if vanished or (isinstance(error, Forbidden) and self._run.config.skip_forbidden):
+            self._in_a_row = 0
+            self._record(task, "not_found" if vanished else "forbidden", error)
+            return True
+        if isinstance(error, Forbidden) and (refusals := current_refusals()):
+            refusals.add([f"{self._run.endpoint.title} of {task}"], error)
+            self._explain(error)
+            return True
+        self._failures.append((task, error))
+        # a refusal predicts nothing about the next list, and costs one request
+        self._in_a_row += not isinstance(error, Forbidden)
+        return False
+
+    def check(self) -> None:
+        """Raise the first failure, its message names the other lists too; or report all at the run's end."""
+        refusals = current_refusals()
+        if refusals and all(refusals.takes(error) for _, error in self._failures):
+            for task, error in self._failures:
+                self._explain(error)
+                refusals.add([f"{self._run.endpoint.title} of {task}"], error)
+            return
+        for _, error in self._failures[:1]:
+            error.args = (f"{error}{name_others([str(other) for other, _ in self._failures[1:]])}",)
+            self._explain(error)
+            raise error
+
+    @staticmethod
+    def _explain(error: VbcError) -> None:
+        if isinstance(error, Forbidden):
+            error.args = (f"{error}; or set on_forbidden = skip to continue without them",)
+
+    def take_rows(self) -> list[dict[str, Any]]:
+        """Return the new rows of `user_access`, and forget them."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def leave_out(self, task: ReadTask, error: Forbidden) -> None:
+        """Record that a list is left out because the API user may not read it."""
+        self._record(task, "forbidden", error)
+
+    def _record(self, task: ReadTask, reason: str, error: VbcError | None) -> None:
+        owner, run = task.owner, self._run
+        if reason:
+            run.metrics.setdefault(reason, []).append(str(task))
+            log.warning("left out, %s: %s (%s)", reason.replace("_", " "), task, error)
+        # state shows what is new; a backfill has none, and reports refusals alone
+        if not (run.cursors.bar(str(owner), reason) if run.incremental else reason):
+            return
+        self._rows.append(
+            {
+                "account_id": self._find_account(owner.account),
+                "resource": run.endpoint.name,
+                "user_id": owner.user or "",
+                "user_name": task.title or None,
+                "access": reason or "allowed",
+                "detail": f"HTTP {error.status}" if isinstance(error, GatewayFault) else None,
+                "noted_at": run.now,
+            }
+        )

@@ -46,7 +46,7 @@ class RequestPool:
         """Read tasks side by side, started in this order, and yield their items as they are ready.
 
         The pool's threads run the generator that `start` returns for a task, one at a time. The items of a
-        task keep their order. An exception ends its own task alone, and is yielded behind its items. Each
+        task keep their order. An exception ends its own task alone, and is yielded after its items. Each
         task is at most one item ahead of the caller, which bounds memory.
         """
         waiting = deque(tasks)

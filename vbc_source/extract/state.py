@@ -45,7 +45,7 @@ PROGRESS_MARK = "round"  # in the state of a resource whose source ended early
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class SourceProgress:
     """How far one source has come that ended early; state is the only place that keeps it.
 
     Attributes:
@@ -167,12 +167,12 @@ class CursorState:
         """The lists that a source which ended early has not read, be it this one or one before."""
         return frozenset(self._state.get("unread", ()))
 
-    def read_progress(self, source_id: str) -> Progress:
+    def read_progress(self, source_id: str) -> SourceProgress:
         """Return how far a source has come; a run that failed has stored nothing."""
         if self._state.get(PROGRESS_MARK) != source_id:
-            return Progress()
+            return SourceProgress()
         reached = self._state.get("reached", {}).items()
-        return Progress(self.unread, {name: parse_instant(moment) for name, moment in reached})
+        return SourceProgress(self.unread, {name: parse_instant(moment) for name, moment in reached})
 
     def store_progress(self, source_id: str, unread: Iterable[str], reached: Mapping[str, datetime]) -> None:
         """Store that a source ended early; the next run reads what it left unread first."""

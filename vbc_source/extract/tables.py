@@ -1,25 +1,20 @@
-"""The tables that go to dlt: rows, their lists as child tables, and the ledgers of what was read."""
+"""The tables that go to dlt: rows, their lists as child tables, and who may read which list."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any, ClassVar
 
 import dlt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import YieldMapItem
-from vbc_source.extract.destination_lookup import StoredReading, add_load_id
-from vbc_source.extract.lists import ListOwner
-from vbc_source.extract.repeated_readings import name_list
-from vbc_source.extract.window_reader import ReadWindow
+from vbc_source.extract.destination_lookup import add_load_id
 from vbc_source.lakes.tables import is_lake
 from vbc_source.pii import PiiPolicy
-from vbc_source.schema.columns import INSTANT, LARGEST
-from vbc_source.schema.pages import PageRows, read_page
+from vbc_source.schema.columns import INSTANT
+from vbc_source.schema.pages import PageRows
 from vbc_source.schema.tables import build_table, split_lists
 
 ARROW_TYPES: Mapping[str, pa.DataType] = {
@@ -29,12 +24,13 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
     "bool": pa.bool_(),
     "timestamp": INSTANT,
 }
+LIST_KEY = ("account_id", "resource", "user_id")  # of a list, in the ledgers of what was read
 
 
 class ChildTables(YieldMapItem):
     """The step of a pipe that moves the lists in rows to tables of their own."""
 
-    # Behind dlt's incremental step (1), which refuses tables without a cursor column, and behind what a user
+    # After dlt's incremental step (1), which refuses tables without a cursor column, and after what a user
     # adds to the pipe: so `with_resources` brings the child tables, and a limit does not count them.
     placement_affinity: ClassVar[float] = 1.5
 
@@ -92,77 +88,9 @@ class TableBuilder:
         return ARROW_TYPES.get(known, pa.string()) if known else self._types.get(column)
 
 
-def make_empty_tables(endpoint: Endpoint, schema: dlt.Schema) -> Iterator[Any]:
-    """Yield the tables that a load of a list brings, without rows."""
-    page = read_page(b'{"total_items": 0}', endpoint.shape)
-    yield TableBuilder(endpoint, schema, PiiPolicy()).build([page.rows], dict.fromkeys(endpoint.key, ""))
-    yield make_scan_windows(endpoint, [], "", in_lake=is_lake(dlt.current.pipeline()))
-    yield make_user_access([])
-
-
-def make_scan_windows(
-    endpoint: Endpoint,
-    proofs: Sequence[tuple[ListOwner, ReadWindow[PageRows]]],
-    filters: str,
-    load_id: str | None = None,
-    read_at: datetime | None = None,
-    *,
-    in_lake: bool = False,
-    replaced: Mapping[int, StoredReading] = {},
-) -> Any:
-    """Make rows of `scan_windows`: what was read, when, and whether it is proven complete.
-
-    They name the load that brings them, and how many rows they prove: both must be in the destination. A load
-    that was killed may have left its proofs without the rows, and rows may be deleted later. `read_at` is no
-    later than the first request: what appeared between reading and loading is not proven.
-
-    `replaced` are, by place in `proofs`, the rows that a repeated reading takes the place of. Its row stands
-    for all of them: requests and rows are added up. In a lake, rows are only added.
-    """
-    now, load = read_at or datetime.now(timezone.utc), load_id or dlt.current.load_package_state()["load_id"]
-    rows = []
-    for place, (owner, proof) in enumerate(proofs):
-        name = name_list(endpoint.name, owner, proof.window, filters)
-        before = replaced.get(place) or StoredReading(f"{name}-{load}", False, now, 0, 0, 0)
-        row = {
-            "reading_id": before.id,
-            "account_id": owner.account,
-            "resource": endpoint.name,
-            "user_id": owner.user,
-            "window_start": proof.window.start,
-            "window_end": proof.window.end,
-            "total_items": min(proof.total_items, LARGEST - 1),  # nothing bounds what a server reports
-            "rows_read": before.rows_read + sum(page.count for page in proof.pages),
-            "rows_loaded": count_inside(proof, endpoint.shape.id_column),
-            "is_proven": proof.is_proven,
-            "requests": before.requests + proof.requests,
-            "readings": before.readings + 1,
-            "attempts": proof.attempts,
-            "scanned_at": now,
-            "filters": filters or None,
-            "_dlt_load_id": load,
-        }
-        rows.append(row)
-    table = pa.Table.from_pylist(rows, _PROOFS)
-    if in_lake:
-        return mark_table(table, "scan_windows")
-    # nullable: rows of earlier versions have no key
-    return mark_table(table, "scan_windows", ("reading_id",), columns={"reading_id": {"nullable": True}})
-
-
-def count_inside(proof: ReadWindow[PageRows], id_column: str = "id") -> int:
-    """Count the rows of a window that start in it; its last second belongs to the next one too."""
-    pages = [page.rows.table.select([id_column, "start"]) for page in proof.pages]
-    rows = pa.concat_tables(pages) if pages else pa.table({id_column: [], "start": []})
-    bounds = (pa.scalar(bound, INSTANT) for bound in (proof.window.start, proof.window.end))
-    start, end = bounds
-    inside = pc.and_(pc.greater_equal(rows["start"], start), pc.less(rows["start"], end))
-    return int(pc.count_distinct(rows[id_column].filter(inside)).as_py())
-
-
 def make_user_access(rows: Sequence[Mapping[str, Any]]) -> Any:
     """Make rows of `user_access`: lists that became forbidden or unknown, or readable again."""
-    return mark_table(pa.Table.from_pylist(list(rows), _ACCESS), "user_access", _LIST_KEY)
+    return mark_table(pa.Table.from_pylist(list(rows), ACCESS_SCHEMA), "user_access", LIST_KEY)
 
 
 def mark_table(rows: pa.Table, name: str, key: Sequence[str] = (), **hints: Any) -> Any:
@@ -172,17 +100,8 @@ def mark_table(rows: pa.Table, name: str, key: Sequence[str] = (), **hints: Any)
     return dlt.mark.with_hints(rows, table, create_table_variant=True)
 
 
-_LIST_KEY = ("account_id", "resource", "user_id")
-_PROOFS = pa.schema(
-    dict.fromkeys(("reading_id", *_LIST_KEY), pa.string())
-    | dict.fromkeys(("window_start", "window_end"), INSTANT)
-    | dict.fromkeys(
-        ("total_items", "rows_read", "rows_loaded", "requests", "readings", "attempts"), pa.int64()
-    )
-    | {"is_proven": pa.bool_(), "scanned_at": INSTANT, "filters": pa.string(), "_dlt_load_id": pa.string()}
-)
-_ACCESS = pa.schema(
-    [pa.field(name, pa.string(), nullable=False) for name in _LIST_KEY]
+ACCESS_SCHEMA = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in LIST_KEY]
     + [pa.field(name, pa.string()) for name in ("user_name", "access", "detail")]
     + [pa.field("noted_at", INSTANT)]
 )

@@ -6,7 +6,7 @@ places. A window that changed is read again in smaller pieces, in the end one an
 
 A window may never add up: the API lists a recording twice, or counts one that it does not list. Then smaller
 pieces are read until the second is found; it is returned as not proven, with the rows that were found, and
-reading goes on behind it. What that costs is bounded: after `MAX_LOCATED` such seconds, `MAX_FRUITLESS` in a
+reading goes on after it. What that costs is bounded: after `MAX_LOCATED` such seconds, `MAX_FRUITLESS` in a
 row, or `MAX_EMPTY` readings without a row, larger windows are returned as not proven, and after
 `MAX_UNPROVEN` in a row the rest of the span is.
 
@@ -229,7 +229,7 @@ class WindowReader(Generic[Rows]):
         self.capabilities.full = max(self.capabilities.full, first.count)
         if self.capabilities.page_base is not None or not self._is_short(first):
             return first
-        # some servers repeat the last page behind it: that is no further page
+        # some servers repeat the last page after it: that is no further page
         if first.count and (second := self._probe(window, 2)) and not _repeats(second, first.ids):
             self.capabilities.page_size = first.count  # capped without notice
             return first
@@ -253,7 +253,7 @@ class WindowReader(Generic[Rows]):
                     continue
                 missing = isinstance(fault, NotFound)
                 if self.capabilities.page_base is None or (missing and self.capabilities.page_base):
-                    # a server that counts from 0 may answer so to the page behind a single one
+                    # a server that counts from 0 may answer so to the page after a single one
                     self._requests += 1
                     if first := self._page_if_any(window, 0):
                         self.capabilities.page_base = 0
@@ -287,7 +287,7 @@ class WindowReader(Generic[Rows]):
         return self._fetch(window, number, self.capabilities.page_size)
 
     def _page_if_any(self, window: Window, number: int) -> Page[Rows] | None:
-        """Request a page; None where the server refuses a page behind the last one, as some do."""
+        """Request a page; None where the server refuses a page after the last one, as some do."""
         try:
             return self._fetch(window, number, self.capabilities.page_size)
         except (BadRequest, NotFound):

@@ -1,4 +1,4 @@
-"""Proven windows become Arrow tables and ledger rows for dlt; the cursors move behind them.
+"""Proven windows become Arrow tables and ledger rows for dlt; the cursors move with them.
 
 State is stored with the rows that it covers, or not at all: dlt keeps both in one load package.
 """
@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from vbc_source.extract.arrivals import ArrivalLog
 from vbc_source.extract.lists import ListOwner, ReadTask
 from vbc_source.extract.loaded_rows import LoadedRows
-from vbc_source.extract.repeated_readings import choose_row, name_list, name_rows
+from vbc_source.extract.scan_windows import choose_row, make_scan_windows, name_list, name_rows
 from vbc_source.extract.state import ResourceRun
-from vbc_source.extract.tables import TableBuilder, make_scan_windows
+from vbc_source.extract.tables import TableBuilder
 from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.schema.columns import INSTANT
 from vbc_source.schema.pages import PageRows
@@ -70,7 +70,7 @@ class WindowWriter:
     @property
     def is_due(self) -> bool:
         """Whether the pending rows should go to dlt."""
-        # windows of an account's history are large, and the next run continues behind the last one
+        # windows of an account's history are large, and the next run continues after the last one
         several = self._run.endpoint.per_user or all(batch.digest for batch in self._pending)
         minimum = TABLE_ROWS if several else 0
         return bool(self._pending) and sum(len(batch.rows) for batch in self._pending) >= minimum

@@ -23,7 +23,7 @@ from vbc_source.audio.sidecars.missing_sidecars import write_missing_sidecars
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.fixity.check_ledger import CheckLedger
 from vbc_source.fixity.folders import FolderChecks
-from vbc_source.fixity.inventory import ArchivedFile, Extent, Inventory, read_findings
+from vbc_source.fixity.inventory import ArchivedFile, Extent, FileInventory, read_findings
 from vbc_source.fixity.judging import Found, Verdict, judge_object, judge_row
 from vbc_source.fixity.reading import ObjectReader
 from vbc_source.fixity.repair import Absent, Fetcher
@@ -117,7 +117,9 @@ class _FixityRun:
     ) -> None:
         self._session, self._ledger, self._options, self._now = session, ledger, options, now
         self._bucket = session.archive.bucket
-        self._inventory = Inventory(session.loaded, options.selection, began, unproven=options.against_vbc)
+        self._inventory = FileInventory(
+            session.loaded, options.selection, began, unproven=options.against_vbc
+        )
         self._folders = FolderChecks(self._bucket, session.config, session.loaded, options.selection)
         self._reader = ObjectReader(self._bucket, remote=options.remote)
         self._fetcher = Fetcher(session)
@@ -193,9 +195,9 @@ class _FixityRun:
             if checked.absent:
                 absent.append(checked)
             if len(absent) >= MAX_FAILURES_IN_A_ROW:
-                self._settle(absent, pool)
+                self._confirm_absent(absent, pool)
                 absent = []
-        self._settle(absent, pool)
+        self._confirm_absent(absent, pool)
 
     def _choose(self, again: Limit, left: Limit) -> Iterator[ArchivedFile]:
         """Yield what is known or suspected to be wrong, then what is due, each within its limit."""
@@ -300,9 +302,9 @@ class _FixityRun:
                 f"{MAX_FAILURES_IN_A_ROW} files in a row could not be read, the last one: {last.error}"
             )
 
-    def _settle(self, absent: list[_Checked], pool: ThreadPoolExecutor) -> None:
+    def _confirm_absent(self, absent: list[_Checked], pool: ThreadPoolExecutor) -> None:
         """Record once more, with the evidence, what VBC did not have."""
-        answers = self._fetcher.settle([checked.absent for checked in absent if checked.absent], pool)
+        answers = self._fetcher.confirm_absent([checked.absent for checked in absent if checked.absent], pool)
         self._ledger.add([self._stamp(check, TICK) for check in answers])
 
     def _make_result(self) -> FixityResult:

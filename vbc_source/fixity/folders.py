@@ -17,7 +17,7 @@ from vbc_source.audio.sidecars.manifest import LARGEST_MANIFEST, MANIFEST, manif
 from vbc_source.audio.sidecars.sidecar import LARGEST_SIDECAR, sidecar_key
 from vbc_source.config import VbcConfig
 from vbc_source.fixity.days import DayFindings, Flaw, compare_day, judge_sidecar
-from vbc_source.fixity.inventory import ArchivedFile, Inventory
+from vbc_source.fixity.inventory import ArchivedFile, FileInventory
 from vbc_source.recordings import EPOCH
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import RecordingSelection
@@ -132,7 +132,7 @@ class FolderChecks:
     def _read_folders(self, is_chosen: Callable[[str], bool]) -> Iterator[tuple[str, list[ArchivedFile]]]:
         """Yield the chosen ones of the folders that the ledger has files in, by key."""
         # the folders of a span, whole: a file that starts before it would be unknown in the folder otherwise
-        inventory = Inventory(self._loaded, RecordingSelection(self._selection.types), EPOCH)
+        inventory = FileInventory(self._loaded, RecordingSelection(self._selection.types), EPOCH)
         for address, files in inventory.read_folders(is_chosen):
             yield str(self._bucket.key_of(address)), files
 

@@ -8,12 +8,12 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from vbc_source.audio.ledger import COLUMNS, KEY, LEDGER, VERSION_KEY, LedgerRow
+from vbc_source.audio.ledger import COLUMNS, LEDGER, VERSION_KEY, LedgerRow
 from vbc_source.audio.ledger_queries import write_ledger
 from vbc_source.audio.sidecars.notes import FOLDER
 from vbc_source.errors import VbcError
 from vbc_source.lakes.tables import FILESYSTEM
-from vbc_source.recordings import EPOCH
+from vbc_source.recordings import EPOCH, RECORDING_KEY
 from vbc_source.warehouse.audio_checks import CHECKS, NEWEST, OPEN
 from vbc_source.warehouse.queries import LoadedTables, query_pages, write_instant
 from vbc_source.warehouse.recordings import RecordingSelection
@@ -76,7 +76,7 @@ class _Span(NamedTuple):
     last: str = ""
 
 
-class Inventory:
+class FileInventory:
     """The stored files of a selection. `started_at` is when the run began: files checked since are done.
 
     With `unproven` only those that were found in the bucket and never compared with VBC's bytes.
@@ -170,6 +170,7 @@ class Inventory:
             )
         types = ", ".join(f"'{kind}'" for kind in self._selection.types)
         same = " AND ".join(f"c.{name} = a.{name}" for name in VERSION_KEY)
+        key = ", ".join(RECORDING_KEY)
         checked = f"SELECT {', '.join(VERSION_KEY)}, checked_at, outcome FROM ({NEWEST}) AS n"
         if not (checks and loaded.has(CHECKS)):
             # no row, with the types that the table would have
@@ -193,9 +194,9 @@ class Inventory:
                 FROM ({write_ledger(loaded)}) AS l
                 WHERE status = 'stored' {"" if is_appended else between}
             ) AS a LEFT JOIN (
-                SELECT {", ".join(KEY)}, max(version) AS newest_version FROM ({write_ledger(loaded)}) AS w
-                WHERE status = 'stored' AND version > 1 GROUP BY {", ".join(KEY)}
-            ) AS v ON {" AND ".join(f"v.{name} = a.{name}" for name in KEY)}
+                SELECT {key}, max(version) AS newest_version FROM ({write_ledger(loaded)}) AS w
+                WHERE status = 'stored' AND version > 1 GROUP BY {key}
+            ) AS v ON {" AND ".join(f"v.{name} = a.{name}" for name in RECORDING_KEY)}
             LEFT JOIN ({checked}) AS c ON {same}
             WHERE a.place = 1 AND a.recording_type IN ({types}) {between if is_appended else ""}
                 AND coalesce(a.call_start, a.fetched_at)

@@ -97,7 +97,7 @@ class Fetcher:
             return self._read_fault(file, check, error)
         return replace(check, outcome="damaged", error="VBC's own bytes are others")
 
-    def settle(self, absent: Iterable[Absent], pool: Executor) -> Iterator[AudioCheck]:
+    def confirm_absent(self, absent: Iterable[Absent], pool: Executor) -> Iterator[AudioCheck]:
         """Yield the checks of files that VBC did not have, with the evidence where that is confirmed."""
         owners: defaultdict[tuple[str, Any, str], list[Absent]] = defaultdict(list)
         for item in absent:

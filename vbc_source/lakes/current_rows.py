@@ -10,7 +10,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-LOAD_ID = "_dlt_load_id"
+from vbc_source.schema.names import LOAD_ID
+
 START = "start"  # by whose months tables are divided
 
 

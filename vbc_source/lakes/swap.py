@@ -34,7 +34,7 @@ LONGEST = timedelta(hours=1)  # that a compaction of one table may take; an olde
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class CompactionNote:
     """What a compaction of one table does.
 
     Attributes:
@@ -87,7 +87,7 @@ class Swap:
 
     def run(self, added: Mapping[str, Callable[[], bytes]], replaced: Iterable[str]) -> None:
         """Replace files by others, which are made one by one; names are without the dataset's folder."""
-        note = Note(
+        note = CompactionNote(
             id=uuid4().hex,
             host=socket.gethostname(),
             began_at=datetime.now(timezone.utc).isoformat(),
@@ -104,11 +104,11 @@ class Swap:
         self._remove(note.replaced)
         self._fs.rm_file(self._note_path)
 
-    def read_note(self) -> Note | None:
+    def read_note(self) -> CompactionNote | None:
         """Read the note of a compaction that runs, or was killed."""
         return _read_note(self._client, self.table)
 
-    def _write_note(self, note: Note) -> None:
+    def _write_note(self, note: CompactionNote) -> None:
         self._write(self._note_path, json.dumps(asdict(note)).encode())
 
     def _write(self, path: str, content: bytes) -> None:
@@ -154,12 +154,14 @@ def name_file(client: Any, path: str) -> str:
     return str(client.pathlib.relpath(path, client.dataset_path)).replace("\\", "/")
 
 
-def _read_note(client: Any, table: str) -> Note | None:
+def _read_note(client: Any, table: str) -> CompactionNote | None:
     try:
         fields = json.loads(client.fs_client.cat_file(_join(client, FOLDER, f"{table}.json")))
     except FileNotFoundError:
         return None
-    return Note(**{**fields, "added": tuple(fields["added"]), "replaced": tuple(fields["replaced"])})
+    return CompactionNote(
+        **{**fields, "added": tuple(fields["added"]), "replaced": tuple(fields["replaced"])}
+    )
 
 
 def _join(client: Any, *names: str) -> str:

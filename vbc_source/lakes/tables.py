@@ -16,7 +16,6 @@ from vbc_source.lakes.swap import list_files
 
 FILESYSTEM = "filesystem"
 PLAIN = "none"  # the format of plain files
-LOAD_ID = "_dlt_load_id"  # dlt's own name for it
 _FIRST = ("scan_windows", "recording_audio", "company_recordings")  # one of them is loaded first
 _READERS = 8
 _ATTEMPTS = 5  # a compaction may remove a file between listing and reading

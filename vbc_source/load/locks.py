@@ -40,7 +40,11 @@ def pipeline_lock(pipeline: str, *, thread_local: bool = True) -> FileLock:
 
 @contextmanager
 def hold_pipeline_lock(pipeline: str) -> Iterator[None]:
-    """Keep other processes away from a pipeline: two in one working folder destroy each other's packages."""
+    """Keep other processes away from a pipeline: two in one working folder destroy each other's packages.
+
+    Raises:
+        VbcError: Another process holds it for longer than `WAIT_SECONDS`.
+    """
     lock = pipeline_lock(pipeline)
     try:
         with suppress(Timeout):

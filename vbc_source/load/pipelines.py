@@ -144,9 +144,8 @@ def _open(target: Target, options: dict[str, Any]) -> tuple[dlt.Pipeline, Any]:
     destination = open_destination(target, **options)
     pipeline = dlt.pipeline(target.pipeline, destination=destination, dataset_name=target.dataset)
     if pipeline.default_schema_name not in (None, *pipeline.schemas.list_schemas()):
-        pipeline = (
-            pipeline.drop()
-        )  # a run was killed while it removed this folder; the destination's state counts
+        # a run was killed while it removed this folder; the destination's state counts
+        pipeline = pipeline.drop()
     client: Any = pipeline.destination_client()
     config = client.config
     if is_lake(pipeline):

@@ -29,7 +29,7 @@ class VbcPostgresClient(PostgresClient):
     def create_load_job(self, table: Any, file_path: str, load_id: str, restore: bool = False) -> Any:
         """Make the job that loads one file."""
         job = super().create_load_job(table, file_path, load_id, restore)
-        return CopyFileJob(file_path) if type(job) is PostgresParquetCopyJob else job
+        return CopyRowsJob(file_path) if type(job) is PostgresParquetCopyJob else job
 
     def _create_merge_followup_jobs(self, table_chain: Sequence[Any]) -> list[Any]:
         return [MergeChangedJob.from_table_chain(table_chain, self.sql_client)]
@@ -80,7 +80,7 @@ def _name_indexes(table: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield name, key
 
 
-class CopyFileJob(PostgresParquetCopyJob):
+class CopyRowsJob(PostgresParquetCopyJob):
     """dlt's own job, which fails for a file without rows."""
 
     def run(self) -> None:

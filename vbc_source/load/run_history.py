@@ -69,7 +69,7 @@ class RunHistory:
             self, succeeded=self.succeeded + 1, failed_in_a_row=0, last_success=when, running=0, run=""
         )
 
-    def settle(self, folder: Path) -> RunHistory:
+    def count_killed(self, folder: Path) -> RunHistory:
         """Count a run that has lost its lock as failed."""
         if not self.running or _is_locked(folder / f"{self.run}.run"):
             return self
@@ -79,7 +79,7 @@ class RunHistory:
 def read_run_history(target: Target) -> RunHistory:
     """Read what is known of the runs of a pipeline into a dataset, on this machine."""
     path = _locate(target)
-    return _read(path).settle(path.parent)
+    return _read(path).count_killed(path.parent)
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def record_run(target: Target) -> Iterator[None]:
     run = uuid.uuid4().hex
     lock = FileLock(path.parent / f"{run}.run", mode=0o600)
     with lock:
-        _update(path, lambda history: history.settle(path.parent).start(run, time.time()))
+        _update(path, lambda history: history.count_killed(path.parent).start(run, time.time()))
         try:
             yield
         except BaseException as error:

@@ -126,7 +126,12 @@ def sync(
 
 
 def make_source(resources: Sequence[str] = (), **settings: Any) -> DltSource:
-    """Make the source from dlt's configuration; settings override it, except where they are None."""
+    """Make the source from dlt's configuration; settings override it, except where they are None.
+
+    Raises:
+        SettingsError: A setting is missing or malformed.
+        UsageError: There is no such resource.
+    """
     with explaining():
         if not has_setting("rows_per_run"):
             settings = {"rows_per_run": ROWS_PER_RUN, **settings}

@@ -18,7 +18,13 @@ from vbc_source.load.progress import write_time
 from vbc_source.load.run_history import RunHistory, read_run_history
 from vbc_source.warehouse.audio_checks import CheckStatus, read_check_status
 from vbc_source.warehouse.call_gaps import count_open_gaps
-from vbc_source.warehouse.completeness import KEYS, USERS, ReadProgress, read_progress, read_proven_spans
+from vbc_source.warehouse.completeness import (
+    KEYS,
+    USER_RECORDINGS,
+    ReadProgress,
+    read_progress,
+    read_proven_spans,
+)
 from vbc_source.warehouse.queries import SINGLE_PROCESS, LoadedTables, Row
 
 _ACCESS = "SELECT account_id, resource, user_id, access FROM user_access ORDER BY noted_at"
@@ -258,7 +264,7 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
             and _is_configured(config, item)
         ]
         shown = live or lists
-        rests = config.longest_rest and resource == USERS and live
+        rests = config.longest_rest and resource == USER_RECORDINGS and live
         read_until = min(item.read_until for item in shown)
         ends = [proven[item.list][0].end if item.list in proven else None for item in shown]
         yield ListStatus(
@@ -301,7 +307,7 @@ def _is_configured(config: VbcConfig, item: ReadProgress) -> bool:
     """Whether the settings still read a list of an account."""
     if item.list.resource == CALL_LOGS:
         return config.call_logs
-    if item.list.resource != USERS:
+    if item.list.resource != USER_RECORDINGS:
         return True
     listed = config.users is None or item.list.user in config.users or SELF in config.users
     return config.has_user_recordings and listed

@@ -35,7 +35,7 @@ from vbc_source.retention.plan import (
     write_counts,
 )
 from vbc_source.retention.plan_file import PlanEntry, PlanHeader, PlanReader, PlanRefused
-from vbc_source.retention.policy import DELETIONS, Action
+from vbc_source.retention.policy import DELETING_ACTIONS, Action
 from vbc_source.warehouse.recordings import RecordingSelection
 
 log = logging.getLogger(__name__)
@@ -200,7 +200,9 @@ class _ApplyRun:
                 steps = list(self._read_steps(batch))
                 self._count_before(steps)
                 self._archive([step.entry for step in steps if "archive" in step.open and step.facts])
-                steps = [step for step in steps if step.facts and not set(step.open).isdisjoint(DELETIONS)]
+                steps = [
+                    step for step in steps if step.facts and not set(step.open).isdisjoint(DELETING_ACTIONS)
+                ]
                 for first in range(0, len(steps), DELETION_BATCH):
                     self._delete(steps[first : first + DELETION_BATCH], deletions, erasures)
                 log.info("retention: %s", dict(self._total()))
@@ -237,7 +239,7 @@ class _ApplyRun:
             return _Step(entry, None, entry.actions)
         left = tuple(action for action in entry.actions if not is_done(action, facts))
         decision = self._judge.decide(facts)
-        with_file = not set(entry.actions).isdisjoint(DELETIONS)
+        with_file = not set(entry.actions).isdisjoint(DELETING_ACTIONS)
         fits = (
             decision.rule == entry.rule
             and set(left) <= set(decision.actions)
@@ -269,7 +271,7 @@ class _ApplyRun:
         facts = self._read_facts(entries)
         for entry in entries:
             one = facts.get(entry.key)
-            if one is None or not one.settled:
+            if one is None or not one.is_final:
                 self._count(entry, "failed")
             else:
                 self._count(entry, "archived" if one.files else "missing")

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from vbc_source.audio.formats import FORMATS
-from vbc_source.audio.ledger import KEY, LEDGER
+from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.ledger_queries import write_ledger
 from vbc_source.errors import VbcError
-from vbc_source.recordings import Recording, RecordingType
+from vbc_source.recordings import RECORDING_KEY, Recording, RecordingType
 from vbc_source.retention.deletions import DELETIONS
 from vbc_source.retention.legal_hold import list_names
 from vbc_source.warehouse.queries import LoadedTables, query_pages
@@ -147,7 +147,7 @@ def read_candidates(
 def _write_candidates(loaded: LoadedTables, *, limit_duration: bool) -> str:
     if not loaded.has(LEDGER):
         raise VbcError("no recording is archived yet, so none can be deleted: run vbc audio first")
-    same_recording = " AND ".join(f"{{0}}.{name} = r.{name}" for name in KEY)
+    same_recording = " AND ".join(f"{{0}}.{name} = r.{name}" for name in RECORDING_KEY)
     conditions = ["r.duration < :max_milliseconds"] if limit_duration else []
     if loaded.has(DELETIONS):
         conditions.append(
@@ -167,18 +167,18 @@ def _write_candidates(loaded: LoadedTables, *, limit_duration: bool) -> str:
 
 def write_files(ledger: str) -> str:
     """Write the query of the newest version of each recording in some rows of the ledger."""
-    key = ", ".join(KEY)
-    same = " AND ".join(f"s.{name} = n.{name}" for name in KEY)
+    key = ", ".join(RECORDING_KEY)
+    same = " AND ".join(f"s.{name} = n.{name}" for name in RECORDING_KEY)
     # Where the ledger is append-only, a version may have several rows: they count only if they agree on the
     # file. One with `attempts` 0 is no proof by itself; another tells that it was compared with VBC's bytes.
     return f"""
-        SELECT {", ".join(f"s.{name}" for name in KEY)}, s.version, max(s.uri) AS uri,
+        SELECT {", ".join(f"s.{name}" for name in RECORDING_KEY)}, s.version, max(s.uri) AS uri,
             max(s.size_bytes) AS size_bytes, max(s.sha256) AS sha256, max(s.attempts) AS attempts,
             max(s.call_id) AS archived_call_id, max(s.call_start) AS archived_start
         FROM ({ledger}) AS s JOIN (
             SELECT {key}, max(version) AS version FROM ({ledger}) AS v GROUP BY {key}
         ) AS n ON {same} AND s.version = n.version
-        GROUP BY {", ".join(f"s.{name}" for name in KEY)}, s.version
+        GROUP BY {", ".join(f"s.{name}" for name in RECORDING_KEY)}, s.version
         HAVING min(s.sha256) = max(s.sha256) AND coalesce(min(s.uri), '') = coalesce(max(s.uri), '')"""
 
 
@@ -186,7 +186,7 @@ def write_owners(ledger: str) -> str:
     """Write the query of how many recordings some rows of the ledger name each file for."""
     return f"""
         SELECT uri, count(*) AS owners
-        FROM (SELECT DISTINCT {", ".join(KEY)}, uri FROM ({ledger}) AS d) AS e GROUP BY uri"""
+        FROM (SELECT DISTINCT {", ".join(RECORDING_KEY)}, uri FROM ({ledger}) AS d) AS e GROUP BY uri"""
 
 
 def read_known_names(loaded: LoadedTables, names: Sequence[str]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vbc_source.retention.facts import RecordingFacts
-from vbc_source.retention.policy import DELETIONS, Action, Rule
+from vbc_source.retention.policy import DELETING_ACTIONS, Action, Rule
 
 NOT_ARCHIVED = "it is not archived: run vbc audio"
 STILL_AT_VBC = "VBC still has it, and the rule does not delete it there"
@@ -40,8 +40,8 @@ def decide(facts: RecordingFacts, rule: Rule | None, held: str | None, key: str 
     if rule is None:
         return Decision(None)
     actions: list[Action] = []
-    held = None if set(rule.actions).isdisjoint(DELETIONS) else held
-    if "archive" in rule.actions and not facts.settled:
+    held = None if set(rule.actions).isdisjoint(DELETING_ACTIONS) else held
+    if "archive" in rule.actions and not facts.is_final:
         # what is archived by this plan is deleted by the next one, which has the facts of its file
         return Decision(rule.name, ("archive",), held)
     if held:
@@ -64,5 +64,5 @@ def decide(facts: RecordingFacts, rule: Rule | None, held: str | None, key: str 
 def is_done(action: Action, facts: RecordingFacts) -> bool:
     """Return whether an action needs nothing more, as the ledgers tell."""
     if action == "archive":
-        return facts.settled
+        return facts.is_final
     return facts.gone if action == "delete_at_vbc" else not facts.files

@@ -7,7 +7,6 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 BATCH = 200  # recordings for each load of the deletions
 
 
-class Proof(NamedTuple):
+class ProvenCandidate(NamedTuple):
     """A recording whose file was just verified, and the row that requests its deletion."""
 
     candidate: RetentionCandidate
@@ -43,16 +42,13 @@ class DeletionRun:
 
     def check_clock(self, candidate: RetentionCandidate) -> None:
         """Compare this machine's clock with the gateway's: the age of a recording depends on it."""
-        api = self._open_api(candidate)
-        with suppress(Forbidden, NotFound):  # these are answers, too
-            next(api.list({}, 1), None)
-        api.check_clock(self._now())
+        self._open_api(candidate).request_clock(self._now())
 
-    def prove(self, candidates: Sequence[RetentionCandidate]) -> list[Proof]:
+    def prove(self, candidates: Sequence[RetentionCandidate]) -> list[ProvenCandidate]:
         """Read the files of a batch from the bucket; return those that are as the ledger has them."""
         return [proof for proof in self._pool.map(self._prove, candidates) if proof]
 
-    def delete(self, proofs: Sequence[Proof]) -> list[Deletion]:
+    def delete(self, proofs: Sequence[ProvenCandidate]) -> list[Deletion]:
         """Delete a batch; return its rows, which are loaded already."""
         # before the calls, so that no deletion is without a row, even after a kill
         self._load([proof.request for proof in proofs])
@@ -71,7 +67,7 @@ class DeletionRun:
         client, root = self._session.client, self._session.config.recording_api
         return RecordingApi(client, root, owner.account_id, owner.recording_type, owner.user_id)
 
-    def _prove(self, candidate: RetentionCandidate) -> Proof | None:
+    def _prove(self, candidate: RetentionCandidate) -> ProvenCandidate | None:
         reason = self._find_flaw(candidate)
         if reason:
             log.warning("%s is not deleted: %s", candidate.title, reason)
@@ -91,7 +87,7 @@ class DeletionRun:
             error=None,
             noted_at=now,
         )
-        return Proof(candidate, request)
+        return ProvenCandidate(candidate, request)
 
     def _find_flaw(self, candidate: RetentionCandidate) -> str | None:
         key = self._bucket.key_of(candidate.uri or "")
@@ -116,7 +112,7 @@ class DeletionRun:
         except Exception as error:
             log.warning("%d outcomes of deletions are not recorded: %s", len(done), error)
 
-    def _delete(self, proof: Proof) -> Deletion:
+    def _delete(self, proof: ProvenCandidate) -> Deletion:
         """Delete a recording; the outcome `gone` is still to be confirmed."""
         candidate, request = proof
         try:

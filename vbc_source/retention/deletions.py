@@ -39,10 +39,10 @@ class Deletion:
 
 def make_table(rows: list[Deletion]) -> pa.Table:
     """Convert rows to an Arrow table."""
-    return pa.Table.from_pylist([asdict(row) for row in rows], _SCHEMA)
+    return pa.Table.from_pylist([asdict(row) for row in rows], SCHEMA)
 
 
-_SCHEMA = make_schema(
+SCHEMA = make_schema(
     {
         "deletion_id": pa.string(),
         "status": pa.string(),

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from vbc_source.audio.ledger import KEY, LEDGER
-from vbc_source.audio.ledger_queries import write_ledger, write_settled
-from vbc_source.recordings import RecordingType
+from vbc_source.audio.ledger import LEDGER
+from vbc_source.audio.ledger_queries import write_final, write_ledger
+from vbc_source.recordings import RECORDING_KEY, RecordingKey, RecordingType
 from vbc_source.retention.candidates import (
     OLDEST_START,
     RetentionCandidate,
@@ -37,7 +37,7 @@ _CANDIDATE = (
     *("call_id", "listed_bytes", "shared_id", "uri", "size_bytes", "sha256", "attempts", "version"),
     *("archived_call_id", "archived_start", "owners"),
 )
-_STATE = ("files", "rule", "settled", "gone", "held_at", "held_place")
+_STATE = ("files", "rule", "is_final", "gone", "held_at", "held_place")
 # a condition on a list inside rows: the child table's suffix, and its column
 _CHILDREN = {"extensions": ("extensions", "extension"), "rule_ids": ("rule_ids", "rule_id")}
 _COLUMNS = {"directions": "upper(r.direction)", "users": "r.user_id", "accounts": "r.account_id"}
@@ -53,7 +53,7 @@ class RecordingFacts:
         candidate: The recording, with its newest file, stored or erased; without an address if it has none.
         rule: Number of the first rule that matches it, from 1; 0 if none does.
         files: Its files that are stored.
-        settled: Whether its audio is archived as it is loaded now, or was erased, or is gone at VBC.
+        is_final: Whether its audio is archived as it is loaded now, or was erased, or is gone at VBC.
         gone: Whether VBC no longer has it, as deleted by us or found to be gone.
         held_at: Since when the ledger of holds has it on hold, or None.
         held_place: The place of the entry that holds it there.
@@ -62,13 +62,13 @@ class RecordingFacts:
     candidate: RetentionCandidate
     rule: int
     files: int
-    settled: bool
+    is_final: bool
     gone: bool
     held_at: datetime | None
     held_place: str | None
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
+    def key(self) -> RecordingKey:
         """The key of the recording."""
         one = self.candidate
         return one.account_id, one.recording_type, one.user_id, one.recording_id
@@ -118,7 +118,7 @@ def read_facts(
             candidate=RetentionCandidate(**{name: row[name] for name in _CANDIDATE}),
             rule=int(row["rule"]),
             files=int(row["files"]),
-            settled=bool(row["settled"]),
+            is_final=bool(row["is_final"]),
             gone=bool(row["gone"]),
             held_at=row["held_at"],
             held_place=row["held_place"],
@@ -233,27 +233,28 @@ def _write_file_columns(loaded: LoadedTables) -> str:
         return (
             ", ".join(f"CAST(NULL AS VARCHAR) AS {name}" for name in texts)
             + ", CAST(NULL AS BIGINT) AS size_bytes, CAST(NULL AS TIMESTAMPTZ) AS archived_start, "
-            "0 AS attempts, 1 AS version, 0 AS owners, 0 AS files, 0 AS settled"
+            "0 AS attempts, 1 AS version, 0 AS owners, 0 AS files, 0 AS is_final"
         )
     return """a.uri, a.sha256, a.archived_call_id, a.size_bytes, a.archived_start,
             coalesce(a.attempts, 0) AS attempts, coalesce(a.version, 1) AS version,
             coalesce(o.owners, 0) AS owners, coalesce(f.files, 0) AS files,
-            CASE WHEN s.recording_id IS NULL THEN 0 ELSE 1 END AS settled"""
+            CASE WHEN s.recording_id IS NULL THEN 0 ELSE 1 END AS is_final"""
 
 
 def _write_file_joins() -> str:
-    files = f"SELECT {', '.join(KEY)}, count(DISTINCT version) AS files FROM stored GROUP BY {', '.join(KEY)}"
-    settled = write_settled("SELECT * FROM ledger", "SELECT * FROM chosen")
+    key = ", ".join(RECORDING_KEY)
+    files = f"SELECT {key}, count(DISTINCT version) AS files FROM stored GROUP BY {key}"
+    final = write_final("SELECT * FROM ledger", "SELECT * FROM chosen")
     return f"""
         LEFT JOIN ({write_files("SELECT * FROM known")}) AS a ON {_write_same("r", "a")}
         LEFT JOIN ({write_owners("SELECT * FROM named")}) AS o ON o.uri = a.uri
         LEFT JOIN ({files}) AS f ON {_write_same("r", "f")}
-        LEFT JOIN ({settled}) AS s ON {_write_same("r", "s")}"""
+        LEFT JOIN ({final}) AS s ON {_write_same("r", "s")}"""
 
 
 def _write_gone(loaded: LoadedTables) -> str:
     """Write the query of the keys of recordings that VBC no longer has; nothing where no table tells."""
-    key = ", ".join(KEY)
+    key = ", ".join(RECORDING_KEY)
     sources = {
         DELETIONS: "AND status IN ('deleted', 'gone')",
         LEDGER: "AND status = 'missing'",
@@ -268,4 +269,4 @@ def _write_gone(loaded: LoadedTables) -> str:
 
 
 def _write_same(first: str, second: str) -> str:
-    return " AND ".join(f"{first}.{name} = {second}.{name}" for name in KEY)
+    return " AND ".join(f"{first}.{name} = {second}.{name}" for name in RECORDING_KEY)

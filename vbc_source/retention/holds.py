@@ -8,17 +8,16 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from vbc_source.audio.ledger import KEY
-from vbc_source.recordings import RecordingType
+from vbc_source.recordings import RECORDING_KEY, RecordingType
 from vbc_source.retention.legal_hold import LegalHold, list_names
 from vbc_source.schema.columns import INSTANT
 
 HOLDS = "recording_holds"
-HOLD_KEY = (*KEY, "held_at")
+HOLD_KEY = (*RECORDING_KEY, "held_at")
 UNKNOWN_CALL = "unknown call"  # the place of a recording without a call id, which any entry may mean
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
-        *(pa.field(name, pa.string(), nullable=False) for name in KEY[:3]),
+        *(pa.field(name, pa.string(), nullable=False) for name in RECORDING_KEY[:3]),
         pa.field("recording_id", pa.int64(), nullable=False),
         pa.field("held_at", INSTANT, nullable=False),
         pa.field("place", pa.string()),
@@ -57,7 +56,7 @@ class HoldPlaces:
 
 def make_table(rows: Sequence[Hold]) -> pa.Table:
     """Make an Arrow table of the rows."""
-    return pa.Table.from_pylist([asdict(row) for row in rows], _SCHEMA)
+    return pa.Table.from_pylist([asdict(row) for row in rows], SCHEMA)
 
 
 def write_open_holds() -> str:
@@ -66,5 +65,5 @@ def write_open_holds() -> str:
     # append-only destinations have a row of the hold, and another one of its release
     newest = f"SELECT {key}, max(place) AS place, max(released_at) AS released_at FROM {HOLDS} GROUP BY {key}"
     return f"""
-        SELECT {", ".join(KEY)}, max(held_at) AS held_at, max(place) AS place
-        FROM ({newest}) AS holds WHERE released_at IS NULL GROUP BY {", ".join(KEY)}"""
+        SELECT {", ".join(RECORDING_KEY)}, max(held_at) AS held_at, max(place) AS place
+        FROM ({newest}) AS holds WHERE released_at IS NULL GROUP BY {", ".join(RECORDING_KEY)}"""

@@ -123,7 +123,7 @@ def _read_row(row: Row, columns: Sequence[int]) -> Iterator[HoldEntry]:
 
 
 def _read_remark(cell: str) -> list[frozenset[str]]:
-    """Read a cell behind the first one of a list without names of columns: it may have ids as well."""
+    """Read a cell after the first one of a list without names of columns: it may have ids as well."""
     try:
         return _read_cell("", cell)
     except HoldListRefused:

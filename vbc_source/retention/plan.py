@@ -24,8 +24,8 @@ from vbc_source.retention.facts import RecordingFacts, read_facts
 from vbc_source.retention.holds import HOLD_KEY, HOLDS, Hold, HoldPlaces, make_table
 from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
 from vbc_source.retention.plan_file import FORMAT, PlanEntry, PlanHeader, PlanWriter
-from vbc_source.retention.policy import DELETIONS, Policy, read_policy
-from vbc_source.retention.retention import describe_unmatched, find_unmatched
+from vbc_source.retention.policy import DELETING_ACTIONS, Policy, read_policy
+from vbc_source.retention.retain import describe_unmatched, find_unmatched
 from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
@@ -307,7 +307,7 @@ def make_entry(facts: RecordingFacts, decision: Decision) -> PlanEntry:
         uri=one.uri,
         size_bytes=one.size_bytes,
         sha256=one.sha256,
-        digest=facts.digest(with_file=not set(decision.actions).isdisjoint(DELETIONS)),
+        digest=facts.digest(with_file=not set(decision.actions).isdisjoint(DELETING_ACTIONS)),
     )
 
 

@@ -16,7 +16,7 @@ import msgspec
 from vbc_source.durable_files import replace_file
 from vbc_source.errors import UsageError
 from vbc_source.private_files import open_private
-from vbc_source.recordings import RecordingType
+from vbc_source.recordings import RecordingKey, RecordingType
 from vbc_source.retention.policy import Action
 
 FORMAT = "vbc retention plan 1"
@@ -95,7 +95,7 @@ class PlanEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     digest: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
+    def key(self) -> RecordingKey:
         """The key of the recording."""
         return self.account_id, self.recording_type, self.user_id, self.recording_id
 
@@ -195,7 +195,7 @@ class PlanReader:
                     yield entry
 
     def _rewind(self) -> bytes:
-        """Return the first line, and be behind it."""
+        """Return the first line; reading goes on after it."""
         self._file.seek(0)
         return self._file.readline(LONGEST_LINE)
 

@@ -18,7 +18,7 @@ from vbc_source.errors import UsageError
 
 Action = Literal["keep", "archive", "delete_at_vbc", "delete_archive"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
-DELETIONS: tuple[Action, ...] = ("delete_at_vbc", "delete_archive")
+DELETING_ACTIONS: tuple[Action, ...] = ("delete_at_vbc", "delete_archive")
 DIRECTIONS = ("INBOUND", "OUTBOUND", "INTRA_PBX", "UNKNOWN")
 LISTS = ("directions", "extensions", "users", "rule_ids", "accounts")
 PLAN_DAYS, MOST_PLAN_DAYS = 7, 31
@@ -178,11 +178,11 @@ def _check_actions(rule: Rule, minimum: _MinimumDays) -> None:
         raise PolicyRefused(rule.name, f"actions must be {', '.join(ACTIONS)}, {found}")
     if len(set(actions)) < len(actions):
         raise PolicyRefused(rule.name, "actions lists one twice")
-    if "keep" in actions and not set(actions).isdisjoint(DELETIONS):
+    if "keep" in actions and not set(actions).isdisjoint(DELETING_ACTIONS):
         raise PolicyRefused(rule.name, "keep cannot be combined with a deletion")
     if {"archive", "delete_archive"} <= set(actions):
         raise PolicyRefused(rule.name, "archive and delete_archive exclude each other")
-    for action in DELETIONS:
+    for action in DELETING_ACTIONS:
         if action not in actions:
             continue
         least = getattr(minimum, action)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from vbc_source.schema.columns import INSTANT
 
 LEDGERS = "vbc_audio"  # the dlt schema of both
+DATABASES = ("duckdb", "postgres")  # in which `vbc forget` erases, beside lakes
 ERASURES, ERASED = "erasures", "erased_recordings"
 ERASURE_KEY = ("erasure_id",)
 ERASED_KEY = ("account_id", "resource", "user_id", "row_id")

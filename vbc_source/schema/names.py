@@ -17,6 +17,7 @@ Field = tuple[str, ...]  # an API's field, or a field in an object: ("user", "ni
 Columns = dict[str, list[Any]]
 
 OTHER = "__api"
+LOAD_ID = "_dlt_load_id"  # dlt's own column: the load that brought a row
 # in every table, so that a field has one name everywhere
 _KEYS = {"account_id", "user_id", "recording_type", "recording_id", "job_id"}
 OWN = frozenset({*_KEYS, "position", "is_empty", "gone_at"})

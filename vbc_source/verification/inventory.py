@@ -14,11 +14,11 @@ from vbc_source.errors import SettingsError
 from vbc_source.extract.lists import ListOwner
 from vbc_source.filters import Filters
 from vbc_source.pii import PiiPolicy
-from vbc_source.recordings import RecordingType
+from vbc_source.recordings import RECORDING_KEY, RecordingType
 from vbc_source.schema.erased import ERASED
 from vbc_source.warehouse.queries import LoadedTables, Row, write_instant
 from vbc_source.warehouse.recordings import TABLES, RecordingSelection, has_users, write_recordings
-from vbc_source.warehouse.tombstones import GROUP_GONE, KEY, TOMBSTONES, Tombstone
+from vbc_source.warehouse.tombstones import GROUP_GONE, TOMBSTONES, Tombstone
 from vbc_source.windows import Window, floor_second
 
 _LIST = "account_id, user_id"
@@ -150,7 +150,7 @@ class Inventory:
         if self._kind == CALL_LOGS:
             return self._write_legs(loaded)
         rows = self._write_filtered(write_recordings(loaded, RecordingSelection((self._kind,))))
-        key = ", ".join(KEY)
+        key = ", ".join(RECORDING_KEY)
         ledgers = {
             **{name: (LEDGER, self._write_files(loaded, status)) for name, status in _STATES.items()},
             "gone": (TOMBSTONES, f"SELECT {key} FROM {TOMBSTONES} {GROUP_GONE}"),
@@ -158,7 +158,7 @@ class Inventory:
         flags, joins = [], []
         for name, (table, query) in ledgers.items():
             if loaded.has(table):
-                same = " AND ".join(f"{name}.{column} = r.{column}" for column in KEY)
+                same = " AND ".join(f"{name}.{column} = r.{column}" for column in RECORDING_KEY)
                 joins.append(f"LEFT JOIN ({query}) AS {name} ON {same}")
                 flags.append(f"max(CASE WHEN {name}.recording_id IS NULL THEN 0 ELSE 1 END) AS {name}")
             else:
@@ -171,9 +171,8 @@ class Inventory:
         """Write the query of recordings with a file of some status; where there is a ledger."""
         if not loaded.has(LEDGER):
             return ""
-        return (
-            f"SELECT DISTINCT {', '.join(KEY)} FROM ({write_ledger(loaded)}) AS f WHERE status = '{status}'"
-        )
+        key = ", ".join(RECORDING_KEY)
+        return f"SELECT DISTINCT {key} FROM ({write_ledger(loaded)}) AS f WHERE status = '{status}'"
 
     def _write_legs(self, loaded: LoadedTables) -> str:
         """Write the query of all legs of calls, those that were erased too; nothing says that one is gone."""

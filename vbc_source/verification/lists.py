@@ -17,8 +17,8 @@ from vbc_source.errors import (
     NotFound,
     VbcError,
 )
-from vbc_source.extract.extractor import concerns_one_list
 from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.extract.refusals import concerns_one_list
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.schema.pages import Page, PageRows
 from vbc_source.verification.compare import CountedSpan, Difference, SpanComparison

@@ -16,19 +16,21 @@ from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import store_if_new
 from vbc_source.config import VbcConfig, load_audio_config
-from vbc_source.extract.tables import TableBuilder, make_scan_windows
+from vbc_source.extract.scan_windows import make_scan_windows
+from vbc_source.extract.tables import TableBuilder
 from vbc_source.lakes.tables import is_lake
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import VERIFY_SCHEMA, find_last_event, load_rows
 from vbc_source.load.locks import hold_dataset_lock
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
+from vbc_source.recordings import RECORDING_KEY
 from vbc_source.source import make_resource
 from vbc_source.verification.compare import Difference
 from vbc_source.verification.findings import Findings
 from vbc_source.verification.inventory import Inventory, ListKind, RowId, recording_type_of
 from vbc_source.warehouse.queries import LoadedTables
-from vbc_source.warehouse.tombstones import KEY, TOMBSTONES, Tombstone, describe_history, make_table
+from vbc_source.warehouse.tombstones import TOMBSTONES, Tombstone, describe_history, make_table
 
 
 class ListRepair:
@@ -77,7 +79,7 @@ class ListRepair:
         with hold_pipeline(self._loaded.target.ledgers("verify")) as held:
             before = find_last_event(held)
             with self._loaded.lock():
-                load_rows(held, TOMBSTONES, make_table(rows), "merge", KEY, VERIFY_SCHEMA)
+                load_rows(held, TOMBSTONES, make_table(rows), "merge", RECORDING_KEY, VERIFY_SCHEMA)
             config = load_audio_config()
             if config.bucket_url:
                 store_if_new(Bucket(config.bucket, config.storage), held, before)

@@ -26,7 +26,7 @@ from vbc_source.verification.inventory import ListKind
 from vbc_source.verification.lateness import measure_lateness
 from vbc_source.verification.lists import ENDPOINTS, ComparisonPlan, ListsComparison
 from vbc_source.warehouse.completeness import (
-    USERS,
+    USER_RECORDINGS,
     Gap,
     RecordingList,
     find_first_start,
@@ -265,7 +265,7 @@ def _find_gaps(
 def _find_oldest_reading(loaded: LoadedTables, config: VbcConfig, findings: Findings) -> datetime | None:
     """Find when the user's list was last read that has waited longest, of those that could be compared."""
     lists = {
-        RecordingList(USERS, total.account_id, total.user_id)
+        RecordingList(USER_RECORDINGS, total.account_id, total.user_id)
         for total in findings.totals
         if total.user_id and not total.unread
     }

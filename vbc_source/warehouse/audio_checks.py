@@ -9,16 +9,15 @@ from typing import Literal
 
 import pyarrow as pa
 
-from vbc_source.recordings import RecordingType
+from vbc_source.recordings import RECORDING_KEY, RecordingType
 from vbc_source.schema.columns import INSTANT
-from vbc_source.warehouse import tombstones
 from vbc_source.warehouse.queries import LoadedTables
 
 CHECKS = "audio_checks"
 Method = Literal["read", "remote checksum", "against_vbc"]
 Outcome = Literal["ok", "damaged", "missing", "unreadable", "repaired"]
 OPEN: tuple[Outcome, ...] = ("damaged", "missing", "unreadable")  # what is wrong until a later check
-KEY = (*tombstones.KEY, "version")  # of the file that was checked
+KEY = (*RECORDING_KEY, "version")  # of the file that was checked
 SCHEMA = pa.schema(
     [
         pa.field("check_id", pa.string(), nullable=False),
@@ -88,7 +87,7 @@ def read_check_status(loaded: LoadedTables, ledger: str) -> CheckStatus | None:
     """Summarize the checks of files that the ledger has; None where none was ever checked."""
     if len(loaded.find(CHECKS, ledger)) < 2:
         return None
-    same = " AND ".join(f"a.{name} = c.{name}" for name in tombstones.KEY)
+    same = " AND ".join(f"a.{name} = c.{name}" for name in RECORDING_KEY)
     outcomes = ", ".join(f"'{outcome}'" for outcome in OPEN)
     ((damaged, last),) = loaded.query(f"""
         SELECT sum(CASE WHEN outcome IN ({outcomes}) THEN 1 ELSE 0 END), max(checked_at)

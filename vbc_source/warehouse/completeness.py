@@ -3,7 +3,7 @@
 Backfill, verify and status ask it; the models and the dashboard state the same rule in SQL.
 
 A row of `scan_windows` says that a window of a list was read, all of it at `scanned_at`. Readings that repeat
-earlier ones replace their rows (`extract/repeated_readings.py`), so a row may stand for several `readings`;
+earlier ones replace their rows (`extract/scan_windows.py`), so a row may stand for several `readings`;
 what it proves is what the last of them read. It is a proof when
 
 1. its pages added up (`is_proven`): otherwise it is a known gap;
@@ -33,10 +33,14 @@ from vbc_source.warehouse.queries import LoadedTables, Row, write_instant
 from vbc_source.windows import SECOND, Window
 
 SCAN_WINDOWS = "scan_windows"
-COMPANY, USERS = "company_recordings", "user_recordings"
+COMPANY_RECORDINGS, USER_RECORDINGS = "company_recordings", "user_recordings"
 CLOCKS_DIFFER = 300  # seconds by which the clocks of machines may
-RECORDINGS = (COMPANY, USERS)
-KEYS = {COMPANY: "account_id, id", USERS: "account_id, user_id, id", CALL_LOGS: "account_id, id, leg"}
+RECORDINGS = (COMPANY_RECORDINGS, USER_RECORDINGS)
+KEYS = {
+    COMPANY_RECORDINGS: "account_id, id",
+    USER_RECORDINGS: "account_id, user_id, id",
+    CALL_LOGS: "account_id, id, leg",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,10 @@ def read_proven_spans(loaded: LoadedTables, config: VbcConfig, window: Window | 
 
 def _name_filters(config: VbcConfig) -> dict[str, str]:
     """Return the values of the placeholders in `_write_proofs`."""
-    return {"filters": config.filters_of(COMPANY).label, "log_filters": config.filters_of(CALL_LOGS).label}
+    return {
+        "filters": config.filters_of(COMPANY_RECORDINGS).label,
+        "log_filters": config.filters_of(CALL_LOGS).label,
+    }
 
 
 def _write_proofs(loaded: LoadedTables) -> str:
@@ -172,9 +179,9 @@ def _write_supported(loaded: LoadedTables) -> str:
 
 def _write_recordings(loaded: LoadedTables) -> Iterator[tuple[str, str, str]]:
     """Yield each table with windows, its user column, and the query of its rows' starts."""
-    for table, user in ((COMPANY, "''"), (USERS, "r.user_id"), (CALL_LOGS, "''")):
+    for table, user in ((COMPANY_RECORDINGS, "''"), (USER_RECORDINGS, "r.user_id"), (CALL_LOGS, "''")):
         if loaded.has(table):
-            columns = "account_id, user_id" if table == USERS else "account_id"
+            columns = "account_id, user_id" if table == USER_RECORDINGS else "account_id"
             began = '"start" AS began'
             group = ""
             if loaded.kind == FILESYSTEM:  # a row stands beside its earlier versions
@@ -289,24 +296,33 @@ def find_lists(
     loaded: LoadedTables, config: VbcConfig, resource: str, proven: ProvenSpans
 ) -> list[RecordingList] | None:
     """Return the lists of a resource; None where that is not known yet."""
-    if resource in (COMPANY, CALL_LOGS):
+    if resource in (COMPANY_RECORDINGS, CALL_LOGS):
         return [RecordingList(resource, account) for account in config.accounts]
     if not config.has_user_recordings:
         return []
     if config.users is not None:
-        return [RecordingList(USERS, account, user) for account in config.accounts for user in config.users]
+        return [
+            RecordingList(USER_RECORDINGS, account, user)
+            for account in config.accounts
+            for user in config.users
+        ]
     # the users that are listed and may be read; without a list of users, those that were read
     barred: list[Row] = []
     if loaded.find("user_access"):
         barred = loaded.query(
-            f"SELECT account_id, user_id FROM user_access WHERE access <> 'allowed' AND resource = '{USERS}'"
+            "SELECT account_id, user_id FROM user_access "
+            f"WHERE access <> 'allowed' AND resource = '{USER_RECORDINGS}'"
         )
     users: list[Row] = []
     if loaded.has("users"):
         users = loaded.query("SELECT account_id, id FROM users WHERE gone_at IS NULL")
     if not users:
-        return [known for known in proven if known.resource == USERS] or None
-    lists = [RecordingList(USERS, account, user) for account, user in users if (account, user) not in barred]
+        return [known for known in proven if known.resource == USER_RECORDINGS] or None
+    lists = [
+        RecordingList(USER_RECORDINGS, account, user)
+        for account, user in users
+        if (account, user) not in barred
+    ]
     return [known for known in lists if SELF in config.accounts or known.account in config.accounts]
 
 

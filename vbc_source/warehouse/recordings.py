@@ -8,15 +8,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from vbc_source.errors import VbcError
-from vbc_source.recordings import EPOCH, RECORDING_TYPES, Recording, RecordingType
+from vbc_source.recordings import EPOCH, RECORDING_KEY, RECORDING_TYPES, Recording, RecordingType
 from vbc_source.warehouse.queries import LoadedTables, write_instant
-from vbc_source.warehouse.tombstones import KEY
 from vbc_source.windows import check_order
 
 TABLES: dict[RecordingType, str] = {"company": "company_recordings", "user": "user_recordings"}
 FOREVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
 # columns of `write_recordings` that `read_recording` needs
-RECORDING_COLUMNS = (*KEY, "began", "download_url", "size_bytes", "shared_id", "call_id")
+RECORDING_COLUMNS = (*RECORDING_KEY, "began", "download_url", "size_bytes", "shared_id", "call_id")
 _CAST = "CAST(:{} AS TIMESTAMPTZ)"
 
 
@@ -42,7 +41,11 @@ class RecordingSelection:
 
 
 def write_recordings(loaded: LoadedTables, selection: RecordingSelection) -> str:
-    """Write the query of the recordings of a selection; its placeholders are those of `bounds`."""
+    """Write the query of the recordings of a selection; its placeholders are those of `bounds`.
+
+    Raises:
+        VbcError: The destination has no table of recordings of these types.
+    """
     parts = [
         _write_table(loaded, kind, table)
         for kind, table in TABLES.items()

@@ -11,19 +11,18 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from vbc_source.recordings import RecordingType
+from vbc_source.recordings import RECORDING_KEY, RecordingType
 from vbc_source.schema.columns import INSTANT
 from vbc_source.windows import format_instant
 
 TOMBSTONES = "recording_tombstones"
-KEY = ("account_id", "recording_type", "user_id", "recording_id")
 # selects the keys that are gone: the newest row of a recording counts, returned ones are history
 GROUP_GONE = (
-    f"GROUP BY {', '.join(KEY)} "
+    f"GROUP BY {', '.join(RECORDING_KEY)} "
     "HAVING max(detected_at) > max(coalesce(returned_at, CAST('1970-01-01' AS TIMESTAMPTZ)))"
 )
 
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         pa.field("account_id", pa.string(), nullable=False),
         pa.field("recording_type", pa.string(), nullable=False),
@@ -51,7 +50,7 @@ class Tombstone:
 
 def make_table(rows: Sequence[Tombstone]) -> pa.Table:
     """Make an Arrow table of the rows."""
-    return pa.Table.from_pylist([asdict(row) for row in rows], _SCHEMA)
+    return pa.Table.from_pylist([asdict(row) for row in rows], SCHEMA)
 
 
 def describe_history(row: Tombstone | None) -> str:

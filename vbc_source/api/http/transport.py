@@ -14,8 +14,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import requests
 
 from vbc_source.api.http.deadlines import DeadlineAdapter
-from vbc_source.config import is_this_machine
 from vbc_source.errors import ForeignAddress
+from vbc_source.setting_values import is_this_machine
 
 Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 

@@ -87,7 +87,11 @@ class S3Objects:
         sync(self._fs.loop, send)
 
     def erase(self, key: str) -> None:
-        """Delete all versions of an object."""
+        """Delete all versions of an object.
+
+        Raises:
+            BucketFailed: It has versions still after that.
+        """
         for _ in range(MOST_PAGES):
             versions = self.list_versions(key)
             if not versions:

@@ -8,9 +8,10 @@ from typing import Any
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.exports.matching import LoadedRecording, list_loaded_names
 from vbc_source.audio.exports.zip_file import Member
-from vbc_source.audio.ledger import KEY, LEDGER
+from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.ledger_queries import FITS, SAME_RECORDING, write_ledger, write_states
 from vbc_source.pii import PiiPolicy
+from vbc_source.recordings import RECORDING_KEY
 from vbc_source.warehouse.erasures import write_without_erased
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import (
@@ -50,7 +51,7 @@ class Catalog:
 
         rows = self._loaded.query(write, **everything.bounds, **values)
         # where a destination is append-only, the same recording may be there more than once
-        unique = {row[: len(KEY)]: dict(zip(_COLUMNS, row, strict=True)) for row in rows}
+        unique = {row[: len(RECORDING_KEY)]: dict(zip(_COLUMNS, row, strict=True)) for row in rows}
         return [self._read(row) for row in unique.values()]
 
     def _read(self, row: Mapping[str, Any]) -> LoadedRecording:

@@ -21,12 +21,11 @@ from vbc_source.audio.exports.receipts import ExportReceipts
 from vbc_source.audio.exports.zip_download import fetch_zip
 from vbc_source.audio.exports.zip_file import Member, Zip
 from vbc_source.audio.formats import FORMATS
-from vbc_source.audio.ledger import KEY
 from vbc_source.audio.session import ArchiveSession
-from vbc_source.audio.sidecars.missing_sidecars import describe
+from vbc_source.audio.sidecars.missing_sidecars import describe_written
 from vbc_source.errors import InvalidContent, LoginRefused, NotSubscribed
 from vbc_source.load.progress import Progress, write_size
-from vbc_source.recordings import escape
+from vbc_source.recordings import RECORDING_KEY, escape
 from vbc_source.schema.erased import ERASED
 
 log = logging.getLogger(__name__)
@@ -89,7 +88,7 @@ class ExportResult:
         }
         if any(others.values()):
             yield f"{'; '.join(f'{count:,} {text}' for text, count in others.items() if count)}."
-        yield from describe(self.sidecars, self.refused)
+        yield from describe_written(self.sidecars, self.refused)
 
 
 class _MemberResult(NamedTuple):
@@ -215,7 +214,7 @@ def _match(
         if not (member.refused or member.ambiguous):
             match = matcher.find(member.name, member.size, member.modified)
         if match is not None:
-            key = tuple(getattr(match.recording, name) for name in KEY)
+            key = tuple(getattr(match.recording, name) for name in RECORDING_KEY)
             match = None if key in matched else match
             matched.add(key)
         matches.append(match)

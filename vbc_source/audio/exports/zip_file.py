@@ -36,18 +36,23 @@ class ZipRefused(VbcError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a zip may claim to contain, in unpacked bytes."""
+    """How much a zip may claim to contain.
+
+    Attributes:
+        members: Number of members.
+        total_bytes: Unpacked bytes of all members.
+        member_bytes: Unpacked bytes of one member.
+        ratio: Of unpacked to packed bytes: audio hardly compresses, so more is a zip bomb.
+        ratio_from: Unpacked bytes of a member above which the ratio is checked: short silence is no bomb.
+        silent_bytes: Unpacked bytes of all smaller members above the ratio together; more are a bomb.
+    """
 
     members: int = 50_000
     total_bytes: int = 200_000_000_000
     member_bytes: int = 4_000_000_000
-    ratio: int = 200  # to packed bytes: audio hardly compresses, so more is a zip bomb
-    ratio_from: int = (
-        1_000_000  # bytes of a member above which the ratio is checked: short silence is no bomb
-    )
-    silent_bytes: int = (
-        100_000_000  # of all smaller members above the ratio together; more of them are a bomb
-    )
+    ratio: int = 200
+    ratio_from: int = 1_000_000
+    silent_bytes: int = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)

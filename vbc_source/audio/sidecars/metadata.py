@@ -13,8 +13,8 @@ from vbc_source.audio.ledger import COLUMNS, LedgerRow
 from vbc_source.audio.ledger_queries import FITS, SAME_RECORDING, write_ledger
 from vbc_source.audio.sidecars.notes import FOLDER
 from vbc_source.audio.sidecars.sidecar import Proof
-from vbc_source.lakes.tables import LOAD_ID
 from vbc_source.recordings import EPOCH, RecordingType
+from vbc_source.schema.names import LOAD_ID
 from vbc_source.warehouse.completeness import SCAN_WINDOWS
 from vbc_source.warehouse.queries import LoadedTables, Value, query_pages, write_instant
 

@@ -21,7 +21,7 @@ from vbc_source.audio.ledger import LedgerRow
 from vbc_source.audio.session import ArchiveSession
 from vbc_source.audio.sidecars.manifest import manifest_key, write_manifest
 from vbc_source.audio.sidecars.metadata import LoadedFacts, StoredFiles
-from vbc_source.audio.sidecars.notes import FolderState, Note, find_folders, load_notes
+from vbc_source.audio.sidecars.notes import FolderNote, FolderState, find_folders, load_notes
 from vbc_source.audio.sidecars.sidecar import ArchiveFacts, AudioFacts, Sidecar, sidecar_key
 from vbc_source.audio.sidecars.storage import (
     check_sidecar,
@@ -60,7 +60,7 @@ class WrittenSidecars:
     refused: tuple[str, ...] = ()
 
 
-def describe(sidecars: int, refused: Sequence[str]) -> Iterator[str]:
+def describe_written(sidecars: int, refused: Sequence[str]) -> Iterator[str]:
     """Yield the fields of `WrittenSidecars` as lines for people."""
     if sidecars:
         yield f"{sidecars:,} sidecars written."
@@ -131,7 +131,7 @@ class _Writer:
         self._erased = read_erased(session.loaded)  # whose rows somebody has restored
         self._sidecars, self._manifests = 0, 0
         self._refused, self._differing = list[str](), set[str]()
-        self._notes: list[Note] = []
+        self._notes: list[FolderNote] = []
 
     def run(self, folders: Sequence[FolderState]) -> WrittenSidecars:
         """Complete some folders, and note those that are complete then."""
@@ -234,9 +234,9 @@ class _Writer:
     def _store_manifest(self, folder: str, manifest: Mapping[str, str]) -> None:
         store_manifest(self._bucket, folder, manifest)
 
-    def _make_note(self, state: FolderState, manifest: Mapping[str, str]) -> Note:
+    def _make_note(self, state: FolderState, manifest: Mapping[str, str]) -> FolderNote:
         digest = hashlib.sha256(write_manifest(manifest)).hexdigest()
-        return Note(self._bucket.uri(state.folder), state.files, state.newest, digest, self._now())
+        return FolderNote(self._bucket.uri(state.folder), state.files, state.newest, digest, self._now())
 
     def _read_manifest(self, folder: str) -> dict[str, str] | None:
         """Read a manifest, empty where there is none yet; None where it is not readable."""

@@ -42,7 +42,7 @@ class FolderState:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class FolderNote:
     """A folder whose manifest names all files that the ledger had in it, and their sidecars."""
 
     uri: str
@@ -81,7 +81,9 @@ def find_folders(
     return [FolderState(folder, files, newest) for folder, files, newest in sorted(read) if folder]
 
 
-def load_notes(pipeline: dlt.Pipeline, loaded: LoadedTables, bucket: Bucket, notes: Sequence[Note]) -> None:
+def load_notes(
+    pipeline: dlt.Pipeline, loaded: LoadedTables, bucket: Bucket, notes: Sequence[FolderNote]
+) -> None:
     """Load notes; a folder has one."""
     bucket.sync(f"{note.uri}/{MANIFEST}" for note in notes)
     table = pa.Table.from_pylist([asdict(note) for note in notes], make_schema(COLUMNS, KEY))

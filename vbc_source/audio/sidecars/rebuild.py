@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from itertools import islice, repeat
 from typing import NamedTuple
 
-from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.ledger import LEDGER, LedgerRow
 from vbc_source.audio.own_accounts import FOLDER, find_own_folders
 from vbc_source.audio.session import ArchiveSession, open_archive
@@ -25,7 +24,7 @@ from vbc_source.audio.sidecars.manifest import manifest_key
 from vbc_source.audio.sidecars.metadata import StoredFiles
 from vbc_source.audio.sidecars.missing_sidecars import MOST_NAMED, write_missing_sidecars
 from vbc_source.audio.sidecars.restore import Row, restore_recordings
-from vbc_source.audio.sidecars.sidecar import Sidecar, sidecar_key
+from vbc_source.audio.sidecars.sidecar import Sidecar, is_audio, sidecar_key
 from vbc_source.audio.sidecars.storage import check_sidecar, read_manifest, read_sidecar, read_sidecar_body
 from vbc_source.errors import InvalidContent
 from vbc_source.extract.destination_lookup import DestinationLookup
@@ -41,7 +40,6 @@ log = logging.getLogger(__name__)
 RESTORED_ROWS = 10_000  # recordings of one load
 CHECKED_FILES = 500  # whose sidecars are in memory together
 _LEVELS = (FOLDER, "recording_type=", "date=")
-_SUFFIXES = tuple(f".{audio_format.extension}" for audio_format in FORMATS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +143,7 @@ class _Folder(NamedTuple):
     @property
     def audio(self) -> list[str]:
         """Names of the audio files that are there or should be."""
-        return sorted(name for name in {*self.sizes, *self.manifest} if name.endswith(_SUFFIXES))
+        return sorted(name for name in {*self.sizes, *self.manifest} if is_audio(name))
 
 
 class _Rebuild:
@@ -221,7 +219,7 @@ class _Rebuild:
         newest: dict[RecordingKey, int] = {}
         for folder in folders:
             for name in self._bucket.list_sizes(folder):
-                if name.endswith(_SUFFIXES) and ".v" in name:
+                if is_audio(name) and ".v" in name:
                     try:
                         sidecar = read_sidecar(self._bucket, f"{folder}/{name}")
                     except InvalidContent:
@@ -236,7 +234,7 @@ class _Rebuild:
         try:
             found = read_manifest(self._bucket, folder)
             manifest = found or {}
-            if found is None and any(name.endswith(_SUFFIXES) for name in sizes):
+            if found is None and any(is_audio(name) for name in sizes):
                 self._name(self._unknown, manifest_key(folder), "has no manifest")
         except InvalidContent as error:
             self._name(self._damaged, manifest_key(folder), str(error))
@@ -287,7 +285,7 @@ class _Rebuild:
         elif not found.sidecar and not found.damaged:
             self._name(self._unknown, found.key, "has no sidecar")
         if found.row:
-            self._session.archive.journal.settle(found.row)
+            self._session.archive.journal.record(found.row)
             self._rows += 1
         elif found.sidecar and not found.damaged and not found.missing:
             self._known += 1

@@ -56,7 +56,7 @@ class AccountSize:
         user_recordings: Number of on-demand recordings of all users together.
         days: Number of days over which recordings are spread, on average.
         until: Epoch seconds; no call starts later.
-        held_back: Number of the newest visible company recordings that are hidden until ``release``.
+        held_back: Number of the newest visible company recordings that are hidden until `release`.
         call_log_gaps: Share of calls whose log contradicts the recordings, each way.
     """
 

@@ -14,14 +14,14 @@ Members = list[tuple[str, bytes]]
 MembersHook = Callable[[Members], Iterable[tuple["str | ZipInfo", bytes]]]
 """Receives names and contents of an archive, and returns those to send instead.
 
-A ``ZipInfo`` in place of a name decides how its member is compressed and what its header states.
+A `ZipInfo` in place of a name decides how its member is compressed and what its header states.
 """
 
 _FIRST_ZIP_TIME = time.gmtime(315_532_800)  # 1980: zip cannot store earlier dates
 
 
 class _Buffer:
-    """File object that returns what was written since the last call of ``take``."""
+    """File object that returns what was written since the last call of `take`."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -57,7 +57,7 @@ class ZipStream:
     size: int
 
     async def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Generate the bytes ``start:stop`` in chunks."""
+        """Generate the bytes `start:stop` in chunks."""
         offset = 0
         for chunk in _write_zip(self.members):
             if part := chunk[max(0, start - offset) : max(0, stop - offset)]:

@@ -31,7 +31,7 @@ class AudioStream:
     media_type: str = "audio/mpeg"
 
     def read(self, start: int, stop: int) -> bytes:
-        """Generate the bytes ``start:stop``, at most ``CHUNK``."""
+        """Generate the bytes `start:stop`, at most `CHUNK`."""
         head = self.header[start:stop]
         remaining = stop - start - len(head)
         if self.media_type != "audio/mpeg":
@@ -41,12 +41,12 @@ class AudioStream:
         return head + _FRAMES[skip : skip + remaining]
 
     def chunks(self, start: int, stop: int) -> Iterator[bytes]:
-        """Generate the bytes ``start:stop`` in chunks."""
+        """Generate the bytes `start:stop` in chunks."""
         for offset in range(start, stop, CHUNK):
             yield self.read(offset, min(offset + CHUNK, stop))
 
     async def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Generate the bytes ``start:stop`` in chunks."""
+        """Generate the bytes `start:stop` in chunks."""
         for chunk in self.chunks(start, stop):
             yield chunk
 
@@ -71,7 +71,7 @@ class AudioFile:
 
 
 def make_audio(size: int, title: str) -> AudioStream:
-    """Return an MP3 of exactly ``size`` bytes; a very small one has frames but no tag."""
+    """Return an MP3 of exactly `size` bytes; a very small one has frames but no tag."""
     tag_size = 2 * _TAG_HEADER_SIZE + 1 + len(title)
     if size < tag_size + len(FRAME):
         return AudioStream(size, bytes(size % len(FRAME)))
@@ -79,7 +79,7 @@ def make_audio(size: int, title: str) -> AudioStream:
 
 
 def _make_tag(size: int, title: str) -> bytes:
-    """Build an ID3v2.3 tag of exactly ``size`` bytes, filled up with padding."""
+    """Build an ID3v2.3 tag of exactly `size` bytes, filled up with padding."""
     text = b"\0" + title.encode("latin-1", "replace")
     # A title makes the audio of each recording different, although all of it is silence.
     frame = b"TIT2" + len(text).to_bytes(4, "big") + b"\0\0" + text
@@ -89,7 +89,7 @@ def _make_tag(size: int, title: str) -> bytes:
 
 
 def make_wav(size: int) -> AudioStream:
-    """Return a WAV of exactly ``size`` bytes, 16 bit, 8 kHz, mono; a very small one is cut short."""
+    """Return a WAV of exactly `size` bytes, 16 bit, 8 kHz, mono; a very small one is cut short."""
     sound = max(0, size - _WAV_HEADER_SIZE)
     header = (
         struct.pack("<4sI", b"RIFF", sound + _WAV_HEADER_SIZE - 8)

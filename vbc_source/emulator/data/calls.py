@@ -113,7 +113,7 @@ def make_recording_fields(rng: Random, start: int, duration: int) -> dict[str, A
         duration: Milliseconds.
 
     Returns:
-        All fields but ``id``, ``_links`` and ``download_url``.
+        All fields but `id`, `_links` and `download_url`.
     """
     fields = _draw_parties(rng)
     fields["call_id"] = draw_call_id(rng)

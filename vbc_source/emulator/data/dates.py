@@ -36,7 +36,7 @@ def _format_day(day: int) -> str:
 
 
 def format_time(epoch: int) -> str:
-    """Format epoch seconds like a recording does: ``2019-01-01T00:00:00+0000``."""
+    """Format epoch seconds like a recording does: `2019-01-01T00:00:00+0000`."""
     # Called twice for each generated recording: strftime would take most of the time.
     day, second = divmod(epoch, DAY)
     hour, second = divmod(second, 3600)
@@ -45,12 +45,12 @@ def format_time(epoch: int) -> str:
 
 
 def format_report_time(epoch: int) -> str:
-    """Format epoch seconds like a call log does: ``2019-01-01 00:00:00``, in UTC."""
+    """Format epoch seconds like a call log does: `2019-01-01 00:00:00`, in UTC."""
     return format_time(epoch).replace("T", " ").removesuffix("+0000")
 
 
 def parse_report_date(text: str) -> int:
-    """Parse a date of a filter of the Reports API: ``yyyy-MM-dd HH:mm:ss``, in UTC.
+    """Parse a date of a filter of the Reports API: `yyyy-MM-dd HH:mm:ss`, in UTC.
 
     Returns:
         Milliseconds since 1970.
@@ -63,7 +63,7 @@ def parse_report_date(text: str) -> int:
 
 
 def format_access_time(epoch: float) -> str:
-    """Format epoch seconds like ``nextAccessTime``: ``2019-Sep-18 05:34:00+0000 UTC``."""
+    """Format epoch seconds like `nextAccessTime`: `2019-Sep-18 05:34:00+0000 UTC`."""
     moment = datetime.fromtimestamp(int(epoch), UTC)
     return f"{moment.year}-{_MONTHS[moment.month - 1]}-{moment:%d %H:%M:%S}+0000 UTC"
 
@@ -90,7 +90,7 @@ def parse_filter_date(text: str) -> int:
     """Parse a date of a filter.
 
     Args:
-        text: ``yyyy-MM-ddTHH:mm:ss`` followed by ``Z``, ``+0000`` or another offset; no fraction.
+        text: `yyyy-MM-ddTHH:mm:ss` followed by `Z`, `+0000` or another offset; no fraction.
 
     Returns:
         Milliseconds since 1970.

@@ -72,8 +72,8 @@ class Recordings:
         """Fill the store with generated calls.
 
         Args:
-            calls: Calls; those with a later ``visible_at`` stay hidden until then.
-            held_back: Number of the newest visible recordings to hide until ``release``.
+            calls: Calls; those with a later `visible_at` stay hidden until then.
+            held_back: Number of the newest visible recordings to hide until `release`.
         """
         now = self._environment.clock()
         with _paused_garbage_collector():
@@ -156,7 +156,7 @@ class Recordings:
             self._hide(replace(self._remove(str(id)), visible_at=until))
 
     def release(self) -> None:
-        """Show the recordings that were held back by ``load``."""
+        """Show the recordings that were held back by `load`."""
         with self._lock:
             for row in [row for row in self._hidden.values() if row.visible_at == _NEVER]:
                 del self._hidden[row.key]

@@ -97,7 +97,7 @@ class PageSlice:
     newest_first: bool = True
 
     def locate(self, low: int, high: int) -> tuple[int, int]:
-        """Return the bounds of the page within ``low:high`` of rows sorted oldest first."""
+        """Return the bounds of the page within `low:high` of rows sorted oldest first."""
         first = high - self.offset - self.size if self.newest_first else low + self.offset
         return max(first, low), min(first + self.size, high)
 
@@ -135,7 +135,7 @@ def select_page(
 def slice_page(
     recordings: Sequence[StoredRecording], low: int, high: int, page: PageSlice, rng: Random
 ) -> list[StoredRecording]:
-    """Return one page of ``recordings[low:high]``.
+    """Return one page of `recordings[low:high]`.
 
     Args:
         recordings: Sorted by start, oldest first.

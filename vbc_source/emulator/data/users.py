@@ -73,7 +73,7 @@ class Users:
 
     @property
     def api_user(self) -> str:
-        """Id of the user that ``self`` stands for."""
+        """Id of the user that `self` stands for."""
         return self._api_user
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class Users:
             return self._add(id, fields, _RecordingsPlan(recordings, days, self._environment.clock()))
 
     def generate(self, counts: list[int], days: int, until: float, **first: Any) -> None:
-        """Add a user for each number of recordings; ``first`` are fields of the first one."""
+        """Add a user for each number of recordings; `first` are fields of the first one."""
         with self._lock:
             for count in counts:
                 self._add(None, {} if self._users else first, _RecordingsPlan(count, days, until))
@@ -160,7 +160,7 @@ class Users:
             self._users[str(id)].forbidden = True
 
     def allow(self, id: int | str) -> None:  # noqa: A002
-        """Revert ``forbid``.
+        """Revert `forbid`.
 
         Raises:
             KeyError: There is no such user.
@@ -196,7 +196,7 @@ class Users:
             return user.recordings
 
     def resolve(self, id: str) -> str:  # noqa: A002
-        """Replace ``self`` with the id of the API user."""
+        """Replace `self` with the id of the API user."""
         return self._api_user if id == "self" else id
 
     def knows(self, id: str) -> bool:  # noqa: A002

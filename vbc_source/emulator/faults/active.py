@@ -41,13 +41,13 @@ class Fault:
 
 
 def parse_fault(spec: str) -> Fault:
-    """Parse ``NAME[:FORMAT][*TIMES][@TEXT]``.
+    """Parse `NAME[:FORMAT][*TIMES][@TEXT]`.
 
     Args:
-        spec: FORMAT is the format of a gateway fault: ``xml``, ``wrapped`` (the default) or ``flat``.
-            TIMES is how many requests a one-time fault affects, a number or ``always``, 1 by default;
-            for ``quota`` it is the quota; other faults ignore it. With TEXT only requests whose path
-            contains it are affected: ``unsubscribed*always@/provisioning/``, ``suspended*3@/users/17/``.
+        spec: FORMAT is the format of a gateway fault: `xml`, `wrapped` (the default) or `flat`.
+            TIMES is how many requests a one-time fault affects, a number or `always`, 1 by default;
+            for `quota` it is the quota; other faults ignore it. With TEXT only requests whose path
+            contains it are affected: `unsubscribed*always@/provisioning/`, `suspended*3@/users/17/`.
 
     Raises:
         ValueError: The syntax or the name is unknown.
@@ -78,7 +78,7 @@ class ActiveFaults:
         """Switch faults on.
 
         Args:
-            specs: Faults in the syntax of ``parse_fault``.
+            specs: Faults in the syntax of `parse_fault`.
             clock: Returns epoch seconds, for the quota.
             lock: Reentrant lock, held while faults are read or changed.
         """

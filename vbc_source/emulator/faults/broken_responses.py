@@ -12,14 +12,14 @@ TRANSPORT = "emulator.transport"
 
 
 class HalfBodySender:
-    """ASGI ``send`` that sends the first half of a body.
+    """ASGI `send` that sends the first half of a body.
 
-    The headers must state a content length. With ``fix_length`` it is changed to what is sent;
+    The headers must state a content length. With `fix_length` it is changed to what is sent;
     otherwise the body is incomplete and the server closes the connection.
     """
 
     def __init__(self, send: Send, *, fix_length: bool) -> None:
-        """Wrap a ``send`` callable."""
+        """Wrap a `send` callable."""
         self._send = send
         self._fix_length = fix_length
         self._remaining = 0

@@ -86,4 +86,4 @@ ONE_TIME = {**ERROR_RESPONSES, **BROKEN_RESPONSES, **TOKEN_FAULTS, **TOTALS, **A
 """Faults that affect one request, unless a number of times is given."""
 
 FAULTS: dict[str, str] = {**ONE_TIME, **BEHAVIOURS}
-"""Description of each fault by name, for ``Gateway.fault`` and the command line."""
+"""Description of each fault by name, for `Gateway.fault` and the command line."""

@@ -74,13 +74,13 @@ class Gateway(GatewayState):
             days: Number of days over which recordings are spread, on average.
             until: No call starts later; now by default. Without a time zone it is UTC.
             clock: Returns epoch seconds; decides what is visible, expired and allowed again.
-            faults: Faults to switch on, see ``fault``.
+            faults: Faults to switch on, see `fault`.
             expires_in: Lifetime of access tokens in seconds.
             client_id: The only accepted client id.
             client_secret: The only accepted client secret.
             username: The only accepted user name.
             password: The only accepted password.
-            held_back: Number of the newest visible recordings that are hidden until ``release``.
+            held_back: Number of the newest visible recordings that are hidden until `release`.
             users: Number of users. The first is the API user, which is not listed if there are none.
             user_recordings: Number of on-demand recordings, distributed unevenly over the users.
             call_log_gaps: Share of recorded calls whose log does not say so; as many are flagged without a
@@ -201,7 +201,7 @@ class Gateway(GatewayState):
         """Switch a fault on.
 
         Args:
-            spec: ``NAME[:FORMAT][*TIMES][@TEXT]`` with a name of ``FAULTS``, see ``parse_fault``.
+            spec: `NAME[:FORMAT][*TIMES][@TEXT]` with a name of `FAULTS`, see `parse_fault`.
 
         Raises:
             ValueError: The syntax or the name is unknown.
@@ -213,7 +213,7 @@ class Gateway(GatewayState):
         self.faults.clear()
 
     def run_page_hooks(self, request: HttpRequest) -> None:
-        """Run the hooks in ``before_page``."""
+        """Run the hooks in `before_page`."""
         for hook in list(self.before_page):  # a copy: a hook may remove itself
             hook(self, read_request(request.scope, self.clock()))
 

@@ -76,7 +76,7 @@ class RequestLog:
             self._requests.append(request)
 
     def wrap_send(self, request: Request, send: Send) -> Send:
-        """Return an ASGI ``send`` that logs the request before the client receives the response."""
+        """Return an ASGI `send` that logs the request before the client receives the response."""
 
         async def send_logged(message: Message) -> None:
             if message["type"] == "http.response.start":

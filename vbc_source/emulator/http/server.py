@@ -88,7 +88,7 @@ def _bind(gateway: Gateway, host: str, port: int) -> socket.socket:
 class Emulator:
     """Context manager that serves a gateway from a thread.
 
-    ``with Emulator(gateway) as url`` returns the base URL as soon as the server accepts requests.
+    `with Emulator(gateway) as url` returns the base URL as soon as the server accepts requests.
     """
 
     def __init__(self, gateway: Gateway, *, host: str = "127.0.0.1", port: int = 0) -> None:

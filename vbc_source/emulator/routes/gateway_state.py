@@ -61,11 +61,11 @@ class GatewayState(Environment):
     Attributes:
         faults: Active faults.
         rng: Source of random orders and changes.
-        main_id: Id of the account that ``self`` stands for.
+        main_id: Id of the account that `self` stands for.
         accounts: Accounts that the API user may access, by id, the main account first.
         page_size_cap: Maximum number of rows per page; larger requests get this many.
         zip_members: Replaces the members of exports' archives.
-        storage_url: Target of ``audio-redirect``; the path of the request follows.
+        storage_url: Target of `audio-redirect`; the path of the request follows.
     """
 
     faults: ActiveFaults

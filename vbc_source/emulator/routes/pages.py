@@ -165,7 +165,7 @@ def encode_page(rows: list[bytes], fields: Mapping[str, Any], omitted: Iterable[
     Args:
         rows: Encoded rows.
         fields: Links and numbers.
-        omitted: Names of fields to omit; ``_embedded`` is omitted only if there are no rows.
+        omitted: Names of fields to omit; `_embedded` is omitted only if there are no rows.
         name: Name of the rows in the response.
     """
     omit = set(omitted)

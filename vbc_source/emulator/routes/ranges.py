@@ -23,7 +23,7 @@ class ByteSource(Protocol):
         """Content type."""
 
     def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Generate the bytes ``start:stop`` in chunks."""
+        """Generate the bytes `start:stop` in chunks."""
 
 
 def _parse_range(header: str | None, size: int) -> tuple[int, int] | None:

@@ -15,6 +15,8 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from vbc_source.recordings import RECORDING_KEY
+
 CUSTODY = "custody"
 ACTIONS = {  # by ledger
     "recording_audio": "archive",
@@ -25,14 +27,13 @@ ACTIONS = {  # by ledger
     "erased_recordings": "erasure",
     "recording_tombstones": "tombstone",
 }
-RECORDING = ("account_id", "recording_type", "user_id", "recording_id")
 ACTOR = ("actor_user", "actor_host", "actor_version")
 EVENT = (  # columns of an event that its hash covers
     "chain",
     "sequence",
     "recorded_at",
     "action",
-    *RECORDING,
+    *RECORDING_KEY,
     "ledger",
     "row_key",
     "row_sha256",
@@ -114,7 +115,7 @@ def chain_rows(
             "sequence": sequence,
             "recorded_at": moment,
             "action": ACTIONS[ledger],
-            **{name: row.get(name) for name in (*RECORDING, *ACTOR)},
+            **{name: row.get(name) for name in (*RECORDING_KEY, *ACTOR)},
             "ledger": ledger,
             "row_key": write_key(row, key),
             "row_sha256": hash_row(row),

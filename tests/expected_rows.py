@@ -1,4 +1,4 @@
-"""What an emulated gateway holds of users, and what was loaded of them."""
+"""Rows of users' recordings: those that an emulated gateway has, and those that were loaded."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ def users_of(gateway: Gateway, account: str = MAIN) -> list[str]:
     return [str(row["id"]) for row in gateway.accounts[account].users.all()]
 
 
-def held(gateway: Gateway, account: str = MAIN, users: Iterable[str] = ()) -> list[tuple[Any, ...]]:
-    """What `user_recordings` should hold of an account."""
+def expected_recordings(
+    gateway: Gateway, account: str = MAIN, users: Iterable[str] = ()
+) -> list[tuple[Any, ...]]:
+    """Rows that `user_recordings` should have of an account."""
     return sorted(
         (account, user, int(row["id"]), instant(row["start"]), _text(row["caller_id"]), row["duration"])
         for user in (users or users_of(gateway, account))
@@ -43,7 +45,7 @@ def loaded(pipeline: dlt.Pipeline, account: str = MAIN) -> list[tuple[Any, ...]]
     return sorted((*row[:3], row[3].astimezone(timezone.utc), *row[4:]) for row in rows)
 
 
-def held_extensions(gateway: Gateway, account: str = MAIN) -> list[tuple[Any, ...]]:
+def expected_extensions(gateway: Gateway, account: str = MAIN) -> list[tuple[Any, ...]]:
     return sorted(
         (account, user, int(row["id"]), position, str(extension))
         for user in users_of(gateway, account)
@@ -61,8 +63,8 @@ def state(pipeline: dlt.Pipeline, resource: str = "user_recordings") -> dict[str
     return found
 
 
-def asked(gateway: Gateway) -> list[str]:
-    """The paths that were asked for, but for logins."""
+def requested_paths(gateway: Gateway) -> list[str]:
+    """The paths that were requested, without logins."""
     return [request.path for request in gateway.requests if request.path != "/token"]
 
 
