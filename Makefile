@@ -66,7 +66,7 @@ dist: $(VENV)/.dev ## build wheel and sdist into dist/
 	$(BIN)/python -m build
 
 clean: ## remove what was installed, built and loaded here
-	rm -rf $(VENV) $(AIRFLOW) $(ORCHESTRATORS) $(LATEST) $(WAREHOUSES) $(SUPERSET) dist vbc.duckdb vbc.duckdb.wal
+	rm -rf $(VENV) $(AIRFLOW) $(ORCHESTRATORS) $(LATEST) $(WAREHOUSES) $(SUPERSET) dist vbc.duckdb vbc.duckdb.wal demo_audio
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.11")'

@@ -62,7 +62,7 @@ def write_settings() -> str:
         "Settings go to `.dlt/config.toml` and secrets to `.dlt/secrets.toml`, in the folder where the "
         "command runs, or to the environment. Those of `[sources.vbc]`, except for `vbc_timezone`, are also "
         "arguments of `vbc_source()`. [sync.md](../sync.md#settings-in-practice) explains which ones to "
-        "change.\n",
+        "change. A name that is no setting is refused.\n",
     ]
     for section, config in sections.items():
         summary = (inspect.getdoc(config) or "").splitlines()[0]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast
 
 import dlt
 from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.providers.toml import SettingsTomlProvider
 from dlt.common.configuration.specs import BaseConfiguration, CredentialsConfiguration
 from dlt.common.typing import TSecretStrValue
 
@@ -394,6 +397,7 @@ def load_audio_config(**overrides: Any) -> AudioConfig:
 
 
 def _load(config: Config, sections: tuple[str, ...], overrides: dict[str, Any]) -> Config:
+    check_names()
     # dlt would use an explicit None instead of the configured value
     given = {name: value for name, value in overrides.items() if value is not None}
     tables = ("audio.", "") if isinstance(config, AudioConfig) else ("",)
@@ -424,6 +428,41 @@ def read_tenant_settings(
             "where it shares the login of the others"
         )
     return own
+
+
+def check_names() -> None:
+    """Refuse a setting that there is not, in the files of settings and in the environment.
+
+    A misspelt `pii` would load names and numbers in the clear. Tables are left alone: dlt has some there.
+
+    Raises:
+        SettingsError: The message has the name that was probably meant.
+    """
+    audio, credentials = AudioConfig.get_resolvable_fields(), VbcCredentials.get_resolvable_fields()
+    tables = {SECTIONS: audio, (*SECTIONS, "audio"): audio, (*SECTIONS, "credentials"): credentials}
+    if tenant := current_tenant():
+        own = {(*SECTIONS, "tenants", tenant, *place[2:]): known for place, known in tables.items()}
+        tables |= {place: {**known, **TenantConfig.get_resolvable_fields()} for place, known in own.items()}
+    for place, known in tables.items():
+        for name in _list_settings(place):
+            if name not in known:
+                close = get_close_matches(name.lower(), sorted(known), n=1)
+                meant = f"did you mean {close[0]}?" if close else "docs/reference/settings.md has them all"
+                raise SettingsError(f"there is no setting {name} in [{'.'.join(place)}]: {meant}")
+
+
+def _list_settings(place: tuple[str, ...]) -> list[str]:
+    """Return the names of the settings in one table, as files and environment have them, without tables."""
+    *sections, key = place
+    names: list[str] = []
+    for provider in dlt.config.config_providers:
+        if isinstance(provider, SettingsTomlProvider):  # others send requests, and hold what is asked for
+            table, _ = provider.get_value(key, dict, "", *sections)
+            if isinstance(table, dict):
+                names += [name for name, value in table.items() if not isinstance(value, dict)]
+    prefix = "".join(f"{section}__" for section in place).upper()
+    rest = [name.removeprefix(prefix) for name in os.environ if name.startswith(prefix)]
+    return names + [name.lower() for name in rest if "__" not in name]
 
 
 def has_setting(name: str) -> bool:

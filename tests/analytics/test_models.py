@@ -7,6 +7,7 @@ import os
 import random
 import re
 import runpy
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -353,6 +354,16 @@ def test_commands_without_tables_or_models_report_what_to_run(own_folder: Path) 
         failed = run_in_process("models", command)
         assert failed.exit_code == 1
         assert failed.stderr.splitlines()[-1].endswith(message)
+
+
+@pytest.mark.parametrize("command", ["run", "test", "docs"])
+def test_models_without_their_extra_report_what_to_install(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "dbt", None)  # type: ignore[arg-type]  # importing it fails
+    done = run_in_process("models", command)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"vbc models {command}: dbt is not installed: install the extra `dbt`")
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../etc", "x' or 1=1 --"])

@@ -211,6 +211,11 @@ def test_several_accounts_can_come_from_the_environment(serve: Serve, own_folder
             marks=pytest.mark.slow,
         ),
         ("SOURCES__VBC__CREDENTIALS__CLIENT_SECRET", "", "credentials are missing: set client_secret"),
+        (
+            "SOURCES__VBC__PAGE_SISE",
+            "5",
+            "there is no setting page_sise in [sources.vbc]: did you mean page_si",
+        ),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(
@@ -220,6 +225,47 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     assert failed.returncode == 1
     (line,) = [line for line in failed.stderr.splitlines() if line]
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[sources.vbc]\npi = "hash"', "there is no setting pi in [sources.vbc]: did you mean pii?"),
+        (
+            "[sources.vbc.credentials]\nusernam = 5",
+            "no setting usernam in [sources.vbc.credentials]: did you mean username?",
+        ),
+        (
+            "[sources.vbc.audio]\nlegal_holds = true",
+            "no setting legal_holds in [sources.vbc.audio]: did you mean legal_hold?",
+        ),
+        (
+            "[sources.vbc.tenants.acme]\nwhatever_it_is = 5",
+            "there is no setting whatever_it_is in [sources.vbc.tenants.acme]: docs/reference/settings.md",
+        ),
+    ],
+)
+def test_a_misspelt_setting_is_refused_and_the_right_name_is_shown(
+    own_folder: Path, text: str, message: str
+) -> None:
+    (own_folder / ".dlt").mkdir()
+    (own_folder / ".dlt" / "config.toml").write_text(text)
+    tenant = ("--tenant", "acme") if "acme" in text else ()
+    for command in ("sync", "status"):
+        failed = run_vbc(own_folder, "http://127.0.0.1:9", command, *tenant)
+        assert failed.returncode == 1
+        assert message in failed.stderr.splitlines()[-1]
+    assert message in run_vbc(own_folder, "http://127.0.0.1:9", "doctor", *tenant).stdout
+
+
+def test_settings_of_dlt_itself_are_not_refused(serve: Serve, own_folder: Path) -> None:
+    (own_folder / ".dlt").mkdir()
+    (own_folder / ".dlt" / "config.toml").write_text(
+        "[sources.vbc.data_writer]\nbuffer_max_items = 100\n[sources.vbc.extract]\nworkers = 2\n"
+        '[sources.vbc]\ndocument = {a = "table"}\nbucket_url = "audio"\n'
+    )
+    done = run_vbc(own_folder, serve(still_gateway(recordings=5)), *ONLY)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

@@ -157,7 +157,9 @@ def test_export_has_all_rows_in_order_and_no_formulas(url: str, database: Path) 
     assert {"'=1+1", "'@SUM(A1)"} & {row["caller_name"] for row in rows}
 
 
-def test_load_can_write_between_responses_and_is_reported_while_it_does(filled: Path) -> None:
+def test_load_can_write_between_responses_and_is_reported_while_it_does(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a process that does not take the lock, such as a load with another pipeline name."""
     hold = (
         "import duckdb, sys; c = duckdb.connect('vbc.duckdb'); c.execute('CREATE TABLE loaded AS SELECT 1');"
@@ -173,8 +175,11 @@ def test_load_can_write_between_responses_and_is_reported_while_it_does(filled: 
             answer = requests.get(url, timeout=60)
             searched = requests.post(f"{url}/search", data={"q": "1017"}, timeout=60)
             file = requests.get(f"{url}/recordings.csv", timeout=60)
+            monkeypatch.chdir(filled)
+            report = run_in_process("report")
             writer.communicate()
         assert (answer.status_code, "The database is being loaded" in answer.text) == (503, True)
+        assert report.stderr.startswith("vbc report: another process has the DuckDB file open")
         assert '<meta http-equiv="refresh"' in answer.text
         assert answer.headers["retry-after"] == "5"
         assert (searched.status_code, "Reload this page" in searched.text) == (503, True)

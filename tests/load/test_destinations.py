@@ -6,6 +6,7 @@ import importlib
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -186,6 +187,48 @@ def compare(loaded: Iterator[str], warehouse: Warehouse, expected: dict[str, Tab
     assert compared == expected.keys()
 
 
+DUCKDB = "[destination.duckdb.credentials]\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "variables", "database"),
+    [
+        ("secrets.toml", f'{DUCKDB}global_config = {{memory_limit = "1GB"}}', {}, "vbc"),
+        ("secrets.toml", f'{DUCKDB}database = "calls.duckdb"', {}, "calls"),
+        ("config.toml", "", {"DESTINATION__DUCKDB__CREDENTIALS__DATABASE": "calls.duckdb"}, "calls"),
+        ("config.toml", '[destination.mine]\ndestination_type = "duckdb"', {"name": "mine"}, "mine"),
+    ],
+)
+def test_every_command_uses_the_same_duckdb_file_however_it_is_set(
+    serve: Serve, own_folder: Path, file: str, text: str, variables: dict[str, str], database: str
+) -> None:
+    (own_folder / ".dlt").mkdir()
+    (own_folder / ".dlt" / file).write_text(text)
+    url, name = serve(still_gateway(recordings=5)), variables.get("name", "duckdb")
+    for command in (
+        ["sync", "--resources", "company_recordings"],
+        ["audio", "--bucket-url", "a"],
+        ["status"],
+    ):
+        done = run_vbc(own_folder, url, *command, "--destination", name, **variables)
+        assert done.returncode == 0, done.stderr
+    assert "5 stored" in done.stdout
+    assert [path.name for path in own_folder.glob("*.duckdb")] == [f"{database}.duckdb"]
+
+
+@pytest.mark.parametrize(
+    "text", ['[destination.duckdb]\ncredentials = "calls.duckdb"', f'{DUCKDB}database = "calls.duckdb"']
+)
+def test_a_duckdb_file_in_the_wrong_file_of_settings_is_not_left_out(own_folder: Path, text: str) -> None:
+    (own_folder / ".dlt").mkdir()
+    (own_folder / ".dlt" / "config.toml").write_text(text)
+    failed = run_vbc(own_folder, "http://127.0.0.1:9", "sync")
+    assert failed.returncode == 1
+    (line,) = failed.stderr.splitlines()
+    assert "credentials in [destination.duckdb] may hold a secret: move it from config.toml" in line
+    assert not list(own_folder.glob("*.duckdb"))
+
+
 def documented_query() -> str:
     text = (CURRENT_ROWS.parent / "destinations.md").read_text()
     (query,) = re.findall(r"```sql\n(.+?)```", text, re.DOTALL)
@@ -214,6 +257,37 @@ def test_a_format_that_there_is_not_is_refused_by_its_name(serve: Serve, own_fol
     (line,) = refused.stderr.splitlines()[-1:]
     assert line.startswith("vbc sync: [destination.filesystem] table_format must be delta or iceberg")
     assert "'hudi'" in line
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "settings"),
+    [
+        ("deltalake", "delta", {"FILESYSTEM__BUCKET_URL": "lake", "FILESYSTEM__TABLE_FORMAT": "delta"}),
+        ("pyiceberg", "iceberg", {"FILESYSTEM__BUCKET_URL": "lake", "FILESYSTEM__TABLE_FORMAT": "iceberg"}),
+        ("s3fs", "s3", {"FILESYSTEM__BUCKET_URL": "s3://calls/lake"}),
+        ("gcsfs", "gs", {"FILESYSTEM__BUCKET_URL": "gs://calls/lake"}),
+        ("adlfs", "az", {"FILESYSTEM__BUCKET_URL": "az://calls/lake"}),
+        ("adbc_driver_postgresql", "postgres", {"POSTGRES__CREDENTIALS": "postgresql://vbc@127.0.0.1:9/x"}),
+    ],
+)
+def test_a_missing_extra_is_named_before_a_request_is_sent(
+    serve: Serve,
+    own_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+    extra: str,
+    settings: dict[str, str],
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]  # importing it fails
+    gateway = still_gateway(recordings=5)
+    destination = "postgres" if extra == "postgres" else "filesystem"
+    changed = {f"DESTINATION__{name}": value for name, value in settings.items()}
+    failed = run_vbc(own_folder, serve(gateway), "sync", "--destination", destination, **changed)
+    assert failed.returncode == 1
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith(f"vbc sync: {package} is not installed: install the extra `{extra}`")
+    assert gateway.tokens.logins == 0
+    assert not (own_folder / "lake").exists()
 
 
 def test_a_dataset_keeps_the_format_that_it_began_with(

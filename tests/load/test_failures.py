@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import psycopg2
 import pytest
+from dlt.common.configuration.exceptions import ValueNotSecretException
 from dlt.common.exceptions import MissingDependencyException
 from loading import run_vbc, start_vbc, still_gateway
 
@@ -118,6 +119,14 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
         (
             psycopg2.OperationalError('could not translate host name "ss" to address: not known'),
             'name "ss".*write @, / and : of a password as %40',
+        ),
+        (
+            psycopg2.OperationalError('could not translate host name "ter2@db" to address: not known'),
+            'name "…@db".*write @, / and : of a password as %40',
+        ),
+        (
+            ValueNotSecretException("config.toml", "destination.postgres.credentials"),
+            r"credentials in \[destination.postgres\] may hold a secret: move it from config.toml to .dlt",
         ),
         (ValueError("Protocol not known: foo"), r"foo: bucket_url in \[destination.filesystem\]"),
         (ValueError("Invalid endpoint: nonsense"), r"endpoint_url in \[destination.filesystem.credentials\]"),

@@ -21,9 +21,9 @@ from vbc_source.analytics.freshness import (
     read_freshness,
 )
 from vbc_source.config import load_config
-from vbc_source.errors import ExtraMissing, VbcError
+from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
-from vbc_source.load.failures import explaining, first_line
+from vbc_source.load.failures import check_installed, explaining, first_line
 from vbc_source.pii import PiiPolicy
 from vbc_source.warehouse.queries import LoadedTables
 
@@ -122,6 +122,7 @@ def build_models(
         VbcError: Nothing is loaded or built, or dbt could not start.
     """
     with explaining():
+        check_installed("dbt")
         config, loaded = load_config(), LoadedTables(target)
     with loaded.lock():
         database = find_database(target)
@@ -166,10 +167,8 @@ def _hash_words(policy: PiiPolicy) -> list[str]:
 
 
 def _invoke(arguments: list[str]) -> tuple[Node, ...]:
-    try:
-        from dbt.cli.main import dbtRunner
-    except ImportError:
-        raise ExtraMissing("models need dbt", "dbt") from None
+    from dbt.cli.main import dbtRunner
+
     try:
         done: Any = dbtRunner().invoke(arguments)
     finally:

@@ -81,7 +81,7 @@ def emulator(
         raise click.BadParameter(f"{error}; --fault list shows the names", param_hint="--fault") from None
     check_port(port)
     echo(
-        f"VBC gateway emulated at http://127.0.0.1:{port}: user demo, password demo-password, "
+        f"VBC gateway emulated at http://127.0.0.1:{port}, the base_url: user demo, password demo-password, "
         f"client demo-client, secret demo-secret, account(s) {', '.join(gateway.accounts)}. Ctrl-C ends it."
     )
     package.serve(gateway, port=port)

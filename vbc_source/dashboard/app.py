@@ -104,7 +104,9 @@ class DashboardDatabase:
                 connection = self.warehouse.connect()
             except VbcError as error:
                 if self.warehouse.kind == "duckdb" and type(error.__cause__).__name__ == "IOException":
-                    raise DatabaseBusy(BUSY) from error  # opened by a process that does not take the lock
+                    raise DatabaseBusy(
+                        str(error)
+                    ) from error  # opened by a process that does not take the lock
                 raise
             with closing(connection):
                 yield Figures(connection, self.warehouse, self._zone)
@@ -125,7 +127,7 @@ class DashboardDatabase:
             with self._guard:
                 lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
-            raise DatabaseBusy(BUSY) from None
+            raise DatabaseBusy("another vbc command is loading into the database: wait for it") from None
         try:
             yield
         finally:
@@ -272,12 +274,12 @@ class Dashboard:
         if isinstance(error, (RecordingNotFound, AudioNotFound)):
             return self._show_message(404, "Not found", str(error))
         if isinstance(error, DatabaseBusy):
-            return self._show_busy(request, str(error))
+            return self._show_busy(request)
         log.warning("dashboard: a request failed: %s", error)
         return self._show_message(503, "The figures cannot be read", str(error))
 
-    def _show_busy(self, request: Request, text: str) -> Response:
-        refresh = 0
+    def _show_busy(self, request: Request) -> Response:
+        text, refresh = BUSY, 0
         if request.method == "POST":  # to load its address again would lose what was searched for
             text = BUSY_SEARCH
         elif request.url.path.startswith(FILES):  # a page that waits would stay, and download it again

@@ -16,6 +16,7 @@ from vbc_source.errors import SettingsError, UsageError
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.cached_configuration import CachedConfiguration
 from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
+from vbc_source.load.failures import check_file_system, check_installed
 from vbc_source.load.filesystem import VbcFilesystem
 from vbc_source.load.postgres import VbcPostgres
 from vbc_source.storage import check_place
@@ -24,7 +25,7 @@ from vbc_source.tenants import current_tenant, hold_tenant, list_tenants, read_s
 DATABASE = "vbc.duckdb"
 DATASET = "vbc_data"
 DESTINATION = "duckdb"
-TABLE_FORMATS = ("delta", "iceberg")
+TABLE_FORMATS = {"delta": "deltalake", "iceberg": "pyiceberg"}  # and the packages that read and write them
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +146,29 @@ def open_destination(target: Target, **options: Any) -> Any:
 
 
 def _open_duckdb(target: Target, options: dict[str, Any]) -> VbcDuckDb:
-    if target.destination != "duckdb" or dlt.secrets.get("destination.duckdb.credentials"):
+    if _names_database(target.destination):
         return VbcDuckDb(**options)
     credentials = DuckDbCredentials()  # dlt would parse an argument of it as an address
     # A file for each tenant: DuckDB lets one process open a file, and only the loads of one pipeline wait for
     # each other. An absolute path: dlt would take a relative one as relative to where the pipeline ran first.
+    # Always one of ours: dlt would name it after the pipeline, so that ledgers and readers had other files.
     tenant = current_tenant()
-    credentials.database = str(Path.cwd() / (f"tenant_{tenant}.duckdb" if tenant else DATABASE))
+    file = f"tenant_{tenant}.duckdb" if tenant else DATABASE
+    if target.destination != DESTINATION:
+        file = f"{target.destination}.duckdb"
+    credentials.database = str(Path.cwd() / file)
     check_dataset_name(credentials.database, target.dataset)
     return VbcDuckDb(credentials, **options)
+
+
+def _names_database(destination: str) -> bool:
+    """Whether the settings name a DuckDB file: in one text, or as `database` beside other settings.
+
+    One that is in the wrong file of settings counts as well: dlt then says where it belongs.
+    """
+    section = f"destination.{destination}.credentials"
+    whole: Any = dlt.config.get(section)
+    return bool(dlt.config.get(f"{section}.database") or (whole and not isinstance(whole, dict)))
 
 
 def _open_postgres(target: Target, options: dict[str, Any]) -> VbcPostgres:
@@ -172,8 +187,11 @@ def _open_filesystem(target: Target, options: dict[str, Any]) -> VbcFilesystem:
             f"[{section}] table_format must be delta or iceberg, or left out for plain parquet "
             f"files, not {table_format!r}"
         )
-    check_place(str(dlt.config.get(f"{section}.bucket_url") or ""), f"[{section}] bucket_url")
+    url = str(dlt.config.get(f"{section}.bucket_url") or "")
+    check_place(url, f"[{section}] bucket_url")
+    check_file_system(url)
     if table_format:
+        check_installed(TABLE_FORMATS[table_format])
         options = {"preferred_table_format": table_format, **options}
     if table_format == "iceberg":
         # pyiceberg's upsert takes minutes where appending takes seconds

@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dlt.common.configuration.exceptions import (
     ConfigValueCannotBeCoercedException,
     InvalidNativeValue,
     LookupTrace,
+    ValueNotSecretException,
 )
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.configuration.specs import ConnectionStringCredentials
@@ -38,6 +40,12 @@ EXTRAS = {
     "dbt": ("dbt",),
     "dashboard": ("jinja2",),
     "emulator": ("uvicorn", "starlette"),
+}
+# the package behind an address, by its scheme
+_FILE_SYSTEMS = {
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs", "abfss", "adl", "azure"), "adlfs"),
 }
 _DRIVERS = ("psycopg2", "adbc_driver_manager")
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
@@ -68,6 +76,25 @@ def explaining() -> Iterator[None]:
         reason = explain(error)
         # where it is in the chain itself, chaining it again would make a ring
         raise reason from (None if reason in causes else error)
+
+
+def check_installed(package: str) -> None:
+    """Raise ExtraMissing where a package is not installed, before requests are sent for what it would load.
+
+    Raises:
+        ExtraMissing: The message names the extra that brings it.
+    """
+    if find_spec(package) is None:
+        raise _explain_import(ModuleNotFoundError(name=package))
+
+
+def check_file_system(url: str) -> None:
+    """Raise ExtraMissing where the package for this address is not installed.
+
+    dlt asks for credentials first, and for keys even where the machine has a role: it would not find it.
+    """
+    if package := _FILE_SYSTEMS.get(url.strip().partition("://")[0].lower()):
+        check_installed(package)
 
 
 def explain(error: BaseException) -> VbcError:
@@ -122,6 +149,14 @@ def _explain_import(error: ImportError) -> SettingsError:
     if not extras:
         return SettingsError(f"{packages} is not installed: pip install '{packages}'")
     return ExtraMissing(f"{packages} is not installed", extras[0])
+
+
+def _explain_place(error: ValueNotSecretException) -> SettingsError:
+    *sections, name = error.key.split(".")
+    return SettingsError(
+        f"{name} in [{'.'.join(sections)}] may hold a secret: move it from {error.provider_name} to "
+        ".dlt/secrets.toml, or to the environment"
+    )
 
 
 def _explain_missing(error: ConfigFieldMissingException) -> SettingsError:
@@ -232,7 +267,8 @@ def _explain_refused(error: OSError) -> SettingsError:
 
 def _explain_postgres(error: BaseException) -> SettingsError | None:
     """Explain that the server cannot be reached, refuses the login, or a right is missing."""
-    text = first_line(error)
+    # what stands before an @ there is the rest of a password that is not encoded
+    text = re.sub(r'host name "[^"]*@', 'host name "…@', first_line(error))
     if "invalid dsn" in text:  # it repeats the address, and so the password
         return SettingsError(_POSTGRES_ADDRESS)
     if "permission denied" in text:
@@ -254,6 +290,7 @@ _EXPLANATIONS: dict[type[BaseException], Callable[[Any], VbcError | None]] = {
     UnknownDestinationModule: _explain_destination,
     ImportError: _explain_import,
     ConfigFieldMissingException: _explain_missing,
+    ValueNotSecretException: _explain_place,
     ConfigValueCannotBeCoercedException: _explain_type,
     InvalidNativeValue: _explain_credentials,
     NativeValueError: _explain_credentials,

@@ -15,8 +15,9 @@ from vbc_source.dlt_internals import intercepted_signals, was_signal_received
 from vbc_source.lakes.tables import check_format, is_lake, name_format, other_format
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.duckdb import check_dataset_name, remove_half_made
-from vbc_source.load.failures import explaining
+from vbc_source.load.failures import check_installed, explaining
 from vbc_source.load.locks import hold_pipeline_lock
+from vbc_source.load.postgres import ADBC
 
 PACKAGES_KEPT = 10  # of completed loads, without their rows
 # in dlt's local state; the names are those of earlier versions
@@ -142,6 +143,8 @@ def adopt_stored_schema(pipeline: dlt.Pipeline, source: DltSource) -> None:
 def _open(target: Target, options: dict[str, Any]) -> tuple[dlt.Pipeline, Any]:
     """Open a pipeline; return the configuration of its destination too, which takes dlt long to resolve."""
     destination = open_destination(target, **options)
+    if destination_kind(destination) == "postgres":
+        check_installed(ADBC)
     pipeline = dlt.pipeline(target.pipeline, destination=destination, dataset_name=target.dataset)
     if pipeline.default_schema_name not in (None, *pipeline.schemas.list_schemas()):
         # a run was killed while it removed this folder; the destination's state counts

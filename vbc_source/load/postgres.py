@@ -19,6 +19,7 @@ from vbc_source.dlt_internals import PostgresClientConfiguration, PostgresCreden
 from vbc_source.errors import ExtraMissing
 from vbc_source.load.cached_configuration import CachedConfiguration
 
+ADBC = "adbc_driver_postgresql"  # copies parquet files
 DRIVER_MISSING = (
     "loading into Postgres needs the driver adbc-driver-postgresql, which is missing, or switched off by "
     "disable_adbc_detection"

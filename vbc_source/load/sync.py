@@ -14,7 +14,7 @@ from dlt.extract import DltSource
 
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND
 from vbc_source.api.turns import take_turns
-from vbc_source.config import has_setting
+from vbc_source.config import check_names, has_setting
 from vbc_source.errors import UsageError
 from vbc_source.extract.refusals import Refusals, collect_refusals
 from vbc_source.extract.state import PROGRESS_MARK
@@ -133,6 +133,7 @@ def make_source(resources: Sequence[str] = (), **settings: Any) -> DltSource:
         UsageError: There is no such resource.
     """
     with explaining():
+        check_names()
         if not has_setting("rows_per_run"):
             settings = {"rows_per_run": ROWS_PER_RUN, **settings}
         source = vbc_source(**{name: value for name, value in settings.items() if value is not None})

@@ -10,7 +10,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,7 +25,8 @@ from vbc_source.extract.accounts import explain_refusal
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.lakes.trial import PREFIX, try_writing
 from vbc_source.load.destinations import Target
-from vbc_source.load.failures import explaining
+from vbc_source.load.failures import check_installed, explaining
+from vbc_source.load.postgres import ADBC
 from vbc_source.load.sync import make_source
 from vbc_source.monitoring.bucket_lock import prove_lock
 from vbc_source.schema.pages import read_page
@@ -38,8 +38,6 @@ from vbc_source.windows import Window
 DAY = timedelta(days=1)
 RETRY_SECONDS = 5.0  # short: a person waits for the result
 ADVICE = "Vonage advises a user of its own for an integration, without single sign-on"
-# packages that dlt imports late, by destination or table format
-PACKAGES = {"postgres": "adbc_driver_postgresql", "delta": "deltalake", "iceberg": "pyiceberg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +167,8 @@ def _check_destination(target: Target) -> str:
     loaded = LoadedTables(target)
     client: Any = loaded.open_dataset(dlt.Schema(SOURCE_SCHEMA)).destination_client
     capabilities: Any = loaded.destination.capabilities()
-    for needed in (loaded.kind, capabilities.preferred_table_format):
-        if needed in PACKAGES:
-            import_module(PACKAGES[needed])
+    if loaded.kind == "postgres":
+        check_installed(ADBC)
     with loaded.lock():
         if loaded.kind == FILESYSTEM:
             try_writing(client.fs_client, client.dataset_path)

@@ -7,11 +7,10 @@ from typing import Any
 
 from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.common.exceptions import MissingDependencyException
 
 from vbc_source.dlt_internals import FilesystemConfiguration, fsspec_from_config
-from vbc_source.errors import ExtraMissing, SettingsError
-from vbc_source.load.failures import first_line
+from vbc_source.errors import SettingsError
+from vbc_source.load.failures import check_file_system, first_line
 from vbc_source.tenants import current_tenant
 
 # elsewhere an object may be there by half, or be gone when the process ends
@@ -49,6 +48,7 @@ def check_for_keys(url: str) -> None:
 
 def open_address(url: str) -> tuple[Any, str]:
     """Open an address; return the file system, of fsspec, and the root there."""
+    check_file_system(url)
     try:
         config = resolve_configuration(
             FilesystemConfiguration(),
@@ -57,8 +57,6 @@ def open_address(url: str) -> tuple[Any, str]:
             explicit_value={"bucket_url": url},
         )
         return fsspec_from_config(config)
-    except MissingDependencyException:
-        raise ExtraMissing(f"{url} needs packages that are not installed", url.split("://", 1)[0]) from None
     except (ConfigurationException, ValueError) as error:
         raise SettingsError(
             f"{url} is not usable: {first_line(error)}; set credentials in "
