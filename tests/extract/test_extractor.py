@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from expected_rows import ago
 from extraction import Extraction, load
+from gateway_fixtures import Seen, serve_bytes, write_answer, write_login
 from loading import assert_equal, query, still_gateway
 
 from vbc_source.emulator import Gateway
@@ -212,3 +216,38 @@ def test_the_other_api_paths_load_alike(serve: Serve, prefix: str) -> None:
     pipeline = Extraction()
     load(pipeline, serve(gateway), recording_api=prefix)
     assert query(pipeline, "SELECT count(*) FROM company_recordings") == [(len(gateway.company),)]
+
+
+def test_windows_without_rows_and_links_are_proven_once_another_says_whose_they_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = (datetime.now(timezone.utc) - timedelta(days=90)).replace(microsecond=0)
+    path = "/t/vbc.prod/call_recording/api/accounts/549825/company_call_recordings"
+    starts = {id_: first + timedelta(days=60, hours=8 * id_) for id_ in range(1, 4)}
+
+    def answer(seen: Seen) -> bytes:
+        if seen.path == "/token":
+            return write_login("token")
+        query = parse_qs(urlsplit(seen.path).query)
+        lower, upper = (
+            datetime.strptime(query[f"start:{bound}"][0].replace("Z", "+0000"), "%Y-%m-%dT%H:%M:%S%z")
+            for bound in ("gte", "lte")
+        )
+        found = [id_ for id_, start in starts.items() if lower <= start <= upper]
+        rows = [
+            {"id": id_, "start": starts[id_].isoformat(), "_links": {"self": {"href": f"{path}/{id_}"}}}
+            for id_ in found[:1]  # on every page: a window of several rows never adds up
+        ]
+        body = {"total_items": len(found), "page_size": 1}
+        return write_answer(
+            "200 OK", json.dumps(body | ({"_embedded": {"recordings": rows}} if rows else {})).encode()
+        )
+
+    pipeline = Extraction()
+    with serve_bytes(answer) as server:
+        load(pipeline, server.url, start_date=first.isoformat())
+    windows = query(pipeline, "SELECT window_start, window_end FROM scan_windows ORDER BY window_start")
+    assert query(pipeline, "SELECT id FROM company_recordings ORDER BY id") == [(1,), (2,), (3,)]
+    assert windows[0][0] == first
+    assert all(end == start for (_, end), (start, _) in pairwise(windows))
+    assert "does not say who it is" not in caplog.text

@@ -148,6 +148,8 @@ class Extractor:
         self._finished: set[ListOwner] = set()
         self._again: dict[ListOwner, ReadTask] = {}  # `self` that turned out to be another list
         self._requested: dict[ListOwner, ListOwner] = {}  # by real owner: as whom the list was requested
+        self._owners: dict[ListOwner, ListOwner] = {}  # by list as requested: whose it is
+        self._unowned: dict[ListOwner, list[ReadWindow[PageRows]]] = {}  # empty, of a `self` still unknown
 
     def read(self, tasks: Sequence[ReadTask]) -> Iterator[Any]:
         """Read lists side by side, and yield tables."""
@@ -215,32 +217,49 @@ class Extractor:
                     return
 
     def _take(self, task: ReadTask, proof: ReadWindow[PageRows]) -> None:
-        """Take a window of a list."""
-        run, owner = self._run, resolve(task.owner, proof)
+        """Take a window of a list; one without rows or links waits for one that says whose list it is."""
+        windows = [*self._unowned.pop(task.owner, ()), proof]
+        owner = resolve(task.owner, proof) or self._owners.get(task.owner)
         if owner is None:
-            log.warning("self has no %s yet, and the gateway does not say who it is", run.endpoint.name)
-        else:
-            if task.owner.account == SELF:
-                self._learn(owner.account)
-            is_new = owner not in self._requested
-            duplicate = self._requested.setdefault(owner, task.owner) != task.owner
-            if task.owner.is_self and run.incremental:
-                run.cursors.remember(str(task.owner), str(owner))
-            if duplicate:  # requested by its number and as `self`: the other one loads it
-                run.count(requests=proof.requests)
-            elif is_new and self._is_misplanned(task, owner):
-                self._plan_again(task, owner)
-                return
-            else:
-                self._writer.add(task, owner, proof)
-                if run.incremental and run.endpoint is JOBS and proof.found:
-                    run.cursors.record_owner(str(owner))
-                counts = {"windows": 1, "requests": proof.requests}
-                run.count(**counts, **{run.endpoint.shape.collection: proof.found})
-                if not proof.is_proven:
-                    self._gaps.add(task, proof)
+            self._unowned[task.owner] = windows
+        elif not self._take_all(task, owner, windows):
+            return
         if task.window is None or proof.window.end >= task.window.end:  # windows come oldest first
+            if owner is None:
+                log.warning(
+                    "self has no %s yet, and the gateway does not say who it is", self._run.endpoint.name
+                )
             self._finish(task)
+
+    def _take_all(self, task: ReadTask, owner: ListOwner, windows: Sequence[ReadWindow[PageRows]]) -> bool:
+        """Take windows of an owner's list; returns whether the list is the one that was planned."""
+        run = self._run
+        self._owners[task.owner] = owner
+        if task.owner.account == SELF:
+            self._learn(owner.account)
+        is_new = owner not in self._requested
+        duplicate = self._requested.setdefault(owner, task.owner) != task.owner
+        if task.owner.is_self and run.incremental:
+            run.cursors.remember(str(task.owner), str(owner))
+        if duplicate:  # requested by its number and as `self`: the other one loads it
+            run.count(requests=sum(proof.requests for proof in windows))
+        elif is_new and self._is_misplanned(task, owner):
+            self._plan_again(task, owner)
+            return False
+        else:
+            for proof in windows:
+                self._write(task, owner, proof)
+        return True
+
+    def _write(self, task: ReadTask, owner: ListOwner, proof: ReadWindow[PageRows]) -> None:
+        run = self._run
+        self._writer.add(task, owner, proof)
+        if run.incremental and run.endpoint is JOBS and proof.found:
+            run.cursors.record_owner(str(owner))
+        counts = {"windows": 1, "requests": proof.requests}
+        run.count(**counts, **{run.endpoint.shape.collection: proof.found})
+        if not proof.is_proven:
+            self._gaps.add(task, proof)
 
     def _finish(self, task: ReadTask) -> None:
         self._access.allow(task)
