@@ -79,8 +79,8 @@ def hold_dataset_lock(pipeline: dlt.Pipeline, window: str = "") -> Iterator[None
     """Hold a Postgres dataset for a load, on whatever machine; other destinations are left alone.
 
     A merge deletes rows and inserts them again. Two merges of the same row at once do not see each other's
-    insert, and the row is there twice. The advisory lock ends with its transaction, or the connection. Windows of a backfill
-    share the dataset's lock, since they write different rows, but one window is never loaded by two.
+    insert, and the row is there twice. The advisory lock ends with its connection at the latest. Windows of a
+    backfill share the dataset's lock, since they write different rows, but one window is never loaded by two.
     """
     dataset = f"vbc {pipeline.dataset_name}"
     windows = [("", f"{dataset} {window}")] if window else []
