@@ -232,6 +232,20 @@ def test_a_dataset_keeps_the_format_that_it_began_with(
         assert pipeline.dataset_name == "another"
 
 
+@pytest.mark.slow
+def test_another_format_is_refused_whichever_tables_were_loaded_first(serve: Serve, own_folder: Path) -> None:
+    """Here users alone, from another machine."""
+    url = serve(still_gateway(recordings=1))
+    place = {"DESTINATION__FILESYSTEM__BUCKET_URL": str(own_folder / "lake")}
+    command = ("sync", "--destination", "filesystem")
+    begun = run_vbc(own_folder, url, *command, "--resources", "users", **place)
+    assert begun.returncode == 0, begun.stderr
+    other = {"DESTINATION__FILESYSTEM__TABLE_FORMAT": "delta", "DLT_DATA_DIR": str(own_folder / "other")}
+    refused = run_vbc(own_folder, url, *command, **place, **other)
+    assert refused.returncode == 1
+    assert "created with table_format none, not delta" in refused.stderr
+
+
 @pytest.mark.destinations
 @pytest.mark.parametrize(
     ("begun", "other"), [("none", "delta"), ("none", "iceberg"), ("delta", "none"), ("iceberg", "none")]

@@ -110,6 +110,7 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
             r"extra `s3` \(pip install '\.\[s3\]'",
         ),
         (ModuleNotFoundError("No module", name="psycopg2.extensions"), "extra `postgres`"),
+        (ModuleNotFoundError("No module", name="sqlalchemy"), "extra `iceberg`"),
         (MissingDependencyException("dlt", ["dlt[gs]"]), "extra `gs`"),
         (MissingDependencyException("lakes", ["deltalake>=1"]), "extra `delta`"),
         (MissingDependencyException("dlt", ["dlt[snowflake]"]), r"pip install 'dlt\[snowflake\]'"),

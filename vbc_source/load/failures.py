@@ -36,7 +36,7 @@ EXTRAS = {
     "gs": ("gcsfs", "google", "gs"),
     "az": ("adlfs", "azure", "az"),
     "delta": ("deltalake",),
-    "iceberg": ("pyiceberg",),
+    "iceberg": ("pyiceberg", "sqlalchemy"),
     "dbt": ("dbt",),
     "dashboard": ("jinja2",),
     "emulator": ("uvicorn", "starlette"),
