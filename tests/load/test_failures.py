@@ -100,6 +100,7 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
     ("error", "message"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full.*DLT_DATA_DIR"),
+        (OSError(errno.ENOSPC, "No space left on device", "/a", None, "/lake/b"), "^/lake/b: the disk is"),
         (
             OSError(errno.EROFS, "Read-only file system", "/data/state.json"),
             "/data/state.json: Read-only.*DLT",

@@ -234,11 +234,12 @@ def _explain_system(error: OSError) -> VbcError | None:
     if failed := _explain_object_store(error):
         return failed
     folder = dlt.current.run_context().data_dir
-    where = f"{error.filename}: " if error.filename else ""
+    name = error.filename2 or error.filename  # of a copy, the file that could not be written
+    where = f"{name}: " if name else ""
     if error.errno in DISK_FULL:
         return VbcError(
             f"{where}the disk is full: free some space in dlt's data folder {folder} (another is set by "
-            "DLT_DATA_DIR) and where the database is; the next run continues"
+            "DLT_DATA_DIR) and where the database or the lake is; the next run continues"
         )
     if error.errno in _NOT_ALLOWED and where:
         return SettingsError(
