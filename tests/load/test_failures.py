@@ -132,6 +132,10 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
             "permission denied for database calls: grant it to the user of .*CREATE on the database",
         ),
         (
+            psycopg2.errors.InsufficientPrivilege("must be owner of table calls"),
+            "^must be owner of table calls: there is a new column for it; let the role that owns it load",
+        ),
+        (
             psycopg2.ProgrammingError('invalid dsn: invalid connection option "mysql://u:hunter2@h/d?x"'),
             r"^credentials in \[destination.postgres\] cannot be read: write postgresql://[^']*$",
         ),

@@ -294,6 +294,11 @@ def _explain_postgres(error: BaseException) -> SettingsError | None:
             f"{text}: grant it to the user of [destination.postgres] credentials, who needs CREATE on the "
             "database (docs/destinations.md)"
         )
+    if "must be owner of" in text:
+        return SettingsError(
+            f"{text}: there is a new column for it; let the role that owns it load once, or make the user of "
+            "[destination.postgres] credentials a member of that role"
+        )
     if not any(words in text for words in ("connection to server", "could not translate host name")):
         return None
     return SettingsError(
