@@ -233,6 +233,23 @@ def test_a_dataset_keeps_the_format_that_it_began_with(
 
 
 @pytest.mark.slow
+def test_a_file_in_a_folder_gets_its_name_when_it_is_whole(
+    serve: Serve, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a killed load writes it again: who reads it meanwhile has the one before."""
+    with set_up("parquet", monkeypatch, dict) as warehouse:
+        story = Story(warehouse, serve(still_gateway(recordings=3)))
+        story.load_and_forget()
+        folder = own_folder / "lake" / warehouse.dataset
+        (path,) = (folder / "company_recordings").glob("*.parquet")
+        (own_folder / "before").hardlink_to(path)
+        story.load(earlier=1)
+        assert path.exists()
+        assert not path.samefile(own_folder / "before")
+        assert list((folder / "_vbc_loading").iterdir()) == []
+
+
+@pytest.mark.slow
 def test_another_format_is_refused_whichever_tables_were_loaded_first(serve: Serve, own_folder: Path) -> None:
     """Here users alone, from another machine."""
     url = serve(still_gateway(recordings=1))
