@@ -22,7 +22,7 @@ from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
-from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient, FilesystemLoadJob
 from dlt.destinations.impl.postgres.configuration import PostgresClientConfiguration, PostgresCredentials
 from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
@@ -41,6 +41,7 @@ __all__ = [
     "DuckDbCredentials",
     "FilesystemClient",
     "FilesystemConfiguration",
+    "FilesystemLoadJob",
     "FinalizedLoadJobWithFollowupJobs",
     "HasFollowupJobs",
     "ParquetFormatConfiguration",

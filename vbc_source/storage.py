@@ -26,8 +26,10 @@ _ALTERNATIVES = {
 
 
 def check_place(url: str, setting: str) -> None:
-    """Refuse an address that ends before the bucket or the folder. Raises SettingsError."""
+    """Refuse an address that ends before the bucket or the folder, or lacks a slash. Raises SettingsError."""
     scheme, found, rest = url.strip().partition("://")
+    if not found and (remote := re.match(r"(s3a?|gc?s|az|abfss?):", url.strip(), re.IGNORECASE)):
+        raise SettingsError(f"{setting} must begin with {remote[1].lower()}://")
     if found and not (rest.strip("/") if scheme.lower() == "file" else rest.split("/", 1)[0]):
         place = "folder" if scheme.lower() == "file" else "bucket"
         raise SettingsError(f"{setting} names no {place} behind {scheme}://: add it")

@@ -394,7 +394,7 @@ def test_loads_that_may_write_the_same_row_hold_a_dataset_in_turns(
     monkeypatch: pytest.MonkeyPatch, own_folder: Path, dataset: str
 ) -> None:
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", POSTGRES)
-    monkeypatch.setattr("vbc_source.load.locks._POSTGRES_SETTINGS", ("SET lock_timeout = '100ms'",))
+    monkeypatch.setattr("vbc_source.load.locks.WAIT_SECONDS", 0.1)
     one, other = (open_target(f"{dataset}_{name}", "postgres", dataset) for name in ("one", "other"))
 
     def can_hold(window: str) -> bool:

@@ -219,8 +219,11 @@ def test_sync_compacts_after_so_many_loads(
     assert len(list(loads.iterdir())) == 2
 
 
-def test_a_malformed_number_of_loads_is_refused(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DESTINATION__FILESYSTEM__COMPACT_EVERY", "often")
+@pytest.mark.parametrize("number", ["often", "-1", "nan", "inf"])
+def test_a_malformed_number_of_loads_is_refused(
+    lake: Path, number: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__COMPACT_EVERY", number)
     with pytest.raises(SettingsError, match=r"\[destination.filesystem\] compact_every must be a number"):
         sync(LAKE)
 

@@ -306,6 +306,37 @@ def test_a_dataset_keeps_the_format_that_it_began_with(
         assert pipeline.dataset_name == "another"
 
 
+@pytest.mark.slow
+def test_a_file_in_a_folder_gets_its_name_when_it_is_whole(
+    serve: Serve, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a killed load writes it again: who reads it meanwhile has the one before."""
+    with set_up("parquet", monkeypatch, dict) as warehouse:
+        story = Story(warehouse, serve(still_gateway(recordings=3)))
+        story.load_and_forget()
+        folder = own_folder / "lake" / warehouse.dataset
+        (path,) = (folder / "company_recordings").glob("*.parquet")
+        (own_folder / "before").hardlink_to(path)
+        story.load(earlier=1)
+        assert path.exists()
+        assert not path.samefile(own_folder / "before")
+        assert list((folder / "_vbc_loading").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_another_format_is_refused_whichever_tables_were_loaded_first(serve: Serve, own_folder: Path) -> None:
+    """Here users alone, from another machine."""
+    url = serve(still_gateway(recordings=1))
+    place = {"DESTINATION__FILESYSTEM__BUCKET_URL": str(own_folder / "lake")}
+    command = ("sync", "--destination", "filesystem")
+    begun = run_vbc(own_folder, url, *command, "--resources", "users", **place)
+    assert begun.returncode == 0, begun.stderr
+    other = {"DESTINATION__FILESYSTEM__TABLE_FORMAT": "delta", "DLT_DATA_DIR": str(own_folder / "other")}
+    refused = run_vbc(own_folder, url, *command, **place, **other)
+    assert refused.returncode == 1
+    assert "created with table_format none, not delta" in refused.stderr
+
+
 @pytest.mark.destinations
 @pytest.mark.parametrize(
     ("begun", "other"), [("none", "delta"), ("none", "iceberg"), ("delta", "none"), ("iceberg", "none")]

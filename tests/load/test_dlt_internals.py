@@ -139,3 +139,4 @@ def test_a_client_of_files_has_what_compaction_uses() -> None:
     client = dlt_internals.FilesystemClient
     used = {"list_table_files", "get_table_prefix", "prepare_load_table", "load_open_table", "dataset_path"}
     assert used <= set(dir(client))
+    assert {"make_remote_path", "run"} <= set(dir(dlt_internals.FilesystemLoadJob))

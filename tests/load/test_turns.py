@@ -6,10 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dlt
+import psycopg2
 import pytest
 from gateway_fixtures import LIST, Clock, Stage, make_credentials, serve_gateways
+from loading import open_target
 from warehouses import POSTGRES, has_postgres
 
 from vbc_source.api.client import Client
@@ -17,7 +20,7 @@ from vbc_source.api.http.rate_limit import ClientClosed
 from vbc_source.backfills.owners import resolve_self
 from vbc_source.config import VbcConfig
 from vbc_source.load.destinations import Target
-from vbc_source.load.locks import PostgresTurns, open_turns
+from vbc_source.load.locks import PostgresTurns, hold_dataset_lock, open_turns
 from vbc_source.warehouse.queries import LoadedTables
 
 PODS = 8
@@ -25,6 +28,11 @@ REQUESTS = 12
 WAITING = """
 SELECT 1 FROM pg_locks AS waiting JOIN pg_locks AS held USING (locktype, database, classid, objid)
 WHERE locktype = 'advisory' AND held.granted AND NOT waiting.granted
+"""
+HOLDERS = """
+SELECT count(*), bool_and(state = 'idle in transaction' AND backend_xid IS NULL AND backend_xmin IS NULL)
+FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND application_name = 'holder_of_a_test'
 """
 
 pytestmark = pytest.mark.skipif(not has_postgres(), reason="no PostgreSQL at 127.0.0.1:5432")
@@ -118,6 +126,24 @@ def test_a_token_whose_time_is_over_is_renewed_beside_others(stage: Stage, tmp_p
         assert turns.is_held(alone=False)
         assert not turns.is_held(alone=True)
     assert gateway.count("/token") == 2
+
+
+def test_a_lock_ends_with_its_transaction_since_a_pooler_shares_sessions(
+    tmp_path: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with PgBouncer's `pool_mode = transaction`. The transaction keeps no vacuum from its work."""
+    named = f"{POSTGRES}?application_name=holder_of_a_test"
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", named)
+    pipeline = open_target("pooled", "postgres", f"pooled_{uuid4().hex[:8]}")
+    with closing(psycopg2.connect(POSTGRES)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        with Pod(tmp_path / "pod", postgres=named) as turns, hold_dataset_lock(pipeline):
+            wait_for(turns, alone=False)
+            wait_for(turns, alone=True)
+            cursor.execute(HOLDERS)
+            assert cursor.fetchone() == (2, True)
+        cursor.execute(HOLDERS)
+        assert cursor.fetchone() == (0, None)
 
 
 def test_who_logs_in_first_waits_for_the_one_that_is_alone(tmp_path: Path) -> None:

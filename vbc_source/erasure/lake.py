@@ -20,7 +20,7 @@ from vbc_source.erasure.conditions import KEPT, Erased, read_kind, write_conditi
 from vbc_source.erasure.subject import Subject
 from vbc_source.lakes.delta import compact_delta
 from vbc_source.lakes.iceberg import compact_iceberg
-from vbc_source.lakes.swap import Swap, list_files, name_file, remove_drafts
+from vbc_source.lakes.swap import Swap, list_files, name_file, remove_drafts, remove_unloaded
 from vbc_source.lakes.tables import find_format, read_table
 from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.warehouse.queries import SOURCE_SCHEMA
@@ -68,6 +68,7 @@ class LakeRows:
         for schema in (SOURCE_SCHEMA, AUDIO_SCHEMA, VERIFY_SCHEMA):
             client: Any = dlt.dataset(self._destination, self._dataset, schema).destination_client
             remove_drafts(client)
+            remove_unloaded(client)
             for table in client.schema.data_table_names():
                 if table not in KEPT:
                     yield client, table

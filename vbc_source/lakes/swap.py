@@ -30,6 +30,7 @@ from vbc_source.errors import VbcError
 log = logging.getLogger(__name__)
 
 FOLDER = "_vbc_compaction"  # in the dataset, beside the folders of the tables
+LOADING = "_vbc_loading"  # files that are being copied into a folder of tables
 LONGEST = timedelta(hours=1)  # that a compaction of one table may take; an older note is that of a killed one
 
 
@@ -136,6 +137,12 @@ class Swap:
 def remove_drafts(client: Any) -> None:
     """Remove files that a kill left half written."""
     for path in client.fs_client.glob(_join(client, FOLDER, "*.draft")):
+        client.fs_client.rm_file(path)
+
+
+def remove_unloaded(client: Any) -> None:
+    """Remove copies that a killed load has left; the caller holds the locks of all that load."""
+    for path in client.fs_client.glob(_join(client, LOADING, "*")):
         client.fs_client.rm_file(path)
 
 

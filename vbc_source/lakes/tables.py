@@ -16,7 +16,7 @@ from vbc_source.lakes.swap import list_files
 
 FILESYSTEM = "filesystem"
 PLAIN = "none"  # the format of plain files
-_FIRST = ("scan_windows", "recording_audio", "company_recordings")  # one of them is loaded first
+_FIRST = ("scan_windows", "recording_audio", "company_recordings")  # one of them is usually loaded first
 _READERS = 8
 _ATTEMPTS = 5  # a compaction may remove a file between listing and reading
 
@@ -59,16 +59,27 @@ def other_format(before: str | None, table_format: str) -> SettingsError:
 def _detect_format(client: Any) -> str | None:
     """Return the format of the tables that are there; None without any."""
     for table in _FIRST:
-        with suppress(FileNotFoundError):
-            paths = client.fs_client.ls(client.pathlib.join(client.dataset_path, table), detail=False)
-            names = {_name(path) for path in paths}
-            if "_delta_log" in names:
-                return "delta"
-            if any(name.endswith(".parquet") for name in names):
-                return PLAIN
-            if "metadata" in names:
-                return "iceberg"
-    return None
+        if found := _detect_format_of(client, table):
+            return found
+    tables = (name for name in sorted(_list_names(client)) if not name.startswith("_"))
+    return next(filter(None, (_detect_format_of(client, table) for table in tables)), None)
+
+
+def _detect_format_of(client: Any, table: str) -> str | None:
+    names = _list_names(client, table)
+    if "_delta_log" in names:
+        return "delta"
+    if any(name.endswith(".parquet") for name in names):
+        return PLAIN
+    return "iceberg" if "metadata" in names else None
+
+
+def _list_names(client: Any, *folder: str) -> set[str]:
+    """List what is in the dataset's folder, or in one below it."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        paths = client.fs_client.ls(client.pathlib.join(client.dataset_path, *folder), detail=False)
+        return {_name(path) for path in paths}
+    return set()
 
 
 def _name(path: str) -> str:

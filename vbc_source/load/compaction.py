@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 COMPACT_EVERY = 24  # loads: four hours of one every ten minutes; each adds a file to a table
 ICEBERG_EVERY = 12  # files of Iceberg take longer to open
 KEEP_HOURS = 24.0  # of versions of Delta and Iceberg tables, for queries that began before
+_LARGEST = 1_000_000  # loads, or hours: a hundred years
 LOADS = "_dlt_loads"
 SOURCE_SCHEMA = "vbc"
 _LEDGERS = {AUDIO_SCHEMA: "audio", VERIFY_SCHEMA: "verify"}  # dlt schema, and who loads it
@@ -111,15 +112,15 @@ class _Lake:
         self.is_iceberg = self._format == "iceberg"
 
     def read_setting(self, name: str, default: float) -> float:
-        """Read a number of the destination's configuration that is not negative."""
+        """Read a number of the destination's configuration, from 0 to a million."""
         section = f"destination.{self._target.destination}"
         value: Any = dlt.config.get(f"{section}.{name}")
         try:
             number = default if value is None else float(value)
         except (TypeError, ValueError):
             number = -1
-        if number < 0:
-            raise SettingsError(f"[{section}] {name} must be a number, 0 or more, not {value!r}")
+        if not 0 <= number <= _LARGEST:  # `nan` is neither
+            raise SettingsError(f"[{section}] {name} must be a number from 0 to {_LARGEST:,}, not {value!r}")
         return number
 
     def count_loads(self) -> int:

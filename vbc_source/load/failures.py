@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -26,6 +27,7 @@ from dlt.common.configuration.specs import ConnectionStringCredentials
 from dlt.common.configuration.specs.exceptions import NativeValueError
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
+from dlt.destinations.exceptions import InvalidFilesystemLayout
 
 from vbc_source.errors import ExtraMissing, SettingsError, VbcError
 
@@ -36,7 +38,7 @@ EXTRAS = {
     "gs": ("gcsfs", "google", "gs"),
     "az": ("adlfs", "azure", "az"),
     "delta": ("deltalake",),
-    "iceberg": ("pyiceberg",),
+    "iceberg": ("pyiceberg", "sqlalchemy"),
     "dbt": ("dbt",),
     "dashboard": ("jinja2",),
     "emulator": ("uvicorn", "starlette"),
@@ -48,12 +50,17 @@ _FILE_SYSTEMS = {
     **dict.fromkeys(("az", "abfs", "abfss", "adl", "azure"), "adlfs"),
 }
 _DRIVERS = ("psycopg2", "adbc_driver_manager")
+_S3 = ("botocore", "aiobotocore")
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 _ENCODED = "in an address, write @, / and : of a password as %40, %2F and %3A"
 _POSTGRES_ADDRESS = (
     "credentials in [destination.postgres] cannot be read: write "
     f"postgresql://user:password@host:5432/database ({_ENCODED}), or set host, database, username and "
     "password in [destination.postgres.credentials]"
+)
+_BUCKET_SETTINGS = (
+    "(place and login are set by bucket_url and credentials in [destination.filesystem]; the place of the "
+    "audio by bucket_url in [sources.vbc.audio])"
 )
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -100,6 +107,8 @@ def check_file_system(url: str) -> None:
 def explain(error: BaseException) -> VbcError:
     """Return the error of ours that tells the person who can act what an exception means."""
     causes = list(_causes(error))
+    # dlt may try without a field that no setting can have, before it says what is wrong
+    causes = [cause for cause in causes if not _is_incomplete(cause)] or causes
     for cause in causes:
         if isinstance(cause, VbcError):
             return cause
@@ -113,8 +122,11 @@ def explain(error: BaseException) -> VbcError:
 
 def _explain_known(error: BaseException) -> VbcError | None:
     """Explain an exception that names what is wrong by itself, whatever is wrapped around it."""
-    if type(error).__module__.split(".")[0] in _DRIVERS:
+    package = type(error).__module__.split(".")[0]
+    if package in _DRIVERS:
         return _explain_postgres(error)
+    if package in _S3:
+        return _explain_s3(error)
     for kind, explain_kind in _EXPLANATIONS.items():
         if isinstance(error, kind):
             return explain_kind(error)
@@ -169,6 +181,18 @@ def _explain_missing(error: ConfigFieldMissingException) -> SettingsError:
     )
 
 
+def _is_incomplete(error: BaseException) -> bool:
+    return isinstance(error, ConfigFieldMissingException) and not any(_missing_settings(error.traces))
+
+
+def _explain_layout(error: InvalidFilesystemLayout) -> SettingsError:
+    return SettingsError(
+        f"layout in [destination.filesystem] has unknown placeholders, "
+        f"{', '.join(error.invalid_placeholders)}: remove it, since dlt's own is needed, "
+        "{table_name}/{load_id}.{file_id}.{ext}"
+    )
+
+
 def _explain_type(error: ConfigValueCannotBeCoercedException) -> SettingsError:
     kind = getattr(error.hint, "__name__", str(error.hint))  # the value itself may be a secret
     return SettingsError(f"{error.field_name} must be of type {kind}, and its value is not: correct it")
@@ -200,6 +224,33 @@ def _explain_value(error: ValueError) -> SettingsError | None:
     return None
 
 
+def _explain_s3(error: BaseException) -> VbcError:
+    """Explain what a bucket answers, or what S3's library refuses to send."""
+    text = first_line(error)
+    if invalid := re.search(r"Invalid bucket name .*", str(error)):  # in a second line
+        text = invalid[0][:300]
+    if getattr(error, "operation_name", "") == "CreateBucket":  # dlt makes one that is missing
+        text = f"there is no such bucket, and it could not be made: {text}"
+    return VbcError(f"{text} {_BUCKET_SETTINGS}")
+
+
+def _explain_object_store(error: OSError) -> VbcError | None:
+    """Explain what the library of Delta tables says in many lines: the request and the reason alone."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error))
+    request = re.search(r"Error performing ([A-Z]+ [^\s?]+)", text)
+    if not request:
+        return None
+    reason = re.search(r"<Code>(\w+)</Code>", text) or re.search(r"↳ ([^↳<]+?)\s*(?:↳ <[^↳]*)?$", text)
+    return VbcError(f"{request[1]} failed{f': {reason[1][:200]}' if reason else ''} {_BUCKET_SETTINGS}")
+
+
+def _explain_tls(error: ssl.SSLError) -> SettingsError:
+    return SettingsError(
+        f"{first_line(error)}: check endpoint_url in [destination.filesystem.credentials], which begins with "
+        "http:// where the server has no certificate, and that the server's certificate is trusted here"
+    )
+
+
 def _missing_settings(traces: Mapping[str, Any]) -> Iterator[str]:
     """Yield the settings that were looked for, as environment variables, the one for all pipelines."""
     for found in traces.values():
@@ -215,12 +266,15 @@ def _missing_settings(traces: Mapping[str, Any]) -> Iterator[str]:
 
 def _explain_system(error: OSError) -> VbcError | None:
     """Explain what the system refuses; errors of connections are no matter of folders."""
+    if failed := _explain_object_store(error):
+        return failed
     folder = dlt.current.run_context().data_dir
-    where = f"{error.filename}: " if error.filename else ""
+    name = error.filename2 or error.filename  # of a copy, the file that could not be written
+    where = f"{name}: " if name else ""
     if error.errno in DISK_FULL:
         return VbcError(
             f"{where}the disk is full: free some space in dlt's data folder {folder} (another is set by "
-            "DLT_DATA_DIR) and where the database is; the next run continues"
+            "DLT_DATA_DIR) and where the database or the lake is; the next run continues"
         )
     if error.errno in _NOT_ALLOWED and where:
         return SettingsError(
@@ -276,6 +330,11 @@ def _explain_postgres(error: BaseException) -> SettingsError | None:
             f"{text}: grant it to the user of [destination.postgres] credentials, who needs CREATE on the "
             "database (docs/destinations.md)"
         )
+    if "must be owner of" in text:
+        return SettingsError(
+            f"{text}: there is a new column for it; let the role that owns it load once, or make the user of "
+            "[destination.postgres] credentials a member of that role"
+        )
     if not any(words in text for words in ("connection to server", "could not translate host name")):
         return None
     return SettingsError(
@@ -289,6 +348,7 @@ _EXPLANATIONS: dict[type[BaseException], Callable[[Any], VbcError | None]] = {
     TomlProviderReadException: _explain_toml,
     UnknownDestinationModule: _explain_destination,
     ImportError: _explain_import,
+    InvalidFilesystemLayout: _explain_layout,
     ConfigFieldMissingException: _explain_missing,
     ValueNotSecretException: _explain_place,
     ConfigValueCannotBeCoercedException: _explain_type,
@@ -299,6 +359,7 @@ _EXPLANATIONS: dict[type[BaseException], Callable[[Any], VbcError | None]] = {
     duckdb.Error: _explain_full_duckdb,
     socket.gaierror: _explain_host,
     ConnectionRefusedError: _explain_refused,
+    ssl.SSLError: _explain_tls,
     OSError: _explain_system,
     ValueError: _explain_value,
 }

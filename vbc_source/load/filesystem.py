@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import dlt
 
 from vbc_source.dlt_internals import (
     FilesystemClient,
+    FilesystemLoadJob,
     FinalizedLoadJobWithFollowupJobs,
     HasFollowupJobs,
     RunnableLoadJob,
 )
 from vbc_source.lakes.current_rows import START
+from vbc_source.lakes.swap import LOADING
 from vbc_source.load.cached_configuration import CachedConfiguration
 
 ICEBERG_MONTH = {"transform": "month", "source_column": START}
@@ -58,7 +62,31 @@ class VbcFilesystemClient(FilesystemClient):
     def create_load_job(self, table: Any, file_path: str, load_id: str, restore: bool = False) -> Any:
         """Make the job that loads one file."""
         job: Any = super().create_load_job(table, file_path, load_id, restore)
-        return AwaitTableJob(file_path) if type(job) is FinalizedLoadJobWithFollowupJobs else job
+        if type(job) is FinalizedLoadJobWithFollowupJobs:
+            return AwaitTableJob(file_path)
+        if type(job) is FilesystemLoadJob and self.is_local_filesystem and file_path.endswith(".parquet"):
+            return PlaceFileJob(file_path)
+        return job
+
+
+class PlaceFileJob(FilesystemLoadJob):
+    """Gives a file in a folder its name when it is whole; dlt's own job copies to the name itself.
+
+    A reader would meet a part of it at that moment, and after a kill or with a full disk until the next load.
+    """
+
+    def run(self) -> None:
+        """Copy the file beside the tables, and move it to its place."""
+        path = Path(self.make_remote_path())
+        draft = Path(self._job_client.dataset_path) / LOADING / f"{path.parent.name}.{path.name}"
+        for folder in (path.parent, draft.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(self._file_path, draft)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        draft.replace(path)
 
 
 class AwaitTableJob(RunnableLoadJob, HasFollowupJobs):

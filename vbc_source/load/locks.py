@@ -21,12 +21,18 @@ log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 600
 TURN_SECONDS = 10  # of one try, after which a client that is closed gives up
-# keepalives: a lock whose holder vanished with its machine is released after two minutes, not after two hours
-_POSTGRES_SETTINGS = (
-    f"SET lock_timeout = '{WAIT_SECONDS}s'",
-    "SET tcp_keepalives_idle = 60",
-    "SET tcp_keepalives_interval = 20",
-    "SET tcp_keepalives_count = 3",
+# Locks are those of a transaction: a pooler that shares connections, such as PgBouncer with `pool_mode =
+# transaction`, would leave one of a session with a connection that others get next.
+_POSTGRES_BEGIN = (
+    "ROLLBACK",
+    "BEGIN ISOLATION LEVEL READ COMMITTED",  # while it is idle, it keeps no vacuum from its work
+    # no `SET`: older servers do not have each of them
+    "SELECT set_config(name, '0', true) FROM pg_settings "
+    "WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')",
+    # keepalives: a lock whose holder vanished with its machine is released after two minutes, not two hours
+    "SET LOCAL tcp_keepalives_idle = 60",
+    "SET LOCAL tcp_keepalives_interval = 20",
+    "SET LOCAL tcp_keepalives_count = 3",
 )
 _LOCK_TIMEOUT = "55P03"  # Postgres' code of a lock that was not granted in time
 
@@ -77,8 +83,8 @@ def hold_dataset_lock(pipeline: dlt.Pipeline, window: str = "") -> Iterator[None
     """Hold a Postgres dataset for a load, on whatever machine; other destinations are left alone.
 
     A merge deletes rows and inserts them again. Two merges of the same row at once do not see each other's
-    insert, and the row is there twice. The advisory lock ends with its connection. Windows of a backfill
-    share the dataset's lock, since they write different rows, but one window is never loaded by two.
+    insert, and the row is there twice. The advisory lock ends with its connection at the latest. Windows of a
+    backfill share the dataset's lock, since they write different rows, but one window is never loaded by two.
     """
     dataset = f"vbc {pipeline.dataset_name}"
     windows = [("", f"{dataset} {window}")] if window else []
@@ -104,10 +110,9 @@ def _hold_in_postgres(pipeline: dlt.Pipeline, locks: Sequence[tuple[str, str]]) 
         return
     with pipeline.sql_client() as client:
         try:
-            for setting in _POSTGRES_SETTINGS:
-                client.execute_sql(setting)
+            _begin(client, WAIT_SECONDS)
             for shared, name in locks:
-                client.execute_sql(f"SELECT pg_advisory_lock{shared}(%s)", _lock_number(name))
+                client.execute_sql(f"SELECT pg_advisory_xact_lock{shared}(%s)", _lock_number(name))
         except DatabaseException as error:
             raise VbcError(
                 f"dataset {pipeline.dataset_name} is locked: another vbc process has loaded into it for "
@@ -152,12 +157,13 @@ class PostgresTurns:
                 return False
             number = _lock_number(f"vbc login {login}")
             try:
-                self._open()
-                if self._held:
-                    self._client.execute_sql("SELECT pg_advisory_unlock_shared(%s)", number)
-                    self._held = None
+                if not self._is_open:
+                    self._stack.enter_context(self._client)
+                    self._is_open = True
+                self._held = None
+                _begin(self._client, TURN_SECONDS)
                 kind = "" if alone else "_shared"
-                self._client.execute_sql(f"SELECT pg_advisory_lock{kind}(%s)", number)
+                self._client.execute_sql(f"SELECT pg_advisory_xact_lock{kind}(%s)", number)
             except Exception as error:  # dlt passes some errors of the driver on as they are
                 if getattr(getattr(error, "dbapi_exception", None), "pgcode", None) == _LOCK_TIMEOUT:
                     return True
@@ -167,12 +173,11 @@ class PostgresTurns:
             self._held = kind
             return False
 
-    def _open(self) -> None:
-        if not self._is_open:
-            self._stack.enter_context(self._client)
-            self._is_open = True
-            for setting in (*_POSTGRES_SETTINGS, f"SET lock_timeout = '{TURN_SECONDS}s'"):
-                self._client.execute_sql(setting)
+
+def _begin(client: Any, seconds: int) -> None:
+    """Begin a transaction in which locks are waited for; it ends, with its locks, as the client is closed."""
+    for statement in (*_POSTGRES_BEGIN, f"SET LOCAL lock_timeout = '{seconds}s'"):
+        client.execute_sql(statement)
 
 
 def _is_postgres(destination: Any) -> bool:
