@@ -132,6 +132,23 @@ def test_each_planted_gap_is_found_and_none_is_invented_and_a_second_run_is_sile
     assert (again.ok, again.gaps, again.new) == (False, first.gaps, 0)
 
 
+def test_a_flag_that_the_gateway_sends_as_text_counts(
+    serve: Callable[[Gateway], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = Gateway(clock=lambda: NOW, recordings=20, days=60, user_recordings=0, users=1, call_log_gaps=0)
+    calls = [row["call_id"] for row in gateway.company.all() if row["start"] < ago(3)]
+    for call, flag in ((calls[0], "true"), (calls[1], "True"), (calls[2], "false")):
+        gateway.call_logs.change(call, recorded=flag)
+    missing = next(row for row in gateway.company.all() if row["call_id"] == calls[0])
+    gateway.company.delete(missing["id"])
+    for name, value in configure(serve(gateway), **SETTINGS).items():
+        monkeypatch.setenv(name, value)
+    sync()
+    found = classes(reconcile())
+    assert found["missing"] == {calls[0]}
+    assert found["unexpected"] == {calls[2]}
+
+
 @pytest.mark.slow
 def test_the_report_counts_by_account_day_direction_extension_user_and_rule(stand: Stand) -> None:
     result = reconcile()

@@ -17,6 +17,7 @@ from vbc_source.audio.ledger import LEDGER
 from vbc_source.config import CALL_LOGS
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.reconciliation.spans import JudgedSpans
+from vbc_source.schema.columns import VARIANT
 from vbc_source.warehouse.queries import LoadedTables, write_instant
 from vbc_source.warehouse.recordings import RecordingSelection, write_recordings
 
@@ -26,7 +27,7 @@ MARGIN = timedelta(days=1)
 EDGE = timedelta(hours=6)
 _RULES = "company_recordings__rule_ids"
 _ANSWERED = "lower(l.result) IN ('answered', 'connected') OR (l.result IS NULL AND l.length > 0)"
-_LEG_COLUMNS = ("account_id", "id", '"start"', "ended", "length", "direction", "recorded")
+_LEG_COLUMNS = ("account_id", "id", '"start"', "ended", "length", "direction")
 _AUDIO_KEY = "account_id, recording_type, user_id, recording_id"
 
 
@@ -165,12 +166,15 @@ class CallQueries:
 def _write_logged(loaded: LoadedTables) -> str:
     """Write the query of the calls in the logs: their legs united."""
     columns = ", ".join(f"l.{name}" for name in _LEG_COLUMNS)
+    flag = "l.recorded"
+    if (text := "recorded" + VARIANT) in loaded.columns(CALL_LOGS):  # a gateway may send "true" for true
+        flag = f"coalesce(l.recorded, lower(l.{text}) = 'true')"
     newest, filtered = "", ""
     if loaded.kind == FILESYSTEM:  # a row stands beside its earlier versions
         newest = ", row_number() OVER (PARTITION BY account_id, id, leg ORDER BY _dlt_load_id DESC) AS place"
         filtered = "WHERE l.place = 1"
     legs = f"""
-        SELECT {columns}, CASE WHEN {_ANSWERED} THEN 1 ELSE 0 END AS answered,
+        SELECT {columns}, {flag} AS recorded, CASE WHEN {_ANSWERED} THEN 1 ELSE 0 END AS answered,
             {_write_own_side("extension")} AS extension, {_write_own_side("user")} AS user_name
         FROM (
             SELECT *, coalesce("end", "start") AS ended{newest} FROM {CALL_LOGS}

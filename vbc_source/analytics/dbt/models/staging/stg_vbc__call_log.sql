@@ -2,6 +2,7 @@
 {%- set columns = {
     "account_id": "text", "id": "text", "direction": "text", "start": "instant",
     "end": "instant", "length": "bigint", "result": "text", "recorded": "boolean",
+    "recorded__v_text": "text",
     "source_extension": "text", "source_user": "text", "destination_extension": "text", "destination_user": "text",
 } -%}
 with legs as (
@@ -9,7 +10,7 @@ with legs as (
         account_id, id as call_id, started_at, coalesce(ended_at, started_at) as ended_at, length,
         case lower(direction) when 'inbound' then 'Inbound' when 'outbound' then 'Outbound' else direction end
             as direction,
-        coalesce(recorded, false) as is_flagged,
+        coalesce(recorded, lower(recorded__v_text) = 'true', false) as is_flagged,
         lower(result) in ('answered', 'connected') or (result is null and length > 0) as is_answered,
         case when lower(direction) = 'outbound' then source_extension else destination_extension end as extension,
         case when lower(direction) = 'outbound' then source_user else destination_user end as user_name
