@@ -192,6 +192,14 @@ def test_several_accounts_can_come_from_the_environment(serve: Serve, own_folder
     assert gateway.count("accounts/549825/company") == gateway.count("accounts/999/company") == 1
 
 
+def test_a_path_that_the_gateway_does_not_know_names_its_setting(serve: Serve, own_folder: Path) -> None:
+    url = serve(still_gateway(recordings=1))
+    done = run_vbc(own_folder, url, "sync", SOURCES__VBC__RECORDING_API="/t/vbc.prod/call_recordings/api")
+    assert done.returncode == 1
+    assert "HTTP 404" in done.stderr.splitlines()[-1]
+    assert "check account_id and recording_api" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

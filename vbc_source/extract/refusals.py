@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeGuard
 
+from vbc_source.config import CALL_LOGS
 from vbc_source.errors import (
     BadRequest,
     Forbidden,
@@ -162,10 +163,11 @@ class AccessLog:
             self._explain(error)
             raise error
 
-    @staticmethod
-    def _explain(error: VbcError) -> None:
+    def _explain(self, error: VbcError) -> None:
         if isinstance(error, Forbidden):
             error.args = (f"{error}; or set on_forbidden = skip to continue without them",)
+        elif isinstance(error, NotFound) and self._run.endpoint.name != CALL_LOGS:
+            error.args = (f"{error}; check account_id and recording_api",)
 
     def take_rows(self) -> list[dict[str, Any]]:
         """Return the new rows of `user_access`, and forget them."""
