@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from gateway_fixtures import make_credentials, serve_bytes, write_answer, write_
 
 from vbc_source.api import client as client_module
 from vbc_source.api.client import Client
+from vbc_source.api.http.deadlines import Deadlines, Watch
 from vbc_source.config import VbcCredentials
 from vbc_source.errors import (
     ForeignAddress,
@@ -107,6 +108,14 @@ SLOW = {
 def test_a_byte_at_a_time_does_not_outlast_the_deadline(connect: Connect, where: str) -> None:
     with drip(*SLOW[where]) as url, pytest.raises(Unavailable, match="no whole response within"):
         get(connect(url, seconds=SOON))
+
+
+def test_a_socket_that_times_out_as_the_deadline_ends_is_named_by_the_deadline() -> None:
+    watch = Watch(Deadlines(60))
+    with suppress(TimeoutError), watch:
+        watch.ends_at -= 60  # before the thread looks
+        raise TimeoutError
+    assert watch.expired
 
 
 @pytest.mark.parametrize("send", [lambda c: c.log_in(), lambda c: c.delete("/x", what="x")])

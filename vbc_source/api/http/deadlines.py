@@ -64,7 +64,7 @@ class Watch:
 
     Attributes:
         ends_at: When the request is cut off, by the monotonic clock.
-        expired: Whether it was cut off.
+        expired: Whether it was cut off, or failed once its time was over.
     """
 
     def __init__(self, deadlines: Deadlines) -> None:
@@ -81,6 +81,9 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         self._deadlines.remove(self)
         _entered.watch = None
+        # the socket's own time-out, as long as the deadline, may come before the thread looks
+        if error[0] is not None and time.monotonic() >= self.ends_at:
+            self.expired = True
 
     def use(self, connection: socket.socket) -> None:
         """Note the connection that the request uses now; raises TimeoutError if it was cut off already."""
