@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 import dlt
 from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.providers.toml import SettingsTomlProvider
+from dlt.common.configuration.providers import SettingsTomlProvider
 from dlt.common.configuration.specs import BaseConfiguration, CredentialsConfiguration
 from dlt.common.typing import TSecretStrValue
 

@@ -27,6 +27,7 @@ from vbc_source.extract.lists import ListOwner
 from vbc_source.extract.tables import LIST_KEY, mark_table
 from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.schema.columns import INSTANT, LARGEST
+from vbc_source.schema.names import LOAD_ID
 from vbc_source.schema.pages import PageRows
 from vbc_source.windows import Window, format_instant
 
@@ -37,7 +38,7 @@ SCHEMA = pa.schema(
     | dict.fromkeys(
         ("total_items", "rows_read", "rows_loaded", "requests", "readings", "attempts"), pa.int64()
     )
-    | {"is_proven": pa.bool_(), "scanned_at": INSTANT, "filters": pa.string(), "_dlt_load_id": pa.string()}
+    | {"is_proven": pa.bool_(), "scanned_at": INSTANT, "filters": pa.string(), LOAD_ID: pa.string()}
 )
 
 
@@ -98,7 +99,7 @@ def make_scan_windows(
             "attempts": proof.attempts,
             "scanned_at": now,
             "filters": filters or None,
-            "_dlt_load_id": load,
+            LOAD_ID: load,
         }
         rows.append(row)
     table = pa.Table.from_pylist(rows, SCHEMA)
