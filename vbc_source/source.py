@@ -262,17 +262,17 @@ class Resources:
         for account in self._find_accounts(run):
             task = ReadTask(ListOwner(account))
             try:
-                proof = self._directory.read_list(run.endpoint, account, run.load_id, run.now)
+                read = self._directory.read_list(run.endpoint, account, run.load_id, run.now)
             except GatewayFault as fault:
                 self._skip(fault, f"{run.endpoint.title} of {task}")
                 if isinstance(fault, Forbidden) and self.config.skip_forbidden:
                     access.leave_out(task, fault)
             else:
                 access.allow(task)
-                yield from write_snapshot(run, account, proof)
-                if not proof.is_proven:
+                yield from write_snapshot(run, account, read)
+                if not read.is_proven:
                     gaps = GapLog(run)
-                    gaps.add(task, proof)
+                    gaps.add(task, read)
                     gaps.report()
             if rows := access.take_rows():
                 yield make_user_access(rows)

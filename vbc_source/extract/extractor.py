@@ -1,4 +1,4 @@
-"""One run over the lists of an endpoint: plan them, read them side by side, write what is proven."""
+"""One run over the lists of an endpoint: plan them, read them side by side, write what was read."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class GapLog:
 
 
 class ReadPlanner:
-    """Plans which lists and windows a run reads, and in which order. Pure: time and state are passed in."""
+    """Plans which lists and windows a run reads, and in which order; time and state are passed in."""
 
     def __init__(self, run: ResourceRun) -> None:
         self._run, self._cursors = run, run.cursors
@@ -114,7 +114,7 @@ class ReadPlanner:
         expected = task.expected or self._cursors.expect(name, task.owner.is_self)
         if not run.endpoint.windowed:
             return replace(task, expected=expected)
-        window, gaps = run.window or None, tuple[Window, ...]()
+        window, gaps = run.window, tuple[Window, ...]()
         if run.incremental:
             config = run.config
             first, chosen = config.first_start(run.now), config.start is not None
@@ -216,15 +216,15 @@ class Extractor:
                 if self._requests.is_over and moved and new >= again:
                     return
 
-    def _take(self, task: ReadTask, proof: ReadWindow[PageRows]) -> None:
+    def _take(self, task: ReadTask, read: ReadWindow[PageRows]) -> None:
         """Take a window of a list; one without rows or links waits for one that says whose list it is."""
-        windows = [*self._unowned.pop(task.owner, ()), proof]
-        owner = resolve(task.owner, proof) or self._owners.get(task.owner)
+        windows = [*self._unowned.pop(task.owner, ()), read]
+        owner = resolve(task.owner, read) or self._owners.get(task.owner)
         if owner is None:
             self._unowned[task.owner] = windows
         elif not self._take_all(task, owner, windows):
             return
-        if task.window is None or proof.window.end >= task.window.end:  # windows come oldest first
+        if task.window is None or read.window.end >= task.window.end:  # windows come oldest first
             if owner is None:
                 log.warning(
                     "self has no %s yet, and the gateway does not say who it is", self._run.endpoint.name
@@ -242,24 +242,24 @@ class Extractor:
         if task.owner.is_self and run.incremental:
             run.cursors.remember(str(task.owner), str(owner))
         if duplicate:  # requested by its number and as `self`: the other one loads it
-            run.count(requests=sum(proof.requests for proof in windows))
+            run.count(requests=sum(read.requests for read in windows))
         elif is_new and self._is_misplanned(task, owner):
             self._plan_again(task, owner)
             return False
         else:
-            for proof in windows:
-                self._write(task, owner, proof)
+            for read in windows:
+                self._write(task, owner, read)
         return True
 
-    def _write(self, task: ReadTask, owner: ListOwner, proof: ReadWindow[PageRows]) -> None:
+    def _write(self, task: ReadTask, owner: ListOwner, read: ReadWindow[PageRows]) -> None:
         run = self._run
-        self._writer.add(task, owner, proof)
-        if run.incremental and run.endpoint is JOBS and proof.found:
+        self._writer.add(task, owner, read)
+        if run.incremental and run.endpoint is JOBS and read.found:
             run.cursors.record_owner(str(owner))
-        counts = {"windows": 1, "requests": proof.requests}
-        run.count(**counts, **{run.endpoint.shape.collection: proof.found})
-        if not proof.is_proven:
-            self._gaps.add(task, proof)
+        counts = {"windows": 1, "requests": read.requests}
+        run.count(**counts, **{run.endpoint.shape.collection: read.found})
+        if not read.is_proven:
+            self._gaps.add(task, read)
 
     def _finish(self, task: ReadTask) -> None:
         self._access.allow(task)

@@ -97,18 +97,18 @@ def load_missing(
 
     `read_at` is no later than the first request: what appeared after it is not proven.
     """
-    proofs = [(item, proof) for item in differences if item.missing for proof in item.proofs]
+    reads = [(item, read) for item in differences if item.missing for read in item.windows]
 
     @dlt.source(name="vbc", section="vbc")
     def missing() -> Any:
         def read() -> Iterator[Any]:
             tables = TableBuilder(endpoint, dlt.current.source_schema(), config.pii_policy)
-            for item, proof in proofs:
-                rows = tables.build([page.rows for page in proof.pages], item.owner.key)
+            for item, read in reads:
+                rows = tables.build([page.rows for page in read.pages], item.owner.key)
                 # rows that are loaded already stay as they are: their child tables are not loaded again
                 ids = pa.array(sorted(item.missing), endpoint.shape.id_kind)
                 yield rows.filter(pc.is_in(rows[endpoint.shape.id_column], ids))
-            windows = [(item.owner, proof) for item, proof in proofs]
+            windows = [(item.owner, read) for item, read in reads]
             label, in_lake = config.filters_of(endpoint.name).label, is_lake(dlt.current.pipeline())
             yield make_scan_windows(endpoint, windows, label, read_at=read_at, in_lake=in_lake)
 

@@ -184,9 +184,9 @@ def _choose_types(
 def _compare(plans: Mapping[ListKind, ComparisonPlan], reader: ListReader, loaded: LoadedTables) -> Findings:
     config, findings = reader.config, Findings()
     directory = AccountDirectory(reader, config.login.identity())
-    with RequestPool(config.max_concurrency) as session:
+    with RequestPool(config.max_concurrency) as pool:
         for kind, plan in plans.items():
-            comparison = ListsComparison(kind, reader, loaded, session, plan, findings)
+            comparison = ListsComparison(kind, reader, loaded, pool, plan, findings)
             if kind == "company":
                 comparison.run([ListOwner(account) for account in config.accounts])
                 _learn_account(directory, config, findings)
