@@ -18,10 +18,10 @@ from vbc_source.erasure.conditions import (
 )
 from vbc_source.erasure.journal import ErasedLeg, ErasedRecording
 from vbc_source.erasure.subject import Subject
-from vbc_source.extract.destination_lookup import GONE
 from vbc_source.recordings import RECORDING_KEY, RecordingKey, RecordingType
 from vbc_source.retention.holds import HOLDS, write_open_holds
 from vbc_source.schema.erased import ERASED, ERASURES
+from vbc_source.schema.names import GONE
 from vbc_source.warehouse.erasures import KINDS, OF_RECORDINGS
 from vbc_source.warehouse.queries import LoadedTables, Row
 

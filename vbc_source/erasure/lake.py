@@ -22,8 +22,7 @@ from vbc_source.lakes.delta import compact_delta
 from vbc_source.lakes.iceberg import compact_iceberg
 from vbc_source.lakes.swap import Swap, list_files, name_file, remove_drafts, remove_unloaded
 from vbc_source.lakes.tables import find_format, read_table
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
-from vbc_source.warehouse.queries import SOURCE_SCHEMA
+from vbc_source.schema.names import AUDIO_SCHEMA, SOURCE_SCHEMA, VERIFY_SCHEMA
 
 _COMPACTED = re.compile(r"(compact\.[^.]+\.)[0-9a-f]{32}(\.parquet)$")
 

@@ -18,13 +18,13 @@ import pyarrow as pa
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import SELF
 from vbc_source.errors import Forbidden, NotFound, SettingsError, Unavailable
-from vbc_source.extract.destination_lookup import GONE
 from vbc_source.extract.lists import ListOwner, ListReader
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import ARROW_TYPES, TableBuilder
 from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.pii import LONG_ID
 from vbc_source.schema.columns import INSTANT, to_text
+from vbc_source.schema.names import GONE
 from vbc_source.schema.pages import PageRows
 from vbc_source.schema.tables import digest, find_rule
 

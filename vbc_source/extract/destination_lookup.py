@@ -24,13 +24,11 @@ from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import load_pipeline_state_from_destination
 from vbc_source.errors import VbcError
 from vbc_source.lakes.tables import is_lake, read_table
-from vbc_source.schema.erased import DATABASES, ERASED, ERASED_KEY, LEDGERS
-from vbc_source.schema.names import LOAD_ID
+from vbc_source.schema.erased import DATABASES, ERASED, ERASED_KEY
+from vbc_source.schema.names import AUDIO_SCHEMA, GONE, LOAD_ID
 from vbc_source.windows import SECOND, Window
 
 log = logging.getLogger(__name__)
-
-GONE = "gone_at"  # when a list was first read without the row; null while the list has it
 
 Answer = TypeVar("Answer")
 ListKey = tuple[str, ...]  # the values of the key columns of a list
@@ -312,7 +310,9 @@ def _read_erased(pipeline: Any) -> Sequence[tuple[Any, ...]]:
         client = pipeline.destination_client()
         if not client.fs_client.exists(client.pathlib.join(client.dataset_path, ERASED)):
             return []
-        ledgers: Any = dlt.dataset(pipeline.destination, pipeline.dataset_name, LEDGERS).destination_client
+        ledgers: Any = dlt.dataset(
+            pipeline.destination, pipeline.dataset_name, AUDIO_SCHEMA
+        ).destination_client
         table = read_table(ledgers, ERASED, list(ERASED_KEY))
         return [tuple(row[name] for name in ERASED_KEY) for row in table.to_pylist()]
     if pipeline.destination.destination_type.rpartition(".")[2] not in DATABASES:
@@ -349,11 +349,3 @@ def _read_files(
     rows = table.filter(pc.equal(table["account_id"], account)).to_pylist()
     newest = {row[endpoint.shape.id_column]: row for row in rows}
     return [{name: row.get(name) for name in columns} for row in newest.values() if not row.get(GONE)]
-
-
-def add_load_id(rows: pa.Table) -> pa.Table:
-    """Add the id of the running load to rows; those that have it already, such as proofs, stay unchanged."""
-    if LOAD_ID in rows.column_names:
-        return rows
-    load_id = str(dlt.current.load_package_state()["load_id"])
-    return rows.append_column(LOAD_ID, pa.repeat(pa.scalar(load_id), len(rows)))

@@ -12,10 +12,10 @@ from vbc_source.dlt_internals import count_pending_packages
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import DatabaseHeld, explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import is_locked
 from vbc_source.load.progress import write_time
 from vbc_source.load.run_history import RunHistory, read_run_history
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.warehouse.audio_checks import CheckStatus, read_check_status
 from vbc_source.warehouse.call_gaps import count_open_gaps
 from vbc_source.warehouse.completeness import (

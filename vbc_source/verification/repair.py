@@ -21,10 +21,11 @@ from vbc_source.extract.tables import TableBuilder
 from vbc_source.lakes.tables import is_lake
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import VERIFY_SCHEMA, find_last_event, load_rows
+from vbc_source.load.ledgers import find_last_event, load_rows
 from vbc_source.load.locks import hold_dataset_lock
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.recordings import RECORDING_KEY
+from vbc_source.schema.names import SOURCE_SCHEMA, VERIFY_SCHEMA
 from vbc_source.source import make_resource
 from vbc_source.verification.compare import Difference
 from vbc_source.verification.findings import Findings
@@ -99,7 +100,7 @@ def load_missing(
     """
     reads = [(item, read) for item in differences if item.missing for read in item.windows]
 
-    @dlt.source(name="vbc", section="vbc")
+    @dlt.source(name=SOURCE_SCHEMA, section="vbc")
     def missing() -> Any:
         def read() -> Iterator[Any]:
             tables = TableBuilder(endpoint, dlt.current.source_schema(), config.pii_policy)

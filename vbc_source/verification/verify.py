@@ -18,9 +18,9 @@ from vbc_source.extract.lists import ListOwner, ListReader
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import open_turns
 from vbc_source.recordings import RECORDING_TYPES, RecordingType
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.verification.findings import Findings, VerifyResult
 from vbc_source.verification.inventory import ListKind
 from vbc_source.verification.lateness import measure_lateness

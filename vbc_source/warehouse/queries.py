@@ -24,11 +24,10 @@ from vbc_source.extract.tables import ARROW_TYPES
 from vbc_source.lakes.tables import FILESYSTEM, check_format, name_format, read_table
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA
 from vbc_source.load.locks import hold_pipeline_lock
+from vbc_source.schema.names import AUDIO_SCHEMA, SOURCE_SCHEMA
 from vbc_source.windows import format_instant
 
-SOURCE_SCHEMA = "vbc"
 _LIST = "vbc list {}"  # stands for a list until the query is text
 SINGLE_PROCESS = ("duckdb",)  # destinations that one process at a time may open
 # a text, a quoted name, a cast, or the name of a placeholder

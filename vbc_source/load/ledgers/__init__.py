@@ -2,9 +2,7 @@
 
 from vbc_source.load.ledgers.batches import BatchedLedger
 from vbc_source.load.ledgers.rows import (
-    AUDIO_SCHEMA,
     CUSTODY_COLUMNS,
-    VERIFY_SCHEMA,
     find_last_event,
     load_rows,
     make_schema,
@@ -12,9 +10,7 @@ from vbc_source.load.ledgers.rows import (
 )
 
 __all__ = [
-    "AUDIO_SCHEMA",
     "CUSTODY_COLUMNS",
-    "VERIFY_SCHEMA",
     "BatchedLedger",
     "find_last_event",
     "load_rows",
