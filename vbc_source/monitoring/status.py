@@ -12,7 +12,7 @@ from vbc_source.dlt_internals import count_pending_packages
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import DatabaseHeld, explaining
-from vbc_source.load.locks import is_locked
+from vbc_source.load.locks import SINGLE_PROCESS, is_locked
 from vbc_source.load.progress import write_time
 from vbc_source.load.run_history import RunHistory, read_run_history
 from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
@@ -25,7 +25,7 @@ from vbc_source.warehouse.completeness import (
     read_progress,
     read_proven_spans,
 )
-from vbc_source.warehouse.queries import SINGLE_PROCESS, LoadedTables, Row
+from vbc_source.warehouse.queries import LoadedTables, Row
 
 _ACCESS = "SELECT account_id, resource, user_id, access FROM user_access ORDER BY noted_at"
 _GONE = "SELECT account_id, id FROM users WHERE gone_at IS NOT NULL"

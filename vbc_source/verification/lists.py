@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from vbc_source.api.deletion_evidence import DeletionEvidence
 from vbc_source.api.endpoints import CALL_LOGS, COMPANY, ON_DEMAND, Endpoint, read_owner
-from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.config import SELF
 from vbc_source.errors import (

@@ -11,8 +11,8 @@ import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vbc_source.api.deletion_evidence import DeletionEvidence
 from vbc_source.api.endpoints import Endpoint
-from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import store_if_new
 from vbc_source.config import VbcConfig, load_audio_config

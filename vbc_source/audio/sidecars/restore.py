@@ -15,6 +15,7 @@ from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.extract.tables import ARROW_TYPES
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
+from vbc_source.load.parts import hold_part
 from vbc_source.load.sync import run_pipeline
 from vbc_source.pii import PiiPolicy
 from vbc_source.recordings import RecordingType
@@ -23,7 +24,6 @@ from vbc_source.schema.names import SOURCE_SCHEMA
 from vbc_source.schema.pages import has_values
 from vbc_source.schema.tables import make_table
 from vbc_source.source import make_resource
-from vbc_source.warehouse.parts import hold_part
 from vbc_source.warehouse.queries import LoadedTables
 
 PART = "restore"

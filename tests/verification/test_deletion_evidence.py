@@ -14,7 +14,7 @@ from verification_cases import Prepare, oldest
 
 from vbc_source import VbcError
 from vbc_source.api.client import Client
-from vbc_source.api.evidence import DeletionEvidence
+from vbc_source.api.deletion_evidence import DeletionEvidence
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.emulator import Gateway
 from vbc_source.emulator.faults.catalogue import BROKEN_RESPONSES, ERROR_RESPONSES
