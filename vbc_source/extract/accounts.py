@@ -18,7 +18,7 @@ import pyarrow as pa
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import SELF
 from vbc_source.errors import Forbidden, NotFound, SettingsError, Unavailable
-from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.extract.lists import ListOwner, ListReader, describe_unresolved
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import ARROW_TYPES, TableBuilder
 from vbc_source.extract.window_reader import ReadWindow
@@ -62,7 +62,7 @@ class AccountDirectory:
         """
         user = self._reader.find_owner(ON_DEMAND, ListOwner(account, SELF))[1]
         if not user:
-            raise SettingsError("the gateway does not say which user self is: set user_ids to its number")
+            raise SettingsError(describe_unresolved("user"))
         return user
 
     def _request_account(self) -> str:
@@ -73,7 +73,7 @@ class AccountDirectory:
                     return account
             except (Forbidden, NotFound) as fault:
                 faults.append(str(fault))
-        text = "the gateway does not say which account self is: set account_id to its number"
+        text = describe_unresolved("account")
         raise SettingsError(f"{text}. {faults[0]}" if faults else text)
 
     def read_list(self, endpoint: Endpoint, account: str, run: str, now: datetime) -> ReadWindow[PageRows]:

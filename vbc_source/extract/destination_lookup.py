@@ -210,7 +210,7 @@ class DestinationLookup:
                 sql, values = _write_lists(client, endpoint, windows)
                 return client.execute_sql(sql, *values) or ()
 
-        rows = self._ask(ask, (), "what is loaded already")
+        rows = self._ask(ask, (), f"which {endpoint.name} are loaded already")
         if rows is None:
             return None
         return _group_rows(rows, len(endpoint.key), pa.array([], endpoint.shape.id_kind).type)
@@ -226,7 +226,7 @@ class DestinationLookup:
                 rows = client.execute_sql(sql, now) or ()
             return {tuple(map(str, key)): newest for *key, newest in rows}
 
-        return self._ask(ask, {}, "what is loaded already")
+        return self._ask(ask, {}, f"which {endpoint.name} are loaded already")
 
     def read_readings(self, ids: Sequence[str]) -> list[StoredReading] | None:
         """Read those rows of `scan_windows` that have one of some keys."""
@@ -261,7 +261,8 @@ class DestinationLookup:
             log.debug("%s was not loaded yet", endpoint.name)
             return []
         except Exception as error:  # any error of any destination
-            log.warning("cannot look up who has left: the destination raised %s", type(error).__name__)
+            subject, kind = f"which {endpoint.name} have left account {account}", type(error).__name__
+            log.warning("%s is not known: the destination raised %s", subject, kind)
             return None
 
 

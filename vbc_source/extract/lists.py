@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import Literal
 
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import ApiCapabilities, Endpoint, keep_own_links, read_owner
@@ -161,6 +162,11 @@ def resolve(owner: ListOwner, read: ReadWindow[PageRows]) -> ListOwner | None:
     if account and (user or owner.user is None):
         return ListOwner(account, user)
     if read.total_items:
-        who, name = ("user", "user_ids") if account else ("account", "account_id")
-        raise SettingsError(f"the gateway does not say which {who} self is: set {name} to its number")
+        raise SettingsError(describe_unresolved("user" if account else "account"))
     return None
+
+
+def describe_unresolved(owner: Literal["account", "user"]) -> str:
+    """Describe that no answer of the gateway says who `self` is, and which setting to change."""
+    setting = "user_ids" if owner == "user" else "account_id"
+    return f"the gateway does not say which {owner} self is: set {setting} to its number"

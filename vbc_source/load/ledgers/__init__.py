@@ -1,4 +1,7 @@
-"""The ledgers: their rows are loaded with who did it, and with events of the chain of custody."""
+"""The ledgers: their rows are loaded with who did it, and with events of the chain of custody.
+
+`rows` loads them, `custody` chains them by hash, `batches` lets them wait for one load.
+"""
 
 from vbc_source.load.ledgers.batches import BatchedLedger
 from vbc_source.load.ledgers.rows import (
