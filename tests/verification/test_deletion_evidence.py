@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from gateway_fixtures import API, Stage, make_credentials, serve_gateways
+from gateway_fixtures import API, Stage, make_credentials
 from loading import still_gateway
 from verification_cases import Prepare, oldest
 
@@ -32,12 +32,6 @@ PASSING = [
     for name in (*ERROR_RESPONSES, *BROKEN_RESPONSES)
     if not name.startswith("throttled-")
 ]
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with serve_gateways() as server:
-        yield server
 
 
 @pytest.fixture
