@@ -139,11 +139,11 @@ class Extractor:
         requests: RequestLimit,
     ) -> None:
         self._run, self._reader, self._access, self._learn = run, reader, access, learn
-        self._requests = requests if run.incremental else RequestLimit(None)
+        self._request_limit = requests if run.incremental else RequestLimit(None)
         self._planner, self._loaded = ReadPlanner(run), LoadedRows(run)
         self._writer, self._gaps = WindowWriter(run, self._loaded), GapLog(run)
         self._deadline = time.monotonic() + RUN_SECONDS
-        self._limit = run.config.rows_per_run if run.incremental else None
+        self._row_limit = run.config.rows_per_run if run.incremental else None
         self._window_pages: int | None = None
         self._finished: set[ListOwner] = set()
         self._again: dict[ListOwner, ReadTask] = {}  # `self` that turned out to be another list
@@ -154,7 +154,7 @@ class Extractor:
     def read(self, tasks: Sequence[ReadTask]) -> Iterator[Any]:
         """Read lists side by side, and yield tables."""
         is_first = self._run.cursors.read_progress(self._run.source_id).unread is None
-        self._requests.begin(leave_half=is_first and self._run.endpoint is not JOBS)
+        self._request_limit.begin(leave_half=is_first and self._run.endpoint is not JOBS)
         selected = self._planner.select(tasks)
         start, now = self._run.config.start, self._run.now
         if self._run.incremental and self._run.endpoint.windowed and start and start > now:
@@ -179,7 +179,7 @@ class Extractor:
 
     def _read_lists(self, todo: Sequence[ReadTask]) -> Iterator[Any]:
         threads = self._run.config.max_concurrency
-        self._window_pages = self._requests.share_pages(min(len(todo), threads))
+        self._window_pages = self._request_limit.share_pages(min(len(todo), threads))
         with RequestPool(threads, self._reader.client.close) as pool:
             windows = pool.read(todo, lambda task: self._scan(task, pool))
             for task, item in windows:
@@ -202,7 +202,7 @@ class Extractor:
         What was begun ends once its cursor moves, and as many requests have read what is new as the lookback:
         otherwise a long history would cost many times its pages.
         """
-        if self._requests.admit():
+        if self._request_limit.admit():
             cursor = self._run.cursors.find(task.expected)
             run = self._run
             moved, again, new = False, 0, 0
@@ -213,7 +213,7 @@ class Extractor:
                 moved = moved or _has_newer(cursor, read)
                 is_new = cursor is None or read.window.start >= cursor
                 again, new = again + read.requests * (not is_new), new + read.requests * is_new
-                if self._requests.is_over and moved and new >= again:
+                if self._request_limit.is_over and moved and new >= again:
                     return
 
     def _take(self, task: ReadTask, read: ReadWindow[PageRows]) -> None:
@@ -296,24 +296,24 @@ class Extractor:
         """Whether this run has read as much as one run may, or cannot read more."""
         if self._access.hopeless:
             return True
-        rows, limit = self._run.metrics.get(self._run.endpoint.shape.collection, 0), self._limit
+        rows, limit = self._run.metrics.get(self._run.endpoint.shape.collection, 0), self._row_limit
         return limit is not None and self._progressed and (rows >= limit or time.monotonic() > self._deadline)
 
     def _close(self, left: Sequence[ListOwner]) -> None:
         """End the run: all lists are read, or the next run continues, or something has failed."""
         run = self._run
-        if self._access.failed and (self._limit is None or not self._progressed):
+        if self._access.failed and (self._row_limit is None or not self._progressed):
             self._access.check()
             return  # they are reported at the end; without progress there is none to store
         if run.incremental:
             self._store_readings()
-        if self._access.failed or (left and (self._is_over() or self._requests.is_over)):
+        if self._access.failed or (left and (self._is_over() or self._request_limit.is_over)):
             run.cursors.store_progress(run.source_id, map(str, left), self._writer.reached)
             run.count(left=len(left))
         else:
             run.cursors.clear_progress()
-        if self._requests.is_spent:
-            run.metrics["spent"] = self._requests.count_sent()
+        if self._request_limit.is_spent:
+            run.metrics["spent"] = self._request_limit.count_sent()
 
     def _store_readings(self) -> None:
         """Store when lists were read, where they take turns."""

@@ -91,9 +91,8 @@ def compact_when_due(target: Target) -> CompactResult | None:
     try:
         result = lake.compact()
     except Exception as error:
-        log.warning(
-            "the lake could not be compacted: %s", error if isinstance(error, VbcError) else type(error)
-        )
+        reason = error if isinstance(error, VbcError) else type(error).__name__
+        log.warning("the lake of dataset %s could not be compacted: %s", target.dataset, reason)
         return None
     log.info("%s", " ".join(result.summary()))
     return result
