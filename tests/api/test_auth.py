@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import requests
-from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials, serve_gateways
+from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials
 
 from vbc_source.api.auth import (
     PATIENCE,
@@ -36,12 +36,6 @@ DAY = 86_400
 MINUTE = 60
 
 Post = Callable[[Mapping[str, str]], tuple[int, bytes]]
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with serve_gateways() as stage:
-        yield stage
 
 
 @pytest.fixture

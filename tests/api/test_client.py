@@ -22,7 +22,6 @@ from gateway_fixtures import (
     Stage,
     make_credentials,
     serve_bytes,
-    serve_gateways,
     write_answer,
     write_login,
 )
@@ -53,12 +52,6 @@ READY = VbcCredentials(access_token="s3cret-ready")
 FORMS = ("xml", "wrapped", "flat")
 
 Connect = Callable[..., Client]
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with serve_gateways() as stage:
-        yield stage
 
 
 @pytest.fixture

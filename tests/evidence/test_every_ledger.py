@@ -20,12 +20,13 @@ from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import store_if_new
 from vbc_source.audio.ledger import VERSION_KEY
 from vbc_source.evidence.chain import list_pipelines
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows
+from vbc_source.load.ledgers import load_rows
 from vbc_source.load.ledgers.custody import ACTIONS
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.recordings import RECORDING_KEY
 from vbc_source.retention.holds import HOLD_KEY
 from vbc_source.schema.erased import ERASED_KEY, ERASURE_KEY
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 
 NOW = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=timezone.utc)
 ROWS = 7

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 from fsspec.implementations.local import LocalFileSystem
-from gateway_fixtures import Stage, serve_gateways
+from gateway_fixtures import Stage
 from loading import LOGIN, open_target
 from warehouses import Warehouse, digest, set_up
 
@@ -31,12 +31,6 @@ PROOFS = "SELECT count(*), count(DISTINCT scanned_at), sum(rows_read) FROM scan_
 
 class Killed(BaseException):
     """Stands for `kill -9`: nothing of ours catches it."""
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with serve_gateways() as stage:
-        yield stage
 
 
 def make_gateway() -> Gateway:

@@ -19,7 +19,6 @@ from vbc_source.errors import VbcError
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.ledgers.custody import (
     ACTIONS,
     CUSTODY,
@@ -33,6 +32,7 @@ from vbc_source.load.ledgers.custody import (
 )
 from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.recordings import RECORDING_KEY, RecordingKey
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.warehouse.erasures import read_erased
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 

@@ -1,4 +1,4 @@
-"""Proven windows become Arrow tables and ledger rows for dlt; the cursors move with them.
+"""Windows that were read become Arrow tables and ledger rows for dlt; the cursors move with them.
 
 State is stored with the rows that it covers, or not at all: dlt keeps both in one load package.
 """
@@ -33,17 +33,17 @@ TABLE_ROWS = 20_000  # rows of several users that go to dlt together: few large 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """The rows of a proven window; `digest` identifies them where they are all that was requested."""
+    """The rows of a window; `digest` identifies them where they are all that was requested."""
 
     requested: ListOwner
     owner: ListOwner
     rows: pa.Table
-    proof: ReadWindow[PageRows]
+    read: ReadWindow[PageRows]
     digest: str
 
 
 class WindowWriter:
-    """Writes the proven windows of one run.
+    """Writes the windows of one run.
 
     Attributes:
         reached: By list as requested: up to where it was read and proven.
@@ -60,12 +60,12 @@ class WindowWriter:
         self.reached: dict[str, datetime] = dict(self._cursors.read_progress(run.source_id).reached)
         self.moved_cursors = False
 
-    def add(self, task: ReadTask, owner: ListOwner, proof: ReadWindow[PageRows]) -> None:
+    def add(self, task: ReadTask, owner: ListOwner, read: ReadWindow[PageRows]) -> None:
         """Add a window of a list; `owner` is the real one."""
-        rows = self._build(owner, proof)
-        whole = self._run.incremental and proof.is_proven and task.window in (proof.window, None)
+        rows = self._build(owner, read)
+        whole = self._run.incremental and read.is_proven and task.window in (read.window, None)
         content = digest(rows, self._run.endpoint.shape.id_column) if whole else ""
-        self._pending.append(_Batch(task.owner, owner, rows, proof, content))
+        self._pending.append(_Batch(task.owner, owner, rows, read, content))
 
     @property
     def is_due(self) -> bool:
@@ -107,7 +107,7 @@ class WindowWriter:
         endpoint, brought = run.endpoint, set(map(id, changed))
         label = run.config.filters_of(endpoint.name).label
         repeated = {
-            place: name_list(endpoint.name, batch.owner, batch.proof.window, label)
+            place: name_list(endpoint.name, batch.owner, batch.read.window, label)
             for place, batch in enumerate(batches)
             if id(batch) not in brought and not self._in_files
         }
@@ -115,7 +115,7 @@ class WindowWriter:
         known = {row.id: row for row in stored or ()}
         return make_scan_windows(
             endpoint,
-            [(batch.owner, batch.proof) for batch in batches],
+            [(batch.owner, batch.read) for batch in batches],
             label,
             run.load_id,
             run.now,
@@ -124,8 +124,8 @@ class WindowWriter:
             replaced={} if stored is None else {at: choose_row(name, known) for at, name in repeated.items()},
         )
 
-    def _build(self, owner: ListOwner, proof: ReadWindow[PageRows]) -> pa.Table:
-        table = self._tables.build([page.rows for page in proof.pages], owner.key)
+    def _build(self, owner: ListOwner, read: ReadWindow[PageRows]) -> pa.Table:
+        table = self._tables.build([page.rows for page in read.pages], owner.key)
         if not self._run.endpoint.windowed:
             return table
         table = self._leave_out_erased(owner, table)
@@ -153,11 +153,11 @@ class WindowWriter:
     def _move_state(self, batches: Sequence[_Batch], changed: Sequence[_Batch]) -> None:
         run = self._run
         for batch in batches if run.endpoint.windowed else ():
-            window, name = batch.proof.window, str(batch.owner)
+            window, name = batch.read.window, str(batch.owner)
             first = run.config.first_start(run.now)
             newest = _find_newest(batch.rows["start"], window)
             self.moved_cursors |= self._cursors.move(name, newest, first, run.now)
-            self._cursors.record_window(name, window, run.now, proven=batch.proof.is_proven)
+            self._cursors.record_window(name, window, run.now, proven=batch.read.is_proven)
             self.reached[str(batch.requested)] = window.end
         for batch in changed:
             self._cursors.store_digest(str(batch.owner), batch.digest)
@@ -166,7 +166,7 @@ class WindowWriter:
         endpoint, metrics, owner = self._run.endpoint, self._run.metrics, batch.owner
         rows = f"{metrics[endpoint.shape.collection]:,} {endpoint.shape.collection}"
         name = f"user {owner.user}" if owner.user else f"account {owner.account}"
-        until, requests = format_instant(batch.proof.window.end), f"{metrics['requests']:,} requests"
+        until, requests = format_instant(batch.read.window.end), f"{metrics['requests']:,} requests"
         log.info("%s: %s read, %s up to %s, %s", endpoint.name, rows, name, until, requests)
 
 

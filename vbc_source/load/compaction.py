@@ -22,8 +22,8 @@ from vbc_source.lakes.swap import list_files, remove_drafts
 from vbc_source.lakes.tables import FILESYSTEM, check_format, find_format, name_format, read_table
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import hold_pipeline_lock, pipeline_lock
+from vbc_source.schema.names import AUDIO_SCHEMA, SOURCE_SCHEMA, VERIFY_SCHEMA
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ ICEBERG_EVERY = 12  # files of Iceberg take longer to open
 KEEP_HOURS = 24.0  # of versions of Delta and Iceberg tables, for queries that began before
 _LARGEST = 1_000_000  # loads, or hours: a hundred years
 LOADS = "_dlt_loads"
-SOURCE_SCHEMA = "vbc"
 _LEDGERS = {AUDIO_SCHEMA: "audio", VERIFY_SCHEMA: "verify"}  # dlt schema, and who loads it
 
 
@@ -92,9 +91,8 @@ def compact_when_due(target: Target) -> CompactResult | None:
     try:
         result = lake.compact()
     except Exception as error:
-        log.warning(
-            "the lake could not be compacted: %s", error if isinstance(error, VbcError) else type(error)
-        )
+        reason = error if isinstance(error, VbcError) else type(error).__name__
+        log.warning("the lake of dataset %s could not be compacted: %s", target.dataset, reason)
         return None
     log.info("%s", " ".join(result.summary()))
     return result

@@ -29,10 +29,11 @@ from vbc_source.load.failures import check_installed, explaining
 from vbc_source.load.postgres import ADBC
 from vbc_source.load.sync import make_source
 from vbc_source.monitoring.bucket_lock import prove_lock
+from vbc_source.schema.names import SOURCE_SCHEMA
 from vbc_source.schema.pages import read_page
 from vbc_source.schema.specs import CALL_LOG, USER
 from vbc_source.tenants import name_own_tables
-from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
+from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.windows import Window
 
 DAY = timedelta(days=1)

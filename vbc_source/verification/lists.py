@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from vbc_source.api.deletion_evidence import DeletionEvidence
 from vbc_source.api.endpoints import CALL_LOGS, COMPANY, ON_DEMAND, Endpoint, read_owner
-from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.config import SELF
 from vbc_source.errors import (
@@ -68,15 +68,15 @@ class ListsComparison:
         kind: ListKind,
         reader: ListReader,
         loaded: LoadedTables,
-        session: RequestPool,
+        pool: RequestPool,
         plan: ComparisonPlan,
         findings: Findings,
     ) -> None:
         config, endpoint = reader.config, ENDPOINTS[kind]
         inventory = Inventory(loaded, kind, config.filters_of(endpoint.name), config.pii_policy)
-        self._kind, self._endpoint, self._reader, self._session = kind, endpoint, reader, session
+        self._kind, self._endpoint, self._reader, self._pool = kind, endpoint, reader, pool
         self._plan, self._findings, self._inventory = plan, findings, inventory
-        self._spans = SpanComparison(endpoint, reader, inventory, session, plan.now, plan.repair or plan.deep)
+        self._spans = SpanComparison(endpoint, reader, inventory, pool, plan.now, plan.repair or plan.deep)
         self._repair = ListRepair(kind, endpoint, config, loaded, inventory, findings, plan.now)
 
     def run(self, owners: Sequence[ListOwner], accounts: Sequence[str] = ()) -> None:
@@ -87,7 +87,7 @@ class ListsComparison:
         compared: set[ListOwner] = set()
         failures = 0
         # counts are requested in parallel; spans that differ are searched one list after the other
-        answers = self._session.pool.map(lambda owner: self._count(owner, loaded), owners)
+        answers = self._pool.executor.map(lambda owner: self._count(owner, loaded), owners)
         for owner, answer in zip(owners, answers, strict=True):
             try:
                 if isinstance(answer, VbcError):
@@ -164,7 +164,7 @@ class ListsComparison:
         def request_present() -> object:
             return self._spans.count(owner, window) if present is None else api.show(int(present))
 
-        return DeletionEvidence(api, self._session.pool, request_present)
+        return DeletionEvidence(api, self._pool.executor, request_present)
 
     def _add_spans(
         self, differences: Sequence[Difference], recent: bool, unconfirmed: frozenset[RowId] | None
@@ -186,7 +186,7 @@ class ListsComparison:
                 returned=len(item.returned),
                 recent=recent,
                 known_gap=item.known_gap,
-                repaired=bool(item.proofs) and unconfirmed is not None and not item.gone & unconfirmed,
+                repaired=bool(item.windows) and unconfirmed is not None and not item.gone & unconfirmed,
             )
             self._findings.spans.append(span)
 

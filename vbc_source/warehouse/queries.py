@@ -24,13 +24,11 @@ from vbc_source.extract.tables import ARROW_TYPES
 from vbc_source.lakes.tables import FILESYSTEM, check_format, name_format, read_table
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA
-from vbc_source.load.locks import hold_pipeline_lock
+from vbc_source.load.locks import hold_database
+from vbc_source.schema.names import AUDIO_SCHEMA, SOURCE_SCHEMA
 from vbc_source.windows import format_instant
 
-SOURCE_SCHEMA = "vbc"
 _LIST = "vbc list {}"  # stands for a list until the query is text
-SINGLE_PROCESS = ("duckdb",)  # destinations that one process at a time may open
 # a text, a quoted name, a cast, or the name of a placeholder
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|::|:(\w+)""")
 
@@ -60,8 +58,7 @@ class LoadedTables:
 
     def lock(self) -> AbstractContextManager[Any]:
         """Keep the source's pipeline out of a database that admits one process."""
-        single = self.kind in SINGLE_PROCESS and not self._locked
-        return hold_pipeline_lock(self.target.pipeline) if single else nullcontext()
+        return nullcontext() if self._locked else hold_database(self.target.pipeline, self.kind)
 
     def query(self, write: str | Callable[[LoadedTables], str], **values: Value) -> list[Row]:
         """Query the destination in DuckDB's dialect; `write` may write the query once tables are known.
