@@ -103,21 +103,24 @@ def test_a_list_that_is_broken_for_good_does_not_stop_the_others(
     assert count(pipeline, "user_recordings") > 0
 
 
+@pytest.mark.parametrize("account", [MAIN, "self"])
 @pytest.mark.parametrize("fault", ["suspended", "token-invalid", "rejected-200", "bad-request", "not-found"])
 def test_a_company_list_that_is_broken_for_good_does_not_stop_the_lists_of_users(
-    serve: Serve, fault: str
+    serve: Serve, fault: str, account: str
 ) -> None:
     gateway = still_gateway(recordings=20, users=2, user_recordings=8)
     gateway.fault(f"{fault}*always@/company_call_recordings")
     url, pipeline = serve(gateway), Extraction()
     with collect_refusals() as refusals:
-        extract(pipeline, url, account_id=MAIN, retry_seconds=0)
-    with pytest.raises(GatewayFault, match=r"company recordings of account 549825: .*; the rest is loaded"):
+        extract(pipeline, url, account_id=account, retry_seconds=0)
+    with pytest.raises(
+        GatewayFault, match=r"company recordings of account (549825|self): .*; the rest is loaded"
+    ):
         refusals.check()
     assert loaded(pipeline) == expected_recordings(gateway)
     assert gateway.count("/token") <= 6
     gateway.heal()
-    extract(pipeline, url, account_id=MAIN)
+    extract(pipeline, url, account_id=account)
     assert count(pipeline, "company_recordings") == len(gateway.company)
 
 

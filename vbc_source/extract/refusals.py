@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 MAX_NAMED = 10  # lists that an error names
 MAX_UNANSWERED = 2  # lists to fail, each after its retries, while none was answered; another one ends the run
+CHECK_PATH = "check account_id and recording_api"  # what to do about a 404 of a list
 NO_SUCH_PATH = 900906  # the gateway's code for a path that it does not know, for any list
 
 
@@ -181,7 +182,7 @@ class AccessLog:
         if isinstance(error, Forbidden):
             error.args = (f"{error}; or set on_forbidden = skip to continue without them",)
         elif isinstance(error, NotFound) and self._run.endpoint.name != CALL_LOGS:
-            error.args = (f"{error}; check account_id and recording_api",)
+            error.args = (f"{error}; {CHECK_PATH}",)
 
     def take_rows(self) -> list[dict[str, Any]]:
         """Return the new rows of `user_access`, and forget them."""
