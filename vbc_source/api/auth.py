@@ -168,6 +168,11 @@ class TokenProvider:
         self._unaccepted = 0  # renewals since a request was accepted
         self._alive_at = float("-inf")  # when the token was issued to us, or accepted
 
+    @property
+    def is_renewable(self) -> bool:
+        """Whether the credentials can get another token."""
+        return not self._credentials.missing()
+
     def current(self) -> str:
         """Return a token that should be valid; logs in if there is none. Raises as `renew` does."""
         login = self._login

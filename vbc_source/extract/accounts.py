@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import SELF
-from vbc_source.errors import Forbidden, NotFound, SettingsError, Unavailable
+from vbc_source.errors import Forbidden, GatewayFault, NotFound, SettingsError, Unavailable
 from vbc_source.extract.lists import ListOwner, ListReader, describe_unresolved
+from vbc_source.extract.refusals import CHECK_PATH, concerns_one_list
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import ARROW_TYPES, TableBuilder
 from vbc_source.extract.window_reader import ReadWindow
@@ -66,15 +67,22 @@ class AccountDirectory:
         return user
 
     def _request_account(self) -> str:
-        faults = []
+        faults: list[GatewayFault] = []
         for endpoint, owner in ((COMPANY, ListOwner(SELF)), (ON_DEMAND, ListOwner(SELF, SELF))):
             try:
                 if account := self._reader.find_owner(endpoint, owner)[0]:
                     return account
-            except (Forbidden, NotFound) as fault:
-                faults.append(str(fault))
+            except GatewayFault as fault:
+                if not concerns_one_list(fault):
+                    raise
+                faults.append(fault)
+        for found in faults:
+            if not isinstance(found, (Forbidden, NotFound)):
+                raise found  # it may pass, so no setting is wrong
         text = describe_unresolved("account")
-        raise SettingsError(f"{text}. {faults[0]}" if faults else text)
+        if faults:
+            text += f". {faults[0]}" + (f"; {CHECK_PATH}" if isinstance(faults[0], NotFound) else "")
+        raise SettingsError(text)
 
     def read_list(self, endpoint: Endpoint, account: str, run: str, now: datetime) -> ReadWindow[PageRows]:
         """Read an account's whole list, once a run; a list of several pages is read twice."""

@@ -186,6 +186,7 @@ class Extractor:
                 if task.owner in self._finished or task.owner in self._again:
                     continue
                 if not isinstance(item, Exception):
+                    self._access.record_answer()
                     self._take(task, item)
                 elif self._access.judge(task, item):
                     self._finished.add(task.owner)

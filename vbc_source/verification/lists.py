@@ -100,9 +100,9 @@ class ListsComparison:
                 if not concerns_one_list(fault):
                     raise
                 failures = 0 if self._is_expected(fault) else failures + 1
-                if failures >= MOST_FAILURES or (failures and len(owners) == 1):
+                if failures >= MOST_FAILURES:
                     raise
-                self._add_unread(owner, fault, loaded)
+                self.add_unread(owner, fault, loaded.get(owner))
 
     def _count(self, owner: ListOwner, loaded: CountsByList) -> ListCount | VbcError:
         """Count a list at the API; return a failure, so that those of other lists are still counted."""
@@ -195,11 +195,16 @@ class ListsComparison:
         vanished = isinstance(fault, NotFound) and fault.code is None and self._endpoint.per_user
         return vanished or (isinstance(fault, Forbidden) and self._reader.config.skip_forbidden)
 
-    def _add_unread(self, owner: ListOwner, fault: VbcError, loaded: CountsByList) -> None:
+    def add_unread(
+        self, owner: ListOwner, fault: VbcError, counts: Sequence[LoadedCounts] | None = None
+    ) -> None:
+        """Add a list that could not be read; the fault is kept unless the source, too, goes on after it."""
         log.warning("%s of %s could not be compared: %s", self._endpoint.name, owner, fault)
-        counts = loaded.get(owner, [LoadedCounts()])[0]
+        expected = self._is_expected(fault)
+        if not expected:
+            self._findings.fault = self._findings.fault or fault
         reason = f"HTTP {fault.status}" if isinstance(fault, GatewayFault) else type(fault).__name__
-        self._add_total(owner, None, counts, self._is_expected(fault), reason)
+        self._add_total(owner, None, (counts or [LoadedCounts()])[0], expected, reason)
 
     def _add_total(
         self, owner: ListOwner, api: int | None, counts: LoadedCounts, agrees: bool, unread: str = ""

@@ -14,9 +14,10 @@ from typing import Any
 from vbc_source.api.client import Client
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.config import CALL_LOGS, SELF, VbcConfig, load_config
-from vbc_source.errors import Forbidden, NotSubscribed, VbcError
+from vbc_source.errors import NotSubscribed, VbcError
 from vbc_source.extract.accounts import AccountDirectory
 from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.extract.refusals import concerns_one_list
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
@@ -189,7 +190,8 @@ def _compare(plans: Mapping[ListKind, ComparisonPlan], reader: ListReader, loade
             elif kind == "call_logs":
                 _compare_call_logs(comparison, directory, config)
             else:
-                comparison.run(*_find_user_lists(directory, config, plan.now))
+                comparison.run(*_find_user_lists(comparison, directory, config, plan.now))
+    findings.check_compared()
     return findings
 
 
@@ -211,9 +213,12 @@ def _learn_account(directory: AccountDirectory, config: VbcConfig, findings: Fin
 
 
 def _find_user_lists(
-    directory: AccountDirectory, config: VbcConfig, now: datetime
+    comparison: ListsComparison, directory: AccountDirectory, config: VbcConfig, now: datetime
 ) -> tuple[list[ListOwner], list[str]]:
-    """Return the users' lists, and the accounts of which loaded users are compared too."""
+    """Return the users' lists, and the accounts of which loaded users are compared too.
+
+    Of an account whose users cannot be listed, those that are loaded are compared.
+    """
     state = dict[str, str]()
     accounts = list(dict.fromkeys(directory.find_account(account, state) for account in config.accounts))
     if config.users is not None:
@@ -222,10 +227,10 @@ def _find_user_lists(
     for account in accounts:
         try:
             owners += [ListOwner(account, user) for user in directory.users(account, "verify", now)]
-        except Forbidden as fault:
-            if not config.skip_forbidden:
+        except VbcError as fault:
+            if not concerns_one_list(fault):
                 raise
-            log.warning("left out, since on_forbidden = skip: %s", fault)
+            comparison.add_unread(ListOwner(account), fault)
     return owners, accounts
 
 
