@@ -179,3 +179,20 @@ def test_a_chain_that_is_cut_off_is_named_by_the_head_in_the_bucket(
         f"event {ROWS * (len(first_events) - 1)} of chain vbc_audio",
         f"event {ROWS} of chain vbc_verify",
     ]
+
+
+def test_a_row_without_an_actor_is_older_than_the_chain_or_named(
+    own_folder: Path, first_events: FirstEvents
+) -> None:
+    """Whoever adds a row by hand writes no actor; rows that are older than the chain have none either."""
+    assert "recording_audio" in first_events
+    with closing(duckdb.connect("vbc.duckdb")) as connection:
+        for number, moment in ((77, "'2020-01-01'"), (78, "now()")):
+            connection.execute(
+                f"INSERT INTO vbc_data.recording_audio SELECT * REPLACE ({number} AS recording_id, "
+                f"NULL AS actor_version, CAST({moment} AS TIMESTAMPTZ) AS held_at) "
+                "FROM vbc_data.recording_audio WHERE recording_id = 0"
+            )
+    found = verify(own_folder)
+    row = f"the row {name_row('recording_audio', 78)} of recording_audio"
+    assert (found.ok, found.problems, found.unchained) == (False, (f"{row} has no event",), 1)
