@@ -262,7 +262,7 @@ class Resources:
         for account in self._find_accounts(run):
             task = ReadTask(ListOwner(account))
             try:
-                proof = self._directory.read_list(run.endpoint, account, run.load_id, run.now)
+                proof = self._directory.read_list(run.endpoint, account, run.load_id, run.now, run.state)
             except GatewayFault as fault:
                 self._skip(fault, f"{run.endpoint.title} of {task}")
                 if isinstance(fault, Forbidden) and self.config.skip_forbidden:
@@ -313,7 +313,7 @@ class Resources:
         if self.config.users is not None:
             return [ReadTask(ListOwner(account, user)) for user in self.config.users]
         try:
-            users = self._directory.users(account, run.load_id, run.now)
+            users = self._directory.users(account, run.load_id, run.now, run.state)
         except GatewayFault as fault:
             self._skip(fault, f"{USERS.title} of {ReadTask(ListOwner(account))}")
             return []

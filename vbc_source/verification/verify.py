@@ -225,7 +225,7 @@ def _find_user_lists(
     owners: list[ListOwner] = []
     for account in accounts:
         try:
-            owners += [ListOwner(account, user) for user in directory.users(account, "verify", now)]
+            owners += [ListOwner(account, user) for user in directory.users(account, "verify", now, {})]
         except Forbidden as fault:
             if not config.skip_forbidden:
                 raise
