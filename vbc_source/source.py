@@ -249,13 +249,19 @@ class Resources:
         return Extractor(run, self._reader, access, self._directory.learn, self._limit).read(find(run))
 
     def _read_call_logs(self, run: ResourceRun) -> Iterator[Any]:
+        # the Reports API takes no `self`
+        accounts = [ReadTask(ListOwner(account)) for account in self._find_accounts(run)]
         try:
-            # the Reports API takes no `self`
-            accounts = [ReadTask(ListOwner(account)) for account in self._find_accounts(run)]
             yield from self._read_recordings(lambda _: accounts, run)
         except NotSubscribed as fault:
             fault.args = (f"{fault}; or do without the calls: set call_logs = false in [sources.vbc]",)
             self._skip(fault, "Reports API")
+            if self.config.skip_forbidden:
+                access = self._open_access_log(run)
+                for task in accounts:
+                    access.leave_out(task, fault)
+                if rows := access.take_rows():
+                    yield make_user_access(rows)
 
     def _read_snapshots(self, run: ResourceRun) -> Iterator[Any]:
         access = self._open_access_log(run)
