@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 LISTED = "listed"  # in the state of a resource: by account, a digest of the ids of its list
 
+
 class AccountDirectory:
     """Looks up accounts and users, each once a run; state keeps the API user's account by `identity`."""
 
@@ -114,9 +115,7 @@ class AccountDirectory:
             state.setdefault(LISTED, {})[account] = _digest_ids(proof)
         return proof
 
-    def users(
-        self, account: str, run: str, now: datetime, state: MutableMapping[str, Any]
-    ) -> dict[str, str]:
+    def users(self, account: str, run: str, now: datetime, state: MutableMapping[str, Any]) -> dict[str, str]:
         """Return the users of an account: names by id."""
         proof = self.read_list(USERS, account, run, now, state)
         return {
