@@ -250,20 +250,26 @@ class Resources:
         return Extractor(run, self._reader, access, self._directory.learn, self._limit).read(find(run))
 
     def _read_call_logs(self, run: ResourceRun) -> Iterator[Any]:
+        # the Reports API takes no `self`
+        accounts = [ReadTask(ListOwner(account)) for account in self._find_accounts(run)]
         try:
-            # the Reports API takes no `self`
-            accounts = [ReadTask(ListOwner(account)) for account in self._find_accounts(run)]
             yield from self._read_recordings(lambda _: accounts, run)
         except NotSubscribed as fault:
             fault.args = (f"{fault}; or do without the calls: set call_logs = false in [sources.vbc]",)
             self._skip(fault, "Reports API")
+            if self.config.skip_forbidden:
+                access = self._open_access_log(run)
+                for task in accounts:
+                    access.leave_out(task, fault)
+                if rows := access.take_rows():
+                    yield make_user_access(rows)
 
     def _read_snapshots(self, run: ResourceRun) -> Iterator[Any]:
         access = self._open_access_log(run)
         for account in self._find_accounts(run):
             task = ReadTask(ListOwner(account))
             try:
-                read = self._directory.read_list(run.endpoint, account, run.load_id, run.now)
+                read = self._directory.read_list(run.endpoint, account, run.load_id, run.now, run.state)
             except GatewayFault as fault:
                 self._skip(fault, f"{run.endpoint.title} of {task}")
                 if isinstance(fault, Forbidden) and self.config.skip_forbidden:
@@ -314,7 +320,7 @@ class Resources:
         if self.config.users is not None:
             return [ReadTask(ListOwner(account, user)) for user in self.config.users]
         try:
-            users = self._directory.users(account, run.load_id, run.now)
+            users = self._directory.users(account, run.load_id, run.now, run.state)
         except GatewayFault as fault:
             self._skip(fault, f"{USERS.title} of {ReadTask(ListOwner(account))}")
             return []

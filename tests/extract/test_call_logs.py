@@ -224,3 +224,14 @@ def test_without_the_subscription_one_line_says_what_to_do(
     load(extraction, url, "company_recordings", "call_logs", on_forbidden="skip")
     assert len(extraction.tables["company_recordings"]) == 5
     assert "left out, since on_forbidden = skip: Reports API" in caplog.text
+    assert extraction.metrics["call_logs"]["forbidden"] == [f"account {MAIN}"]
+    (left_out,) = extraction.tables["user_access"]
+    assert (left_out["resource"], left_out["access"], left_out["detail"]) == (
+        "call_logs",
+        "forbidden",
+        "HTTP 403",
+    )
+    gateway.heal()
+    load(extraction, url, "call_logs", on_forbidden="skip")
+    (allowed,) = extraction.tables["user_access"]
+    assert allowed["access"] == "allowed"

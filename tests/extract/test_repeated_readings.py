@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
+import duckdb
 import pytest
 from expected_rows import ago
 from extraction import Extraction
 from extraction import load as extract
-from loading import load, open_target, query, still_gateway
+from loading import load, open_target, query, read_database, run_vbc, still_gateway
 
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
@@ -83,6 +86,31 @@ def test_idle_runs_add_no_row_and_a_recording_keeps_the_reading_that_brought_it(
     assert sum(row["readings"] for row in extraction.tables["scan_windows"]) == 4 * 9
     extraction.answers = False  # rows stand beside the others, where the destination does not tell
     assert run() == 17
+
+
+@pytest.mark.parametrize("faults", [("cap-20",), ("cap-20", "random-order")])
+def test_a_lookback_of_several_pages_without_news_is_not_loaded_again(
+    serve: Serve, tmp_path: Path, faults: tuple[str, ...]
+) -> None:
+    gateway = still_gateway(faults=faults)
+    for number in range(70):
+        gateway.company.add(id=number + 1, start=ago(minutes=40 * number + 9), duration=1000)
+    url = serve(gateway)
+
+    def count_loaded() -> int:
+        done = run_vbc(tmp_path, url, "sync", "--resources", "company_recordings", "--json")
+        return int(json.loads(done.stdout.splitlines()[-1])["loaded"])
+
+    assert [count_loaded() for _ in range(4)][2:] == [0, 0]
+    gateway.company.add(id=71, start=ago(hours=30), duration=1000)  # behind the cursor
+    assert count_loaded() > 0
+    assert count_loaded() == 0
+    database = tmp_path / "vbc.duckdb"
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("DELETE FROM vbc_data.company_recordings WHERE id IN (3, 60)")
+    assert count_loaded() > 0
+    ids = read_database(tmp_path, "SELECT id FROM vbc_data.company_recordings ORDER BY id")
+    assert [id_ for (id_,) in ids] == list(range(1, 72))
 
 
 @pytest.mark.slow

@@ -199,6 +199,26 @@ def test_a_user_who_leaves_while_another_comes_marks_no_third_user_as_gone(serve
     assert not {user for (user,) in gone} & set(users_of(gateway))
 
 
+@pytest.mark.parametrize("resource", ["users", "extensions", "user_recordings"])
+def test_a_list_of_several_pages_is_read_once_while_nobody_comes_or_leaves(
+    serve: Serve, resource: str
+) -> None:
+    gateway = still_gateway(users=50, faults=("cap-20",))
+    url, pipeline = serve(gateway), Extraction()
+
+    def count_pages() -> int:
+        gateway.clear()
+        load(pipeline, url, resource)
+        lists = "/extensions" if resource == "extensions" else "/users"
+        return sum(path.endswith(lists) for path in requested_paths(gateway))
+
+    assert count_pages() > 3
+    assert count_pages() == 3
+    gateway.users.add()
+    assert count_pages() == 6
+    assert count_pages() == 3
+
+
 def test_a_user_who_is_forbidden_fails_the_run_by_id_or_is_skipped(serve: Serve, capsys: Any) -> None:
     gateway = still_gateway(users=4, user_recordings=60)
     gateway.users.add(id=5, recordings=20, days=500, first_name="Ada", last_name="Ashdown")

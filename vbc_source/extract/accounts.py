@@ -5,6 +5,7 @@ The lists are read whole; rows that have left one stay loaded, marked as gone.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
@@ -30,6 +31,8 @@ from vbc_source.schema.pages import PageRows
 from vbc_source.schema.tables import digest, find_rule
 
 log = logging.getLogger(__name__)
+
+LISTED = "listed"  # in the state of a resource: by account, a digest of the ids of its list
 
 
 class AccountDirectory:
@@ -84,8 +87,13 @@ class AccountDirectory:
             text += f". {faults[0]}" + (f"; {CHECK_PATH}" if isinstance(faults[0], NotFound) else "")
         raise SettingsError(text)
 
-    def read_list(self, endpoint: Endpoint, account: str, run: str, now: datetime) -> ReadWindow[PageRows]:
-        """Read an account's whole list, once a run; a list of several pages is read twice."""
+    def read_list(
+        self, endpoint: Endpoint, account: str, run: str, now: datetime, state: MutableMapping[str, Any]
+    ) -> ReadWindow[PageRows]:
+        """Read an account's whole list, once a run.
+
+        A list of several pages is read twice, unless `state` says that it had the same ids before.
+        """
         key = (endpoint.name, account, run)
         if fault := self._failed.get(key):
             raise fault  # several resources need it; each would retry as long
@@ -93,24 +101,31 @@ class AccountDirectory:
             self._lists = {known: read for known, read in self._lists.items() if known[-1] == run}
             with explain_refusal():
                 try:
-                    self._lists[key] = self._read_list(endpoint, account, now)
+                    self._lists[key] = self._read_list(endpoint, account, now, state)
                 except Unavailable as fault:
                     self._failed = {key: fault}
                     raise
         return self._lists[key]
 
-    def _read_list(self, endpoint: Endpoint, account: str, now: datetime) -> ReadWindow[PageRows]:
+    def _read_list(
+        self, endpoint: Endpoint, account: str, now: datetime, state: MutableMapping[str, Any]
+    ) -> ReadWindow[PageRows]:
         read = self._reader.read_whole(endpoint, ListOwner(account), now)
-        if len(read.pages) > 1:
-            # When one user leaves while another comes, the counts agree although a third one, who
-            # moved to the page before, was not read. A user in either of two readings is there.
+        if len(read.pages) == 1:
+            return read
+        # When one user leaves while another comes, the counts agree although a third one, who
+        # moved to the page before, was not read. A user in either of two readings is there. Where the
+        # ids are those of the run before, only one who is new can be missing, and comes with the next run.
+        if not read.is_proven or state.get(LISTED, {}).get(account) != _digest_ids(read):
             again = self._reader.read_whole(endpoint, ListOwner(account), now)
             read = replace(again, pages=(*again.pages, *read.pages))
+        if read.is_proven:
+            state.setdefault(LISTED, {})[account] = _digest_ids(read)
         return read
 
-    def users(self, account: str, run: str, now: datetime) -> dict[str, str]:
+    def users(self, account: str, run: str, now: datetime, state: MutableMapping[str, Any]) -> dict[str, str]:
         """Return the users of an account: names by id."""
-        read = self.read_list(USERS, account, run, now)
+        read = self.read_list(USERS, account, run, now, state)
         return {
             row["id"]: " ".join(filter(None, (row["first_name"], row["last_name"])))
             or row["login_name"]
@@ -118,6 +133,11 @@ class AccountDirectory:
             for page in read.pages
             for row in page.rows.table.select(["id", "first_name", "last_name", "login_name"]).to_pylist()
         }
+
+
+def _digest_ids(read: ReadWindow[PageRows]) -> str:
+    ids = sorted({str(id_) for page in read.pages for id_ in page.ids})
+    return hashlib.blake2b("\n".join(ids).encode(), digest_size=8).hexdigest()
 
 
 @contextmanager

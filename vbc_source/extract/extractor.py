@@ -165,6 +165,7 @@ class Extractor:
             self._again = {}
             yield from self._read_lists(todo)
             todo = list(self._again.values())
+        self._writer.release()
         yield from self._flush()
         self._gaps.report()
         self._close([task.owner for task in selected if task.owner not in self._finished])

@@ -13,6 +13,7 @@ The keys of the state keep their names, whatever the code calls them: state of e
     gaps      by list: windows that do not add up, which later runs read again
     read      by list: when it was last read to its end; kept where lists take turns
     owners    users who ever had an export job; kept where lists take turns
+    listed    by account: a digest of the ids of its users or extensions, where that list has several pages
     load      the load that brought this state: the destination must have it
 
 With filters, each selection has its own cursors: `549825?call_direction#5d41402abc4b`.

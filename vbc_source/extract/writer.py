@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -33,7 +33,7 @@ TABLE_ROWS = 20_000  # rows of several users that go to dlt together: few large 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """The rows of a window; `digest` identifies them where they are all that was requested."""
+    """The rows of a window; `digest` identifies all that was requested, which may be several windows."""
 
     requested: ListOwner
     owner: ListOwner
@@ -55,17 +55,44 @@ class WindowWriter:
         self._tables = TableBuilder(run.endpoint, run.schema, run.config.pii_policy)
         self._arrivals = ArrivalLog(run, loaded)
         self._pending: list[_Batch] = []
+        self._parts: dict[ListOwner, list[_Batch]] = {}  # of lookbacks that are not read to their end yet
+        self._most_held = min(TABLE_ROWS, run.config.rows_per_run or TABLE_ROWS)
         self._in_files = run.lookup.in_files
         self._previous_ids: dict[ListOwner, pa.Array] = {}  # of each list's window before
         self.reached: dict[str, datetime] = dict(self._cursors.read_progress(run.source_id).reached)
         self.moved_cursors = False
 
     def add(self, task: ReadTask, owner: ListOwner, read: ReadWindow[PageRows]) -> None:
-        """Add a window of a list; `owner` is the real one."""
-        rows = self._build(owner, read)
-        whole = self._run.incremental and read.is_proven and task.window in (read.window, None)
-        content = digest(rows, self._run.endpoint.shape.id_column) if whole else ""
-        self._pending.append(_Batch(task.owner, owner, rows, read, content))
+        """Add a window of a list; `owner` is the real one.
+
+        The windows of a lookback are held until all are there, since only together they have the same rows as
+        those of the run before.
+        """
+        batch = _Batch(task.owner, owner, self._build(owner, read), read, "")
+        parts = [*self._parts.pop(owner, ()), batch]
+        if not self._run.incremental or not self._follow(parts, task.window):
+            self._pending += parts
+        elif task.window is None or read.window.end >= task.window.end:
+            rows = pa.concat_tables([part.rows for part in parts], promote_options="default")
+            content = digest(rows, self._run.endpoint.shape.id_column)
+            self._pending += [replace(part, digest=content) for part in parts]
+        elif self._cursors.find(str(owner)) and sum(len(part.rows) for part in parts) <= self._most_held:
+            self._parts[owner] = parts
+        else:  # a history that is read for the first time, or too much to hold
+            self._pending += parts
+
+    @staticmethod
+    def _follow(parts: Sequence[_Batch], window: Window | None) -> bool:
+        """Whether parts are proven, and follow each other from the start of the window that was requested."""
+        edges = [parts[0].read.window.start if window is None else window.start]
+        edges += [part.read.window.end for part in parts]
+        starts = [part.read.window.start for part in parts]
+        return all(part.read.is_proven for part in parts) and starts == edges[:-1]
+
+    def release(self) -> None:
+        """Add the windows of lists that this run does not read to their end."""
+        self._pending += [part for parts in self._parts.values() for part in parts]
+        self._parts.clear()
 
     @property
     def is_due(self) -> bool:

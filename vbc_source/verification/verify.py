@@ -226,7 +226,7 @@ def _find_user_lists(
     owners: list[ListOwner] = []
     for account in accounts:
         try:
-            owners += [ListOwner(account, user) for user in directory.users(account, "verify", now)]
+            owners += [ListOwner(account, user) for user in directory.users(account, "verify", now, {})]
         except VbcError as fault:
             if not concerns_one_list(fault):
                 raise
