@@ -170,7 +170,9 @@ class LoadedTables:
 
     def _read_schemas(self) -> None:
         if self.kind == "duckdb" and not Path(self._client.config.credentials.database).exists():
-            self._schemas = [Schema(name) for name in (SOURCE_SCHEMA, *self._ledgers)]  # reading makes no file
+            self._schemas = [
+                Schema(name) for name in (SOURCE_SCHEMA, *self._ledgers)
+            ]  # reading makes no file
             return
         # one client for all of them: `dlt.dataset` would open a connection for each
         with self._client as client:
