@@ -201,6 +201,18 @@ def test_a_path_that_the_gateway_does_not_know_names_its_setting(serve: Serve, o
     assert "check account_id and recording_api" in done.stderr.splitlines()[-1]
 
 
+def test_an_account_whose_users_are_not_known_names_its_setting(serve: Serve, own_folder: Path) -> None:
+    url = serve(still_gateway(recordings=1, faults=("not-found*always@/provisioning/",)))
+    done = run_vbc(own_folder, url, "sync")
+    assert done.returncode == 1
+    assert "Provisioning API, users of account 549825: " in done.stderr.splitlines()[-1]
+    assert "check account_id" in done.stderr.splitlines()[-1]
+    doctor = run_vbc(own_folder, url, "doctor")
+    (line,) = [line for line in doctor.stdout.splitlines() if line.startswith("FAIL")]
+    assert line.startswith("FAIL  Provisioning API: the VBC gateway has no such resource (HTTP 404)")
+    assert "check account_id" in line
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

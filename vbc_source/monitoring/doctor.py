@@ -88,7 +88,9 @@ def _try(subject: str, check: Callable[[], str], needed: bool = True) -> Check:
         with explaining():
             return Check(subject, True, check(), needed)
     except VbcError as error:
-        return Check(subject, False, name_own_tables(str(error)), needed)
+        # errors of the gateway begin with the API, which may be the subject
+        text = name_own_tables(str(error)).removeprefix(f"{subject}: ")
+        return Check(subject, False, text, needed)
 
 
 def _check_settings() -> str:
