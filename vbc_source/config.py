@@ -451,14 +451,14 @@ def check_names() -> None:
         own = {(*SECTIONS, "tenants", tenant, *place[2:]): known for place, known in tables.items()}
         tables |= {place: {**known, **TenantConfig.get_resolvable_fields()} for place, known in own.items()}
     for place, known in tables.items():
-        for name in _list_settings(place):
+        for name in list_settings(place):
             if name not in known:
                 close = get_close_matches(name.lower(), sorted(known), n=1)
                 meant = f"did you mean {close[0]}?" if close else "docs/reference/settings.md has them all"
                 raise SettingsError(f"there is no setting {name} in [{'.'.join(place)}]: {meant}")
 
 
-def _list_settings(place: tuple[str, ...]) -> list[str]:
+def list_settings(place: tuple[str, ...]) -> list[str]:
     """Return the names of the settings in one table, as files and environment have them, without tables."""
     *sections, key = place
     names: list[str] = []

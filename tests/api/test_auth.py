@@ -976,3 +976,14 @@ def test_a_token_folder_that_others_could_write_is_refused_by_the_name_of_the_se
     ):
         client.log_in()
     assert gateway.tokens.logins == 0
+
+
+def test_a_login_that_cannot_be_locked_or_kept_names_the_file_and_the_setting(tmp_path: Path) -> None:
+    """In place of the token that the gateway refused: that is only why there was a login."""
+    cache = TokenCache(tmp_path / "tokens" / "user.json", "token_folder")
+    cache.path.mkdir()
+    with pytest.raises(SettingsError, match=r"user.json: .*set token_folder to a folder"):
+        cache.write(Login())
+    cache.path.with_suffix(".lock").mkdir()
+    with pytest.raises(SettingsError, match=r"user.lock: .*set token_folder to a folder"), cache.lock():
+        pass

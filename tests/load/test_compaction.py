@@ -213,13 +213,30 @@ def test_sync_compacts_after_so_many_loads(
     assert len(list(loads.iterdir())) == 2
 
 
-@pytest.mark.parametrize("number", ["often", "-1", "nan", "inf"])
-def test_a_malformed_number_of_loads_is_refused(
-    lake: Path, number: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        *[
+            ("compact_every", number, "compact_every must be a number")
+            for number in ("often", "-1", "nan", "inf")
+        ],
+        ("keep_hours", "a day", "keep_hours must be a number from 0 to 1,000,000, not 'a day'"),
+        ("compact_evry", "3", "there is no setting compact_evry in .*: did you mean compact_every"),
+        ("keep_hour", "3", "did you mean keep_hours"),
+        ("tableformat", "delta", "did you mean table_format"),
+    ],
+)
+def test_a_misspelt_setting_of_a_lake_is_refused_before_a_request_is_sent(
+    stage: Stage, own_folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
-    monkeypatch.setenv("DESTINATION__FILESYSTEM__COMPACT_EVERY", number)
-    with pytest.raises(SettingsError, match=r"\[destination.filesystem\] compact_every must be a number"):
+    gateway = stage.show(Gateway(clock=lambda: NOW, recordings=2, users=0))
+    configure(monkeypatch, stage.base_url)
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(own_folder / "lake"))
+    monkeypatch.setenv(f"DESTINATION__FILESYSTEM__{name.upper()}", value)
+    with pytest.raises(SettingsError, match=message):
         sync(LAKE)
+    assert gateway.requests == []
+    assert not (own_folder / "lake").exists()
 
 
 def test_a_database_needs_no_compaction() -> None:

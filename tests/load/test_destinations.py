@@ -257,6 +257,7 @@ def test_a_format_that_there_is_not_is_refused_by_its_name(serve: Serve, own_fol
     [
         ("deltalake", "delta", {"FILESYSTEM__BUCKET_URL": "lake", "FILESYSTEM__TABLE_FORMAT": "delta"}),
         ("pyiceberg", "iceberg", {"FILESYSTEM__BUCKET_URL": "lake", "FILESYSTEM__TABLE_FORMAT": "iceberg"}),
+        ("sqlalchemy", "iceberg", {"FILESYSTEM__BUCKET_URL": "lake", "FILESYSTEM__TABLE_FORMAT": "iceberg"}),
         ("s3fs", "s3", {"FILESYSTEM__BUCKET_URL": "s3://calls/lake"}),
         ("gcsfs", "gs", {"FILESYSTEM__BUCKET_URL": "gs://calls/lake"}),
         ("adlfs", "az", {"FILESYSTEM__BUCKET_URL": "az://calls/lake"}),

@@ -338,7 +338,7 @@ class _Erasure:
 
     def _make_result(self, journal: ErasureJournal, copies: Copies, *, applied: bool) -> ErasureResult:
         if self._site.loaded.kind in DATABASES and applied:
-            self._notes.append("run vbc models: its sums over calls still count what is erased")
+            self._notes.append("run vbc models run: its sums over calls still count what is erased")
         return ErasureResult(
             applied=applied,
             recordings=len(journal.recordings),

@@ -142,7 +142,7 @@ def _digest_ids(read: ReadWindow[PageRows]) -> str:
 
 @contextmanager
 def explain_refusal() -> Iterator[None]:
-    """Add to a refusal of the Provisioning API how to do without it."""
+    """Add to a refusal of the Provisioning API how to do without it, or what to check."""
     try:
         yield
     except Forbidden as fault:
@@ -150,6 +150,9 @@ def explain_refusal() -> Iterator[None]:
             f"{fault}; or do without the list of users: set user_ids in [sources.vbc] to a list of users, "
             "to self, or to [] for none",
         )
+        raise
+    except NotFound as fault:
+        fault.args = (f"{fault}; check account_id",)
         raise
 
 

@@ -236,7 +236,7 @@ def follow_destination(
     if LOAD_MARK in stored and not has_load(stored[LOAD_MARK]):
         stored = {}  # it was written by a run that could not check it
     if state != stored:
-        log.warning("the destination lacks what was loaded last: what it has itself counts")
+        log.warning("the destination lacks the newest load: this run continues from the state that it has")
         state.clear()
         state.update(stored)
     return True

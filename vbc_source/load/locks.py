@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -75,8 +76,16 @@ def hold_database(pipeline: str, kind: str) -> AbstractContextManager[None]:
     return hold_pipeline_lock(pipeline) if kind in SINGLE_PROCESS else nullcontext()
 
 
+def can_lock() -> bool:
+    """Return whether locks can be made: not on a read-only disk, where no pipeline can work either."""
+    folder = Path(dlt.current.run_context().data_dir)
+    return os.access(next(place for place in (folder, *folder.absolute().parents) if place.exists()), os.W_OK)
+
+
 def is_locked(pipeline: str) -> bool:
     """Return whether another process works on a pipeline now."""
+    if not can_lock():
+        return False
     try:
         with pipeline_lock(pipeline).acquire(timeout=0):
             return False

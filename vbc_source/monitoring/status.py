@@ -209,7 +209,8 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     """
     now = now or datetime.now(timezone.utc)
     with explaining():
-        config, loaded = load_config(), LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False)
+        config = load_config()
+        loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False, read_only=True)
     runs = read_run_history(target)
     # a DuckDB file that a sync holds cannot be opened; waiting would keep a monitor from reporting at all
     busy = loaded.kind in SINGLE_PROCESS and (is_locked(target.pipeline) or _is_held(loaded))
