@@ -33,7 +33,7 @@ TABLE_ROWS = 20_000  # rows of several users that go to dlt together: few large 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """The rows of a proven window; `digest` identifies all that was requested, which may be several windows."""
+    """The rows of a proven window; `digest` identifies all that was requested, be it several windows."""
 
     requested: ListOwner
     owner: ListOwner
