@@ -165,7 +165,7 @@ def write_option(option: click.Option) -> str:
     shown = f"{default}" if type(default) in (str, int, float) else ""
     if option.required:
         shown = "required"
-    names = ", ".join(f"`{name}`" for name in option.opts)
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     return f"| {names}{value and f' {value}'} | {shown} | {' '.join((option.help or '').split())} |"
 
 

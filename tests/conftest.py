@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from vbc_source.emulator import Emulator, Gateway
+
+if TYPE_CHECKING:
+    from gateway_fixtures import Stage
 
 # few examples of each property every day, many in CI; a busy machine must not fail a test
 settings.register_profile("few", deadline=None, max_examples=25)
@@ -50,6 +54,15 @@ def serve() -> Iterator[Callable[[Gateway], str]]:
     """Serve a gateway until the test ends; gives its address."""
     with ExitStack() as stack:
         yield lambda gateway: stack.enter_context(Emulator(gateway))
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    """A server for the gateways of a module's tests: its address is part of what they load."""
+    from gateway_fixtures import serve_gateways
+
+    with serve_gateways() as stage:
+        yield stage
 
 
 @pytest.fixture

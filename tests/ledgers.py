@@ -8,9 +8,9 @@ import dlt
 import pyarrow as pa
 
 from vbc_source.audio.ledger import COLUMNS, LEDGER
-from vbc_source.load.ledgers import AUDIO_SCHEMA as SCHEMA
 from vbc_source.load.ledgers import load_rows, make_schema
 from vbc_source.recordings import RECORDING_KEY
+from vbc_source.schema.names import AUDIO_SCHEMA as SCHEMA
 
 
 def archive(pipeline: dlt.Pipeline, *, stored: int, failed: int) -> None:

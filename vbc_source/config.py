@@ -11,7 +11,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import dlt
 from dlt.common.configuration import configspec, resolve_configuration
@@ -291,11 +291,18 @@ class VbcConfig(BaseConfiguration):
         """Return the oldest `start` that a run at this time reads."""
         return self.start or now - HISTORY
 
-    def fixed_window(self, now: datetime, interval: Callable[[], Any]) -> Window | Literal[False] | None:
-        """Return the window of a backfill, or of the data interval of a scheduler.
+    def fixed_window(self, now: datetime, interval: Callable[[], Any]) -> Window | None:
+        """Return the window of a stateless run: of a backfill, or of the data interval of a scheduler.
 
-        None is an incremental run, False an empty window. Nothing after `now` is read. `interval` returns
-        the scheduler's data interval, or None without a scheduler, which raises SettingsError.
+        Args:
+            now: When the run started; nothing later is read.
+            interval: Returns the scheduler's data interval, or None without a scheduler.
+
+        Returns:
+            The window; None where it is empty, and for an incremental run.
+
+        Raises:
+            SettingsError: There is no scheduler, although `allow_external_schedulers` is set.
         """
         start, end = self.first_start(now), self.end
         if self.allow_external_schedulers:
@@ -308,7 +315,7 @@ class VbcConfig(BaseConfiguration):
             start, end = given.start - self.lookback, given.end
         if end is None:
             return None
-        return plan_window(start, min(end, now)) or False
+        return plan_window(start, min(end, now))
 
     def choose_account(self, account: str | None) -> str:
         """Return the given account, or else the only one of the settings; raises SettingsError."""
@@ -444,14 +451,14 @@ def check_names() -> None:
         own = {(*SECTIONS, "tenants", tenant, *place[2:]): known for place, known in tables.items()}
         tables |= {place: {**known, **TenantConfig.get_resolvable_fields()} for place, known in own.items()}
     for place, known in tables.items():
-        for name in _list_settings(place):
+        for name in list_settings(place):
             if name not in known:
                 close = get_close_matches(name.lower(), sorted(known), n=1)
                 meant = f"did you mean {close[0]}?" if close else "docs/reference/settings.md has them all"
                 raise SettingsError(f"there is no setting {name} in [{'.'.join(place)}]: {meant}")
 
 
-def _list_settings(place: tuple[str, ...]) -> list[str]:
+def list_settings(place: tuple[str, ...]) -> list[str]:
     """Return the names of the settings in one table, as files and environment have them, without tables."""
     *sections, key = place
     names: list[str] = []

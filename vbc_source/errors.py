@@ -100,6 +100,12 @@ class TokenRejected(GatewayFault):
     meaning = "the VBC gateway rejected the access token"
 
 
+class ResourceRejected(TokenRejected):
+    """Raised when a resource rejects access tokens that the gateway accepts for others."""
+
+    meaning = "the VBC gateway rejects, for this alone, access tokens that it accepts elsewhere"
+
+
 class NotFound(GatewayFault):
     """Raised when the resource does not exist, or no longer."""
 

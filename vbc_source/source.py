@@ -37,6 +37,7 @@ from vbc_source.extract.state import ResourceRun, find_load_marks, hold_state
 from vbc_source.extract.tables import ChildTables, TableBuilder, make_user_access
 from vbc_source.lakes.tables import is_lake
 from vbc_source.pii import PiiPolicy
+from vbc_source.schema.names import SOURCE_SCHEMA
 from vbc_source.schema.pages import read_page
 from vbc_source.setting_values import ALL, Instant
 from vbc_source.tenants import hold_tenant
@@ -63,7 +64,7 @@ class TenantSourceFactory(DltSourceFactoryWrapper[Any, DltSource]):
 def tenant_source(function: Callable[Arguments, Any]) -> Callable[Arguments, DltSource]:
     """Make the source `vbc` of a function, as `dlt.source` does."""
     factory = TenantSourceFactory()
-    factory.name = factory.section = "vbc"
+    factory.name, factory.section = SOURCE_SCHEMA, "vbc"
     return factory.bind(function)
 
 
@@ -149,7 +150,7 @@ def vbc_source(
     return Resources(config, Client.from_config(config)).make()
 
 
-@dlt.source(name="vbc", section="vbc")
+@dlt.source(name=SOURCE_SCHEMA, section="vbc")
 def empty_tables(names: Sequence[str]) -> list[DltResource]:
     """The tables of recordings without rows, created before parallel loads that would race to create them."""
 
@@ -268,17 +269,17 @@ class Resources:
         for account in self._find_accounts(run):
             task = ReadTask(ListOwner(account))
             try:
-                proof = self._directory.read_list(run.endpoint, account, run.load_id, run.now, run.state)
+                read = self._directory.read_list(run.endpoint, account, run.load_id, run.now, run.state)
             except GatewayFault as fault:
                 self._skip(fault, f"{run.endpoint.title} of {task}")
                 if isinstance(fault, Forbidden) and self.config.skip_forbidden:
                     access.leave_out(task, fault)
             else:
                 access.allow(task)
-                yield from write_snapshot(run, account, proof)
-                if not proof.is_proven:
+                yield from write_snapshot(run, account, read)
+                if not read.is_proven:
                     gaps = GapLog(run)
-                    gaps.add(task, proof)
+                    gaps.add(task, read)
                     gaps.report()
             if rows := access.take_rows():
                 yield make_user_access(rows)

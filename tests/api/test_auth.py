@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import requests
-from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials, serve_gateways
+from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials
 
 from vbc_source.api.auth import (
     PATIENCE,
@@ -36,12 +36,6 @@ DAY = 86_400
 MINUTE = 60
 
 Post = Callable[[Mapping[str, str]], tuple[int, bytes]]
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with serve_gateways() as stage:
-        yield stage
 
 
 @pytest.fixture
@@ -982,3 +976,14 @@ def test_a_token_folder_that_others_could_write_is_refused_by_the_name_of_the_se
     ):
         client.log_in()
     assert gateway.tokens.logins == 0
+
+
+def test_a_login_that_cannot_be_locked_or_kept_names_the_file_and_the_setting(tmp_path: Path) -> None:
+    """In place of the token that the gateway refused: that is only why there was a login."""
+    cache = TokenCache(tmp_path / "tokens" / "user.json", "token_folder")
+    cache.path.mkdir()
+    with pytest.raises(SettingsError, match=r"user.json: .*set token_folder to a folder"):
+        cache.write(Login())
+    cache.path.with_suffix(".lock").mkdir()
+    with pytest.raises(SettingsError, match=r"user.lock: .*set token_folder to a folder"), cache.lock():
+        pass

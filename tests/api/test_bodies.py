@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vbc_source.api.endpoints import keep_own_links, read_owner
 from vbc_source.api.faults import read_fault, redact
-from vbc_source.api.http.bodies import may_be_text, read_list, read_object, read_text, read_whole
+from vbc_source.api.http.bodies import may_be_text, read_integer, read_list, read_object, read_text
 from vbc_source.errors import BadRequest, GatewayFault, Throttled
 from vbc_source.schema.pages import read_page
 
@@ -156,7 +156,7 @@ def test_impossible_number_of_rows_is_refused(total: Any) -> None:
     ("value", "whole"), [("007", 7), (5, 5), (-5, None), ("²", None), ("٣", None), (True, None)]
 )
 def test_whole_numbers(value: Any, whole: int | None) -> None:
-    assert read_whole(value) == whole
+    assert read_integer(value) == whole
 
 
 OWN, BASE = "https://api.vonage.com/t/vbc.prod/x/accounts/549825/users/7/rows", "https://api.vonage.com"

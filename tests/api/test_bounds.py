@@ -32,6 +32,7 @@ from vbc_source.errors import (
 )
 
 READY = VbcCredentials(access_token="s3cret-ready")
+PLENTY = 60.0  # seconds for a whole answer, where the deadline is not what is tested
 SECONDS = 0.4
 SOON = 0.1  # the deadline of what never ends
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -78,7 +79,7 @@ Connect = Callable[..., Client]
 def connect() -> Iterator[Connect]:
     with ExitStack() as stack:
 
-        def connect(url: str, credentials: VbcCredentials = READY, seconds: float = SECONDS) -> Client:
+        def connect(url: str, credentials: VbcCredentials = READY, seconds: float = PLENTY) -> Client:
             client = Client(url, credentials, retry_seconds=0, answer_seconds=seconds)
             stack.callback(client.close)
             return client
@@ -181,7 +182,7 @@ def test_waiting_for_the_rate_limit_is_no_part_of_a_response(
 def test_a_stream_may_take_longer_than_one_answer_and_wait_for_its_reader(connect: Connect) -> None:
     length = 40 * 65536
     start = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
-    with drip(start, b"x" * 131072) as url, read(connect(url), f"{url}/x") as chunks:
+    with drip(start, b"x" * 131072) as url, read(connect(url, seconds=SECONDS), f"{url}/x") as chunks:
         received = len(next(chunks))
         threading.Event().wait(1.5 * SECONDS)
         received += sum(map(len, chunks))

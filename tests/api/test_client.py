@@ -8,6 +8,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from gateway_fixtures import (
     Stage,
     make_credentials,
     serve_bytes,
-    serve_gateways,
     write_answer,
     write_login,
 )
@@ -39,6 +39,7 @@ from vbc_source.errors import (
     LoginRefused,
     NotFound,
     NotSubscribed,
+    ResourceRejected,
     SettingsError,
     Throttled,
     TokenRejected,
@@ -53,12 +54,6 @@ READY = VbcCredentials(access_token="s3cret-ready")
 FORMS = ("xml", "wrapped", "flat")
 
 Connect = Callable[..., Client]
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with serve_gateways() as stage:
-        yield stage
 
 
 @pytest.fixture
@@ -740,10 +735,58 @@ def test_body_that_rejects_every_token_with_status_200_concerns_its_resource(con
     with serve_bytes(answer) as server:
         client = connect(server.url)
         for _ in range(6):
-            fail(client, TokenRejected, "/bad")
+            fail(client, ResourceRejected, "/bad")
             assert client.get("/good", None, json.loads, what=WHAT) == []
 
     assert [seen.path for seen in server.seen].count("/bad") == 12
+
+
+def reject_bad(times: int) -> Callable[[Seen], bytes]:
+    """Answer so many requests for paths that begin with /bad by 401, and all others with data."""
+    numbers, left = count(), iter(range(times))
+    rejected = write_answer("401 Unauthorized", b'{"fault": {"code": 900901, "message": "Invalid"}}')
+
+    def answer(seen: Seen) -> bytes:
+        if seen.path == "/token":
+            return write_login(f"token-{next(numbers)}")
+        is_rejected = seen.path.startswith("/bad") and next(left, None) is not None
+        return rejected if is_rejected else write_answer("200 OK", b"[]")
+
+    return answer
+
+
+def test_a_resource_that_rejects_each_token_costs_one_login_where_others_are_answered(
+    connect: Connect,
+) -> None:
+    with serve_bytes(reject_bad(1_000)) as server:
+        client = connect(server.url)
+        assert client.get("/good", None, json.loads, what=WHAT) == []
+        for number in range(9):
+            fail(client, ResourceRejected, f"/bad{number}")
+        assert client.get("/good", None, json.loads, what=WHAT) == []
+
+    paths = [seen.path for seen in server.seen]
+    assert paths.count("/token") == 2
+    assert paths.count("/bad0") == 4
+    assert paths.count("/bad8") == 3
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_valid_token_that_is_rejected_a_few_times_is_used_again(connect: Connect, times: int) -> None:
+    with serve_bytes(reject_bad(times)) as server:
+        client = connect(server.url)
+        assert client.get("/good", None, json.loads, what=WHAT) == []
+        assert client.get("/bad", None, json.loads, what=WHAT) == []
+
+    assert [seen.path for seen in server.seen].count("/token") == 2
+
+
+def test_a_fixed_token_is_not_called_invalid_while_others_accept_it(connect: Connect) -> None:
+    with serve_bytes(reject_bad(1_000)) as server:
+        client = connect(server.url, VbcCredentials(access_token="fixed"))
+        assert client.get("/good", None, json.loads, what=WHAT) == []
+        fail(client, ResourceRejected, "/bad")
+        assert client.get("/good", None, json.loads, what=WHAT) == []
 
 
 @pytest.mark.parametrize(("end", "sent"), [("expire_all", [200]), ("revoke_all", [400, 200])])

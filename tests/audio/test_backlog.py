@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 import dlt
 import pytest
 from loading import open_target, query
+from warehouses import POSTGRES, has_postgres
 
 from vbc_source.audio.backlog import Backlog
 from vbc_source.audio.journal import Journal
@@ -23,15 +23,6 @@ from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import RecordingSelection
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
-POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/test"
-
-
-def has_postgres() -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", 5432), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture(

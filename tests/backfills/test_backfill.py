@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -22,6 +21,7 @@ import psycopg2
 import pytest
 from kills import count_kills
 from loading import LOGIN, environment, expected_recordings, open_target, run_vbc, vbc
+from warehouses import POSTGRES, has_postgres
 
 from vbc_source.backfills.backfill import (
     backfill,
@@ -49,17 +49,11 @@ from vbc_source.verification.verify import verify
 from vbc_source.warehouse.recordings import RecordingSelection
 from vbc_source.windows import parse_instant
 
-POSTGRES = "postgresql://postgres:any@127.0.0.1:5432/test"
 UNTIL = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SPAN = ("--start-date", "2025-01-01", "--end-date", "2025-12-31T23:59:59")
 DAYS = (parse_instant(SPAN[1]), parse_instant(SPAN[3]))
 
 Serve = Callable[[Gateway], str]
-
-
-def has_postgres() -> bool:
-    with socket.socket() as there:
-        return there.connect_ex(("127.0.0.1", 5432)) == 0
 
 
 needs_postgres = pytest.mark.skipif(not has_postgres(), reason="no Postgres at 127.0.0.1:5432")

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -200,6 +201,18 @@ def test_a_path_that_the_gateway_does_not_know_names_its_setting(serve: Serve, o
     assert "check account_id and recording_api" in done.stderr.splitlines()[-1]
 
 
+def test_an_account_whose_users_are_not_known_names_its_setting(serve: Serve, own_folder: Path) -> None:
+    url = serve(still_gateway(recordings=1, faults=("not-found*always@/provisioning/",)))
+    done = run_vbc(own_folder, url, "sync")
+    assert done.returncode == 1
+    assert "Provisioning API, users of account 549825: " in done.stderr.splitlines()[-1]
+    assert "check account_id" in done.stderr.splitlines()[-1]
+    doctor = run_vbc(own_folder, url, "doctor")
+    (line,) = [line for line in doctor.stdout.splitlines() if line.startswith("FAIL")]
+    assert line.startswith("FAIL  Provisioning API: the VBC gateway has no such resource (HTTP 404)")
+    assert "check account_id" in line
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -373,6 +386,22 @@ def test_no_token_secret_number_or_name_is_in_the_output_at_level_debug(
     }
     assert len(private) > 100
     assert not [word for word in private if re.search(rf"(?<!\d){re.escape(word)}(?!\d)", output)]
+
+
+@pytest.mark.slow
+def test_the_demo_leaves_the_models_out_where_dbt_is_not_installed(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "dbt", None)  # type: ignore[arg-type]  # importing it fails
+    nowhere = "http://127.0.0.1:9"
+    refused = run_vbc(own_folder, nowhere, "demo", "--recordings", "100", "--models")
+    assert refused.returncode == 1
+    assert "dbt is not installed: install the extra `dbt`" in refused.stderr
+    assert not (own_folder / "vbc.duckdb").exists()
+    done = run_vbc(own_folder, nowhere, "demo", "--recordings", "100")
+    assert done.returncode == 0, done.stderr
+    assert "needs the extras dashboard and dbt" in done.stdout
+    assert "Building the models" not in done.stdout
 
 
 @pytest.mark.slow

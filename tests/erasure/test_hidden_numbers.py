@@ -15,7 +15,7 @@ from loading import open_target, run_vbc
 
 from vbc_source.emulator import Emulator
 from vbc_source.load.destinations import Target
-from vbc_source.warehouse.parts import hold_part
+from vbc_source.load.parts import hold_part
 
 KEY = "a-long-random-text-for-tests"
 HASH = {"SOURCES__VBC__PII": "hash", "SOURCES__VBC__PII_KEY": KEY}

@@ -52,10 +52,46 @@ def test_a_number_is_found_in_every_spelling_and_no_other_number_is(given: str) 
             assert found == [(text in SAME,)]
 
 
-def test_a_number_of_another_country_has_no_national_form() -> None:
-    subject = read_subject("+49 30 12345678", None, (), NOBODY)
-    assert all(map(subject.is_in, ("493012345678", "+49 30 12345678", "00493012345678")))
-    assert not subject.is_in("3012345678")
+@pytest.mark.parametrize("given", ["+44 20 7946 0958", "0044 20-7946-0958", "011 44 (20) 79460958"])
+def test_a_number_of_another_country_is_found_with_the_zero_that_is_dialed_there(given: str) -> None:
+    subject = read_subject(given, None, (), PiiPolicy("hash", KEY))
+    same = (
+        *("442079460958", "+442079460958", "02079460958", "call 020 7946 0958 later", "+44 (0)20 7946 0958"),
+        *("+44\u00a020\u00a07946\u00a00958", "020\u20117946\u20110958", "+4402079460958", "(020) 7946.0958"),
+        hmac.new(KEY, b"02079460958", hashlib.sha256).hexdigest(),
+    )
+    others = ("2079460958", "12079460958", "+492079460958", "9442079460958", "020794609581", "+02079460958")
+    assert [text for text in same if not subject.is_in(text)] == []
+    assert [text for text in others if subject.is_in(text)] == []
+    assert [text for text in same if not subject.is_in_bytes(text.encode())] == []
+    with duckdb.connect() as connection:
+        for text in (*same, *others):
+            found = connection.execute("SELECT regexp_matches(?, ?)", [text, subject.pattern]).fetchall()
+            assert found == [(text in same,)]
+    assert "02079460958" in subject.api_spellings
+
+
+@pytest.mark.parametrize(
+    ("given", "same", "others"),
+    [
+        ("+39 06 1234 5678", ("0612345678", "+390612345678"), ("00612345678x", "612345678")),
+        ("+290 4567", ("2904567",), ("04567",)),
+        ("+1 202 555 0177", ("2025550177",), ("02025550177", "102025550177")),
+    ],
+)
+def test_what_is_written_within_a_country_may_be_no_other_number(
+    given: str, same: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    subject = read_subject(given, None, (), NOBODY)
+    assert [text for text in same if not subject.is_in(text)] == []
+    assert [text for text in others if subject.is_in(text)] == []
+
+
+@pytest.mark.parametrize("given", ["020 7946 0958", "0114 496 0123", "+0207946095"])
+def test_a_number_without_its_country_is_refused(given: str) -> None:
+    """As it is written in Britain: what is loaded with the country code would not be found."""
+    with pytest.raises(UsageError, match=r"^NUMBER has no country code: give it with one, such as \+44"):
+        read_subject(given, None, (), NOBODY)
 
 
 def test_a_hash_is_found_as_it_stands_in_tables() -> None:

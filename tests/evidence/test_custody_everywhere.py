@@ -20,9 +20,10 @@ from warehouses import Warehouse, set_up
 
 from vbc_source import CustodyResult, verify_custody
 from vbc_source.audio.ledger import COLUMNS, LEDGER, VERSION_KEY
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows, make_schema
+from vbc_source.load.ledgers import load_rows, make_schema
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.recordings import RECORDING_KEY
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 
 NOW = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=timezone.utc)
 KILLS = count_kills(8)

@@ -20,12 +20,13 @@ from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import store_if_new
 from vbc_source.audio.ledger import VERSION_KEY
 from vbc_source.evidence.chain import list_pipelines
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows
+from vbc_source.load.ledgers import load_rows
 from vbc_source.load.ledgers.custody import ACTIONS
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.recordings import RECORDING_KEY
 from vbc_source.retention.holds import HOLD_KEY
 from vbc_source.schema.erased import ERASED_KEY, ERASURE_KEY
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 
 NOW = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=timezone.utc)
 ROWS = 7
@@ -178,3 +179,20 @@ def test_a_chain_that_is_cut_off_is_named_by_the_head_in_the_bucket(
         f"event {ROWS * (len(first_events) - 1)} of chain vbc_audio",
         f"event {ROWS} of chain vbc_verify",
     ]
+
+
+def test_a_row_without_an_actor_is_older_than_the_chain_or_named(
+    own_folder: Path, first_events: FirstEvents
+) -> None:
+    """Whoever adds a row by hand writes no actor; rows that are older than the chain have none either."""
+    assert "recording_audio" in first_events
+    with closing(duckdb.connect("vbc.duckdb")) as connection:
+        for number, moment in ((77, "'2020-01-01'"), (78, "now()")):
+            connection.execute(
+                f"INSERT INTO vbc_data.recording_audio SELECT * REPLACE ({number} AS recording_id, "
+                f"NULL AS actor_version, CAST({moment} AS TIMESTAMPTZ) AS held_at) "
+                "FROM vbc_data.recording_audio WHERE recording_id = 0"
+            )
+    found = verify(own_folder)
+    row = f"the row {name_row('recording_audio', 78)} of recording_audio"
+    assert (found.ok, found.problems, found.unchained) == (False, (f"{row} has no event",), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from expected_rows import MAIN, count
+from expected_rows import MAIN, count, expected_recordings, loaded
 from extraction import Extraction, extract
 from loading import query, still_gateway
 
@@ -103,10 +103,43 @@ def test_a_list_that_is_broken_for_good_does_not_stop_the_others(
     assert count(pipeline, "user_recordings") > 0
 
 
+@pytest.mark.parametrize("account", [MAIN, "self"])
+@pytest.mark.parametrize("fault", ["suspended", "token-invalid", "rejected-200", "bad-request", "not-found"])
+def test_a_company_list_that_is_broken_for_good_does_not_stop_the_lists_of_users(
+    serve: Serve, fault: str, account: str
+) -> None:
+    gateway = still_gateway(recordings=20, users=2, user_recordings=8)
+    gateway.fault(f"{fault}*always@/company_call_recordings")
+    url, pipeline = serve(gateway), Extraction()
+    with collect_refusals() as refusals:
+        extract(pipeline, url, account_id=account, retry_seconds=0)
+    with pytest.raises(
+        GatewayFault, match=r"company recordings of account (549825|self): .*; the rest is loaded"
+    ):
+        refusals.check()
+    assert loaded(pipeline) == expected_recordings(gateway)
+    assert gateway.count("/token") <= 6
+    gateway.heal()
+    extract(pipeline, url, account_id=account)
+    assert count(pipeline, "company_recordings") == len(gateway.company)
+
+
+@pytest.mark.parametrize("fault", ["suspended", "token-invalid"])
+def test_the_only_list_that_is_broken_ends_the_run_with_its_error(serve: Serve, fault: str) -> None:
+    gateway = still_gateway(recordings=20)
+    gateway.fault(f"{fault}*always@/company_call_recordings")
+    with (
+        pytest.raises(GatewayFault, match="company recordings of account 549825") as raised,
+        collect_refusals(),
+    ):
+        extract(Extraction(), serve(gateway), "company_recordings", account_id=MAIN, retry_seconds=0)
+    assert "is loaded" not in str(raised.value)
+
+
 def test_a_gateway_that_answers_nothing_ends_the_run(serve: Serve) -> None:
     gateway = still_gateway(recordings=20, users=2)
     gateway.fault("suspended*always")
-    with collect_refusals(), pytest.raises(Unavailable):
+    with pytest.raises(Unavailable), collect_refusals():
         extract(Extraction(), serve(gateway), retry_seconds=0)
 
 

@@ -226,7 +226,7 @@ def test_readers_that_occupy_all_threads_do_not_wait_for_each_other() -> None:
         return Page(50, size, ids, dict, 10, None)
 
     def start(_: int) -> Generator[Any, None, None]:
-        return WindowReader(fetch, ApiCapabilities(10, page_base=1), pool.pool, settled).read(span)
+        return WindowReader(fetch, ApiCapabilities(10, page_base=1), pool.executor, settled).read(span)
 
     with RequestPool(3) as pool:
         assert [item.total_items for _, item in pool.read(range(3), start)] == [50, 50, 50]

@@ -1128,7 +1128,7 @@ def test_a_reader_that_waits_for_pages_ends_when_the_pool_is_stopped() -> None:
 
     with ThreadPoolExecutor(1) as reader:
         with RequestPool(1) as session:
-            scan = WindowReader(fetch, ApiCapabilities(10, page_base=1), session.pool, at(2 * DAY))
+            scan = WindowReader(fetch, ApiCapabilities(10, page_base=1), session.executor, at(2 * DAY))
             reading = reader.submit(lambda: list(scan.read(span(0, DAY))))
             assert requested.wait(PATIENCE)
         # of a page it waits for, or when it requests the next one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 from fsspec.implementations.local import LocalFileSystem
-from gateway_fixtures import Stage, serve_gateways
+from gateway_fixtures import Stage
 from loading import LOGIN, open_target
 from warehouses import Warehouse, digest, set_up
 
@@ -31,12 +31,6 @@ PROOFS = "SELECT count(*), count(DISTINCT scanned_at), sum(rows_read) FROM scan_
 
 class Killed(BaseException):
     """Stands for `kill -9`: nothing of ours catches it."""
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with serve_gateways() as stage:
-        yield stage
 
 
 def make_gateway() -> Gateway:
@@ -219,13 +213,30 @@ def test_sync_compacts_after_so_many_loads(
     assert len(list(loads.iterdir())) == 2
 
 
-@pytest.mark.parametrize("number", ["often", "-1", "nan", "inf"])
-def test_a_malformed_number_of_loads_is_refused(
-    lake: Path, number: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        *[
+            ("compact_every", number, "compact_every must be a number")
+            for number in ("often", "-1", "nan", "inf")
+        ],
+        ("keep_hours", "a day", "keep_hours must be a number from 0 to 1,000,000, not 'a day'"),
+        ("compact_evry", "3", "there is no setting compact_evry in .*: did you mean compact_every"),
+        ("keep_hour", "3", "did you mean keep_hours"),
+        ("tableformat", "delta", "did you mean table_format"),
+    ],
+)
+def test_a_misspelt_setting_of_a_lake_is_refused_before_a_request_is_sent(
+    stage: Stage, own_folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
-    monkeypatch.setenv("DESTINATION__FILESYSTEM__COMPACT_EVERY", number)
-    with pytest.raises(SettingsError, match=r"\[destination.filesystem\] compact_every must be a number"):
+    gateway = stage.show(Gateway(clock=lambda: NOW, recordings=2, users=0))
+    configure(monkeypatch, stage.base_url)
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(own_folder / "lake"))
+    monkeypatch.setenv(f"DESTINATION__FILESYSTEM__{name.upper()}", value)
+    with pytest.raises(SettingsError, match=message):
         sync(LAKE)
+    assert gateway.requests == []
+    assert not (own_folder / "lake").exists()
 
 
 def test_a_database_needs_no_compaction() -> None:

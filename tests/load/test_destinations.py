@@ -17,7 +17,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from gateway_fixtures import Stage, serve_gateways
+from gateway_fixtures import Stage
 from in_process import run_in_process
 from kills import choose_moments, count_kills
 from loading import LOGIN, credentials, environment, run_vbc, still_gateway, vbc
@@ -116,13 +116,6 @@ def load_chapters(stage: Stage, warehouse: Warehouse, recordings: int) -> Iterat
     yield "killed"
     held = {int(recording["id"]) for recording in gateway.company.all()}
     assert {row["id"] for row in warehouse.read()["company_recordings"]} == held
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    """One address for all: it is part of what is loaded."""
-    with serve_gateways() as stage:
-        yield stage
 
 
 ReadReference = Callable[..., dict[str, Tables]]
@@ -264,6 +257,7 @@ def test_a_format_that_there_is_not_is_refused_by_its_name(serve: Serve, own_fol
     [
         ("deltalake", "delta", {"FILESYSTEM__BUCKET_URL": "lake", "FILESYSTEM__TABLE_FORMAT": "delta"}),
         ("pyiceberg", "iceberg", {"FILESYSTEM__BUCKET_URL": "lake", "FILESYSTEM__TABLE_FORMAT": "iceberg"}),
+        ("sqlalchemy", "iceberg", {"FILESYSTEM__BUCKET_URL": "lake", "FILESYSTEM__TABLE_FORMAT": "iceberg"}),
         ("s3fs", "s3", {"FILESYSTEM__BUCKET_URL": "s3://calls/lake"}),
         ("gcsfs", "gs", {"FILESYSTEM__BUCKET_URL": "gs://calls/lake"}),
         ("adlfs", "az", {"FILESYSTEM__BUCKET_URL": "az://calls/lake"}),

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +10,7 @@ from uuid import uuid4
 import dlt
 import psycopg2
 import pytest
-from gateway_fixtures import LIST, Clock, Stage, make_credentials, serve_gateways
+from gateway_fixtures import LIST, Clock, Stage, make_credentials
 from loading import open_target
 from warehouses import POSTGRES, has_postgres
 
@@ -36,12 +35,6 @@ WHERE locktype = 'advisory' AND application_name = 'holder_of_a_test'
 """
 
 pytestmark = pytest.mark.skipif(not has_postgres(), reason="no PostgreSQL at 127.0.0.1:5432")
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    with serve_gateways() as stage:
-        yield stage
 
 
 class Pod:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from expected_rows import only
 from ledgers import archive
-from loading import open_target, run_vbc, still_gateway
+from loading import environment, open_target, run_vbc, still_gateway, vbc
 from prometheus_client.parser import text_string_to_metric_families
 from warehouses import NAMES, set_up
 
@@ -233,6 +234,35 @@ def test_a_shell_that_holds_the_database_keeps_no_monitor_from_reporting(
     finally:
         shell.communicate()
     assert (status.busy, status.lists, status.lag_seconds) == (True, (), pytest.approx(60))
+
+
+def test_nothing_is_made_where_nothing_was_loaded(own_folder: Path) -> None:
+    assert run_vbc(own_folder, "http://127.0.0.1:9", "status").returncode == 1
+    assert not [path for path in own_folder.glob("*") if path.name != "dlt"]
+
+
+@pytest.mark.slow
+def test_a_read_only_disk_keeps_no_monitor_from_reporting(serve: Serve, own_folder: Path) -> None:
+    """A disk that fails is often mounted read-only: that is when the status is asked for."""
+    url = serve(still_gateway(recordings=5))
+    assert run_vbc(own_folder, url, "sync", "--resources", "company_recordings").returncode == 0
+    here = shlex.quote(str(own_folder))
+    mount = f"mount --bind {here} {here} && mount -o remount,bind,ro {here} && cd {here}"
+    own_mounts = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    try:
+        subprocess.run([*own_mounts, mount], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no mounts of its own for a process here")
+    done = subprocess.run(
+        [*own_mounts, f"{mount} && ! touch file && {shlex.join(vbc('status'))}"],
+        env=environment(url, own_folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "company_recordings of account 549825: 5 recordings; last success " in done.stdout
+    assert "Runs on this machine: 1 succeeded, 0 failed." in done.stdout
 
 
 def test_load_packages_of_a_failed_run_are_counted(serve: Serve) -> None:

@@ -17,7 +17,7 @@ from vbc_source import VbcError, backfill
 from vbc_source.cli import main
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
-from vbc_source.errors import Forbidden, NotFound, SettingsError
+from vbc_source.errors import NotFound, SettingsError, Unavailable
 from vbc_source.verification.verify import is_read_again, make_plan
 from vbc_source.warehouse.completeness import Gap, RecordingList
 from vbc_source.windows import parse_instant
@@ -227,7 +227,7 @@ def test_a_user_who_left_is_reported_without_failure_and_keeps_the_recordings(pr
 
 
 @pytest.mark.slow
-def test_a_forbidden_list_stops_the_run_or_is_left_out_by_on_forbidden(
+def test_a_forbidden_list_is_a_failure_or_is_left_out_by_on_forbidden(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand = prepare()
@@ -240,9 +240,34 @@ def test_a_forbidden_list_stops_the_run_or_is_left_out_by_on_forbidden(
     assert stand.verify(repair=True).ok
     gateway.fault("no-rights*always@/company_call_recordings")
     monkeypatch.setenv("SOURCES__VBC__ON_FORBIDDEN", "raise")
-    with pytest.raises(Forbidden):
-        stand.verify(repair=True)
-    assert stand.tombstones() == []
+    outcome = stand.verify(repair=True)
+    assert (outcome.ok, outcome.tombstoned) == (False, 0)
+    unread = {(total.recording_type, total.user_id) for total in outcome.totals if total.unread}
+    assert unread == {("company", ""), ("user", user)}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/company_call_recordings", "company"), ("/provisioning/", "user")]
+)
+@pytest.mark.parametrize("fault", ["suspended", "token-invalid"])
+def test_a_list_that_is_broken_for_good_leaves_the_others_compared(
+    prepare: Prepare, fault: str, path: str, kind: str
+) -> None:
+    stand = prepare(SOURCES__VBC__ACCOUNT_ID="549825", SOURCES__VBC__RETRY_SECONDS="0")
+    stand.gateway.fault(f"{fault}*always@{path}")
+    outcome = stand.verify()
+    (unread,) = [total for total in outcome.totals if total.unread]
+    assert (outcome.ok, unread.recording_type, unread.user_id) == (False, kind, "")
+    compared = [(total.recording_type, total.user_id) for total in outcome.totals if total.agrees]
+    users = [("user", str(user["id"])) for user in stand.gateway.users.all()]
+    assert sorted(compared) == sorted(users if kind == "company" else [("company", ""), *users])
+
+
+def test_a_gateway_that_answers_no_list_ends_the_comparison(prepare: Prepare) -> None:
+    stand = prepare(SOURCES__VBC__ACCOUNT_ID="549825", SOURCES__VBC__RETRY_SECONDS="0")
+    stand.gateway.fault("suspended*always@/t/")
+    with pytest.raises(Unavailable, match="company recordings of account 549825"):
+        stand.verify()
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from archiving import make_gateway
 from loading import expected_recordings, open_target, still_gateway
-from test_backlog import POSTGRES, has_postgres
 from verification_cases import Prepare, Stand, ago, oldest
+from warehouses import POSTGRES, has_postgres
 
 from vbc_source import verify_custody
 from vbc_source.audio.archive_audio import archive_audio

@@ -14,7 +14,8 @@ from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.duckdb import catalog_name
 from vbc_source.load.failures import explaining
-from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
+from vbc_source.schema.names import SOURCE_SCHEMA
+from vbc_source.warehouse.queries import LoadedTables
 
 # dbt keeps values of variables with this prefix out of its logs
 PASSWORD_VARIABLE = "DBT_ENV_SECRET_VBC_PASSWORD"  # noqa: S105 - a name, not a password

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from vbc_source.analytics.database import AnalyticsDatabase
-from vbc_source.warehouse.queries import SOURCE_SCHEMA
+from vbc_source.schema.names import SOURCE_SCHEMA
 
 LOADS = "_dlt_loads"
 RECORDINGS = ("company_recordings", "user_recordings")

@@ -83,12 +83,17 @@ class TokenCache:
     """
 
     def __init__(self, path: Path, setting: str = "DLT_DATA_DIR") -> None:
-        self.path = path
+        self.path, self._setting = path, setting
         make_private_folder(path.parent, secrets=True, setting=setting)
 
     @contextmanager
     def lock(self, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-        """Keep out other processes and threads during a login; raises Unavailable if another takes longer."""
+        """Keep out other processes and threads during a login.
+
+        Raises:
+            Unavailable: Another one takes longer.
+            SettingsError: The lock cannot be made.
+        """
         lock = FileLock(self.path.with_suffix(".lock"), seconds, mode=0o600)
         try:
             lock.acquire()
@@ -97,6 +102,8 @@ class TokenCache:
                 0,
                 hint=f"another process has been logging in for {seconds:.0f} s; its lock is {lock.lock_file}",
             ) from None
+        except OSError as error:
+            raise self._refuse(lock.lock_file, error) from error
         try:
             yield
         finally:
@@ -113,8 +120,17 @@ class TokenCache:
             return Login()
 
     def write(self, login: Login) -> None:
-        """Replace the file atomically, so that no reader sees a part of it."""
-        write_private_file(self.path, json.dumps(asdict(login)))
+        """Replace the file atomically, so that no reader sees a part of it; raises SettingsError."""
+        try:
+            write_private_file(self.path, json.dumps(asdict(login)))
+        except OSError as error:
+            raise self._refuse(self.path, error) from error
+
+    def _refuse(self, path: str | Path, error: OSError) -> SettingsError:
+        return SettingsError(
+            f"{path}: {error.strerror}: a login is kept there; free some space, or set {self._setting} to a "
+            "folder that this user may write"
+        )
 
 
 class Patience:
@@ -167,6 +183,11 @@ class TokenProvider:
         self._patience, self._doubt = Patience(PATIENCE), Patience(DOUBT_PATIENCE)
         self._unaccepted = 0  # renewals since a request was accepted
         self._alive_at = float("-inf")  # when the token was issued to us, or accepted
+
+    @property
+    def is_renewable(self) -> bool:
+        """Whether the credentials can get another token."""
+        return not self._credentials.missing()
 
     def current(self) -> str:
         """Return a token that should be valid; logs in if there is none. Raises as `renew` does."""

@@ -25,7 +25,7 @@ from vbc_source.api.http.connection_errors import (
     is_usable,
 )
 from vbc_source.api.http.deadlines import Deadlines, Watch
-from vbc_source.api.http.rate_limit import ClientClosed, RateLimiter, Retry, describe_faults
+from vbc_source.api.http.rate_limit import ClientClosed, RateLimiter, Retry, backoff, describe_faults
 from vbc_source.api.http.request_log import SharedLog, locate_log
 from vbc_source.api.http.transport import (
     Auth,
@@ -44,9 +44,11 @@ from vbc_source.errors import (
     BadRequest,
     Forbidden,
     ForeignAddress,
+    GatewayFault,
     InvalidResponse,
     NotFound,
     OutcomeUnknown,
+    ResourceRejected,
     SettingsError,
     Throttled,
     TokenRejected,
@@ -61,6 +63,7 @@ CONNECT_SECONDS = 10
 SHORTEST_ANSWER, LONGEST_ANSWER = 10.0, 60.0  # seconds for a whole response, or for 64 KiB of a stream
 LARGEST_ANSWER = 64 * 2**20  # bytes of a response, inflated; a page of 1000 recordings has about one million
 REJECTIONS = 8  # of one request, each with another token, while other requests are accepted
+VALID_REJECTIONS = 3  # of one request, with a token that another request shows to be valid
 CHUNK = 1 << 16  # bytes of a stream to read at once, and to lose at most when it breaks
 HEAD = 4096  # bytes of a stream to read before it is handed on: enough to recognize a fault
 REDIRECTS = 3
@@ -108,6 +111,8 @@ class Client:
         self._retries = Retry(self.rate_limiter, retry_seconds, clock)
         seconds = answer_seconds or min(max(retry_seconds, SHORTEST_ANSWER), LONGEST_ANSWER)
         self._deadlines = Deadlines(seconds)
+        self._answered: str | None = None  # the address that was read last: it shows whether a token is valid
+        self._rejects_valid = False  # whether any resource rejects valid tokens
         self._session = open_session(connections, self.base_url)
         # redirects to storage get a session of their own, without the token and without cookies
         self._storage = open_session(connections)
@@ -154,9 +159,11 @@ class Client:
         """
         # encoded here: dates contain "+", which would be read as a space
         url = f"{self.base_url}{path}" + (f"?{urlencode(params)}" if params else "")
-        return self._send_authorized(
+        found = self._send_authorized(
             lambda auth: self._read(self._send("GET", url, stopped, auth=auth), read), what
         )
+        self._answered = url
+        return found
 
     def delete(self, path: str, *, what: str) -> None:
         """Delete a resource, with retries; raises NotFound also if it was deleted already."""
@@ -214,7 +221,7 @@ class Client:
 
     def _send_authorized(self, send: Callable[[Auth], T], description: str) -> T:
         """Send with the token; again with a renewed one while it is rejected, as long as that may help."""
-        token, rejections = self._tokens.current(), 0
+        token, rejections, valid = self._tokens.current(), 0, 0
         with describe_faults(description):
             while True:
                 try:
@@ -223,14 +230,37 @@ class Client:
                     rejections += 1
                     # a body with status 200 rejects for this resource alone, if a new token changes nothing
                     if rejections >= (2 if fault.status == 200 else REJECTIONS):
-                        raise
-                    token = self._tokens.renew(token)
+                        raise ResourceRejected(fault.status, fault.code) from None
+                    # a renewal usually helps: only where it has not, another request is spent
+                    in_doubt = rejections > 1 or self._rejects_valid or not self._tokens.is_renewable
+                    if fault.status == 200 or not (in_doubt and self._is_valid(token)):
+                        token = self._tokens.renew(token)
+                        continue
+                    valid += 1
+                    if valid == VALID_REJECTIONS:
+                        self._rejects_valid = True
+                        raise ResourceRejected(fault.status, fault.code) from None
+                    self.rate_limiter.sleep(backoff(valid))
                 except (NotFound, BadRequest, Forbidden):
                     self._tokens.accept(token)
                     raise
                 else:
                     self._tokens.accept(token)
                     return answer
+
+    def _is_valid(self, token: str) -> bool:
+        """Return whether the gateway accepts a token, rejected elsewhere, for what was read last."""
+        if not self._answered:
+            return False
+        request = partial(self._send, "GET", self._answered, auth=partial(authorize, token))
+        try:
+            self._retries.repeat(lambda: self._read(request(), len), "the request that was answered last")
+        except (TokenRejected, Unavailable, Throttled):
+            return False
+        except GatewayFault:  # it is judged by what it asks for, so the token was accepted
+            pass
+        self._tokens.accept(token)
+        return True
 
     def _post_login(self, form: Mapping[str, str]) -> tuple[int, bytes]:
         """Post a form to /token; retried while the gateway fails, never when it refuses."""

@@ -11,10 +11,10 @@ from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from vbc_source.api.client import Client
+from vbc_source.api.deletion_evidence import says_gone
 from vbc_source.api.endpoints import COMPANY, JOBS, ON_DEMAND, keep_own_links, read_owner
-from vbc_source.api.evidence import says_gone
 from vbc_source.api.faults import redact
-from vbc_source.api.http.bodies import read_list, read_object, read_whole
+from vbc_source.api.http.bodies import read_integer, read_list, read_object
 from vbc_source.config import SELF, load_config
 from vbc_source.errors import NotFound, OutcomeUnknown, VbcError
 from vbc_source.filters import check_filters
@@ -87,8 +87,8 @@ def read_job(row: Mapping[str, Any], base_url: str = "") -> Job:
     return Job(
         id=str(row["id"]),
         status=str(row.get("status") or ""),
-        completed=read_whole(row.get("files_completed")),
-        total=read_whole(row.get("files_total")),
+        completed=read_integer(row.get("files_completed")),
+        total=read_integer(row.get("files_total")),
         link=link if isinstance(link, str) and link else None,
         valid_until=_read_moment(row.get("valid_until")),
         account=account,

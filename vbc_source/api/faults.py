@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from vbc_source.api.http.bodies import read_whole
+from vbc_source.api.http.bodies import read_integer
 from vbc_source.errors import (
     BadRequest,
     Forbidden,
@@ -63,7 +63,7 @@ def read_fault(status: int, body: bytes, headers: Mapping[str, str], now: float)
     if fields is None and status == 200:
         return None
     texts = {name: _read_field((fields or {}).get(name)) for name in _FIELDS}
-    code = read_whole(texts["code"])
+    code = read_integer(texts["code"])
     kind = _classify(status, code)
     # the other kinds say all that matters themselves, and messages may contain personal data
     hint = redact(texts.get("message", "")) if kind in (BadRequest, GatewayFault) else ""
@@ -118,7 +118,7 @@ def _read_retry_after(headers: Mapping[str, str], fault: Mapping[str, str], now:
     # not strptime, whose `%b` depends on the locale
     dates = [header, *(f"{time[3]} {time[2]} {time[1]} {time[4]}" for time in times if time)]
     seconds = [(moment - answered).total_seconds() for moment in map(_read_date, dates) if moment]
-    wait = read_whole(header)  # RFC 9110, section 10.2.3: a date or seconds; WSO2 sends a date
+    wait = read_integer(header)  # RFC 9110, section 10.2.3: a date or seconds; WSO2 sends a date
     if wait is not None:
         seconds.append(float(wait))
     return max(seconds, default=None)

@@ -13,8 +13,8 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import NamedTuple
 
+from vbc_source.api.deletion_evidence import DeletionEvidence, request_present, says_gone
 from vbc_source.api.downloads import Download
-from vbc_source.api.evidence import DeletionEvidence, request_present, says_gone
 from vbc_source.api.http.rate_limit import ClientClosed
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.audio.archive import FILE_ERRORS

@@ -16,7 +16,7 @@ import dlt
 from vbc_source.audio.bucket import Bucket
 from vbc_source.errors import VbcError
 from vbc_source.load.ledgers import find_last_event
-from vbc_source.load.ledgers.custody import Head, write_canonical, write_instant
+from vbc_source.load.ledgers.custody import Head, write_canonical
 from vbc_source.recordings import escape
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def store_head(bucket: Bucket, chain: str, head: Head, now: datetime) -> bool:
     key = f"{heads_folder(chain)}/{day}.json"
     if bucket.size(key) is not None:
         return False
-    fields = {"chain": chain, "sequence": head.sequence, "hash": head.hash, "stored_at": write_instant(now)}
+    fields = {"chain": chain, "sequence": head.sequence, "hash": head.hash, "stored_at": now}
     bucket.put_bytes(f"{write_canonical(fields)}\n".encode(), key, "application/json")
     bucket.sync([bucket.uri(key)])
     return True

@@ -31,9 +31,9 @@ CANDIDATES = 10 * MOST_FILES
 _FORMATS = {audio_format.content_type: audio_format for audio_format in FORMATS}
 
 
-def measure_missing(session: ArchiveSession, most_files: int = MOST_FILES) -> int:
+def measure_missing(session: ArchiveSession) -> int:
     """Measure a part of the files without a length, and load their rows again; return how many."""
-    rows = _choose(_read_unmeasured(session.loaded), most_files)
+    rows = _choose(_read_unmeasured(session.loaded))
     if not rows:
         return 0
     measured = 0
@@ -71,8 +71,8 @@ def _read_unmeasured(loaded: LoadedTables) -> list[LedgerRow]:
     return list({row.key: row for row in rows}.values())
 
 
-def _choose(rows: list[LedgerRow], most_files: int) -> list[LedgerRow]:
-    chosen = random.sample(rows, min(most_files, len(rows)))
+def _choose(rows: list[LedgerRow]) -> list[LedgerRow]:
+    chosen = random.sample(rows, min(MOST_FILES, len(rows)))
     sizes = accumulate(row.size_bytes or 0 for row in chosen)
     return chosen[: max(1, sum(1 for _ in takewhile(lambda size: size <= MOST_BYTES, sizes)))]
 

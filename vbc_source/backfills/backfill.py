@@ -28,11 +28,11 @@ from vbc_source.extract.refusals import Refusals
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock
+from vbc_source.load.parts import APPENDING, hold_part
 from vbc_source.load.progress import write_time
 from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.source import empty_tables
 from vbc_source.warehouse.completeness import KEYS, count_rows, find_unproven
-from vbc_source.warehouse.parts import APPENDING, hold_part
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.windows import Window, check_order
 

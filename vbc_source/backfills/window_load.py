@@ -27,11 +27,11 @@ from vbc_source.errors import SettingsError, VbcError
 from vbc_source.extract.refusals import Refusals
 from vbc_source.load.destinations import Target, destination_kind
 from vbc_source.load.failures import explaining
+from vbc_source.load.parts import APPENDING, hold_part
 from vbc_source.load.sync import make_source, run_pipeline
 from vbc_source.schema.columns import INSTANT
 from vbc_source.tenants import current_tenant, hold_tenant
 from vbc_source.warehouse.completeness import find_unproven
-from vbc_source.warehouse.parts import APPENDING, hold_part
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.windows import SECOND, Window, floor_second, format_instant, parse_instant
 

@@ -36,8 +36,13 @@ seed_option = click.option("--seed", default=1, help="Random seed; each invents 
 @main.command(cls=Command, tenants="none")
 @recordings_option(fewest=100)
 @seed_option
-@click.option("--models/--no-models", default=True, help="Build the models too (extra `dbt`).")
-def demo(recordings: int, seed: int, models: bool) -> dict[str, Any]:
+@click.option(
+    "--models/--no-models",
+    default=None,
+    show_default="if the extra `dbt` is installed",
+    help="Build the models too.",
+)
+def demo(recordings: int, seed: int, models: bool | None) -> dict[str, Any]:
     """Load an invented call centre from an emulated gateway into vbc.duckdb, and show what the package does.
 
     A part of the audio goes to the folder demo_audio.

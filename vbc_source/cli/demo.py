@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ from vbc_source.audio.archive_audio import archive_audio
 from vbc_source.cli.figures import build_in_process
 from vbc_source.errors import ExtraMissing, UsageError
 from vbc_source.load.destinations import DATABASE, Target
+from vbc_source.load.failures import check_installed
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.sync import SyncResult, sync
 from vbc_source.verification.verify import verify
@@ -82,9 +84,18 @@ def import_emulator() -> ModuleType:
     return emulator
 
 
-def run_demo(recordings: int, seed: int, report: Callable[[str], None], *, models: bool = True) -> SyncResult:
-    """Load the invented call centre, let it change, archive a part, build the models, and report."""
+def run_demo(
+    recordings: int, seed: int, report: Callable[[str], None], *, models: bool | None = None
+) -> SyncResult:
+    """Load the invented call centre, let it change, archive a part, build the models, and report.
+
+    The models are built if dbt is installed, unless `models` says whether.
+    """
     emulator = import_emulator()
+    if models:
+        check_installed("dbt")
+    elif models is None:
+        models = find_spec("dbt") is not None
     target = Target("vbc_demo")
     with hold_pipeline(target) as pipeline:
         pipeline.sync_destination()
@@ -176,7 +187,7 @@ def _report(result: SyncResult, before: int, report: Callable[[str], None], *, m
     report(f"In {DATABASE}: {_count():,} company recordings, {_count() - before:,} of them new.")
     for title, query in TABLES.items():
         report(f"\n{title}\n{_format(query)}")
-    refresh, extra = ("", "") if models else (" --refresh", "; needs the extra dbt")
+    refresh, extra = ("", "") if models else (" --refresh", "; needs the extras dashboard and dbt")
     names = IN_CHECKOUT if EXAMPLE.exists() else INSTALLED
     report(NEXT.format(refresh=refresh, extra=extra, **names))
 

@@ -26,7 +26,7 @@ STDIN = "-"
 
 @click.command(cls=Command, tenants="one")
 @target_options
-@click.argument("number", metavar="NUMBER", required=False)
+@click.argument("number", metavar="[NUMBER]", required=False)
 @click.option("--caller-hash", metavar="H", help="The number's hash, as stored with pii = hash.")
 @click.option(
     "--recording",

@@ -266,6 +266,8 @@ def read_date(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 class Amount(click.FloatRange):
     """A number of seconds, minutes or days: neither infinite nor `nan`, which no comparison is true of."""
 
+    name = "number"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the number."""
         number = super().convert(value, param, ctx)

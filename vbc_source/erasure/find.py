@@ -18,12 +18,12 @@ from vbc_source.erasure.conditions import (
 )
 from vbc_source.erasure.journal import ErasedLeg, ErasedRecording
 from vbc_source.erasure.subject import Subject
-from vbc_source.extract.destination_lookup import GONE
 from vbc_source.recordings import RECORDING_KEY, RecordingKey, RecordingType
 from vbc_source.retention.holds import HOLDS, write_open_holds
 from vbc_source.schema.erased import ERASED, ERASURES
 from vbc_source.warehouse.erasures import KINDS, OF_RECORDINGS
 from vbc_source.warehouse.queries import LoadedTables, Row
+from vbc_source.warehouse.users import write_listed
 
 _PART = 500  # values in one query
 
@@ -112,7 +112,7 @@ def find_member_tables(loaded: LoadedTables, subject: Subject) -> list[str]:
         if not loaded.find(root):
             continue
         key = "extension" if root == "extensions" else "id"
-        there = f"SELECT account_id, {key} AS k FROM {root} WHERE {GONE} IS NULL"
+        there = f"SELECT account_id, {key} AS k FROM ({write_listed(loaded, root, key)}) AS l"
         for table in sorted(name for name in loaded.list_tables() if name.partition("__")[0] == root):
             id_column = key if table == root else "extension" if root == "extensions" else "user_id"
             query = f"""

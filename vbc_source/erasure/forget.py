@@ -36,13 +36,13 @@ from vbc_source.errors import UsageError, VbcError
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explain, explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import hold_dataset_lock, hold_pipeline_lock
+from vbc_source.load.parts import remove_killed_parts
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.retention.legal_hold import LegalHold
 from vbc_source.retention.plan import read_policy_files
 from vbc_source.schema.erased import DATABASES
-from vbc_source.warehouse.parts import remove_killed_parts
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
@@ -338,7 +338,7 @@ class _Erasure:
 
     def _make_result(self, journal: ErasureJournal, copies: Copies, *, applied: bool) -> ErasureResult:
         if self._site.loaded.kind in DATABASES and applied:
-            self._notes.append("run vbc models: its sums over calls still count what is erased")
+            self._notes.append("run vbc models run: its sums over calls still count what is erased")
         return ErasureResult(
             applied=applied,
             recordings=len(journal.recordings),

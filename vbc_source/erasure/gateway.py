@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from vbc_source.api.client import Client
-from vbc_source.api.evidence import DeletionEvidence, request_present, says_gone
+from vbc_source.api.deletion_evidence import DeletionEvidence, request_present, says_gone
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.config import VbcConfig
 from vbc_source.erasure.journal import ErasedRecording

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import dlt
 import duckdb
@@ -20,12 +18,10 @@ from vbc_source.erasure.conditions import KEPT, Erased, read_kind, write_conditi
 from vbc_source.erasure.subject import Subject
 from vbc_source.lakes.delta import compact_delta
 from vbc_source.lakes.iceberg import compact_iceberg
-from vbc_source.lakes.swap import Swap, list_files, name_file, remove_drafts, remove_unloaded
+from vbc_source.lakes.plain_files import make_successor, write_parquet
+from vbc_source.lakes.swap import Swap, base_name, list_files, name_file, remove_drafts, remove_unloaded
 from vbc_source.lakes.tables import find_format, read_table
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
-from vbc_source.warehouse.queries import SOURCE_SCHEMA
-
-_COMPACTED = re.compile(r"(compact\.[^.]+\.)[0-9a-f]{32}(\.parquet)$")
+from vbc_source.schema.names import AUDIO_SCHEMA, SOURCE_SCHEMA, VERIFY_SCHEMA
 
 
 class LakeRows:
@@ -100,7 +96,7 @@ class LakeRows:
                 continue
             kept = rows.filter(pa.array([not mark for mark in marks]))
             name = name_file(client, path)
-            swap.run({_rename(name): partial(_write, kept)} if len(kept) else {}, [name])
+            swap.run({make_successor(name): partial(write_parquet, kept)} if len(kept) else {}, [name])
             erased += marks.count(True)
         return erased
 
@@ -119,19 +115,6 @@ class LakeRows:
         return marks.count(True)
 
 
-def _rename(name: str) -> str:
-    """Return a name for a file that takes another's place, from which its month or load is still read."""
-    if _COMPACTED.search(name):
-        return _COMPACTED.sub(rf"\g<1>{uuid4().hex}\g<2>", name)
-    return f"{name.removesuffix('.parquet')}.{uuid4().hex[:8]}.parquet"
-
-
-def _write(rows: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(rows, buffer, compression="zstd")
-    return buffer.getvalue()
-
-
 def _forget_versions(client: Any, table: str) -> None:
     """Remove all files of a Delta table but those of its newest version.
 
@@ -142,10 +125,10 @@ def _forget_versions(client: Any, table: str) -> None:
     opened = client.load_open_table("delta", table)
     opened.create_checkpoint()
     folder, version = client.get_table_dir(table), opened.version()
-    used = {_base(uri) for uri in opened.file_uris()}
+    used = {base_name(uri) for uri in opened.file_uris()}
     client.fs_client.invalidate_cache()
     for path in client.fs_client.find(folder):
-        name = _base(path)
+        name = base_name(path)
         if "/_delta_log/" in path.replace("\\", "/"):
             is_used = name == "_last_checkpoint" or _read_version(name) >= version
         else:
@@ -158,10 +141,6 @@ def _read_version(name: str) -> int:
     """Read the version from the name of a file in a Delta log; negative for a draft that a kill has left."""
     found = re.fullmatch(r"(\d+)\.(?:json|crc|checkpoint.*\.parquet)", name)
     return int(found[1]) if found else -1
-
-
-def _base(path: str) -> str:
-    return path.replace("\\", "/").rpartition("/")[2]
 
 
 @contextmanager

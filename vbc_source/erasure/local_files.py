@@ -82,7 +82,8 @@ def _read(path: Path) -> Iterator[bytes]:
         yield gzip.decompress(data)
     if data[:4] == b"PAR1":
         table = pq.read_table(path)
-        yield from (repr(column.to_pylist()).encode() for column in table.columns)
+        for column in table.columns:  # not as `repr`, which escapes spaces that are not ASCII
+            yield json.dumps(column.to_pylist(), ensure_ascii=False, default=str).encode()
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             yield from (archive.read(name) for name in archive.namelist())

@@ -27,6 +27,7 @@ from vbc_source.retention.legal_hold import LegalHold
 from vbc_source.retention.plan import PolicyFiles, find_kept
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES
+from vbc_source.warehouse.users import read_listed_users
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,8 @@ class ErasurePlanner:
             for account, owner in self._loaded.query(f"SELECT DISTINCT account_id, {user} FROM {table}"):
                 owners[str(account), ""] = None
                 owners[str(account), str(owner or "")] = None
-        if self._loaded.find("users") and self._config.has_user_recordings:
-            rows = self._loaded.query("SELECT DISTINCT account_id, id FROM users WHERE gone_at IS NULL")
-            owners |= {(str(account), str(user)): None for account, user in rows}
+        if self._config.has_user_recordings:
+            owners |= dict.fromkeys(read_listed_users(self._loaded))
         configured = [name for name in self._config.accounts if name != SELF]
         owners |= {(account, ""): None for account in configured}
         return list(owners) or [(SELF, "")]

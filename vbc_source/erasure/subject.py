@@ -17,8 +17,16 @@ from vbc_source.pii import HASH, PiiPolicy
 
 SHORTEST, LONGEST = 7, 15  # digits: shorter ones are extensions, longer ones no telephone numbers
 NORTH_AMERICA = "1"
+_COUNTRY = re.compile("1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[0-9]{3}")  # by ITU-T E.164
+_TRUNK = "0"  # dialed within a country, instead of its code
+_SHORTEST_NATIONAL = 8  # digits behind the trunk prefix: with fewer ones, it may be any number
 _INTERNATIONAL = ("00", "011")  # as dialed, instead of a plus
-_GAP = "[ ()./_-]{0,3}"  # between two digits; no commas or quotes, which separate numbers
+_SHORTEST_DIALED = 10  # digits behind such a prefix: with fewer ones, it may begin an area code
+# Between two digits; no commas or quotes, which separate numbers. Some spaces and hyphens are not ASCII: those
+# of numbers that were copied from documents.
+_GAP_CHARACTERS = "[ ()./_\u00a0\u2009\u202f\u2010\u2011\u2012\u2013\u2212-]"
+_GAP = f"{_GAP_CHARACTERS}{{0,3}}"
+_GAP_BYTES = f"{_GAP_CHARACTERS}{{0,9}}"  # three bytes each
 _NEVER = "[^ -~]vbc"  # matches no text that is stored
 _REDACTED = "[number]"
 _NAME = re.compile("(?:(?:(?P<account>[^/]+)/)?(?:company|user/(?P<user>[^/]+))/)?(?P<id>[0-9]{1,18})")
@@ -63,8 +71,7 @@ class Subject:
         """The number as VBC's own filters take it."""
         if not self.digits:
             return ()
-        national = [self.digits[1:]] if _is_national(self.digits) else []
-        return self.digits, f"+{self.digits}", *national
+        return self.digits, f"+{self.digits}", *_spell_national(self.digits)
 
     @cached_property
     def pattern(self) -> str:
@@ -79,10 +86,12 @@ class Subject:
     def _write_pattern(self, gap: str) -> str:
         parts = [f"(^|[^0-9a-f])({'|'.join(sorted(self.hashes))})([^0-9a-f]|$)"] if self.hashes else []
         if self.digits:
-            country = self.digits[0] if _is_national(self.digits) else ""
-            rest = gap.join(self.digits[len(country) :])
-            prefix = f"(([+]|00|011)?{gap}{country}{gap})?" if country else "([+]|00|011)?"
-            parts.append(f"(^|[^0-9+]){prefix}{rest}([^0-9]|$)")
+            country, rest = _split(self.digits)
+            # +44 (0)20 is written, too
+            trunk = "" if _is_north_american(self.digits) else f"({_TRUNK}{gap})?"
+            heads = [f"([+]|00|011)?{gap}{gap.join(country)}{gap}{trunk}"]
+            heads += [national.removesuffix(rest) for national in _spell_national(self.digits)]
+            parts.append(f"(^|[^0-9+])({'|'.join(heads)}){gap}{gap.join(rest)}([^0-9]|$)")
         return "|".join(f"({part})" for part in parts) or _NEVER
 
     @cached_property
@@ -91,7 +100,7 @@ class Subject:
 
     @cached_property
     def _bytes(self) -> re.Pattern[bytes]:
-        return re.compile(self.pattern.encode())
+        return re.compile(self._write_pattern(_GAP_BYTES).encode())
 
     def is_in(self, value: Any) -> bool:
         """Return whether a value of the API, at any depth, holds the number or its hash."""
@@ -158,8 +167,11 @@ def _normalize(number: str) -> str:
         raise UsageError("NUMBER is not a telephone number: digits, with + or separators")
     is_international = text.startswith("+")
     for prefix in _INTERNATIONAL:
-        if not is_international and digits.startswith(prefix):
-            digits, is_international = digits[len(prefix) :], True
+        dialed = digits.removeprefix(prefix)
+        if not is_international and dialed != digits and len(dialed) >= _SHORTEST_DIALED:
+            digits, is_international = dialed, True
+    if digits.startswith(_TRUNK):
+        raise UsageError("NUMBER has no country code: give it with one, such as +44 in place of the first 0")
     if not is_international and len(digits) == 10:
         digits = NORTH_AMERICA + digits
     if not SHORTEST <= len(digits) <= LONGEST:
@@ -170,16 +182,32 @@ def _normalize(number: str) -> str:
     return digits
 
 
-def _is_national(digits: str) -> bool:
+def _is_north_american(digits: str) -> bool:
     return digits.startswith(NORTH_AMERICA) and len(digits) == 11
+
+
+def _split(digits: str) -> tuple[str, str]:
+    """Split a number into its country code and the rest."""
+    country = _COUNTRY.match(digits)
+    length = len(country[0]) if country else 0
+    return digits[:length], digits[length:]
+
+
+def _spell_national(digits: str) -> list[str]:
+    """Return how a number is written within its country, where that cannot be a North American number."""
+    rest = _split(digits)[1]
+    if _is_north_american(digits):
+        return [rest]
+    # in some countries, such as Italy, the zero belongs to the number
+    return [_TRUNK + rest.removeprefix(_TRUNK)] if len(rest) >= _SHORTEST_NATIONAL else []
 
 
 def _spell(digits: str) -> Iterable[str]:
     yield from (digits, f"+{digits}", *(prefix + digits for prefix in _INTERNATIONAL))
-    if not _is_national(digits):
+    yield from _spell_national(digits)
+    if not _is_north_american(digits):
         return
     area, office, line = digits[1:4], digits[4:7], digits[7:]
-    yield digits[1:]
     for head in ("", "1", "+1"):
         for gap in (" ", "-", "."):
             yield gap.join(filter(None, (head, area, office, line)))

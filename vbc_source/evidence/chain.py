@@ -19,7 +19,6 @@ from vbc_source.errors import VbcError
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.ledgers.custody import (
     ACTIONS,
     CUSTODY,
@@ -29,10 +28,12 @@ from vbc_source.load.ledgers.custody import (
     Head,
     hash_row,
     name_event,
+    write_instant,
     write_key,
 )
 from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.recordings import RECORDING_KEY, RecordingKey
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.warehouse.erasures import read_erased
 from vbc_source.warehouse.queries import LoadedTables, query_pages
 
@@ -118,13 +119,22 @@ def verify_custody(
         for pipeline in list_pipelines(target):
             stack.enter_context(hold_pipeline_lock(pipeline))
         if not loaded.find(CUSTODY):
-            raise VbcError(f"there is no chain of custody in dataset {target.dataset}: vbc audio starts one")
+            raise VbcError(_describe_no_chain(target, bucket))
         return _Verification(loaded, bucket, since).run()
 
 
 def list_pipelines(target: Target) -> tuple[str, ...]:
     """Return the pipelines that load ledgers; each has a chain of its name."""
     return tuple(target.ledgers(name).pipeline for name in ("audio", "verify"))
+
+
+def _describe_no_chain(target: Target, bucket: Bucket | None) -> str:
+    if bucket and not set(list_pipelines(target)).isdisjoint(list_chains(bucket)):
+        return (
+            f"dataset {target.dataset} has no table {CUSTODY}, although the bucket has heads of its chain: the "
+            "table was removed, or the database restored"
+        )
+    return f"there is no chain of custody in dataset {target.dataset}: vbc audio starts one"
 
 
 @dataclass(slots=True)
@@ -146,6 +156,7 @@ class _Verification:
         self._known: set[bytes] = set()  # digests of rows of ledgers, as events have them
         self._newest: dict[bytes, _Newest] = {}  # by ledger and key
         self._keys: dict[str, list[str]] = {}  # columns of the key of each ledger
+        self._began: dict[str, str] = {}  # when the first event of each ledger was recorded
 
     def run(self) -> CustodyResult:
         heads = self._read_heads()
@@ -207,6 +218,8 @@ class _Verification:
         if key and ledger not in self._keys:
             with suppress(ValueError, TypeError):  # a key that somebody has changed, which is named elsewhere
                 self._keys[ledger] = sorted(json.loads(key))
+        moment = write_instant(event["recorded_at"])
+        self._began[ledger] = min(moment, self._began.get(ledger, moment))
         row = _digest(ledger, key, digest)
         self._known.add(row)
         newest = _Newest((event["recorded_at"], event["sequence"]), row, event["chain"], event["sequence"])
@@ -248,11 +261,18 @@ class _Verification:
                 self._report(
                     f"the row {key} of {ledger} was changed after {name_event(place.chain, place.sequence)}"
                 )
-            elif row.get("actor_version"):
+            elif row.get("actor_version") or self._is_younger(ledger, row):
                 self._report(f"the row {key or _name_row(row)} of {ledger} has no event")
             else:
                 unchained += 1
         return replace(result, rows=result.rows + rows, unchained=result.unchained + unchained)
+
+    def _is_younger(self, ledger: str, row: Row) -> bool:
+        """Return whether a row says that it is younger than the first event of its ledger, or of any."""
+        moments = (row[name] for name in row if name.endswith("_at"))
+        newest = max((write_instant(one) for one in moments if isinstance(one, datetime)), default="")
+        began = self._began.get(ledger) or min(self._began.values(), default="")
+        return bool(began) and newest > began
 
     def _check_missing(self, result: CustodyResult) -> CustodyResult:
         """Name the events whose row is not there, unless an erasure has removed it."""

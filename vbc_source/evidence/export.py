@@ -26,7 +26,6 @@ from vbc_source.evidence.chain import read_events
 from vbc_source.fixity.days import judge_sidecar
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.ledgers.custody import (
     ACTIONS,
     CUSTODY,
@@ -38,6 +37,7 @@ from vbc_source.load.ledgers.custody import (
 )
 from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.recordings import RECORDING_KEY, escape
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)

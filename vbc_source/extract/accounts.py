@@ -18,14 +18,15 @@ import pyarrow as pa
 
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import SELF
-from vbc_source.errors import Forbidden, NotFound, SettingsError, Unavailable
-from vbc_source.extract.destination_lookup import GONE
-from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.errors import Forbidden, GatewayFault, NotFound, SettingsError, Unavailable
+from vbc_source.extract.lists import ListOwner, ListReader, describe_unresolved
+from vbc_source.extract.refusals import CHECK_PATH, concerns_one_list
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import ARROW_TYPES, TableBuilder
 from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.pii import LONG_ID
 from vbc_source.schema.columns import INSTANT, to_text
+from vbc_source.schema.names import GONE
 from vbc_source.schema.pages import PageRows
 from vbc_source.schema.tables import digest, find_rule
 
@@ -65,19 +66,26 @@ class AccountDirectory:
         """
         user = self._reader.find_owner(ON_DEMAND, ListOwner(account, SELF))[1]
         if not user:
-            raise SettingsError("the gateway does not say which user self is: set user_ids to its number")
+            raise SettingsError(describe_unresolved("user"))
         return user
 
     def _request_account(self) -> str:
-        faults = []
+        faults: list[GatewayFault] = []
         for endpoint, owner in ((COMPANY, ListOwner(SELF)), (ON_DEMAND, ListOwner(SELF, SELF))):
             try:
                 if account := self._reader.find_owner(endpoint, owner)[0]:
                     return account
-            except (Forbidden, NotFound) as fault:
-                faults.append(str(fault))
-        text = "the gateway does not say which account self is: set account_id to its number"
-        raise SettingsError(f"{text}. {faults[0]}" if faults else text)
+            except GatewayFault as fault:
+                if not concerns_one_list(fault):
+                    raise
+                faults.append(fault)
+        for found in faults:
+            if not isinstance(found, (Forbidden, NotFound)):
+                raise found  # it may pass, so no setting is wrong
+        text = describe_unresolved("account")
+        if faults:
+            text += f". {faults[0]}" + (f"; {CHECK_PATH}" if isinstance(faults[0], NotFound) else "")
+        raise SettingsError(text)
 
     def read_list(
         self, endpoint: Endpoint, account: str, run: str, now: datetime, state: MutableMapping[str, Any]
@@ -90,7 +98,7 @@ class AccountDirectory:
         if fault := self._failed.get(key):
             raise fault  # several resources need it; each would retry as long
         if key not in self._lists:
-            self._lists = {known: proof for known, proof in self._lists.items() if known[-1] == run}
+            self._lists = {known: read for known, read in self._lists.items() if known[-1] == run}
             with explain_refusal():
                 try:
                     self._lists[key] = self._read_list(endpoint, account, now, state)
@@ -102,39 +110,39 @@ class AccountDirectory:
     def _read_list(
         self, endpoint: Endpoint, account: str, now: datetime, state: MutableMapping[str, Any]
     ) -> ReadWindow[PageRows]:
-        proof = self._reader.read_whole(endpoint, ListOwner(account), now)
-        if len(proof.pages) == 1:
-            return proof
+        read = self._reader.read_whole(endpoint, ListOwner(account), now)
+        if len(read.pages) == 1:
+            return read
         # When one user leaves while another comes, the counts agree although a third one, who
         # moved to the page before, was not read. A user in either of two readings is there. Where the
         # ids are those of the run before, only one who is new can be missing, and comes with the next run.
-        if not proof.is_proven or state.get(LISTED, {}).get(account) != _digest_ids(proof):
+        if not read.is_proven or state.get(LISTED, {}).get(account) != _digest_ids(read):
             again = self._reader.read_whole(endpoint, ListOwner(account), now)
-            proof = replace(again, pages=(*again.pages, *proof.pages))
-        if proof.is_proven:
-            state.setdefault(LISTED, {})[account] = _digest_ids(proof)
-        return proof
+            read = replace(again, pages=(*again.pages, *read.pages))
+        if read.is_proven:
+            state.setdefault(LISTED, {})[account] = _digest_ids(read)
+        return read
 
     def users(self, account: str, run: str, now: datetime, state: MutableMapping[str, Any]) -> dict[str, str]:
         """Return the users of an account: names by id."""
-        proof = self.read_list(USERS, account, run, now, state)
+        read = self.read_list(USERS, account, run, now, state)
         return {
             row["id"]: " ".join(filter(None, (row["first_name"], row["last_name"])))
             or row["login_name"]
             or ""
-            for page in proof.pages
+            for page in read.pages
             for row in page.rows.table.select(["id", "first_name", "last_name", "login_name"]).to_pylist()
         }
 
 
-def _digest_ids(proof: ReadWindow[PageRows]) -> str:
-    ids = sorted({str(id_) for page in proof.pages for id_ in page.ids})
+def _digest_ids(read: ReadWindow[PageRows]) -> str:
+    ids = sorted({str(id_) for page in read.pages for id_ in page.ids})
     return hashlib.blake2b("\n".join(ids).encode(), digest_size=8).hexdigest()
 
 
 @contextmanager
 def explain_refusal() -> Iterator[None]:
-    """Add to a refusal of the Provisioning API how to do without it."""
+    """Add to a refusal of the Provisioning API how to do without it, or what to check."""
     try:
         yield
     except Forbidden as fault:
@@ -143,9 +151,12 @@ def explain_refusal() -> Iterator[None]:
             "to self, or to [] for none",
         )
         raise
+    except NotFound as fault:
+        fault.args = (f"{fault}; check account_id",)
+        raise
 
 
-def write_snapshot(run: ResourceRun, account: str, proof: ReadWindow[PageRows]) -> Iterator[pa.Table]:
+def write_snapshot(run: ResourceRun, account: str, read: ReadWindow[PageRows]) -> Iterator[pa.Table]:
     """Yield the rows of an account's list, then those that have left it; nothing where nothing changed."""
     endpoint, key = run.endpoint, run.endpoint.shape.id_column
     # before dlt adds the columns that come with this list
@@ -156,13 +167,13 @@ def write_snapshot(run: ResourceRun, account: str, proof: ReadWindow[PageRows]) 
         if column.get("data_type") and not name.startswith("_dlt")
     }
     builder = TableBuilder(endpoint, run.schema, run.config.pii_policy)
-    table = builder.build([page.rows for page in proof.pages], {"account_id": account})
+    table = builder.build([page.rows for page in read.pages], {"account_id": account})
     log.info("%s of account %s: %s", endpoint.name, account, f"{len(table):,}")
     loaded, current = run.state.setdefault("digests", {}), digest(table, key)
     if loaded.get(account) == current and _is_present(run, account, table[key]):
         return
     yield table.append_column(pa.field(GONE, INSTANT), pa.nulls(len(table), INSTANT))
-    if not len(table) or not proof.is_proven:
+    if not len(table) or not read.is_proven:
         # an account without users has no API user either: something is wrong, so nobody is marked
         loaded.pop(account, None)
         return

@@ -24,13 +24,11 @@ from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import load_pipeline_state_from_destination
 from vbc_source.errors import VbcError
 from vbc_source.lakes.tables import is_lake, read_table
-from vbc_source.schema.erased import DATABASES, ERASED, ERASED_KEY, LEDGERS
-from vbc_source.schema.names import LOAD_ID
+from vbc_source.schema.erased import DATABASES, ERASED, ERASED_KEY
+from vbc_source.schema.names import AUDIO_SCHEMA, GONE, LOAD_ID
 from vbc_source.windows import SECOND, Window
 
 log = logging.getLogger(__name__)
-
-GONE = "gone_at"  # when a list was first read without the row; null while the list has it
 
 Answer = TypeVar("Answer")
 ListKey = tuple[str, ...]  # the values of the key columns of a list
@@ -212,7 +210,7 @@ class DestinationLookup:
                 sql, values = _write_lists(client, endpoint, windows)
                 return client.execute_sql(sql, *values) or ()
 
-        rows = self._ask(ask, (), "what is loaded already")
+        rows = self._ask(ask, (), f"which {endpoint.name} are loaded already")
         if rows is None:
             return None
         return _group_rows(rows, len(endpoint.key), pa.array([], endpoint.shape.id_kind).type)
@@ -228,7 +226,7 @@ class DestinationLookup:
                 rows = client.execute_sql(sql, now) or ()
             return {tuple(map(str, key)): newest for *key, newest in rows}
 
-        return self._ask(ask, {}, "what is loaded already")
+        return self._ask(ask, {}, f"which {endpoint.name} are loaded already")
 
     def read_readings(self, ids: Sequence[str]) -> list[StoredReading] | None:
         """Read those rows of `scan_windows` that have one of some keys."""
@@ -263,7 +261,8 @@ class DestinationLookup:
             log.debug("%s was not loaded yet", endpoint.name)
             return []
         except Exception as error:  # any error of any destination
-            log.warning("cannot look up who has left: the destination raised %s", type(error).__name__)
+            subject, kind = f"which {endpoint.name} have left account {account}", type(error).__name__
+            log.warning("%s is not known: the destination raised %s", subject, kind)
             return None
 
 
@@ -312,7 +311,9 @@ def _read_erased(pipeline: Any) -> Sequence[tuple[Any, ...]]:
         client = pipeline.destination_client()
         if not client.fs_client.exists(client.pathlib.join(client.dataset_path, ERASED)):
             return []
-        ledgers: Any = dlt.dataset(pipeline.destination, pipeline.dataset_name, LEDGERS).destination_client
+        ledgers: Any = dlt.dataset(
+            pipeline.destination, pipeline.dataset_name, AUDIO_SCHEMA
+        ).destination_client
         table = read_table(ledgers, ERASED, list(ERASED_KEY))
         return [tuple(row[name] for name in ERASED_KEY) for row in table.to_pylist()]
     if pipeline.destination.destination_type.rpartition(".")[2] not in DATABASES:
@@ -349,11 +350,3 @@ def _read_files(
     rows = table.filter(pc.equal(table["account_id"], account)).to_pylist()
     newest = {row[endpoint.shape.id_column]: row for row in rows}
     return [{name: row.get(name) for name in columns} for row in newest.values() if not row.get(GONE)]
-
-
-def add_load_id(rows: pa.Table) -> pa.Table:
-    """Add the id of the running load to rows; those that have it already, such as proofs, stay unchanged."""
-    if LOAD_ID in rows.column_names:
-        return rows
-    load_id = str(dlt.current.load_package_state()["load_id"])
-    return rows.append_column(LOAD_ID, pa.repeat(pa.scalar(load_id), len(rows)))

@@ -1,4 +1,4 @@
-"""One run over the lists of an endpoint: plan them, read them side by side, write what is proven."""
+"""One run over the lists of an endpoint: plan them, read them side by side, write what was read."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class GapLog:
 
 
 class ReadPlanner:
-    """Plans which lists and windows a run reads, and in which order. Pure: time and state are passed in."""
+    """Plans which lists and windows a run reads, and in which order; time and state are passed in."""
 
     def __init__(self, run: ResourceRun) -> None:
         self._run, self._cursors = run, run.cursors
@@ -114,7 +114,7 @@ class ReadPlanner:
         expected = task.expected or self._cursors.expect(name, task.owner.is_self)
         if not run.endpoint.windowed:
             return replace(task, expected=expected)
-        window, gaps = run.window or None, tuple[Window, ...]()
+        window, gaps = run.window, tuple[Window, ...]()
         if run.incremental:
             config = run.config
             first, chosen = config.first_start(run.now), config.start is not None
@@ -139,11 +139,11 @@ class Extractor:
         requests: RequestLimit,
     ) -> None:
         self._run, self._reader, self._access, self._learn = run, reader, access, learn
-        self._requests = requests if run.incremental else RequestLimit(None)
+        self._request_limit = requests if run.incremental else RequestLimit(None)
         self._planner, self._loaded = ReadPlanner(run), LoadedRows(run)
         self._writer, self._gaps = WindowWriter(run, self._loaded), GapLog(run)
         self._deadline = time.monotonic() + RUN_SECONDS
-        self._limit = run.config.rows_per_run if run.incremental else None
+        self._row_limit = run.config.rows_per_run if run.incremental else None
         self._window_pages: int | None = None
         self._finished: set[ListOwner] = set()
         self._again: dict[ListOwner, ReadTask] = {}  # `self` that turned out to be another list
@@ -154,7 +154,7 @@ class Extractor:
     def read(self, tasks: Sequence[ReadTask]) -> Iterator[Any]:
         """Read lists side by side, and yield tables."""
         is_first = self._run.cursors.read_progress(self._run.source_id).unread is None
-        self._requests.begin(leave_half=is_first and self._run.endpoint is not JOBS)
+        self._request_limit.begin(leave_half=is_first and self._run.endpoint is not JOBS)
         selected = self._planner.select(tasks)
         start, now = self._run.config.start, self._run.now
         if self._run.incremental and self._run.endpoint.windowed and start and start > now:
@@ -180,13 +180,14 @@ class Extractor:
 
     def _read_lists(self, todo: Sequence[ReadTask]) -> Iterator[Any]:
         threads = self._run.config.max_concurrency
-        self._window_pages = self._requests.share_pages(min(len(todo), threads))
+        self._window_pages = self._request_limit.share_pages(min(len(todo), threads))
         with RequestPool(threads, self._reader.client.close) as pool:
             windows = pool.read(todo, lambda task: self._scan(task, pool))
             for task, item in windows:
                 if task.owner in self._finished or task.owner in self._again:
                     continue
                 if not isinstance(item, Exception):
+                    self._access.record_answer()
                     self._take(task, item)
                 elif self._access.judge(task, item):
                     self._finished.add(task.owner)
@@ -203,7 +204,7 @@ class Extractor:
         What was begun ends once its cursor moves, and as many requests have read what is new as the lookback:
         otherwise a long history would cost many times its pages.
         """
-        if self._requests.admit():
+        if self._request_limit.admit():
             cursor = self._run.cursors.find(task.expected)
             run = self._run
             moved, again, new = False, 0, 0
@@ -214,18 +215,18 @@ class Extractor:
                 moved = moved or _has_newer(cursor, read)
                 is_new = cursor is None or read.window.start >= cursor
                 again, new = again + read.requests * (not is_new), new + read.requests * is_new
-                if self._requests.is_over and moved and new >= again:
+                if self._request_limit.is_over and moved and new >= again:
                     return
 
-    def _take(self, task: ReadTask, proof: ReadWindow[PageRows]) -> None:
+    def _take(self, task: ReadTask, read: ReadWindow[PageRows]) -> None:
         """Take a window of a list; one without rows or links waits for one that says whose list it is."""
-        windows = [*self._unowned.pop(task.owner, ()), proof]
-        owner = resolve(task.owner, proof) or self._owners.get(task.owner)
+        windows = [*self._unowned.pop(task.owner, ()), read]
+        owner = resolve(task.owner, read) or self._owners.get(task.owner)
         if owner is None:
             self._unowned[task.owner] = windows
         elif not self._take_all(task, owner, windows):
             return
-        if task.window is None or proof.window.end >= task.window.end:  # windows come oldest first
+        if task.window is None or read.window.end >= task.window.end:  # windows come oldest first
             if owner is None:
                 log.warning(
                     "self has no %s yet, and the gateway does not say who it is", self._run.endpoint.name
@@ -243,24 +244,24 @@ class Extractor:
         if task.owner.is_self and run.incremental:
             run.cursors.remember(str(task.owner), str(owner))
         if duplicate:  # requested by its number and as `self`: the other one loads it
-            run.count(requests=sum(proof.requests for proof in windows))
+            run.count(requests=sum(read.requests for read in windows))
         elif is_new and self._is_misplanned(task, owner):
             self._plan_again(task, owner)
             return False
         else:
-            for proof in windows:
-                self._write(task, owner, proof)
+            for read in windows:
+                self._write(task, owner, read)
         return True
 
-    def _write(self, task: ReadTask, owner: ListOwner, proof: ReadWindow[PageRows]) -> None:
+    def _write(self, task: ReadTask, owner: ListOwner, read: ReadWindow[PageRows]) -> None:
         run = self._run
-        self._writer.add(task, owner, proof)
-        if run.incremental and run.endpoint is JOBS and proof.found:
+        self._writer.add(task, owner, read)
+        if run.incremental and run.endpoint is JOBS and read.found:
             run.cursors.record_owner(str(owner))
-        counts = {"windows": 1, "requests": proof.requests}
-        run.count(**counts, **{run.endpoint.shape.collection: proof.found})
-        if not proof.is_proven:
-            self._gaps.add(task, proof)
+        counts = {"windows": 1, "requests": read.requests}
+        run.count(**counts, **{run.endpoint.shape.collection: read.found})
+        if not read.is_proven:
+            self._gaps.add(task, read)
 
     def _finish(self, task: ReadTask) -> None:
         self._access.allow(task)
@@ -297,24 +298,24 @@ class Extractor:
         """Whether this run has read as much as one run may, or cannot read more."""
         if self._access.hopeless:
             return True
-        rows, limit = self._run.metrics.get(self._run.endpoint.shape.collection, 0), self._limit
+        rows, limit = self._run.metrics.get(self._run.endpoint.shape.collection, 0), self._row_limit
         return limit is not None and self._progressed and (rows >= limit or time.monotonic() > self._deadline)
 
     def _close(self, left: Sequence[ListOwner]) -> None:
         """End the run: all lists are read, or the next run continues, or something has failed."""
         run = self._run
-        if self._access.failed and (self._limit is None or not self._progressed):
+        if self._access.failed and (self._row_limit is None or not self._progressed):
             self._access.check()
             return  # they are reported at the end; without progress there is none to store
         if run.incremental:
             self._store_readings()
-        if self._access.failed or (left and (self._is_over() or self._requests.is_over)):
+        if self._access.failed or (left and (self._is_over() or self._request_limit.is_over)):
             run.cursors.store_progress(run.source_id, map(str, left), self._writer.reached)
             run.count(left=len(left))
         else:
             run.cursors.clear_progress()
-        if self._requests.is_spent:
-            run.metrics["spent"] = self._requests.count_sent()
+        if self._request_limit.is_spent:
+            run.metrics["spent"] = self._request_limit.count_sent()
 
     def _store_readings(self) -> None:
         """Store when lists were read, where they take turns."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import Literal
 
 from vbc_source.api.client import Client
 from vbc_source.api.endpoints import ApiCapabilities, Endpoint, keep_own_links, read_owner
@@ -84,7 +85,7 @@ class ListReader:
         endpoint: Endpoint,
         task: ReadTask,
         now: datetime,
-        session: RequestPool,
+        pool: RequestPool,
         window_pages: int | None = None,
     ) -> Generator[ReadWindow[PageRows], None, None]:
         """Read a list, oldest rows first, and prove its windows complete where they add up.
@@ -92,18 +93,18 @@ class ListReader:
         A window has `window_pages` pages at most; None where requests are not limited.
         """
         capabilities = self._capabilities.setdefault(endpoint.name, ApiCapabilities(self.config.page_size))
-        fetch = partial(self._fetch, endpoint, task.owner, session.stopped)
+        fetch = partial(self._fetch, endpoint, task.owner, pool.stopped)
         moment = floor_second(now)
         settled = now - self.config.lookback if task.window else now
         pages = window_pages or WINDOW_PAGES
-        reader = WindowReader(fetch, capabilities, session.pool, settled, pages)
+        reader = WindowReader(fetch, capabilities, pool.executor, settled, pages)
         for window in (*task.gaps, task.window or Window(moment, moment)):
             yield from reader.read(window)
 
     def read_whole(self, endpoint: Endpoint, owner: ListOwner, now: datetime) -> ReadWindow[PageRows]:
         """Read a list that has no windows."""
-        with RequestPool(self.config.max_concurrency) as session:
-            return next(self.scan(endpoint, ReadTask(owner), now, session))
+        with RequestPool(self.config.max_concurrency) as pool:
+            return next(self.scan(endpoint, ReadTask(owner), now, pool))
 
     def find_owner(self, endpoint: Endpoint, owner: ListOwner) -> tuple[str | None, str | None]:
         """Request which account and user `self` is; None where the answer does not tell."""
@@ -147,7 +148,7 @@ class ListReader:
             return read_page(body, endpoint.shape)
 
 
-def resolve(owner: ListOwner, proof: ReadWindow[PageRows]) -> ListOwner | None:
+def resolve(owner: ListOwner, read: ReadWindow[PageRows]) -> ListOwner | None:
     """Return the real owner of an answer's rows; None where it is unknown and there are no rows.
 
     Raises:
@@ -155,12 +156,17 @@ def resolve(owner: ListOwner, proof: ReadWindow[PageRows]) -> ListOwner | None:
     """
     if not owner.is_self:
         return owner
-    account, user = read_owner(tuple(link for page in proof.pages for link in page.links))
+    account, user = read_owner(tuple(link for page in read.pages for link in page.links))
     account = account if owner.account == SELF else owner.account
     user = user if owner.user == SELF else owner.user
     if account and (user or owner.user is None):
         return ListOwner(account, user)
-    if proof.total_items:
-        who, name = ("user", "user_ids") if account else ("account", "account_id")
-        raise SettingsError(f"the gateway does not say which {who} self is: set {name} to its number")
+    if read.total_items:
+        raise SettingsError(describe_unresolved("user" if account else "account"))
     return None
+
+
+def describe_unresolved(owner: Literal["account", "user"]) -> str:
+    """Describe that no answer of the gateway says who `self` is, and which setting to change."""
+    setting = "user_ids" if owner == "user" else "account_id"
+    return f"the gateway does not say which {owner} self is: set {setting} to its number"

@@ -62,7 +62,7 @@ class RequestLimit:
     def __init__(self, most: int | None, sent: Callable[[], int] = lambda: 0) -> None:
         self._most, self.count_sent = most, sent
         self._until = self._share = self._begun = 0
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # lists are begun by the threads that read them
 
     def begin(self, *, leave_half: bool) -> None:
         """Begin a run of a resource; it leaves half of the requests to those that follow, or none."""

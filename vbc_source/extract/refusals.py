@@ -29,6 +29,8 @@ from vbc_source.extract.state import ResourceRun
 log = logging.getLogger(__name__)
 
 MAX_NAMED = 10  # lists that an error names
+MAX_UNANSWERED = 2  # lists to fail, each after its retries, while none was answered; another one ends the run
+CHECK_PATH = "check account_id and recording_api"  # what to do about a 404 of a list
 NO_SUCH_PATH = 900906  # the gateway's code for a path that it does not know, for any list
 
 
@@ -51,12 +53,17 @@ class Refusals:
             self._found.setdefault(name, error)
 
     def record_answer(self) -> None:
-        """Record that a list was read: what fails now does not concern the whole gateway."""
+        """Record that a window was read: what fails does not concern the whole gateway."""
         self._answered = True
 
     def takes(self, error: GatewayFault) -> bool:
-        """Whether the run goes on after an error; where nothing was answered yet, all would fail."""
-        return self._answered or isinstance(error, Forbidden)
+        """Whether the run goes on after an error; where nothing is answered, the others would fail, too."""
+        return self._answered or isinstance(error, Forbidden) or len(self._found) < MAX_UNANSWERED
+
+    def check_answered(self) -> None:
+        """Raise the first error if no list was answered, and not all were refused."""
+        if not self._answered and not all(isinstance(error, Forbidden) for error in self._found.values()):
+            self.check()
 
     def describe(self) -> str:
         """Return the reasons, each with the names of the lists that it concerns; empty without any."""
@@ -64,9 +71,11 @@ class Refusals:
         for name, error in self._found.items():
             groups.setdefault((type(error), error.status, error.code), []).append(name)
         texts = [f"{self._found[first]}{name_others(others)}" for first, *others in groups.values()]
-        refused = all(isinstance(error, Forbidden) for error in self._found.values())
-        end = "what the user may read is loaded" if refused else "the rest is loaded"
-        return "; ".join([*texts, end]) if texts else ""
+        if all(isinstance(error, Forbidden) for error in self._found.values()):
+            end = ["what the user may read is loaded"]
+        else:
+            end = ["the rest is loaded"] if self._answered else []
+        return "; ".join([*texts, *end]) if texts else ""
 
     def check(self) -> None:
         """Raise the first error, with all reasons and the names of all lists."""
@@ -81,11 +90,15 @@ _collected: ContextVar[Refusals | None] = ContextVar("vbc_refusals", default=Non
 
 @contextmanager
 def collect_refusals(refusals: Refusals | None = None) -> Iterator[Refusals]:
-    """Collect the failures of the extraction inside, which dlt would otherwise end with nothing loaded."""
+    """Collect the failures of the extraction inside, which dlt would otherwise end with nothing loaded.
+
+    Raises the first of them after the extraction where the gateway answered nothing.
+    """
     refusals = Refusals() if refusals is None else refusals
     token = _collected.set(refusals)
     try:
         yield refusals
+        refusals.check_answered()
     finally:
         _collected.reset(token)
 
@@ -97,11 +110,9 @@ def current_refusals() -> Refusals | None:
 
 def concerns_one_list(error: Exception) -> TypeGuard[GatewayFault]:
     """Return whether an error may concern one list alone."""
-    if isinstance(error, TokenRejected):
-        return error.status == 200  # others accept the token
-    return isinstance(error, (Forbidden, NotFound, Unavailable, BadRequest)) and not isinstance(
-        error, NotSubscribed
-    )
+    if isinstance(error, NotSubscribed):
+        return False
+    return isinstance(error, (Forbidden, NotFound, Unavailable, BadRequest, TokenRejected))
 
 
 class AccessLog:
@@ -125,11 +136,15 @@ class AccessLog:
         """Whether any list could not be read."""
         return bool(self._failures)
 
-    def allow(self, task: ReadTask) -> None:
-        """Record that a list was read to its end."""
+    def record_answer(self) -> None:
+        """Record that a window was read."""
         self._in_a_row = 0
         if refusals := current_refusals():
             refusals.record_answer()
+
+    def allow(self, task: ReadTask) -> None:
+        """Record that a list was read to its end."""
+        self.record_answer()
         self._record(task, "", None)
 
     def judge(self, task: ReadTask, error: Exception) -> bool:
@@ -167,7 +182,7 @@ class AccessLog:
         if isinstance(error, Forbidden):
             error.args = (f"{error}; or set on_forbidden = skip to continue without them",)
         elif isinstance(error, NotFound) and self._run.endpoint.name != CALL_LOGS:
-            error.args = (f"{error}; check account_id and recording_api",)
+            error.args = (f"{error}; {CHECK_PATH}",)
 
     def take_rows(self) -> list[dict[str, Any]]:
         """Return the new rows of `user_access`, and forget them."""

@@ -24,12 +24,15 @@ class RequestPool:
 
     Leaving the context stops all requests: those not sent are cancelled, those in flight are waited for,
     except after an interrupt: then `abort` is called, so that threads that wait wake up.
+
+    Attributes:
+        executor: The threads, for single requests.
     """
 
     def __init__(self, threads: int, abort: Callable[[], None] = lambda: None) -> None:
         self._threads, self._abort = threads, abort
         self._stopped, self._draining = threading.Event(), threading.Event()
-        self.pool = ThreadPoolExecutor(threads)
+        self.executor = ThreadPoolExecutor(threads)
 
     @property
     def stopped(self) -> Callable[[], bool]:
@@ -56,7 +59,7 @@ class RequestPool:
         while active or (waiting and not self._draining.is_set()):
             if waiting and active < self._threads and not self._draining.is_set():
                 task = waiting.popleft()
-                self.pool.submit(self._step, ready, task, start(task))
+                self.executor.submit(self._step, ready, task, start(task))
                 active += 1
                 continue
             task, items, item = _get(ready)
@@ -64,7 +67,7 @@ class RequestPool:
                 items.close()  # cancels what it requested in advance
                 active -= 1
             else:
-                self.pool.submit(self._step, ready, task, items)
+                self.executor.submit(self._step, ready, task, items)
             if item is not _END:
                 yield task, item  # type: ignore[misc]
 
@@ -94,7 +97,7 @@ class RequestPool:
         self._stopped.set()
         if interrupted:
             self._abort()
-        self.pool.shutdown(wait=not interrupted, cancel_futures=True)
+        self.executor.shutdown(wait=not interrupted, cancel_futures=True)
 
 
 def _get(ready: SimpleQueue[Item]) -> Item:

@@ -61,7 +61,7 @@ def choose_row(name: str, stored: Mapping[str, StoredReading]) -> StoredReading:
 
 def make_scan_windows(
     endpoint: Endpoint,
-    proofs: Sequence[tuple[ListOwner, ReadWindow[PageRows]]],
+    windows: Sequence[tuple[ListOwner, ReadWindow[PageRows]]],
     filters: str,
     load_id: str | None = None,
     read_at: datetime | None = None,
@@ -75,28 +75,28 @@ def make_scan_windows(
     that was killed may have left its proofs without the rows, and rows may be deleted later. `read_at` is no
     later than the first request: what appeared between reading and loading is not proven.
 
-    `replaced` are, by place in `proofs`, the rows that a repeated reading takes the place of. Its row stands
+    `replaced` are, by place in `windows`, the rows that a repeated reading takes the place of. Its row stands
     for all of them: requests and rows are added up. In a lake, rows are only added.
     """
     now, load = read_at or datetime.now(timezone.utc), load_id or dlt.current.load_package_state()["load_id"]
     rows = []
-    for place, (owner, proof) in enumerate(proofs):
-        name = name_list(endpoint.name, owner, proof.window, filters)
+    for place, (owner, read) in enumerate(windows):
+        name = name_list(endpoint.name, owner, read.window, filters)
         before = replaced.get(place) or StoredReading(f"{name}-{load}", False, now, 0, 0, 0)
         row = {
             "reading_id": before.id,
             "account_id": owner.account,
             "resource": endpoint.name,
             "user_id": owner.user,
-            "window_start": proof.window.start,
-            "window_end": proof.window.end,
-            "total_items": min(proof.total_items, LARGEST - 1),  # nothing bounds what a server reports
-            "rows_read": before.rows_read + sum(page.count for page in proof.pages),
-            "rows_loaded": count_inside(proof, endpoint.shape.id_column),
-            "is_proven": proof.is_proven,
-            "requests": before.requests + proof.requests,
+            "window_start": read.window.start,
+            "window_end": read.window.end,
+            "total_items": min(read.total_items, LARGEST - 1),  # nothing bounds what a server reports
+            "rows_read": before.rows_read + sum(page.count for page in read.pages),
+            "rows_loaded": count_inside(read, endpoint.shape.id_column),
+            "is_proven": read.is_proven,
+            "requests": before.requests + read.requests,
             "readings": before.readings + 1,
-            "attempts": proof.attempts,
+            "attempts": read.attempts,
             "scanned_at": now,
             "filters": filters or None,
             LOAD_ID: load,
@@ -109,11 +109,10 @@ def make_scan_windows(
     return mark_table(table, "scan_windows", ("reading_id",), columns={"reading_id": {"nullable": True}})
 
 
-def count_inside(proof: ReadWindow[PageRows], id_column: str = "id") -> int:
+def count_inside(read: ReadWindow[PageRows], id_column: str = "id") -> int:
     """Count the rows of a window that start in it; its last second belongs to the next one too."""
-    pages = [page.rows.table.select([id_column, "start"]) for page in proof.pages]
+    pages = [page.rows.table.select([id_column, "start"]) for page in read.pages]
     rows = pa.concat_tables(pages) if pages else pa.table({id_column: [], "start": []})
-    bounds = (pa.scalar(bound, INSTANT) for bound in (proof.window.start, proof.window.end))
-    start, end = bounds
+    start, end = (pa.scalar(bound, INSTANT) for bound in (read.window.start, read.window.end))
     inside = pc.and_(pc.greater_equal(rows["start"], start), pc.less(rows["start"], end))
     return int(pc.count_distinct(rows[id_column].filter(inside)).as_py())

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import dlt
 
@@ -236,7 +236,7 @@ def follow_destination(
     if LOAD_MARK in stored and not has_load(stored[LOAD_MARK]):
         stored = {}  # it was written by a run that could not check it
     if state != stored:
-        log.warning("the destination lacks what was loaded last: what it has itself counts")
+        log.warning("the destination lacks the newest load: this run continues from the state that it has")
         state.clear()
         state.update(stored)
     return True
@@ -274,7 +274,7 @@ class ResourceRun:
         metrics: Counts of this run.
         lookup: Reads what is loaded already.
         now: When the run started; the upper bound of all windows.
-        window: The window of a backfill; False where it is empty, None for an incremental run.
+        window: The window of a stateless run; None where it is empty, and for an incremental run.
     """
 
     endpoint: Endpoint
@@ -287,12 +287,12 @@ class ResourceRun:
     metrics: MutableMapping[str, Any]
     lookup: DestinationLookup
     now: datetime
-    window: Window | Literal[False] | None = None
+    window: Window | None = None
 
     @property
     def incremental(self) -> bool:
         """Whether the run reads and writes state."""
-        return self.window is None
+        return not self.config.stateless
 
     @property
     def cursors(self) -> CursorState:

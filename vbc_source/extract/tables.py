@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import YieldMapItem
-from vbc_source.extract.destination_lookup import add_load_id
 from vbc_source.lakes.tables import is_lake
 from vbc_source.pii import PiiPolicy
 from vbc_source.schema.columns import INSTANT
+from vbc_source.schema.names import LOAD_ID
 from vbc_source.schema.pages import PageRows
 from vbc_source.schema.tables import build_table, split_lists
 
@@ -54,7 +54,7 @@ def split_children(
 ) -> Iterator[Any]:
     """Yield rows without their lists, then a child table for each list."""
     shape = endpoint.shape
-    mark = add_load_id if in_lake else lambda table: table
+    mark = _add_load_id if in_lake else lambda table: table
     yield mark(rows.drop_columns([name for name in shape.lists if name in rows.column_names]))
     key = (*endpoint.key, shape.child_key)
     for name, table in split_lists(rows, endpoint.key, shape, privacy).items():
@@ -62,6 +62,14 @@ def split_children(
         columns = {} if in_lake else {"is_empty": {"hard_delete": True}}
         child = f"{endpoint.name}__{name}"
         yield mark_table(mark(table), child, (*key, "position"), merge_key=key, columns=columns)
+
+
+def _add_load_id(rows: pa.Table) -> pa.Table:
+    """Add the id of the running load to rows; those that have it already, such as proofs, stay unchanged."""
+    if LOAD_ID in rows.column_names:
+        return rows
+    load_id = str(dlt.current.load_package_state()["load_id"])
+    return rows.append_column(LOAD_ID, pa.repeat(pa.scalar(load_id), len(rows)))
 
 
 class TableBuilder:

@@ -1,4 +1,4 @@
-"""Proven windows become Arrow tables and ledger rows for dlt; the cursors move with them.
+"""Windows that were read become Arrow tables and ledger rows for dlt; the cursors move with them.
 
 State is stored with the rows that it covers, or not at all: dlt keeps both in one load package.
 """
@@ -33,17 +33,17 @@ TABLE_ROWS = 20_000  # rows of several users that go to dlt together: few large 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """The rows of a proven window; `digest` identifies all that was requested, be it several windows."""
+    """The rows of a window; `digest` identifies all that was requested, which may be several windows."""
 
     requested: ListOwner
     owner: ListOwner
     rows: pa.Table
-    proof: ReadWindow[PageRows]
+    read: ReadWindow[PageRows]
     digest: str
 
 
 class WindowWriter:
-    """Writes the proven windows of one run.
+    """Writes the windows of one run.
 
     Attributes:
         reached: By list as requested: up to where it was read and proven.
@@ -62,17 +62,17 @@ class WindowWriter:
         self.reached: dict[str, datetime] = dict(self._cursors.read_progress(run.source_id).reached)
         self.moved_cursors = False
 
-    def add(self, task: ReadTask, owner: ListOwner, proof: ReadWindow[PageRows]) -> None:
+    def add(self, task: ReadTask, owner: ListOwner, read: ReadWindow[PageRows]) -> None:
         """Add a window of a list; `owner` is the real one.
 
         The windows of a lookback are held until all are there, since only together they have the same rows as
         those of the run before.
         """
-        batch = _Batch(task.owner, owner, self._build(owner, proof), proof, "")
+        batch = _Batch(task.owner, owner, self._build(owner, read), read, "")
         parts = [*self._parts.pop(owner, ()), batch]
         if not self._run.incremental or not self._follow(parts, task.window):
             self._pending += parts
-        elif task.window is None or proof.window.end >= task.window.end:
+        elif task.window is None or read.window.end >= task.window.end:
             rows = pa.concat_tables([part.rows for part in parts], promote_options="default")
             content = digest(rows, self._run.endpoint.shape.id_column)
             self._pending += [replace(part, digest=content) for part in parts]
@@ -84,10 +84,10 @@ class WindowWriter:
     @staticmethod
     def _follow(parts: Sequence[_Batch], window: Window | None) -> bool:
         """Whether parts are proven, and follow each other from the start of the window that was requested."""
-        edges = [parts[0].proof.window.start if window is None else window.start]
-        edges += [part.proof.window.end for part in parts]
-        starts = [part.proof.window.start for part in parts]
-        return all(part.proof.is_proven for part in parts) and starts == edges[:-1]
+        edges = [parts[0].read.window.start if window is None else window.start]
+        edges += [part.read.window.end for part in parts]
+        starts = [part.read.window.start for part in parts]
+        return all(part.read.is_proven for part in parts) and starts == edges[:-1]
 
     def release(self) -> None:
         """Add the windows of lists that this run does not read to their end."""
@@ -134,7 +134,7 @@ class WindowWriter:
         endpoint, brought = run.endpoint, set(map(id, changed))
         label = run.config.filters_of(endpoint.name).label
         repeated = {
-            place: name_list(endpoint.name, batch.owner, batch.proof.window, label)
+            place: name_list(endpoint.name, batch.owner, batch.read.window, label)
             for place, batch in enumerate(batches)
             if id(batch) not in brought and not self._in_files
         }
@@ -142,7 +142,7 @@ class WindowWriter:
         known = {row.id: row for row in stored or ()}
         return make_scan_windows(
             endpoint,
-            [(batch.owner, batch.proof) for batch in batches],
+            [(batch.owner, batch.read) for batch in batches],
             label,
             run.load_id,
             run.now,
@@ -151,8 +151,8 @@ class WindowWriter:
             replaced={} if stored is None else {at: choose_row(name, known) for at, name in repeated.items()},
         )
 
-    def _build(self, owner: ListOwner, proof: ReadWindow[PageRows]) -> pa.Table:
-        table = self._tables.build([page.rows for page in proof.pages], owner.key)
+    def _build(self, owner: ListOwner, read: ReadWindow[PageRows]) -> pa.Table:
+        table = self._tables.build([page.rows for page in read.pages], owner.key)
         if not self._run.endpoint.windowed:
             return table
         table = self._leave_out_erased(owner, table)
@@ -180,11 +180,11 @@ class WindowWriter:
     def _move_state(self, batches: Sequence[_Batch], changed: Sequence[_Batch]) -> None:
         run = self._run
         for batch in batches if run.endpoint.windowed else ():
-            window, name = batch.proof.window, str(batch.owner)
+            window, name = batch.read.window, str(batch.owner)
             first = run.config.first_start(run.now)
             newest = _find_newest(batch.rows["start"], window)
             self.moved_cursors |= self._cursors.move(name, newest, first, run.now)
-            self._cursors.record_window(name, window, run.now, proven=batch.proof.is_proven)
+            self._cursors.record_window(name, window, run.now, proven=batch.read.is_proven)
             self.reached[str(batch.requested)] = window.end
         for batch in changed:
             self._cursors.store_digest(str(batch.owner), batch.digest)
@@ -193,7 +193,7 @@ class WindowWriter:
         endpoint, metrics, owner = self._run.endpoint, self._run.metrics, batch.owner
         rows = f"{metrics[endpoint.shape.collection]:,} {endpoint.shape.collection}"
         name = f"user {owner.user}" if owner.user else f"account {owner.account}"
-        until, requests = format_instant(batch.proof.window.end), f"{metrics['requests']:,} requests"
+        until, requests = format_instant(batch.read.window.end), f"{metrics['requests']:,} requests"
         log.info("%s: %s read, %s up to %s, %s", endpoint.name, rows, name, until, requests)
 
 

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+from vbc_source.api.deletion_evidence import DeletionEvidence, request_present, says_gone
 from vbc_source.api.downloads import Download
-from vbc_source.api.evidence import DeletionEvidence, request_present, says_gone
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.audio.archive import FILE_ERRORS
 from vbc_source.audio.bucket import BucketFailed

@@ -66,7 +66,7 @@ class FixityResult:
 
     def summary(self) -> Iterator[str]:
         """Yield the result as lines for people."""
-        yield f"{self.checked:,} files checked ({write_size(self.bytes)}) in {self.seconds:.1f} s."
+        yield f"{self.checked:,} file(s) checked ({write_size(self.bytes)}) in {self.seconds:.1f} s."
         if self.read_instead:
             yield f"{self.read_instead:,} of them were read: the store has no checksum of the whole object."
         if self.repaired:
@@ -88,7 +88,7 @@ class FixityResult:
         if self.left:
             oldest = f", oldest check: {self.oldest_check:%Y-%m-%d}" if self.oldest_check else ""
             never = f"{self.never_checked:,} were never checked"
-            yield f"{self.left:,} files are left for other runs; {never}{oldest}."
+            yield f"{self.left:,} file(s) left for other runs; {never}{oldest}."
 
 
 def _describe(finding: Finding) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from vbc_source.lakes.current_rows import START, end_month, list_months, select_current
+from vbc_source.lakes.swap import base_name
 
 
 def compact_iceberg(client: Any, table: str, keep_hours: float) -> int:
@@ -49,22 +50,20 @@ def _count(opened: Any, part: Any = None) -> int:
 
 def _remove_unused(client: Any, opened: Any, table: str, oldest: datetime) -> int:
     """Remove the files that no snapshot refers to, and that no load may be writing just now."""
-    used = {_base(opened.metadata_location), "version-hint.text"}
-    used |= {_base(entry.metadata_file) for entry in opened.metadata.metadata_log[-1:]}
+    used = {base_name(opened.metadata_location), "version-hint.text"}
+    used |= {base_name(entry.metadata_file) for entry in opened.metadata.metadata_log[-1:]}
     for snapshot in opened.metadata.snapshots:
-        used.add(_base(snapshot.manifest_list))
+        used.add(base_name(snapshot.manifest_list))
         for manifest in snapshot.manifests(opened.io):
-            used.add(_base(manifest.manifest_path))
-            used |= {_base(entry.data_file.file_path) for entry in manifest.fetch_manifest_entry(opened.io)}
+            used.add(base_name(manifest.manifest_path))
+            used |= {
+                base_name(entry.data_file.file_path) for entry in manifest.fetch_manifest_entry(opened.io)
+            }
     unused = [
         path
         for path in client.list_table_files(table)
-        if _base(path) not in used and client.fs_client.modified(path) < oldest
+        if base_name(path) not in used and client.fs_client.modified(path) < oldest
     ]
     for path in unused:
         client.fs_client.rm_file(path)
     return len(unused)
-
-
-def _base(path: str) -> str:
-    return path.replace("\\", "/").rpartition("/")[2]

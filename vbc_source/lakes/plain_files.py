@@ -73,9 +73,21 @@ def _write_month(client: Any, files: list[_File], month: str, columns: Any) -> b
     """Write the rows of one month as a parquet file; memory holds those rows alone."""
     parts = [_read(client, file, _write_filter(month)) for file in files]
     rows = select_current(pa.concat_tables(parts, promote_options="default"), columns)
+    return write_parquet(rows)
+
+
+def write_parquet(rows: pa.Table) -> bytes:
+    """Write rows as a parquet file."""
     buffer = io.BytesIO()
     pq.write_table(rows, buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def make_successor(name: str) -> str:
+    """Make a name for a file that takes another's place, from which its month or load is still read."""
+    if _COMPACTED.search(name):
+        return f"{name.rsplit('.', 2)[0]}.{uuid4().hex}.parquet"
+    return f"{name.removesuffix('.parquet')}.{uuid4().hex[:8]}.parquet"
 
 
 def _find_load(name: str) -> str:

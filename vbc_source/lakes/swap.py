@@ -161,6 +161,11 @@ def name_file(client: Any, path: str) -> str:
     return str(client.pathlib.relpath(path, client.dataset_path)).replace("\\", "/")
 
 
+def base_name(path: str) -> str:
+    """Return the last part of a path or an address, whatever separates the parts."""
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
 def _read_note(client: Any, table: str) -> CompactionNote | None:
     try:
         fields = json.loads(client.fs_client.cat_file(_join(client, FOLDER, f"{table}.json")))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from vbc_source.errors import SettingsError
-from vbc_source.lakes.swap import list_files
+from vbc_source.lakes.swap import base_name, list_files
 
 FILESYSTEM = "filesystem"
 PLAIN = "none"  # the format of plain files
@@ -78,12 +78,8 @@ def _list_names(client: Any, *folder: str) -> set[str]:
     """List what is in the dataset's folder, or in one below it."""
     with suppress(FileNotFoundError, NotADirectoryError):
         paths = client.fs_client.ls(client.pathlib.join(client.dataset_path, *folder), detail=False)
-        return {_name(path) for path in paths}
+        return {base_name(path) for path in paths}
     return set()
-
-
-def _name(path: str) -> str:
-    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.Table:

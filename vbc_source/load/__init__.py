@@ -1,1 +1,4 @@
-"""Loading into a destination: destinations, locks, the sync run, ledgers."""
+"""Load into a destination: `sync` runs a pipeline, `destinations` makes ours, `locks` keep processes apart.
+
+`failures` explains errors of dlt and databases in one line; `ledgers/` loads what commands have done.
+"""

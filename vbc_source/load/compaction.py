@@ -14,25 +14,23 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from filelock import Timeout
 
 from vbc_source.dlt_internals import count_pending_packages
-from vbc_source.errors import SettingsError, UsageError, VbcError
+from vbc_source.errors import UsageError, VbcError
 from vbc_source.lakes.delta import compact_delta
 from vbc_source.lakes.iceberg import compact_iceberg
 from vbc_source.lakes.plain_files import compact_files, compact_loads
 from vbc_source.lakes.swap import list_files, remove_drafts
 from vbc_source.lakes.tables import FILESYSTEM, check_format, find_format, name_format, read_table
-from vbc_source.load.destinations import Target, destination_kind, open_destination
+from vbc_source.load.destinations import Target, destination_kind, open_destination, read_lake_setting
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import hold_pipeline_lock, pipeline_lock
+from vbc_source.schema.names import AUDIO_SCHEMA, SOURCE_SCHEMA, VERIFY_SCHEMA
 
 log = logging.getLogger(__name__)
 
 COMPACT_EVERY = 24  # loads: four hours of one every ten minutes; each adds a file to a table
 ICEBERG_EVERY = 12  # files of Iceberg take longer to open
 KEEP_HOURS = 24.0  # of versions of Delta and Iceberg tables, for queries that began before
-_LARGEST = 1_000_000  # loads, or hours: a hundred years
 LOADS = "_dlt_loads"
-SOURCE_SCHEMA = "vbc"
 _LEDGERS = {AUDIO_SCHEMA: "audio", VERIFY_SCHEMA: "verify"}  # dlt schema, and who loads it
 
 
@@ -92,9 +90,8 @@ def compact_when_due(target: Target) -> CompactResult | None:
     try:
         result = lake.compact()
     except Exception as error:
-        log.warning(
-            "the lake could not be compacted: %s", error if isinstance(error, VbcError) else type(error)
-        )
+        reason = error if isinstance(error, VbcError) else type(error).__name__
+        log.warning("the lake of dataset %s could not be compacted: %s", target.dataset, reason)
         return None
     log.info("%s", " ".join(result.summary()))
     return result
@@ -112,16 +109,8 @@ class _Lake:
         self.is_iceberg = self._format == "iceberg"
 
     def read_setting(self, name: str, default: float) -> float:
-        """Read a number of the destination's configuration, from 0 to a million."""
-        section = f"destination.{self._target.destination}"
-        value: Any = dlt.config.get(f"{section}.{name}")
-        try:
-            number = default if value is None else float(value)
-        except (TypeError, ValueError):
-            number = -1
-        if not 0 <= number <= _LARGEST:  # `nan` is neither
-            raise SettingsError(f"[{section}] {name} must be a number from 0 to {_LARGEST:,}, not {value!r}")
-        return number
+        """Read a number of the destination's configuration."""
+        return read_lake_setting(self._target.destination, name, default)
 
     def count_loads(self) -> int:
         """Count the loads since the last compaction."""

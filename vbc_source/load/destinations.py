@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Any
 
 import dlt
 from dlt.common.destination import Destination
 
+from vbc_source.config import list_settings
 from vbc_source.dlt_internals import DuckDbCredentials
 from vbc_source.errors import SettingsError, UsageError
 from vbc_source.lakes.tables import FILESYSTEM
@@ -25,7 +27,10 @@ from vbc_source.tenants import current_tenant, hold_tenant, list_tenants, read_s
 DATABASE = "vbc.duckdb"
 DATASET = "vbc_data"
 DESTINATION = "duckdb"
-TABLE_FORMATS = {"delta": "deltalake", "iceberg": "pyiceberg"}  # and the packages that read and write them
+# and the packages that read and write them; dlt's catalog of Iceberg tables is an SQL one
+TABLE_FORMATS = {"delta": ("deltalake",), "iceberg": ("pyiceberg", "sqlalchemy")}
+LAKE_SETTINGS = ("table_format", "compact_every", "keep_hours")  # ours, beside dlt's own
+_LARGEST = 1_000_000  # loads, or hours: a hundred years
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,7 @@ def _open_postgres(target: Target, options: dict[str, Any]) -> VbcPostgres:
 def _open_filesystem(target: Target, options: dict[str, Any]) -> VbcFilesystem:
     """Make the destination of files, in the format of `[destination.filesystem] table_format`."""
     section = f"destination.{target.destination}"
+    _check_lake_settings(target.destination)
     table_format: Any = dlt.config.get(f"{section}.table_format")
     if table_format and table_format not in TABLE_FORMATS:
         raise SettingsError(
@@ -191,12 +197,42 @@ def _open_filesystem(target: Target, options: dict[str, Any]) -> VbcFilesystem:
     check_place(url, f"[{section}] bucket_url")
     check_file_system(url)
     if table_format:
-        check_installed(TABLE_FORMATS[table_format])
+        for package in TABLE_FORMATS[table_format]:
+            check_installed(package)
         options = {"preferred_table_format": table_format, **options}
     if table_format == "iceberg":
         # pyiceberg's upsert takes minutes where appending takes seconds
         options = {"supported_merge_strategies": [], **options}
     return VbcFilesystem(**options)
+
+
+def _check_lake_settings(destination: str) -> None:
+    """Refuse a misspelt name or value of our settings before a request is sent; dlt would ignore it."""
+    for name in list_settings(("destination", destination)):
+        close = get_close_matches(name.lower(), LAKE_SETTINGS, n=1, cutoff=0.85)
+        if close and name not in LAKE_SETTINGS:
+            raise SettingsError(
+                f"there is no setting {name} in [destination.{destination}]: did you mean {close[0]}?"
+            )
+    for name in ("compact_every", "keep_hours"):
+        read_lake_setting(destination, name, 0)
+
+
+def read_lake_setting(destination: str, name: str, default: float) -> float:
+    """Read a number of the configuration of a lake, from 0 to a million.
+
+    Raises:
+        SettingsError: It is no such number.
+    """
+    section = f"destination.{destination}"
+    value: Any = dlt.config.get(f"{section}.{name}")
+    try:
+        number = default if value is None else float(value)
+    except (TypeError, ValueError):
+        number = -1
+    if not 0 <= number <= _LARGEST:  # `nan` is neither
+        raise SettingsError(f"[{section}] {name} must be a number from 0 to {_LARGEST:,}, not {value!r}")
+    return number
 
 
 OPENERS: dict[str, Callable[[Target, dict[str, Any]], CachedConfiguration]] = {

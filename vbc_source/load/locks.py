@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from vbc_source.private_files import make_private_folder
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 600
+SINGLE_PROCESS = ("duckdb",)  # destinations that one process at a time may open
 TURN_SECONDS = 10  # of one try, after which a client that is closed gives up
 # Locks are those of a transaction: a pooler that shares connections, such as PgBouncer with `pool_mode =
 # transaction`, would leave one of a session with a connection that others get next.
@@ -69,8 +71,21 @@ def hold_pipeline_lock(pipeline: str) -> Iterator[None]:
         lock.release()
 
 
+def hold_database(pipeline: str, kind: str) -> AbstractContextManager[None]:
+    """Keep the source's pipeline out of a database that admits one process; other destinations are free."""
+    return hold_pipeline_lock(pipeline) if kind in SINGLE_PROCESS else nullcontext()
+
+
+def can_lock() -> bool:
+    """Return whether locks can be made: not on a read-only disk, where no pipeline can work either."""
+    folder = Path(dlt.current.run_context().data_dir)
+    return os.access(next(place for place in (folder, *folder.absolute().parents) if place.exists()), os.W_OK)
+
+
 def is_locked(pipeline: str) -> bool:
     """Return whether another process works on a pipeline now."""
+    if not can_lock():
+        return False
     try:
         with pipeline_lock(pipeline).acquire(timeout=0):
             return False

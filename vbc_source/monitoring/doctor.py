@@ -29,10 +29,11 @@ from vbc_source.load.failures import check_installed, explaining
 from vbc_source.load.postgres import ADBC
 from vbc_source.load.sync import make_source
 from vbc_source.monitoring.bucket_lock import prove_lock
+from vbc_source.schema.names import SOURCE_SCHEMA
 from vbc_source.schema.pages import read_page
 from vbc_source.schema.specs import CALL_LOG, USER
 from vbc_source.tenants import name_own_tables
-from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
+from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.windows import Window
 
 DAY = timedelta(days=1)
@@ -88,13 +89,15 @@ def _try(subject: str, check: Callable[[], str], needed: bool = True) -> Check:
         with explaining():
             return Check(subject, True, check(), needed)
     except VbcError as error:
-        return Check(subject, False, name_own_tables(str(error)), needed)
+        # errors of the gateway begin with the API, which may be the subject
+        text = name_own_tables(str(error)).removeprefix(f"{subject}: ")
+        return Check(subject, False, text, needed)
 
 
 def _check_settings() -> str:
     load_config()
     make_source()  # what a sync makes of them; nothing is sent
-    return "are valid"
+    return "valid"
 
 
 def _check_gateway(config: VbcConfig) -> Iterator[Check]:
@@ -105,7 +108,7 @@ def _check_gateway(config: VbcConfig) -> Iterator[Check]:
             "credentials", False, name_own_tables(f"set {missing} in {CREDENTIALS_SECTION}. {ADVICE}")
         )
         return
-    yield Check("credentials", True, "are set")
+    yield Check("credentials", True, "set")
     with closing(Client.from_config(config, retry_seconds=RETRY_SECONDS)) as client:
         login = _try("login", lambda: _check_login(client, config))
         yield login

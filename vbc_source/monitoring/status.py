@@ -12,10 +12,10 @@ from vbc_source.dlt_internals import count_pending_packages
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import DatabaseHeld, explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
-from vbc_source.load.locks import is_locked
+from vbc_source.load.locks import SINGLE_PROCESS, is_locked
 from vbc_source.load.progress import write_time
 from vbc_source.load.run_history import RunHistory, read_run_history
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.warehouse.audio_checks import CheckStatus, read_check_status
 from vbc_source.warehouse.call_gaps import count_open_gaps
 from vbc_source.warehouse.completeness import (
@@ -25,10 +25,9 @@ from vbc_source.warehouse.completeness import (
     read_progress,
     read_proven_spans,
 )
-from vbc_source.warehouse.queries import SINGLE_PROCESS, LoadedTables, Row
+from vbc_source.warehouse.queries import LoadedTables, Row
+from vbc_source.warehouse.users import read_gone_users, read_unreadable
 
-_ACCESS = "SELECT account_id, resource, user_id, access FROM user_access ORDER BY noted_at"
-_GONE = "SELECT account_id, id FROM users WHERE gone_at IS NOT NULL"
 _ROWS = "SELECT account_id, count(*) FROM {table} GROUP BY account_id"
 # where a destination only appends, the newest row of a recording counts
 _AUDIO = f"""
@@ -210,7 +209,8 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     """
     now = now or datetime.now(timezone.utc)
     with explaining():
-        config, loaded = load_config(), LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False)
+        config = load_config()
+        loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False, read_only=True)
     runs = read_run_history(target)
     # a DuckDB file that a sync holds cannot be opened; waiting would keep a monitor from reporting at all
     busy = loaded.kind in SINGLE_PROCESS and (is_locked(target.pipeline) or _is_held(loaded))
@@ -246,7 +246,7 @@ def _query(loaded: LoadedTables, table: str, query: str) -> list[Row]:
 
 def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Iterator[ListStatus]:
     proven = read_proven_spans(loaded, config)
-    unreadable, gone = _read_unreadable(loaded), _read_gone(loaded)
+    unreadable, gone = read_unreadable(loaded), read_gone_users(loaded)
     groups: dict[tuple[str, str], list[ReadProgress]] = {}
     for progress in read_progress(loaded, config):
         groups.setdefault((progress.list.account, progress.list.resource), []).append(progress)
@@ -313,25 +313,8 @@ def _is_configured(config: VbcConfig, item: ReadProgress) -> bool:
     return config.has_user_recordings and listed
 
 
-def _read_unreadable(loaded: LoadedTables) -> dict[tuple[str, str], set[str]]:
-    """Return the users whose list may not be read, or is gone, by account and resource."""
-    # rows are ordered by time: the newest access of a user counts
-    newest = {tuple(key): access for *key, access in _query(loaded, "user_access", _ACCESS)}
-    unreadable: dict[tuple[str, str], set[str]] = {}
-    for (account, resource, user), access in newest.items():
-        if access != "allowed":
-            unreadable.setdefault((account, resource), set()).add(user)
-    return unreadable
-
-
 def _read_forbidden(loaded: LoadedTables, config: VbcConfig) -> Iterator[str]:
     """Yield the lists of accounts that may not be read: rows of `user_access` without a user."""
-    for (account, resource), users in sorted(_read_unreadable(loaded).items()):
+    for (account, resource), users in sorted(read_unreadable(loaded).items()):
         if "" in users and (account in config.accounts or SELF in config.accounts):
             yield f"{resource} of account {account}"
-
-
-def _read_gone(loaded: LoadedTables) -> set[tuple[str, str]]:
-    """Return the users that the Provisioning API no longer lists, each with the account."""
-    rows = _query(loaded, "users", _GONE) if loaded.has("users") else []
-    return {(account, user) for account, user in rows}

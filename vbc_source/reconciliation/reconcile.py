@@ -11,11 +11,12 @@ from vbc_source.config import CALL_LOGS, VbcConfig, load_config
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows
+from vbc_source.load.ledgers import load_rows
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.reconciliation.calls import CallQueries
 from vbc_source.reconciliation.findings import DIMENSIONS, ReconcileResult, add_up, share_fits
 from vbc_source.reconciliation.spans import JudgedSpans, find_judged_spans
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.warehouse.call_gaps import CALL_GAPS, KEY, CallGap, make_table, read_open_gaps
 from vbc_source.warehouse.completeness import (
     RECORDINGS,

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
-from vbc_source.api.evidence import DeletionEvidence, request_present, says_gone
+from vbc_source.api.deletion_evidence import DeletionEvidence, request_present, says_gone
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.audio.session import ArchiveSession
 from vbc_source.errors import BadRequest, Forbidden, NotFound, Unavailable

@@ -17,7 +17,7 @@ from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.errors import UsageError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA, load_rows
+from vbc_source.load.ledgers import load_rows
 from vbc_source.recordings import RecordingKey
 from vbc_source.retention.decisions import Decision, decide
 from vbc_source.retention.facts import RecordingFacts, read_facts
@@ -26,6 +26,7 @@ from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
 from vbc_source.retention.plan_file import FORMAT, PlanEntry, PlanHeader, PlanWriter
 from vbc_source.retention.policy import DELETING_ACTIONS, Policy, read_policy
 from vbc_source.retention.retain import describe_unmatched, find_unmatched
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)

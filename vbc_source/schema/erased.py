@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from vbc_source.schema.columns import INSTANT
 
-LEDGERS = "vbc_audio"  # the dlt schema of both
 DATABASES = ("duckdb", "postgres")  # in which `vbc forget` erases, beside lakes
 ERASURES, ERASED = "erasures", "erased_recordings"
 ERASURE_KEY = ("erasure_id",)

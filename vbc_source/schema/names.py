@@ -1,4 +1,4 @@
-"""Column names of fields that the specs do not know. Pure.
+"""Names that all tables share, and column names of fields that the specs do not know. Pure.
 
 Our columns are ours by construction: no field of the API gets the name of a key, a ledger's or dlt's own
 column, or of a known field. Normalized names have no double underscore, so `<name>__api` is free.
@@ -18,9 +18,14 @@ Columns = dict[str, list[Any]]
 
 OTHER = "__api"
 LOAD_ID = "_dlt_load_id"  # dlt's own column: the load that brought a row
+GONE = "gone_at"  # when a list was first read without the row; null while the list has it
+# dlt schemas, each stored and versioned by itself
+SOURCE_SCHEMA = "vbc"  # tables of the source
+AUDIO_SCHEMA = "vbc_audio"  # ledgers of the archive, deletions and erasures
+VERIFY_SCHEMA = "vbc_verify"  # ledgers of what was compared with VBC
 # in every table, so that a field has one name everywhere
 _KEYS = {"account_id", "user_id", "recording_type", "recording_id", "job_id"}
-OWN = frozenset({*_KEYS, "position", "is_empty", "gone_at"})
+OWN = frozenset({*_KEYS, "position", "is_empty", GONE})
 _SYSTEM = {"tableoid", "xmin", "xmax", "cmin", "cmax", "ctid"}  # no table of Postgres may have these
 _RESERVED_PREFIX = re.compile(r"_+(?=dlt|table_|file_|partition)")  # of dlt and BigQuery
 _LONGEST = 48  # with two suffixes it fits Postgres' 63 bytes, so that every destination has the same name

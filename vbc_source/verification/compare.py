@@ -53,7 +53,7 @@ class CountedSpan:
 class Difference:
     """A span in which both sides differ.
 
-    `gone` ids are loaded and not in the API's list, `returned` ones are tombstoned and in it again; `proofs`
+    `gone` ids are loaded and not in the API's list, `returned` ones are tombstoned and in it again; `windows`
     were read to compare ids, and are empty where only counts are known. `known_gap`: the API counts other
     recordings than it lists, so that no reading adds up. `uncounted` ids are in the API's list and not
     missing: they were erased here for good, or are loaded with a `start` outside of the span, as listed.
@@ -66,14 +66,14 @@ class Difference:
     missing: frozenset[RowId] = frozenset()
     gone: frozenset[RowId] = frozenset()
     returned: frozenset[RowId] = frozenset()
-    proofs: tuple[ReadWindow[PageRows], ...] = field(default=(), repr=False)
+    windows: tuple[ReadWindow[PageRows], ...] = field(default=(), repr=False)
     known_gap: bool = False
     uncounted: frozenset[RowId] = frozenset()
 
     @property
     def surplus(self) -> int:
         """How many more recordings the API has: by id where ids were compared, else by count."""
-        if not self.proofs:
+        if not self.windows:
             return self.api - self.counts.expected
         return len(self.missing) + len(self.returned) + len(self.uncounted) - len(self.gone)
 
@@ -85,12 +85,12 @@ class Difference:
     @property
     def lacking(self) -> int:
         """How many recordings of the API are not loaded, or tombstoned."""
-        return len(self.missing) + len(self.returned) if self.proofs else max(0, self.surplus)
+        return len(self.missing) + len(self.returned) if self.windows else max(0, self.surplus)
 
     @property
     def excess(self) -> int:
         """How many loaded recordings the API does not list."""
-        return len(self.gone) if self.proofs else max(0, -self.surplus)
+        return len(self.gone) if self.windows else max(0, -self.surplus)
 
 
 class SpanComparison:
@@ -104,18 +104,18 @@ class SpanComparison:
         endpoint: Endpoint,
         reader: ListReader,
         inventory: Inventory,
-        session: RequestPool,
+        pool: RequestPool,
         now: datetime,
         read_all: bool,
     ) -> None:
         self._endpoint, self._reader, self._inventory = endpoint, reader, inventory
-        self._session, self._now, self._read_all = session, now, read_all
+        self._pool, self._now, self._read_all = pool, now, read_all
         # VBC keeps call logs for a while, and answers nothing about a single one: those that are gone stay
         self._keeps = bool(endpoint.shape.legs)
 
     def count(self, owner: ListOwner, window: Window) -> Page[PageRows]:
         """Request how many recordings the API has in a span."""
-        return self._reader.count(self._endpoint, owner, window, self._session.stopped)
+        return self._reader.count(self._endpoint, owner, window, self._pool.stopped)
 
     def measure(self, owner: ListOwner, window: Window) -> CountedSpan:
         """Count a span on both sides."""
@@ -193,7 +193,7 @@ class SpanComparison:
             for moment in moments
         ]
         loaded = self._inventory.count(heads).get(owner, [LoadedCounts()] * len(heads)) if heads else []
-        totals = self._session.pool.map(lambda head: self.count(owner, head).total_items, heads)
+        totals = self._pool.executor.map(lambda head: self.count(owner, head).total_items, heads)
         counted = iter(
             CountedSpan(head, total, counts.expected)
             for head, total, counts in zip(heads, totals, loaded, strict=True)
@@ -229,16 +229,16 @@ class SpanComparison:
             uncounted |= difference.uncounted
             if difference.matters or difference.uncounted:
                 yield difference
-            yield from self._count_gaps(owner, difference.proofs)
+            yield from self._count_gaps(owner, difference.windows)
 
-    def _count_gaps(self, owner: ListOwner, proofs: Sequence[ReadWindow[PageRows]]) -> Iterator[Difference]:
+    def _count_gaps(self, owner: ListOwner, windows: Sequence[ReadWindow[PageRows]]) -> Iterator[Difference]:
         """Yield the spans of a part that do not add up, as far as counts differ there."""
         gaps: list[Window] = []
-        for proof in proofs:
-            if not proof.is_proven:
-                joins = bool(gaps) and gaps[-1].end == proof.window.start
-                start = gaps.pop().start if joins else proof.window.start
-                gaps.append(Window(start, proof.window.end))
+        for read in windows:
+            if not read.is_proven:
+                joins = bool(gaps) and gaps[-1].end == read.window.start
+                start = gaps.pop().start if joins else read.window.start
+                gaps.append(Window(start, read.window.end))
         for window in gaps:
             counts, total = self._count_loaded(owner, window), self.count(owner, window).total_items
             difference = Difference(owner, window, total, counts, known_gap=True)
@@ -252,12 +252,12 @@ class SpanComparison:
         """Read a span, proven complete, and compare its ids with those that are loaded."""
         loaded = self._inventory.read_ids(owner, window)
         task = ReadTask(owner, window=window)
-        proofs = tuple(self._reader.scan(self._endpoint, task, self._now, self._session))
+        windows = tuple(self._reader.scan(self._endpoint, task, self._now, self._pool))
         privacy = self._reader.config.pii_policy
         listed = {
             id_
-            for proof in proofs
-            for id_ in read_row_ids([page.rows for page in proof.pages], self._endpoint.shape, privacy)
+            for read in windows
+            for id_ in read_row_ids([page.rows for page in read.pages], self._endpoint.shape, privacy)
         }
         unknown = listed - loaded.keys()
         # a recording that is loaded with another `start` counts as missing here, so it is loaded again
@@ -265,9 +265,9 @@ class SpanComparison:
         returned = frozenset(id_ for id_, gone in loaded.items() if gone and id_ in listed)
         hidden = {
             id_
-            for proof in proofs
-            if not proof.is_proven  # what is not listed there may still exist
-            for id_ in self._inventory.read_ids(owner, proof.window)
+            for read in windows
+            if not read.is_proven  # what is not listed there may still exist
+            for id_ in self._inventory.read_ids(owner, read.window)
         }
         absent = loaded.keys() - listed - hidden
         vanished = frozenset(id_ for id_ in absent if not loaded[id_] and not self._keeps)
@@ -278,8 +278,8 @@ class SpanComparison:
             )
         outside = {
             id_
-            for proof in proofs
-            for page in proof.pages
+            for read in windows
+            for page in read.pages
             for id_, second in page.seconds().items()
             if second is None or not window.holds(second)
         }
@@ -288,7 +288,15 @@ class SpanComparison:
         differs = missing or vanished or returned
         counts = self._count_loaded(owner, window) if differs else LoadedCounts()
         return Difference(
-            owner, window, len(listed), counts, missing, vanished, returned, proofs, uncounted=erased | astray
+            owner,
+            window,
+            len(listed),
+            counts,
+            missing,
+            vanished,
+            returned,
+            windows,
+            uncounted=erased | astray,
         )
 
 

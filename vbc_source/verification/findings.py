@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from vbc_source.errors import VbcError
 from vbc_source.verification.inventory import ListKind
 from vbc_source.verification.lateness import Lateness
 from vbc_source.verification.report import write_report
@@ -88,6 +89,12 @@ class Findings:
     loaded: int = 0
     tombstoned: int = 0
     unconfirmed: int = 0
+    fault: VbcError | None = None  # the first that kept a list from being compared
+
+    def check_compared(self) -> None:
+        """Raise the first fault where no list could be compared."""
+        if self.fault and all(total.api is None for total in self.totals):
+            raise self.fault
 
 
 @dataclass(frozen=True, slots=True)

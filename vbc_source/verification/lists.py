@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from vbc_source.api.deletion_evidence import DeletionEvidence
 from vbc_source.api.endpoints import CALL_LOGS, COMPANY, ON_DEMAND, Endpoint, read_owner
-from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.config import SELF
 from vbc_source.errors import (
@@ -68,15 +68,15 @@ class ListsComparison:
         kind: ListKind,
         reader: ListReader,
         loaded: LoadedTables,
-        session: RequestPool,
+        pool: RequestPool,
         plan: ComparisonPlan,
         findings: Findings,
     ) -> None:
         config, endpoint = reader.config, ENDPOINTS[kind]
         inventory = Inventory(loaded, kind, config.filters_of(endpoint.name), config.pii_policy)
-        self._kind, self._endpoint, self._reader, self._session = kind, endpoint, reader, session
+        self._kind, self._endpoint, self._reader, self._pool = kind, endpoint, reader, pool
         self._plan, self._findings, self._inventory = plan, findings, inventory
-        self._spans = SpanComparison(endpoint, reader, inventory, session, plan.now, plan.repair or plan.deep)
+        self._spans = SpanComparison(endpoint, reader, inventory, pool, plan.now, plan.repair or plan.deep)
         self._repair = ListRepair(kind, endpoint, config, loaded, inventory, findings, plan.now)
 
     def run(self, owners: Sequence[ListOwner], accounts: Sequence[str] = ()) -> None:
@@ -87,7 +87,7 @@ class ListsComparison:
         compared: set[ListOwner] = set()
         failures = 0
         # counts are requested in parallel; spans that differ are searched one list after the other
-        answers = self._session.pool.map(lambda owner: self._count(owner, loaded), owners)
+        answers = self._pool.executor.map(lambda owner: self._count(owner, loaded), owners)
         for owner, answer in zip(owners, answers, strict=True):
             try:
                 if isinstance(answer, VbcError):
@@ -100,9 +100,9 @@ class ListsComparison:
                 if not concerns_one_list(fault):
                     raise
                 failures = 0 if self._is_expected(fault) else failures + 1
-                if failures >= MOST_FAILURES or (failures and len(owners) == 1):
+                if failures >= MOST_FAILURES:
                     raise
-                self._add_unread(owner, fault, loaded)
+                self.add_unread(owner, fault, loaded.get(owner))
 
     def _count(self, owner: ListOwner, loaded: CountsByList) -> ListCount | VbcError:
         """Count a list at the API; return a failure, so that those of other lists are still counted."""
@@ -164,7 +164,7 @@ class ListsComparison:
         def request_present() -> object:
             return self._spans.count(owner, window) if present is None else api.show(int(present))
 
-        return DeletionEvidence(api, self._session.pool, request_present)
+        return DeletionEvidence(api, self._pool.executor, request_present)
 
     def _add_spans(
         self, differences: Sequence[Difference], recent: bool, unconfirmed: frozenset[RowId] | None
@@ -186,7 +186,7 @@ class ListsComparison:
                 returned=len(item.returned),
                 recent=recent,
                 known_gap=item.known_gap,
-                repaired=bool(item.proofs) and unconfirmed is not None and not item.gone & unconfirmed,
+                repaired=bool(item.windows) and unconfirmed is not None and not item.gone & unconfirmed,
             )
             self._findings.spans.append(span)
 
@@ -195,11 +195,16 @@ class ListsComparison:
         vanished = isinstance(fault, NotFound) and fault.code is None and self._endpoint.per_user
         return vanished or (isinstance(fault, Forbidden) and self._reader.config.skip_forbidden)
 
-    def _add_unread(self, owner: ListOwner, fault: VbcError, loaded: CountsByList) -> None:
+    def add_unread(
+        self, owner: ListOwner, fault: VbcError, counts: Sequence[LoadedCounts] | None = None
+    ) -> None:
+        """Add a list that could not be read; the fault is kept unless the source, too, goes on after it."""
         log.warning("%s of %s could not be compared: %s", self._endpoint.name, owner, fault)
-        counts = loaded.get(owner, [LoadedCounts()])[0]
+        expected = self._is_expected(fault)
+        if not expected:
+            self._findings.fault = self._findings.fault or fault
         reason = f"HTTP {fault.status}" if isinstance(fault, GatewayFault) else type(fault).__name__
-        self._add_total(owner, None, counts, self._is_expected(fault), reason)
+        self._add_total(owner, None, (counts or [LoadedCounts()])[0], expected, reason)
 
     def _add_total(
         self, owner: ListOwner, api: int | None, counts: LoadedCounts, agrees: bool, unread: str = ""

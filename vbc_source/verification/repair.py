@@ -11,8 +11,8 @@ import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vbc_source.api.deletion_evidence import DeletionEvidence
 from vbc_source.api.endpoints import Endpoint
-from vbc_source.api.evidence import DeletionEvidence
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import store_if_new
 from vbc_source.config import VbcConfig, load_audio_config
@@ -21,10 +21,11 @@ from vbc_source.extract.tables import TableBuilder
 from vbc_source.lakes.tables import is_lake
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import VERIFY_SCHEMA, find_last_event, load_rows
+from vbc_source.load.ledgers import find_last_event, load_rows
 from vbc_source.load.locks import hold_dataset_lock
 from vbc_source.load.pipelines import hold_pipeline, keep_connected
 from vbc_source.recordings import RECORDING_KEY
+from vbc_source.schema.names import SOURCE_SCHEMA, VERIFY_SCHEMA
 from vbc_source.source import make_resource
 from vbc_source.verification.compare import Difference
 from vbc_source.verification.findings import Findings
@@ -97,18 +98,18 @@ def load_missing(
 
     `read_at` is no later than the first request: what appeared after it is not proven.
     """
-    proofs = [(item, proof) for item in differences if item.missing for proof in item.proofs]
+    reads = [(item, read) for item in differences if item.missing for read in item.windows]
 
-    @dlt.source(name="vbc", section="vbc")
+    @dlt.source(name=SOURCE_SCHEMA, section="vbc")
     def missing() -> Any:
         def read() -> Iterator[Any]:
             tables = TableBuilder(endpoint, dlt.current.source_schema(), config.pii_policy)
-            for item, proof in proofs:
-                rows = tables.build([page.rows for page in proof.pages], item.owner.key)
+            for item, read in reads:
+                rows = tables.build([page.rows for page in read.pages], item.owner.key)
                 # rows that are loaded already stay as they are: their child tables are not loaded again
                 ids = pa.array(sorted(item.missing), endpoint.shape.id_kind)
                 yield rows.filter(pc.is_in(rows[endpoint.shape.id_column], ids))
-            windows = [(item.owner, proof) for item, proof in proofs]
+            windows = [(item.owner, read) for item, read in reads]
             label, in_lake = config.filters_of(endpoint.name).label, is_lake(dlt.current.pipeline())
             yield make_scan_windows(endpoint, windows, label, read_at=read_at, in_lake=in_lake)
 

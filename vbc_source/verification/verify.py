@@ -6,21 +6,24 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 from vbc_source.api.client import Client
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.config import CALL_LOGS, SELF, VbcConfig, load_config
-from vbc_source.errors import Forbidden, NotSubscribed, VbcError
+from vbc_source.errors import NotSubscribed, VbcError
 from vbc_source.extract.accounts import AccountDirectory
 from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.extract.refusals import concerns_one_list
 from vbc_source.extract.request_pool import RequestPool
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.load.locks import open_turns
 from vbc_source.recordings import RECORDING_TYPES, RecordingType
+from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.verification.findings import Findings, VerifyResult
 from vbc_source.verification.inventory import ListKind
 from vbc_source.verification.lateness import measure_lateness
@@ -37,7 +40,7 @@ from vbc_source.warehouse.completeness import (
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES
 from vbc_source.warehouse.views import write_view
-from vbc_source.windows import Window, check_order, floor_second
+from vbc_source.windows import Window, check_order, floor_second, format_instant
 
 log = logging.getLogger(__name__)
 
@@ -82,31 +85,22 @@ def verify(
         reader.client.take_turns(turns)
         first = since or config.start or find_first_start(loaded)
         chosen, left_out = _choose_types(loaded, config, types)
-        plans = {
-            kind: make_plan(
-                config, now, first, until, deep=deep, repair=repair, resource=ENDPOINTS[kind].name
-            )
-            for kind in chosen
-        }
+        make = partial(make_plan, config, now, first, until, deep=deep, repair=repair)
+        plans = {kind: make(resource=ENDPOINTS[kind].name) for kind in chosen}
         plan = plans[chosen[0]]
         findings = _compare(plans, reader, loaded)
-        gaps = _find_gaps(loaded, config, plan, findings, since)
-        lateness = measure_lateness(loaded, now)
-        oldest_read = _find_oldest_reading(loaded, config, findings) if config.longest_rest else None
-        archived = bool(loaded.find(LEDGER))
+        result = _make_result(
+            findings,
+            config,
+            plan,
+            left_out=left_out,
+            archived=bool(loaded.find(LEDGER)),
+            gaps=tuple(_find_gaps(loaded, config, plan, findings, since)),
+            lateness=measure_lateness(loaded, now),
+            oldest_read=_find_oldest_reading(loaded, config, findings) if config.longest_rest else None,
+        )
         write_view(loaded)
-    return _make_result(
-        findings,
-        config,
-        plan,
-        left_out=left_out,
-        archived=archived,
-        gaps=tuple(gaps),
-        lateness=lateness,
-        oldest_read=oldest_read,
-        requests=reader.client.requests_sent,
-        seconds=time.monotonic() - started,
-    )
+    return replace(result, requests=reader.client.requests_sent, seconds=time.monotonic() - started)
 
 
 def _make_result(
@@ -150,7 +144,10 @@ def make_plan(
     first, last = floor_second(since or config.first_start(now)), floor_second(min(until or now, now))
     window = config.filters_of(resource).narrow(Window(first, last)) if first <= last else None
     if window is None:
-        raise VbcError("there is nothing to compare: since is after until, or after now")
+        raise VbcError(
+            f"there is nothing to compare from {format_instant(first)} to {format_instant(last)}: since is "
+            "after until or now, or the filters on start leave nothing"
+        )
     # lists that take turns may wait longer than the lookback
     edge = floor_second(now - max(config.lookback, config.longest_rest))
     if window.end <= edge:
@@ -184,16 +181,17 @@ def _choose_types(
 def _compare(plans: Mapping[ListKind, ComparisonPlan], reader: ListReader, loaded: LoadedTables) -> Findings:
     config, findings = reader.config, Findings()
     directory = AccountDirectory(reader, config.login.identity())
-    with RequestPool(config.max_concurrency) as session:
+    with RequestPool(config.max_concurrency) as pool:
         for kind, plan in plans.items():
-            comparison = ListsComparison(kind, reader, loaded, session, plan, findings)
+            comparison = ListsComparison(kind, reader, loaded, pool, plan, findings)
             if kind == "company":
                 comparison.run([ListOwner(account) for account in config.accounts])
                 _learn_account(directory, config, findings)
             elif kind == "call_logs":
                 _compare_call_logs(comparison, directory, config)
             else:
-                comparison.run(*_find_user_lists(directory, config, plan.now))
+                comparison.run(*_find_user_lists(comparison, directory, config, plan.now))
+    findings.check_compared()
     return findings
 
 
@@ -215,9 +213,12 @@ def _learn_account(directory: AccountDirectory, config: VbcConfig, findings: Fin
 
 
 def _find_user_lists(
-    directory: AccountDirectory, config: VbcConfig, now: datetime
+    comparison: ListsComparison, directory: AccountDirectory, config: VbcConfig, now: datetime
 ) -> tuple[list[ListOwner], list[str]]:
-    """Return the users' lists, and the accounts of which loaded users are compared too."""
+    """Return the users' lists, and the accounts of which loaded users are compared too.
+
+    Of an account whose users cannot be listed, those that are loaded are compared.
+    """
     state = dict[str, str]()
     accounts = list(dict.fromkeys(directory.find_account(account, state) for account in config.accounts))
     if config.users is not None:
@@ -226,10 +227,10 @@ def _find_user_lists(
     for account in accounts:
         try:
             owners += [ListOwner(account, user) for user in directory.users(account, "verify", now, {})]
-        except Forbidden as fault:
-            if not config.skip_forbidden:
+        except VbcError as fault:
+            if not concerns_one_list(fault):
                 raise
-            log.warning("left out, since on_forbidden = skip: %s", fault)
+            comparison.add_unread(ListOwner(account), fault)
     return owners, accounts
 
 

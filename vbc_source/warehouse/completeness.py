@@ -29,7 +29,8 @@ from datetime import datetime, timedelta, timezone
 from vbc_source.config import CALL_LOGS, SELF, VbcConfig
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.schema.erased import ERASED
-from vbc_source.warehouse.queries import LoadedTables, Row, write_instant
+from vbc_source.warehouse.queries import LoadedTables, write_instant
+from vbc_source.warehouse.users import read_listed_users, read_unreadable
 from vbc_source.windows import SECOND, Window
 
 SCAN_WINDOWS = "scan_windows"
@@ -307,23 +308,15 @@ def find_lists(
             for user in config.users
         ]
     # the users that are listed and may be read; without a list of users, those that were read
-    barred: list[Row] = []
-    if loaded.find("user_access"):
-        barred = loaded.query(
-            "SELECT account_id, user_id FROM user_access "
-            f"WHERE access <> 'allowed' AND resource = '{USER_RECORDINGS}'"
-        )
-    users: list[Row] = []
-    if loaded.has("users"):
-        users = loaded.query("SELECT account_id, id FROM users WHERE gone_at IS NULL")
+    users, unreadable = read_listed_users(loaded), read_unreadable(loaded)
     if not users:
         return [known for known in proven if known.resource == USER_RECORDINGS] or None
-    lists = [
+    return [
         RecordingList(USER_RECORDINGS, account, user)
         for account, user in users
-        if (account, user) not in barred
+        if user not in unreadable.get((account, USER_RECORDINGS), ())
+        and (SELF in config.accounts or account in config.accounts)
     ]
-    return [known for known in lists if SELF in config.accounts or known.account in config.accounts]
 
 
 def count_rows(loaded: LoadedTables, resource: str, windows: Sequence[Window]) -> dict[int, tuple[int, int]]:

@@ -6,11 +6,13 @@ No pipeline is opened: that would write into dlt's working folder, which a runni
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import dlt
@@ -24,13 +26,11 @@ from vbc_source.extract.tables import ARROW_TYPES
 from vbc_source.lakes.tables import FILESYSTEM, check_format, name_format, read_table
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA
-from vbc_source.load.locks import hold_pipeline_lock
+from vbc_source.load.locks import can_lock, hold_database
+from vbc_source.schema.names import AUDIO_SCHEMA, SOURCE_SCHEMA
 from vbc_source.windows import format_instant
 
-SOURCE_SCHEMA = "vbc"
 _LIST = "vbc list {}"  # stands for a list until the query is text
-SINGLE_PROCESS = ("duckdb",)  # destinations that one process at a time may open
 # a text, a quoted name, a cast, or the name of a placeholder
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|::|:(\w+)""")
 
@@ -42,7 +42,8 @@ class LoadedTables:
     """The tables of the source and of the ledgers (names of dlt schemas) in one dataset.
 
     `locked`: the caller holds the lock of the target's pipeline already. With `watch`, each query looks again
-    for a ledger that is not there yet, else `refresh` does.
+    for a ledger that is not there yet, else `refresh` does. With `read_only`, the caller writes nothing
+    afterwards, so that a disk that is read-only will do.
     """
 
     def __init__(
@@ -52,16 +53,18 @@ class LoadedTables:
         *,
         locked: bool = False,
         watch: bool = True,
+        read_only: bool = False,
     ) -> None:
         self.target, self.destination = target, open_destination(target)
         self.kind = destination_kind(self.destination)
-        self._ledgers, self._locked, self._watch = ledgers, locked, watch
+        self._ledgers, self._locked, self._watch, self._read_only = ledgers, locked, watch, read_only
         self._schemas: list[Schema] = []
 
     def lock(self) -> AbstractContextManager[Any]:
         """Keep the source's pipeline out of a database that admits one process."""
-        single = self.kind in SINGLE_PROCESS and not self._locked
-        return hold_pipeline_lock(self.target.pipeline) if single else nullcontext()
+        if self._locked or (self._read_only and not can_lock()):
+            return nullcontext()
+        return hold_database(self.target.pipeline, self.kind)
 
     def query(self, write: str | Callable[[LoadedTables], str], **values: Value) -> list[Row]:
         """Query the destination in DuckDB's dialect; `write` may write the query once tables are known.
@@ -107,7 +110,11 @@ class LoadedTables:
     @cached_property
     def _client(self) -> Any:
         """A client of the destination: each new one resolves the configuration, and is opened when needed."""
-        return self.open_dataset(Schema(SOURCE_SCHEMA)).destination_client
+        client: Any = self.open_dataset(Schema(SOURCE_SCHEMA)).destination_client
+        if self._read_only and self.kind == "duckdb":
+            file = client.config.credentials.database
+            client.config.credentials.read_only = Path(file).exists() and not os.access(file, os.W_OK)
+        return client
 
     def _query_files(self, query: Any, lists: Mapping[str, Any]) -> list[Row]:
         """Query a lake over Arrow tables: DuckDB's own readers of lakes are extensions to download."""
@@ -159,6 +166,11 @@ class LoadedTables:
             self._read_schemas()
 
     def _read_schemas(self) -> None:
+        if self.kind == "duckdb" and not Path(self._client.config.credentials.database).exists():
+            self._schemas = [
+                Schema(name) for name in (SOURCE_SCHEMA, *self._ledgers)
+            ]  # reading makes no file
+            return
         # one client for all of them: `dlt.dataset` would open a connection for each
         with self._client as client:
             self._schemas = [_read_schema(client, name) for name in (SOURCE_SCHEMA, *self._ledgers)]

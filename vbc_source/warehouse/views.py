@@ -10,7 +10,8 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from vbc_source.dlt_internals import DatabaseException
 from vbc_source.recordings import RecordingType
-from vbc_source.warehouse.queries import SOURCE_SCHEMA, LoadedTables
+from vbc_source.schema.names import SOURCE_SCHEMA
+from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES, has_users
 from vbc_source.warehouse.tombstones import TOMBSTONES
 

@@ -68,14 +68,14 @@ def read_object(body: bytes) -> dict[str, Any]:
 def read_list(body: bytes, collection: str) -> tuple[list[dict[str, Any]], int]:
     """Parse the body of a list endpoint; returns its rows and the total number of rows. Raises ValueError."""
     value = read_object(body)
-    embedded, total = value.get("_embedded") or {}, read_whole(value.get("total_items"))
+    embedded, total = value.get("_embedded") or {}, read_integer(value.get("total_items"))
     rows = (embedded.get(collection) or []) if isinstance(embedded, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or total is None:
         raise ValueError("not a list response")
     return rows, check_total(total)
 
 
-def read_whole(value: Any) -> int | None:
+def read_integer(value: Any) -> int | None:
     """Parse a whole number of at most 18 digits, such as a count or a code; None if it is none."""
     text = value.strip() if isinstance(value, str) else value
     if isinstance(text, int) and not isinstance(text, bool):

@@ -1,4 +1,7 @@
-"""The bucket with the files: a folder, S3, Google or Azure, opened with fsspec and dlt's credentials."""
+"""The bucket with the files: a folder, S3, Google or Azure, opened with fsspec and dlt's credentials.
+
+`Bucket` stores and reads objects; `local_files` and `s3` have what folders and S3 can do beyond fsspec.
+"""
 
 from vbc_source.audio.bucket.bucket import CHUNK_BYTES, Bucket
 from vbc_source.audio.bucket.listings import FolderListings

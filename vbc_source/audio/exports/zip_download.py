@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from vbc_source.api.client import Client
+from vbc_source.api.deletion_evidence import says_gone
 from vbc_source.api.downloads import Download
-from vbc_source.api.evidence import says_gone
 from vbc_source.api.export_jobs import ExportFailed
 from vbc_source.audio.spool import NoRoom, SpoolFile, measure_room
 from vbc_source.errors import BadRequest, ForeignAddress, InvalidContent, NotFound, VbcError
@@ -51,10 +51,8 @@ def fetch_zip(client: Client, links: Sequence[str], path: Path, limit: int, name
     raise ExportFailed(f"{name} has no zip: it has expired, or was never complete")
 
 
-def _write(
-    download: Download, path: Path, limit: int, name: str, clock: Callable[[], float] = time.monotonic
-) -> None:
-    size, logged = 0, clock()
+def _write(download: Download, path: Path, limit: int, name: str) -> None:
+    size, logged = 0, time.monotonic()
     try:
         with SpoolFile(path) as file:
             for chunk in download:
@@ -66,8 +64,8 @@ def _write(
                 if download.size is not None and size > download.size:
                     break  # a body without end; reported below
                 file.write(chunk)
-                if clock() - logged >= SECONDS:
-                    logged = clock()
+                if time.monotonic() - logged >= SECONDS:
+                    logged = time.monotonic()
                     total = f" of {write_size(download.size)}" if download.size else ""
                     log.info("%s: %s%s", name, write_size(size), total)
     except NoRoom:

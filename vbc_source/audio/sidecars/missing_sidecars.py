@@ -17,7 +17,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from vbc_source.audio.bucket import FolderListings
-from vbc_source.audio.ledger import LedgerRow
+from vbc_source.audio.ledger import VERSION_KEY, LedgerRow
 from vbc_source.audio.session import ArchiveSession
 from vbc_source.audio.sidecars.manifest import manifest_key, write_manifest
 from vbc_source.audio.sidecars.metadata import LoadedFacts, StoredFiles
@@ -267,8 +267,7 @@ def make_sidecar(row: LedgerRow, name: str, facts: LoadedFacts) -> Sidecar:
 
 def _fits(sidecar: Sidecar, row: LedgerRow) -> bool:
     """Return whether a sidecar is that of a file of the ledger."""
-    names = ("account_id", "recording_type", "user_id", "recording_id", "version")
-    same = all(getattr(sidecar.archive, name) == getattr(row, name) for name in names)
+    same = all(getattr(sidecar.archive, name) == getattr(row, name) for name in VERSION_KEY)
     return same and (sidecar.audio.sha256, sidecar.audio.size_bytes) == (row.sha256, row.size_bytes)
 
 

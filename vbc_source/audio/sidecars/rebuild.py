@@ -30,9 +30,9 @@ from vbc_source.errors import InvalidContent
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
-from vbc_source.load.ledgers import AUDIO_SCHEMA
 from vbc_source.load.progress import SECONDS
 from vbc_source.recordings import RECORDING_TYPES, RecordingKey, RecordingType, escape
+from vbc_source.schema.names import AUDIO_SCHEMA
 from vbc_source.warehouse.erasures import AGAIN, read_erased
 
 log = logging.getLogger(__name__)

@@ -15,14 +15,15 @@ from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.extract.tables import ARROW_TYPES
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
+from vbc_source.load.parts import hold_part
 from vbc_source.load.sync import run_pipeline
 from vbc_source.pii import PiiPolicy
 from vbc_source.recordings import RecordingType
 from vbc_source.schema.columns import build_column, build_list, guess_type
+from vbc_source.schema.names import SOURCE_SCHEMA
 from vbc_source.schema.pages import has_values
 from vbc_source.schema.tables import make_table
 from vbc_source.source import make_resource
-from vbc_source.warehouse.parts import hold_part
 from vbc_source.warehouse.queries import LoadedTables
 
 PART = "restore"
@@ -58,7 +59,7 @@ def _find_lacking(loaded: LoadedTables, endpoint: Endpoint, rows: Sequence[Row])
     return [row for name, row in unique.items() if name not in found]
 
 
-@dlt.source(name="vbc", section="vbc")
+@dlt.source(name=SOURCE_SCHEMA, section="vbc")
 def restored_tables(endpoint: Any, rows: Any) -> list[DltResource]:
     """The table of recordings, and those of their lists, with rows of sidecars."""
 

@@ -1,10 +1,11 @@
-"""The ledgers: their rows are loaded with who did it, and with events of the chain of custody."""
+"""The ledgers: their rows are loaded with who did it, and with events of the chain of custody.
+
+`rows` loads them, `custody` chains them by hash, `batches` lets them wait for one load.
+"""
 
 from vbc_source.load.ledgers.batches import BatchedLedger
 from vbc_source.load.ledgers.rows import (
-    AUDIO_SCHEMA,
     CUSTODY_COLUMNS,
-    VERIFY_SCHEMA,
     find_last_event,
     load_rows,
     make_schema,
@@ -12,9 +13,7 @@ from vbc_source.load.ledgers.rows import (
 )
 
 __all__ = [
-    "AUDIO_SCHEMA",
     "CUSTODY_COLUMNS",
-    "VERIFY_SCHEMA",
     "BatchedLedger",
     "find_last_event",
     "load_rows",

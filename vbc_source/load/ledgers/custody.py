@@ -75,7 +75,7 @@ def write_canonical(fields: Row) -> str:
 
 
 def write_instant(moment: datetime) -> str:
-    """Write an instant as the chain does; without a zone it is in UTC."""
+    """Write an instant in UTC, to the microsecond; one without a zone is in UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
     return aware.astimezone(timezone.utc).isoformat(timespec="microseconds")
 

@@ -23,9 +23,7 @@ from vbc_source.load.ledgers.custody import ACTIONS, ACTOR, CUSTODY, EVENT, LINK
 from vbc_source.load.locks import hold_chain_lock
 from vbc_source.load.pipelines import adopt_stored_schema, keep_connected, keep_interrupts
 from vbc_source.schema.columns import INSTANT
-
-AUDIO_SCHEMA = "vbc_audio"  # of recording_audio and recording_deletions
-VERIFY_SCHEMA = "vbc_verify"  # of recording_tombstones
+from vbc_source.schema.names import AUDIO_SCHEMA
 
 Disposition = Literal["append", "merge"]
 

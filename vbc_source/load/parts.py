@@ -18,9 +18,8 @@ import dlt
 from vbc_source.dlt_internals import get_dlt_pipelines_dir
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target, destination_kind
-from vbc_source.load.locks import is_locked
+from vbc_source.load.locks import hold_database, is_locked
 from vbc_source.load.pipelines import hold_fresh_pipeline
-from vbc_source.warehouse.queries import LoadedTables
 
 _MARK = "vbc_part"  # a file in the working folder of a part
 APPENDING = (FILESYSTEM,)  # destinations where a row that is loaded again is there twice
@@ -31,7 +30,10 @@ def hold_part(target: Target, key: str) -> Iterator[dlt.Pipeline]:
     """Open a pipeline for one part of a load, and leave nothing of it behind but what is loaded."""
     part = replace(target, pipeline=f"{target.pipeline}_{key}")
     staging = {"staging_dataset_name_layout": f"%s_stg_{key}"}
-    with hold_fresh_pipeline(part, **staging) as pipeline, LoadedTables(target).lock():
+    with (
+        hold_fresh_pipeline(part, **staging) as pipeline,
+        hold_database(target.pipeline, destination_kind(pipeline.destination)),
+    ):
         (Path(pipeline.working_dir) / _MARK).touch()
         yield pipeline
         if destination_kind(pipeline.destination) not in APPENDING:

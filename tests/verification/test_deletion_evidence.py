@@ -8,13 +8,13 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from gateway_fixtures import API, Stage, make_credentials, serve_gateways
+from gateway_fixtures import API, Stage, make_credentials
 from loading import still_gateway
 from verification_cases import Prepare, oldest
 
 from vbc_source import VbcError
 from vbc_source.api.client import Client
-from vbc_source.api.evidence import DeletionEvidence
+from vbc_source.api.deletion_evidence import DeletionEvidence
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.emulator import Gateway
 from vbc_source.emulator.faults.catalogue import BROKEN_RESPONSES, ERROR_RESPONSES
@@ -32,12 +32,6 @@ PASSING = [
     for name in (*ERROR_RESPONSES, *BROKEN_RESPONSES)
     if not name.startswith("throttled-")
 ]
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with serve_gateways() as server:
-        yield server
 
 
 @pytest.fixture
