@@ -130,8 +130,9 @@ class DatabaseRows:
                 yield from _clear_statistics(client, schema, table)
             else:
                 yield f"dead rows of {schema}.{table} stay until its owner runs VACUUM (FULL, ANALYZE)"
-        # the statistics before have become dead rows; who does not own the database gets a warning alone
-        client.execute_sql("VACUUM FULL pg_catalog.pg_statistic")
+        # The statistics before have become dead rows. Not FULL, which would stop all queries of the database
+        # meanwhile; who does not own the database gets a warning alone.
+        client.execute_sql("VACUUM pg_catalog.pg_statistic")
 
     def _write_condition(self, schema: str, table: str, columns: Mapping[str, Kind], client: Any) -> str:
         if schema.startswith(client.dataset_name + "_staging"):
