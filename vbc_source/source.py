@@ -31,7 +31,7 @@ from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.extract.extractor import Extractor, GapLog
 from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.polling import RequestLimit
-from vbc_source.extract.refusals import AccessLog, concerns_one_list, current_refusals
+from vbc_source.extract.refusals import AccessLog, current_refusals, leaves_the_rest
 from vbc_source.extract.scan_windows import make_scan_windows
 from vbc_source.extract.state import ResourceRun, find_load_marks, hold_state
 from vbc_source.extract.tables import ChildTables, TableBuilder, make_user_access
@@ -299,7 +299,7 @@ class Resources:
             log.warning("left out, since on_forbidden = skip: %s", fault)
         elif (
             (refusals := current_refusals())
-            and (isinstance(fault, Forbidden) or concerns_one_list(fault))
+            and (isinstance(fault, Forbidden) or leaves_the_rest(fault))
             and refusals.takes(fault)
         ):
             refusals.add([title], fault)

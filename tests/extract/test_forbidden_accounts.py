@@ -1,4 +1,4 @@
-"""Accounts that the API user may not read: with `skip` they are data, with `raise` the others come first."""
+"""What a run cannot read, above all accounts: with `skip` it is data, with `raise` the rest comes first."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from expected_rows import MAIN, count, expected_recordings, loaded
 from extraction import Extraction, extract
 from loading import query, still_gateway
 
+from vbc_source.api.http import rate_limit
 from vbc_source.emulator import Gateway
-from vbc_source.errors import Forbidden, GatewayFault, Unavailable
+from vbc_source.errors import Forbidden, GatewayFault, Throttled, Unavailable
 from vbc_source.extract.refusals import Refusals, collect_refusals
 
 Serve = Callable[[Gateway], str]
@@ -156,3 +157,22 @@ def test_who_may_read_nothing_is_told_so_where_the_account_is_not_known_either(s
     text = r"set account_id to its number\. .*is not authorized for this"
     with collect_refusals(Refusals()), pytest.raises(Exception, match=text):
         extract(Extraction(), serve(gateway), "company_recordings", "users")
+
+
+def test_what_was_read_before_a_quota_is_used_up_for_hours_is_loaded(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limit, "LONGEST_THROTTLE", 0.0)  # longer than a run waits
+    gateway = still_gateway(recordings=20, users=60, user_recordings=90)
+    url, pipeline = serve(gateway), Extraction()
+    gateway.fault("throttled*always@/users/")
+    with collect_refusals() as refusals:
+        extract(pipeline, url, start_date="2000-01-01")
+    assert count(pipeline, "company_recordings") == len(gateway.company)
+    assert count(pipeline, "users") == 60
+    assert gateway.count("/users/") < 60  # the others are not asked
+    with pytest.raises(Throttled, match=r"recordings of user .* run again later.*the rest is loaded"):
+        refusals.check()
+    gateway.heal()
+    extract(pipeline, url, start_date="2000-01-01")
+    assert loaded(pipeline) == expected_recordings(gateway)

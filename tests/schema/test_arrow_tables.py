@@ -1134,3 +1134,17 @@ def test_arbitrary_bytes_are_an_error(bytes_: bytes) -> None:
     except ValueError:
         return
     assert b'"total_items"' in bytes_  # by chance a list response
+
+
+@pytest.mark.parametrize("other", ["9", 9, None, {}])
+def test_an_empty_text_in_a_list_is_kept_whatever_stands_beside_it(other: Any) -> None:
+    body = json.dumps({"total_items": 1, "_embedded": {"recordings": [{"id": 1, "extensions": ["", other]}]}})
+    (extensions,) = read_page(body.encode()).rows.table["extensions"].to_pylist()
+    assert extensions == ["", "9" if other else None]
+
+
+def test_an_empty_text_in_place_of_an_object_goes_to_the_first_column() -> None:
+    body = json.dumps({"total_items": 1, "_embedded": {"data": [{"id": 1, "extensions": ["", "77"]}]}})
+    table = build_table([read_page(body.encode(), USER).rows], {"account_id": "1"}, lambda _: None, USER)
+    children = split_lists(table, ["account_id"], USER)["extensions"]
+    assert children["extension"].to_pylist() == ["", "77"]

@@ -19,6 +19,7 @@ from vbc_source.errors import (
     GatewayFault,
     NotFound,
     NotSubscribed,
+    Throttled,
     TokenRejected,
     Unavailable,
     VbcError,
@@ -115,6 +116,11 @@ def concerns_one_list(error: Exception) -> TypeGuard[GatewayFault]:
     return isinstance(error, (Forbidden, NotFound, Unavailable, BadRequest, TokenRejected))
 
 
+def leaves_the_rest(error: Exception) -> TypeGuard[GatewayFault]:
+    """Return whether the rest is loaded after an error; a quota used up for hours spares what was read."""
+    return concerns_one_list(error) or isinstance(error, Throttled)
+
+
 class AccessLog:
     """Records which lists of a run can be read; `find_account` returns the real id of `self`."""
 
@@ -149,7 +155,7 @@ class AccessLog:
 
     def judge(self, task: ReadTask, error: Exception) -> bool:
         """Return whether an error finishes its list, else `check` raises it; raise what concerns all."""
-        if not concerns_one_list(error):
+        if not leaves_the_rest(error):
             raise error
         vanished = isinstance(error, NotFound) and error.code != NO_SUCH_PATH and self._run.endpoint.per_user
         if vanished or (isinstance(error, Forbidden) and self._run.config.skip_forbidden):
@@ -163,6 +169,8 @@ class AccessLog:
         self._failures.append((task, error))
         # a refusal predicts nothing about the next list, and costs one request
         self._in_a_row += not isinstance(error, Forbidden)
+        if isinstance(error, Throttled):  # the quota is everybody's
+            self._in_a_row = self._max_failures
         return False
 
     def check(self) -> None:

@@ -95,7 +95,7 @@ def build_list(values: list[Any]) -> pa.Array:
         if kinds <= {native}:
             with suppress(OverflowError):
                 return pa.array(lists, pa.list_(kind)).cast(TEXTS)
-    texts = [[to_text(item) if item or item == 0 else None for item in items or ()] for items in lists]
+    texts = [[None if item in (None, {}, []) else to_text(item) for item in items or ()] for items in lists]
     return pa.array(texts, TEXTS)
 
 

@@ -229,5 +229,5 @@ def _build_texts(values: Iterable[Any]) -> pa.Array:
 def _read_object(text: str | None, first_field: str) -> dict[str, Any]:
     value: Any = None
     with suppress(msgspec.DecodeError):
-        value = msgspec.json.decode(text or "{}")
+        value = msgspec.json.decode("{}" if text is None else text)
     return value if isinstance(value, dict) else {first_field: text}
