@@ -36,7 +36,8 @@ def test_statistics_of_before_are_gone_from_their_table(monkeypatch: pytest.Monk
             table = client.make_qualified_table_name("company_recordings")
             client.execute_sql(
                 f"CREATE TABLE {table} AS SELECT '549825' AS account_id, i AS id, "
-                f"CASE WHEN i % 2 = 0 THEN '{digits}' ELSE 'other' END AS notes FROM generate_series(1, 100) AS r(i)"
+                f"CASE WHEN i % 2 = 0 THEN '{digits}' ELSE 'other' END AS notes "
+                "FROM generate_series(1, 100) AS r(i)"
             )
             client.execute_sql(f"ANALYZE {table}")
 

@@ -146,7 +146,10 @@ def test_known_breaks_are_left_out_and_rows_older_than_the_chain_counted(prepare
     execute("DROP TABLE custody")
     removed = run_in_process("evidence", "--verify-chain", "--bucket-url", site.bucket)
     assert removed.exit_code == 1
-    assert "no table custody, although the bucket has heads of its chain: the table was removed" in removed.stderr
+    assert (
+        "no table custody, although the bucket has heads of its chain: the table was removed"
+        in removed.stderr
+    )
     Path("empty").mkdir()
     nothing = run_in_process("evidence", "--verify-chain", "--bucket-url", "empty")
     assert nothing.exit_code == 1
