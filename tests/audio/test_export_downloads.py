@@ -217,11 +217,11 @@ def test_hostile_members_are_refused_and_good_ones_stored(prepare: Prepare, capl
     site.gateway.zip_members = hostile
     before = set(site.folder.parent.iterdir())
     outcome = fetch(site, start(site))
-    assert counts(outcome) == {"stored": 2, "failed": 7, "unmatched": 1, "left_out": 1}
+    assert counts(outcome) == {"stored": 2, "failed": 7, "left_out": 1}
     assert not outcome.ok
     files = site.files()
     assert {key: files[key] for key in expected(site)} == expected(site)
-    assert len(files) == 3
+    assert len(files) == 2
     assert set(site.folder.parent.iterdir()) == before
     assert not list(site.folder.rglob("*evil*")) + list(site.folder.rglob("*.zip"))
     assert [row[1] for row in ledger(pipeline)] == ["stored", "stored"]
@@ -362,3 +362,20 @@ def test_command_prints_one_line_for_each_error(prepare: Prepare) -> None:
     lines = [line for line in done.stderr.splitlines() if line.startswith("vbc export download: ")]
     assert lines == [f"vbc export download: {error}" for error in result["errors"]]
     assert len(lines) == 1
+
+
+def test_the_error_of_a_refused_zip_names_its_export(prepare: Prepare) -> None:
+    site = prepare(make_gateway(2))
+    site.load()
+    job = start(site)
+    site.gateway.zip_members = lambda members: [(f"{number}.mp3", b"") for number in range(50_001)]
+    assert error_of(site, job).startswith(f"export job {job}: the zip has 50,001 members")
+
+
+def test_a_member_that_is_there_twice_is_stored_once(prepare: Prepare) -> None:
+    site = prepare(make_gateway(2))
+    site.load()
+    site.gateway.zip_members = lambda members: [*members, *members]
+    outcome = fetch(site, start(site))
+    assert counts(outcome) == {"stored": 2, "ok": True}
+    assert not [key for key in site.files() if key.startswith("unmatched/")]

@@ -84,6 +84,21 @@ def test_auto_exports_many_files_and_downloads_few_one_by_one(prepare: Prepare, 
     assert "one by one, about 1 requests" in caplog.text
 
 
+def test_auto_waits_once_for_a_job_that_stays_pending(
+    prepare: Prepare, caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vbc_source.audio.exports.batches.TIMEOUT", 0.0)
+    site = prepare(make_gateway(40), SOURCES__VBC__AUDIO__MAX_ZIP_BYTES="80000")  # so that there are two
+    site.gateway.job_seconds = 3600
+    site.load()
+    outcome = site.archive(via="auto")
+    assert (outcome.stored, outcome.exports, outcome.ok) == (40, 0, True)
+    assert site.gateway.count("/export") == 1
+    assert "not complete after 0 s" in caplog.text
+    assert "no more exports are started in this run" in caplog.text
+    assert site.files() == expected_files(site.gateway)
+
+
 @pytest.mark.slow
 def test_auto_downloads_one_by_one_after_a_failed_export(prepare: Prepare, caplog: Any) -> None:
     site = prepare(make_gateway(20))

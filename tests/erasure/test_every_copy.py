@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,3 +239,20 @@ def test_what_a_killed_write_left_in_a_delta_table_is_removed(
         assert search(own_folder) == []
         assert run(url, "sync", *target)["ok"]
         assert len(warehouse.read()["company_recordings"]) == len(before) - 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["duckdb", "parquet"])
+def test_a_field_that_is_named_like_the_number_is_named(
+    name: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = plant()
+    gateway.company.change(1001, **{"202 555-0177": "rang"})
+    with Emulator(gateway) as url, set_up(name, monkeypatch, lambda: {}) as warehouse:
+        target = ("--destination", warehouse.destination, "--dataset", warehouse.dataset)
+        assert run(url, "sync", *target)["ok"]
+        shutil.rmtree(own_folder / "dlt", ignore_errors=True)  # as on another machine: no schema there has it
+        result = run(url, "forget", NUMBER, *target)
+    reasons = [item["reason"] for item in result["blocked"]]
+    table = f"{warehouse.dataset}.company_recordings" if name == "duckdb" else "company_recordings"
+    assert f"{table} has a column that is named like the number: drop it" in reasons

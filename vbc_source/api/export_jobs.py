@@ -37,6 +37,10 @@ class ExportFailed(VbcError):
     """Raised when an export job has no zip file: not yet, no longer, or never."""
 
 
+class ExportTooSlow(ExportFailed):
+    """Raised when export jobs are not complete in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """An export job as the API has it now.
@@ -214,7 +218,7 @@ class ExportApi:
 
     def show(self, job_id: str) -> Job:
         """Return a job as the API has it now; raises ExportFailed if the user has none with this id."""
-        path, title = f"{self._jobs}/{quote(job_id, safe='')}", f"export job {_printable(job_id)}"
+        path, title = f"{self._jobs}/{quote(job_id, safe='')}", name_job(job_id)
         try:
             return self.client.get(
                 path, None, lambda body: read_job(read_object(body), self.client.base_url), what=title
@@ -229,14 +233,19 @@ class ExportApi:
             ) from None
 
     def wait(self, job_ids: Sequence[str], timeout: float = TIMEOUT) -> list[Job]:
-        """Poll jobs at growing intervals until all are ready; raises ExportFailed, also after `timeout` s."""
+        """Poll jobs at growing intervals until all are ready.
+
+        Raises:
+            ExportTooSlow: One is not complete after `timeout` seconds.
+            ExportFailed: One has no zip.
+        """
         started, pause = self._clock(), FIRST_PAUSE
         jobs = {job_id: self.show(job_id) for job_id in job_ids}
         while waiting := [id_ for id_, job in jobs.items() if job.state_at(self.now()) == "waiting"]:
             seconds = min(max(pause, PAUSE_PER_JOB * (len(waiting) - 1)), started + timeout - self._clock())
             progress = [f"{_printable(id_)} is {jobs[id_].progress}" for id_ in waiting[:3]]
             if seconds <= 0:
-                raise ExportFailed(
+                raise ExportTooSlow(
                     f"{len(waiting)} of {len(jobs)} export jobs are not complete after {timeout:.0f} s: "
                     + "; ".join(progress)
                 )
@@ -251,7 +260,7 @@ class ExportApi:
 
     def check_ready(self, job: Job) -> None:
         """Raise ExportFailed, with the reason, if a job has no zip."""
-        state, title = job.state_at(self.now()), f"export job {_printable(job.id)}"
+        state, title = job.state_at(self.now()), name_job(job.id)
         since = f" since {job.valid_until:%Y-%m-%d %H:%M} UTC" if job.valid_until else ""
         reasons = {
             "expired": f"has expired{since}: start a new one with vbc export create",
@@ -287,6 +296,11 @@ def open_exports(user: str | None = None, account: str | None = None) -> ExportA
     return ExportApi(
         Client.from_config(config), config.recording_api, account, user or SELF, config.login_name
     )
+
+
+def name_job(job_id: str) -> str:
+    """Return the name of a job in messages."""
+    return f"export job {_printable(job_id)}"
 
 
 def _printable(job_id: str) -> str:

@@ -238,6 +238,7 @@ class _Erasure:
         if self._site.loaded.kind == FILESYSTEM:
             found = dict(self._lake().find(erased))
             self._places |= {f"rows of {table}": rows for table, rows in found.items()}
+            self._block_named(self._lake().find_named())
             return sum(found.values())
         database = self._database()
         total = 0
@@ -251,11 +252,11 @@ class _Erasure:
                         None, f"{table.title} holds it in {table.rows:,} rows, and is not a table of ours"
                     )
                 )
-        for title in database.find_named():
-            self._blocked.append(
-                Blocked(None, f"{title} has a column that is named like the number: drop it")
-            )
+        self._block_named(database.find_named())
         return total
+
+    def _block_named(self, tables: Sequence[str]) -> None:
+        self._block(None, [f"{name} has a column that is named like the number: drop it" for name in tables])
 
     def _database(self) -> DatabaseRows:
         kind = self._site.loaded.kind

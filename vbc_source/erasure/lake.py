@@ -50,6 +50,14 @@ class LakeRows:
                         count += self._rewrite_files(connection, client, table)
         return count
 
+    def find_named(self) -> list[str]:
+        """Return the tables with a column that is named like the number: nothing removes those."""
+        return [
+            table
+            for client, table in self._list_tables()
+            if any(map(self._subject.is_in, client.schema.get_table_columns(table)))
+        ]
+
     def compact(self) -> None:
         """Remove old versions of tables, in which erased rows are."""
         for client, table in self._list_tables():

@@ -22,8 +22,8 @@ _TRUNK = "0"  # dialed within a country, instead of its code
 _SHORTEST_NATIONAL = 8  # digits behind the trunk prefix: with fewer ones, it may be any number
 _INTERNATIONAL = ("00", "011")  # as dialed, instead of a plus
 _SHORTEST_DIALED = 10  # digits behind such a prefix: with fewer ones, it may begin an area code
-# Between two digits; no commas or quotes, which separate numbers. Some spaces and hyphens are not ASCII: those
-# of numbers that were copied from documents.
+# Between two digits; no commas or quotes, which separate numbers. Numbers that were copied from documents
+# have spaces and hyphens that are not ASCII.
 _GAP_CHARACTERS = "[ ()./_\u00a0\u2009\u202f\u2010\u2011\u2012\u2013\u2212-]"
 _GAP = f"{_GAP_CHARACTERS}{{0,3}}"
 _GAP_BYTES = f"{_GAP_CHARACTERS}{{0,9}}"  # three bytes each

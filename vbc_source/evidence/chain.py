@@ -131,8 +131,8 @@ def list_pipelines(target: Target) -> tuple[str, ...]:
 def _describe_no_chain(target: Target, bucket: Bucket | None) -> str:
     if bucket and not set(list_pipelines(target)).isdisjoint(list_chains(bucket)):
         return (
-            f"dataset {target.dataset} has no table {CUSTODY}, although the bucket has heads of its chain: the "
-            "table was removed, or the database restored"
+            f"dataset {target.dataset} has no table {CUSTODY}, although the bucket has heads of its chain: "
+            "the table was removed, or the database restored"
         )
     return f"there is no chain of custody in dataset {target.dataset}: vbc audio starts one"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
-from vbc_source.api.export_jobs import ExportApi, make_filters
+from vbc_source.api.export_jobs import TIMEOUT, ExportApi, ExportTooSlow, make_filters
 from vbc_source.audio.backlog import Backlog
 from vbc_source.audio.exports.catalog import Catalog
 from vbc_source.audio.exports.planner import EXPORT_REQUESTS, ExportSpan, Via, plan_spans, saves_requests
@@ -42,6 +42,10 @@ def archive_by_exports(session: ArchiveSession, backlog: Backlog, via: Via) -> C
             if via == "export":
                 raise
             log.warning("%s: %s; these files are downloaded one by one", span.describe(), error)
+            if isinstance(error, ExportTooSlow):
+                # each of the others would be waited for as long
+                log.warning("no more exports are started in this run")
+                break
     return run.counts
 
 
@@ -52,7 +56,7 @@ def _archive_span(session: ArchiveSession, run: ExportRun, span: ExportSpan) -> 
     )
     job_ids = api.create(make_filters(span.start, span.end), company=span.recording_type == "company")
     catalog = Catalog(session.loaded, config.pii_policy, session.archive.bucket, span.account_id)
-    for job in api.wait(job_ids):
+    for job in api.wait(job_ids, TIMEOUT):
         run.archive(api, job, catalog)
 
 

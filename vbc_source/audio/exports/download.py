@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from vbc_source.api.export_jobs import ExportApi
+from vbc_source.api.export_jobs import ExportApi, name_job
 from vbc_source.audio.exports.catalog import Catalog
 from vbc_source.audio.exports.run import STOPPING_ERRORS, ExportResult, ExportRun
 from vbc_source.audio.session import open_archive
@@ -56,7 +56,9 @@ def download_exports(
             except STOPPING_ERRORS:
                 raise
             except VbcError as error:
-                errors.append(str(error))
+                # the faults of a gateway name no job
+                title, text = name_job(job_id), str(error)
+                errors.append(text if title in text else f"{title}: {text}")
         session.ledger.load()
         written = write_missing_sidecars(session)
         return ExportResult(

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-from vbc_source.api.export_jobs import ExportApi, Job
+from vbc_source.api.export_jobs import ExportApi, Job, name_job
 from vbc_source.audio.bucket import BucketFailed, FolderListings
 from vbc_source.audio.exports.catalog import Catalog
 from vbc_source.audio.exports.matching import LoadedRecording, MemberMatcher
 from vbc_source.audio.exports.receipts import ExportReceipts
 from vbc_source.audio.exports.zip_download import fetch_zip
-from vbc_source.audio.exports.zip_file import Member, Zip
+from vbc_source.audio.exports.zip_file import Member, Zip, ZipRefused
 from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.session import ArchiveSession
 from vbc_source.audio.sidecars.missing_sidecars import describe_written
@@ -128,7 +128,7 @@ class ExportRun:
         with self._fetch(api, job) as file:
             self._ledger.load()  # the catalog must know what an earlier export has stored
             self._folders = FolderListings(self._archive.bucket)
-            source = Zip(file)
+            source = _open_zip(file, job)
             results = list(self._archive_members(job.id, source, catalog))
         self._ledger.load()
         lacking = max((job.total or 0) - len(source.members), 0)
@@ -141,8 +141,7 @@ class ExportRun:
     def _fetch(self, api: ExportApi, job: Job) -> Iterator[BinaryIO]:
         path = self._archive.spool / f"{uuid.uuid4().hex}.zip"
         try:
-            name = f"export job {job.id}"
-            fetch_zip(api.client, api.find_links(job), path, self._config.max_zip_bytes, name)
+            fetch_zip(api.client, api.find_links(job), path, self._config.max_zip_bytes, name_job(job.id))
             with path.open("rb") as file:
                 yield file
         finally:
@@ -197,6 +196,13 @@ class ExportRun:
             self._archive.record_failure(match.recording, error)
             return _MemberResult("failed")
         return _MemberResult("stored", self._archive.bucket.key_of(row.uri or ""), row.size_bytes or 0)
+
+
+def _open_zip(file: BinaryIO, job: Job) -> Zip:
+    try:
+        return Zip(file)
+    except ZipRefused as error:
+        raise ZipRefused(f"{name_job(job.id)}: {error}") from None
 
 
 def _match(

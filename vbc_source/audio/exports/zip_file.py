@@ -107,7 +107,7 @@ class Zip:
             limits = replace(limits, ratio_from=0)
         # not `is_dir()`, which fails for a member without a name
         members = [_read_member(info, limits) for info in infos if not info.filename.endswith("/")]
-        self.members = _mark_ambiguous(members)
+        self.members = _mark_ambiguous(_leave_out_doubles(members))
 
     def open(self, member: Member) -> MemberStream:
         """Return the bytes of a member."""
@@ -150,6 +150,19 @@ def _exceeds_ratio(info: ZipInfo, limits: Limits) -> bool:
 def _read_member(info: ZipInfo, limits: Limits) -> Member:
     name = PurePosixPath(info.orig_filename).name
     return Member(name, info.file_size, _read_time(info), _find_refusal(info, limits), info)
+
+
+def _leave_out_doubles(members: Sequence[Member]) -> list[Member]:
+    """Leave out members that are there before with the same name, size and bytes: they are no other files."""
+    seen: set[tuple[str, int, int]] = set()
+    kept = []
+    for one in members:
+        content = one.name, one.size, one.info.CRC
+        if one.refused or content not in seen:  # whatever is refused is counted
+            kept.append(one)
+        if not one.refused:
+            seen.add(content)
+    return kept
 
 
 def _mark_ambiguous(members: Sequence[Member]) -> list[Member]:
