@@ -23,6 +23,8 @@ ICEBERG_MONTH = {"transform": "month", "source_column": START}
 # every load adds a manifest, and a query reads each of them
 ICEBERG_PROPERTIES = {"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "4"}
 
+ICEBERG_FILES = "vbc_source.lakes.iceberg_files.WholeFileIO"  # which pyiceberg imports by its name
+
 
 class VbcFilesystem(CachedConfiguration, dlt.destinations.filesystem):
     """dlt's destination of files with a client of ours; it takes the arguments of dlt's own."""
@@ -58,6 +60,13 @@ class VbcFilesystemClient(FilesystemClient):
         if table_format == "iceberg":
             table.setdefault("x-iceberg-table-properties", ICEBERG_PROPERTIES)
         return table
+
+    def get_open_table_catalog(self, table_format: Any, catalog_name: str | None = None) -> Any:
+        """Return the catalog of Iceberg tables; in a folder, it writes whole files alone."""
+        catalog = super().get_open_table_catalog(table_format, catalog_name)
+        if self.is_local_filesystem:
+            catalog.properties.setdefault("py-io-impl", ICEBERG_FILES)
+        return catalog
 
     def create_load_job(self, table: Any, file_path: str, load_id: str, restore: bool = False) -> Any:
         """Make the job that loads one file."""
