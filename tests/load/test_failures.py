@@ -154,7 +154,28 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
         ),
         (
             ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "PutObject"),
-            r"\(AccessDenied\) when calling the PutObject operation: no \(place and login are set by",
+            r"\(AccessDenied\) when calling the PutObject operation: no: grant s3:PutObject to its login "
+            r"\(place and login are set by",
+        ),
+        (
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListObjectsV2"),
+            r"no: grant s3:ListBucket to its login \(place and login",
+        ),
+        (
+            ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadObject"),
+            r"grant s3:GetObject to its login; is the key right, and the clock of this machine\?",
+        ),
+        (
+            ClientError({"Error": {"Code": "ExpiredToken", "Message": "It expired."}}, "PutObject"),
+            r"It expired: the login has expired, or is malformed: renew aws_session_token",
+        ),
+        (
+            ClientError({"Error": {"Code": "RequestTimeTooSkewed"}}, "PutObject"),
+            "set the clock of this machine",
+        ),
+        (
+            ClientError({"Error": {"Code": "SlowDown"}}, "PutObject"),
+            "the store fails, or is overloaded; the next run continues",
         ),
         (
             ClientError({"Error": {"Code": "BucketAlreadyExists"}}, "CreateBucket"),

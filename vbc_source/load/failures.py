@@ -62,6 +62,32 @@ _BUCKET_SETTINGS = (
     "(place and login are set by bucket_url and credentials in [destination.filesystem]; the place of the "
     "audio by bucket_url in [sources.vbc.audio])"
 )
+_S3_KEYS = "[destination.filesystem.credentials]"
+_S3_ADVICE = {
+    ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "400"): (  # a HEAD is answered without a code
+        f"the login has expired, or is malformed: renew aws_session_token, with its keys, in {_S3_KEYS}, or "
+        "the role of the machine"
+    ),
+    ("InvalidAccessKeyId", "SignatureDoesNotMatch"): (
+        f"correct aws_access_key_id and aws_secret_access_key in {_S3_KEYS}"
+    ),
+    ("RequestTimeTooSkewed", "RequestExpired"): "set the clock of this machine",
+    ("NoSuchBucket",): "make the bucket, or correct bucket_url and endpoint_url",
+    ("SlowDown", "ServiceUnavailable", "InternalError", "500", "502", "503", "504"): (
+        "the store fails, or is overloaded; the next run continues"
+    ),
+}
+_S3_RIGHTS = {  # of operations that have not its name
+    "HeadObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
+    "ListObjectVersions": "s3:ListBucketVersions",
+    "HeadBucket": "s3:ListBucket",
+    "DeleteObjects": "s3:DeleteObject",
+    "CopyObject": "s3:GetObject and s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+}
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -231,7 +257,32 @@ def _explain_s3(error: BaseException) -> VbcError:
         text = invalid[0][:300]
     if getattr(error, "operation_name", "") == "CreateBucket":  # dlt makes one that is missing
         text = f"there is no such bucket, and it could not be made: {text}"
-    return VbcError(f"{text} {_BUCKET_SETTINGS}")
+    return VbcError(f"{text.rstrip('.')}{advise_s3(error)} {_BUCKET_SETTINGS}")
+
+
+def s3_code(error: BaseException) -> str:
+    """Return the code of the answer of S3 behind an exception, such as AccessDenied; empty without one."""
+    answer = _find_answer(error)
+    return str(answer.response.get("Error", {}).get("Code", "")) if answer else ""
+
+
+def advise_s3(error: BaseException) -> str:
+    """Say what to change after an answer of S3, as the end of a message; empty where that is not known."""
+    answer, code = _find_answer(error), s3_code(error)
+    if code in ("AccessDenied", "403", "Forbidden"):
+        operation = str(getattr(answer, "operation_name", ""))
+        right = _S3_RIGHTS.get(operation, f"s3:{operation}")
+        # the answer to a HEAD has no body, and so no code that tells a wrong key from a missing right
+        key = "; is the key right, and the clock of this machine?" if operation.startswith("Head") else ""
+        return f": grant {right} to its login{key}"
+    return next((f": {advice}" for codes, advice in _S3_ADVICE.items() if code in codes), "")
+
+
+def _find_answer(error: BaseException) -> Any:
+    """Return the exception of botocore that has an answer of S3, which s3fs wraps in one of the system's."""
+    return next(
+        (cause for cause in _causes(error) if isinstance(getattr(cause, "response", None), dict)), None
+    )
 
 
 def _explain_object_store(error: OSError) -> VbcError | None:

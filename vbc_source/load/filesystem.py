@@ -18,6 +18,7 @@ from vbc_source.dlt_internals import (
 from vbc_source.lakes.current_rows import START
 from vbc_source.lakes.swap import LOADING
 from vbc_source.load.cached_configuration import CachedConfiguration
+from vbc_source.load.s3_requests import bound_requests
 
 ICEBERG_MONTH = {"transform": "month", "source_column": START}
 # every load adds a manifest, and a query reads each of them
@@ -44,6 +45,10 @@ class VbcFilesystem(CachedConfiguration, dlt.destinations.filesystem):
 
 class VbcFilesystemClient(FilesystemClient):
     """Adds hints to tables as they are loaded; the schema, which all destinations share, has none."""
+
+    def __init__(self, schema: Any, config: Any, capabilities: Any) -> None:
+        bound_requests(config)
+        super().__init__(schema, config, capabilities)
 
     def prepare_load_table(self, table_name: str) -> Any:
         """Return a table with the hints that its format needs."""
