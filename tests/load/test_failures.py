@@ -191,7 +191,20 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
                 "returned non-2xx status code\n \x1b[31m↳\x1b[0m 403 Forbidden\n \x1b[31m↳\x1b[0m "
                 '<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>\n'
             ),
-            r"^PUT http://h/b/x failed: AccessDenied \(place and login are set by",
+            r"^PUT http://h/b/x failed: AccessDenied: grant s3:PutObject to its login \(place and login",
+        ),
+        (
+            Exception(
+                "Failed to parse parquet: S3 error: Error performing PUT http://h/b/x in 1ms - Server "
+                "returned non-2xx status code: 400 Bad Request: <Error><Code>ExpiredToken</Code></Error>"
+            ),
+            "^PUT http://h/b/x failed: ExpiredToken: the login has expired, or is malformed: renew",
+        ),
+        (
+            Exception(
+                "Generic S3 error: Error performing PUT http://h/b/x in 1s, after 10 retries - HTTP error"
+            ),
+            r"^PUT http://h/b/x failed: HTTP error \(place and login",
         ),
         (
             OSError("Generic S3 error\n ↳ Error performing GET http://h/b in 1s\n ↳ tcp error\n ↳ refused\n"),

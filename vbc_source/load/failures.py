@@ -88,6 +88,7 @@ _S3_RIGHTS = {  # of operations that have not its name
     "UploadPart": "s3:PutObject",
     "CompleteMultipartUpload": "s3:PutObject",
 }
+_S3_OPERATIONS = {"PUT": "PutObject", "POST": "PutObject", "GET": "GetObject", "DELETE": "DeleteObject"}
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -153,6 +154,8 @@ def _explain_known(error: BaseException) -> VbcError | None:
         return _explain_postgres(error)
     if package in _S3:
         return _explain_s3(error)
+    if failed := _explain_object_store(error):  # raised as an OSError, or a class of its own
+        return failed
     for kind, explain_kind in _EXPLANATIONS.items():
         if isinstance(error, kind):
             return explain_kind(error)
@@ -268,9 +271,11 @@ def s3_code(error: BaseException) -> str:
 
 def advise_s3(error: BaseException) -> str:
     """Say what to change after an answer of S3, as the end of a message; empty where that is not known."""
-    answer, code = _find_answer(error), s3_code(error)
+    return _advise(s3_code(error), str(getattr(_find_answer(error), "operation_name", "")))
+
+
+def _advise(code: str, operation: str) -> str:
     if code in ("AccessDenied", "403", "Forbidden"):
-        operation = str(getattr(answer, "operation_name", ""))
         right = _S3_RIGHTS.get(operation, f"s3:{operation}")
         # the answer to a HEAD has no body, and so no code that tells a wrong key from a missing right
         key = "; is the key right, and the clock of this machine?" if operation.startswith("Head") else ""
@@ -285,14 +290,29 @@ def _find_answer(error: BaseException) -> Any:
     )
 
 
-def _explain_object_store(error: OSError) -> VbcError | None:
+def _explain_object_store(error: BaseException) -> VbcError | None:
     """Explain what the library of Delta tables says in many lines: the request and the reason alone."""
     text = re.sub(r"\x1b\[\d+m", "", str(error))
-    request = re.search(r"Error performing ([A-Z]+ [^\s?]+)", text)
+    request = re.search(r"Error performing (([A-Z]+) [^\s?]+)", text)
     if not request:
         return None
-    reason = re.search(r"<Code>(\w+)</Code>", text) or re.search(r"↳ ([^↳<]+?)\s*(?:↳ <[^↳]*)?$", text)
-    return VbcError(f"{request[1]} failed{f': {reason[1][:200]}' if reason else ''} {_BUCKET_SETTINGS}")
+    code = re.search(r"<Code>(\w+)</Code>", text)
+    reason = code or re.search(r"↳ ([^↳<]+?)\s*(?:↳ <[^↳]*)?$", text) or re.search(r" - ([^<>]+)$", text)
+    operation = "ListObjectsV2" if "list-type" in text else _S3_OPERATIONS.get(request[2], "")
+    advice = _advise(code[1], operation) if code and operation else ""
+    failed = f"{request[1]} failed{f': {reason[1].strip()[:200]}' if reason else ''}{advice}"
+    return VbcError(f"{failed} {_BUCKET_SETTINGS}")
+
+
+def _explain_arrow_s3(error: BaseException) -> VbcError | None:
+    """Explain what Arrow says of a bucket, which it writes Iceberg tables with: it names bucket and key."""
+    text = first_line(error)
+    found = re.search(r"AWS Error (\w+).*? during (\w+) operation", text)
+    if not found:
+        return None
+    named = re.search(r"ExceptionName: (\w+)", text)  # else the code as in ACCESS_DENIED
+    code = named[1] if named else "".join(word.capitalize() for word in found[1].split("_"))
+    return VbcError(f"{text.rstrip('.')}{_advise(code, found[2])} {_BUCKET_SETTINGS}")
 
 
 def _explain_tls(error: ssl.SSLError) -> SettingsError:
@@ -317,7 +337,7 @@ def _missing_settings(traces: Mapping[str, Any]) -> Iterator[str]:
 
 def _explain_system(error: OSError) -> VbcError | None:
     """Explain what the system refuses; errors of connections are no matter of folders."""
-    if failed := _explain_object_store(error):
+    if failed := _explain_arrow_s3(error):
         return failed
     folder = dlt.current.run_context().data_dir
     name = error.filename2 or error.filename  # of a copy, the file that could not be written
