@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,3 +147,20 @@ def test_an_upload_that_the_store_does_not_read_ends(
     bucket, _ = open_bucket(is_deaf=True)
     with pytest.raises(BucketFailed, match="Read timeout"):
         bucket.put_bytes(bytes(32 << 20), KEY, "audio/mpeg")  # more than the sockets hold
+
+
+def test_a_file_is_not_erased_while_the_archive_is_not_mounted(own_folder: Path) -> None:
+    folder, away = own_folder / "files", own_folder / "away"
+    bucket = Bucket(str(folder))
+    bucket.put_bytes(b"audio", KEY, "audio/mpeg")
+    folder.rename(away)
+    folder.mkdir()  # where the disk would be
+    with pytest.raises(BucketFailed, match="is the archive mounted"):
+        bucket.erase(KEY)
+    assert not bucket.is_erased(KEY)
+    folder.rmdir()
+    away.rename(folder)
+    assert bucket.size(KEY) == 5
+    bucket.erase(KEY)
+    bucket.erase(KEY)  # again, as after a kill
+    assert bucket.is_erased(KEY)

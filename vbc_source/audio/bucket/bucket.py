@@ -145,7 +145,7 @@ class Bucket:
                 else:
                     self._fs.rm_file(f"{self._root}/{key}")
             except FileNotFoundError:
-                self._check_place()
+                self._check_folder(key)
             except PermissionError as error:
                 if (code := s3_code(error)) and code not in _REFUSALS:
                     raise  # such as a login that has expired: nothing is known of this object
@@ -156,7 +156,7 @@ class Bucket:
     def is_erased(self, key: str) -> bool:
         """Return whether there is no object, nor an earlier version of one that is hidden."""
         if not self.s3:
-            return self.size(key) is None
+            return self.size(key) is None and self._has_folder(key)
         with self._report_errors("read"):
             return not self.s3.list_versions(key, markers=False)
 
@@ -209,6 +209,19 @@ class Bucket:
             except (FileNotFoundError, NotADirectoryError):
                 self._check_place()
                 return None
+
+    def _check_folder(self, key: str) -> None:
+        """Raise where an object that is not there may only be out of sight."""
+        if not self._has_folder(key):
+            raise BucketFailed(
+                f"{self.uri(key)} has no folder: is the archive mounted? If somebody has removed the folder, "
+                "make it again"
+            )
+        self._check_place()
+
+    def _has_folder(self, key: str) -> bool:
+        """Return whether the folder of an object is there: a disk is more often not mounted than lost."""
+        return not self._files or self._files.locate(key).parent.is_dir()
 
     def _check_place(self) -> None:
         """Raise where the bucket is not there: each of its objects looks like a missing one then."""
