@@ -298,7 +298,9 @@ def _explain_object_store(error: BaseException) -> VbcError | None:
         return None
     code = re.search(r"<Code>(\w+)</Code>", text)
     reason = code or re.search(r"↳ ([^↳<]+?)\s*(?:↳ <[^↳]*)?$", text) or re.search(r" - ([^<>]+)$", text)
-    operation = "ListObjectsV2" if "list-type" in text else _S3_OPERATIONS.get(request[2], "")
+    operation = _S3_OPERATIONS.get(request[2], "")
+    for mark, name in (("?list-type", "ListObjectsV2"), ("?delete", "DeleteObjects")):
+        operation = name if mark in text else operation
     advice = _advise(code[1], operation) if code and operation else ""
     failed = f"{request[1]} failed{f': {reason[1].strip()[:200]}' if reason else ''}{advice}"
     return VbcError(f"{failed} {_BUCKET_SETTINGS}")
