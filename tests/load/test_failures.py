@@ -154,7 +154,28 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
         ),
         (
             ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "PutObject"),
-            r"\(AccessDenied\) when calling the PutObject operation: no \(place and login are set by",
+            r"\(AccessDenied\) when calling the PutObject operation: no: grant s3:PutObject to its login "
+            r"\(place and login are set by",
+        ),
+        (
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListObjectsV2"),
+            r"no: grant s3:ListBucket to its login \(place and login",
+        ),
+        (
+            ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadObject"),
+            r"grant s3:GetObject to its login; is the key right, and the clock of this machine\?",
+        ),
+        (
+            ClientError({"Error": {"Code": "ExpiredToken", "Message": "It expired."}}, "PutObject"),
+            r"It expired: the login has expired, or is malformed: renew aws_session_token",
+        ),
+        (
+            ClientError({"Error": {"Code": "RequestTimeTooSkewed"}}, "PutObject"),
+            "set the clock of this machine",
+        ),
+        (
+            ClientError({"Error": {"Code": "SlowDown"}}, "PutObject"),
+            "the store fails, or is overloaded; the next run continues",
         ),
         (
             ClientError({"Error": {"Code": "BucketAlreadyExists"}}, "CreateBucket"),
@@ -170,7 +191,20 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
                 "returned non-2xx status code\n \x1b[31m↳\x1b[0m 403 Forbidden\n \x1b[31m↳\x1b[0m "
                 '<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>\n'
             ),
-            r"^PUT http://h/b/x failed: AccessDenied \(place and login are set by",
+            r"^PUT http://h/b/x failed: AccessDenied: grant s3:PutObject to its login \(place and login",
+        ),
+        (
+            Exception(
+                "Failed to parse parquet: S3 error: Error performing PUT http://h/b/x in 1ms - Server "
+                "returned non-2xx status code: 400 Bad Request: <Error><Code>ExpiredToken</Code></Error>"
+            ),
+            "^PUT http://h/b/x failed: ExpiredToken: the login has expired, or is malformed: renew",
+        ),
+        (
+            Exception(
+                "Generic S3 error: Error performing PUT http://h/b/x in 1s, after 10 retries - HTTP error"
+            ),
+            r"^PUT http://h/b/x failed: HTTP error \(place and login",
         ),
         (
             OSError("Generic S3 error\n ↳ Error performing GET http://h/b in 1s\n ↳ tcp error\n ↳ refused\n"),

@@ -416,8 +416,8 @@ def test_a_folder_bucket_erases_what_is_there(own_folder: Path) -> None:
 
     folder = FolderBucket(own_folder)
     bucket = Bucket(folder.url)
-    bucket.erase("a/b.mp3")  # nothing there
     Path(folder.url, "a").mkdir(parents=True)
+    bucket.erase("a/b.mp3")  # nothing there
     folder.write("recordings/a/b.mp3", b"x")
     assert not bucket.is_erased("a/b.mp3")
     bucket.erase("a/b.mp3")

@@ -48,6 +48,12 @@ def check_format(client: Any, table_format: str) -> None:
         raise other_format(before, table_format)
 
 
+def check_bucket(client: Any) -> None:
+    """Raise FileNotFoundError where the bucket itself is missing: its tables look as if never loaded then."""
+    if not client.is_local_filesystem:
+        client.fs_client.ls(client.bucket_path.partition("/")[0])
+
+
 def other_format(before: str | None, table_format: str) -> SettingsError:
     """Make the error of a dataset that has another format than the settings."""
     return SettingsError(

@@ -62,6 +62,33 @@ _BUCKET_SETTINGS = (
     "(place and login are set by bucket_url and credentials in [destination.filesystem]; the place of the "
     "audio by bucket_url in [sources.vbc.audio])"
 )
+_S3_KEYS = "[destination.filesystem.credentials]"
+_S3_ADVICE = {
+    ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "400"): (  # a HEAD is answered without a code
+        f"the login has expired, or is malformed: renew aws_session_token, with its keys, in {_S3_KEYS}, or "
+        "the role of the machine"
+    ),
+    ("InvalidAccessKeyId", "SignatureDoesNotMatch"): (
+        f"correct aws_access_key_id and aws_secret_access_key in {_S3_KEYS}"
+    ),
+    ("RequestTimeTooSkewed", "RequestExpired"): "set the clock of this machine",
+    ("NoSuchBucket",): "make the bucket, or correct bucket_url and endpoint_url",
+    ("SlowDown", "ServiceUnavailable", "InternalError", "500", "502", "503", "504"): (
+        "the store fails, or is overloaded; the next run continues"
+    ),
+}
+_S3_RIGHTS = {  # of operations that have not its name
+    "HeadObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
+    "ListObjectVersions": "s3:ListBucketVersions",
+    "HeadBucket": "s3:ListBucket",
+    "DeleteObjects": "s3:DeleteObject",
+    "CopyObject": "s3:GetObject and s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+}
+_S3_OPERATIONS = {"PUT": "PutObject", "POST": "PutObject", "GET": "GetObject", "DELETE": "DeleteObject"}
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -127,6 +154,8 @@ def _explain_known(error: BaseException) -> VbcError | None:
         return _explain_postgres(error)
     if package in _S3:
         return _explain_s3(error)
+    if failed := _explain_object_store(error):  # raised as an OSError, or a class of its own
+        return failed
     for kind, explain_kind in _EXPLANATIONS.items():
         if isinstance(error, kind):
             return explain_kind(error)
@@ -231,17 +260,61 @@ def _explain_s3(error: BaseException) -> VbcError:
         text = invalid[0][:300]
     if getattr(error, "operation_name", "") == "CreateBucket":  # dlt makes one that is missing
         text = f"there is no such bucket, and it could not be made: {text}"
-    return VbcError(f"{text} {_BUCKET_SETTINGS}")
+    return VbcError(f"{text.rstrip('.')}{advise_s3(error)} {_BUCKET_SETTINGS}")
 
 
-def _explain_object_store(error: OSError) -> VbcError | None:
+def s3_code(error: BaseException) -> str:
+    """Return the code of the answer of S3 behind an exception, such as AccessDenied; empty without one."""
+    answer = _find_answer(error)
+    return str(answer.response.get("Error", {}).get("Code", "")) if answer else ""
+
+
+def advise_s3(error: BaseException) -> str:
+    """Say what to change after an answer of S3, as the end of a message; empty where that is not known."""
+    return _advise(s3_code(error), str(getattr(_find_answer(error), "operation_name", "")))
+
+
+def _advise(code: str, operation: str) -> str:
+    if code in ("AccessDenied", "403", "Forbidden"):
+        right = _S3_RIGHTS.get(operation, f"s3:{operation}")
+        # the answer to a HEAD has no body, and so no code that tells a wrong key from a missing right
+        key = "; is the key right, and the clock of this machine?" if operation.startswith("Head") else ""
+        return f": grant {right} to its login{key}"
+    return next((f": {advice}" for codes, advice in _S3_ADVICE.items() if code in codes), "")
+
+
+def _find_answer(error: BaseException) -> Any:
+    """Return the exception of botocore that has an answer of S3, which s3fs wraps in one of the system's."""
+    return next(
+        (cause for cause in _causes(error) if isinstance(getattr(cause, "response", None), dict)), None
+    )
+
+
+def _explain_object_store(error: BaseException) -> VbcError | None:
     """Explain what the library of Delta tables says in many lines: the request and the reason alone."""
     text = re.sub(r"\x1b\[\d+m", "", str(error))
-    request = re.search(r"Error performing ([A-Z]+ [^\s?]+)", text)
+    request = re.search(r"Error performing (([A-Z]+) [^\s?]+)", text)
     if not request:
         return None
-    reason = re.search(r"<Code>(\w+)</Code>", text) or re.search(r"↳ ([^↳<]+?)\s*(?:↳ <[^↳]*)?$", text)
-    return VbcError(f"{request[1]} failed{f': {reason[1][:200]}' if reason else ''} {_BUCKET_SETTINGS}")
+    code = re.search(r"<Code>(\w+)</Code>", text)
+    reason = code or re.search(r"↳ ([^↳<]+?)\s*(?:↳ <[^↳]*)?$", text) or re.search(r" - ([^<>]+)$", text)
+    operation = _S3_OPERATIONS.get(request[2], "")
+    for mark, name in (("?list-type", "ListObjectsV2"), ("?delete", "DeleteObjects")):
+        operation = name if mark in text else operation
+    advice = _advise(code[1], operation) if code and operation else ""
+    failed = f"{request[1]} failed{f': {reason[1].strip()[:200]}' if reason else ''}{advice}"
+    return VbcError(f"{failed} {_BUCKET_SETTINGS}")
+
+
+def _explain_arrow_s3(error: BaseException) -> VbcError | None:
+    """Explain what Arrow says of a bucket, which it writes Iceberg tables with: it names bucket and key."""
+    text = first_line(error)
+    found = re.search(r"AWS Error (\w+).*? during (\w+) operation", text)
+    if not found:
+        return None
+    named = re.search(r"ExceptionName: (\w+)", text)  # else the code as in ACCESS_DENIED
+    code = named[1] if named else "".join(word.capitalize() for word in found[1].split("_"))
+    return VbcError(f"{text.rstrip('.')}{_advise(code, found[2])} {_BUCKET_SETTINGS}")
 
 
 def _explain_tls(error: ssl.SSLError) -> SettingsError:
@@ -266,7 +339,7 @@ def _missing_settings(traces: Mapping[str, Any]) -> Iterator[str]:
 
 def _explain_system(error: OSError) -> VbcError | None:
     """Explain what the system refuses; errors of connections are no matter of folders."""
-    if failed := _explain_object_store(error):
+    if failed := _explain_arrow_s3(error):
         return failed
     folder = dlt.current.run_context().data_dir
     name = error.filename2 or error.filename  # of a copy, the file that could not be written

@@ -18,10 +18,13 @@ from vbc_source.dlt_internals import (
 from vbc_source.lakes.current_rows import START
 from vbc_source.lakes.swap import LOADING
 from vbc_source.load.cached_configuration import CachedConfiguration
+from vbc_source.load.s3_requests import bound_requests
 
 ICEBERG_MONTH = {"transform": "month", "source_column": START}
 # every load adds a manifest, and a query reads each of them
 ICEBERG_PROPERTIES = {"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "4"}
+
+ICEBERG_FILES = "vbc_source.lakes.iceberg_files.WholeFileIO"  # which pyiceberg imports by its name
 
 
 class VbcFilesystem(CachedConfiguration, dlt.destinations.filesystem):
@@ -43,6 +46,10 @@ class VbcFilesystem(CachedConfiguration, dlt.destinations.filesystem):
 class VbcFilesystemClient(FilesystemClient):
     """Adds hints to tables as they are loaded; the schema, which all destinations share, has none."""
 
+    def __init__(self, schema: Any, config: Any, capabilities: Any) -> None:
+        bound_requests(config)
+        super().__init__(schema, config, capabilities)
+
     def prepare_load_table(self, table_name: str) -> Any:
         """Return a table with the hints that its format needs."""
         table: Any = super().prepare_load_table(table_name)
@@ -58,6 +65,13 @@ class VbcFilesystemClient(FilesystemClient):
         if table_format == "iceberg":
             table.setdefault("x-iceberg-table-properties", ICEBERG_PROPERTIES)
         return table
+
+    def get_open_table_catalog(self, table_format: Any, catalog_name: str | None = None) -> Any:
+        """Return the catalog of Iceberg tables; in a folder, it writes whole files alone."""
+        catalog = super().get_open_table_catalog(table_format, catalog_name)
+        if self.is_local_filesystem:
+            catalog.properties.setdefault("py-io-impl", ICEBERG_FILES)
+        return catalog
 
     def create_load_job(self, table: Any, file_path: str, load_id: str, restore: bool = False) -> Any:
         """Make the job that loads one file."""

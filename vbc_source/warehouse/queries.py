@@ -23,7 +23,7 @@ from dlt.common.schema import Schema
 from sqlglot import exp
 
 from vbc_source.extract.tables import ARROW_TYPES
-from vbc_source.lakes.tables import FILESYSTEM, check_format, name_format, read_table
+from vbc_source.lakes.tables import FILESYSTEM, check_bucket, check_format, name_format, read_table
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import can_lock, hold_database
@@ -175,6 +175,8 @@ class LoadedTables:
         with self._client as client:
             self._schemas = [_read_schema(client, name) for name in (SOURCE_SCHEMA, *self._ledgers)]
             if self.kind == FILESYSTEM:
+                if not any(schema.data_table_names() for schema in self._schemas):
+                    check_bucket(client)
                 check_format(client, name_format(self.destination))
             else:
                 _forget_dropped_tables(client, self._schemas)

@@ -11,6 +11,7 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from vbc_source.dlt_internals import FilesystemConfiguration, fsspec_from_config
 from vbc_source.errors import SettingsError
 from vbc_source.load.failures import check_file_system, first_line
+from vbc_source.load.s3_requests import bound_requests
 from vbc_source.tenants import current_tenant
 
 # elsewhere an object may be there by half, or be gone when the process ends
@@ -56,6 +57,7 @@ def open_address(url: str) -> tuple[Any, str]:
             sections=("destination", "filesystem", *filter(None, [current_tenant()])),
             explicit_value={"bucket_url": url},
         )
+        bound_requests(config)
         return fsspec_from_config(config)
     except (ConfigurationException, ValueError) as error:
         raise SettingsError(

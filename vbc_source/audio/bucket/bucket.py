@@ -24,12 +24,19 @@ from vbc_source.audio.bucket.s3 import S3Objects
 from vbc_source.dlt_internals import FilesystemConfiguration
 from vbc_source.errors import SettingsError, VbcError
 from vbc_source.lakes.trial import try_writing
-from vbc_source.load.failures import first_line
+from vbc_source.load.failures import advise_s3, first_line, s3_code
 from vbc_source.storage import StorageSettings, check_place
 
 PART_BYTES = 5 << 20  # held in memory during an upload to Google
 READ_AHEAD_BYTES = 2 << 20  # requested at a time; held in memory several times over while it is received
 CHUNK_BYTES = 1 << 20
+_REFUSALS = (
+    "AccessDenied",
+    "403",
+    "Forbidden",
+    "MethodNotAllowed",
+    "InvalidRequest",
+)  # of this object's deletion
 
 
 class Bucket:
@@ -138,8 +145,10 @@ class Bucket:
                 else:
                     self._fs.rm_file(f"{self._root}/{key}")
             except FileNotFoundError:
-                return
+                self._check_folder(key)
             except PermissionError as error:
+                if (code := s3_code(error)) and code not in _REFUSALS:
+                    raise  # such as a login that has expired: nothing is known of this object
                 raise ObjectLocked(f"{self.url} does not allow to delete it: {first_line(error)}") from error
             finally:
                 self._fs.invalidate_cache()
@@ -147,7 +156,7 @@ class Bucket:
     def is_erased(self, key: str) -> bool:
         """Return whether there is no object, nor an earlier version of one that is hidden."""
         if not self.s3:
-            return self.size(key) is None
+            return self.size(key) is None and self._has_folder(key)
         with self._report_errors("read"):
             return not self.s3.list_versions(key, markers=False)
 
@@ -168,6 +177,7 @@ class Bucket:
             try:
                 entries = self._fs.ls(f"{self._root}/{folder}", detail=True)
             except FileNotFoundError:
+                self._check_place()
                 return {}
         return {PurePosixPath(entry["name"]).name: int(entry["size"] or 0) for entry in entries}
 
@@ -177,6 +187,7 @@ class Bucket:
             try:
                 return self._files.read(key) if self._files else self._read_remotely(key)
             except (FileNotFoundError, NotADirectoryError):
+                self._check_place()
                 return None
 
     def _read_remotely(self, key: str) -> Content:
@@ -196,7 +207,26 @@ class Bucket:
                     return self._files.locate(key).stat().st_size
                 return int(self._fs.info(f"{self._root}/{key}")["size"])
             except (FileNotFoundError, NotADirectoryError):
+                self._check_place()
                 return None
+
+    def _check_folder(self, key: str) -> None:
+        """Raise where an object that is not there may only be out of sight."""
+        if not self._has_folder(key):
+            raise BucketFailed(
+                f"{self.uri(key)} has no folder: is the archive mounted? If somebody has removed the folder, "
+                "make it again"
+            )
+        self._check_place()
+
+    def _has_folder(self, key: str) -> bool:
+        """Return whether the folder of an object is there: a disk is more often not mounted than lost."""
+        return not self._files or self._files.locate(key).parent.is_dir()
+
+    def _check_place(self) -> None:
+        """Raise where the bucket is not there: each of its objects looks like a missing one then."""
+        if self.s3:
+            self.s3.check_bucket()
 
     def read_range(self, key: str, start: int, stop: int) -> Iterator[bytes]:
         """Yield the bytes `start:stop` of an object in chunks; nothing beyond them is requested."""
@@ -218,7 +248,12 @@ class Bucket:
     def read_checksum(self, key: str) -> StoredChecksum | None:
         """Ask S3 for the size and checksum of an object without reading it; None if there is no object."""
         with self._report_errors("read"):
-            return self.s3.read_checksum(key) if self.s3 else None
+            if not self.s3:
+                return None
+            found = self.s3.read_checksum(key)
+            if not found:
+                self._check_place()
+            return found
 
     def keep_beside(self, key: str, name: str) -> None:
         """Give the bytes of an object a second name, unless that is taken; they outlast the first one."""
@@ -244,8 +279,11 @@ class Bucket:
         except VbcError:
             raise
         except Exception as error:
-            reason = first_line(error)
-            raise BucketFailed(f"{self.url} cannot be {action}: {type(error).__name__}: {reason}") from error
+            reason = first_line(error).rstrip(".")
+            advice = advise_s3(error)
+            raise BucketFailed(
+                f"{self.url} cannot be {action}: {type(error).__name__}: {reason}{advice}"
+            ) from error
 
 
 def _upload_options(protocol: str, content_type: str) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class S3Objects:
                 raise
             # a store without versions, such as R2
             return [{"Bucket": bucket, "Key": name}] if self._has(key) else []
+        self._check_list(page)
         return [
             {"Bucket": bucket, "Key": name, "VersionId": version["VersionId"]}
             for kind in kinds
@@ -144,6 +145,16 @@ class S3Objects:
         whole = "-" not in digest + head.get("ETag", "") and head.get("ChecksumType") != "COMPOSITE"
         sha256 = base64.b64decode(digest).hex() if digest and whole else None
         return StoredChecksum(int(head["ContentLength"]), sha256)
+
+    def check_bucket(self) -> None:
+        """Raise FileNotFoundError where the bucket is missing; s3fs lists nothing below a missing prefix."""
+        page = self._fs.call_s3("list_objects_v2", Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        self._check_list(page)
+
+    def _check_list(self, page: Mapping[str, Any]) -> None:
+        """Refuse an answer that is no list: botocore takes a page of some proxy for an empty one."""
+        if "Name" not in page:
+            raise BucketFailed(f"s3://{self._bucket} returned something that is not a list of objects")
 
     def _has(self, key: str) -> bool:
         try:
