@@ -22,10 +22,10 @@ from vbc_source.errors import Forbidden, GatewayFault, NotFound, SettingsError, 
 from vbc_source.extract.lists import ListOwner, ListReader, describe_unresolved
 from vbc_source.extract.refusals import CHECK_PATH, concerns_one_list
 from vbc_source.extract.state import ResourceRun
-from vbc_source.extract.tables import ARROW_TYPES, TableBuilder
+from vbc_source.extract.tables import TableBuilder
 from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.pii import LONG_ID
-from vbc_source.schema.columns import INSTANT, to_text
+from vbc_source.schema.columns import ARROW_TYPES, INSTANT, to_text
 from vbc_source.schema.names import GONE
 from vbc_source.schema.pages import PageRows
 from vbc_source.schema.tables import digest, find_rule

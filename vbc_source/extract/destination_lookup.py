@@ -23,6 +23,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import load_pipeline_state_from_destination
 from vbc_source.errors import VbcError
+from vbc_source.lakes.queries import LakeClient, needs_extension
 from vbc_source.lakes.tables import is_lake, read_table
 from vbc_source.schema.erased import DATABASES, ERASED, ERASED_KEY
 from vbc_source.schema.names import AUDIO_SCHEMA, GONE, LOAD_ID
@@ -100,7 +101,7 @@ class DestinationLookup:
             return
         with ExitStack() as stack:
             with suppress(Exception):  # each question tells by itself
-                stack.enter_context(self._pipeline.sql_client())
+                stack.enter_context(_open(self._pipeline))
             self.restore_tables(schema)
             for load_id in load_ids:
                 self.has_load(load_id)
@@ -206,7 +207,7 @@ class DestinationLookup:
         """Read which rows of lists are loaded, each in its window of `start`, by one query."""
 
         def ask(pipeline: Any) -> Sequence[tuple[Any, ...]]:
-            with pipeline.sql_client() as client:
+            with _open(pipeline) as client:
                 sql, values = _write_lists(client, endpoint, windows)
                 return client.execute_sql(sql, *values) or ()
 
@@ -219,7 +220,7 @@ class DestinationLookup:
         """Read the newest `start` of each list, up to now."""
 
         def ask(pipeline: Any) -> dict[ListKey, datetime]:
-            with pipeline.sql_client() as client:
+            with _open(pipeline) as client:
                 start, *keys = map(client.escape_column_name, ("start", *endpoint.key))
                 table, owner = client.make_qualified_table_name(endpoint.name), ", ".join(keys)
                 sql = f"SELECT {owner}, max({start}) FROM {table} WHERE {start} <= %s GROUP BY {owner}"
@@ -232,7 +233,7 @@ class DestinationLookup:
         """Read those rows of `scan_windows` that have one of some keys."""
 
         def ask(pipeline: Any) -> list[StoredReading]:
-            with pipeline.sql_client() as client:
+            with _open(pipeline) as client:
                 named = ("reading_id", "scanned_at", "readings", "requests", "rows_read")
                 columns = ", ".join(f"w.{client.escape_column_name(name)}" for name in named)
                 windows, loads = map(client.make_qualified_table_name, ("scan_windows", "_dlt_loads"))
@@ -304,6 +305,13 @@ def _group_rows(rows: Sequence[tuple[Any, ...]], keys: int, kind: pa.DataType) -
         key: LoadedList(pa.array(ids, kind), max(starts, default=None))
         for key, (ids, starts) in grouped.items()
     }
+
+
+def _open(pipeline: Any) -> Any:
+    """Open a SQL client; dlt's own needs extensions of DuckDB for some lakes, which may be out of reach."""
+    if is_lake(pipeline) and needs_extension(client := pipeline.destination_client()):
+        return LakeClient(client)
+    return pipeline.sql_client()
 
 
 def _read_erased(pipeline: Any) -> Sequence[tuple[Any, ...]]:

@@ -12,18 +12,11 @@ from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import YieldMapItem
 from vbc_source.lakes.tables import is_lake
 from vbc_source.pii import PiiPolicy
-from vbc_source.schema.columns import INSTANT
+from vbc_source.schema.columns import ARROW_TYPES, INSTANT
 from vbc_source.schema.names import LOAD_ID
 from vbc_source.schema.pages import PageRows
 from vbc_source.schema.tables import build_table, split_lists
 
-ARROW_TYPES: Mapping[str, pa.DataType] = {
-    "text": pa.string(),
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "bool": pa.bool_(),
-    "timestamp": INSTANT,
-}
 LIST_KEY = ("account_id", "resource", "user_id")  # of a list, in the ledgers of what was read
 
 

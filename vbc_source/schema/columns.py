@@ -20,6 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 INSTANT = pa.timestamp("us", "UTC")
+ARROW_TYPES: Mapping[str, pa.DataType] = {  # by the name that dlt gives a type
+    "text": pa.string(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "bool": pa.bool_(),
+    "timestamp": INSTANT,
+}
 TEXTS = pa.list_(pa.string())
 VARIANT = "__v_text"
 LARGEST = 2**63  # one more than the largest bigint

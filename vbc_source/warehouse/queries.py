@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import dlt
-import duckdb
-import pyarrow as pa
 import sqlglot
 from dlt.common.schema import Schema
 from sqlglot import exp
 
-from vbc_source.extract.tables import ARROW_TYPES
-from vbc_source.lakes.tables import FILESYSTEM, check_bucket, check_format, name_format, read_table
+from vbc_source.lakes.queries import query_tables
+from vbc_source.lakes.tables import FILESYSTEM, check_bucket, check_format, name_format
 from vbc_source.load.destinations import Target, destination_kind, open_destination
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import can_lock, hold_database
@@ -117,8 +115,7 @@ class LoadedTables:
         return client
 
     def _query_files(self, query: Any, lists: Mapping[str, Any]) -> list[Row]:
-        """Query a lake over Arrow tables: DuckDB's own readers of lakes are extensions to download."""
-        names = {column.name for column in query.find_all(exp.Column)}
+        """Query a lake over Arrow tables."""
         tables = {table.name for table in query.find_all(exp.Table)}
         schemas = {table: schema for table in tables if (schema := self._find_schema(table))}
         # one for each schema: a new one resolves the configuration, and makes a catalog of Iceberg tables;
@@ -127,13 +124,8 @@ class LoadedTables:
             name: self.open_dataset(schema).destination_client
             for name, schema in {schema.name: schema for schema in schemas.values()}.items()
         }
-        with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            for table, schema in schemas.items():
-                columns = [name for name in schema.tables[table]["columns"] if name in names]
-                rows = read_table(clients[schema.name], table, columns or None)
-                connection.register(table, rows if rows.column_names else _make_empty(schema, table))
-            return connection.execute(_put_in_lists(query.sql("duckdb"), lists, "duckdb")).fetchall()
+        owners = {table: clients[schema.name] for table, schema in schemas.items()}
+        return query_tables(query, owners, _put_in_lists(query.sql("duckdb"), lists, "duckdb"))
 
     def find(self, *tables: str) -> list[str]:
         """Return those of some tables that are there."""
@@ -205,13 +197,6 @@ def _forget_dropped_tables(client: Any, schemas: Sequence[Schema]) -> None:
     for schema in schemas:
         for name in absent:
             schema.tables.pop(name, None)
-
-
-def _make_empty(schema: Schema, table: str) -> pa.Table:
-    """Make a table without rows, as of one whose files are gone."""
-    columns = schema.tables[table]["columns"].items()
-    kinds = {name: ARROW_TYPES.get(str(column.get("data_type")), pa.string()) for name, column in columns}
-    return pa.schema(kinds).empty_table()
 
 
 def _to_literal(name: str, value: Value) -> str | int:

@@ -12,14 +12,13 @@ from dlt.extract import DltResource
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.audio.sidecars.metadata import ENDPOINTS
 from vbc_source.extract.destination_lookup import DestinationLookup
-from vbc_source.extract.tables import ARROW_TYPES
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.parts import hold_part
 from vbc_source.load.sync import run_pipeline
 from vbc_source.pii import PiiPolicy
 from vbc_source.recordings import RecordingType
-from vbc_source.schema.columns import build_column, build_list, guess_type
+from vbc_source.schema.columns import ARROW_TYPES, build_column, build_list, guess_type
 from vbc_source.schema.names import SOURCE_SCHEMA
 from vbc_source.schema.pages import has_values
 from vbc_source.schema.tables import make_table
