@@ -17,7 +17,7 @@ from vbc_source import VbcError, backfill
 from vbc_source.cli import main
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
-from vbc_source.errors import NotFound, SettingsError, Unavailable
+from vbc_source.errors import SettingsError, Unavailable
 from vbc_source.verification.verify import is_read_again, make_plan
 from vbc_source.warehouse.completeness import Gap, RecordingList
 from vbc_source.windows import parse_instant
@@ -395,7 +395,7 @@ def test_since_and_until_bound_what_is_compared(prepare: Prepare) -> None:
 def test_a_wrong_path_marks_nothing(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     stand = prepare()
     monkeypatch.setenv("SOURCES__VBC__RECORDING_API", "/t/vbc.prod/elsewhere/api")
-    with pytest.raises(NotFound):
+    with pytest.raises(SettingsError, match=r"HTTP 404.*check account_id and recording_api"):
         stand.verify(repair=True)
     assert stand.tombstones() == []
 
