@@ -58,9 +58,9 @@ class VbcDuckDb(CachedConfiguration, dlt.destinations.duckdb):
         return "dlt.destinations.duckdb"
 
     def capabilities(self, *args: Any, **kwargs: Any) -> Any:
-        """Return dlt's capabilities, with one job at a time: all share one memory limit."""
+        """Return dlt's capabilities, with two jobs at a time: all share one memory limit."""
         capabilities = super().capabilities(*args, **kwargs)
-        capabilities.max_parallel_load_jobs = 1
+        capabilities.max_parallel_load_jobs = 2
         # files that are read once are not worth the time of compressing them
         capabilities.parquet_format = ParquetFormatConfiguration(compression="none")
         return capabilities
