@@ -28,7 +28,7 @@ from vbc_source.load.ledgers.custody import (
     Head,
     hash_row,
     name_event,
-    write_instant,
+    write_canonical_instant,
     write_key,
 )
 from vbc_source.load.locks import hold_pipeline_lock
@@ -156,7 +156,7 @@ class _Verification:
         self._known: set[bytes] = set()  # digests of rows of ledgers, as events have them
         self._newest: dict[bytes, _Newest] = {}  # by ledger and key
         self._keys: dict[str, list[str]] = {}  # columns of the key of each ledger
-        self._began: dict[str, str] = {}  # when the first event of each ledger was recorded
+        self._began: dict[str, datetime] = {}  # when the first event of each ledger was recorded
 
     def run(self) -> CustodyResult:
         heads = self._read_heads()
@@ -218,8 +218,7 @@ class _Verification:
         if key and ledger not in self._keys:
             with suppress(ValueError, TypeError):  # a key that somebody has changed, which is named elsewhere
                 self._keys[ledger] = sorted(json.loads(key))
-        moment = write_instant(event["recorded_at"])
-        self._began[ledger] = min(moment, self._began.get(ledger, moment))
+        self._began[ledger] = min(event["recorded_at"], self._began.get(ledger, event["recorded_at"]))
         row = _digest(ledger, key, digest)
         self._known.add(row)
         newest = _Newest((event["recorded_at"], event["sequence"]), row, event["chain"], event["sequence"])
@@ -270,9 +269,11 @@ class _Verification:
     def _is_younger(self, ledger: str, row: Row) -> bool:
         """Return whether a row says that it is younger than the first event of its ledger, or of any."""
         moments = (row[name] for name in row if name.endswith("_at"))
-        newest = max((write_instant(one) for one in moments if isinstance(one, datetime)), default="")
-        began = self._began.get(ledger) or min(self._began.values(), default="")
-        return bool(began) and newest > began
+        newest = max(
+            (write_canonical_instant(one) for one in moments if isinstance(one, datetime)), default=""
+        )
+        began = self._began.get(ledger) or min(self._began.values(), default=None)
+        return began is not None and newest > write_canonical_instant(began)
 
     def _check_missing(self, result: CustodyResult) -> CustodyResult:
         """Name the events whose row is not there, unless an erasure has removed it."""

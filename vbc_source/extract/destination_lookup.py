@@ -101,7 +101,7 @@ class DestinationLookup:
             return
         with ExitStack() as stack:
             with suppress(Exception):  # each question tells by itself
-                stack.enter_context(_open(self._pipeline))
+                stack.enter_context(self._pipeline.sql_client())
             self.restore_tables(schema)
             for load_id in load_ids:
                 self.has_load(load_id)

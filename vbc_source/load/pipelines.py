@@ -103,7 +103,7 @@ def _remove_leftovers(pipeline: dlt.Pipeline) -> None:
 
 @contextmanager
 def keep_connected(pipeline: dlt.Pipeline) -> Iterator[Any]:
-    """Keep a connection to a DuckDB file open during a load, which opens several, one after the other.
+    """Keep a connection to a DuckDB file open during a load, which opens several.
 
     Opening a file takes longer than a small query, and DuckDB writes everything out when the last one closes.
     Yields the connection's SQL client; None with other destinations.

@@ -158,14 +158,13 @@ class LoadedTables:
             self._read_schemas()
 
     def _read_schemas(self) -> None:
+        names = (SOURCE_SCHEMA, *self._ledgers)
         if self.kind == "duckdb" and not Path(self._client.config.credentials.database).exists():
-            self._schemas = [
-                Schema(name) for name in (SOURCE_SCHEMA, *self._ledgers)
-            ]  # reading makes no file
+            self._schemas = list(map(Schema, names))  # reading makes no file
             return
         # one client for all of them: `dlt.dataset` would open a connection for each
         with self._client as client:
-            self._schemas = [_read_schema(client, name) for name in (SOURCE_SCHEMA, *self._ledgers)]
+            self._schemas = [_read_schema(client, name) for name in names]
             if self.kind == FILESYSTEM:
                 if not any(schema.data_table_names() for schema in self._schemas):
                     check_bucket(client)

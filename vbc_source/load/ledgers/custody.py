@@ -55,7 +55,7 @@ class Head:
 
 def _to_json(value: Any) -> Any:
     if isinstance(value, datetime):
-        return write_instant(value)
+        return write_canonical_instant(value)
     if isinstance(value, Decimal):  # what some warehouses make of whole numbers
         return int(value) if value == value.to_integral_value() else float(value)
     return str(value)
@@ -74,7 +74,7 @@ def write_canonical(fields: Row) -> str:
     return _encode({name: value for name, value in fields.items() if value is not None})
 
 
-def write_instant(moment: datetime) -> str:
+def write_canonical_instant(moment: datetime) -> str:
     """Write an instant in UTC, to the microsecond; one without a zone is in UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
     return aware.astimezone(timezone.utc).isoformat(timespec="microseconds")
