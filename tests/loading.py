@@ -27,6 +27,8 @@ LOGIN = {
     "username": "demo",
     "password": "demo-password",
 }
+# a fault for which the client logs in again, each time after a longer wait for other processes of this user
+TOKEN_REJECTED = pytest.param("token-invalid", marks=pytest.mark.slow)
 COLUMNS = (
     "id",
     "call_direction",

@@ -70,7 +70,7 @@ def open_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         store = type("Served", (Store,), {"released": released, **answer})
         server = ThreadingHTTPServer(("127.0.0.1", 0), store)
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         section = "DESTINATION__FILESYSTEM__CREDENTIALS__"
         monkeypatch.setenv(f"{section}ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")

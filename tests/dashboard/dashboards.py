@@ -60,3 +60,12 @@ def open_browser() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+def follow(page: Any, control: Any) -> None:
+    """Click a link or a button, and wait for the page that it leads to.
+
+    `click()` may return before the new page is there: what is read then is of the old page, or half a page.
+    """
+    with page.expect_navigation():
+        control.click()

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from dashboards import open_browser, serve_dashboard
+from dashboards import follow, open_browser, serve_dashboard
 from loading import run_vbc
 from raw_counts import RawCounts, query_duckdb, query_postgres
 from raw_tables import POSTGRES, invent, own_dataset, write_duckdb, write_postgres
@@ -197,7 +197,7 @@ def test_figures_equal_plain_sql_with_every_filter(own_folder: Path, page: Any, 
             page.goto(f"{url}/?days=all")
             page.locator("summary", has_text="Filters").click()
             page.select_option(f"#{field}", value)
-            page.get_by_role("button", name="Show").click()
+            follow(page, page.get_by_role("button", name="Show"))
             assert page.url == f"{url}/?days=all&{field}={value}"
             assert page.locator(f"#{field}").input_value() == value
             assert page.locator("a.chip").count() == 1
@@ -212,7 +212,7 @@ def test_figures_equal_plain_sql_with_every_filter(own_folder: Path, page: Any, 
             page.locator("summary", has_text="Filters").click()
             page.fill("#from", first)
             page.fill("#to", last)
-            page.get_by_role("button", name="Show").click()
+            follow(page, page.get_by_role("button", name="Show"))
             assert_figures(page, counts, f"CAST(local AS date) BETWEEN '{first}' AND '{last}'")
     assert all(address.startswith((url, "data:")) for address in page.requests)
     assert page.messages == []
@@ -242,7 +242,7 @@ def test_figures_list_and_export_of_the_demo_equal_plain_sql(demo: Path, served:
     before = counts.totals("direction = 'INBOUND' AND CAST(local AS date) BETWEEN " + " AND ".join(days))[0]
     change = page.locator("#total-recordings .change").inner_text()
     assert change.replace("−", "-").startswith(f"{100 * (recordings - before) / before:+.1f}")
-    page.locator("#table-lengths tr", has_text="1 to 2 min").locator("td a").click()
+    follow(page, page.locator("#table-lengths tr", has_text="1 to 2 min").locator("td a"))
     behind = counts.totals(f"{where} AND seconds >= 60 AND seconds < 120")[0]
     assert page.locator("h1").inner_text().startswith(f"{behind:,} recording")
     with page.expect_download() as waiting:
@@ -262,17 +262,17 @@ def test_each_figure_links_to_its_recordings(served: str, page: Any) -> None:
         page.goto(f"{served}/?days=all")
         page.eval_on_selector_all("details", "all => all.forEach(each => each.open = true)")
         row = read_table(page, table)[3]
-        page.locator(f"#{table} tbody tr").nth(3).locator("td a").first.click()
+        follow(page, page.locator(f"#{table} tbody tr").nth(3).locator("td a").first)
         assert page.locator("h1").inner_text().split()[0] == row[cell]
     page.goto(f"{served}/?days=all")
     link = page.locator("#table-hours td a").first
     shown = page.locator("#table-hours td:has(a)").first.get_attribute("data-recordings")
-    link.click()
+    follow(page, link)
     assert page.locator("h1").inner_text().split()[0] == shown
     page.goto(f"{served}/recordings?days=all")
     seen = page.locator("tbody tr").count()
     while page.get_by_role("link", name="Next").count():
-        page.get_by_role("link", name="Next").click()
+        follow(page, page.get_by_role("link", name="Next"))
         seen += page.locator("tbody tr").count()
     assert f"{seen:,}" == page.locator("h1").inner_text().split()[0]
 
@@ -283,26 +283,26 @@ def test_calls_are_counted_on_the_first_page_and_narrowed_by_period_and_account(
     page.goto(f"{served}/?days=7")
     assert page.locator("#calls-recorded").inner_text() == "49 of 56 (87.5 %)"
     assert page.locator("#calls-missing").inner_text() == "2 calls"
-    page.get_by_role("link", name="Calls by day and user").click()
+    follow(page, page.get_by_role("link", name="Calls by day and user"))
     assert page.url == f"{served}/coverage?days=7"
     assert read_table(page, "table-call-days")[0] == ["All", "70", "56", "49", "87.5 %", "2"]
     assert len(read_table(page, "table-call-days")) == 8
     assert len(read_table(page, "table-gaps")) == 3
-    page.get_by_role("link", name="28 days").click()
+    follow(page, page.get_by_role("link", name="28 days"))
     assert read_table(page, "table-call-users") == [
         ["ada", "Inbound", "280", "224", "196", "87.5 %", "2"],
     ]
     page.locator("summary", has_text="Filters").click()
     assert page.locator(".fields select").count() == 1
     page.select_option("#account", "549825")
-    page.get_by_role("button", name="Show").click()
+    follow(page, page.get_by_role("button", name="Show"))
     assert page.url.endswith("&account=549825")
-    page.locator("a.chip").click()
+    follow(page, page.locator("a.chip"))
     assert page.url == f"{served}/coverage"
     page.goto(f"{served}/coverage?days=7&hour=3")
     assert page.get_by_text("do not count here: hour.").is_visible()
     assert read_table(page, "table-call-days")[0][1] == "70"
-    page.get_by_role("link", name="Figures", exact=True).click()
+    follow(page, page.get_by_role("link", name="Figures", exact=True))
     assert page.url == f"{served}/?days=7&hour=3"
 
 
@@ -352,7 +352,7 @@ def test_pages_fit_the_window_and_have_no_accessibility_violations(
     assert page.locator("tbody tr").count() > 3
     assert axe.run(page).violations_count == 0
     page.goto(f"{served}/recordings?days=all&archived=yes")
-    page.locator("tbody a").first.click()
+    follow(page, page.locator("tbody a").first)
     page.locator("audio").wait_for()
     found = axe.run(page)
     assert found.violations_count == 0, found.generate_report()
@@ -370,7 +370,7 @@ def test_every_control_is_reachable_and_usable_by_keyboard(served: str, page: An
         page.goto(served + path)
         page.locator("summary", has_text="Filters").click()
         assert_reachable(page)
-    page.locator("tbody a").first.click()
+    follow(page, page.locator("tbody a").first)
     page.locator("audio").wait_for()
     assert_reachable(page)
     page.fill("#q", "1017")

@@ -58,6 +58,7 @@ def test_an_erasure_erases_all_but_what_is_held(prepare: Prepare, own_folder: Pa
         ]
 
 
+@pytest.mark.slow
 def test_other_recordings_of_a_call_go_with_it_or_stay_as_they_are(
     prepare: Prepare, own_folder: Path
 ) -> None:

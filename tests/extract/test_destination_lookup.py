@@ -23,6 +23,7 @@ Serve = Callable[[Gateway], str]
 START, END = datetime(2026, 1, 1, tzinfo=timezone.utc), datetime(2026, 2, 1, tzinfo=timezone.utc)
 
 
+@pytest.mark.slow
 def test_ids_of_a_span_and_users_that_have_not_left_are_read(serve: Serve) -> None:
     gateway = still_gateway(users=2)
     gateway.users.add(id=77)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from expected_rows import MAIN, count, expected_recordings, loaded
 from extraction import Extraction, extract
-from loading import query, still_gateway
+from loading import TOKEN_REJECTED, query, still_gateway
 
 from vbc_source.api.http import rate_limit
 from vbc_source.emulator import Gateway
@@ -105,7 +105,7 @@ def test_a_list_that_is_broken_for_good_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize("account", [MAIN, "self"])
-@pytest.mark.parametrize("fault", ["suspended", "token-invalid", "rejected-200", "bad-request", "not-found"])
+@pytest.mark.parametrize("fault", ["suspended", TOKEN_REJECTED, "rejected-200", "bad-request", "not-found"])
 def test_a_company_list_that_is_broken_for_good_does_not_stop_the_lists_of_users(
     serve: Serve, fault: str, account: str
 ) -> None:
@@ -125,7 +125,7 @@ def test_a_company_list_that_is_broken_for_good_does_not_stop_the_lists_of_users
     assert count(pipeline, "company_recordings") == len(gateway.company)
 
 
-@pytest.mark.parametrize("fault", ["suspended", "token-invalid"])
+@pytest.mark.parametrize("fault", ["suspended", TOKEN_REJECTED])
 def test_the_only_list_that_is_broken_ends_the_run_with_its_error(serve: Serve, fault: str) -> None:
     gateway = still_gateway(recordings=20)
     gateway.fault(f"{fault}*always@/company_call_recordings")

@@ -88,6 +88,7 @@ def test_idle_runs_add_no_row_and_a_recording_keeps_the_reading_that_brought_it(
     assert run() == 17
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", [("cap-20",), ("cap-20", "random-order")])
 def test_a_lookback_of_several_pages_without_news_is_not_loaded_again(
     serve: Serve, tmp_path: Path, faults: tuple[str, ...]

@@ -18,7 +18,7 @@ from expected_rows import (
     users_of,
 )
 from extraction import Extraction, extract, load, sync
-from loading import query, still_gateway
+from loading import TOKEN_REJECTED, query, still_gateway
 
 from vbc_source.emulator import Gateway
 from vbc_source.errors import BadRequest, Forbidden, TokenRejected
@@ -241,7 +241,7 @@ def test_a_user_who_is_forbidden_fails_the_run_by_id_or_is_skipped(serve: Serve,
     assert query(pipeline, noted)[0][4:] == ("allowed", None)
 
 
-@pytest.mark.parametrize("fault", ["rejected-200", "token-invalid", "bad-request"])
+@pytest.mark.parametrize("fault", ["rejected-200", TOKEN_REJECTED, "bad-request"])
 def test_a_list_that_is_refused_while_others_are_answered_fails_alone(serve: Serve, fault: str) -> None:
     gateway = still_gateway(users=4, user_recordings=60, recordings=9)
     gateway.users.add(id=5, recordings=20)

@@ -270,6 +270,7 @@ def test_a_refused_login_ends_the_repairs_and_not_the_checks(prepare: Prepare) -
     assert check(site, subset="1/4", repair=True).repaired == (1000, 1001)
 
 
+@pytest.mark.slow
 def test_a_repair_writes_a_lost_manifest_and_leaves_the_sidecars_alone(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +296,7 @@ def test_a_repair_writes_a_lost_manifest_and_leaves_the_sidecars_alone(
     assert {path.name for path in folder.iterdir()} == {path.name for path in kept}
 
 
+@pytest.mark.slow
 def test_a_day_that_lost_manifest_and_sidecars_is_no_day_of_an_earlier_version(
     prepare: Prepare, own_folder: Path
 ) -> None:

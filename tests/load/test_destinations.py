@@ -187,9 +187,17 @@ DUCKDB = "[destination.duckdb.credentials]\n"
     ("file", "text", "variables", "database"),
     [
         ("secrets.toml", f'{DUCKDB}global_config = {{memory_limit = "1GB"}}', {}, "vbc"),
-        ("secrets.toml", f'{DUCKDB}database = "calls.duckdb"', {}, "calls"),
-        ("config.toml", "", {"DESTINATION__DUCKDB__CREDENTIALS__DATABASE": "calls.duckdb"}, "calls"),
-        ("config.toml", '[destination.mine]\ndestination_type = "duckdb"', {"name": "mine"}, "mine"),
+        pytest.param(
+            *("secrets.toml", f'{DUCKDB}database = "calls.duckdb"', {}, "calls"), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            *("config.toml", "", {"DESTINATION__DUCKDB__CREDENTIALS__DATABASE": "calls.duckdb"}, "calls"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("config.toml", '[destination.mine]\ndestination_type = "duckdb"', {"name": "mine"}, "mine"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_every_command_uses_the_same_duckdb_file_however_it_is_set(

@@ -37,7 +37,7 @@ def forgets_signals(step: Callable[[], Any]) -> Callable[[], Any]:
     return run
 
 
-@pytest.mark.parametrize("step", ["normalize", "load"])
+@pytest.mark.parametrize("step", [pytest.param("normalize", marks=pytest.mark.slow), "load"])
 def test_a_signal_while_dlt_works_ends_the_run_behind_that_step(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

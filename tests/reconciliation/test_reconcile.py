@@ -132,6 +132,7 @@ def test_each_planted_gap_is_found_and_none_is_invented_and_a_second_run_is_sile
     assert (again.ok, again.gaps, again.new) == (False, first.gaps, 0)
 
 
+@pytest.mark.slow
 def test_a_flag_that_the_gateway_sends_as_text_counts(
     serve: Callable[[Gateway], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

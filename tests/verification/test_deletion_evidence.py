@@ -66,7 +66,10 @@ def test_after_a_passing_fault_an_existing_recording_is_not_gone(
         assert fault == "unsubscribed"
 
 
-@pytest.mark.parametrize("fault", LASTING)
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(name, marks=pytest.mark.slow if name == "rejected-200" else []) for name in LASTING],
+)
 @pytest.mark.parametrize("form", ["xml", "wrapped", "flat"])
 def test_a_lasting_fault_confirms_no_deletion(
     confirm: Callable[..., list[int]], fault: str, form: str

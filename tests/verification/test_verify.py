@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from loading import environment, expected_recordings, run_vbc, still_gateway
+from loading import TOKEN_REJECTED, environment, expected_recordings, run_vbc, still_gateway
 from verification_cases import NOW, RECENT, SHARED, Prepare, Stand, ago, oldest, script, settled
 
 from vbc_source import VbcError, backfill
@@ -58,6 +58,7 @@ def test_equal_sides_take_about_one_request_a_list(prepare: Prepare) -> None:
     assert len(outcome.totals) == 4
 
 
+@pytest.mark.slow
 def test_recordings_without_a_start_are_backfilled_and_not_missing(prepare: Prepare) -> None:
     gateway = Gateway(clock=lambda: NOW, recordings=60, days=60)
     gateway.fault("lost-starts")
@@ -249,7 +250,7 @@ def test_a_forbidden_list_is_a_failure_or_is_left_out_by_on_forbidden(
 @pytest.mark.parametrize(
     ("path", "kind"), [("/company_call_recordings", "company"), ("/provisioning/", "user")]
 )
-@pytest.mark.parametrize("fault", ["suspended", "token-invalid"])
+@pytest.mark.parametrize("fault", ["suspended", TOKEN_REJECTED])
 def test_a_list_that_is_broken_for_good_leaves_the_others_compared(
     prepare: Prepare, fault: str, path: str, kind: str
 ) -> None:

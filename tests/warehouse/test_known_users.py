@@ -22,7 +22,7 @@ SIX = read_subject("14155550106", None, (), PiiPolicy())  # the number of user 6
 CONFIG = VbcConfig.from_values(account_id="549825", on_forbidden="skip")
 
 
-@pytest.mark.parametrize("destination", ["duckdb", "filesystem"])
+@pytest.mark.parametrize("destination", [pytest.param("duckdb", marks=pytest.mark.slow), "filesystem"])
 def test_who_may_be_read_again_is_read_and_who_has_left_is_not(
     serve: Callable[[Gateway], str], own_folder: Path, monkeypatch: pytest.MonkeyPatch, destination: str
 ) -> None:
