@@ -77,7 +77,7 @@ def measure_turns(options: argparse.Namespace) -> Iterator[Figure]:
     from vbc_source.config import VbcConfig
     from vbc_source.extract.destination_lookup import DestinationLookup
     from vbc_source.extract.extractor import ReadPlanner
-    from vbc_source.extract.lists import ListOwner, ReadTask
+    from vbc_source.extract.reading.lists import ListOwner, ReadTask
     from vbc_source.extract.state import ResourceRun
 
     config = VbcConfig.from_values(polling="active")

@@ -1,8 +1,8 @@
 """A dlt source for call recordings of Vonage Business Communications, and the functions of its commands.
 
-Where to read first: `schema/pages.py` turns a response into rows, `extract/window_reader.py` decides whether
-the pages of a window are complete, `warehouse/completeness.py` decides which proofs count, `audio/archive.py`
-stores bytes. docs/architecture.md has the flow of data, and the file for each question.
+Where to read first: `schema/pages.py` turns a response into rows, `extract/reading/window_reader.py` decides
+whether the pages of a window are complete, `warehouse/completeness.py` decides which proofs count,
+`audio/archive.py` stores bytes. docs/architecture.md has the flow of data, and the file for each question.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from vbc_source.fixity.result import FixityResult
     from vbc_source.load.compaction import CompactResult, compact
     from vbc_source.load.destinations import Target, use_tenant
-    from vbc_source.load.duckdb import VbcDuckDb
-    from vbc_source.load.postgres import VbcPostgres
+    from vbc_source.load.destinations.duckdb import VbcDuckDb
+    from vbc_source.load.destinations.postgres import VbcPostgres
     from vbc_source.load.sync import SyncResult, sync
     from vbc_source.monitoring.doctor import Check, diagnose
     from vbc_source.monitoring.status import Status, read_status
@@ -75,8 +75,8 @@ _MODULES = {
     "fixity.result": "FixityResult",
     "load.compaction": "CompactResult compact",
     "load.destinations": "Target use_tenant",
-    "load.duckdb": "VbcDuckDb",
-    "load.postgres": "VbcPostgres",
+    "load.destinations.duckdb": "VbcDuckDb",
+    "load.destinations.postgres": "VbcPostgres",
     "load.sync": "SyncResult sync",
     "monitoring.doctor": "Check diagnose",
     "monitoring.status": "Status read_status",

@@ -29,8 +29,8 @@ from vbc_source.errors import Forbidden, GatewayFault, NotSubscribed, SettingsEr
 from vbc_source.extract.accounts import AccountDirectory, write_snapshot
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.extract.extractor import Extractor, GapLog
-from vbc_source.extract.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.polling import RequestLimit
+from vbc_source.extract.reading.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.refusals import AccessLog, current_refusals, leaves_the_rest
 from vbc_source.extract.scan_windows import make_scan_windows
 from vbc_source.extract.state import ResourceRun, find_load_marks, hold_state

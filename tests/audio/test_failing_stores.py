@@ -12,7 +12,7 @@ import pytest
 from archiving import KEYS
 
 from vbc_source.audio.bucket import Bucket, BucketFailed, ObjectLocked
-from vbc_source.load import s3_requests
+from vbc_source.load.destinations import s3_requests
 
 KEY = "account_id=1/recording_type=company/date=2025-03-01/1.mp3"
 VERSIONS = (

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vbc_source.extract.known_gaps import MOST_TRIES, KnownGap, read_gaps, update_gaps, write_gaps
+from vbc_source.extract.reading.known_gaps import MOST_TRIES, KnownGap, read_gaps, update_gaps, write_gaps
 from vbc_source.windows import Window
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)

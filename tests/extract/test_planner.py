@@ -12,7 +12,7 @@ from vbc_source.api.endpoints import COMPANY, JOBS, ON_DEMAND, Endpoint
 from vbc_source.config import VbcConfig
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.extract.extractor import ReadPlanner
-from vbc_source.extract.lists import ListOwner, ReadTask
+from vbc_source.extract.reading.lists import ListOwner, ReadTask
 from vbc_source.extract.state import CursorState, ResourceRun
 from vbc_source.windows import Window
 

@@ -18,8 +18,8 @@ from test_planner import users_of as planned_users
 from vbc_source.api.endpoints import JOBS
 from vbc_source.emulator import Gateway
 from vbc_source.extract.extractor import ReadPlanner
-from vbc_source.extract.lists import ListOwner, ReadTask
 from vbc_source.extract.polling import PolledList, RequestLimit, select_due
+from vbc_source.extract.reading.lists import ListOwner, ReadTask
 from vbc_source.load.destinations import Target
 from vbc_source.warehouse.queries import LoadedTables
 

@@ -17,7 +17,7 @@ from loading import load, open_target, query, read_database, run_vbc, still_gate
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
 from vbc_source.extract.destination_lookup import StoredReading
-from vbc_source.extract.lists import ListOwner
+from vbc_source.extract.reading.lists import ListOwner
 from vbc_source.extract.scan_windows import choose_row, name_list, name_rows
 from vbc_source.load.destinations import Target
 from vbc_source.warehouse.completeness import read_progress, read_proven_spans

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-import vbc_source.extract.request_pool
+import vbc_source.extract.reading.request_pool
 from vbc_source.api.endpoints import ApiCapabilities
 from vbc_source.errors import Unavailable
-from vbc_source.extract.request_pool import RequestPool
-from vbc_source.extract.window_reader import WindowReader
+from vbc_source.extract.reading.request_pool import RequestPool
+from vbc_source.extract.reading.window_reader import WindowReader
 from vbc_source.schema.pages import Page
 from vbc_source.windows import Window
 
@@ -161,7 +161,7 @@ def interrupts() -> Iterator[None]:
 def test_an_interrupt_that_does_not_wake_the_caller_is_handled_soon() -> None:
     aborted, handled = threading.Event(), SimpleQueue[bool]()
     caller = threading.get_ident()
-    module = vbc_source.extract.request_pool.__file__
+    module = vbc_source.extract.reading.request_pool.__file__
 
     def items() -> Iterator[int]:
         while sys._current_frames()[caller].f_code.co_filename != module:

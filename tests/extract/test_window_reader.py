@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from vbc_source.api.endpoints import ApiCapabilities
 from vbc_source.api.http.rate_limit import ClientClosed
 from vbc_source.errors import BadRequest, NotFound, Unavailable
-from vbc_source.extract.request_pool import RequestPool
-from vbc_source.extract.window_reader import (
+from vbc_source.extract.reading.request_pool import RequestPool
+from vbc_source.extract.reading.window_reader import (
     PREFETCHED_WINDOWS,
     WINDOW_ROWS,
     ReadWindow,

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from vbc_source import Target
-from vbc_source.load import cached_configuration
-from vbc_source.load.destinations import open_destination
-from vbc_source.load.filesystem import VbcFilesystem
-from vbc_source.load.postgres import VbcPostgres
+from vbc_source.load.destinations import cached_configuration, open_destination
+from vbc_source.load.destinations.filesystem import VbcFilesystem
+from vbc_source.load.destinations.postgres import VbcPostgres
 
 LOGIN = "postgresql://loader:invented@127.0.0.1:5432/calls"
 

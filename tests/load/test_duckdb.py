@@ -21,7 +21,7 @@ from vbc_source import Target, VbcDuckDb
 from vbc_source.dlt_internals import DuckDbCredentials
 from vbc_source.errors import SettingsError
 from vbc_source.load.destinations import open_destination
-from vbc_source.load.duckdb import MergeFileJob, _merge_file, catalog_name, check_dataset_name
+from vbc_source.load.destinations.duckdb import MergeFileJob, _merge_file, catalog_name, check_dataset_name
 
 KILLED_AT = ("followup", "moved", "merge", "merged")
 KEY = ("account", "id")
@@ -168,7 +168,9 @@ def test_rows_that_do_not_add_up_change_nothing(monkeypatch: pytest.MonkeyPatch)
     pipeline = open_pipeline()
     load(pipeline, [rows(0, 50, text="a")])
     monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
-    monkeypatch.setattr("vbc_source.load.duckdb._merge_file", lambda *args: (51, _merge_file(*args)[1]))
+    monkeypatch.setattr(
+        "vbc_source.load.destinations.duckdb._merge_file", lambda *args: (51, _merge_file(*args)[1])
+    )
     with pytest.raises(PipelineStepFailed, match="50 rows were inserted, 51 are in the file"):
         load(pipeline, [rows(0, 50, text="b")])
     assert query(pipeline, "SELECT DISTINCT text FROM things") == [("a",)]
@@ -213,7 +215,7 @@ import os, sys
 import pyarrow.parquet as pq
 import dlt.load.load as loading
 from dlt.common.storages.load_package import PackageStorage
-from vbc_source.load.duckdb import MergeFileJob
+from vbc_source.load.destinations.duckdb import MergeFileJob
 from test_duckdb import load, open_pipeline
 
 def kill(owner, name, before, condition):

@@ -15,7 +15,7 @@ from vbc_source import vbc_source
 from vbc_source.emulator import Gateway
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
-from vbc_source.load.duckdb import remove_half_made
+from vbc_source.load.destinations.duckdb import remove_half_made
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.sync import run_pipeline
 

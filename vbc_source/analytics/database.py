@@ -12,7 +12,7 @@ from dlt.common.schema import Schema
 
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
-from vbc_source.load.duckdb import catalog_name
+from vbc_source.load.destinations.duckdb import catalog_name
 from vbc_source.load.failures import explaining
 from vbc_source.schema.names import SOURCE_SCHEMA
 from vbc_source.warehouse.queries import LoadedTables

@@ -7,7 +7,7 @@ from vbc_source.audio.ledger import LEDGER
 from vbc_source.config import SELF, VbcConfig
 from vbc_source.errors import SettingsError, VbcError
 from vbc_source.extract.accounts import AccountDirectory
-from vbc_source.extract.lists import ListReader
+from vbc_source.extract.reading.lists import ListReader
 from vbc_source.recordings import escape
 from vbc_source.tenants import current_tenant, list_tenants
 from vbc_source.warehouse.queries import LoadedTables

@@ -7,7 +7,7 @@ from contextlib import closing
 from vbc_source.api.client import Client
 from vbc_source.config import SELF, VbcConfig, load_config
 from vbc_source.extract.accounts import AccountDirectory
-from vbc_source.extract.lists import ListReader
+from vbc_source.extract.reading.lists import ListReader
 from vbc_source.load.locks import open_turns
 from vbc_source.warehouse.queries import LoadedTables
 

@@ -32,7 +32,7 @@ from vbc_source.erasure.conditions import (
 from vbc_source.erasure.subject import Subject
 from vbc_source.errors import VbcError
 from vbc_source.load.destinations import destination_kind
-from vbc_source.load.duckdb import catalog_name
+from vbc_source.load.destinations.duckdb import catalog_name
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
 """Reads lists page by page, proves each window complete, and yields Arrow tables to dlt.
 
-State records how far each list was read; it moves only with the rows that it covers.
+`reading/` reads one list. State records how far each was read; it moves only with the rows that it covers.
 """

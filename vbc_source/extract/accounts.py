@@ -19,11 +19,11 @@ import pyarrow as pa
 from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import SELF
 from vbc_source.errors import Forbidden, GatewayFault, NotFound, SettingsError, Unavailable
-from vbc_source.extract.lists import ListOwner, ListReader, describe_unresolved
+from vbc_source.extract.reading.lists import ListOwner, ListReader, describe_unresolved
+from vbc_source.extract.reading.window_reader import ReadWindow
 from vbc_source.extract.refusals import CHECK_PATH, concerns_one_list
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import TableBuilder
-from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.pii import LONG_ID
 from vbc_source.schema.columns import ARROW_TYPES, INSTANT, to_text
 from vbc_source.schema.names import GONE

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vbc_source.extract.lists import ListOwner
 from vbc_source.extract.loaded_rows import LoadedRows
+from vbc_source.extract.reading.lists import ListOwner
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import mark_table
 from vbc_source.schema.columns import INSTANT

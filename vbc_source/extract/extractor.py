@@ -11,14 +11,14 @@ from typing import Any
 
 from vbc_source.api.endpoints import JOBS
 from vbc_source.config import SELF
-from vbc_source.extract.lists import ListOwner, ListReader, ReadTask, resolve
 from vbc_source.extract.loaded_rows import LoadedRows
 from vbc_source.extract.polling import PolledList, RequestLimit, select_due
+from vbc_source.extract.reading.lists import ListOwner, ListReader, ReadTask, resolve
+from vbc_source.extract.reading.request_pool import RequestPool
+from vbc_source.extract.reading.window_reader import ReadWindow
 from vbc_source.extract.refusals import AccessLog
-from vbc_source.extract.request_pool import RequestPool
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import make_user_access
-from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.extract.writer import WindowWriter
 from vbc_source.schema.pages import PageRows
 from vbc_source.windows import Window, format_instant

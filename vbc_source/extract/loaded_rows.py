@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vbc_source.extract.destination_lookup import ListKey, LoadedList
-from vbc_source.extract.lists import ReadTask
+from vbc_source.extract.reading.lists import ReadTask
 from vbc_source.extract.state import ResourceRun
 from vbc_source.windows import Window, floor_second
 

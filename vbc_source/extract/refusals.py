@@ -24,7 +24,7 @@ from vbc_source.errors import (
     Unavailable,
     VbcError,
 )
-from vbc_source.extract.lists import ReadTask
+from vbc_source.extract.reading.lists import ReadTask
 from vbc_source.extract.state import ResourceRun
 
 log = logging.getLogger(__name__)

@@ -34,7 +34,7 @@ import dlt
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.config import VbcConfig
 from vbc_source.extract.destination_lookup import DestinationLookup
-from vbc_source.extract.known_gaps import KnownGap, read_gaps, update_gaps, write_gaps
+from vbc_source.extract.reading.known_gaps import KnownGap, read_gaps, update_gaps, write_gaps
 from vbc_source.windows import Window, advance, format_instant, parse_instant, plan_window
 
 log = logging.getLogger(__name__)

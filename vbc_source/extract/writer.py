@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vbc_source.extract.arrivals import ArrivalLog
-from vbc_source.extract.lists import ListOwner, ReadTask
 from vbc_source.extract.loaded_rows import LoadedRows
+from vbc_source.extract.reading.lists import ListOwner, ReadTask
+from vbc_source.extract.reading.window_reader import ReadWindow
 from vbc_source.extract.scan_windows import choose_row, make_scan_windows, name_list, name_rows
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import TableBuilder
-from vbc_source.extract.window_reader import ReadWindow
 from vbc_source.schema.columns import INSTANT
 from vbc_source.schema.pages import PageRows
 from vbc_source.schema.tables import digest

@@ -1,4 +1,4 @@
-"""Load into a destination: `sync` runs a pipeline, `destinations` makes ours, `locks` keep processes apart.
+"""Load into a destination: `sync` runs a pipeline, `destinations/` makes ours, `locks` keep processes apart.
 
 `failures` explains errors of dlt and databases in one line; `ledgers/` loads what commands have done.
 """

@@ -14,10 +14,10 @@ from dlt.extract import DltSource
 from vbc_source.dlt_internals import intercepted_signals, was_signal_received
 from vbc_source.lakes.tables import check_format, is_lake, name_format, other_format
 from vbc_source.load.destinations import Target, destination_kind, open_destination
-from vbc_source.load.duckdb import check_dataset_name, remove_half_made
+from vbc_source.load.destinations.duckdb import check_dataset_name, remove_half_made
+from vbc_source.load.destinations.postgres import ADBC
 from vbc_source.load.failures import check_installed, explaining
 from vbc_source.load.locks import hold_pipeline_lock
-from vbc_source.load.postgres import ADBC
 
 PACKAGES_KEPT = 10  # of completed loads, without their rows
 # in dlt's local state; the names are those of earlier versions

@@ -25,8 +25,8 @@ from vbc_source.extract.accounts import explain_refusal
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.lakes.trial import PREFIX, try_writing
 from vbc_source.load.destinations import Target
+from vbc_source.load.destinations.postgres import ADBC
 from vbc_source.load.failures import check_installed, explaining
-from vbc_source.load.postgres import ADBC
 from vbc_source.load.sync import make_source
 from vbc_source.monitoring.bucket_lock import prove_lock
 from vbc_source.schema.names import SOURCE_SCHEMA

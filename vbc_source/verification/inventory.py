@@ -11,7 +11,7 @@ from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.ledger_queries import write_ledger
 from vbc_source.config import CALL_LOGS
 from vbc_source.errors import SettingsError
-from vbc_source.extract.lists import ListOwner
+from vbc_source.extract.reading.lists import ListOwner
 from vbc_source.filters import Filters
 from vbc_source.pii import PiiPolicy
 from vbc_source.recordings import RECORDING_KEY, RecordingType

@@ -17,9 +17,9 @@ from vbc_source.errors import (
     NotFound,
     VbcError,
 )
-from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.extract.reading.lists import ListOwner, ListReader
+from vbc_source.extract.reading.request_pool import RequestPool
 from vbc_source.extract.refusals import concerns_one_list
-from vbc_source.extract.request_pool import RequestPool
 from vbc_source.schema.pages import Page, PageRows
 from vbc_source.verification.compare import CountedSpan, Difference, SpanComparison
 from vbc_source.verification.findings import DifferingSpan, Findings, ListTotal

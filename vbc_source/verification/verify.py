@@ -16,9 +16,9 @@ from vbc_source.audio.ledger import LEDGER
 from vbc_source.config import CALL_LOGS, SELF, VbcConfig, load_config
 from vbc_source.errors import NotSubscribed, VbcError
 from vbc_source.extract.accounts import AccountDirectory
-from vbc_source.extract.lists import ListOwner, ListReader
+from vbc_source.extract.reading.lists import ListOwner, ListReader
+from vbc_source.extract.reading.request_pool import RequestPool
 from vbc_source.extract.refusals import concerns_one_list
-from vbc_source.extract.request_pool import RequestPool
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import open_turns

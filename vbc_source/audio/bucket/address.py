@@ -10,8 +10,8 @@ from dlt.common.configuration.exceptions import ConfigurationException
 
 from vbc_source.dlt_internals import FilesystemConfiguration, fsspec_from_config
 from vbc_source.errors import SettingsError
+from vbc_source.load.destinations.s3_requests import bound_requests
 from vbc_source.load.failures import check_file_system, first_line
-from vbc_source.load.s3_requests import bound_requests
 from vbc_source.tenants import current_tenant
 
 # elsewhere an object may be there by half, or be gone when the process ends

@@ -25,7 +25,7 @@ from vbc_source.dlt_internals import (
     RunnableLoadJob,
 )
 from vbc_source.errors import SettingsError, VbcError
-from vbc_source.load.cached_configuration import CachedConfiguration
+from vbc_source.load.destinations.cached_configuration import CachedConfiguration
 
 log = logging.getLogger(__name__)
 

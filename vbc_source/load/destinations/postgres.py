@@ -17,7 +17,7 @@ from dlt.common.typing import TSecretStrValue
 
 from vbc_source.dlt_internals import PostgresClientConfiguration, PostgresCredentials
 from vbc_source.errors import ExtraMissing
-from vbc_source.load.cached_configuration import CachedConfiguration
+from vbc_source.load.destinations.cached_configuration import CachedConfiguration
 
 ADBC = "adbc_driver_postgresql"  # copies parquet files
 DRIVER_MISSING = (
@@ -64,7 +64,7 @@ class VbcPostgres(CachedConfiguration, dlt.destinations.postgres):
     @property
     def client_class(self) -> Any:
         """The client that dlt loads with; imported late, since psycopg2 comes with an extra."""
-        from vbc_source.load.postgres_client import VbcPostgresClient
+        from vbc_source.load.destinations.postgres_client import VbcPostgresClient
 
         return VbcPostgresClient
 

@@ -16,11 +16,11 @@ from vbc_source.config import list_settings
 from vbc_source.dlt_internals import DuckDbCredentials
 from vbc_source.errors import SettingsError, UsageError
 from vbc_source.lakes.tables import FILESYSTEM
-from vbc_source.load.cached_configuration import CachedConfiguration
-from vbc_source.load.duckdb import VbcDuckDb, check_dataset_name
+from vbc_source.load.destinations.cached_configuration import CachedConfiguration
+from vbc_source.load.destinations.duckdb import VbcDuckDb, check_dataset_name
+from vbc_source.load.destinations.filesystem import VbcFilesystem
+from vbc_source.load.destinations.postgres import VbcPostgres
 from vbc_source.load.failures import check_file_system, check_installed
-from vbc_source.load.filesystem import VbcFilesystem
-from vbc_source.load.postgres import VbcPostgres
 from vbc_source.storage import check_place
 from vbc_source.tenants import current_tenant, hold_tenant, list_tenants, read_setting
 

@@ -17,8 +17,8 @@ from vbc_source.dlt_internals import (
 )
 from vbc_source.lakes.current_rows import START
 from vbc_source.lakes.swap import LOADING
-from vbc_source.load.cached_configuration import CachedConfiguration
-from vbc_source.load.s3_requests import bound_requests
+from vbc_source.load.destinations.cached_configuration import CachedConfiguration
+from vbc_source.load.destinations.s3_requests import bound_requests
 
 ICEBERG_MONTH = {"transform": "month", "source_column": START}
 # every load adds a manifest, and a query reads each of them

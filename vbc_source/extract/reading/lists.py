@@ -13,8 +13,8 @@ from vbc_source.api.client import Client
 from vbc_source.api.endpoints import ApiCapabilities, Endpoint, keep_own_links, read_owner
 from vbc_source.config import SELF, VbcConfig
 from vbc_source.errors import SettingsError
-from vbc_source.extract.request_pool import RequestPool
-from vbc_source.extract.window_reader import WINDOW_PAGES, ReadWindow, WindowReader
+from vbc_source.extract.reading.request_pool import RequestPool
+from vbc_source.extract.reading.window_reader import WINDOW_PAGES, ReadWindow, WindowReader
 from vbc_source.schema.pages import Page, PageRows, read_page
 from vbc_source.windows import Window, floor_second
 

@@ -1,0 +1,26 @@
+"""The destinations: dlt's, as subclasses that load what the API answered, everywhere alike.
+
+`targets` chooses one by the settings; `VbcDuckDb`, `VbcPostgres` and `VbcFilesystem` have a module each.
+"""
+
+from vbc_source.load.destinations.targets import (
+    DATABASE,
+    DESTINATION,
+    Target,
+    choose_target,
+    destination_kind,
+    open_destination,
+    read_lake_setting,
+    use_tenant,
+)
+
+__all__ = [
+    "DATABASE",
+    "DESTINATION",
+    "Target",
+    "choose_target",
+    "destination_kind",
+    "open_destination",
+    "read_lake_setting",
+    "use_tenant",
+]
