@@ -76,5 +76,6 @@ def count_pending_packages(pipeline: str) -> int:
 
     Opening the pipeline would write into that folder, which another process may be using.
     """
+    # dlt keeps packages here between extract and normalize, and between normalize and load
     folder = Path(get_dlt_pipelines_dir()) / pipeline
     return sum(1 for place in ("normalize/extracted", "load/normalized") for _ in (folder / place).glob("*/"))

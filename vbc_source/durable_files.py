@@ -18,6 +18,7 @@ _IMPOSSIBLE = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBA
 def sync(path: Path) -> None:
     """Write a file, or the names in a folder, to the disk."""
     is_folder = path.is_dir()
+    # Windows opens no folders
     if is_folder and os.name != "posix":
         return
     try:
@@ -33,6 +34,7 @@ def sync(path: Path) -> None:
 
 def replace_file(draft: Path, path: Path) -> None:
     """Give a file that is written to its end its name, in place of what has it."""
+    # in this order: a name that reaches the disk before the bytes is an empty file after a crash
     sync(draft)
     draft.replace(path)
     sync(path.parent)
@@ -40,6 +42,7 @@ def replace_file(draft: Path, path: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it that are missing."""
+    # found out before they are made: each new folder is an entry of the one above it
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for place in missing:

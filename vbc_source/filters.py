@@ -84,6 +84,7 @@ def check_filters(
         low, high = parsed.get(f"{name}:gte"), parsed.get(f"{name}:lte")
         if low is not None and high is not None and low > high:
             raise SettingsError(f"{setting.name}: {name}:gte is {relation} {name}:lte")
+    # bounds of `start` are not sent beside those of a window: they narrow the windows
     start, end = parsed.pop("start:gte", None), parsed.pop("start:lte", None)
     return Filters(parsed, start, end, _label(filters, privacy))
 
@@ -103,6 +104,7 @@ def read_table(name: str, value: Any, example: str) -> Mapping[str, Any]:
 
 
 def _label(filters: Mapping[str, Any], privacy: PiiPolicy) -> str:
+    # sorted: the order in a settings file says nothing
     content = json.dumps({name: str(value) for name, value in filters.items()}, sort_keys=True).encode()
     if privacy.key:
         content = hmac.digest(privacy.key, content, "sha256")
@@ -138,8 +140,10 @@ _DATE = (
     "an ISO date such as 2025-01-31 or 2025-01-31T08:00:00Z",
     lambda value: floor_second(parse_instant(value)),
 )
+# a minus sign is refused here, since `int` would take it
 _NUMBER = ("a whole number of milliseconds", lambda value: int(_read_text(value, "[^-]+")))
 _TEXT = ("a text", _read_text)
+# in the API's form, which also sorts by time, so that two bounds can be compared as texts
 _END = (_DATE[0], lambda value: format_report_instant(parse_instant(value)))
 # values that are no personal data
 _SHOWN = ("start:gte", "start:lte", "end:gte", "end:lte", "call_direction", "direction")

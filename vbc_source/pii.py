@@ -60,8 +60,11 @@ class PiiPolicy:
 
         A column whose texts all match the pattern `clear` is left as it is; compiled code finds that out.
         """
+        # RE2 runs the pattern here and Python's `re` runs it in `hide_code`: codes are written so that both
+        # read them alike
         if self.keeps or (clear and pc.all(pc.match_substring_regex(column, f"^(?:{clear})$")).as_py()):
             return column
+        # a number or a name comes in many rows, and an HMAC costs far more than a look into a dictionary
         coded = pc.dictionary_encode(column)
         coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
         hidden = pa.array([hide(text) for text in coded.dictionary.to_pylist()], pa.string())
@@ -78,6 +81,7 @@ class PiiPolicy:
             return [self.hide_value(inner) for inner in value]
         if isinstance(value, str):
             return self.hide(value)
+        # as JSON writes it, so that a number has the same hash as the text of the same digits
         return value if abs(value) < SHORT else self.hide(msgspec.json.encode(value).decode())
 
     def hide_name(self, name: str) -> str | None:
@@ -86,6 +90,7 @@ class PiiPolicy:
 
     def hide_code(self, text: str, codes: str) -> str | None:
         """Hash or drop a text that is no code."""
+        # the length first: the pattern of an id may look at each character of a long text many times
         return text if len(text) <= LONGEST_CODE and re.fullmatch(codes, text) else self.hide(text)
 
     def hide_url(self, text: str) -> str | None:
@@ -96,6 +101,7 @@ class PiiPolicy:
             address = urlsplit(text)
             if address.scheme not in ("http", "https") or not all(map(_is_plain, address.path.split("/"))):
                 return self.hide(text)
+            # without a login that stands before the host
             host = address.netloc.rpartition("@")[2]
         except ValueError:
             return self.hide(text)
@@ -109,4 +115,5 @@ class PiiPolicy:
 
 def _is_plain(segment: str) -> bool:
     """Whether a part of an address is an id or a word: not a name, a mail address or a number with a plus."""
+    # unquoted first: `%40` and `%20` hide a mail address and a name
     return re.fullmatch(r"[\w.:=-]*", unquote(segment), re.ASCII) is not None

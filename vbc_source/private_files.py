@@ -30,8 +30,10 @@ def make_private_folder(folder: Path, *, secrets: bool = False, setting: str = "
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
             sync(folder.parent)
+        # a link could lead to a folder that somebody else has prepared
         status = folder.stat(follow_symlinks=False)
         _check_owner(folder, status, stat.S_IWOTH | (stat.S_IWGRP if secrets else 0), setting)
+        # narrowed only after the check: what others could write may be theirs already
         if stat.S_IMODE(status.st_mode) & _OTHERS:
             folder.chmod(0o700)
     except OSError as error:
@@ -59,6 +61,7 @@ def _check_owner(folder: Path, status: os.stat_result, writable: int, setting: s
 
 def write_private_file(path: Path, text: str) -> None:
     """Replace a file atomically by one of mode 0600, which is on the disk then."""
+    # a draft of this process alone: other processes may write the file at the same time
     draft = path.with_suffix(f".{os.getpid()}.draft")
     draft.unlink(missing_ok=True)
     # opened with its final mode: a chmod afterwards would leave a moment for others to read it

@@ -54,6 +54,7 @@ class Recording:
     @property
     def folder(self) -> str:
         """Folder of its file, relative to the bucket's address."""
+        # the day in UTC, whatever the machine's zone: another run must find the file in the same folder
         day = self.start.astimezone(timezone.utc).strftime("%Y-%m-%d")
         return f"account_id={escape(self.account_id)}/recording_type={self.recording_type}/date={day}"
 

@@ -39,6 +39,7 @@ def check_base_url(url: str) -> str:
 def is_this_machine(url: str) -> bool:
     """Return whether an address is one of this machine's own: `localhost`, 127.0.0.0/8 or ::1."""
     try:
+        # `localhost.` is the same name, written in full
         host = (urlsplit(url).hostname or "").removesuffix(".")
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -53,6 +54,7 @@ def check_whole(name: str, value: Any, *, optional: bool = False) -> None:
     """
     if optional and value is None:
         return
+    # true is an `int` to Python, and would be the number 1
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SettingsError(f"{name} must be a whole number of at least 1, not {value!r}")
 
@@ -96,6 +98,7 @@ def read_accounts(account_id: Any) -> tuple[str, ...]:
 
 def read_users(user_ids: Any) -> tuple[str, ...] | None:
     """Parse the setting `user_ids`: None for `all`, else the users; empty for none. Raises SettingsError."""
+    # an environment variable cannot hold an empty list, so `none` stands for it
     if isinstance(user_ids, str) and user_ids.strip().lower() in (ALL, "none"):
         return None if user_ids.strip().lower() == ALL else ()
     users = () if user_ids is None else _read_ids(user_ids)
@@ -115,6 +118,7 @@ def _read_ids(ids: Any) -> tuple[str, ...] | None:
     if not isinstance(listed, Sequence) or not all(type(id_) in (str, int) for id_ in listed):
         return None
     read = tuple(dict.fromkeys(str(id_).strip() for id_ in listed))
+    # ids become parts of paths: a slash or two dots would lead to another one
     return read if all(id_.isalnum() for id_ in read) else None
 
 

@@ -28,6 +28,7 @@ _ALTERNATIVES = {
 def check_place(url: str, setting: str) -> None:
     """Refuse an address that ends before the bucket or the folder, or lacks a slash. Raises SettingsError."""
     scheme, found, rest = url.strip().partition("://")
+    # fsspec takes an address without `//` for a local folder, and would archive into one named `s3:`
     if not found and (remote := re.match(r"(s3a?|gc?s|az|abfss?):", url.strip(), re.IGNORECASE)):
         raise SettingsError(f"{setting} must begin with {remote[1].lower()}://")
     if found and not (rest.strip("/") if scheme.lower() == "file" else rest.split("/", 1)[0]):
@@ -89,6 +90,7 @@ class StorageSettings:
         if self.storage_class:
             values["StorageClass"] = self.storage_class
         if self.tags:
+            # S3 takes tags in the form of a query string
             values["Tagging"] = urlencode(self.tags)
         return values
 

@@ -33,6 +33,7 @@ _RESERVED = re.compile(
     r"(all|data|destination)|(.*_)?(audio|verify|backfill|init|models|staging|demo)|(.*_)?stg_.*"
 )
 
+# a thread or process that is started meanwhile has no tenant: whoever starts one passes the name on
 _current: ContextVar[str | None] = ContextVar("vbc_tenant", default=None)
 
 
@@ -80,8 +81,10 @@ def name_own_tables(text: str) -> str:
 def list_tenants() -> list[str]:
     """Return the names of all tenants in the files of settings and in the environment, sorted."""
     variables = [name for name in os.environ if name.startswith(_VARIABLES)]
+    # dlt reads variables in upper case alone, so their case says nothing about the name's
     names = {name.removeprefix(_VARIABLES).partition("__")[0].lower() for name in variables}
     section, _, key = SECTION.rpartition(".")
+    # each provider by itself: `dlt.config.get` ends at the first table, and a tenant may be in one file alone
     for provider in dlt.config.config_providers:
         table, _ = provider.get_value(key, dict, None, *section.split("."))
         if isinstance(table, dict):
@@ -92,6 +95,7 @@ def list_tenants() -> list[str]:
 def read_setting(name: str, kind: Any = str, tenant: str | None = None) -> Any:
     """Read one setting of a tenant, by default of the chosen one; None where it has none of its own."""
     place = f"{SECTION}.{tenant or current_tenant()}.{name}"
+    # dlt.secrets leaves out config.toml, where no secret may be
     if is_secret_hint(kind):
         secret: Any = dlt.secrets.get(place)
         return None if secret is None else str(secret)

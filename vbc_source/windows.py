@@ -39,6 +39,7 @@ class Window:
     def cut_around(self, seconds: Sequence[int]) -> list[Window]:
         """Cut it so that the given seconds of it are in windows of two seconds, away from all others."""
         first, last = int(self.start.timestamp()), int(self.end.timestamp())
+        # windows share their boundary seconds, so that a second is cut off by those before and after it
         around = {cut for second in seconds for cut in (second - 1, second + 1) if first < cut < last}
         cuts = [datetime.fromtimestamp(cut, timezone.utc) for cut in sorted(around)]
         return [Window(*bounds) for bounds in zip([self.start, *cuts], [*cuts, self.end], strict=True)]
@@ -80,6 +81,7 @@ def check_order(first: datetime | None, last: datetime | None) -> None:
 
 def advance(cursor: datetime | None, starts: Sequence[datetime], now: datetime) -> datetime | None:
     """Return the newest of the cursor and the given starts; starts in the future are ignored."""
+    # one start in the future, by a wrong clock, would put the cursor beyond all that comes until then
     return max((moment for moment in (cursor, *starts) if moment and moment <= now), default=None)
 
 

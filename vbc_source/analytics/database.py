@@ -19,6 +19,7 @@ from vbc_source.warehouse.queries import LoadedTables
 
 # dbt keeps values of variables with this prefix out of its logs
 PASSWORD_VARIABLE = "DBT_ENV_SECRET_VBC_PASSWORD"  # noqa: S105 - a name, not a password
+# of the address's parameters, those that a profile of dbt's Postgres adapter has too
 TLS_PARAMETERS = ("sslmode", "sslcert", "sslkey", "sslrootcert")
 
 
@@ -72,6 +73,7 @@ class AnalyticsDatabase:
 
                 if not Path(self.credentials.database).exists():
                     raise VbcError(f"there is no {self.credentials.database}: run vbc sync first")
+                # DuckDB lets other processes read the file at the same time, unless one of them may write
                 connection: Any = duckdb.connect(self.credentials.database, read_only=True)
                 # GLOBAL: a cursor is a connection of its own and does not inherit session settings
                 connection.execute("SET GLOBAL TimeZone = 'UTC'")

@@ -67,6 +67,7 @@ def read_freshness(
         return None
     built_at, loaded_at, loads, recordings = rows[0]
     found = read_complete_loads(connection, database)
+    # not only more loads: a database that was restored has fewer
     is_newer = found != CompleteLoads(int(loads), loaded_at and _utc(loaded_at))
     recordings = max(0, _count_recordings(connection, database) - int(recordings)) if is_newer else 0
     later = found.count - int(loads)

@@ -127,9 +127,11 @@ def build_models(
     with loaded.lock():
         database = find_database(target)
         database.check_loaded()
+        # tests and documentation are of models that are there
         if command[0] != "run":
             database.check_built()
         started = time.monotonic()
+        # closed before dbt opens the file: one process cannot have a DuckDB file open in two configurations
         with closing(database.connect()) as connection:
             may_stay = if_stale and are_of_this_version(connection, database)
             fresh = read_freshness(connection, database) if may_stay else None
@@ -163,6 +165,7 @@ def _hash_words(policy: PiiPolicy) -> list[str]:
     """Return the hashes of words that stand for a hidden number, which would look like a caller."""
     if policy.mode != "hash":
         return []
+    # a model cannot fold the case of a hash, so the usual spellings have one each
     return [str(policy.hide(spelling)) for word in HIDDEN for spelling in (word, word.lower(), word.upper())]
 
 
@@ -203,6 +206,7 @@ def _open_folder(database: AnalyticsDatabase) -> Iterator[str]:
     with TemporaryDirectory(prefix="vbc_models_") as folder:
         profile = {PROFILE: {"target": "vbc", "outputs": {"vbc": database.dbt_output()}}}
         (Path(folder) / "profiles.yml").write_text(json.dumps(profile))  # JSON is YAML
+        # from the environment, so that the profile on the disk has no password
         os.environ[PASSWORD_VARIABLE] = database.password
         try:
             yield folder

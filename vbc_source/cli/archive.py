@@ -143,8 +143,10 @@ def delete_recording(recording_id: int, yes: bool, **owner: Any) -> dict[str, An
     name = f"{owner['recording_type']} recording {recording_id}"
     try:
         if not yes:
+            # on stderr: the output may be read by a program
             click.confirm(f"Delete {name} at VBC for good?", abort=True, err=True)
     except click.Abort:
+        # click would end without a JSON line, and without a word on what was done
         raise VbcError("nothing is deleted: the answer was not yes (--yes skips the question)") from None
     open_recordings(**owner).delete(recording_id)
     echo(f"{name} is deleted at VBC.")

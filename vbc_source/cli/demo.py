@@ -98,9 +98,11 @@ def run_demo(
         models = find_spec("dbt") is not None
     target = Target("vbc_demo")
     with hold_pipeline(target) as pipeline:
+        # the state comes from the database: after dlt's folder was lost, a second run would look like a first
         pipeline.sync_destination()
         first = pipeline.first_run
         killed = pipeline.has_pending_data
+    # a first run that was killed may have left tables too, and its package is still pending
     if first and not killed and LoadedTables(target).find("company_recordings"):
         raise UsageError(
             f"dataset {target.dataset} here holds recordings that vbc demo has not loaded, and would mix "
@@ -132,6 +134,7 @@ def run_demo(
 def _signed_in(url: str) -> Iterator[None]:
     """Set address and login of the emulator for the functions behind the commands."""
     values = {"base_url": url, **{f"credentials__{name}": value for name, value in LOGIN.items()}}
+    # dlt looks into the environment before files: the user's own login and address are not used meanwhile
     names = {f"SOURCES__VBC__{name.upper()}": value for name, value in values.items()}
     kept = {name: os.environ.get(name) for name in names}
     os.environ.update(names)
@@ -151,6 +154,7 @@ def _plan_changes(gateway: Any) -> tuple[str, str]:
     rows = [(row["id"], parse_instant(row["start"]).timestamp()) for row in gateway.company.all()]
     late = next((id_ for id_, start in rows if start < now - LATE_SECONDS), rows[0][0])
     lost = next((id_ for id_, start in rows if start < now - LOST_SECONDS), rows[-1][0])
+    # until `_change` lets it appear
     gateway.company.hold(late, float("inf"))
     return late, lost
 

@@ -96,6 +96,7 @@ def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> N
         database.warehouse.check_loaded()
         echo("Building the models …")
         build_in_process(target)
+    # before the address is shown: a taken port ends here, and a browser that is quick waits for the server
     listener = listen(port)
     url = f"http://{HOST}:{listener.getsockname()[1]}/"
     echo(f"Figures of dataset {target.dataset}: {url} Ctrl-C ends it.")
@@ -143,6 +144,7 @@ def build_in_process(target: Target) -> None:
     options = [f"--{name}={value}" for name, value in asdict(target).items()]
     if tenant := current_tenant():
         options.append(f"--tenant={tenant}")
+    # not `vbc`: the one in PATH may belong to another environment
     command = [sys.executable, "-c", "from vbc_source.cli import main; main()", "models", "run", *options]
     if subprocess.run(command, check=False).returncode:  # noqa: S603 - this program
         raise VbcError("the models could not be built, see above")

@@ -65,6 +65,7 @@ def forget(
 
     if number == STDIN:
         number = sys.stdin.readline().strip()
+    # what a policy keeps must not be erased only because nobody has named the file
     if policy is None and Path(POLICY_FILE).exists():
         policy = Path(POLICY_FILE)
     return print_result(erase(target, number=number, hold=read_hold(hold), policy=policy, **options))

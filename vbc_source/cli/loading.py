@@ -110,6 +110,7 @@ def show_statuses(
         for name, report in read.items()
     }
     if form == "prometheus":
+        # not `echo`, which writes one line and would escape the line ends of a page
         click.echo(write_page(read), nl=False)
     elif form == "text" and together:
         for line in write_table({str(name): report for name, report in read.items()}):

@@ -42,6 +42,7 @@ class WrongUsage(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments."""
+        # looked for first: click takes arguments out of the list as it parses, and may fail before this one
         as_json = "--json" in args
         try:
             return super().parse_args(ctx, args)
@@ -94,6 +95,7 @@ class Command(WrongUsage):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; its result is what --json prints, and a false `ok` in it is a failure."""
+        # taken out, as the functions of the commands do not have these parameters
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
         as_json |= ctx.params.get("form") == "json"  # of a command with --format: the same, and once
         start_logging()
@@ -125,11 +127,13 @@ class Command(WrongUsage):
             try:
                 click.echo(json.dumps(result, default=str))
             except BrokenPipeError:
+                # whoever read the output has gone, as `head` does: click ends quietly then
                 raise
             except OSError as error:
                 echo(f"{_full_name(ctx)}: the result cannot be written: {error.strerror}", err=True)
                 result["ok"] = False
         if interrupted:
+            # `os._exit` writes nothing that is still in a buffer
             sys.stdout.flush()
             os._exit(1)  # a thread may still wait for a slow response, which nothing can end
         ctx.exit(0 if result["ok"] else status)
@@ -142,6 +146,7 @@ class Command(WrongUsage):
             return returned or {}
         if self._tenants != ALL:
             raise click.UsageError("--tenant takes the name of one tenant here, not all")
+        # two customers in one dataset could not be told apart any more
         if named := [name for name in ("dataset", "pipeline") if ctx.params.get(name)]:
             raise click.UsageError(f"--{named[0]} goes with one tenant: each has its own")
         ctx.meta[ALL] = True
@@ -174,6 +179,7 @@ class Command(WrongUsage):
             try:
                 returned[name] = self._run_for(ctx, name)
             except _ENDS:
+                # wrong usage is wrong for all tenants, and an interrupt is meant for all of them
                 raise
             except Exception as error:
                 if debug:
@@ -239,6 +245,7 @@ def target_options(command: Function) -> Function:
         "--dataset", show_default="vbc_data, or the tenant's", help="Dataset (schema) of the tables."
     )
     @click.option("--pipeline", show_default="vbc, or vbc_NAME of the tenant", help="dlt pipeline name.")
+    # click keeps the options of a function in an attribute: `wraps` carries those of the command over
     @functools.wraps(command)
     def with_target(
         *args: Any, destination: str | None, dataset: str | None, pipeline: str | None, **kwargs: Any
@@ -370,6 +377,7 @@ class _ProgressHandler(logging.StreamHandler):  # type: ignore[type-arg]
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record; the next one overwrites it if it is mere progress."""
         end = "\r" if record.levelno < logging.WARNING else "\n"
+        # the line is erased first: a shorter message would leave the end of a longer one
         self.stream.write(f"\x1b[2K{self.format(record)}{end}")
         self.flush()
 
@@ -381,8 +389,10 @@ def start_logging() -> None:
         return
     terminal = sys.stderr.isatty()
     handler = (_ProgressHandler if terminal else logging.StreamHandler)(sys.stderr)
+    # cut, since a message that wraps cannot be overwritten from its first line
     form = "%(message).160s" if terminal else "%(asctime)s %(levelname)s %(message)s"
     handler.setFormatter(_Formatter(form))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    # a handler of the root logger would print each line again
     log.propagate = False

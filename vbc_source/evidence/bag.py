@@ -48,6 +48,7 @@ class Bag:
 
     def close(self, now: datetime, **info: str) -> None:
         """Write the manifests and what describes the bag."""
+        # RFC 8493, section 2.2.2: octets and files of the payload, which show an incomplete copy at once
         octets = sum(written.size for written in self._files.values())
         fields = {
             "Bag-Software-Agent": f"vbc-source {version('vbc-source')}",
@@ -60,6 +61,8 @@ class Bag:
             "bagit.txt": DECLARATION,
             "manifest-sha256.txt": _write_manifest(self._files),
         }
+        # the manifests are written last: a folder that a kill has left is no bag. RFC 8493, section 2.2.1:
+        # the tag manifest names the other tag files, not itself.
         written = {name: self._write(name, [text.encode()]) for name, text in tags.items()}
         self._write("tagmanifest-sha256.txt", [_write_manifest(written).encode()])
         for folder in (self.folder, *(path for path in self.folder.rglob("*") if path.is_dir())):

@@ -52,6 +52,7 @@ class CallRecording:
         """Rows of its stored files, by version; of a version, the newest row."""
         rows = [row for row in self.ledgers.get(LEDGER, ()) if row["status"] == "stored" and row["uri"]]
         rows.sort(key=lambda row: (row.get("version") or 1, row["fetched_at"]))
+        # sorted, so that the newest row of a version is put in last; rows of the first version may have null
         return list({row.get("version") or 1: row for row in rows}.values())
 
 
@@ -70,6 +71,7 @@ def _find_keys(loaded: LoadedTables, call_id: str) -> list[RecordingKey]:
     if loaded.has(LEDGER):
         key = ", ".join(RECORDING_KEY)
         parts.append(f"SELECT {key} FROM ({write_ledger(loaded)}) AS ledger WHERE call_id = :call")
+    # UNION leaves one of a recording that is both loaded and archived
     rows = loaded.query(" UNION ".join(parts), call=call_id) if parts else []
     return sorted((str(account), str(kind), str(user or ""), int(id_)) for account, kind, user, id_ in rows)
 
@@ -82,9 +84,11 @@ def _read_recording(loaded: LoadedTables, key: RecordingKey) -> CallRecording:
     row = rows[0] if rows else {}
     for name in endpoint.shape.lists if row else ():
         items = _select_newest(loaded, f"{endpoint.name}__{name}", {**owner, endpoint.shape.child_key: id_})
+        # a list that became empty has one row, which says so and is no item
         row[name] = [item for item in items if not item.pop("is_empty", False)]
     values = dict(zip(RECORDING_KEY, key, strict=True))
     ledgers = {name: _select(loaded, name, values) for name in ACTIONS if _has_recording(loaded, name)}
+    # the row may be gone by now; the ledger knows when the call began
     start = row.get("start") or next((one.get("call_start") for one in ledgers.get(LEDGER, ())), None)
     windows = _select_windows(loaded, endpoint.name, account, user, start) if start else []
     return CallRecording(key, row, {name: found for name, found in ledgers.items() if found}, windows)
@@ -122,6 +126,7 @@ def _select_windows(
     names = list(loaded.columns(table))
     if LOAD_ID not in names:
         return []
+    # of complete loads alone: a killed one may have left the row of a window without the recordings in it
     columns = ", ".join(f'w."{name}"' for name in names)
     began = "CAST(:start AS TIMESTAMPTZ)"
     found = loaded.query(

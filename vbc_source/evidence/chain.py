@@ -222,6 +222,7 @@ class _Verification:
         row = _digest(ledger, key, digest)
         self._known.add(row)
         newest = _Newest((event["recorded_at"], event["sequence"]), row, event["chain"], event["sequence"])
+        # by time before number: the branches of a fork have the same numbers
         found = self._newest.setdefault(_digest(ledger, key or digest), newest)
         if found.at < newest.at:
             self._newest[_digest(ledger, key or digest)] = newest
@@ -234,6 +235,7 @@ class _Verification:
 
     def _find_doubles(self) -> None:
         """Find events that are there again with another content, but the same hash."""
+        # DISTINCT: a load that was killed while it copied has copied events once more, which changes nothing
         same = ", ".join(_ORDER)
         for chain, sequence, *_ in self._loaded.query(
             f"SELECT {same} FROM (SELECT DISTINCT {', '.join(COLUMNS)} FROM {CUSTODY}) AS events "
@@ -249,6 +251,7 @@ class _Verification:
         for row in read_ledger(self._loaded, ledger):
             rows += 1
             key, digest = write_key(row, self._keys.get(ledger, ())), hash_row(row)
+            # a row of a ledger that is never replaced has no key; its content identifies it
             place = self._newest.get(_digest(ledger, key or digest))
             content = _digest(ledger, key, digest)
             if place and place.row == content:
@@ -268,6 +271,7 @@ class _Verification:
 
     def _is_younger(self, ledger: str, row: Row) -> bool:
         """Return whether a row says that it is younger than the first event of its ledger, or of any."""
+        # compared as canonical texts: some databases return instants without a zone, others with one
         moments = (row[name] for name in row if name.endswith("_at"))
         newest = max(
             (write_canonical_instant(one) for one in moments if isinstance(one, datetime)), default=""
@@ -280,10 +284,12 @@ class _Verification:
         missing = {(one.chain, one.sequence) for one in self._newest.values() if not one.is_seen}
         if not missing:
             return result
+        # read a second time, and only where something is missing: events in memory have no key of a recording
         erased, forgiven = read_erased(self._loaded), 0
         for event in read_events(self._loaded):
             if (event["chain"], event["sequence"]) not in missing:
                 continue
+            # an erasure keeps the rows of these ledgers, and so excuses none that is missing there
             if event["ledger"] not in KEPT and _key_of(event) in erased:
                 forgiven += 1
             else:
@@ -322,6 +328,7 @@ def read_ledger(loaded: LoadedTables, ledger: str) -> Iterator[dict[str, Any]]:
     """Read the rows of a ledger with all columns but dlt's, in parts, as not all may fit into memory."""
     columns = [name for name in loaded.columns(ledger) if not name.startswith("_dlt_")]
     ((count,),) = loaded.query(f"SELECT count(*) FROM {ledger}")
+    # by the remainder of the id: not every ledger has a key to continue after, and a null must be in one part
     parts = -(-int(count) // PAGE_ROWS) if "recording_id" in columns else 1
     for part in range(parts):
         where = f"WHERE coalesce(recording_id, 0) % {parts} = {part}" if parts > 1 else ""
@@ -331,6 +338,7 @@ def read_ledger(loaded: LoadedTables, ledger: str) -> Iterator[dict[str, Any]]:
 
 
 def _digest(*parts: str | None) -> bytes:
+    # half a digest: one is kept in memory for each event and each row
     return hashlib.sha256("\0".join(part or "" for part in parts).encode()).digest()[:16]
 
 

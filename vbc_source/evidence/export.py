@@ -107,6 +107,7 @@ def export_evidence(
     with explaining():
         bucket = Bucket(load_audio_config(bucket_url=bucket_url).bucket)
     loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA))
+    # what is loaded meanwhile would be in a ledger of the bag, and not in its chain
     with hold_pipeline_lock(target.ledgers("audio").pipeline):
         recordings = read_call(loaded, call_id)
         if not recordings:
@@ -137,6 +138,7 @@ class _Export:
             self._compare(recording, events)
         self._add_chains(events)
         self._add_plays()
+        # after the chains: their first lines are known once they are written
         self._add_json("custody/starts.json", self._starts)
         self._bag.close(now, **{"External-Identifier": call_id})
         problems = tuple(dict.fromkeys(self._problems))
@@ -207,6 +209,7 @@ class _Export:
         return self._bucket.read_range(key, 0, size)
 
     def _add_json(self, name: str, fields: Row) -> None:
+        # canonical first: values stand here as they were hashed, so that a reader can compute the digests
         text = json.dumps(json.loads(write_canonical(fields)), indent=2, sort_keys=True)
         self._bag.add(name, [text.encode(), b"\n"])
 
@@ -220,6 +223,7 @@ class _Export:
             account, kind, user, id_ = recording.key
             where = "account_id = :account AND recording_type = :kind AND recording_id = :id"
             found = read_events(self._loaded, where, account=account, kind=kind, id=id_)
+            # compared here: a company's events have no user, and SQL finds null equal to nothing
             events += [event for event in found if (event["user_id"] or "") == user]
         return events
 
@@ -292,6 +296,7 @@ class _Export:
                 for link in links[first:]
             ),
         )
+        # plays are numbered from 1
         self._add_heads(self._plays.chain, first + 1, "plays")
 
 

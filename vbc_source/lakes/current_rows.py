@@ -28,6 +28,7 @@ def select_current(rows: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
     )
     order = [f'"{START}"'] if START in rows.column_names else []
     query = "SELECT * FROM rows"
+    # a destination that only appends keeps a row's earlier versions beside it; load ids of dlt grow with time
     if primary and LOAD_ID in rows.column_names:
         query += " QUALIFY row_number() OVER (PARTITION BY {} ORDER BY {} DESC) = 1".format(
             ", ".join(primary), LOAD_ID
@@ -37,8 +38,10 @@ def select_current(rows: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
     if order or primary:
         query += f" ORDER BY {', '.join(order + primary)}"
     with duckdb.connect() as connection:
+        # instants come back in the session's zone, which would be that of the machine
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("rows", rows)
+        # DuckDB's result says of no column that it is not nullable, and the new file has to
         return connection.execute(query).to_arrow_table().cast(rows.schema)
 
 

@@ -17,9 +17,12 @@ def compact_delta(client: Any, table: str, keep_hours: float) -> int:
     before = len(opened.file_uris())
     if before > 1:
         opened.optimize.compact(target_size=FILE_BYTES)
+    # deltalake refuses less than a week unless that is switched off: `keep_hours` says how long readers need
+    # old versions. It takes whole hours, so they are rounded up.
     removed = opened.vacuum(
         retention_hours=math.ceil(keep_hours), dry_run=False, enforce_retention_duration=False
     )
+    # before the log is cleaned: its entries may go only when a checkpoint holds what they say
     opened.create_checkpoint()
     opened.cleanup_metadata()
     return before - len(opened.file_uris()) + len(removed)

@@ -19,10 +19,12 @@ def compact_iceberg(client: Any, table: str, keep_hours: float) -> int:
     opened = client.load_open_table("iceberg", table)
     columns = client.schema.tables[table]["columns"]
     before = _count(opened)
+    # a month at a time, so that memory holds the rows of one
     for part in list(_divide(opened)):
         if _count(opened, part) > 1:
             rows = select_current(opened.scan(row_filter=part).to_arrow(), columns)
             opened.overwrite(rows, overwrite_filter=part)
+    # expiring makes metadata forget snapshots; their files stay until they are removed below
     oldest = datetime.now(timezone.utc) - timedelta(hours=keep_hours)
     opened.maintenance.expire_snapshots().older_than(oldest.replace(tzinfo=None)).commit()
     return before - _count(opened) + _remove_unused(client, opened, table, oldest)
@@ -50,6 +52,7 @@ def _count(opened: Any, part: Any = None) -> int:
 
 def _remove_unused(client: Any, opened: Any, table: str, oldest: datetime) -> int:
     """Remove the files that no snapshot refers to, and that no load may be writing just now."""
+    # compared by base names, which are unique: metadata has addresses with a scheme, a listing has paths
     used = {base_name(opened.metadata_location), "version-hint.text"}
     used |= {base_name(entry.metadata_file) for entry in opened.metadata.metadata_log[-1:]}
     for snapshot in opened.metadata.snapshots:

@@ -41,6 +41,7 @@ class _Draft(io.BufferedWriter):
         super().__init__(io.FileIO(self._draft, "wb"))
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        # BufferedWriter closes here whatever happened, which would give half a file its name
         self._is_whole = kind is None
         self.close()
 

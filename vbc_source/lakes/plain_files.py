@@ -48,9 +48,11 @@ def compact_files(client: Any, table: str, complete: frozenset[str]) -> int:
         complete: Ids of the loads that are complete; files of others are left alone.
     """
     swap = Swap(client, table)
+    # first: the note of the next compaction would take the place of a killed one's, and its files would stay
     swap.recover()
     files = [_File.make(client, path) for path in list_files(client, table) if path.endswith(".parquet")]
     new = [file for file in files if not file.month and _find_load(file.name) in complete]
+    # a single new file can wait: its months would be rewritten for nothing gained
     if len(new) < 2:
         return 0
     compacted: dict[str, list[_File]] = {}
@@ -58,11 +60,13 @@ def compact_files(client: Any, table: str, complete: frozenset[str]) -> int:
         if file.month:
             compacted.setdefault(file.month, []).append(file)
     columns = client.schema.tables[table]["columns"]
+    # the `x` keeps a slash at the end of a prefix, which a relative path loses
     prefix = name_file(client, client.get_table_prefix(table) + "x")[:-1]
     added, replaced = {}, [file.name for file in new]
     for month in _find_months(client, new):
         old = compacted.get(month, [])
         replaced += [file.name for file in old]
+        # a new name each time: the old file of the month stays beside it until the swap removes it
         name = f"{prefix}compact.{month}.{uuid4().hex}.parquet"
         added[name] = partial(_write_month, client, [*old, *new], month, columns)
     swap.run(added, replaced)
@@ -91,6 +95,7 @@ def make_successor(name: str) -> str:
 
 
 def _find_load(name: str) -> str:
+    # the file's own name first: a layout may put a load id into the name of a folder as well
     found = _LOAD.search(name.rpartition("/")[2]) or _LOAD.search(name)
     return found[0] if found else ""
 
@@ -112,6 +117,7 @@ def _read(
     client: Any, file: _File, rows: pc.Expression | None = None, columns: list[str] | None = None
 ) -> pa.Table:
     with client.fs_client.open(file.path, "rb") as handle:
+        # files of loads before a column came do not have it, and Arrow refuses to read it there
         if columns is not None:
             there = pq.read_schema(handle).names
             columns = [name for name in columns if name in there]

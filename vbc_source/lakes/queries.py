@@ -25,11 +25,14 @@ def query_tables(
         text: The query's text, where that is another one.
         values: What its placeholders stand for.
     """
+    # a `*` in an inner query brings only columns that are named somewhere: the outermost has to name its own
     names = {column.name for column in query.find_all(exp.Column)}
     with duckdb.connect() as connection:
+        # instants come back in the session's zone, and texts without a zone are cast by it
         connection.execute("SET TimeZone = 'UTC'")
         for table, client in clients.items():
             hints = client.schema.tables[table]["columns"] if table in client.schema.tables else {}
+            # `count(*)` names no column, and a table has to have one: then all are read
             rows = read_table(client, table, [name for name in hints if name in names] or None)
             connection.register(table, rows if rows.column_names else _make_empty(hints))
         return connection.execute(text or query.sql("duckdb"), values).fetchall()

@@ -77,12 +77,15 @@ class Swap:
         note = self.read_note()
         if note is None:
             return
+        # a note of this machine is that of a killed compaction, since the caller holds the lock. Of another
+        # machine only time tells: a bucket has no locks.
         if note.host != socket.gethostname() and not note.is_late:
             raise VbcError(
                 f"table {self.table} is being compacted on {note.host} since {note.began_at}; where that was "
                 f"killed, it can be compacted again an hour later"
             )
         log.info("%s: finishing a compaction that was killed", self.table)
+        # the note goes last: a kill before that leaves it, and the next compaction does this again
         self._remove(note.hidden)
         self._fs.rm_file(self._note_path)
 
@@ -99,6 +102,7 @@ class Swap:
         self._write_note(note)
         for name, make in added.items():
             self._write(_join(self._client, name), make())
+        # another machine that took this one for dead has removed its files, and written a note perhaps
         if self.read_note() != note or note.is_late:
             raise VbcError(f"table {self.table} was compacted by another machine at the same time")
         self._write_note(replace(note, is_written=True))
@@ -116,6 +120,7 @@ class Swap:
         if not self._client.config.is_local_filesystem:
             self._fs.pipe_file(path, content)  # a bucket shows a file when it is whole
             return
+        # not in the table's folder, where readers would take the draft for one of its files
         draft = _join(self._client, FOLDER, f"{uuid4().hex}.draft")
         self._fs.makedirs(_join(self._client, FOLDER), exist_ok=True)
         self._fs.pipe_file(draft, content)
@@ -130,6 +135,7 @@ class Swap:
                 self._fs.rm_file(path)
                 folders.add(Path(path).parent)
         if self._client.config.is_local_filesystem:
+            # before the note goes: after a crash of the machine, files that came back would count again
             for folder in folders:
                 sync(folder)
 
@@ -149,6 +155,8 @@ def remove_unloaded(client: Any) -> None:
 def list_files(client: Any, table: str) -> list[str]:
     """List the files of a table that count, whatever a compaction does at this moment."""
     while True:
+        # the note is read on both sides of the listing: one that changes meanwhile would leave out the old
+        # files and the new ones, or count both
         before = _read_note(client, table)
         paths: list[str] = client.list_table_files(table)
         if before == _read_note(client, table):

@@ -67,12 +67,14 @@ def _detect_format(client: Any) -> str | None:
     for table in _FIRST:
         if found := _detect_format_of(client, table):
             return found
+    # dlt's own tables are JSON lines, whatever the format of the others
     tables = (name for name in sorted(_list_names(client)) if not name.startswith("_"))
     return next(filter(None, (_detect_format_of(client, table) for table in tables)), None)
 
 
 def _detect_format_of(client: Any, table: str) -> str | None:
     names = _list_names(client, table)
+    # in this order: a Delta table has parquet files beside its log, an Iceberg table has them a folder below
     if "_delta_log" in names:
         return "delta"
     if any(name.endswith(".parquet") for name in names):
@@ -91,6 +93,7 @@ def _list_names(client: Any, *folder: str) -> set[str]:
 def read_table(client: Any, table: str, columns: list[str] | None = None) -> pa.Table:
     """Read all rows of a table, of every load; DuckDB would need extensions for it, which it downloads."""
     if table not in client.schema.tables:
+        # as dlt's SQL clients do, so that a caller handles a missing table in one way everywhere
         raise DestinationUndefinedEntity(table)
     table_format = find_format(client, table)
     if table_format == "delta":

@@ -21,6 +21,7 @@ def try_writing(fs: Any, folder: str) -> None:
     Raises:
         Exception: What the file system raises; its backends share no class of errors.
     """
+    # fsspec's file systems name one protocol or several
     if "file" in ([fs.protocol] if isinstance(fs.protocol, str) else fs.protocol):
         place = Path(folder)
         while not place.exists():
@@ -33,6 +34,7 @@ def try_writing(fs: Any, folder: str) -> None:
         fs.pipe_file(place_of_object, b"vbc doctor")
         fs.rm_file(place_of_object)
     except BaseException:
+        # also Ctrl-C between the two requests leaves no object
         with suppress(Exception):  # the first error is the one to report
             fs.rm_file(place_of_object)
         raise

@@ -32,6 +32,7 @@ def prove_lock(bucket: Bucket, now: datetime | None = None) -> str:
         raise VbcError(f"{bucket.url} is not on S3, the only store whose locks are supported")
     _remove_probes(s3)
     if storage.object_lock_mode:
+        # not the days that are set, nor a hold: this object would stay as long as the archive
         until = now + LOCK
         storage = replace(storage, object_lock_days=None, object_lock_until=until, legal_hold=False)
     key = f"{PREFIX}{uuid4().hex}"
@@ -45,11 +46,13 @@ def prove_lock(bucket: Bucket, now: datetime | None = None) -> str:
             f"{bucket.url} has no object lock, but {_name(bucket)} is set: create a bucket with versioning "
             "and object lock (aws s3api create-bucket --object-lock-enabled-for-bucket …), and archive there"
         ) from None
+    # a bucket without versioning names no version
     if not version or not _is_refused(s3, key, version):
         raise VbcError(
             f"{bucket.url} deleted an object that {_name(bucket)} had locked: turn on versioning and object "
             "lock, or use a store that has them"
         )
+    # a login that may not delete at all is refused too: only the lock that S3 shows proves anything
     head = s3.call("head_object", key, VersionId=version)
     if not (head.get("ObjectLockMode") or head.get("ObjectLockLegalHoldStatus") == "ON"):
         raise VbcError(
@@ -57,10 +60,12 @@ def prove_lock(bucket: Bucket, now: datetime | None = None) -> str:
             "s3:GetObjectLegalHold, or it was refused for another reason"
         )
     text = f"{bucket.url} refused to delete an object locked by {_name(bucket)}"
+    # last, since it deletes the object where it works
     if storage.object_lock_mode == "GOVERNANCE" and _is_bypassed(s3, key, version):
         return (
             f"{text}; but this login may end such locks (s3:BypassGovernanceRetention): take that right away"
         )
+    # a hold has no end of its own
     if not storage.object_lock_mode:
         _end_hold(s3, key, version)
     return text
@@ -73,6 +78,7 @@ def _name(bucket: Bucket) -> str:
 
 def _is_refused(s3: S3Objects, key: str, version: str) -> bool:
     try:
+        # by its version: else S3 puts a delete marker before the object, which no lock forbids
         s3.call("delete_object", key, VersionId=version)
     except PermissionError:
         return True
@@ -99,6 +105,7 @@ def _remove_probes(s3: S3Objects) -> None:
     with suppress(OSError):
         listed = s3.call("list_object_versions", PREFIX, Prefix=s3.name(PREFIX))
         for item in [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]:
+            # listed keys begin with the folder of the bucket's address, which `call` puts in front again
             key = f"{PREFIX}{item['Key'].rpartition(PREFIX)[2]}"
             with suppress(PermissionError):
                 s3.call("delete_object", key, VersionId=item["VersionId"])

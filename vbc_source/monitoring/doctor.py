@@ -149,6 +149,7 @@ def _check_account(client: Client, config: VbcConfig, account: str) -> Iterator[
     def check_call_logs() -> str:
         path = CALL_LOGS.locate(api, real, None)
         now = datetime.now(timezone.utc)
+        # the Reports API refuses a list without bounds of `start`
         params: dict[str, str | int] = {**CALL_LOGS.select(Window(now - DAY, now)), "page_size": 1}
         try:
             page = client.get(path, params, partial(read_page, shape=CALL_LOG), what="Reports API")
@@ -157,6 +158,7 @@ def _check_account(client: Client, config: VbcConfig, account: str) -> Iterator[
             raise
         return f"subscribed; {page.total_items:,} legs of calls since yesterday"
 
+    # in this order: the first check finds out the account's number, the second one a user, for those below
     yield _try(f"company recordings of {account}", check_recordings, needed)
     yield _try("Provisioning API", check_users, needed=config.users is None and needed)
     if users and config.has_user_recordings:
@@ -176,6 +178,7 @@ def _check_destination(target: Target) -> str:
         if loaded.kind == FILESYSTEM:
             try_writing(client.fs_client, client.dataset_path)
         elif loaded.kind == "duckdb" and not Path(database := client.config.credentials.database).exists():
+            # opening a database that is not there would make its file
             _try_new_file(database)
         else:
             _try_tables(client, capabilities.supports_ddl_transactions)
@@ -189,6 +192,7 @@ def _try_new_file(database: str) -> None:
 
     if database == ":memory:":
         return
+    # beside the database: that folder has to admit a file
     draft = Path(database).with_name(f"{PREFIX}{uuid4().hex}.duckdb")
     try:
         duckdb.connect(str(draft)).close()
@@ -212,8 +216,10 @@ def _try_tables(client: Any, transactions: bool) -> None:
             if sql.has_dataset():
                 _try_table(sql)
             return
+        # dlt commits what ends without an error
         with suppress(_Undo), sql.begin_transaction():
             _make_and_try(sql)
+            # dlt merges through a second dataset, which needs the same rights
             with sql.with_staging_dataset():
                 _make_and_try(sql)
             raise _Undo
@@ -252,6 +258,7 @@ def _check_bucket(prove: bool) -> Iterator[Check]:
             return "neither object_lock_mode nor legal_hold is set: what is stored can be deleted"
         return prove_lock(bucket)
 
+    # what works has the bucket's address as its text; an empty one means that no archive is configured
     settings = _try("audio settings", lambda: str(load_audio_config().bucket_url or ""), needed=False)
     if not settings.works:
         yield settings

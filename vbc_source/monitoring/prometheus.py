@@ -61,6 +61,7 @@ def _measure(tenant: str | None, report: StatusReport) -> Iterator[_Metric]:
 
 def _measure_pipeline(status: Status) -> Iterator[_Metric]:
     yield _Metric("vbc_busy", "Whether another process holds the database.", [({}, status.busy)])
+    # no sample rather than 0 where the lag is not known: 0 would silence an alarm
     lag: list[Sample] = [] if status.lag_seconds is None else [({}, status.lag_seconds)]
     yield _Metric("vbc_lag_seconds", "The largest lag of all lists.", lag)
     pending = "Load packages that a failed run left for the next one."
@@ -120,6 +121,7 @@ def _measure_runs(status: Status) -> Iterator[_Metric]:
 
 def _write_sample(name: str, labels: dict[str, str], value: float) -> str:
     pairs = (f'{label}="{_escape(text)}"' for label, text in labels.items())
+    # also what is true or false, as 1.0 or 0.0: the format has numbers alone
     return f"{name}{{{','.join(pairs)}}} {float(value)!r}"
 
 

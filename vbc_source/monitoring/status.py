@@ -219,6 +219,7 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
     lags = [item.lag_seconds for item in lists if item.lag_seconds is not None]
     if lists and not lags:  # nothing of what was loaded is read any more
         lags = [(now - item.read_until).total_seconds() for item in lists]
+    # the database cannot be asked: the last run that succeeded is what this machine knows of the lag
     if busy and runs.last_success:
         lags = [now.timestamp() - runs.last_success]
     pending = count_pending_packages(target.pipeline)
@@ -263,9 +264,11 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
             and account in accounts
             and _is_configured(config, item)
         ]
+        # where nothing is read any more, what was read last is shown, without a lag
         shown = live or lists
         rests = config.longest_rest and resource == USER_RECORDINGS and live
         read_until = min(item.read_until for item in shown)
+        # the end of the first span: what is proven behind a gap says nothing about the gap
         ends = [proven[item.list][0].end if item.list in proven else None for item in shown]
         yield ListStatus(
             account_id=account,
@@ -274,6 +277,7 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
             unreadable=len(barred),
             last_success=max(item.read_at for item in lists),
             read_until=read_until,
+            # a window that a machine with a fast clock has read ends after now
             lag_seconds=max(0.0, (now - read_until).total_seconds()) if live else None,
             proven_until=None if None in ends else min(end for end in ends if end),
             rows=rows[resource].get(account, 0),

@@ -53,6 +53,7 @@ class CallQueries:
     def values(self) -> dict[str, str | datetime]:
         """The values of the placeholders."""
         bounds = RecordingSelection(since=self.since - MARGIN, until=self.until + MARGIN).bounds
+        # in the order of `judged`, as `_write_inside` counts them
         accounts = {f"account_{number}": account for number, account in enumerate(self.judged)}
         return {**bounds, **accounts, "first": self.since, "last": self.until}
 
@@ -92,9 +93,12 @@ class CallQueries:
         """Write the query of the calls of the span, and recordings without one, each with its class."""
         waits = f"NOT ({self._write_inside('began', 'ended')})"
         edge = f"NOT ({self._write_inside('began', 'ended', EDGE)})"
+        # call logs count seconds, recordings milliseconds
         milliseconds = round(self.tolerance * 1000)
+        # a length that is null makes the comparison null, which the classes below count as no difference
         differs = f"""total_ms < shortest * 1000 - {milliseconds}
             OR longest_ms > longest * 1000 + {milliseconds} OR audio_differs = 1"""
+        # the first class that applies counts: what fits needs no proof, what seems to be absent waits for one
         return f"""
             SELECT account_id, call_id, began, direction, extension, user_name, logged,
             CASE WHEN has_recording = 0 OR {edge} THEN 0 ELSE 1 END AS comparable, CASE
@@ -121,6 +125,7 @@ class CallQueries:
         return " OR ".join(conditions) or "1 = 0"
 
     def _write_joined(self, loaded: LoadedTables) -> str:
+        # Postgres has FULL JOIN by equality alone: spans and tolerances are left to the query around it
         return f"""
             SELECT coalesce(c.account_id, r.account_id) AS account_id,
                 coalesce(c.call_id, r.call_id) AS call_id,
@@ -135,6 +140,7 @@ class CallQueries:
 
     def _write_recorded(self, loaded: LoadedTables) -> str:
         """Write the query of recorded calls; where rows are appended, a recording may be there twice."""
+        # nothing is archived, or was before lengths were measured: there is no such column
         audio, join = "CAST(NULL AS BIGINT)", ""
         if "audio_duration" in loaded.columns(LEDGER):
             audio = "a.audio_duration"
@@ -153,6 +159,7 @@ class CallQueries:
                 max({audio}) AS audio_duration
             FROM ({write_recordings(loaded, RecordingSelection())}) AS r {join}
             GROUP BY r.account_id, r.recording_type, r.user_id, r.recording_id"""
+        # a recording without a call's id is a call of its own: grouped by null, all of them would be one call
         call = "coalesce(nullif(call_id, ''), concat('recording ', CAST(recording_id AS VARCHAR)))"
         return f"""
             SELECT account_id, {call} AS call_id, min(began) AS began, max(ended) AS ended,

@@ -96,6 +96,7 @@ def share_fits(share: float | None) -> bool:
 
 def add_up(rows: list[tuple[Any, ...]]) -> dict[str, dict[str, Counter[str]]]:
     """Add up rows of the dimensions' values, a class and a count."""
+    # rules are counted by a query of their own: a call whose recordings name several counts for each of them
     by: dict[str, dict[str, Counter[str]]] = {name: {} for name in DIMENSIONS[:-1]}
     for *values, kind, count in rows:
         for name, value in zip(by, values, strict=True):

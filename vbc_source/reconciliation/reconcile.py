@@ -68,10 +68,12 @@ def reconcile(
         queries = CallQueries(floor_second(first), until or now, judged, tolerance, config.vbc_timezone)
         rows = loaded.query(queries.write_totals, **queries.values)
         totals, share = [row[:-3] for row in rows], _measure_share(rows)
+        # with other ids every call would look like a gap: none is noted, and none that is open is closed
         if not share_fits(share):
             return _make_result(queries, share, [], known=known)
         gaps = [_read_gap(row) for row in loaded.query(queries.write_gaps, **queries.values)]
         rules = _read_rules(loaded, queries)
+        # a gap is an alarm once, in the run that finds it first
         before = {gap.key: gap for gap in read_open_gaps(loaded)}
         new = [gap for gap in gaps if gap.key not in before]
         closed = _find_closed(before.values(), gaps, queries)
@@ -93,6 +95,7 @@ def reconcile(
 def _check_filters(config: VbcConfig) -> None:
     """Refuse filters that leave out recordings or calls: the others would look like gaps."""
     for setting, resource in (("filters", RECORDINGS[0]), ("call_log_filters", CALL_LOGS)):
+        # bounds of `start` are not among them: they leave no gaps between what is loaded
         if names := ", ".join(config.filters_of(resource).params):
             raise UsageError(
                 f"{setting} in [sources.vbc] leave out some ({names}), which would look like gaps: calls can "
@@ -178,9 +181,11 @@ def _make_result(
     counts = Counter[str]()
     for *_, kind, count in totals:
         counts[kind] += int(count)
+    # an account without a span is left out: it would hide how far the others are
     ends = [max((span.end for span in spans), default=None) for spans in queries.judged.values()]
     names = ("recorded", "missing", "not_flagged", "unexpected", "length_differs", "not_answered", "waiting")
     return ReconcileResult(
+        # the other classes have usual reasons; a call that VBC flags, and has no recording of, may be a loss
         ok=share_fits(share) and not any(gap.kind == "missing" for gap in gaps),
         since=queries.since,
         until=queries.until,

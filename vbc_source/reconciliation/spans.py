@@ -28,6 +28,7 @@ def find_judged_spans(proven: ProvenSpans, recordings: Sequence[RecordingList]) 
     for logs, spans in proven.items():
         if logs.resource != CALL_LOGS:
             continue
+        # a call may be recorded in any list of its account, so that all of them have to be proven
         read = [item for item in recordings if item.account in (SELF, logs.account)]
         found = (_find_proven(item, logs.account, proven) for item in read)
         judged[logs.account] = reduce(_intersect, found, list(spans)) if read else []

@@ -39,6 +39,7 @@ _INSTANT_TEXT = re.compile(
 
 def guess_type(values: Iterable[Any]) -> pa.DataType:
     """Return the type of a column by its values: a scalar type if all have it, else text."""
+    # by exact type: `isinstance` would count true as the number 1
     kinds = set(map(type, values)) - {type(None)}
     if kinds == {bool}:
         return pa.bool_()
@@ -49,6 +50,7 @@ def guess_type(values: Iterable[Any]) -> pa.DataType:
 
 def build_column(name: str, values: list[Any], kind: pa.DataType) -> dict[str, pa.Array]:
     """Build a column from decoded JSON values, and a variant column if some of them do not fit."""
+    # Arrow raises OverflowError, not one of its own errors, for an integer beyond 64 bits
     for build in _COMPILED.get(kind, ()):
         with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
             return {name: build(values)}
@@ -80,6 +82,7 @@ def _check_years(instants: pa.Array) -> pa.Array:
 def _read_zoneless_instants(values: list[Any]) -> pa.Array:
     """Parse instants without a zone, which are in UTC; refuses those with one."""
     texts = pa.array(values, pa.string())
+    # Arrow would read a date as its midnight in UTC, which nobody has said
     if pc.any(pc.less(pc.utf8_length(texts), len("2019-01-01 00:00:00"))).as_py():
         raise pa.ArrowInvalid("a date alone is no instant")
     instants = pc.cast(texts, pa.timestamp("us"))
@@ -102,6 +105,7 @@ def build_list(values: list[Any]) -> pa.Array:
         if kinds <= {native}:
             with suppress(OverflowError):
                 return pa.array(lists, pa.list_(kind)).cast(TEXTS)
+    # the vendor's own example of a list is `[{}]`: an empty object is no item, an empty text is one
     texts = [[None if item in (None, {}, []) else to_text(item) for item in items or ()] for items in lists]
     return pa.array(texts, TEXTS)
 
@@ -110,6 +114,7 @@ def to_text(value: Any) -> str:
     """Convert a value to text; objects and lists to JSON."""
     if isinstance(value, str):
         return value
+    # a number with an exponent is decoded as a float: 1.732555e10 must become the text that 17325550000 has
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return msgspec.json.encode(value).decode() if isinstance(value, (bool, dict, list)) else str(value)
@@ -119,6 +124,7 @@ def to_integer(value: Any) -> int | None:
     """Parse a whole number, also from text; None if it is not one, or too large for a bigint."""
     if isinstance(value, str):
         text = value.strip()
+        # 19 digits hold any bigint; of a text with thousands, `int` takes long, or raises an error of its own
         if not re.fullmatch(r"[+-]?\d{1,19}", text):
             return None
         value = int(text)
@@ -130,6 +136,7 @@ def to_integer(value: Any) -> int | None:
 def _to_float(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > sys.float_info.max:
         return None
+    # an integer above 2**53 that a double would round goes to the variant column, with all its digits
     return float(value) if float(value) == value else None
 
 
@@ -144,6 +151,7 @@ def _to_instant(value: Any) -> datetime | None:
         moment = datetime.strptime(f"{day}T{clock}{offset}", "%Y-%m-%dT%H:%M:%S%z").astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
+    # added apart: `%f` of strptime refuses more than six digits
     return moment + timedelta(microseconds=int((fraction or "0")[:6].ljust(6, "0")))
 
 

@@ -40,6 +40,7 @@ def normalize(name: str) -> str:
     text = re.sub(r"([^_])([A-Z][a-z]+)", r"\1_\2", text)
     text = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text).lower()
     text = re.sub(r"^(?=\d)", "_", text)
+    # dlt writes each underscore at the end as `x`: a name that keeps them is another one in the destination
     stripped = text.rstrip("_")
     text = re.sub("__+", "_", stripped + "x" * (len(text) - len(stripped)))
     text = _RESERVED_PREFIX.sub("", text) or "unnamed"

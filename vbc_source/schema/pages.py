@@ -90,16 +90,21 @@ def read_page(body: bytes, shape: RowSpec = RECORDING) -> Page[PageRows]:
     listed: Sequence[Any] = (
         getattr(response.embedded, shape.collection) if response.embedded else None
     ) or ()
+    # `count` below keeps the rows that are left out here, so that the window's count shows what is lacking
     rows, columns, unknown = _take_usable(listed, shape)
     ids = columns.pop(shape.id)
     if shape.legs:
+        # the id is the call's, and legs of one call share it: until all pages of a window are there, a digest
+        # of the content tells rows apart
         columns[shape.id] = ids
         ids = _digest_rows([*columns.values(), *unknown.values()])
     table = {shape.id_column: pa.array(ids, shape.id_kind)}
     for name, kind in shape.fields.items():
+        # where no row has the nested object, its columns are in the table all the same, without values
         table |= build_column(name, columns.pop(name, []) or [None] * len(rows), kind)
     for name in shape.lists:
         table[name] = build_list(columns.pop(name))
+    # a field that is null in all rows would become a text column, and later values of another type a variant
     unknown = {field: values for field, values in unknown.items() if has_values(values)}
     size = response.page_size
     return Page(
@@ -129,6 +134,8 @@ def _make_decoders(spec: RowSpec) -> tuple[Decoder, Decoder]:
     # decoder of any fields.
     kinds = {"_links": msgspec.Raw, **dict.fromkeys(spec.lists, tuple[Any, ...] | str | None)}
     fields = [(name, kinds.get(name, Any), None) for name in _field_names(spec)]
+    # without `forbid_unknown_fields` msgspec would drop a new field without a word; the error leads to the
+    # slow decoder, which keeps it
     known = msgspec.defstruct("Row", fields, forbid_unknown_fields=True, gc=False)
     return _make_decoder(spec, known), _make_decoder(spec, Any)
 
@@ -139,6 +146,7 @@ def _make_decoder(spec: RowSpec, row: Any) -> Decoder:
     fields = [("embedded", embedded | list[Any] | None, None), ("page_size", Any, None), ("links", Any, None)]
     names = {"embedded": "_embedded", "links": "_links"}
     body = msgspec.defstruct("Body", [("total_items", int), *fields], rename=names)
+    # `strict=False` also reads a `total_items` that is a text
     return msgspec.json.Decoder(body, strict=False, float_hook=_read_number)
 
 
@@ -155,6 +163,7 @@ def _field_names(spec: RowSpec) -> list[str]:
 
 def _decode(body: bytes, spec: RowSpec) -> Any:
     known, anything = _make_decoders(spec)
+    # checked before it is decoded: msgspec accepts NUL, and does not look into links that are left undecoded
     body = _repair(body) if (b"\\" in body and NUL in body) or not _is_utf8(body) else body
     try:
         try:
@@ -162,6 +171,7 @@ def _decode(body: bytes, spec: RowSpec) -> Any:
         except msgspec.ValidationError:  # other fields; or not a list response, and this fails too
             return anything.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
+        # RecursionError: lists within lists, thousands deep
         # msgspec refuses a lone surrogate; only then is the body searched for one
         if body != (repaired := _repair(body)):
             return _decode(repaired, spec)
@@ -200,6 +210,7 @@ def _take_usable(rows: Sequence[Any], spec: RowSpec) -> tuple[Sequence[Any], Col
         rows = [row for row in rows if isinstance(row, dict)]
     columns, unknown = _take_columns(rows, spec)
     columns[spec.id] = ids = _read_ids(columns[spec.id], spec)
+    # the usual page ends here; only one with an unusable row is taken apart again, without that row
     if None not in ids:
         return rows, columns, unknown
     return _take_usable([row for row, id_ in zip(rows, ids, strict=True) if id_ is not None], spec)
@@ -241,6 +252,7 @@ def _read_ids(values: list[Any], spec: RowSpec) -> list[Any]:
     """Read ids; None where there is none that the column holds."""
     if spec.id_kind == pa.string():
         return [None if value in (None, "", [], {}) else to_text(value) for value in values]
+    # by exact type: true is an `int` to `isinstance`, and would be the id 1
     if set(map(type, values)) == {int} and min(values) >= -LARGEST and max(values) < LARGEST:
         return values
     return list(map(to_integer, values))

@@ -21,6 +21,7 @@ _CALL = (
     "[A-Za-z0-9._:-]*(?:[A-Za-z_][A-Za-z0-9._:-]*[0-9]|[0-9][A-Za-z0-9._:-]*[A-Za-z_])[A-Za-z0-9._:-]*"
     "|[0-9]{1,6}|[0-9]{16,40}"
 )
+# words rather than a form: `complete` is the only documented status, and any other text may be a person's
 _STATUS = (
     r"(?i)completed?|in[_ -]?progress|pending|queued|created|new|start(ed|ing)?|running|process(ing|ed)"
     r"|ready|done|success|fail(ed|ure)?|error|cancell?ed|aborted|expired|deleted"

@@ -32,6 +32,7 @@ def build_table(
     as the account id. `known` returns the type of an unknown field that was loaded before, or None; values
     that do not fit it go to a variant column. Unknown fields are named by `schema.names`.
     """
+    # a page may have a variant column that the others lack: Arrow fills it with nulls
     table = pa.concat_tables([page.table for page in pages], promote_options="default")
     columns: dict[str, Any] = {name: pa.repeat(pa.scalar(value), len(table)) for name, value in key.items()}
     columns |= zip(table.column_names, table.columns, strict=True)
@@ -40,6 +41,7 @@ def build_table(
         field: [value for page in pages for value in page.unknown.get(field) or [None] * len(page.table)]
         for field in dict.fromkeys(field for page in pages for field in page.unknown)
     }
+    # hidden before they are named: the name of an unknown field may be a person's, and becomes a column's
     for name, values in name_fields(hide_fields(unknown, privacy), {*columns, *spec.own_columns}).items():
         if has_values(values):
             columns |= build_column(name, values, known(name) or guess_type(values))
@@ -65,6 +67,7 @@ def hide_columns(columns: dict[str, Any], spec: PersonalColumns, privacy: PiiPol
     """Hash or drop what is personal in known columns, and in the variant columns beside them."""
     if privacy.keeps:
         return columns
+    # before the loop: what is moved to a variant column is hidden there
     for name in spec.ids:
         columns = _move_long_numbers(name, columns)
     for name in columns:
@@ -128,12 +131,14 @@ def _name_legs(table: pa.Table, spec: RowSpec) -> pa.Table:
     contents = table[spec.id_column].to_pylist()
     names = list(zip(*(map(str, table[name].to_pylist()) for name in spec.legs), strict=True))
     ids, seen = [""] * len(table), dict[tuple[str, ...], int]()
+    # not in the order of pages, which may differ between two readings: numbers would change places
     for row in sorted(range(len(table)), key=contents.__getitem__):
         seen[names[row]] = seen.get(names[row], 0) + 1
         ordinal = seen[names[row]]
         text = hashlib.blake2b("\n".join(names[row]).encode(), digest_size=8).hexdigest()
         ids[row] = f"{text}-{ordinal}" if ordinal > 1 else text
     columns = dict(zip(table.column_names, table.columns, strict=True))
+    # the call's id is part of the key in databases, which admits no null
     columns |= {spec.id_column: pa.array(ids, pa.string()), spec.id: pc.fill_null(columns[spec.id], "")}
     return make_table(columns, [field.name for field in table.schema if not field.nullable] + [spec.id])
 
@@ -141,6 +146,7 @@ def _name_legs(table: pa.Table, spec: RowSpec) -> pa.Table:
 def _drop_repeated(table: pa.Table, id_column: str) -> pa.Table:
     if pc.count_distinct(table[id_column]).as_py() == len(table):
         return table
+    # reversed, so that of rows with one id the first is the last that is put in, and stays
     rows = {id_: row for row, id_ in reversed(list(enumerate(table[id_column].to_pylist())))}
     return table.take(sorted(rows.values()))
 
@@ -148,6 +154,7 @@ def _drop_repeated(table: pa.Table, id_column: str) -> pa.Table:
 def digest(table: pa.Table, id_column: str) -> str:
     """Return a digest of the content of a table, independent of the order of its rows."""
     sink = pa.BufferOutputStream()
+    # one chunk: each is a message of its own in the stream, and pages of other sizes would change the digest
     ordered = table.sort_by(id_column).combine_chunks()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(ordered)
@@ -200,6 +207,7 @@ def _build_values(values: pa.Array, spec: ListSpec, privacy: PiiPolicy) -> dict[
         return _build_object_columns(values.to_pylist(), spec, privacy)
     ((name, kind),) = spec.columns.items()
     try:
+        # all at once where each text is a number; else one by one, and the others go to the variant column
         columns = {name: pc.cast(values, kind)}
     except pa.ArrowInvalid:
         columns = build_column(name, values.to_pylist(), kind)

@@ -113,6 +113,7 @@ def make_account(
         for key in users.ids():
             yield from users.recordings(key).all_held()
 
+    # read when logs are first asked for: most tests never do, and users' recordings would be generated for it
     logs = CallLogs(environment, seed, size.call_log_gaps, read_recordings, users.all)
     return Account(account_id, company, users, jobs, logs)
 

@@ -20,6 +20,8 @@ A `ZipInfo` in place of a name decides how its member is compressed and what its
 _FIRST_ZIP_TIME = time.gmtime(315_532_800)  # 1980: zip cannot store earlier dates
 
 
+# neither `seek` nor `tell`: ZipFile then writes sizes and checksums behind each member, as a server does that
+# does not know them before
 class _Buffer:
     """File object that returns what was written since the last call of `take`."""
 
@@ -59,6 +61,7 @@ class ZipStream:
     async def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Generate the bytes `start:stop` in chunks."""
         offset = 0
+        # a range is cut out of the whole, which is generated from its beginning
         for chunk in _write_zip(self.members):
             if part := chunk[max(0, start - offset) : max(0, stop - offset)]:
                 yield part
@@ -86,6 +89,7 @@ def make_archive(files: Iterable[AudioFile], created: float, hook: MembersHook |
     members = tuple(
         (name if isinstance(name, ZipInfo) else ZipInfo(name, date), content) for name, content in named
     )
+    # Content-Length and ranges need the size before the first byte is sent
     return ZipStream(members, sum(map(len, _write_zip(members))))
 
 

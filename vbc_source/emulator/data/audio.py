@@ -10,6 +10,7 @@ from dataclasses import dataclass
 FRAME = bytes.fromhex("fffb14c4") + bytes(92)
 CHUNK = 65_536
 
+# two frames more than a chunk, since a chunk may begin inside of one
 _FRAMES = FRAME * (CHUNK // len(FRAME) + 2)
 _TAG_HEADER_SIZE = 10
 _WAV_HEADER_SIZE = 44
@@ -75,6 +76,7 @@ def make_audio(size: int, title: str) -> AudioStream:
     tag_size = 2 * _TAG_HEADER_SIZE + 1 + len(title)
     if size < tag_size + len(FRAME):
         return AudioStream(size, bytes(size % len(FRAME)))
+    # the tag takes what is left over, so that the file ends with a whole frame
     return AudioStream(size, _make_tag(tag_size + (size - tag_size) % len(FRAME), title))
 
 
@@ -84,6 +86,7 @@ def _make_tag(size: int, title: str) -> bytes:
     # A title makes the audio of each recording different, although all of it is silence.
     frame = b"TIT2" + len(text).to_bytes(4, "big") + b"\0\0" + text
     body = frame.ljust(size - _TAG_HEADER_SIZE, b"\0")
+    # ID3v2.3 writes the size of a tag with seven bits a byte, that of a frame with eight
     length = bytes(len(body) >> shift & 0x7F for shift in (21, 14, 7, 0))
     return b"ID3\3\0\0" + length + body
 

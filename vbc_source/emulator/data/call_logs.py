@@ -115,6 +115,7 @@ class CallLogs:
             self._prepare()
             length = draw_duration(self._rng) // 1000
             length = int(fields.get("length") or length)
+            # so long ago that its log has had time to appear
             start = int(self._environment.clock()) - length - _LAG_SECONDS[1]
             made = {**self._make_unrecorded(self._rng, start, length), **fields}
             row = self._store({**made, "id": id or made["id"]}, self._environment.clock())
@@ -187,6 +188,7 @@ class CallLogs:
                     self._place(row)
         while self._queue and self._queue[0][0] <= now:
             visible_at, key = heapq.heappop(self._queue)
+            # stale if the row was deleted, changed or held again since
             row_due = self._hidden.get(key)
             if row_due is not None and row_due.visible_at == visible_at:
                 self._insert(self._hidden.pop(key))
@@ -198,9 +200,12 @@ class CallLogs:
             if not isinstance(call_id, str) or milliseconds is None or call_id in seen:
                 continue
             seen.add(call_id)  # a call can have several recordings
+            # a generator for each call: one recording more changes no other. `hash` differs by process
             rng = Random(zlib.crc32(f"{self._seed}/{call_id}".encode()))
             start, length = milliseconds // 1000, int(recording.get("duration") or 0) // 1000
             visible_at = start + length + rng.uniform(*_LAG_SECONDS)
+            # one draw for both kinds of gap: the lowest lose their flag, the highest get a flagged call
+            # without a recording beside them
             chance = rng.random()
             for leg in self._make_legs(rng, recording, start, length):
                 yield {**leg, "recorded": leg["recorded"] and chance >= self._gaps}, visible_at
@@ -288,6 +293,7 @@ class CallLogs:
 
     def _store(self, fields: Fields, visible_at: float) -> StoredRecording:
         legs = self._legs.setdefault(str(fields["id"]), [])
+        # counted on from the last leg that there is: by their number, two could get one key after a deletion
         key = f"{fields['id']}/{int(legs[-1].rsplit('/', 1)[1]) + 1 if legs else 1}"
         legs.append(key)
         return StoredRecording(key, _read_start(fields), visible_at, _encode(fields).encode(), 0)

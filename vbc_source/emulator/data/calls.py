@@ -50,6 +50,7 @@ class Call:
 
 def draw_duration(rng: Random) -> int:
     """Draw a duration in milliseconds: a median of three minutes, in rare cases hours."""
+    # long enough to appear behind hundreds of calls that began later, which a cursor alone would lose
     if rng.random() < 0.002:
         return int(rng.uniform(MAX_DURATION / 3, MAX_DURATION))
     return min(MAX_DURATION, max(2_000, int(rng.lognormvariate(math.log(180_000), 1.0))))
@@ -206,6 +207,7 @@ def generate_newest_calls(seed: int, count: int, days: int, until: float) -> Ite
         if made := _make_day(seed, day, rate):
             calls = [call for call in made if call.start <= until]
             calls.sort(key=lambda call: -call.start)
+            # the newest of the oldest day, so that exactly `count` are made
             yield from calls[:count]
             count -= len(calls)
         day -= 1

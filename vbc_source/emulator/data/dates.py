@@ -100,6 +100,7 @@ def parse_filter_date(text: str) -> int:
     """
     match = _FILTER.match(text)
     end = match.end() if match else 0
+    # the offset is the last part: a date without one is malformed at its end
     if match is None or match[7] is None or end != len(text):
         raise MalformedDateError(text, text[end:])
     try:

@@ -104,6 +104,7 @@ class StoredJob:
             "valid_until": None if expiry is None else format_time(int(expiry)),
         }
         row.update(deepcopy(self.overrides))
+        # after what a test has set: an archive expires whatever its status was
         return {**row, "status": EXPIRED} if self.has_expired(now) else row
 
 
@@ -145,6 +146,7 @@ class Jobs:
         """
         environment = self._environment
         with self._lock:
+            # drawn from the seed: `uuid4` would give other ids in each run
             id = str(UUID(int=self._rng.getrandbits(128), version=4))  # noqa: A001 - the API's name
             job = StoredJob(
                 id, user, environment.clock(), environment.job_seconds, files, len(files), partial

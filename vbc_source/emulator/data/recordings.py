@@ -88,6 +88,7 @@ class Recordings:
             self._rows = visible[:cut]
             self._starts = [row.start for row in self._rows]
             self._visible = {row.key: row for row in self._rows}
+            # of the hidden ones too: an added recording must not get an id that appears later
             self._last_id = max((int(row.key) for row in rows), default=0)
             for row in visible[cut:]:
                 self._hide(replace(row, visible_at=_NEVER))

@@ -64,6 +64,7 @@ class Query:
         if any(json.dumps(text)[1:-1].encode() not in recording.body for _, text in self.equal):
             return False
         fields = recording.decode()
+        # a duration that a test has replaced by a text or null counts as 0
         duration = fields.get("duration")
         if not self.duration_gte <= (duration if isinstance(duration, int) else 0) <= self.duration_lte:
             return False
@@ -98,6 +99,7 @@ class PageSlice:
 
     def locate(self, low: int, high: int) -> tuple[int, int]:
         """Return the bounds of the page within `low:high` of rows sorted oldest first."""
+        # rows are sorted oldest first, so pages of the other order are counted from the end
         first = high - self.offset - self.size if self.newest_first else low + self.offset
         return max(first, low), min(first + self.size, high)
 
@@ -121,6 +123,7 @@ def select_page(
         rng: Orders rows with equal start.
         shuffled: Put all rows in random order: pages of one list overlap then, and leave rows out.
     """
+    # both bounds are inclusive, as in the API
     low = bisect_left(starts, query.start_gte)
     high = max(low, bisect_right(starts, query.start_lte))
     if query.filters_fields or shuffled:

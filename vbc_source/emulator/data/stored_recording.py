@@ -73,6 +73,7 @@ class StoredRecording:
 
     def relink(self, old: RecordingLinks, new: RecordingLinks) -> StoredRecording:
         """Copy the recording with its generated links pointing to another root."""
+        # no more often than there are generated links: a later field may hold the same address
         body = self.body.replace(old.root.encode(), new.root.encode(), self.generated_links)
         return StoredRecording(self.key, self.start, self.visible_at, body, self.generated_links)
 

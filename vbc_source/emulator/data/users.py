@@ -119,6 +119,7 @@ class Users:
         """
         with self._lock:
             user = self._users[str(id)]
+            # a copy, as a test may go on changing the lists that it has passed
             user.row = {**user.row, **deepcopy(fields)}
             return deepcopy(user.row)
 
@@ -246,6 +247,7 @@ class Users:
             f"/audio/user_recording/{path}",
             f"user {key}",
         )
+        # a seed of the path: users of two accounts with the same seed have different calls
         seed = zlib.crc32(f"{self._seed}/{path}".encode())
         recordings = Recordings(links, self._environment, Random(f"{seed}/added"))
         recordings.load(_generate_calls(seed, user))

@@ -62,6 +62,7 @@ def parse_fault(spec: str) -> Fault:
         return Fault(name, form, None, quota, path_part)
     if numbered := _NUMBERED.fullmatch(name):
         return Fault(numbered[1], form, None, int(numbered[2]), path_part)
+    # `latency-N` is how the catalogue writes a fault of any number
     if name not in FAULTS or name == "latency-N":
         raise ValueError(f"unknown fault {name!r}")
     if name not in ONE_TIME or times == "always":
@@ -115,6 +116,7 @@ class ActiveFaults:
     def take(self, names: Container[str], path: str) -> Fault | None:
         """Look up the oldest of these faults that is active for a path, and use it once."""
         with self._lock:
+            # in the order in which they were switched on, so that a test can plan a sequence of faults
             for index, fault in enumerate(self._active):
                 if fault.name in names and fault.path_part in path:
                     self._use(index, fault)

@@ -44,6 +44,7 @@ def _lose_start(fields: Fields) -> Fields:
 def _reformat_time(value: object, index: int) -> object:
     """Write a time in another format; it stays the same moment."""
     milliseconds = parse_timestamp(value)
+    # the formats below have no fraction of their own, and the moment must stay the same
     if milliseconds is None or milliseconds % 1000:
         return value
     moment = datetime.fromtimestamp(0, timezone.utc) + timedelta(milliseconds=milliseconds)

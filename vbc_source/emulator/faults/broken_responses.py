@@ -35,6 +35,7 @@ class HalfBodySender:
     def _halve_length(self, name: bytes, value: bytes) -> tuple[bytes, bytes]:
         if name.lower() != b"content-length":
             return name, value
+        # headers come before the body: this is how much of it will be sent
         self._remaining = int(value) // 2
         return name, str(self._remaining).encode() if self._fix_length else value
 

@@ -137,6 +137,7 @@ def _build(body: FaultBody, form: str, retry_at: int, time_places: tuple[str, ..
     if "body" in time_places:
         parts["nextAccessTime"] = format_access_time(retry_at)
     headers = {"retry-after": format_http_date(retry_at)} if "header" in time_places else {}
+    # RFC 9110, section 11.6.1: a 401 names a scheme
     if body.status == 401:
         headers["www-authenticate"] = 'OAuth2 realm="WSO2 API Manager"'
     if form == "xml":

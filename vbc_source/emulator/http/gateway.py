@@ -86,6 +86,7 @@ class Gateway(GatewayState):
             call_log_gaps: Share of recorded calls whose log does not say so; as many are flagged without a
                 recording.
         """
+        # reentrant: methods that hold it call others that take it, such as `add` and `start` of jobs
         lock = threading.RLock()
         super().__init__(
             base_url=DEFAULT_BASE_URL,
@@ -137,6 +138,7 @@ class Gateway(GatewayState):
     def _make_account(self, account_id: str, seed: int, size: AccountSize, **first: str) -> Account:
         account = make_account(
             self,
+            # a method of a test has no path: faults for some paths alone do not apply
             lambda name: self.faults.has(name, ""),
             account_id,
             seed,
@@ -244,6 +246,7 @@ class Gateway(GatewayState):
     async def _answer_api_request(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         fault = self.faults.take({**ERROR_RESPONSES, **BROKEN_RESPONSES}, request.path)
         if fault is not None and fault.name == "reset":
+            # without a response nothing passes `wrap_send`, which logs all others
             self._log.append(request)
             await close_connection(scope, receive)
         elif fault is not None and fault.name in ERROR_RESPONSES:

@@ -59,6 +59,7 @@ class ThreadServer(uvicorn.Server):
 
     def stop(self) -> None:
         """Stop the server from another thread."""
+        # first: uvicorn looks at it before it enters the loop, where there may be nothing to wake yet
         self.should_exit = self.force_exit = True
         if self._loop is not None and self._stopping is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
@@ -70,6 +71,7 @@ def _configure(gateway: Gateway) -> uvicorn.Config:
         http=_Protocol,
         ws="none",
         lifespan="off",
+        # uvicorn would configure the logging of the whole process
         log_config=None,
         log_level="critical",
         access_log=False,
@@ -111,8 +113,10 @@ class Emulator:
         Raises:
             RuntimeError: The server did not start in 30 seconds.
         """
+        # before the thread starts: links need the port, and a client that is early waits in the backlog
         listener = _bind(self._gateway, self._host, self._port)
         self._server = ThreadServer(_configure(self._gateway))
+        # a daemon: a test that never leaves the block does not keep its process alive
         self._thread = threading.Thread(
             target=self._server.run, args=([listener],), name="emulator", daemon=True
         )

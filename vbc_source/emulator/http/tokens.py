@@ -127,6 +127,7 @@ class Tokens:
         if scheme.lower() != "bearer" or not token:
             return "token-missing"
         with self._lock:
+            # an expired token stays known, as the gateway has a code of its own for it
             expires = self._access.get(token)
             if expires is None:
                 return "token-invalid"
@@ -146,6 +147,7 @@ class Tokens:
         with self._lock:
             kind = form.get("grant_type")
             self.logins += kind == "password"
+            # the application first: a wrong secret is no attempt of the user, and brings the lock no nearer
             if _read_client(form, authorization) != (credentials.client_id, credentials.client_secret):
                 return _refuse("invalid_client", "A valid OAuth client could not be found for client_id", 401)
             if kind == "password":
@@ -156,6 +158,7 @@ class Tokens:
 
     def _log_in(self, form: Mapping[str, str], keep_old: bool) -> TokenResponse:
         username = form.get("username", "")
+        # only the user that there is can be locked
         if username != self._credentials.full_name:
             return _refuse("invalid_grant", f"Authentication failed for {username}")
         locked = self.locked

@@ -100,6 +100,7 @@ class ExportRoutes:
             raise refuse_missing("Job")
         if not job.is_finished(now):
             return JSONResponse({"status": 409, "message": "Job is not complete"}, 409)
+        # an archive lacks what its job says is missing
         files = job.files[: job.count_files(now)]
         # In a thread: it takes a second per gigabyte, during which other requests must be answered.
         archive = await run_in_threadpool(make_archive, files, job.created, self.gateway.zip_members)

@@ -136,6 +136,7 @@ def answer_json(gateway: GatewayState, request: HttpRequest, body: bytes) -> Res
     # Rows are stored with links of the default prefix; replacing them is faster than encoding rows anew.
     stored, requested = gateway.base_url + DEFAULT_PREFIX, _get_link_root(gateway, request)
     if stored != requested:
+        # with the quote in front: links begin so, and a text that mentions the address stays as it is
         body = body.replace(f'"{stored}/'.encode(), f'"{requested}/'.encode())
     return Response(body, media_type="application/json")
 
@@ -196,6 +197,7 @@ def _limit_page_size(gateway: GatewayState, request: HttpRequest, requested: int
     if cap := gateway.faults.find("cap", path):
         size = min(size, cap.number)
     reported = size
+    # after the size to report is taken: this cap is the one that the response does not tell
     if cap := gateway.faults.find("cap-quiet", path):
         size = min(size, cap.number)
     return size, reported

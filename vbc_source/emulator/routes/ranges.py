@@ -31,6 +31,7 @@ def _parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     match = _RANGE.fullmatch((header or "").replace(" ", ""))
     if match is None or not (match[1] or match[2]):
         return None
+    # RFC 9110, section 14.1.2: `bytes=-500` is the last 500 bytes
     if not match[1]:
         return max(0, size - int(match[2])), size
     # RFC 9110: a range that ends before it starts is invalid, and the whole is sent.
@@ -47,6 +48,7 @@ def answer_bytes(source: ByteSource, range_header: str | None) -> Response:
         start, stop, status = 0, source.size, 200
     else:
         start, stop, status = *requested, 206
+        # RFC 9110, section 15.5.17: a 416 says how long the whole is
         if start >= stop:
             return Response(status_code=416, headers={"content-range": f"bytes */{source.size}"})
         headers["content-range"] = f"bytes {start}-{stop - 1}/{source.size}"
