@@ -46,6 +46,7 @@ def make_private_folder(folder: Path, *, secrets: bool = False, setting: str = "
 def _check_owner(folder: Path, status: os.stat_result, writable: int, setting: str) -> None:
     if os.name != "posix":
         return
+    # a link counts as nobody's
     owner = status.st_uid if not stat.S_ISLNK(status.st_mode) else -1
     if owner != os.geteuid():
         reason = "belongs to another user"

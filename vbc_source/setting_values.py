@@ -83,6 +83,7 @@ def read_span(name: str, value: Any, unit: Literal["hours", "days"]) -> timedelt
         span = timedelta(days=value) if unit == "days" else timedelta(hours=value)
     except (TypeError, ValueError, OverflowError):
         span = timedelta()
+    # true is a number to timedelta too
     if isinstance(value, bool) or span <= timedelta():
         raise SettingsError(f"{name} must be a number of {unit} above 0, not {value!r}")
     return span

@@ -66,6 +66,7 @@ def hold_tenant(name: str | None) -> Iterator[None]:
     try:
         yield
     except VbcError as error:
+        # the same error, whose class says how the command ends, and whether a retry may help
         error.args = tuple(name_own_tables(arg) if isinstance(arg, str) else arg for arg in error.args)
         raise
     finally:

@@ -92,6 +92,7 @@ def run_demo(
     The models are built if dbt is installed, unless `models` says whether.
     """
     emulator = import_emulator()
+    # refused before anything is loaded
     if models:
         check_installed("dbt")
     elif models is None:
@@ -112,6 +113,7 @@ def run_demo(
     gateway = emulator.Gateway(
         seed=seed,
         recordings=recordings,
+        # the next run finds them, and shows how few requests an increment takes
         held_back=HELD_BACK if first else 0,
         users=USERS,
         user_recordings=recordings // 20,
@@ -173,6 +175,7 @@ def _change(gateway: Any, changes: tuple[str, str], target: Target, report: Call
     report(f"VBC lost a recording: vbc verify --repair marked {marked} as gone, and keeps it.")
     # the newest of the days that are proven: the first page shows these, and some days have few calls
     settled = datetime.fromtimestamp((gateway.clock() - SETTLED_SECONDS) // DAY * DAY, timezone.utc)
+    # the first row has the names of the columns
     _, *starts = _query(
         'SELECT "start" FROM vbc_data.company_recordings WHERE "start" < CAST(? AS TIMESTAMPTZ) '
         f"ORDER BY 1 DESC LIMIT {ARCHIVED}",

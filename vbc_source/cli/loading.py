@@ -62,6 +62,7 @@ def sync(target: Target, **options: Any) -> dict[str, Any]:
     "--workers",
     type=click.IntRange(1),
     default=min(os.cpu_count() or 1, 8),
+    # a text: the number depends on the machine, and the reference is written on any
     show_default="one for each processor, 8 at most",
     help="Windows to load at the same time, where the destination allows that.",
 )
@@ -82,6 +83,7 @@ def _read_lags(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
     """Read lags by resource; that of all others has no name."""
     lags: dict[str, float] = {}
     for value in values:
+        # a limit without a name is that of all resources which no other limit names
         name, _, minutes = value.rpartition("=")
         if name and name not in WINDOWED:
             text = f"{name!r} has no lag; choose from {', '.join(WINDOWED)}"

@@ -149,6 +149,7 @@ class Command(WrongUsage):
         # two customers in one dataset could not be told apart any more
         if named := [name for name in ("dataset", "pipeline") if ctx.params.get(name)]:
             raise click.UsageError(f"--{named[0]} goes with one tenant: each has its own")
+        # for `target_options` and `path_for_tenant`, which run inside of the command
         ctx.meta[ALL] = True
         results = self._run_for_all(ctx, debug)
         failed = [str(name) for name, result in results.items() if not result["ok"]]

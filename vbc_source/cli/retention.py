@@ -64,6 +64,7 @@ def retention(
     try:
         age, length = timedelta(days=older_than), timedelta(seconds=shorter_than) if shorter_than else None
     except OverflowError:
+        # timedelta ends at 999,999,999 days
         raise UsageError("--older-than or --shorter-than is longer than any recording is old") from None
     return print_result(retain(target, older_than=age, shorter_than=length, hold=legal_hold, **options))
 

@@ -217,6 +217,7 @@ class _Verification:
         ledger, key, digest = event["ledger"], event["row_key"], event["row_sha256"]
         if key and ledger not in self._keys:
             with suppress(ValueError, TypeError):  # a key that somebody has changed, which is named elsewhere
+                # from the events themselves: another version of this package may have another key
                 self._keys[ledger] = sorted(json.loads(key))
         self._began[ledger] = min(event["recorded_at"], self._began.get(ledger, event["recorded_at"]))
         row = _digest(ledger, key, digest)

@@ -253,6 +253,7 @@ class _Export:
         first: dict[str, int] = {}
         for event in events:
             first[event["chain"]] = min(event["sequence"], first.get(event["chain"], event["sequence"]))
+        # other recordings' events are in the bag as digests: whoever gets it has no business with them
         own = {event["hash"] for event in events}
         for chain, sequence in first.items():
             self._bag.add(f"custody/{escape(chain)}.jsonl", self._write_chain(chain, sequence, own))

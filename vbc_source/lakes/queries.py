@@ -40,6 +40,7 @@ def query_tables(
 
 def needs_extension(client: Any) -> bool:
     """Return whether dlt's own SQL client reads a lake by an extension of DuckDB."""
+    # all tables of a dataset have one format, and this one is in each dataset
     return not client.is_local_filesystem or bool(find_format(client, "scan_windows"))
 
 

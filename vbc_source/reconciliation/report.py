@@ -49,6 +49,7 @@ def write_report(result: ReconcileResult) -> Iterator[str]:
 
 
 def _write_news(result: ReconcileResult) -> str:
+    # the counts are of all gaps, new ones among them
     known = sum(getattr(result, name) for name in _TITLES if name != "recorded") - result.new
     text = f"{result.new:,} new gap(s), {known:,} known and open, {result.closed:,} closed."
     return f"{text} docs/coverage.md says what each class means." if result.new else text

@@ -119,6 +119,7 @@ def make_recording_fields(rng: Random, start: int, duration: int) -> dict[str, A
     fields = _draw_parties(rng)
     fields["call_id"] = draw_call_id(rng)
     fields["duration"] = duration
+    # null now and then, as in the API
     fields["end"] = None if rng.random() < 0.003 else format_time(start + duration // 1000)
     fields["extensions"] = _draw_extensions(rng)
     if rng.random() < 0.05:

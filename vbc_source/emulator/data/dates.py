@@ -58,6 +58,7 @@ def parse_report_date(text: str) -> int:
     Raises:
         ValueError: The text has another format.
     """
+    # neither a `T` nor an offset, which the Call Recording API wants
     moment = datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     return int(moment.timestamp()) * 1000
 

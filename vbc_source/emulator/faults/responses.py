@@ -132,6 +132,7 @@ def answer_fault(fault: Fault, now: float, allowed_at: float | None = None) -> R
 def _build(body: FaultBody, form: str, retry_at: int, time_places: tuple[str, ...]) -> Response:
     description = body.description
     if "description" in time_places:
+        # as the gateway writes it, with the blank before the stop
         description += f" .You can access API after {format_access_time(retry_at)}"
     parts = {"message": body.message, "description": description}
     if "body" in time_places:

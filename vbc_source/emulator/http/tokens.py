@@ -172,6 +172,7 @@ class Tokens:
             self._failures += 1
             return _refuse("invalid_grant", f"Authentication failed for {username}")
         self._failures = 0
+        # without `scope=openid` a login succeeds, with a token that some APIs refuse
         return self._issue(form.get("scope") or "default", keep_old)
 
     def _renew(self, form: Mapping[str, str], keep_old: bool) -> TokenResponse:

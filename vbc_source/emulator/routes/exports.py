@@ -92,6 +92,7 @@ class ExportRoutes:
 
     async def _download(self, request: HttpRequest) -> Response:
         params = request.query_params
+        # the vendor writes both
         job_id = params.get("jobId") or params.get("job_id")
         if not job_id:
             return answer_bad_request("Parameter jobId is missing")

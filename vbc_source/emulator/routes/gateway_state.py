@@ -16,6 +16,7 @@ from vbc_source.emulator.data.stored_recording import DEFAULT_PREFIX
 from vbc_source.emulator.faults.active import ActiveFaults
 from vbc_source.emulator.faults.responses import NO_RIGHTS, OTHER_HOST
 
+# an API of its own, which has no on-demand recordings
 INDIA_PREFIX = "/t/vbc.prod/call_recording_india/api"
 V1_PREFIX = "/t/vbc.prod/call_recording/v1/api"
 RECORDING_PREFIXES = (DEFAULT_PREFIX, V1_PREFIX, INDIA_PREFIX)
@@ -72,6 +73,7 @@ class GatewayState(Environment):
     rng: Random
     main_id: str
     accounts: dict[str, Account] = field(default_factory=dict)
+    # an assumption: the reference has a default of 10, and no maximum
     page_size_cap: int = 1000
     zip_members: MembersHook | None = None
     storage_url: str = OTHER_HOST

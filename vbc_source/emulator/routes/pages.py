@@ -147,6 +147,7 @@ def answer_list(gateway: GatewayState, request: HttpRequest, listing: ListReques
     # Hooks and changes run before anything is read, as rows change between pages of the real API.
     gateway.run_page_hooks(request)
     size, reported_size = _limit_page_size(gateway, request, listing.page_size)
+    # the reference counts from 1, and its example links begin with `page=0`: clients must bear both
     first = 0 if gateway.has_fault("page-base-0", request) else 1
     # Page 0 of a list that starts at 1 is its first page.
     number = first if listing.page is None else max(listing.page, first)
@@ -171,6 +172,7 @@ def encode_page(rows: list[bytes], fields: Mapping[str, Any], omitted: Iterable[
     """
     omit = set(omitted)
     rest = json.dumps({name: value for name, value in fields.items() if name not in omit}).encode()
+    # how a list without rows looks is not documented: clients must bear both
     if not rows and "_embedded" in omit:
         return rest
     # Start and end are added to the outer rows: joining a second time would copy the whole page again.
