@@ -78,4 +78,6 @@ def count_pending_packages(pipeline: str) -> int:
     """
     # dlt keeps packages here between extract and normalize, and between normalize and load
     folder = Path(get_dlt_pipelines_dir()) / pipeline
-    return sum(1 for place in ("normalize/extracted", "load/normalized") for _ in (folder / place).glob("*/"))
+    places = [folder / "normalize" / "extracted", folder / "load" / "normalized"]
+    # not `glob("*/")`: before Python 3.11 it finds files too
+    return sum(found.is_dir() for place in places for found in place.glob("*"))

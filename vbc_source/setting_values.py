@@ -65,7 +65,8 @@ def read_lookback(hours: Any) -> timedelta:
         lookback = timedelta(hours=hours)
     except (TypeError, ValueError, OverflowError):
         lookback = timedelta(-1)
-    if not timedelta() <= lookback <= LONGEST_LOOKBACK:
+    # true is a number to timedelta too
+    if isinstance(hours, bool) or not timedelta() <= lookback <= LONGEST_LOOKBACK:
         raise SettingsError(f"lookback_hours must be from 0 to 876000 (a hundred years), not {hours!r}")
     return lookback
 

@@ -19,7 +19,7 @@ from vbc_source import CustodyResult, Target, verify_custody
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import store_if_new
 from vbc_source.audio.ledger import VERSION_KEY
-from vbc_source.evidence.chain import list_pipelines
+from vbc_source.evidence.chain import list_pipelines, read_ledger
 from vbc_source.load.ledgers import load_rows
 from vbc_source.load.ledgers.custody import ACTIONS
 from vbc_source.load.pipelines import hold_pipeline
@@ -27,6 +27,7 @@ from vbc_source.recordings import RECORDING_KEY
 from vbc_source.retention.holds import HOLD_KEY
 from vbc_source.schema.erased import ERASED_KEY, ERASURE_KEY
 from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
+from vbc_source.warehouse.queries import LoadedTables
 
 NOW = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=timezone.utc)
 ROWS = 7
@@ -196,3 +197,17 @@ def test_a_row_without_an_actor_is_older_than_the_chain_or_named(
     found = verify(own_folder)
     row = f"the row {name_row('recording_audio', 78)} of recording_audio"
     assert (found.ok, found.problems, found.unchained) == (False, (f"{row} has no event",), 1)
+
+
+def test_a_long_ledger_is_read_whole_whatever_sign_an_id_has(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vbc_source.evidence.chain.PAGE_ROWS", 2)
+    ids = [-4, -3, -2, -1, 0, 1, 5]
+    rows = pa.Table.from_pylist([{**make_row("audio_checks", 1), "recording_id": id_} for id_ in ids])
+    with hold_pipeline(Target().ledgers("audio")) as pipeline:
+        load_rows(pipeline, "audio_checks", rows, "append", (), AUDIO_SCHEMA)
+    tables = LoadedTables(Target(), (AUDIO_SCHEMA,))
+    tables.refresh()
+    read = read_ledger(tables, "audio_checks")
+    assert sorted(row["recording_id"] for row in read) == ids

@@ -34,6 +34,7 @@ def list_files(folder: Path) -> set[str]:
         ("PAGE_SIZE", "0", "page_size must be a whole number of at least 1, not 0"),
         ("PII", "hash", "pii = hash needs a key of 16 characters or more: set pii_key"),
         ("LOOKBACK_HOURS", "abc", "lookback_hours must be of type float"),
+        ("LOOKBACK_HOURS", "true", "lookback_hours must be"),
         ("START_DATE", "soon", "start_date must be an ISO date"),
         ("ON_FORBIDDEN", "ignore", "on_forbidden must be raise or skip"),
         ("VBC_TIMEZONE", "Mars/Olympus", "vbc_timezone must be a time zone"),

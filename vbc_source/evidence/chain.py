@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -114,13 +114,19 @@ def verify_custody(
         url = load_audio_config(bucket_url=bucket_url).bucket_url
         bucket = Bucket(url) if url else None
     loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA))
-    # what is loaded meanwhile would be in a ledger and not yet in the chain
-    with ExitStack() as stack:
-        for pipeline in list_pipelines(target):
-            stack.enter_context(hold_pipeline_lock(pipeline))
+    with hold_ledgers(target):
         if not loaded.find(CUSTODY):
             raise VbcError(_describe_no_chain(target, bucket))
         return _Verification(loaded, bucket, since).run()
+
+
+@contextmanager
+def hold_ledgers(target: Target) -> Iterator[None]:
+    """Keep other processes from loading ledgers: new rows would be in a ledger, and not yet in its chain."""
+    with ExitStack() as stack:
+        for pipeline in list_pipelines(target):
+            stack.enter_context(hold_pipeline_lock(pipeline))
+        yield
 
 
 def list_pipelines(target: Target) -> tuple[str, ...]:
@@ -332,7 +338,8 @@ def read_ledger(loaded: LoadedTables, ledger: str) -> Iterator[dict[str, Any]]:
     # by the remainder of the id: not every ledger has a key to continue after, and a null must be in one part
     parts = -(-int(count) // PAGE_ROWS) if "recording_id" in columns else 1
     for part in range(parts):
-        where = f"WHERE coalesce(recording_id, 0) % {parts} = {part}" if parts > 1 else ""
+        # SQL's remainder has the sign of the id
+        where = f"WHERE coalesce(recording_id, 0) % {parts} IN ({part}, {part - parts})" if parts > 1 else ""
         names = ", ".join(f'"{name}"' for name in columns)
         for row in loaded.query(f"SELECT {names} FROM {ledger} {where}"):
             yield dict(zip(columns, row, strict=True))

@@ -22,7 +22,7 @@ from vbc_source.dashboard.plays import PlaysLedger, find_plays, split_link
 from vbc_source.errors import VbcError
 from vbc_source.evidence.bag import Bag
 from vbc_source.evidence.call import CallRecording, read_call
-from vbc_source.evidence.chain import read_events
+from vbc_source.evidence.chain import hold_ledgers, read_events
 from vbc_source.fixity.days import judge_sidecar
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
@@ -35,7 +35,6 @@ from vbc_source.load.ledgers.custody import (
     hash_row,
     write_canonical,
 )
-from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.recordings import RECORDING_KEY, escape
 from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.warehouse.queries import LoadedTables
@@ -107,8 +106,7 @@ def export_evidence(
     with explaining():
         bucket = Bucket(load_audio_config(bucket_url=bucket_url).bucket)
     loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA))
-    # what is loaded meanwhile would be in a ledger of the bag, and not in its chain
-    with hold_pipeline_lock(target.ledgers("audio").pipeline):
+    with hold_ledgers(target):
         recordings = read_call(loaded, call_id)
         if not recordings:
             raise VbcError("no recording of that call is loaded or archived")

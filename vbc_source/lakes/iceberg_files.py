@@ -13,6 +13,8 @@ from uuid import uuid4
 
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
+from vbc_source.durable_files import replace_file
+
 
 class WholeFileIO(PyArrowFileIO):
     """pyiceberg's access to files, which writes a draft beside each new one; a bucket does so by itself."""
@@ -52,6 +54,6 @@ class _Draft(io.BufferedWriter):
         try:
             super().close()
             if self._is_whole:
-                self._draft.replace(self._path)
+                replace_file(self._draft, self._path)
         finally:
             self._draft.unlink(missing_ok=True)

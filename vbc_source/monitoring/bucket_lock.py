@@ -46,8 +46,12 @@ def prove_lock(bucket: Bucket, now: datetime | None = None) -> str:
             f"{bucket.url} has no object lock, but {_name(bucket)} is set: create a bucket with versioning "
             "and object lock (aws s3api create-bucket --object-lock-enabled-for-bucket …), and archive there"
         ) from None
-    # a bucket without versioning names no version
-    if not version or not _is_refused(s3, key, version):
+    if not version:
+        raise VbcError(
+            f"{bucket.url} keeps no versions, so it locks nothing, although {_name(bucket)} is set: turn on "
+            "versioning and object lock, or use a store that has them"
+        )
+    if not _is_refused(s3, key, version):
         raise VbcError(
             f"{bucket.url} deleted an object that {_name(bucket)} had locked: turn on versioning and object "
             "lock, or use a store that has them"

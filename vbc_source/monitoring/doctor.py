@@ -1,6 +1,7 @@
 """Check what a sync needs: settings, login, rights, subscriptions, and a destination that it may write.
 
-Nothing is left behind, no refused login is tried again, and the pipeline is not opened.
+No refused login is tried again, and the pipeline is not opened. What is written to try a place is removed,
+but for the locked object that proves a bucket's lock: it can be removed after a minute.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from vbc_source.windows import Window
 
 DAY = timedelta(days=1)
 RETRY_SECONDS = 5.0  # short: a person waits for the result
+_INSUFFICIENT_PRIVILEGE = "42501"  # of Postgres
 ADVICE = "Vonage advises a user of its own for an integration, without single sign-on"
 
 
@@ -231,7 +233,8 @@ def _make_and_try(sql: Any) -> None:
             sql.create_dataset()
         _try_table(sql)
     except Exception as error:
-        if "permission denied" not in str(error):
+        # by its code: the text is in the language of the server
+        if getattr(getattr(error, "dbapi_exception", None), "pgcode", None) != _INSUFFICIENT_PRIVILEGE:
             raise
         raise VbcError(
             f"the database user may not create in dataset {sql.dataset_name}: grant it CREATE on the "
