@@ -155,6 +155,7 @@ def draw_chart(
         proven: Days that are proven complete; None if that is not shown.
     """
     parts = [*split_period(first, last, step)]
+    # whole weeks, as in `PageFilters.previous_period`: the same weekdays lie over each other
     shift = timedelta(weeks=-(-((last - first).days + 1) // DAYS_OF_A_WEEK))
     compared = before is not None and step in ("day", "week")
     by_step = _sum_steps(counts, parts)

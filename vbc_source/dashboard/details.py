@@ -193,6 +193,7 @@ def _read_rows(
     owner = {name: value for name, value in owner.items() if name in present}
     if id_column not in present or "account_id" not in present:
         return []
+    # `is_empty` marks a list that became empty: nothing that VBC has sent
     names = [name for name in present if not name.startswith("_dlt") and name != "is_empty"]
     cells = [_CELLS.get(present[name].lower(), '"{0}"').format(name) for name in names]
     where = " AND ".join([f'"{id_column}" = %(number)s', *(f'"{name}" = %({name})s' for name in owner)])

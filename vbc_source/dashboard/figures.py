@@ -208,6 +208,7 @@ class Figures:
         """
         rows = self.query(statements.COVERAGE, filters)
         return [
+            # `array_agg` of no rows is null
             ListCoverage(account, kind, recordings, archived, frozenset(proven or ()))
             for account, kind, recordings, archived, proven in rows
         ]

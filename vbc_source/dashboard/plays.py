@@ -81,6 +81,7 @@ class PlaysLedger:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # of two dashboards, only one may follow a line
                 with FileLock(self.path.with_suffix(".lock"), mode=0o600, timeout=LOCK_SECONDS):
+                    # with what another dashboard has appended: the new line follows the last one of the file
                     earlier = self._read()
                     if action == "play" and any(_continues(play, one) for one in earlier):
                         return
@@ -251,6 +252,7 @@ def find_account(client: tuple[str, int] | None) -> str:
         lines = CONNECTIONS.read_text().splitlines()[1:]
     except OSError:
         return find_user()
+    # ports are hexadecimal in this file
     port = f":{client[1]:04X}" if client else ""
     for line in lines:
         # of the two ends of a loopback connection, the client's has the client's port as its local one

@@ -115,6 +115,7 @@ def _write_union(conditions: list[str], figures: Figures) -> str:
     ]
     if gone := _write_gone(figures.list_columns()):
         parts.append(f"(SELECT * FROM ({' UNION ALL '.join(gone)}) r WHERE {' OR '.join(conditions)})")
+    # not UNION ALL: what several conditions find is one recording
     return " UNION ".join(parts)
 
 

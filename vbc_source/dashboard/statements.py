@@ -89,6 +89,7 @@ TIMES_BY_HOUR = f"""
     WITH times AS (
         SELECT {HOUR} AS moment, r.direction, r.recordings FROM {{daily_hours}} r WHERE {{hourly}}
     )"""
+# one pass for both: `grouping(day)` is 1 in rows of an hour, and 0 in those of a day
 DAYS_AND_HOURS = """, parts AS (
         SELECT CAST(moment AS date) AS day, direction, recordings,
             extract(isodow FROM moment) AS weekday, extract(hour FROM moment) AS hour FROM times

@@ -180,6 +180,7 @@ def _list_calls(rows: Sequence[ErasedRecording | ErasedLeg]) -> list[tuple[str, 
 def read_kind(data_type: str) -> Kind:
     """Return what a column of a database or of dlt holds."""
     name = data_type.lower()
+    # first: `interval` has an `int` in it
     if any(word in name for word in ("time", "date", "bool", "interval", "blob", "bytea", "binary")):
         return "other"
     if any(word in name for word in ("int", "decimal", "numeric", "wei", "double", "real", "float")):

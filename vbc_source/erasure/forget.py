@@ -186,6 +186,7 @@ class _Erasure:
             # blocked as a whole: which of its recordings are a caller's is not certain
             if any(item.recording_id is None for item in self._blocked):
                 return self._make_result(journal, Copies(), applied=False)
+            # `planned` has what is blocked as well: its rows stay, although they hold the number
             planned, journal = journal, replace(journal, recordings=tuple(free))
             self._file.write(journal)
             self._load_status(journal, "running")
@@ -193,6 +194,7 @@ class _Erasure:
             journal, gone = self._erase_objects(journal, gone)
             erased = _divide(planned, gone)
             journal = self._erase_rows(journal, erased)
+        # the connection is closed: DuckDB's file is copied and replaced below
         removed, kept = self._files.erase()
         journal = journal.add("local_files", removed)
         self._file.write(journal)
@@ -205,6 +207,7 @@ class _Erasure:
         result = write_certificate(
             folder, result, self._hash, self._site.target.dataset, journal.began_at, self._now()
         )
+        # after the certificate: a kill between the two repeats the run, and loses none
         if result.ok:
             self._file.remove()
         return result
@@ -276,6 +279,7 @@ class _Erasure:
                 self._blocked.append(Blocked(row.recording_id, reason))
             else:
                 done.append(row)
+        # a continued run tries all of them again: those that the first one has deleted are in `done` too
         journal = journal.add("vbc", len(done) - journal.counts.get("vbc", 0))
         self._file.write(journal)
         log.info("erasure: %d recordings are gone at VBC", len(done))

@@ -61,6 +61,7 @@ class GatewayCopies:
 
     def find_named(self, accounts: Iterable[str], known: Iterable[tuple[Any, ...]]) -> list[ErasedRecording]:
         """Request the recordings that were named by their ids and are not loaded; VBC may not have one."""
+        # without the account, which a name need not have
         there = {key[1:] for key in known}
         found = []
         for name in self._subject.names:
@@ -83,6 +84,7 @@ class GatewayCopies:
                     found += [_read_row(account, user, row) for row in rows if self._subject.is_in(row)]
         except NotSubscribed:
             raise
+        # a list that is refused is noted; a gateway that fails (Unavailable) ends the run
         except (NotFound, Forbidden, BadRequest) as fault:
             log.warning("recordings of %s could not be searched: HTTP %s", _name(owner), fault.status)
             return None
@@ -122,6 +124,7 @@ class GatewayCopies:
 
     def _approve(self, recording: ErasedRecording, row: Mapping[str, Any]) -> None:
         """Raise ChangedSince unless a recording, as VBC has it now, is the one that was found."""
+        # links are full of ids, in which a number may occur by chance
         if self._subject.is_in({name: value for name, value in row.items() if name != "_links"}):
             return
         now = str(row.get("call_id") or ""), row.get("file_size_in_bytes")

@@ -121,6 +121,7 @@ def find_key(pii_key: str | None) -> bytes:
         return bytes.fromhex(path.read_text().strip())
     except FileNotFoundError:
         write_private_file(path, secrets.token_hex(_KEY_BYTES))
+        # as it is in the file, which another run may have made at the same time
         return bytes.fromhex(path.read_text().strip())
 
 

@@ -51,6 +51,7 @@ class LocalCopies:
 
     def _is_removable(self, path: Path) -> bool:
         parts = path.parts
+        # completed packages, traces and histories: nothing is loaded from them again
         return path.name == TRACE or "loaded" in parts or _RUNS in parts
 
     def _list(self) -> Iterator[Path]:

@@ -116,6 +116,7 @@ class ErasurePlanner:
             owners |= dict.fromkeys(read_listed_users(self._loaded))
         configured = [name for name in self._config.accounts if name != SELF]
         owners |= {(account, ""): None for account in configured}
+        # nothing is loaded, and no account set: that of the login
         return list(owners) or [(SELF, "")]
 
     def choose(self, recordings: Sequence[ErasedRecording], now: datetime) -> list[ErasedRecording]:

@@ -52,6 +52,7 @@ class Subject:
         names: Recordings that were named by their ids.
     """
 
+    # no traceback or log may show them
     digits: str = field(default="", repr=False)
     hashes: frozenset[str] = field(default=frozenset(), repr=False)
     names: tuple[RecordingName, ...] = ()
@@ -91,6 +92,7 @@ class Subject:
             trunk = "" if _is_north_american(self.digits) else f"({_TRUNK}{gap})?"
             heads = [f"([+]|00|011)?{gap}{gap.join(country)}{gap}{trunk}"]
             heads += [national.removesuffix(rest) for national in _spell_national(self.digits)]
+            # no digit before or behind: it would be another number
             parts.append(f"(^|[^0-9+])({'|'.join(heads)}){gap}{gap.join(rest)}([^0-9]|$)")
         return "|".join(f"({part})" for part in parts) or _NEVER
 

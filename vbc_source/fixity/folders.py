@@ -116,6 +116,7 @@ class FolderChecks:
         if sidecar in self.sidecars:
             return
         try:
+            # no more than a sidecar can have, whatever was put there
             body = b"".join(self._bucket.read_range(sidecar, 0, LARGEST_SIDECAR))
             flaw = judge_sidecar(body, sha256, self._read_lines(folder).get(sidecar_key(name)))
         except BucketFailed as error:
@@ -158,6 +159,7 @@ class FolderChecks:
         since, until = self._selection.since, self._selection.until
         if not kind.endswith(tuple(f"recording_type={name}" for name in self._selection.types)):
             return False
+        # ISO dates sort as texts
         return not ((since and day < _day_of(since)) or (until and day > _day_of(until)))
 
     def _compare(self, folder: str, files: list[ArchivedFile]) -> _Day:
@@ -199,6 +201,7 @@ class FolderChecks:
     def _read_lines(self, folder: str) -> dict[str, str]:
         """Return the hashes in the manifest of a folder, by name."""
         with self._lock:
+            # read under the lock: all threads need the manifest of the same day at once
             if folder not in self._lines:
                 if len(self._lines) >= MANIFESTS:
                     del self._lines[next(iter(self._lines))]

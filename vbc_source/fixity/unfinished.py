@@ -34,6 +34,7 @@ class UnfinishedRun:
         with suppress(OSError, ValueError, TypeError, KeyError):
             content = json.loads(self._path.read_text())
             began = datetime.fromisoformat(content["began"])
+            # one that begins in the future was begun with a wrong clock
             if content["options"] == self._options and timedelta() <= now - began <= LONGEST_PAUSE:
                 return began
         return None

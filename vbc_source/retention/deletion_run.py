@@ -56,6 +56,7 @@ class DeletionRun:
         try:
             for future in futures:
                 future.result()
+        # also Ctrl-C: what was deleted until then must be recorded
         except BaseException:
             self._note_interrupted(futures)
             raise
@@ -72,6 +73,7 @@ class DeletionRun:
         if reason:
             log.warning("%s is not deleted: %s", candidate.title, reason)
             return None
+        # after the file was read to its end: `verified_at` is never earlier than the proof
         now = self._now()
         request = Deletion(
             deletion_id=uuid.uuid4().hex,
@@ -108,6 +110,7 @@ class DeletionRun:
         # waits for the calls in flight: their outcome must be recorded, too
         done = [future.result() for future in futures if not future.cancelled() and not future.exception()]
         try:
+            # a 404 that nobody has confirmed is no evidence
             self._load([self._doubt(row) if row.status == "gone" else row for row in done])
         except Exception as error:
             log.warning("%d outcomes of deletions are not recorded: %s", len(done), error)

@@ -53,6 +53,7 @@ class ErasureRun:
 
         try:
             outcomes = list(self._pool.map(erase, due, reasons))
+            # before the load, which empties the journal: after a kill the next run finds the lines by it
             self._archive.update_manifests()
         except BaseException:
             self._session.ledger.load_if_possible()

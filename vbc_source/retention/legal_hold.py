@@ -81,6 +81,7 @@ def read_legal_hold(content: str | bytes) -> LegalHold:
     """
     rows = read_rows(content, lambda name: _letters(name) in _ID_NAMES or _is_id_column(name))
     columns = _find_columns(rows[0].cells) if rows else ()
+    # the names of the columns are no entry
     entries = [entry for row in rows[bool(columns) :] for entry in _read_row(row, columns)]
     if not entries:
         raise HoldListRefused("", "it names no recording; leave --hold out if none is on hold")
@@ -116,6 +117,7 @@ def _read_row(row: Row, columns: Sequence[int]) -> Iterator[HoldEntry]:
     ids = [_read_cell(row.place, first)]
     ids += [_read_cell(row.place, cell) if columns else _read_remark(cell) for cell in others]
     names = [name for cell in ids for name in cell]
+    # beside a remark, other cells may be anything: one entry, which counts as known if one of its names is
     if all(ids):
         yield from (HoldEntry(row.place, name) for name in names)
     else:
@@ -134,6 +136,7 @@ def _read_cell(place: str, cell: str) -> list[frozenset[str]]:
     """Return the names of each id in a cell."""
     text = cell.strip(_WRAPPERS + " ")
     if _GROUPED.fullmatch(text):
+        # a number with separators of thousands, or several ids: both are held, as one too many does no harm
         parts = re.split(r"\D", text)
         return [frozenset({_simplify("".join(parts)), *map(_simplify, parts)})]
     tokens = text.lower().split()

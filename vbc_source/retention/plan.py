@@ -173,6 +173,7 @@ def plan_retention(
             run = _PlanRun(session, files, header.made_at)
             for facts in read_facts(loaded, files.policy.rules, header.made_at):
                 writer.write(run.judge(facts))
+            # before the plan has its name: there is no plan whose holds the ledger lacks
             run.holds.load()
             return run.make_result(writer.close(), out, unmatched)
         except BaseException:
@@ -227,6 +228,7 @@ class Judge:
     def find_hold(self, facts: RecordingFacts) -> str | None:
         """Return the place of the entry that holds a recording, also by its call when it was archived."""
         one = facts.candidate
+        # not None where it was never archived: an unknown call is one that any entry may mean
         return self._places.find(one.recording_id, one.call_id, one.archived_call_id or one.call_id)
 
     def decide(self, facts: RecordingFacts) -> Decision:
@@ -271,6 +273,7 @@ class _PlanRun:
             plan_id,
             str(out) if out else None,
             self._counts["recordings"],
+            # a unary plus leaves out what is zero
             dict(+total),
             {
                 rule: {name: n for name, n in counts.items() if n} or {"keep": 0}

@@ -202,10 +202,12 @@ class PlanReader:
     def _check(self) -> str:
         """Check the hash, and return the plan's id."""
         digest, lines, line = hashlib.sha256(), 0, self._rewind()
+        # with a limit: what is no plan may be one line of gigabytes
         while following := self._file.readline(LONGEST_LINE):
             digest.update(line)
             line, lines = following, lines + 1
         trailer: _Trailer = _decode(line, _Trailer)
+        # cut off before its last byte, the trailer could still be read
         if (trailer.sha256, trailer.lines) != (digest.hexdigest(), lines) or not line.endswith(b"\n"):
             raise PlanRefused("it was edited: its hash does not fit; make a new plan")
         return trailer.sha256[:ID_DIGITS]

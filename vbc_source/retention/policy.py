@@ -123,6 +123,7 @@ def read_policy(content: bytes) -> Policy:
         raise PolicyRefused("", "hold is empty: name the file, or leave it out")
     rules: list[Rule] = []
     for number, table in enumerate(document.rules, 1):
+        # one by one, so that an error names its rule
         rule = _read_rule(table, number, document.minimum_days)
         _compare(rule, rules)
         rules.append(rule)

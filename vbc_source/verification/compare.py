@@ -126,6 +126,7 @@ class SpanComparison:
     def agrees(self, owner: ListOwner, window: Window, *, recent: bool) -> bool:
         """Count a span again, and return whether both sides agree."""
         surplus = self.measure(owner, window).surplus
+        # in a recent span, what is missing waits for the next sync
         return surplus == 0 or (surplus > 0 if recent else self._keeps and surplus < 0)
 
     def search(self, owner: ListOwner, span: CountedSpan) -> tuple[list[Difference], bool]:
@@ -175,6 +176,7 @@ class SpanComparison:
     def _is_coarse(self, span: CountedSpan) -> bool:
         """Return whether searching parts of a span is cheaper than reading all of it."""
         pages = span.api / self._page_rows
+        # with a difference a page or more, hardly a part could be left out
         return span.window.divisible and pages > 1 and abs(span.surplus) < pages
 
     def _cut(self, owner: ListOwner, spans: Sequence[CountedSpan], parts: int) -> list[CountedSpan]:
@@ -236,6 +238,7 @@ class SpanComparison:
         gaps: list[Window] = []
         for read in windows:
             if not read.is_proven:
+                # one span: neighbours share a second, which would be counted twice
                 joins = bool(gaps) and gaps[-1].end == read.window.start
                 start = gaps.pop().start if joins else read.window.start
                 gaps.append(Window(start, read.window.end))
@@ -250,6 +253,7 @@ class SpanComparison:
 
     def _compare_ids(self, owner: ListOwner, window: Window) -> Difference:
         """Read a span, proven complete, and compare its ids with those that are loaded."""
+        # the destination first: what a sync loads meanwhile must not look gone
         loaded = self._inventory.read_ids(owner, window)
         task = ReadTask(owner, window=window)
         windows = tuple(self._reader.scan(self._endpoint, task, self._now, self._pool))
@@ -276,6 +280,7 @@ class SpanComparison:
             log.warning(
                 "VBC lists %d recording(s) of %s that were erased: run vbc forget again", len(erased), owner
             )
+        # listed here with a `start` of another time, or an unreadable one: loaded as such, it is not missing
         outside = {
             id_
             for read in windows

@@ -132,6 +132,7 @@ class Inventory:
         cuts: list[list[datetime]] = [[] for _ in windows]
         for number, moment in rows:
             cut, window = floor_second(moment), windows[int(number)]
+            # many recordings may start in one second
             if window.start < cut < window.end and cut not in cuts[int(number)]:
                 cuts[int(number)].append(cut)
         return cuts
@@ -228,6 +229,7 @@ def _write_filter(kind: RecordingType, name: str, value: str) -> str:
 def _write_log_filter(name: str, value: str) -> str:
     column, _, operator = name.partition(":")
     if operator:  # an instant
+        # the Reports API takes dates in UTC, without an offset
         value = f"CAST(concat({value}, '+00:00') AS TIMESTAMPTZ)"
     return f'"{column}" {_OPERATORS[operator]} {value}'
 

@@ -99,6 +99,7 @@ class ListsComparison:
             except VbcError as fault:
                 if not concerns_one_list(fault):
                     raise
+                # a user who has left, or whose list is skipped as forbidden, says nothing against the gateway
                 failures = 0 if self._is_expected(fault) else failures + 1
                 if failures >= MOST_FAILURES:
                     raise
@@ -121,6 +122,7 @@ class ListsComparison:
     def _compare(self, answer: ListCount, loaded: CountsByList) -> None:
         owner, agrees, before = answer.owner, True, len(self._findings.spans)
         counts = loaded.get(owner) or [LoadedCounts()] * len(answer.pages)
+        # not strict: of the recent span there may be no page
         for window, page, loaded_counts in zip(self._plan.windows, answer.pages, counts, strict=False):
             span = CountedSpan(window, page.total_items, loaded_counts.expected)
             agrees = self._compare_span(owner, span, loaded_counts, next(iter(page.ids), None)) and agrees
@@ -146,6 +148,7 @@ class ListsComparison:
             return True
         if not differences:  # only the counts are known
             differences = [Difference(owner, span.window, span.api, counts)]
+        # what is only missing in the recent span, the next sync loads
         waits = recent and not any(item.excess or item.returned or item.known_gap for item in differences)
         if waits or not self._plan.repair:
             self._add_spans(differences, recent, None)
@@ -162,6 +165,7 @@ class ListsComparison:
         api = RecordingApi(self._reader.client, root, owner.account, kind, owner.user or "")
 
         def request_present() -> object:
+            # of an empty list no recording can be asked for: then the list itself must be answered
             return self._spans.count(owner, window) if present is None else api.show(int(present))
 
         return DeletionEvidence(api, self._pool.executor, request_present)

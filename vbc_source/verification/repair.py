@@ -53,6 +53,7 @@ class ListRepair:
     def run(self, differences: Sequence[Difference], evidence: DeletionEvidence) -> frozenset[RowId]:
         """Repair the differences of one list; return the ids whose deletion was not confirmed."""
         missing = frozenset[RowId]().union(*(item.missing for item in differences))
+        # with another `start` than loaded, it is gone from one part and missing in another
         gone = frozenset[RowId]().union(*(item.gone for item in differences)) - missing
         returned = frozenset[RowId]().union(*(item.returned for item in differences))
         if missing:
@@ -84,6 +85,7 @@ class ListRepair:
             config = load_audio_config()
             if config.bucket_url:
                 store_if_new(Bucket(config.bucket, config.storage), held, before)
+        # the first tombstone creates the table
         self._loaded.refresh()
 
 
@@ -119,6 +121,7 @@ def load_missing(
         # the state in the destination, not an older local one, must be the one that is written back
         held.sync_destination()
         with hold_dataset_lock(held), keep_connected(held):
+            # dlt's `run` would load the pending package, and nothing of what is missing
             if held.has_pending_data:
                 held.run()
             held.run(missing())

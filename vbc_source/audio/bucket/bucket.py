@@ -101,6 +101,7 @@ class Bucket:
                 with path.open("rb") as file:
                     self.s3.put(file, key, content_type, sha256, new=new)
                 return
+            # until the upload, another program may store the same name: S3 alone has a condition against that
             if new and self.size(key) is not None:
                 raise KeyTaken(self.uri(key))
             if self._files:
@@ -145,6 +146,7 @@ class Bucket:
                 else:
                     self._fs.rm_file(f"{self._root}/{key}")
             except FileNotFoundError:
+                # gone already, which a killed run may have done: that is no failure
                 self._check_folder(key)
             except PermissionError as error:
                 if (code := s3_code(error)) and code not in _REFUSALS:

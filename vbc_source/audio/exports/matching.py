@@ -57,6 +57,7 @@ class MemberMatcher:
         ]
         if matches:
             fitting = [match for match in matches if match.recording.size_bytes in (None, size)]
+            # a size that agrees counts more than one that the API did not report
             exact = [match for match in fitting if match.recording.size_bytes == size]
             matches = exact or fitting
         else:

@@ -127,6 +127,7 @@ class ExportRun:
         api.check_ready(job)
         with self._fetch(api, job) as file:
             self._ledger.load()  # the catalog must know what an earlier export has stored
+            # listed anew: the listings before lack what the export before has stored
             self._folders = FolderListings(self._archive.bucket)
             source = _open_zip(file, job)
             results = list(self._archive_members(job.id, source, catalog))
@@ -134,6 +135,7 @@ class ExportRun:
         lacking = max((job.total or 0) - len(source.members), 0)
         self.counts["jobs"] += 1
         self.counts["lacking"] += lacking
+        # no receipt with unmatched files: once their recordings are loaded, the same zip has more to give
         if not lacking and all(result.status in ("stored", "found", "left_out") for result in results):
             self._receipts.write(job.id, {result.key: result.size for result in results if result.key})
 
@@ -155,6 +157,7 @@ class ExportRun:
         with ThreadPoolExecutor(self._config.max_concurrency) as pool:
             while batch := list(islice(members, BATCH_MEMBERS)):
                 matches = _match(batch, catalog, matched)
+                # not in the threads: the key of a name that repeats depends on the order of the members
                 keys = [_make_unmatched_key(job_id, member, names) for member in batch]
                 sources = [source] * len(batch)
                 for result in pool.map(self._store, sources, batch, matches, keys):

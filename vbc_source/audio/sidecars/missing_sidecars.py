@@ -174,6 +174,7 @@ class _Writer:
         list(self._pool.map(self._store_manifest, changed, [manifests[folder] for folder in changed]))
         self._manifests += len(changed)
         for state in batch:
+            # a folder that differs gets no note, so that each run names it until somebody has looked
             if state.folder in manifests and state.folder not in self._differing:
                 self._notes.append(self._make_note(state, manifests[state.folder]))
 

@@ -82,6 +82,7 @@ def build_table(endpoint: Endpoint, rows: Sequence[Row], schema: dlt.Schema) -> 
         values = [row.get(name) for row in rows]
         if name in columns or name in spec.lists or name.startswith("_dlt_"):
             continue
+        # the type that the table has: one that is guessed from these rows alone may be another
         stored = known.get(name, {}).get("data_type")
         kind = spec.fields.get(name) or (ARROW_TYPES.get(stored or "") or guess_type(values))
         if name in spec.fields or has_values(values):

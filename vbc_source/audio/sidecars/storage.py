@@ -89,6 +89,7 @@ def check_sidecar(bucket: Bucket, audio_key: str, body: bytes) -> Sidecar | None
         sidecar = parse_sidecar(body)
     except ValueError as error:
         raise InvalidContent(f"{bucket.uri(sidecar_key(audio_key))}: {error}") from None
+    # `1000.mp3` and `1000.wav` would have the same sidecar
     return sidecar if sidecar.audio.file == audio_key.rpartition("/")[2] else None
 
 
