@@ -87,6 +87,7 @@ class Archive:
         with self._receive(stream, recording.size_bytes) as (path, content):
             # again: of a body without any bytes, `_receive` has seen nothing
             audio_format = detect_format(content.head, stream.content_type)
+            # a download that broke too often ends like a whole one: its size alone tells
             _check_size(content.size, stream.size, "the server")
             _check_size(content.size, recording.size_bytes, "the API")
             return self._store(path, recording, audio_format, content, sizes)
@@ -261,6 +262,7 @@ class Archive:
         key = self.bucket.key_of(row.uri or "")
         if not key:
             raise ObjectLocked(f"its file is in another bucket than {self.bucket.url}")
+        # all are asked for before the first is erased
         objects = list_objects(key, names)
         if lock := next(filter(None, map(self.bucket.find_lock, objects)), None):
             raise ObjectLocked(lock)

@@ -39,6 +39,8 @@ def measure_duration(path: Path, audio_format: AudioFormat) -> int | None:
 
 def _measure_mp3(file: BinaryIO) -> float | None:
     _skip_tags(file)
+    # A frame says where it ends. One that is found anywhere counts only if another begins there; from then on
+    # frames are counted as long as they follow each other, whatever lies between two such rows of frames.
     buffer, position, seconds, found, in_step = b"", 0, 0.0, False, False
     while True:
         if len(buffer) - position < _LOOK_AHEAD:

@@ -68,6 +68,7 @@ SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
+    # pages have numbers and names in them, which must not stay on the disk
     "cache-control": "no-store",
 }
 
@@ -217,6 +218,7 @@ class Dashboard:
         download = "download" in request.query_params
         if download:
             response.headers["content-disposition"] = f'attachment; filename="{name_download(file)}"'
+        # a HEAD, or a range that the file does not have, plays nothing
         if is_get and response.status_code != 416:
             # before a byte is sent: what cannot be recorded is not played
             self._plays.record(key, find_account(request.client), "download" if download else "play")

@@ -35,6 +35,7 @@ LABELS = {  # of columns of the loaded tables, for people; others are written as
 }
 MOST_READINGS = 5  # windows that are listed; the others are counted
 _KEY = " AND ".join(f"{name} = %({name})s" for name in RECORDING_KEY)
+# status 0: a load that was killed may have left windows without their recordings
 _WINDOWS = """
     SELECT count(*) OVER (), (window_start AT TIME ZONE %(zone)s), (window_end AT TIME ZONE %(zone)s),
         (scanned_at AT TIME ZONE %(zone)s), filters IS NOT NULL

@@ -64,7 +64,9 @@ def open_templates() -> Environment:
     """Return the environment that renders the pages; it escapes every value."""
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
+        # Jinja's default is not to escape
         autoescape=True,
+        # a misspelt name is an error, not an empty place on the page
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

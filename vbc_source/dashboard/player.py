@@ -119,6 +119,7 @@ def read_range(header: str | None, size: int) -> ByteRange | None:
     What is not one range of bytes is ignored, as RFC 9110 allows.
     """
     found = _RANGE.fullmatch((header or "").strip())
+    # `bytes=-` names no bytes
     if found is None or not any(found.groups()):
         return ByteRange(0, size, partial=False)
     first, last = found.groups()

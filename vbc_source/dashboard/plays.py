@@ -148,6 +148,7 @@ class PlaysLedger:
             "played_at": play.played_at.isoformat(),
             **{name: actor[name] for name in ("actor_host", "actor_version")},
         }
+        # lines of earlier versions have no hash
         previous = next((str(one.link["hash"]) for one in reversed(self._plays) if one.link), "")
         row |= {"previous_hash": previous, "hash": hash_link(previous, hash_fields(row))}
         is_new = not self.path.exists()
@@ -158,6 +159,7 @@ class PlaysLedger:
             os.fsync(file)
         finally:
             os.close(file)
+        # a new name is on the disk with its folder alone
         if is_new:
             sync(self.path.parent)
 
@@ -249,6 +251,7 @@ def find_plays(target: Target) -> PlaysLedger | None:
 def find_account(client: tuple[str, int] | None) -> str:
     """Return the account of this machine that owns a connection to the server, else the server's own."""
     try:
+        # only Linux has this file
         lines = CONNECTIONS.read_text().splitlines()[1:]
     except OSError:
         return find_user()

@@ -143,6 +143,7 @@ class DatabaseRows:
     def _is_ours(self, schema: str, table: str, client: Any) -> bool:
         if schema == self._models:
             return table in _list_models()
+        # staging datasets are dlt's as a whole
         return schema != client.dataset_name or table in self._known
 
     @contextmanager
@@ -179,6 +180,7 @@ def _read_tables(client: Any, models_schema: str) -> dict[tuple[str, str], dict[
     dataset = client.dataset_name
     tables: dict[tuple[str, str], dict[str, Kind]] = {}
     for schema, table, column, data_type in rows or ():
+        # a prefix: each window of a backfill has a staging dataset of its own
         ours = schema in (dataset, models_schema) or schema.startswith(f"{dataset}_staging")
         if ours and not table.startswith("_dlt_") and table not in KEPT:
             tables.setdefault((schema, table), {})[column] = read_kind(data_type)

@@ -192,6 +192,7 @@ class _Erasure:
             self._load_status(journal, "running")
             journal, gone = self._erase_at_vbc(journal)
             journal, gone = self._erase_objects(journal, gone)
+            # what VBC or the bucket has kept stays in the tables: another try needs its rows
             erased = _divide(planned, gone)
             journal = self._erase_rows(journal, erased)
         # the connection is closed: DuckDB's file is copied and replaced below
@@ -201,6 +202,7 @@ class _Erasure:
         self._block(None, kept)
         self._block(None, self._rewrite())
         self._look_again(erased)
+        # with what a run before had erased until it was killed
         counts = {place: journal.counts.get(place, 0) for place in PLACES}
         result = self._make_result(journal, Copies(**counts), applied=True)
         self._load_status(journal, "done" if result.ok else "left")
@@ -222,6 +224,7 @@ class _Erasure:
                     pipeline.run()
                 self._site.loaded.refresh()
         verify = self._site.target.ledgers("verify").pipeline
+        # only its lock is held here: the pipeline that could finish the load is not open
         if count_pending_packages(verify):
             raise VbcError(f"a load of pipeline {verify} is not complete: run vbc verify --repair first")
 
@@ -266,6 +269,7 @@ class _Erasure:
         if kind not in DATABASES:
             raise UsageError(f"vbc forget erases in duckdb, postgres and filesystem, not in {kind}")
         dataset = self._site.source.dataset_name
+        # as `vbc models run` names it
         models = dataset.removesuffix("_data") + "_models"
         return DatabaseRows(self._site.source, self._subject, self._site.loaded.list_tables(), models)
 
@@ -348,6 +352,7 @@ class _Erasure:
             applied=applied,
             recordings=len(journal.recordings),
             copies=copies,
+            # what is planned and then looked at again may be blocked twice
             blocked=tuple(dict.fromkeys(self._blocked)),
             erasure_id=journal.erasure_id if applied else "",
             places={place: count for place, count in self._places.items() if count},

@@ -46,6 +46,7 @@ class GatewayCopies:
 
         An answer counts only if the number is in it: a server may ignore a filter.
         """
+        # VBC's filters know no hashes and no ids
         if not self._subject.api_spellings:
             return [], []
         found: dict[tuple[Any, ...], ErasedRecording] = {}
@@ -56,6 +57,7 @@ class GatewayCopies:
                 if rows is None:
                     unanswered.append(owner)
                 for row in rows or ():
+                    # several spellings may find the same one
                     found[row.key] = row
         return list(found.values()), unanswered
 
@@ -82,6 +84,7 @@ class GatewayCopies:
                 for number in self._subject.api_spellings:
                     rows = list(api.list({name: number}, MOST_ROWS))
                     found += [_read_row(account, user, row) for row in rows if self._subject.is_in(row)]
+        # a Forbidden, and one that concerns every list
         except NotSubscribed:
             raise
         # a list that is refused is noted; a gateway that fails (Unavailable) ends the run

@@ -84,6 +84,7 @@ class JournalFile:
     """The file of a journal, named by the keyed hash of the person and by where the rows are."""
 
     def __init__(self, place: str, subject_hash: str) -> None:
+        # a folder for each place: the same number may be erased in several
         folder = make_private_folder(_find_root() / _shorten(place))
         self._path = folder / f"{subject_hash[:32]}.json"
 

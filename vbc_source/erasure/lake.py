@@ -66,6 +66,7 @@ class LakeRows:
                 if table_format == "delta":
                     _forget_versions(client, table)
                 elif table_format == "iceberg":
+                    # 0 hours: no old snapshot is kept, whatever `keep_hours` says
                     compact_iceberg(client, table, 0)
 
     def _list_tables(self) -> Iterator[tuple[Any, str]]:
@@ -105,6 +106,7 @@ class LakeRows:
                 continue
             kept = rows.filter(pa.array([not mark for mark in marks]))
             name = name_file(client, path)
+            # a file of which nothing is left gets no successor
             swap.run({make_successor(name): partial(write_parquet, kept)} if len(kept) else {}, [name])
             erased += marks.count(True)
         return erased

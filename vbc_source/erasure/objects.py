@@ -57,6 +57,7 @@ class ObjectCopies:
         keys |= {f"{folder}/{name}" for name in self._list(folder) if pattern.fullmatch(name)}
         present = tuple(key for key in sorted(keys) if self._is_there(key))
         for key in present:
+            # before anything is erased: a lock of one object keeps all copies of the recording
             if lock := self._bucket.find_lock(key):
                 return FoundObjects(present, lock)
         return FoundObjects(present)

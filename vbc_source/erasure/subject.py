@@ -85,6 +85,7 @@ class Subject:
         return self._write_pattern("")
 
     def _write_pattern(self, gap: str) -> str:
+        # a whole hash: its digits may be part of a longer one
         parts = [f"(^|[^0-9a-f])({'|'.join(sorted(self.hashes))})([^0-9a-f]|$)"] if self.hashes else []
         if self.digits:
             country, rest = _split(self.digits)
@@ -107,6 +108,7 @@ class Subject:
     def is_in(self, value: Any) -> bool:
         """Return whether a value of the API, at any depth, holds the number or its hash."""
         if isinstance(value, Mapping):
+            # in names of fields, too
             return any(self.is_in(part) for pair in value.items() for part in pair)
         if isinstance(value, (list, tuple)):
             return any(map(self.is_in, value))

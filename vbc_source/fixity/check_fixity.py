@@ -94,6 +94,7 @@ def check_fixity(
         began = unfinished.begin(now())
         with closing(CheckLedger(session, session.folder / "checks.jsonl")) as ledger:
             result = _FixityRun(session, ledger, options, began, now).run()
+        # after all checks are loaded: until then, the next run continues this one
         unfinished.finish()
         return replace(result, requests=session.client.requests_sent, seconds=time.monotonic() - started)
 
@@ -247,6 +248,7 @@ class _FixityRun:
         """Read an object and judge it."""
         row, method, found = file.row, self._method, None
         key = self._bucket.key_of(row.uri or "")
+        # before its object: the file of another recording could be whole
         verdict = judge_row(row, key)
         if verdict is None and key:
             try:
@@ -315,6 +317,7 @@ class _FixityRun:
         self._ledger.add([self._stamp(check, TICK) for check in answers])
 
     def _make_result(self) -> FixityResult:
+        # measured again, as this run has checked some
         extent, findings, folders = (
             self._inventory.measure(),
             read_findings(self._session.loaded),

@@ -72,6 +72,7 @@ class FolderChecks:
             waiting.append(pool.submit(self._compare, folder, files))
             if len(waiting) > FOLDERS_AHEAD:
                 self._note(waiting.popleft().result())
+        # then what the ledger does not name: all audio in such a folder is unknown
         for folder in self._list_folders():
             if folder not in seen:
                 waiting.append(pool.submit(self._compare, folder, []))
@@ -110,6 +111,7 @@ class FolderChecks:
     def check_sidecar(self, key: str, sha256: str | None) -> None:
         """Compare the sidecar of a file with the ledger and the manifest, if its folder has sidecars."""
         folder, _, name = key.rpartition("/")
+        # an archive of an earlier version has none
         if folder not in self._with_sidecars:
             return
         sidecar = sidecar_key(key)
@@ -173,6 +175,7 @@ class FolderChecks:
             except BucketFailed as error:
                 fault = Flaw(MANIFEST, str(error))
         findings = compare_day(files, sizes, manifest)
+        # a bare folder has no flaws yet: only all folders together tell whether it has lost something
         lost = size is None and bool(findings.manifest)
         return _Day(folder, replace(findings, manifest=(fault,)) if fault else findings, lost)
 

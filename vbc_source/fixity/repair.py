@@ -66,6 +66,7 @@ class Fetcher:
         try:
             recording, stream = self._open(file.row)
             key = self._archive.bucket.key_of(file.row.uri or "")
+            # a row may name the file of another recording, which must not be replaced
             own = key if key and names_own_file(file.row, key) else None
             row = self._archive.restore(file.row, recording, stream, own)
         except VbcError as error:
@@ -92,6 +93,7 @@ class Fetcher:
             recording, stream = self._open(file.row)
             if self._archive.prove(file.row, recording, stream):
                 return check
+        # nothing can be compared then, where a repair lets the checks go on
         except NotSubscribed:
             raise
         except FILE_ERRORS as error:

@@ -285,6 +285,7 @@ class _ApplyRun:
 
     def _delete(self, steps: Sequence[_Step], deletions: DeletionRun, erasures: ErasureRun) -> None:
         candidates = {step.facts.key: step.facts.candidate for step in steps if step.facts}
+        # also before deletions in the archive alone: ages depend on the clock
         deletions.check_clock(next(iter(candidates.values())))
         absent = {step.entry.key for step in steps if step.facts and step.facts.gone}
         at_vbc = [step.entry for step in steps if "delete_at_vbc" in step.open]

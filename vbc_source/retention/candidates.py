@@ -80,6 +80,7 @@ class RetentionCandidate:
     @property
     def has_changed(self) -> bool:
         """Whether VBC has listed something else since it was archived."""
+        # a size that VBC does not report says nothing
         if self.listed_bytes not in (None, self.size_bytes):
             return True
         if self.archived_start is None:  # a row of an older version, which has neither
@@ -153,6 +154,7 @@ def _write_candidates(loaded: LoadedTables, *, limit_duration: bool) -> str:
     conditions = ["r.duration < :max_milliseconds"] if limit_duration else []
     if loaded.has(DELETIONS):
         conditions.append(
+            # `requested` alone does not count: after a kill nobody knows what became of it
             f"NOT EXISTS (SELECT 1 FROM {DELETIONS} AS d WHERE {same_recording.format('d')} "
             "AND d.status IN ('deleted', 'gone'))"
         )

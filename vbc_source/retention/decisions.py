@@ -57,6 +57,7 @@ def decide(facts: RecordingFacts, rule: Rule | None, held: str | None, key: str 
         if not facts.gone and not actions:
             blocked = STILL_AT_VBC
         else:
+            # whose file it is, and not its hash: a damaged file must go as well
             blocked = facts.candidate.find_misplacement(key)
             if not blocked:
                 actions.append("delete_archive")

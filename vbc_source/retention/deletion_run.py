@@ -93,6 +93,7 @@ class DeletionRun:
 
     def _find_flaw(self, candidate: RetentionCandidate) -> str | None:
         key = self._bucket.key_of(candidate.uri or "")
+        # what the ledger tells comes first, as it costs no reading
         flaw = candidate.find_flaw(key)
         if flaw or not key:
             return flaw
@@ -120,6 +121,7 @@ class DeletionRun:
         candidate, request = proof
         try:
             self._open_api(request).delete(candidate.recording_id, candidate.check_unchanged, self._now())
+        # those of one recording; a wrong clock or a refused login ends the run
         except (NotFound, Forbidden, BadRequest, Unavailable, ChangedSince) as error:
             log.warning("%s is not deleted: %s", candidate.title, error)
             gone = isinstance(error, NotFound) and says_gone(error)

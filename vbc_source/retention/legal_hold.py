@@ -140,6 +140,7 @@ def _read_cell(place: str, cell: str) -> list[frozenset[str]]:
         parts = re.split(r"\D", text)
         return [frozenset({_simplify("".join(parts)), *map(_simplify, parts)})]
     tokens = text.lower().split()
+    # the bullet of a list, and then the id
     if tokens and len(tokens) > 1 and all(char in _BULLETS for char in tokens[0]):
         del tokens[0]
     if not tokens:
@@ -158,8 +159,10 @@ def _read_id(place: str, token: str) -> frozenset[str]:
             "put '# ' before a comment",
         )
     path, _, query = text.partition("?")
+    # of an address, the whole, its last part and each value of its query: any of them may be the id
     names = {text, *(re.split(r"[/\\=:]", _FILE.sub("", part))[-1] for part in (path, *query.split("&")))}
     for pattern, reason in _UNCLEAR.items():
+        # `1.234` is no fraction: it may have a separator of thousands
         if any(pattern.fullmatch(name) and not _GROUPED.fullmatch(name) for name in names):
             raise HoldListRefused(place, reason)
     return frozenset().union(*map(list_names, names))

@@ -119,7 +119,9 @@ def read_policy_files(path: Path) -> PolicyFiles:
     Raises:
         UsageError: A file cannot be read or understood.
     """
+    # the plan names it, and may be applied from another folder
     path = path.absolute()
+    # read once: the hash is that of the bytes which were understood
     content = _read(path, "retention policy")
     policy = read_policy(content)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -195,6 +197,7 @@ def find_kept(
 
 def open_tables(target: Target) -> LoadedTables:
     """Open the tables that plans are made of."""
+    # not watched: else each query would look again for ledgers that need not exist
     return LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False)
 
 
@@ -300,6 +303,7 @@ def make_entry(facts: RecordingFacts, decision: Decision) -> PlanEntry:
         held=decision.held,
         blocked=decision.blocked,
     )
+    # short: every recording has a line, and most are kept
     if not decision.actions:
         return entry
     return msgspec.structs.replace(
@@ -329,6 +333,7 @@ class _HoldChanges:
         if place and not facts.held_at:
             self._rows.append(Hold(*key, self._made_at, place))
         elif facts.held_at and not place:
+            # under the key of the hold, whose row it replaces where rows are merged
             self._rows.append(Hold(*key, facts.held_at, facts.held_place or "", self._made_at))
         if len(self._rows) >= BATCH_HOLDS:
             self.load()

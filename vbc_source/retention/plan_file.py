@@ -119,6 +119,7 @@ class PlanWriter:
 
     def __init__(self, path: Path | None, header: PlanHeader) -> None:
         self._path, self._digest, self._lines = path, hashlib.sha256(), 0
+        # beside the plan, as a rename needs the same file system
         self._draft = path.with_name(f"{path.name}.draft") if path else Path()
         self._file = os.fdopen(self._open(self._draft), "wb") if path else None
         self._write(header)

@@ -136,6 +136,7 @@ class SpanComparison:
                 return [], True
             differences = list(self._compare_parts(owner, self._locate(owner, span)))
             adds_up = sum(difference.surplus for difference in differences) == span.surplus
+            # a known gap adds up in no reading: counting again would not help
             if adds_up or any(difference.known_gap for difference in differences):
                 return [difference for difference in differences if difference.matters], True
             log.info("%s of %s: the counts do not add up; counting again", self._endpoint.name, owner)
@@ -151,6 +152,7 @@ class SpanComparison:
         """Cut a span into parts that are all read; their counts do not matter."""
         rows = max(span.api, span.expected)
         parts = ceil(rows / self._page_rows / FILL)
+        # all of so many pages is read anyway: then in parts whose ids fit into memory
         parts = parts if parts <= FIRST_PARTS else ceil(rows / PART_ROWS)
         (cuts,) = self._inventory.find_cuts(owner, [span.window], parts) if parts > 1 else [[]]
         bounds = [span.window.start, *cuts, span.window.end]
@@ -189,6 +191,7 @@ class SpanComparison:
             cut or [part.end for part in window.split(parts)[:-1]]
             for window, cut in zip(windows, self._inventory.find_cuts(owner, windows, parts), strict=True)
         ]
+        # all from the start of the span: bounds are inclusive, so two parts would both count a cut's second
         heads = [
             Window(window.start, moment)
             for window, moments in zip(windows, cuts, strict=True)

@@ -82,6 +82,7 @@ class ListsComparison:
     def run(self, owners: Sequence[ListOwner], accounts: Sequence[str] = ()) -> None:
         """Compare lists, and those loaded of `accounts` (real ids) even where VBC no longer has them."""
         loaded = self._inventory.count(self._plan.windows)
+        # users who have left VBC have no list there: what is loaded of them is reported
         known = [owner for owner in sorted(loaded, key=str) if owner.account in accounts]
         owners = list(dict.fromkeys([*owners, *known]))
         compared: set[ListOwner] = set()
@@ -110,6 +111,7 @@ class ListsComparison:
         try:
             pages: list[Page[PageRows]] = []
             for number, window in enumerate(self._plan.windows):
+                # in each turn: after the first answer the owner may have another name than `self`
                 counts = loaded.get(owner)
                 # of the recent span only deletions matter: where nothing is loaded there are none
                 if not pages or owner.is_self or (counts and counts[number].loaded):
@@ -129,6 +131,7 @@ class ListsComparison:
         if owner.is_self:
             return  # an empty list whose answer does not say whose it is
         if self._plan.repair and len(self._findings.spans) > before:
+            # again, as the repair has changed what is loaded
             counts = self._inventory.count(self._plan.windows).get(owner) or counts
         self._add_total(owner, answer.pages[0].total_items, counts[0], agrees)
 

@@ -73,6 +73,7 @@ class ListRepair:
         owner = differences[0].owner
         kind = recording_type_of(self._kind)
         history = self._inventory.read_tombstones(owner)
+        # the tombstone stays, as history
         rows = [replace(history[id_], returned_at=self._now) for id_ in sorted(returned)]
         for id_, text in confirmed.items():
             evidence = f"{text}; the complete list of its span does not contain it"
@@ -83,6 +84,7 @@ class ListRepair:
             with self._loaded.lock():
                 load_rows(held, TOMBSTONES, make_table(rows), "merge", RECORDING_KEY, VERIFY_SCHEMA)
             config = load_audio_config()
+            # without a bucket, the chain has no head outside of the database
             if config.bucket_url:
                 store_if_new(Bucket(config.bucket, config.storage), held, before)
         # the first tombstone creates the table

@@ -85,6 +85,7 @@ class Bucket:
         """Return the key of an address; None if it is not in this bucket, or could point out of it."""
         if not uri.startswith(self.url + "/"):
             return None
+        # ledgers can be edited: an address in one must not lead out of the bucket
         key = uri[len(self.url) + 1 :]
         return None if ".." in PurePosixPath(key).parts or key.startswith("/") else key
 
@@ -261,6 +262,7 @@ class Bucket:
         """Give the bytes of an object a second name, unless that is taken; they outlast the first one."""
         with self._report_errors("copied"):
             source, target = f"{self._root}/{key}", f"{self._root}/{name}"
+            # such a name has the hash of the bytes in it: what is there is the same
             if self._fs.exists(target):
                 return
             if self._files:

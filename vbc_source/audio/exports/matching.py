@@ -19,6 +19,7 @@ from vbc_source.recordings import Recording
 ZONE_TOLERANCE = timedelta(days=1)  # the times in a zip have no time zone
 # how far the time in a name may be before the start, or after the end, of the call
 EARLY_TOLERANCE, LATE_TOLERANCE = timedelta(minutes=1), timedelta(hours=1)
+# a name ends with the milliseconds of a moment: `730048.….1463122442148.mp3` in the reference
 _MILLISECONDS = re.compile(r"(?:^|\.)(\d{13})\.[A-Za-z0-9]+$")
 
 

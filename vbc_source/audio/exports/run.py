@@ -190,12 +190,14 @@ class ExportRun:
     def _store_matched(self, source: Zip, member: Member, match: LoadedRecording) -> _MemberResult:
         if match.erased:
             return _MemberResult("left_out")
+        # the ledger's word is not enough: the object has to be there
         if match.stored and self._folders.has(*match.stored):
             return _MemberResult("found", *match.stored)
         try:
             sizes = self._folders.list_sizes(match.recording.folder)
             row = self._archive.store(match.recording, source.open(member), sizes)
         except InvalidContent as error:
+            # the row lets `vbc audio` try the file by itself
             self._archive.record_failure(match.recording, error)
             return _MemberResult("failed")
         return _MemberResult("stored", self._archive.bucket.key_of(row.uri or ""), row.size_bytes or 0)

@@ -60,6 +60,7 @@ def remove_lines(bucket: Bucket, folder: str, names: Collection[str]) -> None:
         bucket.erase(key)
     except ObjectLocked:
         bucket.remove(key)  # hidden: its versions stay as long as they are locked
+    # `remove` does not say whether it has worked
     if bucket.size(key) is not None:
         raise BucketFailed(f"{bucket.uri(key)} cannot be removed")
 
