@@ -68,7 +68,7 @@ SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
-    # pages have numbers and names in them, which must not stay on the disk
+    # pages have numbers and names in them, which no cache of a browser should keep
     "cache-control": "no-store",
 }
 

@@ -211,7 +211,7 @@ class _Writer:
             return None
         key, sizes = f"{file.folder}/{file.name}", self._listings.list_sizes(file.folder)
         try:
-            # one that is there says what was known when the file was archived, which no table has now
+            # one that is there says what was known when the file was archived, and perhaps nowhere else now
             body = read_sidecar_body(self._bucket, key, sizes.get(sidecar_key(file.name)))
             sidecar = check_sidecar(self._bucket, key, body) if body else None
         except InvalidContent:
