@@ -68,6 +68,7 @@ class Archive:
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self.bucket, self.journal, self.spool, self._now = bucket, journal, spool, now
+        # whoever opens an archive holds its pipeline's lock: what is here was left by a killed run
         for leftover in make_private_folder(spool).iterdir():
             leftover.unlink()
 
@@ -84,7 +85,9 @@ class Archive:
             NoRoom: The disk of the spool is full.
         """
         with self._receive(stream, recording.size_bytes) as (path, content):
+            # again: of a body without any bytes, `_receive` has seen nothing
             audio_format = detect_format(content.head, stream.content_type)
+            # a download that broke too often ends like a whole one: its size alone tells
             _check_size(content.size, stream.size, "the server")
             _check_size(content.size, recording.size_bytes, "the API")
             return self._store(path, recording, audio_format, content, sizes)
@@ -102,6 +105,7 @@ class Archive:
         while True:
             row = self._make_stored_row(recording, audio_format, content, audio_duration=duration)
             name = recording.file(audio_format.extension)
+            # a name that is listed with another size is taken: that need not be asked of the bucket
             if sizes.get(name, content.size) == content.size and self._keep(path, row, audio_format, content):
                 return row
             recording = replace(recording, version=recording.version + 1)
@@ -114,10 +118,12 @@ class Archive:
         try:
             self._put(path, key, audio_format, content, new=True)
         except KeyTaken:
+            # the same bytes are no conflict: a run whose journal is lost may have stored them
             if not _equal(self.bucket.read(key), content):
                 self.journal.forget(intents=[row])
                 return False
         except InvalidContent:
+            # it was removed, or never sent; after BucketFailed the intent stays, for `recover` to look
             self.journal.forget(intents=[row])
             raise
         self.journal.record(row)
@@ -143,12 +149,14 @@ class Archive:
             kept = self.bucket.read(key)
             if (content.size, content.sha256) == (row.size_bytes, row.sha256):
                 if kept:
+                    # named by its bytes: other damage, found by another repair, gets a name of its own
                     self.bucket.keep_beside(key, f"{key}.damaged-{kept.sha256[:16]}")
                 self._put(path, key, audio_format, content, new=False)
             elif not _equal(kept, content):
                 return self._store(path, replace(recording, version=row.version + 1), audio_format, content)
             elif kept:
                 row = replace(row, size_bytes=kept.size, sha256=kept.sha256, attempts=0)
+            # a row that was right, and a proof before, needs no new row
             return row if row.attempts else self._record_proven(row)
 
     def prove(self, row: LedgerRow, recording: Recording, stream: ByteStream) -> LedgerRow | None:
@@ -254,6 +262,7 @@ class Archive:
         key = self.bucket.key_of(row.uri or "")
         if not key:
             raise ObjectLocked(f"its file is in another bucket than {self.bucket.url}")
+        # all are asked for before the first is erased
         objects = list_objects(key, names)
         if lock := next(filter(None, map(self.bucket.find_lock, objects)), None):
             raise ObjectLocked(lock)
@@ -269,6 +278,7 @@ class Archive:
                 erased[folder] |= {name, sidecar_key(name)}
         for folder, names in erased.items():
             try:
+                # the files are gone already: a manifest that cannot be read must not stop the run
                 remove_lines(self.bucket, folder, names)
             except InvalidContent as error:
                 log.warning("%s; it still names files that were erased", error)
@@ -281,6 +291,7 @@ class Archive:
         """
         for audio_format in FORMATS:
             size = sizes.get(recording.file(audio_format.extension))
+            # without a size from the API nothing tells whether the object is whole: then it is downloaded
             if size is not None and size == recording.size_bytes:
                 return self._adopt_as(recording, audio_format)
         return None
@@ -321,6 +332,7 @@ class Archive:
         """
         self.bucket.put(path, key, audio_format.content_type, content.sha256, new=new)
         if not _equal(self.bucket.read(key), content):
+            # left there, it would take the name: the right bytes would become a second version
             self.bucket.remove(key)
             raise InvalidContent(f"{self.bucket.url} did not keep the bytes that were stored there")
 
@@ -330,6 +342,7 @@ class Archive:
         size, head = 0, b""
         path = self.spool / uuid.uuid4().hex
         try:
+            # before the first request: a stream sends it when it is iterated over
             self._check_room(0)
             with SpoolFile(path) as file:
                 for chunk in stream:
@@ -337,6 +350,7 @@ class Archive:
                     announced = stream.size if expected is None else expected
                     if not head:
                         head = chunk[:HEAD_BYTES]
+                        # an error page ends with its first chunk, whatever follows
                         detect_format(head, stream.content_type)
                         self._check_room(announced or 0)
                     size += len(chunk)
@@ -351,6 +365,7 @@ class Archive:
                 raise InvalidContent(f"received {size:,} bytes, then: {error}") from None
             raise
         finally:
+            # a local archive may have moved it away
             path.unlink(missing_ok=True)
 
     def _check_room(self, size: int) -> None:

@@ -185,6 +185,7 @@ class AudioRun:
         if not files:
             return self._counts
         progress = Progress(min(files, self._limit or files), size)
+        # no `with`, whose end waits for everything that is queued before the error is seen
         pool = ThreadPoolExecutor(self._workers)
         try:
             for row in self._archive_all(pool):
@@ -197,6 +198,7 @@ class AudioRun:
             self._client.close()  # ends the waits of the threads for a retry
             pool.shutdown(wait=True, cancel_futures=True)
             self._ledger.load_if_possible()
+            # another thread, whose wait the fault has ended, may be the first in the queue
             if isinstance(error, ClientClosed) and self._fault:
                 raise self._fault from None
             raise
@@ -211,6 +213,7 @@ class AudioRun:
                 yield answer
                 continue
             self._absent.append(answer)
+            # in time to end a run in which every file is a 404: unconfirmed ones count as failures in a row
             if len(self._absent) >= MAX_FAILURES_IN_A_ROW:
                 yield from self._confirm_absent()
 
@@ -222,6 +225,7 @@ class AudioRun:
             while pending >= QUEUE * self._workers or not done.empty():
                 yield done.get().result()
                 pending -= 1
+            # taken in the order in which they end: a large file does not hold up the rows of small ones
             pool.submit(self._archive_one, recording).add_done_callback(done.put)
             pending += 1
         for _ in range(pending):
@@ -264,6 +268,7 @@ class AudioRun:
     def _try(self, recording: Recording) -> LedgerRow | AbsentFile:
         try:
             sizes = self._folders.list_sizes(recording.folder)
+            # first: after the loss of the ledger, what the bucket has costs no request at VBC
             row = self._archive.adopt(recording, sizes)
             if row:
                 return row
@@ -275,6 +280,7 @@ class AudioRun:
         except NotSubscribed:
             raise
         except FILE_ERRORS as error:
+            # a 404 with a code of the gateway says nothing of the recording
             if isinstance(error, NotFound) and says_gone(error):
                 return AbsentFile(recording, error)
             return self._archive.record_failure(recording, error)
@@ -287,6 +293,7 @@ class AudioRun:
             self._counts["bytes"] += row.size_bytes or 0
         else:
             self._counts["found"] += 1
+        # `missing` ends such a row: it was confirmed, so VBC answers
         failed = row.status in ("failed", "forbidden")
         self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
         if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:

@@ -61,6 +61,7 @@ class Backlog:
         for row in query_pages(
             self._loaded, self._write, columns, len(_ORDER), self._page_rows, **self._values
         ):
+            # `write_those` compares ids alone, and two users may have the same one
             if self._only is None or tuple(row[name] for name in RECORDING_KEY) in self._only:
                 yield read_recording(row)
 
@@ -71,6 +72,8 @@ class Backlog:
         states = write_states(loaded, recordings)
         if not loaded.has(LEDGER):
             return states
+        # `started_at`: rows of this run are loaded while pages are read, and one more attempt moves a row
+        # behind the page, where it would be found and requested again
         return f"""
             SELECT r.* FROM ({states}) AS r WHERE NOT EXISTS (
                 SELECT 1 FROM ({write_ledger(loaded)}) AS a WHERE {SAME_RECORDING} AND {FITS}

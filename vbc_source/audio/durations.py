@@ -39,15 +39,19 @@ def measure_duration(path: Path, audio_format: AudioFormat) -> int | None:
 
 def _measure_mp3(file: BinaryIO) -> float | None:
     _skip_tags(file)
+    # A frame says where it ends. One that is found anywhere counts only if another begins there; from then on
+    # frames are counted as long as they follow each other, whatever lies between two such rows of frames.
     buffer, position, seconds, found, in_step = b"", 0, 0.0, False, False
     while True:
         if len(buffer) - position < _LOOK_AHEAD:
             buffer, position = buffer[position:] + file.read(_BLOCK), 0
         length, duration = _read_frame(buffer[position : position + 3])
         if length and not in_step:  # the bytes of a header can occur anywhere
+            # nothing follows the last frame of a file
             following = buffer[position + length : position + length + 3]
             in_step = not following or _read_frame(following)[0] > 0
         if length and in_step:
+            # the file was cut within its last frame, whose sound is lost
             if position + length > len(buffer):
                 return seconds if found else None
             count = _count_alike(buffer, position, length)
@@ -61,6 +65,7 @@ def _measure_mp3(file: BinaryIO) -> float | None:
         block = file.read(_BLOCK)
         if not block:
             return seconds if found else None
+        # the last byte too: the mark that is searched for has two
         buffer, position = buffer[-1:] + block, 0
 
 
@@ -82,14 +87,17 @@ def _skip_tags(file: BinaryIO) -> None:
     start = 0
     while (head := file.read(_ID3_HEADER))[:3] == b"ID3" and len(head) == _ID3_HEADER:
         size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+        # a tag of version 2.4 may end with a footer, which its size does not count
         start += _ID3_HEADER + size + (_ID3_HEADER if head[5] & 0x10 else 0)
         file.seek(start)
     file.seek(start)
 
 
+# a file has few different headers, and at a constant bit rate hardly more than two
 @lru_cache(maxsize=4096)
 def _read_frame(head: bytes) -> tuple[int, float]:
     """Return the bytes and the seconds of a frame of layer III; no bytes where it is none."""
+    # the bits of sync and layer III; those of version and checksum may be either
     if len(head) < 3 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
         return 0, 0.0
     version = head[1] >> 3 & 3
@@ -97,6 +105,7 @@ def _read_frame(head: bytes) -> tuple[int, float]:
     rate = (_RATES_1 if version == 3 else _RATES_2)[head[2] >> 4] * 1000
     if not sampling or not rate:
         return 0, 0.0
+    # layer III has 1152 samples a frame in MPEG 1, and half of them in MPEG 2 and 2.5
     samples = 1152 if version == 3 else 576
     return samples // 8 * rate // sampling + (head[2] >> 1 & 1), samples / sampling
 
@@ -109,9 +118,11 @@ def _measure_wav(file: BinaryIO) -> float | None:
         name, length = struct.unpack("<4sI", head)
         start = file.tell()
         if name == b"fmt ":
+            # bytes a second stand behind format, channels and samples a second
             bytes_per_second = int.from_bytes(file.read(12)[8:], "little")
         elif name == b"data":
             # the size in the header is a guess where the file was streamed, and survives a cut
             return min(length or size, size - start) / bytes_per_second if bytes_per_second else None
+        # in RIFF, chunks begin at even places
         file.seek(start + length + length % 2)
     return None

@@ -45,6 +45,7 @@ def detect_format(head: bytes, content_type: str | None) -> AudioFormat:
         InvalidContent: The file is not MP3 or WAV, or its content type is of another format. The message
             quotes nothing of the body, which may hold personal data.
     """
+    # a header that is sent twice arrives as one line with a comma (RFC 9110, section 5.3)
     reported = re.split(r"[;,]", content_type or "")[0].strip(" \"'").lower()
     audio_format = _match_signature(head)
     if audio_format is None:

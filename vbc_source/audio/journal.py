@@ -36,6 +36,7 @@ class Journal:
         make_private_folder(path.parent)
         for stage, row in _read_lines(path):
             self._apply(stage, row)
+        # a line that a kill has cut off must go: the next one would be appended to it, and be lost with it
         self._rewrite()
 
     @property

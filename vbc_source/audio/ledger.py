@@ -126,10 +126,12 @@ class AudioLedger(BatchedLedger):
         """Load all waiting rows."""
         rows = self.journal.rows
         if rows:
+            # before the rows: after a crash of the machine, none may name a file that is not there
             self._sync(row.uri for row in rows if row.uri)
             columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
             table = pa.table(columns, make_schema(COLUMNS, VERSION_KEY))
             with self._lock(), explaining():
                 load_rows(self._pipeline, LEDGER, table, "merge", VERSION_KEY)
+            # a kill before this loads the same rows again, never too few
             self.journal.forget(rows)
         self._loaded_at = self._clock()

@@ -42,6 +42,7 @@ def write_states(loaded: LoadedTables, recordings: str) -> str:
     """Write a query of recordings with `version`, the one to archive next, and its `attempts` so far."""
     if not loaded.has(LEDGER):
         return f"SELECT r.*, 0 AS attempts, 1 AS version FROM ({recordings}) AS r"
+    # an erased version keeps its number: the name of its file is not given to another one
     key, ledger = ", ".join(RECORDING_KEY), write_ledger(loaded)
     of_recording = " AND ".join(f"{{0}}.{name} = r.{name}" for name in RECORDING_KEY)
     # max: on file destinations the ledger is append-only, and holds a row for each attempt

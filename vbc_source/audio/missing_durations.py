@@ -43,6 +43,7 @@ def measure_missing(session: ArchiveSession) -> int:
             if duration is not None:
                 session.ledger.journal.record(replace(row, audio_duration=duration))
                 measured += 1
+    # the files are archived: that a length is not known yet must not fail the run
     except (BucketFailed, NoRoom) as error:
         log.warning("the lengths of archived files are measured by a later run: %s", error)
     finally:
@@ -74,6 +75,7 @@ def _read_unmeasured(loaded: LoadedTables) -> list[LedgerRow]:
 def _choose(rows: list[LedgerRow]) -> list[LedgerRow]:
     chosen = random.sample(rows, min(MOST_FILES, len(rows)))
     sizes = accumulate(row.size_bytes or 0 for row in chosen)
+    # one at least: a file above the limit would never be measured
     return chosen[: max(1, sum(1 for _ in takewhile(lambda size: size <= MOST_BYTES, sizes)))]
 
 
@@ -97,6 +99,7 @@ class _Measurement:
                     file.write(chunk)
             if digest.hexdigest() != row.sha256:
                 return None
+            # 0, not None: it would be read again by every run
             return measure_duration(path, _FORMATS[str(row.content_type)]) or 0
         finally:
             path.unlink(missing_ok=True)

@@ -30,6 +30,7 @@ def find_own_folders(
         return None
     accounts = {account for account in config.accounts if account != SELF}
     if loaded.find(LEDGER):
+        # also those that the settings no longer name: their files are in this ledger
         accounts |= {str(account) for (account,) in loaded.query(f"SELECT DISTINCT account_id FROM {LEDGER}")}
     if SELF in config.accounts and client:
         accounts.add(_ask(config, client))

@@ -53,15 +53,18 @@ def open_archive(target: Target, bucket_url: str | None) -> Iterator[ArchiveSess
         closing(client),
         open_turns(pipeline.destination, pipeline.sql_client) as turns,
     ):
+        # before the first request: pods that log in at once may revoke each other's tokens
         client.take_turns(turns)
         loaded = LoadedTables(target)
         folder = _find_folder(pipeline)
         with closing(Journal(folder / "journal.jsonl")) as journal:
             archive = Archive(bucket, folder / "spool", journal)
             bucket.remove_stale_drafts()
+            # in this order: manifests lose the lines of rows in the journal, which the load empties
             archive.recover()
             archive.update_manifests()
             ledger = AudioLedger(pipeline, journal, loaded.lock, bucket.sync)
+            # before the load: what a killed run had left is news for the head of the chain as well
             before = find_last_event(pipeline)
             ledger.load()
             yield ArchiveSession(config, client, loaded, pipeline, archive, ledger, folder)

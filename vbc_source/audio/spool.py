@@ -44,6 +44,7 @@ class SpoolFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            # writes what is buffered: a full disk may show itself only here
             self._file.close()
         except OSError as fault:
             if error is None:
@@ -62,6 +63,7 @@ class SpoolFile:
             self._fail(fault)
 
     def _fail(self, fault: OSError) -> None:
+        # EFBIG: a limit of the process (`ulimit -f`), or of the file system
         if fault.errno in (*DISK_FULL, errno.EFBIG):
             raise NoRoom(self._folder) from None
         raise fault

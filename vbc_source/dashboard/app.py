@@ -68,6 +68,7 @@ SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
+    # pages have numbers and names in them, which no cache of a browser should keep
     "cache-control": "no-store",
 }
 
@@ -174,11 +175,13 @@ class Dashboard:
         form: dict[str, str] = {}
         if request.method == "POST":
             body = b""
+            # in parts: a body of any size would be read whole otherwise
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > MOST_FORM_BYTES:
                     raise InvalidSearch("The text to search for is too long.")
             form = dict(parse_qsl(body.decode("utf-8", "replace"), errors="replace"))
+        # this endpoint alone is asynchronous, to read the body: a query must not hold up the others
         return await run_in_threadpool(self._find, form)
 
     def _find(self, form: Mapping[str, str]) -> Response:
@@ -215,7 +218,9 @@ class Dashboard:
         download = "download" in request.query_params
         if download:
             response.headers["content-disposition"] = f'attachment; filename="{name_download(file)}"'
+        # a HEAD, or a range that the file does not have, plays nothing
         if is_get and response.status_code != 416:
+            # before a byte is sent: what cannot be recorded is not played
             self._plays.record(key, find_account(request.client), "download" if download else "play")
             self._head.store(find_archive(file))
         return response
@@ -323,6 +328,7 @@ def make_app(database: DashboardDatabase, plays: PlaysLedger | None = None) -> A
         Route("/coverage", answers.show("call_coverage.html", pages.build_call_coverage)),
         Route("/recordings.csv", answers.export),
         Route("/search", answers.search, methods=["GET", "POST"]),
+        # a key has slashes
         Route("/recording/{key:path}", answers.recording),
         Route("/audio/{key:path}", answers.audio),
         *(Route(f"/{name}", _serve_file(name)) for name in ("style.css", "hover.js", "wait.js")),
@@ -379,6 +385,7 @@ def serve(database: DashboardDatabase, listener: socket.socket) -> None:
         ws="none",
         lifespan="off",
         server_header=False,
+        # browsers keep their connections open: Ctrl-C must not wait for them
         timeout_graceful_shutdown=1,
     )
     with suppress(KeyboardInterrupt):  # Ctrl-C is the normal end

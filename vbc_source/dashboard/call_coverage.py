@@ -59,6 +59,7 @@ def read_call_coverage(figures: Figures, filters: PageFilters) -> dict[str, Any]
     """Return the values of the page; of the filters, the period and the account count."""
     values = _read_values(filters, figures)
     totals = read_totals(figures, filters)
+    # `vbc reconcile` may never have run
     has_gaps = "call_gaps" in figures.list_columns()
     return {
         "calls": totals,

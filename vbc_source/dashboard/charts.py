@@ -155,12 +155,14 @@ def draw_chart(
         proven: Days that are proven complete; None if that is not shown.
     """
     parts = [*split_period(first, last, step)]
+    # whole weeks, as in `PageFilters.previous_period`: the same weekdays lie over each other
     shift = timedelta(weeks=-(-((last - first).days + 1) // DAYS_OF_A_WEEK))
     compared = before is not None and step in ("day", "week")
     by_step = _sum_steps(counts, parts)
     earlier = _sum_steps([(day + shift, *rest) for day, *rest in before or () if compared], parts)
     directions = sort_directions({direction for column in by_step for direction in column})
     totals, was = ([sum(column.values()) for column in columns] for columns in (by_step, earlier))
+    # 1 at least, also where there is nothing
     height = round_up(max([*totals, *was], default=0))
     columns = [
         ChartColumn(
@@ -302,6 +304,7 @@ def format_average(number: float) -> str:
 
 def group_days(days: Iterable[date]) -> list[tuple[date, date]]:
     """Return the first and last day of each run of consecutive days."""
+    # this difference is the same for days that follow each other
     numbered = ((day.toordinal() - place, day) for place, day in enumerate(days))
     runs = ([day for _, day in group] for _, group in groupby(numbered, key=lambda pair: pair[0]))
     return [(run[0], run[-1]) for run in runs]

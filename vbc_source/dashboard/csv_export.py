@@ -33,6 +33,7 @@ def write_csv(rows: Iterable[Iterable[Any]]) -> IO[str]:
 def read_chunks(file: IO[str]) -> Iterator[bytes]:
     """Yield the bytes of a file, and close it."""
     with file:
+        # reading the file as text has removed the mark
         yield b"\xef\xbb\xbf"
         while chunk := file.read(CHUNK):
             yield chunk.encode()

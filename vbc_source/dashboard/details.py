@@ -35,6 +35,7 @@ LABELS = {  # of columns of the loaded tables, for people; others are written as
 }
 MOST_READINGS = 5  # windows that are listed; the others are counted
 _KEY = " AND ".join(f"{name} = %({name})s" for name in RECORDING_KEY)
+# status 0: a load that was killed may have left windows without their recordings
 _WINDOWS = """
     SELECT count(*) OVER (), (window_start AT TIME ZONE %(zone)s), (window_end AT TIME ZONE %(zone)s),
         (scanned_at AT TIME ZONE %(zone)s), filters IS NOT NULL
@@ -193,6 +194,7 @@ def _read_rows(
     owner = {name: value for name, value in owner.items() if name in present}
     if id_column not in present or "account_id" not in present:
         return []
+    # `is_empty` marks a list that became empty: nothing that VBC has sent
     names = [name for name in present if not name.startswith("_dlt") and name != "is_empty"]
     cells = [_CELLS.get(present[name].lower(), '"{0}"').format(name) for name in names]
     where = " AND ".join([f'"{id_column}" = %(number)s', *(f'"{name}" = %({name})s' for name in owner)])

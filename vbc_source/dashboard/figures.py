@@ -112,6 +112,7 @@ class Figures:
         accounts = self.query("SELECT DISTINCT account_id FROM {coverage} ORDER BY 1")
         directions = self.query("SELECT DISTINCT direction FROM {daily_directions} ORDER BY 1")
         return FilterOptions(
+            # recordings may all be without a plausible day
             earliest or today,
             latest or today,
             choose_last_day(proven),
@@ -136,6 +137,7 @@ class Figures:
         counts = self._count_seconds(filters)
         lengths: list[Row] = []
         if seconds := find_seconds(counts):
+            # the percentiles lie in these few seconds: no other lengths are sorted
             sql = statements.LENGTHS_OF_SECONDS.replace("{seconds}", ", ".join(map(str, seconds)))
             lengths = self.query(sql, filters)
         median, p90 = interpolate(counts, [(float(length), int(found)) for length, found in lengths])
@@ -150,6 +152,7 @@ class Figures:
         )
 
     def _count_seconds(self, filters: PageFilters) -> list[LengthCounts]:
+        # the cards and the chart of lengths come from the same counts
         if filters not in self._seconds:
             self._seconds[filters] = read_counts(self.query(statements.SECONDS, filters))
         return self._seconds[filters]
@@ -208,6 +211,7 @@ class Figures:
         """
         rows = self.query(statements.COVERAGE, filters)
         return [
+            # `array_agg` of no rows is null
             ListCoverage(account, kind, recordings, archived, frozenset(proven or ()))
             for account, kind, recordings, archived, proven in rows
         ]
@@ -250,6 +254,7 @@ class Figures:
     def iterate_recordings(self, filters: PageFilters) -> Iterator[Row]:
         """Yield all chosen recordings, newest first, with the columns of `LIST_COLUMNS`."""
         sql = f"{statements.SELECT_LIST} {{recordings}} r WHERE {{chosen}} ORDER BY {statements.NEWEST_FIRST}"
+        # `query` returns all its rows at once, so that a long list is read in several queries
         for first, last in self._split_by_rows(filters):
             yield from self.query(sql, replace(filters, first=first, last=last))
 
@@ -289,6 +294,7 @@ class Figures:
             narrowed = [conditions[name] for name in ("account", "type") if name in conditions]
             hourly = [conditions[name] for name in statements.HOURLY if name in conditions]
             hours = " AND ".join([statements.DAYS_OF_PERIOD, *hourly])
+            # before `{local_time}` is replaced, which is another expression in these conditions
             sql = sql.replace("{hourly}", hours.replace("{local_time}", statements.HOUR))
             sql = sql.replace("{chosen}", " AND ".join([*statements.PERIOD, *conditions.values()]))
             sql = sql.replace("{local_time}", statements.LOCAL_TIME)
@@ -320,4 +326,5 @@ def write_order(sort: str, *, is_started: bool = False) -> str:
     """
     column, direction = statements.SORT_COLUMNS[sort.lstrip("-")], "DESC" if sort.startswith("-") else "ASC"
     nulls = "" if is_started and column == statements.SORT_COLUMNS["start"] else " NULLS LAST"
+    # by the key too: else recordings of the same second could be on two pages, or on none
     return f"{column} {direction}{nulls}, r.recording_key"

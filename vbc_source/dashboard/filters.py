@@ -57,6 +57,7 @@ class FilterOptions:
     @property
     def end(self) -> date:
         """The day with which periods end."""
+        # later days may still lack recordings
         return self.proven if self.proven and self.proven >= self.earliest else self.latest
 
 
@@ -122,6 +123,7 @@ class PageFilters:
         elif self.period and not {"from", "to"} & changes.keys():
             period = {"days": self.period}
         values = {**period, **{name: getattr(self, name) for name in FILTERS}, "sort": self.sort, **changes}
+        # an address need not name what is the default
         standing = {"days": DEFAULT_PERIOD, "sort": NEWEST_FIRST, "page": 1}
         return urlencode(
             {name: value for name, value in values.items() if value not in (None, standing.get(name))}

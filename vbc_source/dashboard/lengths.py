@@ -83,6 +83,7 @@ def _place_percentiles(counts: Sequence[LengthCounts]) -> list[tuple[int, int, f
     known = sum(each.recordings for each in counts if each.second is not None)
     if not known:
         return []
+    # between two ranks, as `percentile_cont` of SQL interpolates
     places = [percentile * (known - 1) for percentile in PERCENTILES]
     return [(int(place), min(int(place) + 1, known - 1), place - int(place)) for place in places]
 

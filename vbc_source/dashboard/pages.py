@@ -64,7 +64,9 @@ def open_templates() -> Environment:
     """Return the environment that renders the pages; it escapes every value."""
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
+        # Jinja's default is not to escape
         autoescape=True,
+        # a misspelt name is an error, not an empty place on the page
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -112,6 +114,7 @@ def build_figures(figures: Figures, options: FilterOptions, filters: PageFilters
     days, hours = figures.count_by_time(filters)
     earlier = figures.count_by_time(previous)[0] if before else None
     coverage = figures.read_coverage(filters)
+    # a day counts where it is proven for every list that is chosen
     proven = frozenset.intersection(*(each.proven_days for each in coverage)) if coverage else frozenset()
     covered = sum(each.recordings for each in coverage)
     at_risk = figures.count(replace(filters, archived="failed"))
@@ -169,6 +172,7 @@ def build_list(figures: Figures, options: FilterOptions, query: Mapping[str, str
 def _find_page(figures: Figures, filters: PageFilters, query: Mapping[str, str]) -> int:
     """Return the number of the page that is asked for, by number or by a day."""
     if day_text := query.get("at", "").strip():
+        # a day outside of the period stands for its nearer end
         day = min(max(read_day("at", day_text), filters.first), filters.last)
         rest = replace(filters, first=day) if filters.sort == "start" else replace(filters, last=day)
         return (figures.count(filters) - figures.count(rest)) // PAGE_ROWS + 1

@@ -90,6 +90,7 @@ class Player:
         root, key = _split(uri)
         with self._lock:
             if root not in self._buckets:
+                # kept: to open one resolves dlt's configuration
                 self._buckets[root] = Bucket(root)
             return self._buckets[root], key
 
@@ -118,11 +119,13 @@ def read_range(header: str | None, size: int) -> ByteRange | None:
     What is not one range of bytes is ignored, as RFC 9110 allows.
     """
     found = _RANGE.fullmatch((header or "").strip())
+    # `bytes=-` names no bytes
     if found is None or not any(found.groups()):
         return ByteRange(0, size, partial=False)
     first, last = found.groups()
     if not first:  # the last bytes
         return ByteRange(max(0, size - int(last)), size, partial=True) if int(last) and size else None
+    # invalid (RFC 9110, section 14.1.1), and so ignored
     if last and int(last) < int(first):
         return ByteRange(0, size, partial=False)
     stop = min(size, int(last) + 1) if last else size

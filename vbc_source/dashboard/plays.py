@@ -81,6 +81,7 @@ class PlaysLedger:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # of two dashboards, only one may follow a line
                 with FileLock(self.path.with_suffix(".lock"), mode=0o600, timeout=LOCK_SECONDS):
+                    # with what another dashboard has appended: the new line follows the last one of the file
                     earlier = self._read()
                     if action == "play" and any(_continues(play, one) for one in earlier):
                         return
@@ -147,6 +148,7 @@ class PlaysLedger:
             "played_at": play.played_at.isoformat(),
             **{name: actor[name] for name in ("actor_host", "actor_version")},
         }
+        # lines of earlier versions have no hash
         previous = next((str(one.link["hash"]) for one in reversed(self._plays) if one.link), "")
         row |= {"previous_hash": previous, "hash": hash_link(previous, hash_fields(row))}
         is_new = not self.path.exists()
@@ -157,6 +159,7 @@ class PlaysLedger:
             os.fsync(file)
         finally:
             os.close(file)
+        # a new name is on the disk with its folder alone
         if is_new:
             sync(self.path.parent)
 
@@ -248,9 +251,11 @@ def find_plays(target: Target) -> PlaysLedger | None:
 def find_account(client: tuple[str, int] | None) -> str:
     """Return the account of this machine that owns a connection to the server, else the server's own."""
     try:
+        # only Linux has this file
         lines = CONNECTIONS.read_text().splitlines()[1:]
     except OSError:
         return find_user()
+    # ports are hexadecimal in this file
     port = f":{client[1]:04X}" if client else ""
     for line in lines:
         # of the two ends of a loopback connection, the client's has the client's port as its local one

@@ -48,6 +48,7 @@ def write_report(target: Target, output: Path, month: str | None = None) -> tupl
             raise VbcError("there are no figures to report: run vbc sync, then vbc models run")
         last = first.replace(day=monthrange(first.year, first.month)[1])
         view = pages.build_figures(figures, options, PageFilters(first, last))
+    # put into the file, which must need no other
     style = (pages.TEMPLATES / "style.css").read_text()
     view |= {"links": False, "month": f"{first:%B %Y}", "style": style}
     text = pages.open_templates().get_template("report.html").render(view=view)

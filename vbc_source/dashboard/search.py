@@ -110,11 +110,13 @@ def _write_union(conditions: list[str], figures: Figures) -> str:
     """Write a query for each condition: alone, each reads its own column only, or uses an index."""
     found = ", ".join(f"r.{name}" for name in _FOUND)
     parts = [
+        # limited before the union: two letters may be in most names
         f"(SELECT {found}, false AS gone FROM {{recordings}} r WHERE {condition} LIMIT {MOST_FOUND})"
         for condition in conditions
     ]
     if gone := _write_gone(figures.list_columns()):
         parts.append(f"(SELECT * FROM ({' UNION ALL '.join(gone)}) r WHERE {' OR '.join(conditions)})")
+    # not UNION ALL: what several conditions find is one recording
     return " UNION ".join(parts)
 
 
@@ -133,6 +135,7 @@ def _choose_conditions(search: Search) -> tuple[list[str], dict[str, Any]]:
         values |= digits
         if len(search.digits) <= _LONGEST_EXTENSION:
             conditions.append(_EXTENSION)
+        # ids are bigints: no larger number can be one
         if int(search.digits) < 2**63:
             conditions.append("r.recording_id = %(number)s")
             values["number"] = int(search.digits)

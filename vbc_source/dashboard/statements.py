@@ -52,6 +52,7 @@ CONDITIONS = {
 }
 OF_EXTENSION = "r.extension = %(extension)s"  # on a row of `recording_extensions`
 ARCHIVED = {"yes": "r.archived", "no": "NOT r.archived", "failed": "NOT r.archived AND {failed_audio}"}
+# also what VBC has lost or refuses; not what a policy has deleted
 FAILED_AUDIO = (
     "r.recording_key IN (SELECT concat_ws('/', a.account_id, a.recording_type, nullif(a.user_id, ''), "
     "CAST(a.recording_id AS text)) FROM {loaded}.recording_audio a "
@@ -89,12 +90,14 @@ TIMES_BY_HOUR = f"""
     WITH times AS (
         SELECT {HOUR} AS moment, r.direction, r.recordings FROM {{daily_hours}} r WHERE {{hourly}}
     )"""
+# one pass for both: `grouping(day)` is 1 in rows of an hour, and 0 in those of a day
 DAYS_AND_HOURS = """, parts AS (
         SELECT CAST(moment AS date) AS day, direction, recordings,
             extract(isodow FROM moment) AS weekday, extract(hour FROM moment) AS hour FROM times
     )
     SELECT grouping(day), day, direction, weekday, hour, sum(recordings) FROM parts
     GROUP BY GROUPING SETS ((day, direction), (weekday, hour)) ORDER BY 1, 2, 3"""
+# no join: `recording_extensions` has what recordings are filtered by
 EXTENSIONS_BY_RECORDING = """
     SELECT account_id, extension, count(*) AS recordings,
         coalesce(sum(CAST(round(r.duration_seconds * 1000) AS bigint)), 0) AS milliseconds
@@ -108,6 +111,7 @@ TOP_EXTENSIONS = f"""
     FROM ({{busiest}} GROUP BY 1, 2 ORDER BY 3 DESC, 2, 1 LIMIT {TOP}) t
     LEFT JOIN {{extensions}} n ON n.account_id = t.account_id AND n.extension = t.extension
     ORDER BY 4 DESC, 2, 1"""
+# one call with an array: two of them would sort twice
 _MEASURES = """
     count(*), coalesce(sum(CAST(round(r.duration_seconds * 1000) AS bigint)), 0) / 1000.0,
     percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY r.duration_seconds)"""

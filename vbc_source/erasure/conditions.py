@@ -110,6 +110,7 @@ def write_condition(table: str, columns: Mapping[str, Kind], subject: Subject, m
     search = write_search(table, columns, subject, match)
     gone = " OR ".join(_list_keys(table, columns, "t.", (GONE, CALLS))) or "false"
     kept = " OR ".join(_list_keys(table, columns, "t.", (KEPT_RECORDINGS, KEPT_CALLS))) or "false"
+    # what is blocked wins: its rows hold the number as well
     return f"({search} OR {gone}) AND NOT ({kept})"
 
 
@@ -124,11 +125,13 @@ def _list_keys(table: str, columns: Mapping[str, Kind], prefix: str, named: tupl
             yield _write_in(gone, prefix, f"'{kind}'", endpoint.per_user, endpoint.shape.child_key)
     if set(RECORDING_KEY) <= columns.keys():
         yield _write_in(gone, prefix, f'{prefix}"recording_type"', True, "recording_id")
+    # `recording_arrivals` has the name of the table in place of the type
     elif {"account_id", "resource", "user_id", "recording_id"} <= columns.keys():
         kind = f"CASE {prefix}\"resource\" WHEN '{COMPANY.name}' THEN 'company' ELSE 'user' END"
         yield _write_in(gone, prefix, kind, True, "recording_id")
     if "recording_key" in columns:
         yield f'EXISTS (SELECT 1 FROM {gone} AS g WHERE g.recording_key = {prefix}"recording_key")'
+    # the `id` of a call log is the `call_id` of its recordings
     call = "id" if table == CALL_LOGS.name else "call_id"
     recordings = tuple(endpoint.name for endpoint in RECORDING_TABLES.values())
     if call in columns and "account_id" in columns and not table.startswith(recordings):
@@ -180,6 +183,7 @@ def _list_calls(rows: Sequence[ErasedRecording | ErasedLeg]) -> list[tuple[str, 
 def read_kind(data_type: str) -> Kind:
     """Return what a column of a database or of dlt holds."""
     name = data_type.lower()
+    # first: `interval` has an `int` in it
     if any(word in name for word in ("time", "date", "bool", "interval", "blob", "bytea", "binary")):
         return "other"
     if any(word in name for word in ("int", "decimal", "numeric", "wei", "double", "real", "float")):

@@ -119,6 +119,7 @@ class DatabaseRows:
         """Rewrite tables without dead rows, and renew their statistics, which hold frequent values."""
         for schema, table in _read_tables(client, self._models):
             name = _name(schema, table)
+            # asked before: Postgres leaves out the table of another role with no more than a warning
             ((may,),) = client.execute_sql(
                 "SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class AS c "
                 "JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
@@ -142,6 +143,7 @@ class DatabaseRows:
     def _is_ours(self, schema: str, table: str, client: Any) -> bool:
         if schema == self._models:
             return table in _list_models()
+        # staging datasets are dlt's as a whole
         return schema != client.dataset_name or table in self._known
 
     @contextmanager
@@ -161,6 +163,7 @@ class DatabaseRows:
                     client.execute_sql(f"INSERT INTO {name} VALUES {marks}", *values)
             yield client
             for name, _, _ in erased.list_tables():
+                # the next user of a pooled session finds none of them
                 client.execute_sql(f"DROP TABLE {name}")
 
 
@@ -177,6 +180,7 @@ def _read_tables(client: Any, models_schema: str) -> dict[tuple[str, str], dict[
     dataset = client.dataset_name
     tables: dict[tuple[str, str], dict[str, Kind]] = {}
     for schema, table, column, data_type in rows or ():
+        # a prefix: each window of a backfill has a staging dataset of its own
         ours = schema in (dataset, models_schema) or schema.startswith(f"{dataset}_staging")
         if ours and not table.startswith("_dlt_") and table not in KEPT:
             tables.setdefault((schema, table), {})[column] = read_kind(data_type)
@@ -224,6 +228,7 @@ def rewrite_file(database: Path) -> list[str]:
         Why it was not possible, in words; nothing where it was.
     """
     draft = database.with_name(database.name + _DRAFT)
+    # DuckDB would play the log that a killed copy has left back into the new one
     for leftover in (draft, draft.with_name(draft.name + ".wal")):
         leftover.unlink(missing_ok=True)
     needed, free = database.stat().st_size, shutil.disk_usage(database.parent).free
@@ -237,8 +242,10 @@ def rewrite_file(database: Path) -> list[str]:
     except duckdb.Error as error:
         draft.unlink(missing_ok=True)
         return [f"free blocks of {database.name} stay readable: it cannot be copied: {type(error).__name__}"]
+    # DuckDB makes the copy by the umask; the file may be more private
     draft.chmod(database.stat().st_mode & 0o777)
     replace_file(draft, database)
+    # a checkpoint has put all of it into the file that was copied
     database.with_name(database.name + ".wal").unlink(missing_ok=True)
     # rows that did not fit into memory, of a process that was killed: nobody has the file open now
     shutil.rmtree(database.with_name(database.name + ".tmp"), ignore_errors=True)
@@ -255,6 +262,7 @@ def _copy(database: Path, draft: Path) -> None:
         connection.execute(f"ATTACH '{_escape(draft)}' AS vbc_erasure_copy")
         connection.execute(f'COPY FROM DATABASE "{name}" TO vbc_erasure_copy')
         _compare(connection, name)
+        # closes the copy, which is one whole file then
         connection.execute("DETACH vbc_erasure_copy")
 
 

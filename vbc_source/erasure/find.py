@@ -58,6 +58,7 @@ def find_of_calls(loaded: LoadedTables, calls: Iterable[tuple[str, str]]) -> lis
         for kind, endpoint in RECORDING_TABLES.items():
             if loaded.find(endpoint.name) and "call_id" in loaded.columns(endpoint.name):
                 found += list(_read(loaded, kind, condition))
+    # the queries compare call ids alone
     return [row for row in found if (row.account_id, row.call_id) in requested]
 
 
@@ -165,6 +166,7 @@ def read_columns(loaded: LoadedTables, table: str) -> dict[str, Kind]:
 
 
 def _write_search(loaded: LoadedTables, table: str, subject: Subject, prefix: str = "t.") -> str:
+    # `LoadedTables` takes DuckDB's dialect, and translates it
     return write_search(table, read_columns(loaded, table), subject, write_duckdb_match, prefix)
 
 

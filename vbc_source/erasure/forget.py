@@ -186,25 +186,30 @@ class _Erasure:
             # blocked as a whole: which of its recordings are a caller's is not certain
             if any(item.recording_id is None for item in self._blocked):
                 return self._make_result(journal, Copies(), applied=False)
+            # `planned` has what is blocked as well: its rows stay, although they hold the number
             planned, journal = journal, replace(journal, recordings=tuple(free))
             self._file.write(journal)
             self._load_status(journal, "running")
             journal, gone = self._erase_at_vbc(journal)
             journal, gone = self._erase_objects(journal, gone)
+            # what VBC or the bucket has kept stays in the tables: another try needs its rows
             erased = _divide(planned, gone)
             journal = self._erase_rows(journal, erased)
+        # the connection is closed: DuckDB's file is copied and replaced below
         removed, kept = self._files.erase()
         journal = journal.add("local_files", removed)
         self._file.write(journal)
         self._block(None, kept)
         self._block(None, self._rewrite())
         self._look_again(erased)
+        # with what a run before had erased until it was killed
         counts = {place: journal.counts.get(place, 0) for place in PLACES}
         result = self._make_result(journal, Copies(**counts), applied=True)
         self._load_status(journal, "done" if result.ok else "left")
         result = write_certificate(
             folder, result, self._hash, self._site.target.dataset, journal.began_at, self._now()
         )
+        # after the certificate: a kill between the two repeats the run, and loses none
         if result.ok:
             self._file.remove()
         return result
@@ -219,6 +224,7 @@ class _Erasure:
                     pipeline.run()
                 self._site.loaded.refresh()
         verify = self._site.target.ledgers("verify").pipeline
+        # only its lock is held here: the pipeline that could finish the load is not open
         if count_pending_packages(verify):
             raise VbcError(f"a load of pipeline {verify} is not complete: run vbc verify --repair first")
 
@@ -263,6 +269,7 @@ class _Erasure:
         if kind not in DATABASES:
             raise UsageError(f"vbc forget erases in duckdb, postgres and filesystem, not in {kind}")
         dataset = self._site.source.dataset_name
+        # as `vbc models run` names it
         models = dataset.removesuffix("_data") + "_models"
         return DatabaseRows(self._site.source, self._subject, self._site.loaded.list_tables(), models)
 
@@ -276,6 +283,7 @@ class _Erasure:
                 self._blocked.append(Blocked(row.recording_id, reason))
             else:
                 done.append(row)
+        # a continued run tries all of them again: those that the first one has deleted are in `done` too
         journal = journal.add("vbc", len(done) - journal.counts.get("vbc", 0))
         self._file.write(journal)
         log.info("erasure: %d recordings are gone at VBC", len(done))
@@ -344,6 +352,7 @@ class _Erasure:
             applied=applied,
             recordings=len(journal.recordings),
             copies=copies,
+            # what is planned and then looked at again may be blocked twice
             blocked=tuple(dict.fromkeys(self._blocked)),
             erasure_id=journal.erasure_id if applied else "",
             places={place: count for place, count in self._places.items() if count},

@@ -46,6 +46,7 @@ class GatewayCopies:
 
         An answer counts only if the number is in it: a server may ignore a filter.
         """
+        # VBC's filters know no hashes and no ids
         if not self._subject.api_spellings:
             return [], []
         found: dict[tuple[Any, ...], ErasedRecording] = {}
@@ -56,11 +57,13 @@ class GatewayCopies:
                 if rows is None:
                     unanswered.append(owner)
                 for row in rows or ():
+                    # several spellings may find the same one
                     found[row.key] = row
         return list(found.values()), unanswered
 
     def find_named(self, accounts: Iterable[str], known: Iterable[tuple[Any, ...]]) -> list[ErasedRecording]:
         """Request the recordings that were named by their ids and are not loaded; VBC may not have one."""
+        # without the account, which a name need not have
         there = {key[1:] for key in known}
         found = []
         for name in self._subject.names:
@@ -81,8 +84,10 @@ class GatewayCopies:
                 for number in self._subject.api_spellings:
                     rows = list(api.list({name: number}, MOST_ROWS))
                     found += [_read_row(account, user, row) for row in rows if self._subject.is_in(row)]
+        # a Forbidden, and one that concerns every list
         except NotSubscribed:
             raise
+        # a list that is refused is noted; a gateway that fails (Unavailable) ends the run
         except (NotFound, Forbidden, BadRequest) as fault:
             log.warning("recordings of %s could not be searched: HTTP %s", _name(owner), fault.status)
             return None
@@ -122,6 +127,7 @@ class GatewayCopies:
 
     def _approve(self, recording: ErasedRecording, row: Mapping[str, Any]) -> None:
         """Raise ChangedSince unless a recording, as VBC has it now, is the one that was found."""
+        # links are full of ids, in which a number may occur by chance
         if self._subject.is_in({name: value for name, value in row.items() if name != "_links"}):
             return
         now = str(row.get("call_id") or ""), row.get("file_size_in_bytes")

@@ -84,6 +84,7 @@ class JournalFile:
     """The file of a journal, named by the keyed hash of the person and by where the rows are."""
 
     def __init__(self, place: str, subject_hash: str) -> None:
+        # a folder for each place: the same number may be erased in several
         folder = make_private_folder(_find_root() / _shorten(place))
         self._path = folder / f"{subject_hash[:32]}.json"
 
@@ -121,6 +122,7 @@ def find_key(pii_key: str | None) -> bytes:
         return bytes.fromhex(path.read_text().strip())
     except FileNotFoundError:
         write_private_file(path, secrets.token_hex(_KEY_BYTES))
+        # as it is in the file, which another run may have made at the same time
         return bytes.fromhex(path.read_text().strip())
 
 

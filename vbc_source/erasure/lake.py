@@ -66,11 +66,13 @@ class LakeRows:
                 if table_format == "delta":
                     _forget_versions(client, table)
                 elif table_format == "iceberg":
+                    # 0 hours: no old snapshot is kept, whatever `keep_hours` says
                     compact_iceberg(client, table, 0)
 
     def _list_tables(self) -> Iterator[tuple[Any, str]]:
         for schema in (SOURCE_SCHEMA, AUDIO_SCHEMA, VERIFY_SCHEMA):
             client: Any = dlt.dataset(self._destination, self._dataset, schema).destination_client
+            # rows in files that no table names yet: the caller's locks keep away those who write them
             remove_drafts(client)
             remove_unloaded(client)
             for table in client.schema.data_table_names():
@@ -104,6 +106,7 @@ class LakeRows:
                 continue
             kept = rows.filter(pa.array([not mark for mark in marks]))
             name = name_file(client, path)
+            # a file of which nothing is left gets no successor
             swap.run({make_successor(name): partial(write_parquet, kept)} if len(kept) else {}, [name])
             erased += marks.count(True)
         return erased
@@ -131,6 +134,7 @@ def _forget_versions(client: Any, table: str) -> None:
     """
     compact_delta(client, table, 0)
     opened = client.load_open_table("delta", table)
+    # with one of the newest version, no reader needs the log of earlier ones
     opened.create_checkpoint()
     folder, version = client.get_table_dir(table), opened.version()
     used = {base_name(uri) for uri in opened.file_uris()}

@@ -92,4 +92,5 @@ def _make_row(account: str, resource: str, user: str, row_id: str, start: str | 
 
 def _load(pipeline: dlt.Pipeline, name: str, table: pa.Table, key: Sequence[str]) -> None:
     with explaining():
+        # merged: a run that is continued loads the same rows again
         load_rows(pipeline, name, table, "merge", key)

@@ -51,11 +51,13 @@ class LocalCopies:
 
     def _is_removable(self, path: Path) -> bool:
         parts = path.parts
+        # completed packages, traces and histories: nothing is loaded from them again
         return path.name == TRACE or "loaded" in parts or _RUNS in parts
 
     def _list(self) -> Iterator[Path]:
         pipelines = Path(get_dlt_pipelines_dir())
         for place in (*self._list_pipelines(), *sorted(_find_data().glob("*"))):
+            # of all pipelines' folders, only those of this dataset are searched
             if place != pipelines:
                 yield from (path for path in (place, *sorted(place.rglob("*"))) if path.is_file())
 
@@ -78,6 +80,7 @@ def _read(path: Path) -> Iterator[bytes]:
     """Yield the content of a file, as it is and opened."""
     data = path.read_bytes()
     yield data
+    # most files are not packed, which gzip reports as an OSError
     with suppress(OSError, EOFError):
         yield gzip.decompress(data)
     if data[:4] == b"PAR1":

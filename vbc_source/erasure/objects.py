@@ -44,6 +44,7 @@ class ObjectCopies:
             shared: Addresses that the ledger names for other recordings too.
             shares_id: Whether another user has a recording with the same id.
         """
+        # those that a killed run has found: the ledger may have lost its rows since
         keys = set(recording.keys)
         for uri in uris:
             key = self._bucket.key_of(uri)
@@ -56,12 +57,14 @@ class ObjectCopies:
         keys |= {f"{folder}/{name}" for name in self._list(folder) if pattern.fullmatch(name)}
         present = tuple(key for key in sorted(keys) if self._is_there(key))
         for key in present:
+            # before anything is erased: a lock of one object keeps all copies of the recording
             if lock := self._bucket.find_lock(key):
                 return FoundObjects(present, lock)
         return FoundObjects(present)
 
     def _is_there(self, key: str) -> bool:
         path = PurePosixPath(key)
+        # a listing has no versions that are hidden behind a delete marker
         return path.name in self._list(str(path.parent)) or not self._bucket.is_erased(key)
 
     def _list(self, folder: str) -> Collection[str]:
@@ -73,6 +76,7 @@ class ObjectCopies:
         """Erase the objects of a recording; return how many there were, and why one is left."""
         erased = 0
         try:
+            # lines first: a manifest that cannot be read leaves the files where they are, for another try
             for folder in sorted({str(PurePosixPath(key).parent) for key in recording.keys}):
                 remove_lines(self._bucket, folder, {PurePosixPath(key).name for key in recording.keys})
             for key in recording.keys:

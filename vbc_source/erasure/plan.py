@@ -68,6 +68,7 @@ class ErasurePlanner:
         legs = {(leg.account_id, leg.leg): leg for leg in before.legs}
         tables = loaded.find(*TABLES.values())
         if tables:
+            # the journal's row stays: it has the objects that were found before the kill
             found |= {row.key: row for row in find_recordings(loaded, subject) if row.key not in found}
             by_number = find_legs(loaded, subject)
             calls = {(leg.account_id, leg.call_id) for leg in by_number if leg.call_id}
@@ -75,6 +76,7 @@ class ErasurePlanner:
         owners = self._list_owners(tables)
         at_vbc, unanswered = self._gateway.find(owners)
         at_vbc += self._gateway.find_named(dict.fromkeys(account for account, _ in owners), found)
+        # rules of a policy are matched with loaded rows alone
         self._unloaded = {row.key for row in at_vbc} - found.keys()
         for row in (*at_vbc, *self._find_returned(subject_hash)):
             found.setdefault(row.key, row)
@@ -110,12 +112,15 @@ class ErasurePlanner:
         for table in tables:
             user = "user_id" if table == "user_recordings" else "''"
             for account, owner in self._loaded.query(f"SELECT DISTINCT account_id, {user} FROM {table}"):
+                # the company's list too, where only recordings of users are loaded
                 owners[str(account), ""] = None
                 owners[str(account), str(owner or "")] = None
         if self._config.has_user_recordings:
+            # also users of whom nothing is loaded
             owners |= dict.fromkeys(read_listed_users(self._loaded))
         configured = [name for name in self._config.accounts if name != SELF]
         owners |= {(account, ""): None for account in configured}
+        # nothing is loaded, and no account set: that of the login
         return list(owners) or [(SELF, "")]
 
     def choose(self, recordings: Sequence[ErasedRecording], now: datetime) -> list[ErasedRecording]:
@@ -129,6 +134,7 @@ class ErasurePlanner:
                 reason = "recording_holds has a hold that is not released: make a retention plan without it"
             reason = reason or kept.get(row.key, "")
             if not reason and self._objects:
+                # under None: those that the ledger names for a recording which is not among these, too
                 shared = uris.get(None, set())
                 found = self._objects.find(row, uris.get(row.key, ()), shared, shares_id=self._shares_id(row))
                 reason, row = found.reason, replace(row, keys=found.keys)  # noqa: PLW2901

@@ -52,6 +52,7 @@ class Subject:
         names: Recordings that were named by their ids.
     """
 
+    # no traceback or log may show them
     digits: str = field(default="", repr=False)
     hashes: frozenset[str] = field(default=frozenset(), repr=False)
     names: tuple[RecordingName, ...] = ()
@@ -84,6 +85,7 @@ class Subject:
         return self._write_pattern("")
 
     def _write_pattern(self, gap: str) -> str:
+        # a whole hash: its digits may be part of a longer one
         parts = [f"(^|[^0-9a-f])({'|'.join(sorted(self.hashes))})([^0-9a-f]|$)"] if self.hashes else []
         if self.digits:
             country, rest = _split(self.digits)
@@ -91,6 +93,7 @@ class Subject:
             trunk = "" if _is_north_american(self.digits) else f"({_TRUNK}{gap})?"
             heads = [f"([+]|00|011)?{gap}{gap.join(country)}{gap}{trunk}"]
             heads += [national.removesuffix(rest) for national in _spell_national(self.digits)]
+            # no digit before or behind: it would be another number
             parts.append(f"(^|[^0-9+])({'|'.join(heads)}){gap}{gap.join(rest)}([^0-9]|$)")
         return "|".join(f"({part})" for part in parts) or _NEVER
 
@@ -105,6 +108,7 @@ class Subject:
     def is_in(self, value: Any) -> bool:
         """Return whether a value of the API, at any depth, holds the number or its hash."""
         if isinstance(value, Mapping):
+            # in names of fields, too
             return any(self.is_in(part) for pair in value.items() for part in pair)
         if isinstance(value, (list, tuple)):
             return any(map(self.is_in, value))

@@ -94,6 +94,7 @@ def check_fixity(
         began = unfinished.begin(now())
         with closing(CheckLedger(session, session.folder / "checks.jsonl")) as ledger:
             result = _FixityRun(session, ledger, options, began, now).run()
+        # after all checks are loaded: until then, the next run continues this one
         unfinished.finish()
         return replace(result, requests=session.client.requests_sent, seconds=time.monotonic() - started)
 
@@ -135,6 +136,7 @@ class _FixityRun:
         extent = self._inventory.measure()
         self._check_bucket(extent)
         warn_of_erased(self._session.loaded, LEDGER)
+        # no `with`, whose end waits for everything that is queued before the error is seen
         pool = ThreadPoolExecutor(self._workers)
         try:
             if not self._options.against_vbc:
@@ -149,6 +151,7 @@ class _FixityRun:
         pool.shutdown(wait=True)
         self._session.ledger.load()
         self._ledger.load()
+        # after the loads: sidecars are written of what the ledger has
         self._complete_folders()
         return self._make_result()
 
@@ -207,10 +210,12 @@ class _FixityRun:
             if file.row.key not in chosen:
                 chosen.add(file.row.key)
                 yield file
+        # what the folders made suspect may be due as well
         due = (file for file in self._inventory.read_due() if file.row.key not in chosen)
         yield from left.take(due, _size_of)
 
     def _check_all(self, pool: ThreadPoolExecutor, files: Iterable[ArchivedFile]) -> Iterator[_Checked]:
+        # not `Executor.map`, which would take all files of the archive before the first is read
         waiting: deque[Future[_Checked]] = deque()
         for file in files:
             waiting.append(pool.submit(self._check_one, file))
@@ -235,6 +240,7 @@ class _FixityRun:
             if isinstance(answer, Absent):
                 return _Checked(file, (check,), answer)
             if answer.outcome == "repaired":
+                # both are recorded; a file is what its newest check says
                 return _Checked(file, (check, self._stamp(answer, TICK)))
         return _Checked(file, (answer,) if isinstance(answer, AudioCheck) else (check,))
 
@@ -242,6 +248,7 @@ class _FixityRun:
         """Read an object and judge it."""
         row, method, found = file.row, self._method, None
         key = self._bucket.key_of(row.uri or "")
+        # before its object: the file of another recording could be whole
         verdict = judge_row(row, key)
         if verdict is None and key:
             try:
@@ -279,6 +286,7 @@ class _FixityRun:
 
     def _stamp(self, check: AudioCheck, after: timedelta = timedelta()) -> AudioCheck:
         """Make a row of its own of a check, later than the one that it is made of."""
+        # a clock that was set back must not put it before the one that it follows
         moment = max(self._now(), check.checked_at + after)
         return replace(check, check_id=uuid.uuid4().hex, checked_at=moment)
 
@@ -292,6 +300,7 @@ class _FixityRun:
         if last.outcome == "repaired":
             self._repaired.append(last.recording_id)
         elif last.outcome == "ok" and self._options.against_vbc:
+            # whole, and with an error: VBC did not give the bytes to compare it with
             if checked.absent or last.error:
                 self._counts["unproven"] += 1
             else:
@@ -308,6 +317,7 @@ class _FixityRun:
         self._ledger.add([self._stamp(check, TICK) for check in answers])
 
     def _make_result(self) -> FixityResult:
+        # measured again, as this run has checked some
         extent, findings, folders = (
             self._inventory.measure(),
             read_findings(self._session.loaded),

@@ -50,12 +50,14 @@ class CheckLedger(BatchedLedger):
         if self._rows:
             self._in_doubt = True
             repaired = [row.uri for row in self._rows if row.outcome == "repaired" and row.uri]
+            # before the rows: a crash of the machine must not undo what a check calls repaired
             self._session.archive.bucket.sync(repaired)
             with self._session.loaded.lock(), explaining():
                 load_rows(self._session.pipeline, CHECKS, make_table(self._rows), "append", ("check_id",))
             if not self._session.loaded.find(CHECKS):
                 self._session.loaded.refresh()
         self._rows, self._in_doubt = [], False
+        # after the load: what a kill leaves here is loaded already, and known by its `check_id`
         self._file.truncate(0)
         self._loaded_at = self._clock()
 
@@ -67,6 +69,7 @@ class CheckLedger(BatchedLedger):
         """Forget the rows that are loaded already: nothing is appended twice."""
         session = self._session
         with session.loaded.lock(), explaining(), keep_connected(session.pipeline):
+            # a killed load may hold these rows: first it is completed, then it is known which are there
             if session.pipeline.has_pending_data:
                 session.pipeline.run()
         session.loaded.refresh()

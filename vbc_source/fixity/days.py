@@ -56,6 +56,7 @@ def compare_day(
     missing = [sidecar for sidecar in map(sidecar_key, named) if sidecar not in sizes]
     return DayFindings(
         unknown=tuple(name for name in sorted(sizes) if is_audio(name) and name not in named),
+        # also what is not listed: None is no size
         suspects=tuple(file for name, file in named.items() if sizes.get(name) != file.row.size_bytes),
         sidecars=() if bare else tuple(Flaw(name, "it is missing") for name in missing),
         manifest=() if bare else tuple(_judge_manifest(named, sizes, manifest)),

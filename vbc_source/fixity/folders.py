@@ -72,6 +72,7 @@ class FolderChecks:
             waiting.append(pool.submit(self._compare, folder, files))
             if len(waiting) > FOLDERS_AHEAD:
                 self._note(waiting.popleft().result())
+        # then what the ledger does not name: all audio in such a folder is unknown
         for folder in self._list_folders():
             if folder not in seen:
                 waiting.append(pool.submit(self._compare, folder, []))
@@ -110,12 +111,14 @@ class FolderChecks:
     def check_sidecar(self, key: str, sha256: str | None) -> None:
         """Compare the sidecar of a file with the ledger and the manifest, if its folder has sidecars."""
         folder, _, name = key.rpartition("/")
+        # an archive of an earlier version has none
         if folder not in self._with_sidecars:
             return
         sidecar = sidecar_key(key)
         if sidecar in self.sidecars:
             return
         try:
+            # no more than a sidecar can have, whatever was put there
             body = b"".join(self._bucket.read_range(sidecar, 0, LARGEST_SIDECAR))
             flaw = judge_sidecar(body, sha256, self._read_lines(folder).get(sidecar_key(name)))
         except BucketFailed as error:
@@ -158,6 +161,7 @@ class FolderChecks:
         since, until = self._selection.since, self._selection.until
         if not kind.endswith(tuple(f"recording_type={name}" for name in self._selection.types)):
             return False
+        # ISO dates sort as texts
         return not ((since and day < _day_of(since)) or (until and day > _day_of(until)))
 
     def _compare(self, folder: str, files: list[ArchivedFile]) -> _Day:
@@ -171,6 +175,7 @@ class FolderChecks:
             except BucketFailed as error:
                 fault = Flaw(MANIFEST, str(error))
         findings = compare_day(files, sizes, manifest)
+        # a bare folder has no flaws yet: only all folders together tell whether it has lost something
         lost = size is None and bool(findings.manifest)
         return _Day(folder, replace(findings, manifest=(fault,)) if fault else findings, lost)
 
@@ -199,6 +204,7 @@ class FolderChecks:
     def _read_lines(self, folder: str) -> dict[str, str]:
         """Return the hashes in the manifest of a folder, by name."""
         with self._lock:
+            # read under the lock: all threads need the manifest of the same day at once
             if folder not in self._lines:
                 if len(self._lines) >= MANIFESTS:
                     del self._lines[next(iter(self._lines))]

@@ -140,6 +140,7 @@ class FileInventory:
         span, files = _Span(), 0
         for folder, first, last, count in self._loaded.query(write, **self._values):
             chosen = is_chosen(folder)
+            # a span is read from its first address to its last: a folder between them would be read as well
             if span.folders and (not chosen or files + int(count) > self._page_rows):
                 yield span
                 span, files = _Span(), 0
@@ -156,6 +157,7 @@ class FileInventory:
         bounds = {"span_first": span.first, "span_last": span.last} if span else {}
 
         def write(loaded: LoadedTables) -> str:
+            # checks are joined where files are chosen by them: to compare folders needs none
             return f"SELECT * FROM ({self._write(loaded, span is None, span)}) AS f WHERE {condition}"
 
         values = {**self._values, **bounds}
@@ -184,6 +186,7 @@ class FileInventory:
         is_appended = loaded.kind == FILESYSTEM
         unproven = "AND a.attempts = 0 AND a.version = coalesce(v.newest_version, 1)"
         # joined, not a window: few recordings have a later version
+        # rows of older versions have no `call_start`
         return f"""
             SELECT {listed}, coalesce(v.newest_version, 1) AS newest_version, c.outcome AS outcome,
                 coalesce(c.checked_at, {_NEVER}) AS checked_at
@@ -210,6 +213,7 @@ def read_findings(loaded: LoadedTables) -> list[Finding]:
         return []
 
     def write(loaded: LoadedTables) -> str:
+        # a file that was erased since it was checked is no finding any more
         same = " AND ".join(f"a.{name} = c.{name}" for name in VERSION_KEY)
         return f"""
             SELECT {", ".join(VERSION_KEY)}, uri, outcome, error, checked_at FROM ({NEWEST}) AS c

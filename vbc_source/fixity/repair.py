@@ -66,9 +66,11 @@ class Fetcher:
         try:
             recording, stream = self._open(file.row)
             key = self._archive.bucket.key_of(file.row.uri or "")
+            # a row may name the file of another recording, which must not be replaced
             own = key if key and names_own_file(file.row, key) else None
             row = self._archive.restore(file.row, recording, stream, own)
         except VbcError as error:
+            # it would meet every other file too, and logins that are refused again lock the user
             if isinstance(error, NotSubscribed) or not isinstance(error, (*FILE_ERRORS, BucketFailed)):
                 log.warning("nothing more is repaired: %s", error)
                 self._fault = error
@@ -91,6 +93,7 @@ class Fetcher:
             recording, stream = self._open(file.row)
             if self._archive.prove(file.row, recording, stream):
                 return check
+        # nothing can be compared then, where a repair lets the checks go on
         except NotSubscribed:
             raise
         except FILE_ERRORS as error:
@@ -136,6 +139,7 @@ def _read_recording(row: LedgerRow, shown: Mapping[str, Any]) -> Recording:
     """Make the recording of a row as VBC has it now; its file goes where `vbc audio` would put it."""
     start, size = row.call_start or _read_day(row), shown.get("file_size_in_bytes")
     with suppress(ValueError, TypeError):
+        # one that cannot be read leaves the file in the folder of its row
         start = parse_instant(str(shown["start"])) if shown.get("start") else start
     call_id, link = shown.get("call_id"), shown.get("download_url")
     return Recording(
@@ -146,6 +150,7 @@ def _read_recording(row: LedgerRow, shown: Mapping[str, Any]) -> Recording:
         start=start,
         download_url=None if link is None else str(link),
         size_bytes=size if isinstance(size, int) else None,
+        # as the file was named when it was stored
         shared_id=".user_id=" in (row.uri or ""),
         call_id=None if call_id is None else str(call_id),
         version=row.version,

@@ -54,6 +54,7 @@ class Subset:
 
     def limit(self, files: int) -> Limit:
         """Return what a run may read of an archive of so many files."""
+        # rounded up: after thirty runs of 1/30 every file was read
         return Limit(None if self.share is None else math.ceil(files * self.share), self.size_bytes)
 
 
@@ -69,6 +70,7 @@ def parse_subset(text: str | None) -> Subset:
     if match and match[1]:
         share = Fraction(int(match[1]), int(match[2])) if int(match[2]) else Fraction(0)
     elif match and match[4] == "%":
+        # exact, as it is rounded up: a float could make it one file more
         share = Fraction(match[3]) / 100
     elif match and (size := int(Fraction(match[3]) * _UNITS[match[4].upper()])):
         return Subset(size_bytes=size)

@@ -31,9 +31,11 @@ class UnfinishedRun:
         self._path.unlink(missing_ok=True)
 
     def _read(self, now: datetime) -> datetime | None:
+        # what cannot be read is no unfinished run: then everything is checked again
         with suppress(OSError, ValueError, TypeError, KeyError):
             content = json.loads(self._path.read_text())
             began = datetime.fromisoformat(content["began"])
+            # one that begins in the future was begun with a wrong clock
             if content["options"] == self._options and timedelta() <= now - began <= LONGEST_PAUSE:
                 return began
         return None

@@ -118,6 +118,7 @@ def apply_retention(
         with open_archive(target, bucket_url) as session:
             _check_place(reader.header, session)
             run = _ApplyRun(session, target, files, reader, now)
+            # the whole plan is judged before its first action: exactly what it says, or nothing
             if changed := [entry.title for entry in run.find_changed()]:
                 raise PlanRefused(_describe_changed(changed))
             return run.apply()
@@ -140,6 +141,7 @@ def _read_same_policy(header: PlanHeader) -> PolicyFiles:
 
 def _check_age(header: PlanHeader, files: PolicyFiles, now: datetime) -> None:
     age, days = now - header.made_at, files.policy.plan_valid_days
+    # it may come from a machine whose clock is ahead by what is tolerated
     if age < -TOLERANCE:
         raise PlanRefused("it was made in the future: set the clock, and make a new plan")
     if age > timedelta(days=days):
@@ -203,6 +205,7 @@ class _ApplyRun:
                 steps = [
                     step for step in steps if step.facts and not set(step.open).isdisjoint(DELETING_ACTIONS)
                 ]
+                # small batches: a file is to be read right before its recording is deleted
                 for first in range(0, len(steps), DELETION_BATCH):
                     self._delete(steps[first : first + DELETION_BATCH], deletions, erasures)
                 log.info("retention: %s", dict(self._total()))
@@ -224,9 +227,11 @@ class _ApplyRun:
 
     def _read_facts(self, batch: Sequence[PlanEntry]) -> dict[RecordingKey, RecordingFacts]:
         starts = [entry.start for entry in batch if entry.start]
+        # a plan is in the order of `start`, so that a batch needs one span of the table
         selection = RecordingSelection(since=min(starts), until=max(starts))
         ids = {entry.recording_id for entry in batch}
         self._loaded.refresh()  # ledgers that this run makes
+        # by the age when the plan was made: else a rule could match more while the plan is applied
         rules, made_at = self._files.policy.rules, self._plan.header.made_at
         return {facts.key: facts for facts in read_facts(self._loaded, rules, made_at, selection, ids)}
 
@@ -239,12 +244,14 @@ class _ApplyRun:
             return _Step(entry, None, entry.actions)
         left = tuple(action for action in entry.actions if not is_done(action, facts))
         decision = self._judge.decide(facts)
+        # what is only to be archived rests on no file yet
         with_file = not set(entry.actions).isdisjoint(DELETING_ACTIONS)
         fits = (
             decision.rule == entry.rule
             and set(left) <= set(decision.actions)
             and facts.digest(with_file=with_file) == entry.digest
         )
+        # where nothing is left to do, the facts differ because it was done
         return _Step(entry, facts if fits or not left else None, left)
 
     def _count_before(self, steps: Sequence[_Step]) -> None:
@@ -278,6 +285,7 @@ class _ApplyRun:
 
     def _delete(self, steps: Sequence[_Step], deletions: DeletionRun, erasures: ErasureRun) -> None:
         candidates = {step.facts.key: step.facts.candidate for step in steps if step.facts}
+        # also before deletions in the archive alone: ages depend on the clock
         deletions.check_clock(next(iter(candidates.values())))
         absent = {step.entry.key for step in steps if step.facts and step.facts.gone}
         at_vbc = [step.entry for step in steps if "delete_at_vbc" in step.open]

@@ -80,6 +80,7 @@ class RetentionCandidate:
     @property
     def has_changed(self) -> bool:
         """Whether VBC has listed something else since it was archived."""
+        # a size that VBC does not report says nothing
         if self.listed_bytes not in (None, self.size_bytes):
             return True
         if self.archived_start is None:  # a row of an older version, which has neither
@@ -115,6 +116,7 @@ class RetentionCandidate:
     def check_unchanged(self, row: Mapping[str, Any]) -> None:
         """Raise ChangedSince unless a recording, as VBC has it now, is the one that was loaded."""
         size, call_id = row.get("file_size_in_bytes"), row.get("call_id")
+        # as texts: VBC may send an id as a number or as a text
         now = None if size is None else str(size), "" if call_id is None else str(call_id)
         loaded = None if self.listed_bytes is None else str(self.listed_bytes), self.call_id or ""
         if now != loaded:
@@ -148,9 +150,11 @@ def _write_candidates(loaded: LoadedTables, *, limit_duration: bool) -> str:
     if not loaded.has(LEDGER):
         raise VbcError("no recording is archived yet, so none can be deleted: run vbc audio first")
     same_recording = " AND ".join(f"{{0}}.{name} = r.{name}" for name in RECORDING_KEY)
+    # a recording of unknown length is not short: SQL compares null with nothing
     conditions = ["r.duration < :max_milliseconds"] if limit_duration else []
     if loaded.has(DELETIONS):
         conditions.append(
+            # `requested` alone does not count: after a kill nobody knows what became of it
             f"NOT EXISTS (SELECT 1 FROM {DELETIONS} AS d WHERE {same_recording.format('d')} "
             "AND d.status IN ('deleted', 'gone'))"
         )
@@ -197,6 +201,7 @@ def read_known_names(loaded: LoadedTables, names: Sequence[str]) -> set[str]:
         values = {f"name_{number}": name for number, name in enumerate(part)}
         marks = ", ".join(f":{name}" for name in values)
 
+        # the names of entries are in lower case; of a call id any spelling counts
         def write(loaded: LoadedTables, marks: str = marks) -> str:
             return f"""
                 SELECT DISTINCT recording_id, call_id

@@ -40,6 +40,7 @@ def decide(facts: RecordingFacts, rule: Rule | None, held: str | None, key: str 
     if rule is None:
         return Decision(None)
     actions: list[Action] = []
+    # a hold forbids deletions alone
     held = None if set(rule.actions).isdisjoint(DELETING_ACTIONS) else held
     if "archive" in rule.actions and not facts.is_final:
         # what is archived by this plan is deleted by the next one, which has the facts of its file
@@ -51,10 +52,12 @@ def decide(facts: RecordingFacts, rule: Rule | None, held: str | None, key: str 
         blocked = facts.candidate.find_flaw(key) if facts.files else NOT_ARCHIVED
         if not blocked:
             actions.append("delete_at_vbc")
+    # blocked at VBC, it is still there: then its file stays too
     if "delete_archive" in rule.actions and facts.files and not blocked:
         if not facts.gone and not actions:
             blocked = STILL_AT_VBC
         else:
+            # whose file it is, and not its hash: a damaged file must go as well
             blocked = facts.candidate.find_misplacement(key)
             if not blocked:
                 actions.append("delete_archive")

@@ -56,6 +56,7 @@ class DeletionRun:
         try:
             for future in futures:
                 future.result()
+        # also Ctrl-C: what was deleted until then must be recorded
         except BaseException:
             self._note_interrupted(futures)
             raise
@@ -72,6 +73,7 @@ class DeletionRun:
         if reason:
             log.warning("%s is not deleted: %s", candidate.title, reason)
             return None
+        # after the file was read to its end: `verified_at` is never earlier than the proof
         now = self._now()
         request = Deletion(
             deletion_id=uuid.uuid4().hex,
@@ -91,6 +93,7 @@ class DeletionRun:
 
     def _find_flaw(self, candidate: RetentionCandidate) -> str | None:
         key = self._bucket.key_of(candidate.uri or "")
+        # what the ledger tells comes first, as it costs no reading
         flaw = candidate.find_flaw(key)
         if flaw or not key:
             return flaw
@@ -108,6 +111,7 @@ class DeletionRun:
         # waits for the calls in flight: their outcome must be recorded, too
         done = [future.result() for future in futures if not future.cancelled() and not future.exception()]
         try:
+            # a 404 that nobody has confirmed is no evidence
             self._load([self._doubt(row) if row.status == "gone" else row for row in done])
         except Exception as error:
             log.warning("%d outcomes of deletions are not recorded: %s", len(done), error)
@@ -117,6 +121,7 @@ class DeletionRun:
         candidate, request = proof
         try:
             self._open_api(request).delete(candidate.recording_id, candidate.check_unchanged, self._now())
+        # those of one recording; a wrong clock or a refused login ends the run
         except (NotFound, Forbidden, BadRequest, Unavailable, ChangedSince) as error:
             log.warning("%s is not deleted: %s", candidate.title, error)
             gone = isinstance(error, NotFound) and says_gone(error)

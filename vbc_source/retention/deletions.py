@@ -13,6 +13,7 @@ from vbc_source.recordings import RecordingType
 from vbc_source.schema.columns import INSTANT
 
 DELETIONS = "recording_deletions"
+# the request and its outcome are two rows, and both stay
 KEY = ("deletion_id", "status")
 
 

@@ -53,6 +53,7 @@ class ErasureRun:
 
         try:
             outcomes = list(self._pool.map(erase, due, reasons))
+            # before the load, which empties the journal: after a kill the next run finds the lines by it
             self._archive.update_manifests()
         except BaseException:
             self._session.ledger.load_if_possible()
@@ -83,6 +84,7 @@ class ErasureRun:
         except ObjectLocked as error:
             log.warning("%s stays in the archive: %s", title, error)
             return "blocked"
+        # nobody knows what is erased: the same plan, applied again, finds out
         except BucketFailed as error:
             log.warning("%s may still be in the archive: %s", title, error)
             return "failed"
@@ -103,5 +105,6 @@ class ErasureRun:
         for *values, owners in self._loaded.query(write):
             row = LedgerRow(**dict(zip(COLUMNS, values, strict=True)))
             file = _File(row, owners or 0, self._archive.bucket.key_of(row.uri or ""))
+            # by the whole key: two users may have the same id
             found[row.key[:4]].append(file)
         return found

@@ -76,6 +76,7 @@ class RecordingFacts:
     def digest(self, *, with_file: bool) -> str:
         """Return a digest of what VBC listed, and of the newest file if the file is to be relied on."""
         one = self.candidate
+        # not as text: destinations give an instant in the zone of their session
         values = [*self.key, one.began.timestamp(), one.call_id, one.listed_bytes]
         if with_file:
             start = one.archived_start.timestamp() if one.archived_start else None
@@ -158,6 +159,7 @@ class _RuleSql:
                 parts.append(f"{_COLUMNS[name]} IN ({self._write_marks(name)})")
             else:
                 has_tables = self._find_children(loaded, name)
+                # no table, no list: the rule then matches nothing; without this condition it would match more
                 parts.append(f"{self._name(name)}.recording_id IS NOT NULL" if has_tables else "1 = 0")
         return " AND ".join(parts)
 
@@ -172,6 +174,7 @@ class _RuleSql:
 
     def _write_children(self, loaded: LoadedTables, name: str) -> str:
         _, column = _CHILDREN[name]
+        # `chr(39) * 2` is SQL's empty text: before Python 3.12 no f-string could hold these quotes here
         return " UNION ALL ".join(
             f"SELECT DISTINCT account_id, '{kind}' AS recording_type, "
             f"{'user_id' if has_users(kind) else chr(39) * 2} AS user_id, recording_id "
@@ -194,6 +197,7 @@ class _RuleSql:
 
 def _write_facts(loaded: LoadedTables, rules: Sequence[_RuleSql], recordings: str) -> str:
     """Write the query of the facts of some recordings."""
+    # CASE takes the first that is true, as the first rule that matches decides
     cases = " ".join(
         f"WHEN {rule.write_condition(loaded)} THEN {number}" for number, rule in enumerate(rules, 1)
     )

@@ -25,8 +25,10 @@ _BOMS = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 _DASHES = dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+# braces alone are no JSON: a UUID may be written in them
 _JSON = re.compile(r'\s*(?:\[|\{\s*["}])')
 _RULE = re.compile(r"[\s|+=:-]*")  # a line between the rows of a table, or an empty one
+# ="0042" is how spreadsheets keep the zeros of a text
 _QUOTED = re.compile(r' *=?"((?:[^"]|"")*)" *')
 # `#` before a space or a word starts a comment; before a digit, or a word with one, it is part of an id
 _PLAIN = re.compile(r"(?:(?<!\S)#(?=\S*\d)|(?<=\S)#|[^,;\t|#])*")
@@ -108,6 +110,7 @@ def _read_cells(line: str, number: int) -> Iterator[str]:
         return
     if _UNCLEAR_COMMENT.fullmatch(line):
         raise HoldListRefused(f"line {number}", "it may be a comment or an id; remove the space or the line")
+    # also at the end: an empty cell is behind the last comma
     while position <= len(line):
         quoted = _QUOTED.match(line, position)
         match = quoted or _PLAIN.match(line, position)
@@ -126,6 +129,7 @@ def _read_cells(line: str, number: int) -> Iterator[str]:
 def _read_json(lines: list[str], is_id_name: Callable[[str], bool]) -> Iterator[Row]:
     values = list(_find_values(_parse_json(lines), is_id_name))
     for number, value in enumerate(values, 1):
+        # JSON's true is an int to Python
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             raise HoldListRefused(f"value {number} in JSON", "it is not an id")
         yield Row(f"value {number}", (str(value).strip(),))
@@ -153,6 +157,7 @@ def _find_values(value: Any, is_id_name: Callable[[str], bool]) -> Iterator[Any]
             yield from _find_values(item, is_id_name)
     elif isinstance(value, tuple):
         named = [item for name, item in value if is_id_name(name)]
+        # an object without such a field may hold others that have one
         nested = named or [item for _, item in value if isinstance(item, (list, tuple))]
         if not nested:
             raise HoldListRefused("", "an object in JSON has no field recording_id or call_id")

@@ -44,6 +44,7 @@ class HoldPlaces:
 
     def __init__(self, hold: LegalHold) -> None:
         self._hold = hold
+        # reversed, so that of entries with the same name the first gives the place
         self._places = {name: entry.place for entry in reversed(hold.entries) for name in entry.names}
 
     def find(self, recording_id: int, *call_ids: str | None) -> str | None:

@@ -81,6 +81,7 @@ def read_legal_hold(content: str | bytes) -> LegalHold:
     """
     rows = read_rows(content, lambda name: _letters(name) in _ID_NAMES or _is_id_column(name))
     columns = _find_columns(rows[0].cells) if rows else ()
+    # the names of the columns are no entry
     entries = [entry for row in rows[bool(columns) :] for entry in _read_row(row, columns)]
     if not entries:
         raise HoldListRefused("", "it names no recording; leave --hold out if none is on hold")
@@ -116,6 +117,7 @@ def _read_row(row: Row, columns: Sequence[int]) -> Iterator[HoldEntry]:
     ids = [_read_cell(row.place, first)]
     ids += [_read_cell(row.place, cell) if columns else _read_remark(cell) for cell in others]
     names = [name for cell in ids for name in cell]
+    # beside a remark, other cells may be anything: one entry, which counts as known if one of its names is
     if all(ids):
         yield from (HoldEntry(row.place, name) for name in names)
     else:
@@ -134,9 +136,11 @@ def _read_cell(place: str, cell: str) -> list[frozenset[str]]:
     """Return the names of each id in a cell."""
     text = cell.strip(_WRAPPERS + " ")
     if _GROUPED.fullmatch(text):
+        # a number with separators of thousands, or several ids: both are held, as one too many does no harm
         parts = re.split(r"\D", text)
         return [frozenset({_simplify("".join(parts)), *map(_simplify, parts)})]
     tokens = text.lower().split()
+    # the bullet of a list, and then the id
     if tokens and len(tokens) > 1 and all(char in _BULLETS for char in tokens[0]):
         del tokens[0]
     if not tokens:
@@ -155,8 +159,10 @@ def _read_id(place: str, token: str) -> frozenset[str]:
             "put '# ' before a comment",
         )
     path, _, query = text.partition("?")
+    # of an address, the whole, its last part and each value of its query: any of them may be the id
     names = {text, *(re.split(r"[/\\=:]", _FILE.sub("", part))[-1] for part in (path, *query.split("&")))}
     for pattern, reason in _UNCLEAR.items():
+        # `1.234` is no fraction: it may have a separator of thousands
         if any(pattern.fullmatch(name) and not _GROUPED.fullmatch(name) for name in names):
             raise HoldListRefused(place, reason)
     return frozenset().union(*map(list_names, names))

@@ -119,7 +119,9 @@ def read_policy_files(path: Path) -> PolicyFiles:
     Raises:
         UsageError: A file cannot be read or understood.
     """
+    # the plan names it, and may be applied from another folder
     path = path.absolute()
+    # read once: the hash is that of the bytes which were understood
     content = _read(path, "retention policy")
     policy = read_policy(content)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -173,6 +175,7 @@ def plan_retention(
             run = _PlanRun(session, files, header.made_at)
             for facts in read_facts(loaded, files.policy.rules, header.made_at):
                 writer.write(run.judge(facts))
+            # before the plan has its name: there is no plan whose holds the ledger lacks
             run.holds.load()
             return run.make_result(writer.close(), out, unmatched)
         except BaseException:
@@ -194,6 +197,7 @@ def find_kept(
 
 def open_tables(target: Target) -> LoadedTables:
     """Open the tables that plans are made of."""
+    # not watched: else each query would look again for ledgers that need not exist
     return LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False)
 
 
@@ -227,6 +231,7 @@ class Judge:
     def find_hold(self, facts: RecordingFacts) -> str | None:
         """Return the place of the entry that holds a recording, also by its call when it was archived."""
         one = facts.candidate
+        # not None where it was never archived: an unknown call is one that any entry may mean
         return self._places.find(one.recording_id, one.call_id, one.archived_call_id or one.call_id)
 
     def decide(self, facts: RecordingFacts) -> Decision:
@@ -271,6 +276,7 @@ class _PlanRun:
             plan_id,
             str(out) if out else None,
             self._counts["recordings"],
+            # a unary plus leaves out what is zero
             dict(+total),
             {
                 rule: {name: n for name, n in counts.items() if n} or {"keep": 0}
@@ -297,6 +303,7 @@ def make_entry(facts: RecordingFacts, decision: Decision) -> PlanEntry:
         held=decision.held,
         blocked=decision.blocked,
     )
+    # short: every recording has a line, and most are kept
     if not decision.actions:
         return entry
     return msgspec.structs.replace(
@@ -326,6 +333,7 @@ class _HoldChanges:
         if place and not facts.held_at:
             self._rows.append(Hold(*key, self._made_at, place))
         elif facts.held_at and not place:
+            # under the key of the hold, whose row it replaces where rows are merged
             self._rows.append(Hold(*key, facts.held_at, facts.held_place or "", self._made_at))
         if len(self._rows) >= BATCH_HOLDS:
             self.load()

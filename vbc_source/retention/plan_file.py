@@ -119,6 +119,7 @@ class PlanWriter:
 
     def __init__(self, path: Path | None, header: PlanHeader) -> None:
         self._path, self._digest, self._lines = path, hashlib.sha256(), 0
+        # beside the plan, as a rename needs the same file system
         self._draft = path.with_name(f"{path.name}.draft") if path else Path()
         self._file = os.fdopen(self._open(self._draft), "wb") if path else None
         self._write(header)
@@ -202,10 +203,12 @@ class PlanReader:
     def _check(self) -> str:
         """Check the hash, and return the plan's id."""
         digest, lines, line = hashlib.sha256(), 0, self._rewind()
+        # with a limit: what is no plan may be one line of gigabytes
         while following := self._file.readline(LONGEST_LINE):
             digest.update(line)
             line, lines = following, lines + 1
         trailer: _Trailer = _decode(line, _Trailer)
+        # cut off before its last byte, the trailer could still be read
         if (trailer.sha256, trailer.lines) != (digest.hexdigest(), lines) or not line.endswith(b"\n"):
             raise PlanRefused("it was edited: its hash does not fit; make a new plan")
         return trailer.sha256[:ID_DIGITS]

@@ -104,6 +104,7 @@ class _MinimumDays(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    # as they are written: each is converted by itself, so that an error names it
     rules: tuple[dict[str, Any], ...] = ()
     hold: str | None = None
     plan_valid_days: Annotated[int, msgspec.Meta(ge=1, le=MOST_PLAN_DAYS)] = PLAN_DAYS
@@ -123,6 +124,7 @@ def read_policy(content: bytes) -> Policy:
         raise PolicyRefused("", "hold is empty: name the file, or leave it out")
     rules: list[Rule] = []
     for number, table in enumerate(document.rules, 1):
+        # one by one, so that an error names its rule
         rule = _read_rule(table, number, document.minimum_days)
         _compare(rule, rules)
         rules.append(rule)
@@ -145,6 +147,7 @@ def _parse(content: bytes) -> Any:
 
 
 def _read_rule(table: dict[str, Any], number: int, minimum: _MinimumDays) -> Rule:
+    # first of all: each later error gives the name of the rule
     name = table.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise PolicyRefused(
@@ -154,6 +157,7 @@ def _read_rule(table: dict[str, Any], number: int, minimum: _MinimumDays) -> Rul
     rule: Rule = _convert(table, Rule, name)
     _check_actions(rule, minimum)
     _check_conditions(rule)
+    # as the query compares directions in upper case
     return msgspec.structs.replace(
         rule, directions=tuple(map(str.upper, rule.directions)) if rule.directions else None
     )

@@ -144,6 +144,7 @@ class _RetentionRun:
         with ThreadPoolExecutor(self._session.config.max_concurrency) as pool:
             deletions = DeletionRun(self._session, pool, self._now)
             while batch := list(islice(candidates, BATCH)):
+                # for each batch: a run may take hours
                 deletions.check_clock(batch[0])
                 free = [one for one in batch if not self._is_held(one)]
                 proofs = deletions.prove(free)
@@ -158,5 +159,7 @@ class _RetentionRun:
         return RetentionResult(self._apply, **totals, ok=not (counts["unproven"] or counts["failed"]))
 
     def _is_held(self, candidate: RetentionCandidate) -> bool:
+        # a hold may name the call that it was archived with; a row of an older version has none, and None
+        # would count as an unknown call, which any entry may mean
         archived = {candidate.call_id, candidate.archived_call_id or candidate.call_id}
         return self._hold.holds(candidate.recording_id, *archived)

@@ -126,6 +126,7 @@ class SpanComparison:
     def agrees(self, owner: ListOwner, window: Window, *, recent: bool) -> bool:
         """Count a span again, and return whether both sides agree."""
         surplus = self.measure(owner, window).surplus
+        # in a recent span, what is missing waits for the next sync
         return surplus == 0 or (surplus > 0 if recent else self._keeps and surplus < 0)
 
     def search(self, owner: ListOwner, span: CountedSpan) -> tuple[list[Difference], bool]:
@@ -135,6 +136,7 @@ class SpanComparison:
                 return [], True
             differences = list(self._compare_parts(owner, self._locate(owner, span)))
             adds_up = sum(difference.surplus for difference in differences) == span.surplus
+            # a known gap adds up in no reading: counting again would not help
             if adds_up or any(difference.known_gap for difference in differences):
                 return [difference for difference in differences if difference.matters], True
             log.info("%s of %s: the counts do not add up; counting again", self._endpoint.name, owner)
@@ -150,6 +152,7 @@ class SpanComparison:
         """Cut a span into parts that are all read; their counts do not matter."""
         rows = max(span.api, span.expected)
         parts = ceil(rows / self._page_rows / FILL)
+        # all of so many pages is read anyway: then in parts whose ids fit into memory
         parts = parts if parts <= FIRST_PARTS else ceil(rows / PART_ROWS)
         (cuts,) = self._inventory.find_cuts(owner, [span.window], parts) if parts > 1 else [[]]
         bounds = [span.window.start, *cuts, span.window.end]
@@ -175,6 +178,7 @@ class SpanComparison:
     def _is_coarse(self, span: CountedSpan) -> bool:
         """Return whether searching parts of a span is cheaper than reading all of it."""
         pages = span.api / self._page_rows
+        # with a difference a page or more, hardly a part could be left out
         return span.window.divisible and pages > 1 and abs(span.surplus) < pages
 
     def _cut(self, owner: ListOwner, spans: Sequence[CountedSpan], parts: int) -> list[CountedSpan]:
@@ -187,6 +191,7 @@ class SpanComparison:
             cut or [part.end for part in window.split(parts)[:-1]]
             for window, cut in zip(windows, self._inventory.find_cuts(owner, windows, parts), strict=True)
         ]
+        # all from the start of the span: bounds are inclusive, so two parts would both count a cut's second
         heads = [
             Window(window.start, moment)
             for window, moments in zip(windows, cuts, strict=True)
@@ -236,6 +241,7 @@ class SpanComparison:
         gaps: list[Window] = []
         for read in windows:
             if not read.is_proven:
+                # one span: neighbours share a second, which would be counted twice
                 joins = bool(gaps) and gaps[-1].end == read.window.start
                 start = gaps.pop().start if joins else read.window.start
                 gaps.append(Window(start, read.window.end))
@@ -250,6 +256,7 @@ class SpanComparison:
 
     def _compare_ids(self, owner: ListOwner, window: Window) -> Difference:
         """Read a span, proven complete, and compare its ids with those that are loaded."""
+        # the destination first: what a sync loads meanwhile must not look gone
         loaded = self._inventory.read_ids(owner, window)
         task = ReadTask(owner, window=window)
         windows = tuple(self._reader.scan(self._endpoint, task, self._now, self._pool))
@@ -276,6 +283,7 @@ class SpanComparison:
             log.warning(
                 "VBC lists %d recording(s) of %s that were erased: run vbc forget again", len(erased), owner
             )
+        # listed here with a `start` of another time, or an unreadable one: loaded as such, it is not missing
         outside = {
             id_
             for read in windows

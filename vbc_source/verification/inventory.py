@@ -74,6 +74,7 @@ class Inventory:
             lambda base: f"SELECT {_LIST}, {', '.join(sums)} FROM ({base}) AS b GROUP BY {_LIST}"
         )
         return {
+            # rows of a company's list have an empty text as their user
             ListOwner(str(account), str(user) or None): [
                 LoadedCounts(*map(int, numbers[first : first + 4])) for first in range(0, len(numbers), 4)
             ]
@@ -95,6 +96,7 @@ class Inventory:
 
     def read_erased(self, owner: ListOwner) -> frozenset[RowId]:
         """Return the recordings of a list that were erased for good: VBC may list one again."""
+        # legs that were erased count as loaded, see `_write_legs`
         if self._kind == CALL_LOGS or not self._loaded.find(ERASED):
             return frozenset()
         query = f"SELECT row_id FROM {ERASED} AS b WHERE {_OF_LIST} AND b.resource = :resource"
@@ -111,6 +113,7 @@ class Inventory:
             WHERE {_OF_LIST} AND b.recording_type = :kind ORDER BY detected_at"""
         rows = self._loaded.query(query, kind=self._kind, **_name(owner))
         key = owner.account, recording_type_of(self._kind), owner.user or ""
+        # sorted by time, so that the newest row of a recording is kept
         return {int(id_): Tombstone(*key, int(id_), at, str(text), back) for id_, at, text, back in rows}
 
     def find_cuts(self, owner: ListOwner, windows: Sequence[Window], parts: int) -> list[list[datetime]]:
@@ -132,6 +135,7 @@ class Inventory:
         cuts: list[list[datetime]] = [[] for _ in windows]
         for number, moment in rows:
             cut, window = floor_second(moment), windows[int(number)]
+            # many recordings may start in one second
             if window.start < cut < window.end and cut not in cuts[int(number)]:
                 cuts[int(number)].append(cut)
         return cuts
@@ -222,12 +226,14 @@ def _write_filter(kind: RecordingType, name: str, value: str) -> str:
     same = f"f.account_id = r.account_id AND f.{id_column} = r.recording_id"
     if has_users(kind):
         same += " AND f.user_id = r.user_id"
+    # not a join: several rows of a list could match
     return f"EXISTS (SELECT 1 FROM {table} AS f WHERE {same} AND f.{column} {_OPERATORS[operator]} {value})"
 
 
 def _write_log_filter(name: str, value: str) -> str:
     column, _, operator = name.partition(":")
     if operator:  # an instant
+        # the Reports API takes dates in UTC, without an offset
         value = f"CAST(concat({value}, '+00:00') AS TIMESTAMPTZ)"
     return f'"{column}" {_OPERATORS[operator]} {value}'
 

@@ -49,6 +49,7 @@ def measure_lateness(loaded: LoadedTables, now: datetime) -> Lateness | None:
         LIMIT {MOST_ARRIVALS}""",
         oldest=now - PERIOD,
     )
+    # `end` may be null: such a recording has no delay
     delays = sorted((seen - ended).total_seconds() for _, ended, _, seen in rows if ended)
     behind = [(cursor - began).total_seconds() for began, _, cursor, _ in rows if began and began < cursor]
     if not delays:

@@ -82,6 +82,7 @@ class ListsComparison:
     def run(self, owners: Sequence[ListOwner], accounts: Sequence[str] = ()) -> None:
         """Compare lists, and those loaded of `accounts` (real ids) even where VBC no longer has them."""
         loaded = self._inventory.count(self._plan.windows)
+        # users who have left VBC have no list there: what is loaded of them is reported
         known = [owner for owner in sorted(loaded, key=str) if owner.account in accounts]
         owners = list(dict.fromkeys([*owners, *known]))
         compared: set[ListOwner] = set()
@@ -99,6 +100,7 @@ class ListsComparison:
             except VbcError as fault:
                 if not concerns_one_list(fault):
                     raise
+                # a user who has left, or whose list is skipped as forbidden, says nothing against the gateway
                 failures = 0 if self._is_expected(fault) else failures + 1
                 if failures >= MOST_FAILURES:
                     raise
@@ -109,6 +111,7 @@ class ListsComparison:
         try:
             pages: list[Page[PageRows]] = []
             for number, window in enumerate(self._plan.windows):
+                # in each turn: after the first answer the owner may have another name than `self`
                 counts = loaded.get(owner)
                 # of the recent span only deletions matter: where nothing is loaded there are none
                 if not pages or owner.is_self or (counts and counts[number].loaded):
@@ -121,12 +124,14 @@ class ListsComparison:
     def _compare(self, answer: ListCount, loaded: CountsByList) -> None:
         owner, agrees, before = answer.owner, True, len(self._findings.spans)
         counts = loaded.get(owner) or [LoadedCounts()] * len(answer.pages)
+        # not strict: of the recent span there may be no page
         for window, page, loaded_counts in zip(self._plan.windows, answer.pages, counts, strict=False):
             span = CountedSpan(window, page.total_items, loaded_counts.expected)
             agrees = self._compare_span(owner, span, loaded_counts, next(iter(page.ids), None)) and agrees
         if owner.is_self:
             return  # an empty list whose answer does not say whose it is
         if self._plan.repair and len(self._findings.spans) > before:
+            # again, as the repair has changed what is loaded
             counts = self._inventory.count(self._plan.windows).get(owner) or counts
         self._add_total(owner, answer.pages[0].total_items, counts[0], agrees)
 
@@ -146,6 +151,7 @@ class ListsComparison:
             return True
         if not differences:  # only the counts are known
             differences = [Difference(owner, span.window, span.api, counts)]
+        # what is only missing in the recent span, the next sync loads
         waits = recent and not any(item.excess or item.returned or item.known_gap for item in differences)
         if waits or not self._plan.repair:
             self._add_spans(differences, recent, None)
@@ -162,6 +168,7 @@ class ListsComparison:
         api = RecordingApi(self._reader.client, root, owner.account, kind, owner.user or "")
 
         def request_present() -> object:
+            # of an empty list no recording can be asked for: then the list itself must be answered
             return self._spans.count(owner, window) if present is None else api.show(int(present))
 
         return DeletionEvidence(api, self._pool.executor, request_present)

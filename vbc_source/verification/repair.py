@@ -53,6 +53,7 @@ class ListRepair:
     def run(self, differences: Sequence[Difference], evidence: DeletionEvidence) -> frozenset[RowId]:
         """Repair the differences of one list; return the ids whose deletion was not confirmed."""
         missing = frozenset[RowId]().union(*(item.missing for item in differences))
+        # with another `start` than loaded, it is gone from one part and missing in another
         gone = frozenset[RowId]().union(*(item.gone for item in differences)) - missing
         returned = frozenset[RowId]().union(*(item.returned for item in differences))
         if missing:
@@ -72,6 +73,7 @@ class ListRepair:
         owner = differences[0].owner
         kind = recording_type_of(self._kind)
         history = self._inventory.read_tombstones(owner)
+        # the tombstone stays, as history
         rows = [replace(history[id_], returned_at=self._now) for id_ in sorted(returned)]
         for id_, text in confirmed.items():
             evidence = f"{text}; the complete list of its span does not contain it"
@@ -82,8 +84,10 @@ class ListRepair:
             with self._loaded.lock():
                 load_rows(held, TOMBSTONES, make_table(rows), "merge", RECORDING_KEY, VERIFY_SCHEMA)
             config = load_audio_config()
+            # without a bucket, the chain has no head outside of the database
             if config.bucket_url:
                 store_if_new(Bucket(config.bucket, config.storage), held, before)
+        # the first tombstone creates the table
         self._loaded.refresh()
 
 
@@ -119,6 +123,7 @@ def load_missing(
         # the state in the destination, not an older local one, must be the one that is written back
         held.sync_destination()
         with hold_dataset_lock(held), keep_connected(held):
+            # dlt's `run` would load the pending package, and nothing of what is missing
             if held.has_pending_data:
                 held.run()
             held.run(missing())

@@ -141,6 +141,7 @@ def _write_gap(gap: Gap) -> Sequence[str]:
 
 
 def _write_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    # one more, to know whether there are more
     shown = list(islice(rows, MOST_LINES + 1))
     lines = [heads, *shown[:MOST_LINES]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]

@@ -141,6 +141,7 @@ def make_plan(
     resource: str = "",
 ) -> ComparisonPlan:
     """Plan which spans to compare: what every sync reads again is a span of its own."""
+    # the API's bounds are whole seconds
     first, last = floor_second(since or config.first_start(now)), floor_second(min(until or now, now))
     window = config.filters_of(resource).narrow(Window(first, last)) if first <= last else None
     if window is None:
@@ -166,6 +167,7 @@ def _choose_types(
     present = [kind for kind in available if loaded.find(TABLES[kind])]
     if not present:
         raise VbcError("nothing is loaded yet, so nothing can be compared: run vbc sync first")
+    # the company's first: its list may tell which account `self` is
     chosen: list[ListKind] = [kind for kind in RECORDING_TYPES if kind in (types or present)]
     if absent := [kind for kind in RECORDING_TYPES if kind in chosen and kind not in present]:
         raise VbcError(f"there is no table {TABLES[absent[0]]} in the destination: run vbc sync first")
@@ -196,9 +198,11 @@ def _compare(plans: Mapping[ListKind, ComparisonPlan], reader: ListReader, loade
 
 
 def _compare_call_logs(comparison: ListsComparison, directory: AccountDirectory, config: VbcConfig) -> None:
+    # each once: `self` may be named beside its id
     accounts = dict.fromkeys(directory.find_account(account, {}) for account in config.accounts)
     try:
         comparison.run([ListOwner(account) for account in accounts])
+    # the Reports API needs a subscription of its own
     except NotSubscribed as fault:
         if not config.skip_forbidden:
             raise

@@ -85,6 +85,7 @@ class Bucket:
         """Return the key of an address; None if it is not in this bucket, or could point out of it."""
         if not uri.startswith(self.url + "/"):
             return None
+        # ledgers can be edited: an address in one must not lead out of the bucket
         key = uri[len(self.url) + 1 :]
         return None if ".." in PurePosixPath(key).parts or key.startswith("/") else key
 
@@ -101,6 +102,7 @@ class Bucket:
                 with path.open("rb") as file:
                     self.s3.put(file, key, content_type, sha256, new=new)
                 return
+            # until the upload, another program may store the same name: S3 alone has a condition against that
             if new and self.size(key) is not None:
                 raise KeyTaken(self.uri(key))
             if self._files:
@@ -145,6 +147,7 @@ class Bucket:
                 else:
                     self._fs.rm_file(f"{self._root}/{key}")
             except FileNotFoundError:
+                # gone already, which a killed run may have done: that is no failure
                 self._check_folder(key)
             except PermissionError as error:
                 if (code := s3_code(error)) and code not in _REFUSALS:
@@ -259,6 +262,7 @@ class Bucket:
         """Give the bytes of an object a second name, unless that is taken; they outlast the first one."""
         with self._report_errors("copied"):
             source, target = f"{self._root}/{key}", f"{self._root}/{name}"
+            # such a name has the hash of the bytes in it: what is there is the same
             if self._fs.exists(target):
                 return
             if self._files:

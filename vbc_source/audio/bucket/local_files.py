@@ -43,6 +43,7 @@ class LocalFiles:
             folder = target.parent.stat()
         # read by whom the folder lets in, and not by the owner of the private spool alone
         path.chmod(folder.st_mode & 0o666)
+        # bytes before the name: after a crash the name could be that of an empty file
         sync(path)
         try:
             path.replace(target)
@@ -90,6 +91,7 @@ class LocalFiles:
         """Give a file a second name, or copy it where the file system has no links."""
         source, target = self.locate(key), self.locate(name)
         try:
+            # a repair replaces the first name by a rename, which leaves the bytes of a link alone
             os.link(source, target)
         except OSError:
             self._copy(source, target)

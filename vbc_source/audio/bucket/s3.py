@@ -51,6 +51,7 @@ class S3Objects:
         if size > LARGEST_PUT:
             raise InvalidContent(f"{size:,} bytes are more than the {LARGEST_PUT:,} that S3 takes at once")
         fields = {
+            # what s3fs would send with its own uploads
             **self._fs.s3_additional_kwargs,
             **self._storage.s3_fields(self._now()),
             "ContentType": content_type,
@@ -61,6 +62,7 @@ class S3Objects:
             self.send(file, key, {**fields, "IfNoneMatch": "*"} if new else fields)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code")
+            # 412, and 409 where another upload of the same key is not complete yet
             if new and code in ("PreconditionFailed", "ConditionalRequestConflict"):
                 raise KeyTaken(self._path(key)) from None
             if not new or code != "NotImplemented":
@@ -93,10 +95,12 @@ class S3Objects:
             BucketFailed: It has versions still after that.
         """
         for _ in range(MOST_PAGES):
+            # the first page each time: a deletion changes the list
             versions = self.list_versions(key)
             if not versions:
                 return
             for version in versions:
+                # by its version: without one, S3 only hides the object behind a delete marker
                 self._fs.call_s3("delete_object", **version)
         raise BucketFailed(f"s3://{self._bucket} keeps versions of an object that were deleted")
 
@@ -105,6 +109,7 @@ class S3Objects:
         bucket, name = self._bucket, self.name(key)
         kinds = ("DeleteMarkers", "Versions") if markers else ("Versions",)
         try:
+            # a prefix is all that S3 offers: other keys that begin with the name are left out below
             page = self._fs.call_s3("list_object_versions", Bucket=bucket, Prefix=name)
         except OSError as error:
             if error.errno != errno.ENOSYS:

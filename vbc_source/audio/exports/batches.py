@@ -51,6 +51,7 @@ def archive_by_exports(session: ArchiveSession, backlog: Backlog, via: Via) -> C
 
 def _archive_span(session: ArchiveSession, run: ExportRun, span: ExportSpan) -> None:
     config = session.config
+    # a company's jobs are listed under the user who started them
     api = ExportApi(
         session.client, config.recording_api, span.account_id, span.user_id or SELF, config.login_name
     )

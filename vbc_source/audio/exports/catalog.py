@@ -45,6 +45,7 @@ class Catalog:
             condition += " AND account_id = :account"
 
         def write(loaded: LoadedTables) -> str:
+            # without what was erased: no member may become such a recording again
             recordings = write_without_erased(loaded, write_recordings(loaded, everything))
             columns = ", ".join(_LOADED)
             return _join_ledger(loaded, f"SELECT {columns} FROM ({recordings}) AS r WHERE {condition}")
@@ -55,6 +56,7 @@ class Catalog:
         return [self._read(row) for row in unique.values()]
 
     def _read(self, row: Mapping[str, Any]) -> LoadedRecording:
+        # a file in another bucket is none here
         key = self._bucket.key_of(row["uri"]) if row["uri"] else None
         stored = (key, int(row["stored_bytes"] or 0)) if key else None
         return LoadedRecording(

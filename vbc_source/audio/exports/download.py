@@ -48,8 +48,10 @@ def download_exports(
         run = ExportRun(session)
         for job_id in dict.fromkeys(job_ids):
             try:
+                # before the job is looked up: an export that is archived costs no request
                 if not run.is_archived(job_id):
                     job = api.show(job_id)
+                    # tables have the account's number, never `self`
                     owner = job.account if account == SELF else account
                     catalog = Catalog(session.loaded, config.pii_policy, session.archive.bucket, owner)
                     run.archive(api, job, catalog)
@@ -59,6 +61,7 @@ def download_exports(
                 # the faults of a gateway name no job
                 title, text = name_job(job_id), str(error)
                 errors.append(text if title in text else f"{title}: {text}")
+        # before the sidecars, which are written for what the table has
         session.ledger.load()
         written = write_missing_sidecars(session)
         return ExportResult(

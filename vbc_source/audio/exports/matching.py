@@ -19,6 +19,7 @@ from vbc_source.recordings import Recording
 ZONE_TOLERANCE = timedelta(days=1)  # the times in a zip have no time zone
 # how far the time in a name may be before the start, or after the end, of the call
 EARLY_TOLERANCE, LATE_TOLERANCE = timedelta(minutes=1), timedelta(hours=1)
+# a name ends with the milliseconds of a moment: `730048.….1463122442148.mp3` in the reference
 _MILLISECONDS = re.compile(r"(?:^|\.)(\d{13})\.[A-Za-z0-9]+$")
 
 
@@ -57,6 +58,7 @@ class MemberMatcher:
         ]
         if matches:
             fitting = [match for match in matches if match.recording.size_bytes in (None, size)]
+            # a size that agrees counts more than one that the API did not report
             exact = [match for match in fitting if match.recording.size_bytes == size]
             matches = exact or fitting
         else:

@@ -69,6 +69,7 @@ def saves_requests(span: ExportSpan, files: int, size: int) -> bool:
     return (
         span.files > EXPORT_REQUESTS
         and files <= MAX_RATIO * span.files
+        # the size is 0 where the API reports none
         and size <= MAX_RATIO * max(span.size, 1)
     )
 

@@ -20,6 +20,7 @@ class ExportReceipts:
 
     def write(self, job_id: str, sizes: Mapping[str, int]) -> None:
         """Record that an export is archived completely, with keys and sizes in bytes of its files."""
+        # before the receipt: after a crash of the machine it must not outlast the files
         self._bucket.sync(map(self._bucket.uri, sizes))
         make_private_folder(self._folder)
         write_private_file(self._locate(job_id), json.dumps(dict(sizes)))

@@ -127,6 +127,7 @@ class ExportRun:
         api.check_ready(job)
         with self._fetch(api, job) as file:
             self._ledger.load()  # the catalog must know what an earlier export has stored
+            # listed anew: the listings before lack what the export before has stored
             self._folders = FolderListings(self._archive.bucket)
             source = _open_zip(file, job)
             results = list(self._archive_members(job.id, source, catalog))
@@ -134,6 +135,7 @@ class ExportRun:
         lacking = max((job.total or 0) - len(source.members), 0)
         self.counts["jobs"] += 1
         self.counts["lacking"] += lacking
+        # no receipt with unmatched files: once their recordings are loaded, the same zip has more to give
         if not lacking and all(result.status in ("stored", "found", "left_out") for result in results):
             self._receipts.write(job.id, {result.key: result.size for result in results if result.key})
 
@@ -155,6 +157,7 @@ class ExportRun:
         with ThreadPoolExecutor(self._config.max_concurrency) as pool:
             while batch := list(islice(members, BATCH_MEMBERS)):
                 matches = _match(batch, catalog, matched)
+                # not in the threads: the key of a name that repeats depends on the order of the members
                 keys = [_make_unmatched_key(job_id, member, names) for member in batch]
                 sources = [source] * len(batch)
                 for result in pool.map(self._store, sources, batch, matches, keys):
@@ -187,12 +190,14 @@ class ExportRun:
     def _store_matched(self, source: Zip, member: Member, match: LoadedRecording) -> _MemberResult:
         if match.erased:
             return _MemberResult("left_out")
+        # the ledger's word is not enough: the object has to be there
         if match.stored and self._folders.has(*match.stored):
             return _MemberResult("found", *match.stored)
         try:
             sizes = self._folders.list_sizes(match.recording.folder)
             row = self._archive.store(match.recording, source.open(member), sizes)
         except InvalidContent as error:
+            # the row lets `vbc audio` try the file by itself
             self._archive.record_failure(match.recording, error)
             return _MemberResult("failed")
         return _MemberResult("stored", self._archive.bucket.key_of(row.uri or ""), row.size_bytes or 0)

@@ -56,6 +56,7 @@ def _write(download: Download, path: Path, limit: int, name: str) -> None:
     try:
         with SpoolFile(path) as file:
             for chunk in download:
+                # before anything is written: an error page must not fill the disk
                 if not size:
                     _check_start(download.size, chunk, path, limit, name)
                 size += len(chunk)
@@ -70,6 +71,7 @@ def _write(download: Download, path: Path, limit: int, name: str) -> None:
                     log.info("%s: %s%s", name, write_size(size), total)
     except NoRoom:
         raise _disk_full(path, download.size or size, name) from None
+    # a download that broke too often ends like a whole one
     if download.size is not None and size != download.size:
         raise ExportFailed(f"{name}: received {size:,} bytes, but the server reports {download.size:,}")
 

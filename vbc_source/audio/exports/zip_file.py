@@ -148,6 +148,7 @@ def _exceeds_ratio(info: ZipInfo, limits: Limits) -> bool:
 
 
 def _read_member(info: ZipInfo, limits: Limits) -> Member:
+    # the name as it is in the zip: zipfile ends `filename` at the first NUL
     name = PurePosixPath(info.orig_filename).name
     return Member(name, info.file_size, _read_time(info), _find_refusal(info, limits), info)
 
@@ -189,6 +190,7 @@ def _find_refusal(info: ZipInfo, limits: Limits) -> str | None:
         "its name leaves its folder": bool(leaves_folder),
         "its name contains a backslash or a control character": "\\" in name or not name.isprintable(),
         "it has no name": not PurePosixPath(name).name,
+        # where a zip was made on a system without modes, they are 0
         "it is a link or a device, not a file": kind not in (0, stat.S_IFREG),
         "it is encrypted": bool(info.flag_bits & _UNREADABLE_FLAGS),
         "its compression method is not supported": info.compress_type not in (ZIP_STORED, ZIP_DEFLATED),

@@ -85,6 +85,7 @@ class _FactsReader:
         if not self._loaded.find(table):
             return {}
         names = list(self._loaded.columns(table))
+        # aliases: the table's own names would stand beside those that `FITS` compares, twice in one query
         columns = {f"c{number}": name for number, name in enumerate(names)}
 
         def write(loaded: LoadedTables) -> str:
@@ -135,6 +136,7 @@ class _FactsReader:
         for uri, load_id, position, *cells in self._loaded.query(write, **self._values):
             value = next((cell for cell in cells if cell is not None), None)
             loads.setdefault(uri, {}).setdefault(str(load_id), {})[int(position)] = value
+        # an append-only destination has the items of every load; load ids are times, as text
         return {uri: _order_items(by_load[max(by_load)]) for uri, by_load in loads.items()}
 
     def _read_proofs(self) -> dict[str, Proof]:
@@ -145,6 +147,7 @@ class _FactsReader:
             columns = loaded.columns(SCAN_WINDOWS)
             adds_up = "AND coalesce(w.is_proven, true)" if "is_proven" in columns else ""
             read = ("resource", "window_start", "window_end", "total_items", "scanned_at")
+            # bounds are whole seconds, both inclusive; a killed load may leave windows without recordings
             return f"""
                 SELECT uri, {", ".join(_PROOF)} FROM (
                     SELECT a.uri, {", ".join(f"w.{name}" for name in read)}, w.filters,

@@ -169,11 +169,14 @@ class _Writer:
             self._sidecars += len(unwritten)
             written = self._store_sidecars(stored, unwritten)
             for file, digest in zip(files, found, strict=True):
+                # `written` has the digests of the files without one, in the same order
                 manifests[file.folder][sidecar_key(file.name)] = digest or next(written)
+        # lines are only added here, so that a longer manifest is a changed one
         changed = [folder for folder, manifest in manifests.items() if len(manifest) > before[folder]]
         list(self._pool.map(self._store_manifest, changed, [manifests[folder] for folder in changed]))
         self._manifests += len(changed)
         for state in batch:
+            # a folder that differs gets no note, so that each run names it until somebody has looked
             if state.folder in manifests and state.folder not in self._differing:
                 self._notes.append(self._make_note(state, manifests[state.folder]))
 
@@ -208,6 +211,7 @@ class _Writer:
             return None
         key, sizes = f"{file.folder}/{file.name}", self._listings.list_sizes(file.folder)
         try:
+            # one that is there says what was known when the file was archived, and perhaps nowhere else now
             body = read_sidecar_body(self._bucket, key, sizes.get(sidecar_key(file.name)))
             sidecar = check_sidecar(self._bucket, key, body) if body else None
         except InvalidContent:

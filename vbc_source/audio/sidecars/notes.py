@@ -61,6 +61,7 @@ def find_folders(
     """
 
     def write(loaded: LoadedTables) -> str:
+        # not LIKE: an address may hold `_` and `%`; DISTINCT, as append-only destinations repeat rows
         folders = f"""
             SELECT {FOLDER} AS uri, count(DISTINCT uri) AS files, max(fetched_at) AS newest
             FROM {LEDGER} WHERE status = 'stored' AND substr(uri, 1, {len(bucket.url) + 1}) = :bucket
@@ -85,6 +86,7 @@ def load_notes(
     pipeline: dlt.Pipeline, loaded: LoadedTables, bucket: Bucket, notes: Sequence[FolderNote]
 ) -> None:
     """Load notes; a folder has one."""
+    # before the note, after which nobody looks into the folder again
     bucket.sync(f"{note.uri}/{MANIFEST}" for note in notes)
     table = pa.Table.from_pylist([asdict(note) for note in notes], make_schema(COLUMNS, KEY))
     with loaded.lock():

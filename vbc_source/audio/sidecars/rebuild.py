@@ -164,6 +164,7 @@ class _Rebuild:
         """Rebuild from all folders."""
         started = logged = time.monotonic()
         folders = list(self._list_folders())
+        # all folders first: a recording whose start has changed has versions in folders of several days
         newest = self._find_newest(folders)
         for number, name in enumerate(folders, 1):
             folder = self._read_folder(name)
@@ -207,6 +208,7 @@ class _Rebuild:
                     yield from walk(f"{folder}/{name}".lstrip("/"), levels[1:])
 
         for name in sorted(self._bucket.list_sizes("")):
+            # `custody/`, `unmatched/` and what others have put there are no recordings
             if name.startswith(FOLDER):
                 if self._own is None or name in self._own:
                     yield from walk(name, _LEVELS[1:])
@@ -251,11 +253,14 @@ class _Rebuild:
             sidecar = self._read_sidecar(folder, name)
         except InvalidContent:
             return _Found(key, damaged=sidecar_key(key), missing=missing)
+        # the sidecar tells: of what was erased, not even the bytes are read
         if sidecar and _key_of(sidecar) in self._erased:
             return _Found(key, erased=True)
+        # what the ledger has is not read: so a repetition goes on where the run before stopped
         if sidecar is None or missing or self._bucket.uri(key) in folder.known:
             return _Found(key, sidecar, missing=missing)
         content, audio = self._bucket.read(key), sidecar.audio
+        # both must agree: a file that was changed with its sidecar still differs from the manifest
         expected = {audio.sha256, folder.manifest.get(name, audio.sha256)}
         if content and {content.sha256} == expected and content.size == audio.size_bytes:
             return _Found(key, sidecar, make_row(sidecar, self._bucket.uri(key)))
@@ -268,6 +273,7 @@ class _Rebuild:
             return None
         body = read_sidecar_body(self._bucket, key, folder.sizes[beside]) or b""
         sidecar = check_sidecar(self._bucket, key, body)
+        # no line is no change: a killed run may have written sidecars, and not yet the manifest
         altered = folder.manifest.get(beside) not in (None, hashlib.sha256(body).hexdigest())
         if altered or (sidecar and not _fits_folder(sidecar, folder.key)):
             raise InvalidContent(f"{sidecar_key(key)} is not what its manifest or its folder says")
@@ -291,6 +297,7 @@ class _Rebuild:
             self._known += 1
         if found.sidecar and found.sidecar.recording:
             facts = found.sidecar.archive
+            # the row of an older version must not replace that of the newest one
             if facts.version >= newest.get(_key_of(found.sidecar), 1):
                 pending = self._pending[facts.recording_type]
                 pending.append(found.sidecar.recording)

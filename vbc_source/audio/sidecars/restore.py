@@ -51,6 +51,7 @@ def _find_lacking(loaded: LoadedTables, endpoint: Endpoint, rows: Sequence[Row])
     key = (*endpoint.key, "id")
     found = set[tuple[Any, ...]]()
     for start in range(0, len(rows) if loaded.has(endpoint.name) else 0, QUERY_IDS):
+        # as numbers: a sidecar is from a bucket that others may write to, and must not become SQL
         ids = ", ".join(str(int(row["id"])) for row in rows[start : start + QUERY_IDS])
         sql = f"SELECT {', '.join(key)} FROM {endpoint.name} WHERE id IN ({ids})"
         found |= set(loaded.query(sql))
@@ -64,6 +65,7 @@ def restored_tables(endpoint: Any, rows: Any) -> list[DltResource]:
 
     def read() -> Iterator[Any]:
         schema = dlt.current.source_schema()
+        # a table that somebody has dropped: dlt looks at the schema that it has stored, not at the table
         DestinationLookup().restore_tables(schema)
         yield build_table(endpoint, rows, schema)
 
@@ -82,6 +84,7 @@ def build_table(endpoint: Endpoint, rows: Sequence[Row], schema: dlt.Schema) -> 
         values = [row.get(name) for row in rows]
         if name in columns or name in spec.lists or name.startswith("_dlt_"):
             continue
+        # the type that the table has: one that is guessed from these rows alone may be another
         stored = known.get(name, {}).get("data_type")
         kind = spec.fields.get(name) or (ARROW_TYPES.get(stored or "") or guess_type(values))
         if name in spec.fields or has_values(values):

@@ -95,6 +95,7 @@ class Sidecar:
 
 def sidecar_key(audio_key: str) -> str:
     """Return the key of an audio file's sidecar, or its name of the file's name."""
+    # the last dot: `1000.v2.mp3` has `1000.v2.json`
     return f"{audio_key.rpartition('.')[0]}.{EXTENSION}"
 
 
@@ -122,6 +123,7 @@ def parse_sidecar(body: bytes) -> Sidecar:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = str(error) if isinstance(error, msgspec.ValidationError) else "malformed JSON"
         raise ValueError(f"not a sidecar: {reason}") from None
+    # new fields need no new version: with one, the known fields may mean something else
     if sidecar.format_version > FORMAT_VERSION:
         raise ValueError(f"format_version {sidecar.format_version} is newer than this version of vbc knows")
     return sidecar

@@ -60,6 +60,7 @@ def remove_lines(bucket: Bucket, folder: str, names: Collection[str]) -> None:
         bucket.erase(key)
     except ObjectLocked:
         bucket.remove(key)  # hidden: its versions stay as long as they are locked
+    # `remove` does not say whether it has worked
     if bucket.size(key) is not None:
         raise BucketFailed(f"{bucket.uri(key)} cannot be removed")
 
@@ -89,6 +90,7 @@ def check_sidecar(bucket: Bucket, audio_key: str, body: bytes) -> Sidecar | None
         sidecar = parse_sidecar(body)
     except ValueError as error:
         raise InvalidContent(f"{bucket.uri(sidecar_key(audio_key))}: {error}") from None
+    # `1000.mp3` and `1000.wav` would have the same sidecar
     return sidecar if sidecar.audio.file == audio_key.rpartition("/")[2] else None
 
 
