@@ -45,7 +45,7 @@ BASE_URL = "https://api.vonage.com"
 RECORDING_API = "/t/vbc.prod/call_recording/api"
 INDIA = "call_recording_india"  # part of the API's path in India, where there are no on-demand recordings
 SELF = "self"
-CALL_LOGS: Final = "call_logs"  # the resource of the Reports API
+CALL_LOGS_TABLE: Final = "call_logs"  # the resource of the Reports API
 REALM = "@vbc.prod"
 LOGIN = ("username", "password", "refresh_token", "access_token")
 HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `start_date` is set
@@ -228,7 +228,7 @@ class VbcConfig(BaseConfiguration):
 
     def filters_of(self, resource: str) -> Filters:
         """Return the filters of the API that a resource belongs to, parsed."""
-        return cast("Filters", self.call_log_filters if resource == CALL_LOGS else self.filters)
+        return cast("Filters", self.call_log_filters if resource == CALL_LOGS_TABLE else self.filters)
 
     @property
     def pii_policy(self) -> PiiPolicy:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from vbc_source.errors import SettingsError
-from vbc_source.filters import read_table
+from vbc_source.filters import read_setting_table
 
 LOCK_MODES = ("GOVERNANCE", "COMPLIANCE")
 LONGEST_LOCK = 36_500  # days; S3 allows a hundred years
@@ -95,7 +95,10 @@ class StorageSettings:
 
 def read_tags(value: Any) -> dict[str, str]:
     """Parse the setting `tags`, a table or its JSON; raises SettingsError."""
-    tags = {str(name): str(text) for name, text in read_table("tags", value, '{"team": "records"}').items()}
+    tags = {
+        str(name): str(text)
+        for name, text in read_setting_table("tags", value, '{"team": "records"}').items()
+    }
     if len(tags) > MOST_TAGS:
         raise SettingsError(f"tags has {len(tags)} entries; S3 allows {MOST_TAGS}")
     for name, text in tags.items():

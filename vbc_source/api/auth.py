@@ -20,7 +20,7 @@ from vbc_source.api.login_answers import (
     IssuedToken,
     LoginFailure,
     explain_failure,
-    is_locked,
+    is_user_locked,
     read_error,
     read_issued_token,
     read_token,
@@ -336,7 +336,7 @@ class TokenProvider:
         status, body = self._post(self._form("refresh_token", refresh_token=refresh_token))
         if status == 200 and (issued := read_issued_token(body)):
             return self._keep(issued, refresh_token)
-        if read_error(body) == "invalid_grant" and not is_locked(body):
+        if read_error(body) == "invalid_grant" and not is_user_locked(body):
             return None
         raise self._refused(cache, shared, explain_failure(status, body))
 

@@ -37,7 +37,7 @@ from vbc_source.api.http.transport import (
     resolve_own,
     resolve_redirect,
 )
-from vbc_source.api.login_answers import TEMPORARY, is_locked, read_error
+from vbc_source.api.login_answers import TEMPORARY, is_user_locked, read_error
 from vbc_source.api.turns import Turns
 from vbc_source.config import VbcConfig, VbcCredentials
 from vbc_source.errors import (
@@ -272,7 +272,7 @@ class Client:
                 self._read(response, read_object)
             elif (error := read_error(body)) in TEMPORARY:
                 raise Unavailable(status, hint=error)
-            elif not error and not is_locked(body):
+            elif not error and not is_user_locked(body):
                 fault = read_fault(status, body, response.headers, self._clock())
                 # these faults come from in front of the identity server: no credentials were checked
                 if isinstance(fault, (Unavailable, Throttled, NotFound, Forbidden)):

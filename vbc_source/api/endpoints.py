@@ -96,6 +96,9 @@ CALL_LOGS = Endpoint("call_logs", CALL_LOG, "call-logs", "call logs", windowed=T
 USERS = Endpoint("users", USER, "users", "users", api="Provisioning API")
 EXTENSIONS = Endpoint("extensions", EXTENSION, "extensions", "extensions", api="Provisioning API")
 
+ENDPOINTS = (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS, CALL_LOGS)
+RECORDING_ENDPOINTS: Mapping[str, Endpoint] = {"company": COMPANY, "user": ON_DEMAND}  # by recording type
+
 
 @dataclass(slots=True)
 class ApiCapabilities:

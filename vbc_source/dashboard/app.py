@@ -317,7 +317,7 @@ def make_app(database: DashboardDatabase, plays: PlaysLedger | None = None) -> A
     answers = Dashboard(database, plays or open_ledger(database.warehouse))
     routes = [
         Route("/", answers.show("dashboard.html", pages.build_dashboard)),
-        Route("/recordings", answers.show("recordings.html", pages.build_list)),
+        Route("/recordings", answers.show("recordings.html", pages.build_recordings)),
         Route("/extensions", answers.show("people.html", pages.build_people("extensions"))),
         Route("/users", answers.show("people.html", pages.build_people("users"))),
         Route("/coverage", answers.show("call_coverage.html", pages.build_call_coverage)),
@@ -369,7 +369,7 @@ def listen(port: int) -> socket.socket:
         raise VbcError(f"port {port} is taken: choose another with --port") from None
 
 
-def serve(database: DashboardDatabase, listener: socket.socket) -> None:
+def serve_dashboard(database: DashboardDatabase, listener: socket.socket) -> None:
     """Serve until interrupted."""
     config = uvicorn.Config(
         make_app(database),

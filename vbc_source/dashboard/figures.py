@@ -281,7 +281,7 @@ class Figures:
             active = filters.active
             conditions = {name: text for name, text in statements.CONDITIONS.items() if name in active}
             if filters.archived:
-                conditions["archived"] = statements.ARCHIVED[filters.archived]
+                conditions["archived"] = statements.ARCHIVED_CONDITIONS[filters.archived]
             if filters.extension and "{counted}" in sql:
                 conditions["extension"] = statements.OF_EXTENSION
             counted = "{recording_extensions}" if filters.extension else "{recordings}"

@@ -87,7 +87,7 @@ def read_search(text: str, pii: PiiPolicy) -> Search:
     return Search(text, digits, hidden)
 
 
-def find_recordings(
+def search_recordings(
     figures: Figures, search: Search, sort: str, limit: int, offset: int = 0
 ) -> tuple[list[dict[str, Any]], int]:
     """Return a page of the recordings found, with the columns of `ROW_COLUMNS`, and how many there are.

@@ -51,7 +51,11 @@ CONDITIONS = {
     f"(SELECT coalesce(to_seconds, CASE WHEN from_seconds IS NULL THEN 0 ELSE 1e12 END) {_BUCKET})",
 }
 OF_EXTENSION = "r.extension = %(extension)s"  # on a row of `recording_extensions`
-ARCHIVED = {"yes": "r.archived", "no": "NOT r.archived", "failed": "NOT r.archived AND {failed_audio}"}
+ARCHIVED_CONDITIONS = {
+    "yes": "r.archived",
+    "no": "NOT r.archived",
+    "failed": "NOT r.archived AND {failed_audio}",
+}
 FAILED_AUDIO = (
     "r.recording_key IN (SELECT concat_ws('/', a.account_id, a.recording_type, nullif(a.user_id, ''), "
     "CAST(a.recording_id AS text)) FROM {loaded}.recording_audio a "

@@ -19,7 +19,7 @@ import duckdb
 
 from vbc_source.analytics.models import PROJECT
 from vbc_source.dlt_internals import DatabaseException
-from vbc_source.durable_files import replace_file, sync
+from vbc_source.durable_files import fsync, replace_file
 from vbc_source.erasure.conditions import (
     KEPT,
     Erased,
@@ -242,7 +242,7 @@ def rewrite_file(database: Path) -> list[str]:
     database.with_name(database.name + ".wal").unlink(missing_ok=True)
     # rows that did not fit into memory, of a process that was killed: nobody has the file open now
     shutil.rmtree(database.with_name(database.name + ".tmp"), ignore_errors=True)
-    sync(database.parent)
+    fsync(database.parent)
     return []
 
 

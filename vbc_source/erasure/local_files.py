@@ -13,7 +13,7 @@ import dlt
 import pyarrow.parquet as pq
 
 from vbc_source.dlt_internals import get_dlt_pipelines_dir
-from vbc_source.durable_files import sync
+from vbc_source.durable_files import fsync
 from vbc_source.erasure.subject import Subject
 
 TRACE = "trace.pickle"
@@ -43,7 +43,7 @@ class LocalCopies:
         for path in self.find():
             if self._is_removable(path):
                 path.unlink(missing_ok=True)
-                sync(path.parent)
+                fsync(path.parent)
                 removed += 1
             else:
                 left.append(f"a file in dlt's data folder holds it: {path.relative_to(_find_data())}")

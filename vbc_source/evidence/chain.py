@@ -20,9 +20,9 @@ from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers.custody import (
-    ACTIONS,
     CUSTODY,
     EVENT,
+    LEDGER_ACTIONS,
     LINKS,
     ChainCheck,
     Head,
@@ -169,7 +169,7 @@ class _Verification:
             heads=len(heads) if self._bucket else None,
             plays=self._check_plays(heads.values()),
         )
-        for ledger in self._loaded.find(*ACTIONS):
+        for ledger in self._loaded.find(*LEDGER_ACTIONS):
             result = self._check_ledger(ledger, result)
         result = self._check_missing(result)
         return replace(result, ok=not self._problems, problems=tuple(self._problems), unnamed=self._unnamed)

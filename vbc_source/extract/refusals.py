@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeGuard
 
-from vbc_source.config import CALL_LOGS
+from vbc_source.config import CALL_LOGS_TABLE
 from vbc_source.errors import (
     BadRequest,
     Forbidden,
@@ -189,7 +189,7 @@ class AccessLog:
     def _explain(self, error: VbcError) -> None:
         if isinstance(error, Forbidden):
             error.args = (f"{error}; or set on_forbidden = skip to continue without them",)
-        elif isinstance(error, NotFound) and self._run.endpoint.name != CALL_LOGS:
+        elif isinstance(error, NotFound) and self._run.endpoint.name != CALL_LOGS_TABLE:
             error.args = (f"{error}; {CHECK_PATH}",)
 
     def take_rows(self) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from vbc_source.durable_files import make_folder, replace_file, sync
+from vbc_source.durable_files import fsync, make_folder, replace_file
 from vbc_source.errors import VbcError
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class Swap:
                 folders.add(Path(path).parent)
         if self._client.config.is_local_filesystem:
             for folder in folders:
-                sync(folder)
+                fsync(folder)
 
 
 def remove_drafts(client: Any) -> None:

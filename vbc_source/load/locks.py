@@ -82,7 +82,7 @@ def can_lock() -> bool:
     return os.access(next(place for place in (folder, *folder.absolute().parents) if place.exists()), os.W_OK)
 
 
-def is_locked(pipeline: str) -> bool:
+def is_pipeline_locked(pipeline: str) -> bool:
     """Return whether another process works on a pipeline now."""
     if not can_lock():
         return False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vbc_source.windows import format_instant
 
 if TYPE_CHECKING:
-    from vbc_source.reconciliation.findings import Counts, ReconcileResult
+    from vbc_source.reconciliation.findings import ClassCounts, ReconcileResult
 
 MOST_LINES = 20  # of each table
 _TITLES = {
@@ -22,7 +22,7 @@ _TITLES = {
 }
 
 
-def write_report(result: ReconcileResult) -> Iterator[str]:
+def format_report(result: ReconcileResult) -> Iterator[str]:
     """Yield the lines of the report."""
     span = f"from {format_instant(result.since)} to {format_instant(result.until)}"
     if not result.fits:
@@ -54,13 +54,13 @@ def _write_news(result: ReconcileResult) -> str:
     return f"{text} docs/coverage.md says what each class means." if result.new else text
 
 
-def _select_rows(values: Mapping[str, Counts]) -> list[tuple[str, Counts]]:
+def _select_rows(values: Mapping[str, ClassCounts]) -> list[tuple[str, ClassCounts]]:
     """Order values by how many calls are missing; one value alone tells nothing new."""
     rows = sorted(values.items(), key=lambda row: (-row[1].get("missing", 0), -sum(row[1].values()), row[0]))
     return rows if len(rows) > 1 else []
 
 
-def _write_table(dimension: str, rows: Sequence[tuple[str, Counts]]) -> Iterator[str]:
+def _write_table(dimension: str, rows: Sequence[tuple[str, ClassCounts]]) -> Iterator[str]:
     heads = [f"by {dimension}", *_TITLES.values()]
     lines = [
         [value, *(f"{Counter(counts)[name]:,}" for name in _TITLES)] for value, counts in rows[:MOST_LINES]

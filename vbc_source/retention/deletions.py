@@ -37,7 +37,7 @@ class Deletion:
     noted_at: datetime
 
 
-def make_table(rows: list[Deletion]) -> pa.Table:
+def make_deletions_table(rows: list[Deletion]) -> pa.Table:
     """Convert rows to an Arrow table."""
     return pa.Table.from_pylist([asdict(row) for row in rows], SCHEMA)
 

@@ -31,7 +31,7 @@ from vbc_source.verification.compare import Difference
 from vbc_source.verification.findings import Findings
 from vbc_source.verification.inventory import Inventory, ListKind, RowId, recording_type_of
 from vbc_source.warehouse.queries import LoadedTables
-from vbc_source.warehouse.tombstones import TOMBSTONES, Tombstone, describe_history, make_table
+from vbc_source.warehouse.tombstones import TOMBSTONES, Tombstone, describe_history, make_tombstones_table
 
 
 class ListRepair:
@@ -80,7 +80,9 @@ class ListRepair:
         with hold_pipeline(self._loaded.target.ledgers("verify")) as held:
             before = find_last_event(held)
             with self._loaded.lock():
-                load_rows(held, TOMBSTONES, make_table(rows), "merge", RECORDING_KEY, VERIFY_SCHEMA)
+                load_rows(
+                    held, TOMBSTONES, make_tombstones_table(rows), "merge", RECORDING_KEY, VERIFY_SCHEMA
+                )
             config = load_audio_config()
             if config.bucket_url:
                 store_if_new(Bucket(config.bucket, config.storage), held, before)

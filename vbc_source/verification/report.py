@@ -22,7 +22,7 @@ _TOTAL = ("account", "user", "type", *_COUNTS, "")
 _GAP = ("account", "user", "resource", "from", "to")
 
 
-def write_report(result: VerifyResult) -> Iterator[str]:
+def format_report(result: VerifyResult) -> Iterator[str]:
     """Yield the lines of the report."""
     yield _write_answer(result)
     if result.loaded or result.tombstoned or result.returned or result.unconfirmed:

@@ -15,8 +15,8 @@ from vbc_source.warehouse.queries import LoadedTables
 
 CHECKS = "audio_checks"
 Method = Literal["read", "remote checksum", "against_vbc"]
-Outcome = Literal["ok", "damaged", "missing", "unreadable", "repaired"]
-OPEN: tuple[Outcome, ...] = ("damaged", "missing", "unreadable")  # what is wrong until a later check
+CheckOutcome = Literal["ok", "damaged", "missing", "unreadable", "repaired"]
+OPEN: tuple[CheckOutcome, ...] = ("damaged", "missing", "unreadable")  # what is wrong until a later check
 KEY = (*RECORDING_KEY, "version")  # of the file that was checked
 SCHEMA = pa.schema(
     [
@@ -59,7 +59,7 @@ class AudioCheck:
     version: int
     uri: str | None
     method: Method
-    outcome: Outcome
+    outcome: CheckOutcome
     size_bytes: int | None = None
     sha256: str | None = None
     error: str | None = None
@@ -78,7 +78,7 @@ class CheckStatus:
     last_check: datetime
 
 
-def make_table(rows: Sequence[AudioCheck]) -> pa.Table:
+def make_checks_table(rows: Sequence[AudioCheck]) -> pa.Table:
     """Make an Arrow table of the rows."""
     return pa.table({name: [getattr(row, name) for row in rows] for name in SCHEMA.names}, SCHEMA)
 

@@ -75,7 +75,7 @@ def count_open_gaps(loaded: LoadedTables) -> dict[str, int]:
     return {**dict.fromkeys(GAP_CLASSES, 0), **{str(kind): int(count) for kind, count in rows}}
 
 
-def make_table(found: Sequence[CallGap], closed: Sequence[CallGap], now: datetime) -> pa.Table:
+def make_gaps_table(found: Sequence[CallGap], closed: Sequence[CallGap], now: datetime) -> pa.Table:
     """Make an Arrow table of gaps that are new, and of gaps that are closed now."""
     rows = [
         {**asdict(gap), "class": gap.kind, "found_at": gap.found_at or now, "closed_at": end, "noted_at": now}

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vbc_source.audio.bucket.objects import HEAD_BYTES, Content
-from vbc_source.durable_files import make_folder, sync
+from vbc_source.durable_files import fsync, make_folder
 
 BUFFER_BYTES = 1 << 20  # of each thread; larger ones leave the processor's cache
 DRAFT_SECONDS = 86_400  # after which a draft belongs to no running process
@@ -43,7 +43,7 @@ class LocalFiles:
             folder = target.parent.stat()
         # read by whom the folder lets in, and not by the owner of the private spool alone
         path.chmod(folder.st_mode & 0o666)
-        sync(path)
+        fsync(path)
         try:
             path.replace(target)
         except OSError as error:
@@ -64,7 +64,7 @@ class LocalFiles:
         for folder in folders:
             if folder.is_relative_to(self._root):
                 with suppress(FileNotFoundError):
-                    sync(folder)
+                    fsync(folder)
 
     def read(self, key: str) -> Content:
         """Read a file to its end."""
@@ -106,7 +106,7 @@ class LocalFiles:
             shutil.copyfile(path, draft)
             with suppress(OSError):  # some mounts have no modes
                 draft.chmod(path.stat().st_mode)
-            sync(draft)
+            fsync(draft)
             draft.replace(target)
 
     @contextmanager
