@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from vbc_source.printable import align_columns
 from vbc_source.windows import format_instant
 
 if TYPE_CHECKING:
@@ -65,13 +66,7 @@ def _write_table(dimension: str, rows: Sequence[tuple[str, ClassCounts]]) -> Ite
     lines = [
         [value, *(f"{Counter(counts)[name]:,}" for name in _TITLES)] for value, counts in rows[:MOST_LINES]
     ]
-    widths = [max(len(line[column]) for line in (heads, *lines)) for column in range(len(heads))]
-    for line in (heads, *lines):
-        first, *others = (
-            cell.ljust(width) if not place else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        yield "  ".join([first, *others]).rstrip()
+    yield from align_columns([heads, *lines], right=range(1, len(heads)))
     if len(rows) > MOST_LINES:
         yield f"… and {len(rows) - MOST_LINES:,} more"
 
