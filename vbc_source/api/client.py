@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -62,14 +63,27 @@ Params = Mapping[str, str | int]
 CONNECT_SECONDS = 10
 SHORTEST_ANSWER, LONGEST_ANSWER = 10.0, 60.0  # seconds for a whole response, or for 64 KiB of a stream
 LARGEST_ANSWER = 64 * 2**20  # bytes of a response, inflated; a page of 1000 recordings has about one million
-REJECTIONS = 8  # of one request, each with another token, while other requests are accepted
-VALID_REJECTIONS = 3  # of one request, with a token that another request shows to be valid
+REJECTIONS = 8  # rejections of one request at most, whatever token it was sent with
+VALID_REJECTIONS = 3  # those at most with tokens that another request shows to be valid
 CHUNK = 1 << 16  # bytes of a stream to read at once, and to lose at most when it breaks
 HEAD = 4096  # bytes of a stream to read before it is handed on: enough to recognize a fault
 REDIRECTS = 3
 # WSO2 codes of requests that never reached the back end: it is suspended, or refused the connection
 NOT_PASSED_ON = (303001, 101503)
 STORAGE = "the storage it redirects to"
+
+
+@dataclass(slots=True)
+class Rejections:
+    """How often one request was rejected for its token.
+
+    Attributes:
+        total: All rejections.
+        of_valid_token: Those where the gateway accepted the same token for another request.
+    """
+
+    total: int = 0
+    of_valid_token: int = 0
 
 
 class Client:
@@ -79,9 +93,9 @@ class Client:
     class of the last fault, LoginRefused if the credentials are refused, and ClientClosed after `close`.
     `connections` is the most requests in flight at a time, not counting streams; `requests_per_minute`
     holds for all threads together, None for no limit; `retry_seconds` is how long to retry while the
-    gateway fails; a response has as long to arrive as a whole, but at least 10 and at most 60 seconds, or
-    `answer_seconds`. `clock` is the wall clock, seconds since 1970; `token_folder` is where the login is
-    shared, by default below dlt's data folder.
+    gateway fails. A whole response may take `answer_seconds`, by default as long as `retry_seconds`, but
+    at least 10 and at most 60. `clock` is the wall clock, seconds since 1970; `token_folder` is where the
+    login is shared, by default below dlt's data folder.
 
     Attributes:
         requests_sent: Number of requests sent so far, logins and retries included.
@@ -220,27 +234,14 @@ class Client:
         self._storage.close()
 
     def _send_authorized(self, send: Callable[[Auth], T], description: str) -> T:
-        """Send with the token; again with a renewed one while it is rejected, as long as that may help."""
-        token, rejections, valid = self._tokens.current(), 0, 0
+        """Send with the token; while it is rejected, send again as long as that may help."""
+        token, rejections = self._tokens.current(), Rejections()
         with describe_faults(description):
             while True:
                 try:
                     answer = self._retries.repeat(partial(send, partial(authorize, token)), description)
                 except TokenRejected as fault:
-                    rejections += 1
-                    # a body with status 200 rejects for this resource alone, if a new token changes nothing
-                    if rejections >= (2 if fault.status == 200 else REJECTIONS):
-                        raise ResourceRejected(fault.status, fault.code) from None
-                    # a renewal usually helps: only where it has not, another request is spent
-                    in_doubt = rejections > 1 or self._rejects_valid or not self._tokens.is_renewable
-                    if fault.status == 200 or not (in_doubt and self._is_valid(token)):
-                        token = self._tokens.renew(token)
-                        continue
-                    valid += 1
-                    if valid == VALID_REJECTIONS:
-                        self._rejects_valid = True
-                        raise ResourceRejected(fault.status, fault.code) from None
-                    self.rate_limiter.sleep(backoff(valid))
+                    token = self._choose_token(token, fault, rejections)
                 except (NotFound, BadRequest, Forbidden):
                     self._tokens.accept(token)
                     raise
@@ -248,8 +249,28 @@ class Client:
                     self._tokens.accept(token)
                     return answer
 
+    def _choose_token(self, token: str, fault: TokenRejected, rejections: Rejections) -> str:
+        """Return the token for the next attempt: a new one, or the same if it is valid elsewhere.
+
+        Raises ResourceRejected if no token helps.
+        """
+        rejections.total += 1
+        # a body with status 200 rejects for this resource alone, if a new token changes nothing
+        if rejections.total >= (2 if fault.status == 200 else REJECTIONS):
+            raise ResourceRejected(fault.status, fault.code) from None
+        # a new token usually helps: a request to test the old one is sent only where it has not, or cannot
+        in_doubt = rejections.total > 1 or self._rejects_valid or not self._tokens.is_renewable
+        if fault.status == 200 or not in_doubt or not self._is_valid(token):
+            return self._tokens.renew(token)
+        rejections.of_valid_token += 1
+        if rejections.of_valid_token == VALID_REJECTIONS:
+            self._rejects_valid = True
+            raise ResourceRejected(fault.status, fault.code) from None
+        self.rate_limiter.sleep(backoff(rejections.of_valid_token))
+        return token
+
     def _is_valid(self, token: str) -> bool:
-        """Return whether the gateway accepts a token, rejected elsewhere, for what was read last."""
+        """Request what was read last, and return whether the gateway accepts the token for that."""
         if not self._answered:
             return False
         request = partial(self._send, "GET", self._answered, auth=partial(authorize, token))
@@ -257,7 +278,7 @@ class Client:
             self._retries.repeat(lambda: self._read(request(), len), "the request that was answered last")
         except (TokenRejected, Unavailable, Throttled):
             return False
-        except GatewayFault:  # it is judged by what it asks for, so the token was accepted
+        except GatewayFault:  # any other fault comes after the check of the token
             pass
         self._tokens.accept(token)
         return True
@@ -313,7 +334,7 @@ class Client:
         return session.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options)
 
     def _open_stream(self, url: str, headers: Mapping[str, str], auth: Auth) -> StreamingResponse:
-        # takes no slot: who reads a stream may need another request meanwhile, and would wait for itself
+        # takes no slot: the reader of a stream may send another request, which would wait for that slot
         session, host = self._session, self.base_url
         for _ in range(REDIRECTS + 1):
             if session is self._session:
