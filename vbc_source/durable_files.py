@@ -1,8 +1,8 @@
 """Files that survive a crash of the machine: their bytes are on the disk, and their names too.
 
-A name is an entry of a folder, which the disk gets apart from the file. `replace_file` sees to both for one
-file. Where many files are moved, `fsync` is called once for each of their folders, before anything says that
-they are stored.
+A name is an entry of a folder, which is written to the disk apart from the file. `replace_file` writes both
+for one file. Where many files are moved, `fsync` is called once for each of their folders, before anything
+says that they are stored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def fsync(path: Path) -> None:
 
 
 def replace_file(draft: Path, path: Path) -> None:
-    """Give a file that is written to its end its name, in place of what has it."""
+    """Move a file that is written completely to its name, replacing the file that has that name."""
     fsync(draft)
     draft.replace(path)
     fsync(path.parent)

@@ -72,8 +72,8 @@ def check_filters(
 ) -> Filters:
     """Validate a setting of filters, a table of names and values or its JSON; raises SettingsError.
 
-    The label is loaded into tables, so `privacy` keeps anybody from finding a telephone number by
-    hashing all of them.
+    The label is loaded into tables. With the key of `privacy`, or by a slow hash, it is made so that nobody
+    can find a telephone number by hashing all of them.
     """
     setting = setting or RECORDING_FILTERS
     filters = read_setting_table(setting.name, filters, setting.example)

@@ -43,7 +43,7 @@ class StorageSettings:
         object_lock_mode: `GOVERNANCE` or `COMPLIANCE`; None for no lock.
         object_lock_days: Days from its upload that an object is locked.
         object_lock_until: Until when objects are locked, in place of `object_lock_days`.
-        legal_hold: Whether objects are held until somebody ends that, besides any lock.
+        legal_hold: Whether objects get a legal hold, which stays until it is removed, besides any lock.
         kms_key_id: The key in AWS KMS that encrypts objects; None for the bucket's own setting.
         storage_class: Such as `STANDARD_IA`; None for the bucket's own setting.
         tags: Names and values.

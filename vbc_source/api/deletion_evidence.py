@@ -26,7 +26,7 @@ BATCH = 200  # recordings between two requests for one that exists
 class DeletionEvidence:
     """Confirms which recordings of one list are gone.
 
-    `present` requests something of the list that exists, and raises where it is not answered.
+    `present` requests something that exists in the list, and raises if there is no answer.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class DeletionEvidence:
         self._api, self._pool, self._present, self._now = api, pool, present, now
 
     def confirm(self, ids: Iterable[int]) -> Iterator[tuple[int, str]]:
-        """Yield the recordings that are gone, each with the evidence; NotSubscribed is raised."""
+        """Yield the recordings that are gone, each with the evidence; raises NotSubscribed."""
         left = iter(sorted(ids))
         while batch := list(islice(left, BATCH)):
             confirmed = self._confirm_batch(batch)

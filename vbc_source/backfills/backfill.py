@@ -122,7 +122,7 @@ def backfill(
 
 
 def check_days(days: float) -> None:
-    """Refuse windows without end, and so short that they would fill the memory."""
+    """Refuse windows that are too long, and windows so short that their list would fill the memory."""
     if not SHORTEST_DAYS <= days <= LONGEST_DAYS:
         raise UsageError(f"a window is an hour (0.042 days) to a hundred years long, not {days:g} days")
 

@@ -137,7 +137,7 @@ def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResul
 class _OwnRows:
     """Keeps the rows that start before the end of a window, and counts those that start in it.
 
-    The API is asked for both bounds, so that no fraction of a second is lost between neighbours. But two
+    The API is asked for both bounds, so that no fraction of a second between two windows is lost. But two
     loads that merge the same row at the same time would leave it there twice. A row that starts in no window
     (no readable `start`, or one in the future) is kept, and not counted.
     """

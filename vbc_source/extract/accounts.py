@@ -62,7 +62,7 @@ class AccountDirectory:
         """Return which user `self` is.
 
         Raises:
-            SettingsError: No answer says it.
+            SettingsError: No response names the user.
         """
         user = self._reader.find_owner(ON_DEMAND, ListOwner(account, SELF))[1]
         if not user:

@@ -97,7 +97,7 @@ class WindowWriter:
     @property
     def is_due(self) -> bool:
         """Whether the pending rows should go to dlt."""
-        # windows of an account's history are large, and the next run continues after the last one
+        # windows of an account's history are large, and the next run continues after the last one loaded
         several = self._run.endpoint.per_user or all(batch.digest for batch in self._pending)
         minimum = TABLE_ROWS if several else 0
         return bool(self._pending) and sum(len(batch.rows) for batch in self._pending) >= minimum

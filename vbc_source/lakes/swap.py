@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "_vbc_compaction"  # in the dataset, beside the folders of the tables
 LOADING = "_vbc_loading"  # files that are being copied into a folder of tables
-LONGEST = timedelta(hours=1)  # that a compaction of one table may take; an older note is that of a killed one
+LONGEST = timedelta(hours=1)  # the longest compaction of one table; an older note was left by a killed one
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class CompactionNote:
     """What a compaction of one table does.
 
     Attributes:
-        id: Of the compaction.
+        id: Random id of the compaction.
         host: The machine that it runs on.
         began_at: When it began, ISO.
         is_written: Whether all new files are there.

@@ -14,7 +14,7 @@ what it proves is what the last of them read. It is a proof when
    that `vbc forget` has erased count as there;
 4. it was read without filters, or with the filters in question;
 5. and only for the part of its window that was older than the lookback when it was read: later recordings may
-   have appeared in the rest. A reading in the future, by a clock that was ahead, tells nothing.
+   have appeared in the rest. A reading in the future, by a clock that was ahead, proves nothing.
 
 The dbt model `stg_vbc__proven_days` states the same rule in SQL for days;
 `tests/warehouse/test_completeness.py` feeds both the same cases.

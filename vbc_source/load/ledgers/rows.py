@@ -50,7 +50,7 @@ def load_rows(
 ) -> None:
     """Load rows of a ledger, after what an earlier load left pending.
 
-    A ledger that somebody has dropped is created again. The dlt schema is the ledger's own, so that neither
+    A ledger that was dropped is created again. The dlt schema is the ledger's own, so that neither
     the source's schema nor its state is touched. The caller holds the lock of the pipeline. Rows of a ledger
     that is appended to never change; by their `key` a load that is killed and repeated does not double them.
     """
