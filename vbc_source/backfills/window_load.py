@@ -109,8 +109,11 @@ def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResul
         task: The window.
         share: How many windows are loaded at the same time: each gets that part of the request budget.
 
+    Returns:
+        Rows, requests, gaps and refusals of the window, as values that JSON can hold.
+
     Raises:
-        VbcError: What stopped it; nothing of the window counts as proven then. Lists that the API user may
+        VbcError: The load failed; nothing of the window counts as proven then. Lists that the API user may
             not read stop nothing: `refused` of the result names them.
     """
     window, resources = window_of(task), task["resources"]

@@ -48,7 +48,7 @@ class ErasureResult:
         blocked: What is not erased, and why.
         erasure_id: Id of its row in `erasures`; empty for a dry run.
         places: Where copies are: tables, VBC, the bucket, with their number.
-        notes: What to know beside.
+        notes: Further facts for the user.
         certificate: The file that certifies it; None for a dry run.
         ok: Whether nothing is blocked.
     """

@@ -55,7 +55,7 @@ class CustodyResult:
         ok: Whether nothing is wrong.
         events: Events in the chain.
         rows: Rows of the ledgers that were compared with their newest event.
-        unchained: Rows that were loaded before there was a chain: nothing is known of them.
+        unchained: Rows that were loaded before the chain began, so that it does not cover them.
         erased: Rows that were removed by an erasure, which is in the chain itself.
         heads: Heads in the bucket that the chain was compared with; None where no bucket is configured.
         plays: Plays that the dashboard has chained; None where it has no ledger of them on this machine.
@@ -106,6 +106,9 @@ def verify_custody(
         bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
         since: Only heads of this day and later count, and only forks of events since then: what was broken
             before is known.
+
+    Returns:
+        The problems that were found in the chain and in the ledgers; none if `ok`.
 
     Raises:
         VbcError: Nothing is chained yet, or the destination or the bucket could not be read.

@@ -100,6 +100,9 @@ def export_evidence(
         bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
         now: Returns the current time.
 
+    Returns:
+        What the bag holds, and what is missing or differs.
+
     Raises:
         UsageError: The folder is not empty.
         VbcError: Nothing is loaded about the call, or the destination could not be read.

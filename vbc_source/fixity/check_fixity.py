@@ -80,6 +80,9 @@ def check_fixity(
         against_vbc: Compare files that were only found in the bucket with VBC's own bytes, and no others.
         now: Returns the current time.
 
+    Returns:
+        What was checked, found and repaired; `ok` says whether no finding is open.
+
     Raises:
         UsageError: The subset is malformed, or the arguments contradict each other.
         SettingsError: A setting is missing or malformed; the message names it.

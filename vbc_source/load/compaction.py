@@ -65,9 +65,12 @@ def compact(target: Target = Target()) -> CompactResult:  # noqa: B008 - a froze
     Args:
         target: The lake; a destination of dlt's type `filesystem`.
 
+    Returns:
+        How many tables were compacted, and by how many files the lake has shrunk.
+
     Raises:
         UsageError: The destination is no lake; databases keep their tables small themselves.
-        VbcError: What stopped it, in words for the person who can act.
+        VbcError: The compaction failed; the message names the reason. The next one continues.
     """
     lake = _Lake(target)
     if not lake.is_lake:

@@ -204,6 +204,9 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
         target: Where the recordings are loaded.
         now: The time to measure the lag against; by default the current time.
 
+    Returns:
+        The status; what the destination has no table for is empty.
+
     Raises:
         VbcError: The destination could not be queried.
     """

@@ -37,9 +37,9 @@ class ReconcileResult:
         gaps: What does not fit and was not known before, oldest first; with `known`, all of it.
         new: How much of it was not known before.
         closed: How many gaps that were open fit now.
-        known: Whether known gaps count as an alarm, too.
+        known: Whether known gaps count as a failure, too.
         judged_until: Up to when calls are judged, of the account furthest behind; None where none are.
-        by: ClassCounts by class, of each value of each dimension.
+        by: Counts by class, of each value of each dimension.
     """
 
     ok: bool

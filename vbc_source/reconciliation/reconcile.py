@@ -50,6 +50,9 @@ def reconcile(
         known: Report known gaps again.
         now: The time of the run; by default the current time.
 
+    Returns:
+        The calls by class, and the gaps that are new.
+
     Raises:
         UsageError: `since` is after `until`, or filters leave out calls or recordings.
         VbcError: No call logs are loaded, or the destination could not be read.

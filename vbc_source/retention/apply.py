@@ -105,6 +105,9 @@ def apply_retention(
         bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
         now: Returns the current time.
 
+    Returns:
+        What was done, and what was left and why.
+
     Raises:
         PlanRefused: The plan was edited, is too old, is of another place, or does not fit any more: the
             policy, its hold list or a recording has changed. Nothing is done then.

@@ -158,6 +158,9 @@ def plan_retention(
         bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
         now: Returns the current time.
 
+    Returns:
+        What the policy would do, by rule, and the id of the plan.
+
     Raises:
         UsageError: The policy, its hold list or `out` is not usable.
         SettingsError: A setting is missing or malformed; the message names it.

@@ -110,6 +110,9 @@ def rebuild_ledger(
         target: Where the recordings are, or shall be, loaded.
         bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
 
+    Returns:
+        The counts of rows that were made, and of files that differ.
+
     Raises:
         SettingsError: A setting is missing or malformed; the message names it.
         VbcError: The bucket or the destination failed.
