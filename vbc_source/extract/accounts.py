@@ -20,7 +20,7 @@ from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import SELF
 from vbc_source.errors import Forbidden, GatewayFault, NotFound, SettingsError, Unavailable
 from vbc_source.extract.reading.lists import ListOwner, ListReader, describe_unresolved
-from vbc_source.extract.reading.window_reader import ReadWindow
+from vbc_source.extract.reading.window_attempt import ReadWindow
 from vbc_source.extract.refusals import CHECK_PATH, concerns_one_list
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import TableBuilder

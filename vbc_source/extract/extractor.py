@@ -15,7 +15,7 @@ from vbc_source.extract.loaded_rows import LoadedRows
 from vbc_source.extract.polling import PolledList, RequestLimit, select_due
 from vbc_source.extract.reading.lists import ListOwner, ListReader, ReadTask, resolve
 from vbc_source.extract.reading.request_pool import RequestPool
-from vbc_source.extract.reading.window_reader import ReadWindow
+from vbc_source.extract.reading.window_attempt import ReadWindow
 from vbc_source.extract.refusals import AccessLog
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import make_user_access

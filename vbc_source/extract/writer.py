@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from vbc_source.extract.arrivals import ArrivalLog
 from vbc_source.extract.loaded_rows import LoadedRows
 from vbc_source.extract.reading.lists import ListOwner, ReadTask
-from vbc_source.extract.reading.window_reader import ReadWindow
+from vbc_source.extract.reading.window_attempt import ReadWindow
 from vbc_source.extract.scan_windows import choose_row, make_scan_windows, name_list, name_rows
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import TableBuilder

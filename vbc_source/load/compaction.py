@@ -131,17 +131,22 @@ class _Lake:
             remove_drafts(client)
             complete = frozenset(read_table(client, LOADS)["load_id"].to_pylist())
             for schema in (SOURCE_SCHEMA, *_LEDGERS):
-                client = self._open(schema)
                 with _hold_ledger(self._target, schema) as is_free:
-                    for table in client.schema.data_table_names():
-                        if not is_free:
-                            skipped.append(table)
-                            continue
-                        with suppress(DestinationUndefinedEntity):  # declared, never loaded
-                            files += _compact_table(client, table, complete, keep_hours)
-                            tables += 1
+                    if is_free:
+                        removed = self._compact_schema(schema, complete, keep_hours)
+                        tables, files = tables + len(removed), files + sum(removed)
+                    else:
+                        skipped += self._open(schema).schema.data_table_names()
             files += compact_loads(self._open(SOURCE_SCHEMA), LOADS)
         return CompactResult(tables, files, tuple(skipped), time.monotonic() - began)
+
+    def _compact_schema(self, schema: str, complete: frozenset[str], keep_hours: float) -> list[int]:
+        """Compact the tables of a dlt schema; return how many files fewer each has."""
+        client, removed = self._open(schema), list[int]()
+        for table in client.schema.data_table_names():
+            with suppress(DestinationUndefinedEntity):  # declared, never loaded
+                removed.append(_compact_table(client, table, complete, keep_hours))
+        return removed
 
     def _open(self, schema: str) -> Any:
         return dlt.dataset(self._destination, self._target.dataset, schema).destination_client

@@ -14,7 +14,8 @@ from vbc_source.api.endpoints import ApiCapabilities, Endpoint, keep_own_links, 
 from vbc_source.config import SELF, VbcConfig
 from vbc_source.errors import SettingsError
 from vbc_source.extract.reading.request_pool import RequestPool
-from vbc_source.extract.reading.window_reader import WINDOW_PAGES, ReadWindow, WindowReader
+from vbc_source.extract.reading.window_attempt import ReadWindow
+from vbc_source.extract.reading.window_reader import WINDOW_PAGES, WindowReader
 from vbc_source.schema.pages import Page, PageRows, read_page
 from vbc_source.windows import Window, floor_second
 
