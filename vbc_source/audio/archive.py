@@ -46,7 +46,7 @@ MAX_UNANNOUNCED_BYTES = 1 << 30  # where neither the API nor the server says how
 class ByteStream(Protocol):
     """Bytes in chunks, and what the sender reports of them; its `size` is final only after the last chunk.
 
-    `digest` is the SHA-256 of the bytes yielded so far: computed once, by whoever yields them.
+    `digest` is the SHA-256 of the bytes yielded so far: computed once, while they are yielded.
     """
 
     content_type: str | None

@@ -375,7 +375,7 @@ def serve_dashboard(database: DashboardDatabase, listener: socket.socket) -> Non
         make_app(database),
         log_config=None,
         log_level="critical",
-        access_log=False,  # URLs show what somebody looks at
+        access_log=False,  # URLs show what a person looks at
         ws="none",
         lifespan="off",
         server_header=False,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Kind = Literal["text", "number", "other"]
 
 MEMBERS = (USERS.name, EXTENSIONS.name)  # of the account, with their child tables: no callers
-# what was done stays: ids, times and hashes, without anybody's number
+# what was done stays: ids, times and hashes, but no number
 KEPT = frozenset({ERASURES, ERASED, "recording_deletions", "recording_holds", "audio_checks", "custody"})
 # temporary tables with what is erased
 GONE, CALLS = "vbc_forget_recordings", "vbc_forget_calls"

@@ -131,7 +131,7 @@ class DatabaseRows:
             else:
                 yield f"dead rows of {schema}.{table} stay until its owner runs VACUUM (FULL, ANALYZE)"
         # The statistics before have become dead rows. Not FULL, which would stop all queries of the database
-        # meanwhile; who does not own the database gets a warning alone.
+        # meanwhile; a login that does not own the database only gets a warning.
         client.execute_sql("VACUUM pg_catalog.pg_statistic")
 
     def _write_condition(self, schema: str, table: str, columns: Mapping[str, Kind], client: Any) -> str:
@@ -194,7 +194,7 @@ def _name(schema: str, table: str) -> str:
 def _clear_statistics(client: Any, schema: str, table: str) -> Iterator[str]:
     """Remove the statistics of a table that is empty: ANALYZE keeps those of the rows that it had.
 
-    Whoever owns a table may do so by giving its columns the types that they have.
+    The owner of a table can do that: by setting the type of its columns to the type that they have.
     """
     name = _name(schema, table)
     if client.execute_sql(f"SELECT 1 FROM {name} LIMIT 1"):

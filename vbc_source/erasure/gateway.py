@@ -42,9 +42,10 @@ class GatewayCopies:
         self._client, self._config, self._subject, self._now = client, config, subject, now
 
     def find(self, owners: Iterable[_Owner]) -> tuple[list[ErasedRecording], list[_Owner]]:
-        """Request the recordings with the number from VBC, by its own filters; and who could not be asked.
+        """Request the recordings with the number from VBC, by its own filters.
 
-        An answer counts only if the number is in it: a server may ignore a filter.
+        Returns them, and the owners of the lists that gave no answer. An answer counts only if the number is
+        in it: a server may ignore a filter.
         """
         if not self._subject.api_spellings:
             return [], []
@@ -89,7 +90,7 @@ class GatewayCopies:
         return found
 
     def delete(self, recordings: Sequence[ErasedRecording]) -> Iterator[tuple[ErasedRecording, str]]:
-        """Delete recordings; yield each with the reason why it is left, empty where VBC has it no more."""
+        """Delete recordings; yield each with the reason why it is left, empty where VBC no longer has it."""
         lists: defaultdict[_Owner, list[ErasedRecording]] = defaultdict(list)
         for recording in recordings:
             lists[recording.account_id, recording.user_id].append(recording)

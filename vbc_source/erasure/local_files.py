@@ -23,7 +23,7 @@ _RUNS = "vbc_runs"
 class LocalCopies:
     """The files below dlt's data folder that hold the number or its hash.
 
-    All are searched, whoever writes them, except the pipelines of other datasets: those are other people's.
+    All are searched, except those of pipelines of other datasets, which belong to other people.
     """
 
     def __init__(self, dataset: str, subject: Subject) -> None:

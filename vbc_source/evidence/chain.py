@@ -219,7 +219,7 @@ class _Verification:
     def _remember(self, event: Row) -> None:
         ledger, key, digest = event["ledger"], event["row_key"], event["row_sha256"]
         if key and ledger not in self._keys:
-            with suppress(ValueError, TypeError):  # a key that somebody has changed, which is named elsewhere
+            with suppress(ValueError, TypeError):  # a key that was changed, which is reported elsewhere
                 self._keys[ledger] = sorted(json.loads(key))
         self._began[ledger] = min(event["recorded_at"], self._began.get(ledger, event["recorded_at"]))
         row = _digest(ledger, key, digest)

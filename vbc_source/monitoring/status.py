@@ -257,7 +257,7 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
     rows = {resource: _count_rows(loaded, resource) for resource in {resource for _, resource in groups}}
     for (account, resource), lists in sorted(groups.items()):
         barred = unreadable.get((account, resource), set())
-        # a list that can no longer be read, or is not to be, stands still; its lag must not grow for ever
+        # a list that may not or should not be read any more is left out, else its lag would grow without end
         live = [
             item
             for item in lists

@@ -56,7 +56,7 @@ def _write_news(result: ReconcileResult) -> str:
 
 
 def _select_rows(values: Mapping[str, ClassCounts]) -> list[tuple[str, ClassCounts]]:
-    """Order values by how many calls are missing; one value alone tells nothing new."""
+    """Order values by how many calls are missing; a single value has the counts of all, and is left out."""
     rows = sorted(values.items(), key=lambda row: (-row[1].get("missing", 0), -sum(row[1].values()), row[0]))
     return rows if len(rows) > 1 else []
 

@@ -41,13 +41,13 @@ class LocalFiles:
             make_folder(Path(self._root))
             target.parent.mkdir(parents=True, exist_ok=True)
             folder = target.parent.stat()
-        # read by whom the folder lets in, and not by the owner of the private spool alone
+        # readable by those who can read the folder: the spool, where it comes from, is private
         path.chmod(folder.st_mode & 0o666)
         fsync(path)
         try:
             path.replace(target)
         except OSError as error:
-            # tried, not foreseen: two mounts of one volume have the same device number
+            # tried, since it cannot be predicted: two mounts of one volume have the same device number
             if error.errno != errno.EXDEV:
                 raise
             self._copy(path, target)

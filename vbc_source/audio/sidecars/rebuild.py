@@ -312,7 +312,7 @@ class _Rebuild:
 
 
 def _restore_dropped(session: ArchiveSession) -> None:
-    """Create a ledger again that somebody has dropped: dlt only looks at the schema that it has stored."""
+    """Create a ledger again that was dropped: dlt only looks at the schema that it has stored."""
     pipeline = session.pipeline
     with session.loaded.lock(), explaining():
         pipeline.sync_destination()
