@@ -47,7 +47,7 @@ INDIA = "call_recording_india"  # part of the API's path in India, where there a
 SELF = "self"
 CALL_LOGS_TABLE: Final = "call_logs"  # the resource of the Reports API
 REALM = "@vbc.prod"
-LOGIN = ("username", "password", "refresh_token", "access_token")
+LOGIN_FIELDS = ("username", "password", "refresh_token", "access_token")
 HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `start_date` is set
 
 Config = TypeVar("Config", bound=BaseConfiguration)
@@ -425,9 +425,9 @@ def read_tenant_settings(
         return {}
     own = read_own_settings(spec, sections)
     login = own.get("credentials", {})
-    if any(name in login for name in LOGIN):
+    if any(name in login for name in LOGIN_FIELDS):
         # a login is taken as a whole: dlt would add another user's token to this user and password
-        own["credentials"] = {**dict.fromkeys(LOGIN), **login}
+        own["credentials"] = {**dict.fromkeys(LOGIN_FIELDS), **login}
     elif "account_id" not in own:
         raise SettingsError(
             f"tenant {tenant} has no login of its own: set username and password in "

@@ -249,7 +249,8 @@ class Figures:
 
     def iterate_recordings(self, filters: PageFilters) -> Iterator[Row]:
         """Yield all chosen recordings, newest first, with the columns of `LIST_COLUMNS`."""
-        sql = f"{statements.SELECT_LIST} {{recordings}} r WHERE {{chosen}} ORDER BY {statements.NEWEST_FIRST}"
+        order = statements.ORDER_NEWEST_FIRST
+        sql = f"{statements.SELECT_LIST} {{recordings}} r WHERE {{chosen}} ORDER BY {order}"
         for first, last in self._split_by_rows(filters):
             yield from self.query(sql, replace(filters, first=first, last=last))
 

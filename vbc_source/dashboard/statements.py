@@ -63,7 +63,7 @@ FAILED_AUDIO = (
 )
 SELECT_LIST = f"SELECT {', '.join(LIST_EXPRESSIONS.get(name, f'r.{name}') for name in LIST_COLUMNS)} FROM"
 SORT_COLUMNS = {"start": "r.started_at", "length": "r.duration_seconds", "size": "r.size_bytes"}
-NEWEST_FIRST = "r.started_at DESC, r.recording_key"
+ORDER_NEWEST_FIRST = "r.started_at DESC, r.recording_key"
 COLUMNS = {
     # its information schema takes ten times as long
     "duckdb": "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns() "

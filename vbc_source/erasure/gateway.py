@@ -28,7 +28,7 @@ from vbc_source.windows import parse_instant
 
 log = logging.getLogger(__name__)
 
-FILTERS = ("caller_id", "dnis")
+CALLER_FILTERS = ("caller_id", "dnis")
 MOST_ROWS = 10_000  # of one answer to a filter
 _Owner = tuple[str, str]  # account and user
 
@@ -78,7 +78,7 @@ class GatewayCopies:
         api = self._open(account, user)
         found = []
         try:
-            for name in FILTERS:
+            for name in CALLER_FILTERS:
                 for number in self._subject.api_spellings:
                     rows = list(api.list({name: number}, MOST_ROWS))
                     found += [_read_row(account, user, row) for row in rows if self._subject.is_in(row)]

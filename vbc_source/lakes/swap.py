@@ -29,7 +29,7 @@ from vbc_source.errors import VbcError
 
 log = logging.getLogger(__name__)
 
-FOLDER = "_vbc_compaction"  # in the dataset, beside the folders of the tables
+NOTES_FOLDER = "_vbc_compaction"  # in the dataset, beside the folders of the tables
 LOADING = "_vbc_loading"  # files that are being copied into a folder of tables
 LONGEST = timedelta(hours=1)  # the longest compaction of one table; an older note was left by a killed one
 
@@ -70,7 +70,7 @@ class Swap:
 
     def __init__(self, client: Any, table: str) -> None:
         self._client, self._fs, self.table = client, client.fs_client, table
-        self._note_path = _join(client, FOLDER, f"{table}.json")
+        self._note_path = _join(client, NOTES_FOLDER, f"{table}.json")
 
     def recover(self) -> None:
         """Finish or undo what a killed compaction has left."""
@@ -116,8 +116,8 @@ class Swap:
         if not self._client.config.is_local_filesystem:
             self._fs.pipe_file(path, content)  # a bucket shows a file when it is whole
             return
-        draft = _join(self._client, FOLDER, f"{uuid4().hex}.draft")
-        self._fs.makedirs(_join(self._client, FOLDER), exist_ok=True)
+        draft = _join(self._client, NOTES_FOLDER, f"{uuid4().hex}.draft")
+        self._fs.makedirs(_join(self._client, NOTES_FOLDER), exist_ok=True)
         self._fs.pipe_file(draft, content)
         make_folder(Path(path).parent)
         replace_file(Path(draft), Path(path))  # on the disk, before what it replaces is removed
@@ -136,7 +136,7 @@ class Swap:
 
 def remove_drafts(client: Any) -> None:
     """Remove files that a kill left half written."""
-    for path in client.fs_client.glob(_join(client, FOLDER, "*.draft")):
+    for path in client.fs_client.glob(_join(client, NOTES_FOLDER, "*.draft")):
         client.fs_client.rm_file(path)
 
 
@@ -168,7 +168,7 @@ def base_name(path: str) -> str:
 
 def _read_note(client: Any, table: str) -> CompactionNote | None:
     try:
-        fields = json.loads(client.fs_client.cat_file(_join(client, FOLDER, f"{table}.json")))
+        fields = json.loads(client.fs_client.cat_file(_join(client, NOTES_FOLDER, f"{table}.json")))
     except FileNotFoundError:
         return None
     return CompactionNote(

@@ -23,14 +23,13 @@ from vbc_source.lakes.tables import FILESYSTEM, check_format, find_format, name_
 from vbc_source.load.destinations import Target, destination_kind, open_destination, read_lake_setting
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock, pipeline_lock
-from vbc_source.schema.names import AUDIO_SCHEMA, SOURCE_SCHEMA, VERIFY_SCHEMA
+from vbc_source.schema.names import AUDIO_SCHEMA, LOADS, SOURCE_SCHEMA, VERIFY_SCHEMA
 
 log = logging.getLogger(__name__)
 
 COMPACT_EVERY = 24  # loads: four hours of one every ten minutes; each adds a file to a table
 ICEBERG_EVERY = 12  # files of Iceberg take longer to open
 KEEP_HOURS = 24.0  # of versions of Delta and Iceberg tables, for queries that began before
-LOADS = "_dlt_loads"
 _LEDGERS = {AUDIO_SCHEMA: "audio", VERIFY_SCHEMA: "verify"}  # dlt schema, and who loads it
 
 

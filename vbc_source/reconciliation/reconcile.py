@@ -17,7 +17,7 @@ from vbc_source.reconciliation.calls import CallQueries
 from vbc_source.reconciliation.findings import DIMENSIONS, ReconcileResult, add_up, share_fits
 from vbc_source.reconciliation.spans import JudgedSpans, find_judged_spans
 from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
-from vbc_source.warehouse.call_gaps import CALL_GAPS, KEY, CallGap, make_gaps_table, read_open_gaps
+from vbc_source.warehouse.call_gaps import CALL_GAPS, GAP_KEY, CallGap, make_gaps_table, read_open_gaps
 from vbc_source.warehouse.completeness import (
     RECORDINGS,
     ProvenSpans,
@@ -162,7 +162,7 @@ def _write_gaps(
     loaded: LoadedTables, new: Sequence[CallGap], closed: Sequence[CallGap], now: datetime
 ) -> None:
     with hold_pipeline(loaded.target.ledgers("verify")) as held, loaded.lock():
-        load_rows(held, CALL_GAPS, make_gaps_table(new, closed, now), "merge", KEY, VERIFY_SCHEMA)
+        load_rows(held, CALL_GAPS, make_gaps_table(new, closed, now), "merge", GAP_KEY, VERIFY_SCHEMA)
 
 
 def _make_result(

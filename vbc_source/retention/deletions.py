@@ -13,7 +13,7 @@ from vbc_source.recordings import RecordingType
 from vbc_source.schema.columns import INSTANT
 
 DELETIONS = "recording_deletions"
-KEY = ("deletion_id", "status")
+DELETION_KEY = ("deletion_id", "status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,5 +57,5 @@ SCHEMA = make_schema(
         "error": pa.string(),
         "noted_at": INSTANT,
     },
-    KEY,
+    DELETION_KEY,
 )

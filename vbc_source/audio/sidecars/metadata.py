@@ -11,7 +11,7 @@ from vbc_source.api.endpoints import RECORDING_ENDPOINTS, Endpoint
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.ledger import COLUMNS, LedgerRow
 from vbc_source.audio.ledger_queries import FITS, SAME_RECORDING, write_ledger
-from vbc_source.audio.sidecars.notes import FOLDER
+from vbc_source.audio.sidecars.notes import FOLDER_OF_URI
 from vbc_source.audio.sidecars.sidecar import Proof
 from vbc_source.recordings import EPOCH, RecordingType
 from vbc_source.schema.names import LOAD_ID
@@ -55,9 +55,8 @@ class StoredFiles:
         return _FactsReader(self._loaded, RECORDING_ENDPOINTS[kind], kind, write, values).read()
 
     def _write(self, loaded: LoadedTables) -> str:
-        return (
-            f"SELECT * FROM ({write_ledger(loaded)}) AS l WHERE status = 'stored' AND {FOLDER} IN (:folders)"
-        )
+        ledger = write_ledger(loaded)
+        return f"SELECT * FROM ({ledger}) AS l WHERE status = 'stored' AND {FOLDER_OF_URI} IN (:folders)"
 
 
 class _FactsReader:

@@ -18,7 +18,7 @@ from itertools import islice, repeat
 from typing import NamedTuple
 
 from vbc_source.audio.ledger import LEDGER, LedgerRow
-from vbc_source.audio.own_accounts import FOLDER, find_own_folders
+from vbc_source.audio.own_accounts import ACCOUNT_FOLDER, find_own_folders
 from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.audio.sidecars.manifest import manifest_key
 from vbc_source.audio.sidecars.metadata import StoredFiles
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 RESTORED_ROWS = 10_000  # recordings of one load
 CHECKED_FILES = 500  # whose sidecars are in memory together
-_LEVELS = (FOLDER, "recording_type=", "date=")
+_LEVELS = (ACCOUNT_FOLDER, "recording_type=", "date=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class _Rebuild:
                     yield from walk(f"{folder}/{name}".lstrip("/"), levels[1:])
 
         for name in sorted(self._bucket.list_sizes("")):
-            if name.startswith(FOLDER):
+            if name.startswith(ACCOUNT_FOLDER):
                 if self._own is None or name in self._own:
                     yield from walk(name, _LEVELS[1:])
                 else:
