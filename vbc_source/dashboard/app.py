@@ -152,7 +152,7 @@ class Dashboard:
         self._database, self._plays, self._head = database, plays, PlaysHead(plays)
         self._templates, self._player = pages.open_templates(), Player()
         for name in self._templates.list_templates(extensions=["html"]):
-            self._templates.get_template(name)  # else the first reader waits while they are compiled
+            self._templates.get_template(name)  # compiled now, so that the first page does not wait for it
 
     def show(self, template: str, build: BuildPage) -> Callable[[Request], Response]:
         """Return the endpoint of a page that has filters."""
@@ -280,7 +280,7 @@ class Dashboard:
 
     def _show_busy(self, request: Request) -> Response:
         text, refresh = BUSY, 0
-        if request.method == "POST":  # to load its address again would lose what was searched for
+        if request.method == "POST":  # loading its address again would lose the text of the search
             text = BUSY_SEARCH
         elif request.url.path.startswith(FILES):  # a page that waits would stay, and download it again
             text = BUSY_FILE

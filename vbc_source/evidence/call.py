@@ -16,7 +16,7 @@ from vbc_source.schema.names import LOAD_ID
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES
 
-MOST_WINDOWS = 1000  # the newest: every run of a lookback adds one
+MOST_WINDOWS = 1000  # the newest: in a lake, every run of a lookback adds one
 
 Row = dict[str, Any]
 

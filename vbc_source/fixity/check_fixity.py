@@ -167,7 +167,7 @@ class _FixityRun:
             self._folders.compare_again(frozenset(lost))
 
     def _check_bucket(self, extent: Extent) -> None:
-        """Stop where the bucket holds nothing at all: a folder is not mounted more often than all is lost."""
+        """Stop where the bucket holds nothing at all: usually a folder is not mounted, and no file lost."""
         if extent.files and not self._bucket.list_sizes(""):
             raise VbcError(
                 f"{self._bucket.url} holds nothing at all, but the ledger has {extent.files:,} files: mount "

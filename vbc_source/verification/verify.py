@@ -264,7 +264,7 @@ def _find_gaps(
 
 
 def _find_oldest_reading(loaded: LoadedTables, config: VbcConfig, findings: Findings) -> datetime | None:
-    """Find when the user's list was last read that has waited longest, of those that could be compared."""
+    """Find when the list that has waited longest was last read, of the users' lists that were compared."""
     lists = {
         RecordingList(USER_RECORDINGS, total.account_id, total.user_id)
         for total in findings.totals
