@@ -14,7 +14,7 @@ from pathlib import Path
 
 import dlt
 
-from vbc_source.api.login_answers import (
+from vbc_source.api.login_responses import (
     IssuedToken,
     LoginFailure,
     explain_failure,

@@ -38,7 +38,7 @@ from vbc_source.api.http.transport import (
     resolve_own,
     resolve_redirect,
 )
-from vbc_source.api.login_answers import TEMPORARY, is_user_locked, read_error
+from vbc_source.api.login_responses import TEMPORARY, is_user_locked, read_error
 from vbc_source.api.turns import Turns
 from vbc_source.config import VbcConfig, VbcCredentials
 from vbc_source.errors import (
@@ -61,8 +61,8 @@ T = TypeVar("T")
 Params = Mapping[str, str | int]
 
 CONNECT_SECONDS = 10
-SHORTEST_ANSWER, LONGEST_ANSWER = 10.0, 60.0  # seconds for a whole response, or for 64 KiB of a stream
-LARGEST_ANSWER = 64 * 2**20  # bytes of a response, inflated; a page of 1000 recordings has about one million
+SHORTEST_RESPONSE, LONGEST_RESPONSE = 10.0, 60.0  # seconds for a whole response, or for 64 KiB of a stream
+LARGEST_RESPONSE = 64 * 2**20  # bytes of a response, inflated; 1000 recordings take about one million
 REJECTIONS = 8  # rejections of one request at most, whatever token it was sent with
 VALID_REJECTIONS = 3  # those at most with tokens that another request shows to be valid
 CHUNK = 1 << 16  # bytes of a stream to read at once, and to lose at most when it breaks
@@ -93,7 +93,7 @@ class Client:
     class of the last fault, LoginRefused if the credentials are refused, and ClientClosed after `close`.
     `connections` is the most requests in flight at a time, not counting streams; `requests_per_minute`
     holds for all threads together, None for no limit; `retry_seconds` is how long to retry while the
-    gateway fails. A whole response may take `answer_seconds`, by default as long as `retry_seconds`, but
+    gateway fails. A whole response may take `response_seconds`, by default as long as `retry_seconds`, but
     at least 10 and at most 60. `clock` is the wall clock, seconds since 1970; `token_folder` is where the
     login is shared, by default below dlt's data folder.
 
@@ -112,7 +112,7 @@ class Client:
         connections: int = 8,
         clock: Callable[[], float] = time.time,
         rate_limiter: RateLimiter | None = None,
-        answer_seconds: float | None = None,
+        response_seconds: float | None = None,
         token_folder: Path | None = None,
     ) -> None:
         self.base_url = check_base_url(base_url)
@@ -123,9 +123,9 @@ class Client:
         self._in_flight = threading.Semaphore(connections)
         self._clock = clock
         self._retries = Retry(self.rate_limiter, retry_seconds, clock)
-        seconds = answer_seconds or min(max(retry_seconds, SHORTEST_ANSWER), LONGEST_ANSWER)
+        seconds = response_seconds or min(max(retry_seconds, SHORTEST_RESPONSE), LONGEST_RESPONSE)
         self._deadlines = Deadlines(seconds)
-        self._answered: str | None = None  # the address that was read last: it shows whether a token is valid
+        self._last_read: str | None = None  # an address that was read: it shows whether a token is valid
         self._rejects_valid = False  # whether any resource rejects valid tokens
         self._session = open_session(connections, self.base_url)
         # redirects to storage get a session of their own, without the token and without cookies
@@ -176,7 +176,7 @@ class Client:
         found = self._send_authorized(
             lambda auth: self._read(self._send("GET", url, stopped, auth=auth), read), what
         )
-        self._answered = url
+        self._last_read = url
         return found
 
     def delete(self, path: str, *, what: str) -> None:
@@ -239,7 +239,7 @@ class Client:
         with describe_faults(description):
             while True:
                 try:
-                    answer = self._retries.repeat(partial(send, partial(authorize, token)), description)
+                    result = self._retries.repeat(partial(send, partial(authorize, token)), description)
                 except TokenRejected as fault:
                     token = self._choose_token(token, fault, rejections)
                 except (NotFound, BadRequest, Forbidden):
@@ -247,7 +247,7 @@ class Client:
                     raise
                 else:
                     self._tokens.accept(token)
-                    return answer
+                    return result
 
     def _choose_token(self, token: str, fault: TokenRejected, rejections: Rejections) -> str:
         """Return the token for the next attempt: a new one, or the same if it is valid elsewhere.
@@ -271,9 +271,9 @@ class Client:
 
     def _is_valid(self, token: str) -> bool:
         """Request what was read last, and return whether the gateway accepts the token for that."""
-        if not self._answered:
+        if not self._last_read:
             return False
-        request = partial(self._send, "GET", self._answered, auth=partial(authorize, token))
+        request = partial(self._send, "GET", self._last_read, auth=partial(authorize, token))
         try:
             self._retries.repeat(lambda: self._read(request(), len), "the request that was answered last")
         except (TokenRejected, Unavailable, Throttled):
@@ -315,10 +315,10 @@ class Client:
                 self._request(self._session, method, url, **options) as response,
             ):
                 # read in one go: response.content takes twice as long for a page
-                body = response.raw.read(LARGEST_ANSWER + 1, decode_content=True) or b""
+                body = response.raw.read(LARGEST_RESPONSE + 1, decode_content=True) or b""
                 self.gateway_clock.read(response.headers)
-        if len(body) > LARGEST_ANSWER:
-            raise InvalidResponse(response.status_code, hint=f"more than {LARGEST_ANSWER >> 20} MB")
+        if len(body) > LARGEST_RESPONSE:
+            raise InvalidResponse(response.status_code, hint=f"more than {LARGEST_RESPONSE >> 20} MB")
         body = read_text(body, response.headers.get("Content-Type", ""))
         return Response(response.status_code, response.headers, body)
 

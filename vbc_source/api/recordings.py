@@ -76,7 +76,7 @@ class RecordingApi:
 
     def request_clock(self, now: datetime) -> None:
         """Request the list, and raise WrongClock unless `now` is the time of the response."""
-        with suppress(Forbidden, NotFound):  # these are answers, too
+        with suppress(Forbidden, NotFound):  # these are responses, too
             next(self.list({}, 1), None)
         self.check_clock(now)
 

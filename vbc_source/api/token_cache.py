@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from vbc_source.api.login_answers import read_token
+from vbc_source.api.login_responses import read_token
 from vbc_source.errors import SettingsError, Unavailable
 from vbc_source.private_files import make_private_folder, write_private_file
 

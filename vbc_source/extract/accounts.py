@@ -45,7 +45,7 @@ class AccountDirectory:
         self._failed: dict[tuple[str, str, str], Unavailable] = {}
 
     def learn(self, account: str) -> None:
-        """Store which account `self` is, as an answer to another list showed."""
+        """Store which account `self` is, as the response to another list showed."""
         self._self = account
 
     def find_account(self, requested: str, state: MutableMapping[str, Any]) -> str:

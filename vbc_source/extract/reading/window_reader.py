@@ -1,7 +1,7 @@
 """Reads the pages of a window until they add up (`window_attempt`), or gives it up as a known gap.
 
 Nothing is trusted but `total_items` and ids: not `order`, not the page base, not links, not that rows keep
-their places. A window that changed is read again in smaller pieces, in the end one answer each.
+their places. A window that changed is read again in smaller pieces, in the end one response each.
 
 A window may never add up: the API lists a recording twice, or counts one that it does not list. Then smaller
 pieces are read until the second is found; it is returned as not proven, with the rows that were found, and
@@ -11,7 +11,7 @@ row, or `MAX_EMPTY` readings without a row, larger windows are returned as not p
 
 One change does not show in the counts: one recording is deleted and another arrives between two requests. A
 row that moved across the page boundary is then lost although the counts agree. Recordings arrive only in
-recent time, so recent windows are split until a single answer holds each. Older windows can only lose rows,
+recent time, so recent windows are split until a single response holds each. Older windows can only lose rows,
 which shows in `total_items`.
 """
 
@@ -301,7 +301,7 @@ class WindowReader(Generic[Rows]):
             self._requests -= sum(page.cancel() for page in waiting.values())
 
     def _repair(self, window: Window, reading: WindowAttempt[Rows]) -> None:
-        """Read torn seconds again, each by itself: one answer holds all its rows."""
+        """Read torn seconds again, each by itself: one response holds all its rows."""
         torn = reading.torn_seconds(window) if window.divisible else []
         for second in torn if len(torn) <= MAX_REPAIRED_SECONDS else ():
             moment = datetime.fromtimestamp(second, timezone.utc)
@@ -312,8 +312,8 @@ class WindowReader(Generic[Rows]):
     def _smaller(self, part: _Part, reading: WindowAttempt[Rows]) -> Sequence[Window]:
         """Return what to read instead of a window that does not add up; empty to give it up.
 
-        A window of several pages has changed, most likely: it is halved, then split so that one answer holds
-        a piece. One answer that contradicts itself is read again, then halved, down to the second.
+        A window of several pages has changed, most likely: it is halved, then split so that one response
+        holds a piece. One response that contradicts itself is read again, then halved, down to the second.
         """
         window = part.window
         log.info("%s does not add up (%d of %d recordings)", window, len(reading.ids), reading.total)
