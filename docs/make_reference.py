@@ -19,7 +19,7 @@ import pyarrow as pa
 import yaml
 
 import vbc_source
-from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
+from vbc_source.api.endpoints import ENDPOINTS, Endpoint
 from vbc_source.audio import ledger
 from vbc_source.audio.sidecars import notes
 from vbc_source.cli.app import main as vbc
@@ -227,7 +227,7 @@ def read_sources() -> list[dict[str, Any]]:
     files = (MODELS / "sources.yml", MODELS / "sources_call_logs.yml")
     sources = [source for file in files for source in yaml.safe_load(file.read_text())["sources"]]
     for table in chain.from_iterable(source["tables"] for source in sources):
-        if table["name"] in custody.ACTIONS:
+        if table["name"] in custody.LEDGER_ACTIONS:
             actor = [{"name": name, "description": text} for name, text in ACTOR.items()]
             table["columns"] = [*table["columns"], *actor]
     return sources
@@ -246,7 +246,7 @@ def read_models() -> list[dict[str, Any]]:
 def read_tables() -> dict[str, Table]:
     """Return all tables that the code declares, by name."""
     declared: dict[str, Table] = {}
-    for endpoint in (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS, CALL_LOGS):
+    for endpoint in ENDPOINTS:
         spec = endpoint.shape
         columns = {**dict.fromkeys(endpoint.key, pa.string()), spec.id_column: spec.id_kind, **spec.fields}
         if endpoint.provisioning:
@@ -262,19 +262,19 @@ def read_tables() -> dict[str, Table]:
         ),
         arrivals.ARRIVALS: Table(read_columns(arrivals.SCHEMA)),
         tombstones.TOMBSTONES: Table(read_columns(tombstones.SCHEMA), RECORDING_KEY),
-        call_gaps.CALL_GAPS: Table(read_columns(call_gaps.SCHEMA), call_gaps.KEY),
+        call_gaps.CALL_GAPS: Table(read_columns(call_gaps.SCHEMA), call_gaps.GAP_KEY),
         audio_checks.CHECKS: Table(read_columns(audio_checks.SCHEMA), ("check_id",)),
         deletions.DELETIONS: Table(read_columns(deletions.SCHEMA)),
         holds.HOLDS: Table(read_columns(holds.SCHEMA), holds.HOLD_KEY),
         ledger.LEDGER: Table(ledger.COLUMNS, ledger.VERSION_KEY),
-        notes.NOTES: Table(notes.COLUMNS, notes.KEY),
+        notes.NOTES: Table(notes.COLUMNS, notes.NOTE_KEY),
         erased.ERASURES: Table(read_columns(erased.ERASURE_SCHEMA), erased.ERASURE_KEY),
         erased.ERASED: Table(read_columns(erased.ERASED_SCHEMA), erased.ERASED_KEY),
         custody.CUSTODY: Table(ledgers.CUSTODY_COLUMNS),
     }
     actor = dict.fromkeys(ACTOR, pa.string())
     return {
-        name: replace(table, columns={**table.columns, **actor}) if name in custody.ACTIONS else table
+        name: replace(table, columns={**table.columns, **actor}) if name in custody.LEDGER_ACTIONS else table
         for name, table in declared.items()
     }
 

@@ -1,6 +1,6 @@
 """A dlt source for call recordings of Vonage Business Communications, and the functions of its commands.
 
-Where to read first: `schema/pages.py` turns a response into rows, `extract/reading/window_reader.py` decides
+Where to read first: `schema/pages.py` turns a response into rows, `extract/reading/window_attempt.py` decides
 whether the pages of a window are complete, `warehouse/completeness.py` decides which proofs count,
 `audio/archive.py` stores bytes. docs/architecture.md has the flow of data, and the file for each question.
 """

@@ -45,9 +45,9 @@ BASE_URL = "https://api.vonage.com"
 RECORDING_API = "/t/vbc.prod/call_recording/api"
 INDIA = "call_recording_india"  # part of the API's path in India, where there are no on-demand recordings
 SELF = "self"
-CALL_LOGS: Final = "call_logs"  # the resource of the Reports API
+CALL_LOGS_TABLE: Final = "call_logs"  # the resource of the Reports API
 REALM = "@vbc.prod"
-LOGIN = ("username", "password", "refresh_token", "access_token")
+LOGIN_FIELDS = ("username", "password", "refresh_token", "access_token")
 HISTORY = timedelta(days=2 * 365)  # how far back a first run reads unless `start_date` is set
 
 Config = TypeVar("Config", bound=BaseConfiguration)
@@ -123,7 +123,7 @@ class VbcConfig(BaseConfiguration):
         rows_per_run: Stop an incremental run after about this many recordings; None for no limit.
         max_requests: Stop an incremental run after about this many requests; None for no limit.
         polling: `all` reads every list in every run; `active` lets those of quiet users take turns.
-        active_days: A user with a recording in this many last days is not quiet.
+        active_days: A user is quiet who has no recording in this many days.
         quiet_hours: Longest time between two readings of the list of a quiet user, hours.
         allow_external_schedulers: Take both dates from the scheduler's data interval.
         filters: The API's own filters, as a table or its JSON.
@@ -228,7 +228,7 @@ class VbcConfig(BaseConfiguration):
 
     def filters_of(self, resource: str) -> Filters:
         """Return the filters of the API that a resource belongs to, parsed."""
-        return cast("Filters", self.call_log_filters if resource == CALL_LOGS else self.filters)
+        return cast("Filters", self.call_log_filters if resource == CALL_LOGS_TABLE else self.filters)
 
     @property
     def pii_policy(self) -> PiiPolicy:
@@ -254,7 +254,7 @@ class VbcConfig(BaseConfiguration):
 
     @property
     def active_span(self) -> timedelta:
-        """A user who has a recording that is no older is not quiet."""
+        """A user is quiet whose newest recording is older than this."""
         return read_span("active_days", self.active_days, "days")
 
     @property
@@ -335,7 +335,7 @@ class AudioConfig(VbcConfig):
         object_lock_mode: Lock every object on S3: `GOVERNANCE`, or `COMPLIANCE`, which nobody can end early.
         object_lock_days: How many days an object is locked, counted from its upload.
         object_lock_until: Until when objects are locked, ISO, in place of `object_lock_days`.
-        legal_hold: Put a legal hold on every object on S3, which stays until somebody removes it.
+        legal_hold: Put a legal hold on every object on S3, which stays until it is removed.
         kms_key_id: Key in AWS KMS that encrypts objects on S3; by default what the bucket is set to.
         storage_class: Storage class of objects on S3, such as `STANDARD_IA`; by default the bucket's.
         tags: Tags of objects on S3, as a table or its JSON.
@@ -379,7 +379,7 @@ class AudioConfig(VbcConfig):
 
 @configspec
 class TenantConfig(VbcConfig):
-    """Settings of one customer of many: they override those of the other sections, which can all be here.
+    """Settings of one customer of many: they override those of the other sections, all of which may be here.
 
     Those of credentials and audio are in `[sources.vbc.tenants.NAME.credentials]` and
     `[sources.vbc.tenants.NAME.audio]`.
@@ -418,16 +418,16 @@ def read_tenant_settings(
     """Read what the chosen tenant sets itself, as explicit values for dlt; empty without a tenant.
 
     Raises:
-        SettingsError: The tenant has neither a login nor an account of its own, and would be loaded with the
-            recordings of somebody else.
+        SettingsError: The tenant has neither a login nor an account of its own, and would be loaded with
+            another customer's recordings.
     """
     if (tenant := current_tenant()) is None:
         return {}
     own = read_own_settings(spec, sections)
     login = own.get("credentials", {})
-    if any(name in login for name in LOGIN):
-        # of a login nothing is mixed: dlt would add somebody else's token to this user and password
-        own["credentials"] = {**dict.fromkeys(LOGIN), **login}
+    if any(name in login for name in LOGIN_FIELDS):
+        # a login is taken as a whole: dlt would add another user's token to this user and password
+        own["credentials"] = {**dict.fromkeys(LOGIN_FIELDS), **login}
     elif "account_id" not in own:
         raise SettingsError(
             f"tenant {tenant} has no login of its own: set username and password in "
@@ -438,7 +438,7 @@ def read_tenant_settings(
 
 
 def check_names() -> None:
-    """Refuse a setting that there is not, in the files of settings and in the environment.
+    """Refuse a setting that does not exist, in the files of settings and in the environment.
 
     A misspelt `pii` would load names and numbers in the clear. Tables are left alone: dlt has some there.
 
@@ -473,5 +473,5 @@ def list_settings(place: tuple[str, ...]) -> list[str]:
 
 
 def has_setting(name: str) -> bool:
-    """Return whether a setting of `[sources.vbc]` is set, for everybody or for the chosen tenant."""
+    """Return whether a setting of `[sources.vbc]` is set, in general or for the chosen tenant."""
     return name in read_tenant_settings() or dlt.config.get(".".join((*SECTIONS, name))) is not None

@@ -1,6 +1,6 @@
 """The one place that imports what dlt does not document.
 
-dlt has no public way to give a destination a load job of one's own, to add a step after a resource's
+dlt has no public way to give a destination our own load job, to add a step after a resource's
 incremental, to choose where a source takes its arguments from, to open a bucket with dlt's credentials, to
 read the state that a destination has, to see pending load packages without opening the pipeline, or to learn
 that a signal came while it loaded. `dlt` is therefore pinned to one minor version, and

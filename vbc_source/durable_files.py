@@ -1,8 +1,8 @@
 """Files that survive a crash of the machine: their bytes are on the disk, and their names too.
 
-A name is an entry of a folder, which the disk gets apart from the file. `replace_file` sees to both for one
-file. Where many files are moved, `sync` is called once for each of their folders, before anything says that
-they are stored.
+A name is an entry of a folder, which is written to the disk apart from the file. `replace_file` writes both
+for one file. Where many files are moved, `fsync` is called once for each of their folders, before anything
+says that they are stored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 _IMPOSSIBLE = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)
 
 
-def sync(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Write a file, or the names in a folder, to the disk."""
     is_folder = path.is_dir()
     # Windows opens no folders
@@ -33,11 +33,11 @@ def sync(path: Path) -> None:
 
 
 def replace_file(draft: Path, path: Path) -> None:
-    """Give a file that is written to its end its name, in place of what has it."""
+    """Move a file that is written completely to its name, replacing the file that has that name."""
     # in this order: a name that reaches the disk before the bytes is an empty file after a crash
-    sync(draft)
+    fsync(draft)
     draft.replace(path)
-    sync(path.parent)
+    fsync(path.parent)
 
 
 def make_folder(folder: Path) -> None:
@@ -46,4 +46,4 @@ def make_folder(folder: Path) -> None:
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for place in missing:
-        sync(place.parent)
+        fsync(place.parent)

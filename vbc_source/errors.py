@@ -10,10 +10,10 @@ from vbc_source.printable import escape_controls
 
 
 class VbcError(Exception):
-    """Raised for every failure that this package foresees; catches all of them.
+    """The base class of all errors of this package; catch it to catch all of them.
 
     Attributes:
-        permanent: Whether another attempt fails too, until somebody changes a setting or a right.
+        permanent: Whether another attempt fails too, until a setting or a right is changed.
     """
 
     permanent = False

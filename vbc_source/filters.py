@@ -72,11 +72,11 @@ def check_filters(
 ) -> Filters:
     """Validate a setting of filters, a table of names and values or its JSON; raises SettingsError.
 
-    The label is loaded into tables, so `privacy` keeps anybody from finding a telephone number by
-    hashing all of them.
+    The label is loaded into tables. With the key of `privacy`, or by a slow hash, it is made so that nobody
+    can find a telephone number by hashing all of them.
     """
     setting = setting or RECORDING_FILTERS
-    filters = read_table(setting.name, filters, setting.example)
+    filters = read_setting_table(setting.name, filters, setting.example)
     if not filters:
         return Filters()
     parsed = {str(name): _read(setting, str(name), value) for name, value in filters.items()}
@@ -89,7 +89,7 @@ def check_filters(
     return Filters(parsed, start, end, _label(filters, privacy))
 
 
-def read_table(name: str, value: Any, example: str) -> Mapping[str, Any]:
+def read_setting_table(name: str, value: Any, example: str) -> Mapping[str, Any]:
     """Parse a setting that is a table, or its JSON in an environment variable; raises SettingsError."""
     if value in (None, ""):
         return {}

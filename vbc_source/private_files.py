@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from vbc_source.durable_files import make_folder, replace_file, sync
+from vbc_source.durable_files import fsync, make_folder, replace_file
 from vbc_source.errors import SettingsError
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -29,7 +29,7 @@ def make_private_folder(folder: Path, *, secrets: bool = False, setting: str = "
         make_folder(folder.parent)
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-            sync(folder.parent)
+            fsync(folder.parent)
         # a link could lead to a folder that somebody else has prepared
         status = folder.stat(follow_symlinks=False)
         _check_owner(folder, status, stat.S_IWOTH | (stat.S_IWGRP if secrets else 0), setting)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from vbc_source.errors import SettingsError
-from vbc_source.filters import read_table
+from vbc_source.filters import read_setting_table
 from vbc_source.windows import parse_instant
 
 ALL = "all"
@@ -138,7 +138,7 @@ def read_date(name: str, value: Instant | None) -> datetime | None:
 
 def read_model_variables(variables: Any) -> dict[str, Any]:
     """Parse the setting `model_variables`; raises SettingsError."""
-    variables = read_table("model_variables", variables, '{"vbc_quiet_days": 14}')
+    variables = read_setting_table("model_variables", variables, '{"vbc_quiet_days": 14}')
     for name, value in variables.items():
         if name not in MODEL_VARIABLES:
             raise SettingsError(f"model_variables has no {name}; it has {', '.join(MODEL_VARIABLES)}")

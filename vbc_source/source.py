@@ -108,18 +108,18 @@ def vbc_source(
     Args:
         credentials: Client and user with their secrets; or `refresh_token`; or a ready `access_token`.
         base_url: The gateway; tokens at `/token`, APIs below `/t/vbc.prod/…`.
-        recording_api: Path of the Call Recording API; `…/v1/api` and India's answer alike.
-        account_id: An account, several, or `self`, the API user's. Rows always carry the real id.
+        recording_api: Path of the Call Recording API; `…/v1/api`, or the path of India's API, work as well.
+        account_id: An account id, a list of them, or `self` for the API user's. Rows always have the real id.
         user_ids: The users whose on-demand recordings and export jobs to read: `all`, requested from the
             Provisioning API; a list, `self`, or `[]` for none. Unless it is `all`, `users` and `extensions`
             are not read.
         start_date: ISO; oldest `start` to read. Two years ago unless given.
         end_date: ISO; newest `start` to read. With it the run is a backfill: no state is read or written.
-        lookback_hours: How far behind the newest loaded `start` every run reads again.
-        page_size: Recordings to request per page; what the server really returns is honoured.
-        max_concurrency: Requests in flight.
-        requests_per_minute: A budget for the requests of all vbc processes of this machine and user together;
-            none unless given.
+        lookback_hours: How many hours behind the newest loaded `start` every run reads again.
+        page_size: Recordings to request per page; the server may return fewer.
+        max_concurrency: Most requests in flight at a time.
+        requests_per_minute: Most requests per minute, all vbc processes of this machine and user together;
+            no limit unless given.
         budget_share: How many processes that share no disk share that budget; each keeps its part of it.
         on_forbidden: `raise`, or `skip` to load what is allowed and warn about the rest.
         retry_seconds: How long to retry while the gateway fails, seconds.
@@ -127,8 +127,9 @@ def vbc_source(
         max_requests: End an incremental run after about this many requests; the next one continues there.
         polling: `all` reads every list in every run. With `active`, lists of users without a recording in the
             last `active_days`, and export jobs of users who never had one, take turns.
-        active_days: Days.
-        quiet_hours: Hours; a list that takes turns is read at least so often, export jobs once a day.
+        active_days: Days without a recording, after which a user's lists take turns.
+        quiet_hours: Hours; the longest time between two readings of a list that takes turns. Lists of export
+            jobs are read once a day.
         allow_external_schedulers: Read the scheduler's data interval, and the lookback before it, without
             state.
         filters: The API's own filters, by their names; `start:gte` and `start:lte` narrow the span.
@@ -288,7 +289,7 @@ class Resources:
         def find_account(requested: str) -> str:
             try:
                 return self._directory.find_account(requested, run.accounts)
-            except VbcError:  # it may be the very list that would tell
+            except VbcError:  # the list that names the user may be the one that failed
                 return requested
 
         return AccessLog(run, find_account)
@@ -328,7 +329,7 @@ class Resources:
         return [ReadTask(ListOwner(account, user), title) for user, title in titles.items()]
 
     def _is_own(self, account: str, run: ResourceRun) -> bool:
-        """Whether the API user belongs to an account; a single account is assumed to be the user's."""
+        """Whether an account is the API user's; a single account is assumed to be."""
         if len(self.config.accounts) == 1:
             return True
         try:

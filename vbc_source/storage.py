@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from vbc_source.errors import SettingsError
-from vbc_source.filters import read_table
+from vbc_source.filters import read_setting_table
 
 LOCK_MODES = ("GOVERNANCE", "COMPLIANCE")
 LONGEST_LOCK = 36_500  # days; S3 allows a hundred years
@@ -44,7 +44,7 @@ class StorageSettings:
         object_lock_mode: `GOVERNANCE` or `COMPLIANCE`; None for no lock.
         object_lock_days: Days from its upload that an object is locked.
         object_lock_until: Until when objects are locked, in place of `object_lock_days`.
-        legal_hold: Whether objects are held until somebody ends that, besides any lock.
+        legal_hold: Whether objects get a legal hold, which stays until it is removed, besides any lock.
         kms_key_id: The key in AWS KMS that encrypts objects; None for the bucket's own setting.
         storage_class: Such as `STANDARD_IA`; None for the bucket's own setting.
         tags: Names and values.
@@ -97,7 +97,10 @@ class StorageSettings:
 
 def read_tags(value: Any) -> dict[str, str]:
     """Parse the setting `tags`, a table or its JSON; raises SettingsError."""
-    tags = {str(name): str(text) for name, text in read_table("tags", value, '{"team": "records"}').items()}
+    tags = {
+        str(name): str(text)
+        for name, text in read_setting_table("tags", value, '{"team": "records"}').items()
+    }
     if len(tags) > MOST_TAGS:
         raise SettingsError(f"tags has {len(tags)} entries; S3 allows {MOST_TAGS}")
     for name, text in tags.items():

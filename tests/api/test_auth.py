@@ -18,16 +18,9 @@ import pytest
 import requests
 from gateway_fixtures import PASSWORD, Clock, Stage, make_credentials
 
-from vbc_source.api.auth import (
-    PATIENCE,
-    Login,
-    Patience,
-    RefusedLogin,
-    TokenCache,
-    TokenProvider,
-    VbcCredentials,
-)
+from vbc_source.api.auth import PATIENCE, Patience, TokenProvider, VbcCredentials
 from vbc_source.api.client import Client
+from vbc_source.api.token_cache import Login, RefusedLogin, TokenCache
 from vbc_source.config import VbcConfig
 from vbc_source.emulator import Gateway
 from vbc_source.errors import LoginRefused, SettingsError, TokenRejected, Unavailable, VbcError

@@ -80,7 +80,7 @@ def connect() -> Iterator[Connect]:
     with ExitStack() as stack:
 
         def connect(url: str, credentials: VbcCredentials = READY, seconds: float = PLENTY) -> Client:
-            client = Client(url, credentials, retry_seconds=0, answer_seconds=seconds)
+            client = Client(url, credentials, retry_seconds=0, response_seconds=seconds)
             stack.callback(client.close)
             return client
 
@@ -194,7 +194,7 @@ def test_a_stream_may_take_longer_than_one_answer_and_wait_for_its_reader(connec
 def test_response_that_is_too_large_is_refused(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, zipped: bool
 ) -> None:
-    monkeypatch.setattr(client_module, "LARGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr(client_module, "LARGEST_RESPONSE", 1 << 20)
     body = b" " * (3 << 20)
     answer = (
         write_answer("200 OK", gzip.compress(body), "Content-Encoding: gzip")
@@ -206,7 +206,7 @@ def test_response_that_is_too_large_is_refused(
 
 
 def test_response_of_the_largest_size_is_read(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "LARGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr(client_module, "LARGEST_RESPONSE", 1 << 20)
     body = b"[]".ljust(1 << 20)
     answer = write_answer("200 OK", gzip.compress(body), "Content-Encoding: gzip")
     with serve_bytes(lambda seen: answer) as server:

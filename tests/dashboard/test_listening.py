@@ -28,7 +28,7 @@ from vbc_source.dashboard.details import read_details
 from vbc_source.dashboard.figures import Figures
 from vbc_source.dashboard.player import ByteRange, read_range
 from vbc_source.dashboard.plays import PlaysHead, PlaysLedger, find_account
-from vbc_source.dashboard.search import InvalidSearch, find_recordings, read_search
+from vbc_source.dashboard.search import InvalidSearch, read_search, search_recordings
 from vbc_source.load.ledgers.custody import Head
 from vbc_source.pii import PiiPolicy
 
@@ -128,7 +128,7 @@ def test_postgres_finds_the_same_and_shows_the_same() -> None:
         with closing(database.connect()) as connection:
             figures = Figures(connection, database, ZoneInfo(ZONE))
             for text, key in (("1-212-555-0199", KEY), ("o'quill 100%", KEY), ("lost caller", GONE)):
-                rows, _ = find_recordings(figures, read_search(text, PiiPolicy()), "-size", 50)
+                rows, _ = search_recordings(figures, read_search(text, PiiPolicy()), "-size", 50)
                 assert key in [row["recording_key"] for row in rows]
             details = read_details(figures, KEY)
             assert details

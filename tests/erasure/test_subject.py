@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS
+from vbc_source.api.endpoints import ENDPOINTS
 from vbc_source.erasure.conditions import KEPT, list_searched, read_kind
 from vbc_source.erasure.local_files import LocalCopies
 from vbc_source.erasure.subject import RecordingName, read_subject
@@ -23,7 +23,7 @@ from vbc_source.errors import UsageError
 from vbc_source.pii import PiiPolicy
 
 NOBODY = PiiPolicy()
-APIS = {one.name for one in (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS, CALL_LOGS)}
+APIS = {one.name for one in ENDPOINTS}
 KEY = b"a-long-random-text-for-tests"
 SAME = (
     *("12025550177", "+12025550177", "2025550177", "0012025550177", "01112025550177", "(202) 555-0177"),
@@ -180,7 +180,7 @@ def _describe(columns: dict[str, pa.DataType]) -> dict[str, str]:
 
 
 def test_every_personal_column_of_every_table_is_searched() -> None:
-    for endpoint in (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS, CALL_LOGS):
+    for endpoint in ENDPOINTS:
         shape = endpoint.shape
         kinds = _describe({**shape.fields, shape.id_column: shape.id_kind})
         searched = set(list_searched(endpoint.name, kinds))  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from vbc_source.audio.custody_heads import store_if_new
 from vbc_source.audio.ledger import VERSION_KEY
 from vbc_source.evidence.chain import list_pipelines, read_ledger
 from vbc_source.load.ledgers import load_rows
-from vbc_source.load.ledgers.custody import ACTIONS
+from vbc_source.load.ledgers.custody import LEDGER_ACTIONS
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.recordings import RECORDING_KEY
 from vbc_source.retention.holds import HOLD_KEY
@@ -77,7 +77,7 @@ def loaded(
 
 
 def load_ledgers(folder: Path, names: Sequence[str]) -> FirstEvents:
-    assert KEYS.keys() == ACTIONS.keys()
+    assert KEYS.keys() == LEDGER_ACTIONS.keys()
     first = {}
     for name, schema in (("audio", AUDIO_SCHEMA), ("verify", VERIFY_SCHEMA)):
         with hold_pipeline(Target().ledgers(name)) as pipeline:

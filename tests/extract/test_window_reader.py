@@ -22,12 +22,8 @@ from vbc_source.api.endpoints import ApiCapabilities
 from vbc_source.api.http.rate_limit import ClientClosed
 from vbc_source.errors import BadRequest, NotFound, Unavailable
 from vbc_source.extract.reading.request_pool import RequestPool
-from vbc_source.extract.reading.window_reader import (
-    PREFETCHED_WINDOWS,
-    WINDOW_ROWS,
-    ReadWindow,
-    WindowReader,
-)
+from vbc_source.extract.reading.window_attempt import ReadWindow
+from vbc_source.extract.reading.window_reader import PREFETCHED_WINDOWS, WINDOW_ROWS, WindowReader
 from vbc_source.schema.pages import Page
 from vbc_source.windows import Window
 

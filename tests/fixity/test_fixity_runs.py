@@ -21,7 +21,8 @@ from vbc_source import VbcError, archive_audio, check_fixity, read_status, retai
 from vbc_source.audio.sidecars.manifest import MANIFEST
 from vbc_source.errors import UsageError
 from vbc_source.fixity.check_ledger import CheckLedger
-from vbc_source.monitoring.prometheus import write_prometheus
+from vbc_source.monitoring.overview import StatusReport
+from vbc_source.monitoring.prometheus import write_page
 from vbc_source.warehouse.recordings import RecordingSelection
 from vbc_source.windows import parse_instant
 
@@ -69,7 +70,9 @@ def test_runs_of_a_part_take_turns_and_a_finding_stays_until_it_is_checked_again
     status = read_status()
     assert status.checks
     assert status.checks.damaged == 2
-    assert 'vbc_audio_damaged{pipeline="vbc",dataset="vbc_data"} 2.0' in write_prometheus(status, ok=True)
+    assert 'vbc_audio_damaged{pipeline="vbc",dataset="vbc_data"} 2.0' in write_page(
+        {None: StatusReport(status)}
+    )
     path_of(site, 1008).write_bytes(whole)
     found = check(site, subset="1/4")  # whatever its turn
     assert (found.damaged, found.missing) == ((), (1007,))

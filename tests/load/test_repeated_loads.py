@@ -19,7 +19,7 @@ from vbc_source.load.destinations import Target
 from vbc_source.load.ledgers import load_rows
 from vbc_source.load.pipelines import hold_fresh_pipeline, hold_pipeline
 from vbc_source.load.sync import run_pipeline
-from vbc_source.retention.deletions import DELETIONS, KEY, make_table
+from vbc_source.retention.deletions import DELETION_KEY, DELETIONS, make_deletions_table
 
 TARGET = Target("test", "duckdb", "vbc_data")
 NOW = datetime(2025, 6, 1, tzinfo=timezone.utc)
@@ -96,12 +96,12 @@ def test_a_load_of_a_ledger_whose_end_was_not_recorded_doubles_no_row(
 ) -> None:
     """As after a kill between the end of a job and dlt's note of it: dlt runs the job again."""
     monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", "false")
-    row = dict.fromkeys(make_table([]).schema.names, "x")
+    row = dict.fromkeys(make_deletions_table([]).schema.names, "x")
     row |= {"recording_id": 1, "size_bytes": 1, "verified_at": NOW, "noted_at": NOW}
     rows = [{**row, "status": status} for status in ("requested", "deleted")]
-    table = pa.Table.from_pylist(rows, make_table([]).schema)
+    table = pa.Table.from_pylist(rows, make_deletions_table([]).schema)
     with hold_pipeline(TARGET) as pipeline:
-        load_rows(pipeline, DELETIONS, table, "append", KEY)
+        load_rows(pipeline, DELETIONS, table, "append", DELETION_KEY)
         (loaded,) = (Path(pipeline.working_dir) / "load" / "loaded").iterdir()
         loaded.rename(again := loaded.parents[1] / "normalized" / loaded.name)
         shutil.rmtree(again / "new_jobs")

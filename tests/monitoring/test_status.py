@@ -24,7 +24,8 @@ from vbc_source.errors import VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.locks import hold_pipeline_lock
 from vbc_source.load.run_history import KILLED, RunHistory, read_run_history, record_run
-from vbc_source.monitoring.prometheus import write_prometheus
+from vbc_source.monitoring.overview import StatusReport
+from vbc_source.monitoring.prometheus import write_page
 from vbc_source.monitoring.status import ListStatus, Status, read_status
 
 Serve = Callable[[Gateway], str]
@@ -49,6 +50,11 @@ def make_list(**changed: Any) -> ListStatus:
         "windows": 3,
     }
     return ListStatus(**{**fields, **changed})
+
+
+def write_metrics(status: Status, problem: str | None = None) -> str:
+    """The Prometheus page of one pipeline."""
+    return write_page({None: StatusReport(status, problem)})
 
 
 def make_status(**changed: Any) -> Status:
@@ -274,7 +280,7 @@ def test_load_packages_of_a_failed_run_are_counted(serve: Serve) -> None:
 
 def test_prometheus_own_parser_reads_the_metrics() -> None:
     users = make_list(resource="user_recordings", proven_until=None, lists=4, unreadable=2, rows=7)
-    text = write_prometheus(make_status(lists=(make_list(), users)), ok=True)
+    text = write_metrics(make_status(lists=(make_list(), users)))
     samples = parse(text)
     assert samples["vbc_list_lag_seconds", (MAIN, "company_recordings")] == 360
     assert (
@@ -299,7 +305,7 @@ def test_prometheus_own_parser_reads_the_metrics() -> None:
 
 
 def test_each_metric_is_announced_once_before_its_samples() -> None:
-    lines = write_prometheus(make_status(), ok=False).splitlines()
+    lines = write_metrics(make_status(), "not ok").splitlines()
     heads = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(set(heads)) == len(heads)
     helped = [line.split()[2] for line in lines if line.startswith("# HELP")]
@@ -314,13 +320,13 @@ def test_each_metric_is_announced_once_before_its_samples() -> None:
 
 def test_prometheus_own_parser_reads_labels_with_quotes_and_newlines() -> None:
     odd = 'a"b\\c\nd'
-    text = write_prometheus(make_status(pipeline=odd), ok=True)
+    text = write_metrics(make_status(pipeline=odd))
     # a line break in a name stays escaped: it could forge a line where the metrics are shown
     assert {labels["pipeline"] for _, labels, _ in samples_of(text)} == {odd.replace("\n", "\\n")}
 
 
 def test_where_nothing_was_loaded_there_is_no_lag() -> None:
-    text = write_prometheus(make_status(lists=(), lag_seconds=None, runs=RunHistory(), audio={}), ok=False)
+    text = write_metrics(make_status(lists=(), lag_seconds=None, runs=RunHistory(), audio={}), "not ok")
     samples = parse(text)
     assert samples["vbc_ok", ()] == 0
     assert not [name for name, _ in samples if "lag" in name or "timestamp" in name or "audio" in name]
@@ -410,6 +416,4 @@ def test_status_says_how_long_a_quiet_list_may_wait() -> None:
         "Users' lists of account 549825 are read at least every 24 h; the one that has waited longest was "
         "read 2025-06-17 13:00 UTC."
     )
-    assert "vbc_list_oldest_read_timestamp_seconds" in write_prometheus(
-        make_status(lists=(resting,)), ok=True
-    )
+    assert "vbc_list_oldest_read_timestamp_seconds" in write_metrics(make_status(lists=(resting,)))

@@ -127,6 +127,6 @@ def test_no_command_writes_a_secret_or_personal_data_where_it_does_not_belong(
 
 
 def _read_tokens(folder: Path) -> list[Any]:
-    from vbc_source.api.auth import TokenCache
+    from vbc_source.api.token_cache import TokenCache
 
     return [TokenCache(path).read() for path in folder.rglob("vbc_tokens/*.json")]

@@ -7,9 +7,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from vbc_source.analytics.database import AnalyticsDatabase
-from vbc_source.schema.names import SOURCE_SCHEMA
+from vbc_source.schema.names import LOADS, SOURCE_SCHEMA
 
-LOADS = "_dlt_loads"
 RECORDINGS = ("company_recordings", "user_recordings")
 NEWEST_COLUMN = ("recording_extensions", "archived")  # that a model got, of those that the dashboard reads
 LONGEST = timedelta(hours=24)  # days of `coverage` become proven by loads without rows too

@@ -118,6 +118,9 @@ def build_models(
         if_stale: Build only where a load brought rows since the last build, see `read_freshness`, or the
             models were built by an earlier version.
 
+    Returns:
+        What was built, and what dbt reported.
+
     Raises:
         VbcError: Nothing is loaded or built, or dbt could not start.
     """

@@ -8,137 +8,45 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import dlt
-from filelock import FileLock, Timeout
 
-from vbc_source.api.login_answers import (
+from vbc_source.api.login_responses import (
     IssuedToken,
     LoginFailure,
     explain_failure,
-    is_locked,
+    is_user_locked,
     read_error,
     read_issued_token,
     read_token,
 )
+from vbc_source.api.token_cache import LOCK_SECONDS, Login, RefusedLogin, TokenCache
 from vbc_source.api.turns import Turns
 from vbc_source.config import CREDENTIALS_SECTION as SECTION
 from vbc_source.config import VbcCredentials
-from vbc_source.errors import LoginRefused, SettingsError, TokenRejected, Unavailable
-from vbc_source.private_files import make_private_folder, write_private_file
+from vbc_source.errors import LoginRefused, SettingsError, TokenRejected
 
 Post = Callable[[Mapping[str, str]], tuple[int, bytes]]
 
 log = logging.getLogger("vbc_source.api.client")  # users know the client, not this module
 
 RENEWALS = 5  # renewed tokens in a row that no request accepted, until the login is given up
-RECENT = 600.0  # seconds after its last use in which a rejected token was alive, and somebody has revoked it
-PATIENCE = 60.0  # seconds to wait at most, at first, where somebody else logs in; a usual run needs less
-DOUBT_PATIENCE = 2.0  # the same where somebody else may log in, or the gateway just loses tokens
+RECENT = 600.0  # seconds: a token that was accepted so recently has not expired but was revoked
+PATIENCE = 60.0  # most seconds of the first wait after another login; a usual run needs less
+DOUBT_PATIENCE = 2.0  # the same where another login is not certain: the gateway may just lose tokens
 LONGEST_PATIENCE = 600.0
 LONGEST_TURN = 3600.0  # seconds to wait for a turn at most
-LOCK_SECONDS = 180.0  # how long to wait for the login of another process
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedLogin:
-    """A refused login.
-
-    Attributes:
-        reason: Why it was refused.
-        retry_at: When to try the same credentials again, seconds since 1970; None for never.
-    """
-
-    reason: str
-    retry_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """The state of a user's login.
-
-    Attributes:
-        access_token: The last token, or None.
-        refresh_token: The single-use token that renews it.
-        expires_at: When the access token expires, seconds since 1970.
-        refusals: Refused logins by the fingerprint of their credentials.
-        fingerprint: That of the credentials which got the tokens; empty in files of earlier versions.
-    """
-
-    access_token: str | None = field(default=None, repr=False)
-    refresh_token: str | None = field(default=None, repr=False)
-    expires_at: float = 0.0
-    refusals: Mapping[str, RefusedLogin] = field(default_factory=dict)
-    fingerprint: str = ""
-
-
-class TokenCache:
-    """A file for one user at one gateway; mode 0600 in a folder of mode 0700.
-
-    `setting` is what chooses the folder, for messages.
-    """
-
-    def __init__(self, path: Path, setting: str = "DLT_DATA_DIR") -> None:
-        self.path, self._setting = path, setting
-        make_private_folder(path.parent, secrets=True, setting=setting)
-
-    @contextmanager
-    def lock(self, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-        """Keep out other processes and threads during a login.
-
-        Raises:
-            Unavailable: Another one takes longer.
-            SettingsError: The lock cannot be made.
-        """
-        lock = FileLock(self.path.with_suffix(".lock"), seconds, mode=0o600)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise Unavailable(
-                0,
-                hint=f"another process has been logging in for {seconds:.0f} s; its lock is {lock.lock_file}",
-            ) from None
-        except OSError as error:
-            raise self._refuse(lock.lock_file, error) from error
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def read(self) -> Login:
-        """Read the file; an empty login if it is missing or damaged."""
-        try:
-            data = json.loads(self.path.read_text())
-            refusals = {key: RefusedLogin(**refusal) for key, refusal in data["refusals"].items()}
-            tokens = read_token(data["access_token"]), read_token(data["refresh_token"])
-            return Login(*tokens, float(data["expires_at"]), refusals, str(data.get("fingerprint", "")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return Login()
-
-    def write(self, login: Login) -> None:
-        """Replace the file atomically, so that no reader sees a part of it; raises SettingsError."""
-        try:
-            write_private_file(self.path, json.dumps(asdict(login)))
-        except OSError as error:
-            raise self._refuse(self.path, error) from error
-
-    def _refuse(self, path: str | Path, error: OSError) -> SettingsError:
-        return SettingsError(
-            f"{path}: {error.strerror}: a login is kept there; free some space, or set {self._setting} to a "
-            "folder that this user may write"
-        )
 
 
 class Patience:
-    """How long to wait for somebody else who logs in as the same user; a random time, longer each time.
+    """How long to wait for another process that logs in as the same user: a random time, longer each time.
 
     VBC may revoke a user's tokens when it issues the next ones. Where processes share no folder, each login
-    ends the work of the one before. If that logged in again at once, all would get nowhere. So whoever lost
-    its tokens lets the other finish first.
+    interrupts the process that logged in before. If that one logged in again at once, neither would finish.
+    So a process that lost its token waits for the other one to finish.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -181,7 +89,7 @@ class TokenProvider:
         self._refusal: LoginRefused | None = None
         self._login = Login(access_token=_read_configured(credentials), expires_at=float("inf"))
         self._patience, self._doubt = Patience(PATIENCE), Patience(DOUBT_PATIENCE)
-        self._unaccepted = 0  # renewals since a request was accepted
+        self._unaccepted = 0  # renewals since the last accepted request
         self._alive_at = float("-inf")  # when the token was issued to us, or accepted
 
     @property
@@ -204,7 +112,7 @@ class TokenProvider:
     def renew(self, rejected: str | None) -> str:
         """Replace a token that was rejected or has expired, unless another thread or process already has.
 
-        The time alone tells which: the gateway's codes of a 401 are no evidence that nobody has revoked it.
+        Whether it was revoked is judged by its age alone: the gateway's codes of a 401 do not tell.
 
         Raises LoginRefused, now and later, if the credentials are refused; SettingsError if some are
         missing; TokenRejected if only an access token is configured, or if no renewed token was accepted
@@ -239,14 +147,16 @@ class TokenProvider:
         lost = bool(rejected) and self._login.expires_at > self._clock()
         waited = self._take_turn(cache, rejected, alone=lost)
         revoked = lost and not waited and self._clock() - self._alive_at < RECENT
-        if revoked and self._unaccepted:  # what we renewed never worked: others may renew as well
+        if (
+            revoked and self._unaccepted
+        ):  # our last renewal was never accepted: another process may renew as well
             self._pause(self._doubt)
         with cache.lock(self._lock_seconds):
             if shared := self._find_shared(cache, rejected):
                 return shared
             login, was_refused = self._refresh_shared(cache)
         if not login:
-            # without the lock of the file, so that others of this machine may be first
+            # wait without the lock, so that other processes of this machine can log in meanwhile
             if revoked:
                 self._pause(self._patience if was_refused else self._doubt)
             with cache.lock(self._lock_seconds):
@@ -258,7 +168,7 @@ class TokenProvider:
         return login
 
     def _take_turn(self, cache: TokenCache, rejected: str | None, *, alone: bool) -> bool:
-        """Wait until this process may log in; returns whether others have let it, or have done it."""
+        """Wait for a turn; returns whether this process has it, or found a token of another one."""
         if not self.turns or self.turns.is_held(alone=alone):
             return False
         until = self._clock() + LONGEST_TURN
@@ -288,7 +198,7 @@ class TokenProvider:
         if login := self._refresh(cache, shared, refresh_token):
             return self._save(cache, login), False
         if shared.refresh_token:
-            cache.write(replace(shared, refresh_token=None))  # nobody needs to try it again
+            cache.write(replace(shared, refresh_token=None))  # it was used up: no process should try it again
         return None, True
 
     def _read_unrefused(self, cache: TokenCache) -> Login:
@@ -298,7 +208,7 @@ class TokenProvider:
         return shared
 
     def _read(self, cache: TokenCache) -> Login:
-        """Read the file, without tokens that other secrets got: a mistyped password must not go unnoticed."""
+        """Read the file, without tokens of other credentials: a mistyped password must not go unnoticed."""
         shared = cache.read()
         if shared.fingerprint in ("", self._credentials.fingerprint()):
             return shared
@@ -321,7 +231,7 @@ class TokenProvider:
             raise SettingsError(f"credentials are missing: set {missing} in {SECTION}")
 
     def _check_refusals(self, shared: Login) -> None:
-        # a permanent refusal concerns these credentials alone; a locked user, all credentials
+        # a permanent refusal concerns these credentials alone; a lock concerns all credentials of the user
         own, now = shared.refusals.get(self._credentials.fingerprint()), self._clock()
         refusals = [own] if own and own.retry_at is None else []
         refusals += [refusal for refusal in shared.refusals.values() if (refusal.retry_at or 0) > now]
@@ -336,7 +246,7 @@ class TokenProvider:
         status, body = self._post(self._form("refresh_token", refresh_token=refresh_token))
         if status == 200 and (issued := read_issued_token(body)):
             return self._keep(issued, refresh_token)
-        if read_error(body) == "invalid_grant" and not is_locked(body):
+        if read_error(body) == "invalid_grant" and not is_user_locked(body):
             return None
         raise self._refused(cache, shared, explain_failure(status, body))
 
@@ -360,7 +270,7 @@ class TokenProvider:
         raise self._refused(cache, shared, explain_failure(status, body))
 
     def _refused(self, cache: TokenCache, shared: Login, failure: LoginFailure) -> LoginRefused:
-        """Return the error of a failed login; only what judges the credentials is kept for later runs."""
+        """Return the error of a failed login; if it is about the credentials, keep it for later runs."""
         if failure.is_verdict:
             seconds = failure.retry_after
             refusal = RefusedLogin(failure.reason, None if seconds is None else self._clock() + seconds)

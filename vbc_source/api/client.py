@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -37,7 +38,7 @@ from vbc_source.api.http.transport import (
     resolve_own,
     resolve_redirect,
 )
-from vbc_source.api.login_answers import TEMPORARY, is_locked, read_error
+from vbc_source.api.login_responses import TEMPORARY, is_user_locked, read_error
 from vbc_source.api.turns import Turns
 from vbc_source.config import VbcConfig, VbcCredentials
 from vbc_source.errors import (
@@ -60,16 +61,29 @@ T = TypeVar("T")
 Params = Mapping[str, str | int]
 
 CONNECT_SECONDS = 10
-SHORTEST_ANSWER, LONGEST_ANSWER = 10.0, 60.0  # seconds for a whole response, or for 64 KiB of a stream
-LARGEST_ANSWER = 64 * 2**20  # bytes of a response, inflated; a page of 1000 recordings has about one million
-REJECTIONS = 8  # of one request, each with another token, while other requests are accepted
-VALID_REJECTIONS = 3  # of one request, with a token that another request shows to be valid
+SHORTEST_RESPONSE, LONGEST_RESPONSE = 10.0, 60.0  # seconds for a whole response, or for 64 KiB of a stream
+LARGEST_RESPONSE = 64 * 2**20  # bytes of a response, inflated; 1000 recordings take about one million
+REJECTIONS = 8  # rejections of one request at most, whatever token it was sent with
+VALID_REJECTIONS = 3  # those at most with tokens that another request shows to be valid
 CHUNK = 1 << 16  # bytes of a stream to read at once, and to lose at most when it breaks
 HEAD = 4096  # bytes of a stream to read before it is handed on: enough to recognize a fault
 REDIRECTS = 3
 # WSO2 codes of requests that never reached the back end: it is suspended, or refused the connection
 NOT_PASSED_ON = (303001, 101503)
 STORAGE = "the storage it redirects to"
+
+
+@dataclass(slots=True)
+class Rejections:
+    """How often one request was rejected for its token.
+
+    Attributes:
+        total: All rejections.
+        of_valid_token: Those where the gateway accepted the same token for another request.
+    """
+
+    total: int = 0
+    of_valid_token: int = 0
 
 
 class Client:
@@ -79,9 +93,9 @@ class Client:
     class of the last fault, LoginRefused if the credentials are refused, and ClientClosed after `close`.
     `connections` is the most requests in flight at a time, not counting streams; `requests_per_minute`
     holds for all threads together, None for no limit; `retry_seconds` is how long to retry while the
-    gateway fails; a response has as long to arrive as a whole, but at least 10 and at most 60 seconds, or
-    `answer_seconds`. `clock` is the wall clock, seconds since 1970; `token_folder` is where the login is
-    shared, by default below dlt's data folder.
+    gateway fails. A whole response may take `response_seconds`, by default as long as `retry_seconds`, but
+    at least 10 and at most 60. `clock` is the wall clock, seconds since 1970; `token_folder` is where the
+    login is shared, by default below dlt's data folder.
 
     Attributes:
         requests_sent: Number of requests sent so far, logins and retries included.
@@ -98,7 +112,7 @@ class Client:
         connections: int = 8,
         clock: Callable[[], float] = time.time,
         rate_limiter: RateLimiter | None = None,
-        answer_seconds: float | None = None,
+        response_seconds: float | None = None,
         token_folder: Path | None = None,
     ) -> None:
         self.base_url = check_base_url(base_url)
@@ -109,9 +123,9 @@ class Client:
         self._in_flight = threading.Semaphore(connections)
         self._clock = clock
         self._retries = Retry(self.rate_limiter, retry_seconds, clock)
-        seconds = answer_seconds or min(max(retry_seconds, SHORTEST_ANSWER), LONGEST_ANSWER)
+        seconds = response_seconds or min(max(retry_seconds, SHORTEST_RESPONSE), LONGEST_RESPONSE)
         self._deadlines = Deadlines(seconds)
-        self._answered: str | None = None  # the address that was read last: it shows whether a token is valid
+        self._last_read: str | None = None  # an address that was read: it shows whether a token is valid
         self._rejects_valid = False  # whether any resource rejects valid tokens
         self._session = open_session(connections, self.base_url)
         # redirects to storage get a session of their own, without the token and without cookies
@@ -162,7 +176,7 @@ class Client:
         found = self._send_authorized(
             lambda auth: self._read(self._send("GET", url, stopped, auth=auth), read), what
         )
-        self._answered = url
+        self._last_read = url
         return found
 
     def delete(self, path: str, *, what: str) -> None:
@@ -220,44 +234,51 @@ class Client:
         self._storage.close()
 
     def _send_authorized(self, send: Callable[[Auth], T], description: str) -> T:
-        """Send with the token; again with a renewed one while it is rejected, as long as that may help."""
-        token, rejections, valid = self._tokens.current(), 0, 0
+        """Send with the token; while it is rejected, send again as long as that may help."""
+        token, rejections = self._tokens.current(), Rejections()
         with describe_faults(description):
             while True:
                 try:
-                    answer = self._retries.repeat(partial(send, partial(authorize, token)), description)
+                    result = self._retries.repeat(partial(send, partial(authorize, token)), description)
                 except TokenRejected as fault:
-                    rejections += 1
-                    # a body with status 200 rejects for this resource alone, if a new token changes nothing
-                    if rejections >= (2 if fault.status == 200 else REJECTIONS):
-                        raise ResourceRejected(fault.status, fault.code) from None
-                    # a renewal usually helps: only where it has not, another request is spent
-                    in_doubt = rejections > 1 or self._rejects_valid or not self._tokens.is_renewable
-                    if fault.status == 200 or not (in_doubt and self._is_valid(token)):
-                        token = self._tokens.renew(token)
-                        continue
-                    valid += 1
-                    if valid == VALID_REJECTIONS:
-                        self._rejects_valid = True
-                        raise ResourceRejected(fault.status, fault.code) from None
-                    self.rate_limiter.sleep(backoff(valid))
+                    token = self._choose_token(token, fault, rejections)
                 except (NotFound, BadRequest, Forbidden):
                     self._tokens.accept(token)
                     raise
                 else:
                     self._tokens.accept(token)
-                    return answer
+                    return result
+
+    def _choose_token(self, token: str, fault: TokenRejected, rejections: Rejections) -> str:
+        """Return the token for the next attempt: a new one, or the same if it is valid elsewhere.
+
+        Raises ResourceRejected if no token helps.
+        """
+        rejections.total += 1
+        # a body with status 200 rejects for this resource alone, if a new token changes nothing
+        if rejections.total >= (2 if fault.status == 200 else REJECTIONS):
+            raise ResourceRejected(fault.status, fault.code) from None
+        # a new token usually helps: a request to test the old one is sent only where it has not, or cannot
+        in_doubt = rejections.total > 1 or self._rejects_valid or not self._tokens.is_renewable
+        if fault.status == 200 or not in_doubt or not self._is_valid(token):
+            return self._tokens.renew(token)
+        rejections.of_valid_token += 1
+        if rejections.of_valid_token == VALID_REJECTIONS:
+            self._rejects_valid = True
+            raise ResourceRejected(fault.status, fault.code) from None
+        self.rate_limiter.sleep(backoff(rejections.of_valid_token))
+        return token
 
     def _is_valid(self, token: str) -> bool:
-        """Return whether the gateway accepts a token, rejected elsewhere, for what was read last."""
-        if not self._answered:
+        """Request what was read last, and return whether the gateway accepts the token for that."""
+        if not self._last_read:
             return False
-        request = partial(self._send, "GET", self._answered, auth=partial(authorize, token))
+        request = partial(self._send, "GET", self._last_read, auth=partial(authorize, token))
         try:
             self._retries.repeat(lambda: self._read(request(), len), "the request that was answered last")
         except (TokenRejected, Unavailable, Throttled):
             return False
-        except GatewayFault:  # it is judged by what it asks for, so the token was accepted
+        except GatewayFault:  # any other fault comes after the check of the token
             pass
         self._tokens.accept(token)
         return True
@@ -272,7 +293,7 @@ class Client:
                 self._read(response, read_object)
             elif (error := read_error(body)) in TEMPORARY:
                 raise Unavailable(status, hint=error)
-            elif not error and not is_locked(body):
+            elif not error and not is_user_locked(body):
                 fault = read_fault(status, body, response.headers, self._clock())
                 # these faults come from in front of the identity server: no credentials were checked
                 if isinstance(fault, (Unavailable, Throttled, NotFound, Forbidden)):
@@ -294,10 +315,10 @@ class Client:
                 self._request(self._session, method, url, **options) as response,
             ):
                 # read in one go: response.content takes twice as long for a page
-                body = response.raw.read(LARGEST_ANSWER + 1, decode_content=True) or b""
+                body = response.raw.read(LARGEST_RESPONSE + 1, decode_content=True) or b""
                 self.gateway_clock.read(response.headers)
-        if len(body) > LARGEST_ANSWER:
-            raise InvalidResponse(response.status_code, hint=f"more than {LARGEST_ANSWER >> 20} MB")
+        if len(body) > LARGEST_RESPONSE:
+            raise InvalidResponse(response.status_code, hint=f"more than {LARGEST_RESPONSE >> 20} MB")
         body = read_text(body, response.headers.get("Content-Type", ""))
         return Response(response.status_code, response.headers, body)
 
@@ -313,7 +334,7 @@ class Client:
         return session.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options)
 
     def _open_stream(self, url: str, headers: Mapping[str, str], auth: Auth) -> StreamingResponse:
-        # takes no slot: who reads a stream may need another request meanwhile, and would wait for itself
+        # takes no slot: the reader of a stream may send another request, which would wait for that slot
         session, host = self._session, self.base_url
         for _ in range(REDIRECTS + 1):
             if session is self._session:

@@ -2,7 +2,7 @@
 
 A failing gateway can answer 404 to everything. A recording therefore counts as gone only when
 
-1. it was requested by itself twice, and both answers were a 404 without an error code of the gateway, and
+1. it was requested by itself twice, and both responses were a 404 without an error code of the gateway, and
 2. a recording of the same list that exists was answered between the two requests, and again after the second.
    An empty list has none: then the list itself must be answered.
 """
@@ -26,7 +26,7 @@ BATCH = 200  # recordings between two requests for one that exists
 class DeletionEvidence:
     """Confirms which recordings of one list are gone.
 
-    `present` requests something of the list that exists, and raises where it is not answered.
+    `present` requests something that exists in the list, and raises if there is no proper response.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class DeletionEvidence:
         self._api, self._pool, self._present, self._now = api, pool, present, now
 
     def confirm(self, ids: Iterable[int]) -> Iterator[tuple[int, str]]:
-        """Yield the recordings that are gone, each with the evidence; NotSubscribed is raised."""
+        """Yield the recordings that are gone, each with the evidence; raises NotSubscribed."""
         left = iter(sorted(ids))
         while batch := list(islice(left, BATCH)):
             confirmed = self._confirm_batch(batch)
@@ -50,19 +50,19 @@ class DeletionEvidence:
     def _confirm_batch(self, ids: list[int]) -> list[tuple[int, str]]:
         # all first requests come before all second ones: a short failure cannot answer both of a recording
         first = self._request_all(ids)
-        if not first or not self._answers():
+        if not first or not self._is_answering():
             return []
         second = self._request_all(list(first))
-        if not second or not self._answers():
+        if not second or not self._is_answering():
             return []
         return [(id_, self._describe(id_, first[id_], moment)) for id_, moment in second.items()]
 
     def _request_all(self, ids: list[int]) -> dict[int, datetime]:
-        """Request each recording; return those that are gone, with the time of the answer."""
+        """Request each recording; return those that are gone, with the time of the response."""
         times = zip(ids, self._pool.map(self._request, ids), strict=True)
         return {id_: moment for id_, moment in times if moment}
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         """Return whether the gateway answers for what exists."""
         try:
             self._present()
@@ -74,7 +74,7 @@ class DeletionEvidence:
         return True
 
     def _request(self, recording_id: int) -> datetime | None:
-        """Request a recording; return when the API answered that it is gone, None for any other answer."""
+        """Request a recording; return when the API answered that it is gone, None for any other response."""
         try:
             self._api.show(recording_id)
         except NotSubscribed:

@@ -53,7 +53,7 @@ class Download:
             if breaks >= BREAKS:
                 if fault:
                     raise fault
-                return  # short: whoever stores the file compares sizes, and reports it
+                return  # too short: the caller compares sizes, and reports it
             self._client.rate_limiter.sleep(backoff(breaks))
 
     def _is_complete(self, fault: Unavailable | None) -> bool:

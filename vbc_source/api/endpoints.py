@@ -96,6 +96,9 @@ CALL_LOGS = Endpoint("call_logs", CALL_LOG, "call-logs", "call logs", windowed=T
 USERS = Endpoint("users", USER, "users", "users", api="Provisioning API")
 EXTENSIONS = Endpoint("extensions", EXTENSION, "extensions", "extensions", api="Provisioning API")
 
+ENDPOINTS = (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS, CALL_LOGS)
+RECORDING_ENDPOINTS: Mapping[str, Endpoint] = {"company": COMPANY, "user": ON_DEMAND}  # by recording type
+
 
 @dataclass(slots=True)
 class ApiCapabilities:
@@ -129,14 +132,14 @@ class ApiCapabilities:
         self.accepted = max(self.accepted, self.page_size)
 
     def restore_page_size(self) -> None:
-        """Undo what a list has lowered that refuses every page size: that concerns this list alone."""
+        """Undo the lowering by a list that refuses every page size: other lists may still accept it."""
         self.page_size = self.accepted or self.configured
 
 
 def keep_own_links(links: tuple[str, ...], base_url: str) -> tuple[str, ...]:
-    """Return the links that point to the gateway's host, in whatever spelling, or to no host.
+    """Return the links that point to the gateway's host, or that name no host.
 
-    Those to another host name its accounts, under which no row of the gateway must be loaded.
+    A link to another host names an account there, under which no row of this gateway may be loaded.
     """
     own = _read_host(base_url)
     return tuple(link for link in links if _read_host(link) in (None, own))

@@ -9,7 +9,7 @@ from itertools import chain, count
 from typing import Any
 
 from vbc_source.api.client import Client
-from vbc_source.api.endpoints import COMPANY, ON_DEMAND
+from vbc_source.api.endpoints import RECORDING_ENDPOINTS
 from vbc_source.api.http.bodies import read_list, read_object
 from vbc_source.config import SELF, load_config
 from vbc_source.errors import BadRequest, Forbidden, NotFound, UsageError
@@ -28,7 +28,7 @@ class RecordingApi:
         self, client: Client, root: str, account: str, recording_type: RecordingType, user: str = ""
     ) -> None:
         self._client = client
-        self._path = (ON_DEMAND if recording_type == "user" else COMPANY).locate(root, account, user)
+        self._path = RECORDING_ENDPOINTS[recording_type].locate(root, account, user)
         self._title = f"{recording_type} recording"
 
     def list(self, filters: Mapping[str, str], limit: int) -> Iterator[dict[str, Any]]:
@@ -76,7 +76,7 @@ class RecordingApi:
 
     def request_clock(self, now: datetime) -> None:
         """Request the list, and raise WrongClock unless `now` is the time of the response."""
-        with suppress(Forbidden, NotFound):  # these are answers, too
+        with suppress(Forbidden, NotFound):  # these are responses, too
             next(self.list({}, 1), None)
         self.check_clock(now)
 

@@ -1,9 +1,9 @@
 """Turns of processes that log in as the same user, where they share a database but no disk.
 
-VBC may revoke a user's tokens when it issues the next ones. Processes that share no token then end each
-other's work, and cannot tell whether others are at work. With turns, a process logs in twice at most: first
-beside the others, and, if its token is rejected before its time, once more when nobody else is at work. Who
-is alone stays so until its work is done, so nobody revokes that token.
+VBC may revoke a user's tokens when it issues the next ones. Processes that share no token then interrupt each
+other, and do not know of each other. With turns, a process logs in twice at most: first beside the others,
+with a shared lock; and, if its token is rejected before it expires, once more with an exclusive lock, when no
+other process is working. It keeps that lock until its work is done, so nothing revokes that token.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Protocol
 
 
 class Turns(Protocol):
-    """A lock that processes share, or that one holds alone, until its work is done; safe for threads."""
+    """A lock that processes share, or that one holds exclusively (`alone`); safe for threads."""
 
     def is_held(self, *, alone: bool) -> bool:
-        """Return whether this process holds the lock: with others at least, or `alone`."""
+        """Return whether this process holds the lock; with `alone`, whether exclusively."""
 
     def hold(self, login: str, *, alone: bool) -> bool:
         """Try for some seconds to hold the lock of a login; returns whether it may help to try again."""

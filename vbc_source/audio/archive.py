@@ -18,7 +18,7 @@ from vbc_source.audio.bucket import HEAD_BYTES, Bucket, Content, KeyTaken, Objec
 from vbc_source.audio.durations import measure_duration
 from vbc_source.audio.formats import FORMATS, AudioFormat, detect_format
 from vbc_source.audio.journal import Journal
-from vbc_source.audio.ledger import LedgerRow, Status, make_ledger_row
+from vbc_source.audio.ledger import AudioStatus, LedgerRow, make_ledger_row
 from vbc_source.audio.sidecars.sidecar import sidecar_key
 from vbc_source.audio.sidecars.storage import read_sidecar, remove_lines
 from vbc_source.audio.spool import NoRoom, SpoolFile, measure_room
@@ -46,7 +46,7 @@ MAX_UNANNOUNCED_BYTES = 1 << 30  # where neither the API nor the server says how
 class ByteStream(Protocol):
     """Bytes in chunks, and what the sender reports of them; its `size` is final only after the last chunk.
 
-    `digest` is the SHA-256 of the bytes yielded so far: computed once, by whoever yields them.
+    `digest` is the SHA-256 of the bytes yielded so far: computed once, while they are yielded.
     """
 
     content_type: str | None
@@ -198,7 +198,7 @@ class Archive:
         """Record in the journal that VBC no longer has a recording; it is not requested again."""
         return self._record(recording, "missing", evidence)
 
-    def _record(self, recording: Recording, status: Status, error: object) -> LedgerRow:
+    def _record(self, recording: Recording, status: AudioStatus, error: object) -> LedgerRow:
         log.warning("audio of %s is %s: %s", recording.title, status, error)
         row = make_ledger_row(recording, status, self._now(), error=str(error))
         self.journal.record(row)

@@ -114,9 +114,12 @@ def archive_audio(
             ledger there.
         bucket_url: Where files are stored; from `[sources.vbc.audio]` if None.
         selection: Which recordings to archive; all if None.
-        limit: Maximum number of files; a limit rules exports out.
+        limit: Maximum number of files; with a limit, no exports are started.
         via: `files` downloads them one by one, `export` has VBC pack them into zips, `auto` chooses what
             takes fewer requests.
+
+    Returns:
+        The counts of stored, missing and failed files.
 
     Raises:
         SettingsError: A setting is missing or malformed; the message names it.

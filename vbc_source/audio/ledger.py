@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LEDGER = "recording_audio"
 
-Status = Literal["stored", "missing", "forbidden", "failed", "erased"]
+AudioStatus = Literal["stored", "missing", "forbidden", "failed", "erased"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class LedgerRow:
     user_id: str
     recording_id: int
     uri: str | None
-    status: Status
+    status: AudioStatus
     size_bytes: int | None
     sha256: str | None
     content_type: str | None
@@ -81,7 +81,7 @@ COLUMNS = {
 }
 
 
-def make_ledger_row(recording: Recording, status: Status, now: datetime, **fields: Any) -> LedgerRow:
+def make_ledger_row(recording: Recording, status: AudioStatus, now: datetime, **fields: Any) -> LedgerRow:
     """Make a row for one more attempt; fields that are not given are None."""
     empty = dict.fromkeys(("uri", "size_bytes", "sha256", "content_type", "error"))
     listed = {name: getattr(recording, name) for name in (*VERSION_KEY, "call_id")}

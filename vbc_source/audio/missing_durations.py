@@ -26,7 +26,7 @@ from vbc_source.warehouse.queries import LoadedTables
 log = logging.getLogger(__name__)
 
 MOST_FILES, MOST_BYTES = 500, 1 << 30  # of a run
-# chosen among so many at random: files that cannot be read do not hold up the others for ever
+# a run chooses among this many at random, so that files that cannot be read do not block the others
 CANDIDATES = 10 * MOST_FILES
 _FORMATS = {audio_format.content_type: audio_format for audio_format in FORMATS}
 

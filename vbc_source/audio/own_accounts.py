@@ -12,7 +12,7 @@ from vbc_source.recordings import escape
 from vbc_source.tenants import current_tenant, list_tenants
 from vbc_source.warehouse.queries import LoadedTables
 
-FOLDER = "account_id="
+ACCOUNT_FOLDER = "account_id="
 
 
 def find_own_folders(
@@ -34,7 +34,7 @@ def find_own_folders(
         accounts |= {str(account) for (account,) in loaded.query(f"SELECT DISTINCT account_id FROM {LEDGER}")}
     if SELF in config.accounts and client:
         accounts.add(_ask(config, client))
-    return frozenset(f"{FOLDER}{escape(account)}" for account in accounts)
+    return frozenset(f"{ACCOUNT_FOLDER}{escape(account)}" for account in accounts)
 
 
 def _ask(config: VbcConfig, client: Client) -> str:

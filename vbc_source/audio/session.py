@@ -75,6 +75,6 @@ def _find_folder(pipeline: dlt.Pipeline) -> Path:
     """Return the folder of the journal: one for each destination, so that no row is loaded elsewhere."""
     place = f"{pipeline.pipeline_name} {pipeline.dataset_name} {pipeline.destination_client().config}"
     name = hashlib.sha256(place.encode()).hexdigest()[:16]
-    # private as a whole: whatever the journal, the spool and the receipts put there
+    # private as a whole: the journal, the spool and the receipts are in it
     private = make_private_folder(Path(dlt.current.run_context().data_dir) / "vbc_audio")
     return make_private_folder(private / name)

@@ -87,14 +87,17 @@ def backfill(
         target: Where to load.
         start: Oldest `start` to read.
         end: Newest `start` to read.
-        days: Length of a window.
+        days: Length of a window in days, fractions included.
         workers: Windows to load at the same time, where the destination allows that.
         resources: Names of the resources to load; all unless given.
         report: Receives lines for the user.
 
+    Returns:
+        What was loaded; `ok` says whether all of it was read and is proven complete.
+
     Raises:
         UsageError: `start` is after `end`, or `days` is less than an hour, or more than a hundred years.
-        VbcError: What stopped it; windows that were loaded until then stay.
+        VbcError: The backfill failed; windows that were loaded until then stay.
     """
     check_order(start, end)
     check_days(days)
@@ -122,7 +125,7 @@ def backfill(
 
 
 def check_days(days: float) -> None:
-    """Refuse windows without end, and so short that they would fill the memory."""
+    """Refuse windows that are too long, and windows so short that their list would fill the memory."""
     if not SHORTEST_DAYS <= days <= LONGEST_DAYS:
         raise UsageError(f"a window is an hour (0.042 days) to a hundred years long, not {days:g} days")
 
@@ -142,7 +145,7 @@ def prepare_backfill(
         The names of the resources that have windows.
 
     Raises:
-        VbcError: What stopped it. A login that is refused is found here, before many workers try it.
+        VbcError: A load failed. A refused login is found here, before many workers try it.
     """
     source = make_source(resources, end_date=end)
     windowed = [name for name in KEYS if name in source.selected_resources]
@@ -168,8 +171,11 @@ def plan_backfill(
         target: Where to load; `prepare_backfill` has created the tables there.
         start: Oldest `start` to read.
         end: Newest `start` to read; what is later than now is left out.
-        days: Length of a window.
+        days: Length of a window in days, fractions included.
         resources: Names of the resources that have windows, as `prepare_backfill` returns them.
+
+    Returns:
+        The windows, oldest first, as values that JSON can hold.
 
     Raises:
         UsageError: `start` is after `end`, or `days` is less than an hour, or more than a hundred years.
@@ -194,6 +200,13 @@ def plan_backfill(
 
 def finish_backfill(target: Target, results: Sequence[WindowResult]) -> BackfillResult:
     """Count what the destination holds of the windows that were loaded.
+
+    Args:
+        target: Where they were loaded.
+        results: What `load_window` returned for each window.
+
+    Returns:
+        The sum of the results; `ok` says whether all of it was read and is proven complete.
 
     Raises:
         VbcError: A window lacks rows that were read, or holds some twice.

@@ -109,8 +109,11 @@ def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResul
         task: The window.
         share: How many windows are loaded at the same time: each gets that part of the request budget.
 
+    Returns:
+        Rows, requests, gaps and refusals of the window, as values that JSON can hold.
+
     Raises:
-        VbcError: What stopped it; nothing of the window counts as proven then. Lists that the API user may
+        VbcError: The load failed; nothing of the window counts as proven then. Lists that the API user may
             not read stop nothing: `refused` of the result names them.
     """
     window, resources = window_of(task), task["resources"]
@@ -137,7 +140,7 @@ def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResul
 class _OwnRows:
     """Keeps the rows that start before the end of a window, and counts those that start in it.
 
-    The API is asked for both bounds, so that no fraction of a second is lost between neighbours. But two
+    The API is asked for both bounds, so that no fraction of a second between two windows is lost. But two
     loads that merge the same row at the same time would leave it there twice. A row that starts in no window
     (no readable `start`, or one in the future) is kept, and not counted.
     """

@@ -20,6 +20,7 @@ from vbc_source.load.destinations import DATABASE, Target
 from vbc_source.load.failures import check_installed
 from vbc_source.load.pipelines import hold_pipeline
 from vbc_source.load.sync import SyncResult, sync
+from vbc_source.printable import align_columns
 from vbc_source.verification.verify import verify
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import RecordingSelection
@@ -212,8 +213,4 @@ def _count() -> int:
 
 def _format(query: str) -> str:
     lines = [[cell if isinstance(cell, str) else f"{cell:,.0f}" for cell in row] for row in _query(query)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        f"  {first.ljust(widths[0])}  " + "  ".join(map(str.rjust, rest, widths[1:]))
-        for first, *rest in lines
-    )
+    return "\n".join(f"  {line}" for line in align_columns(lines, right=range(1, len(lines[0]))))

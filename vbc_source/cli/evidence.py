@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbc_source.cli.options import Command, bucket_option, print_result, read_date, target_options
+from vbc_source.cli.options import Command, bucket_option, parse_date, print_result, target_options
 
 if TYPE_CHECKING:
     from vbc_source import Target
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--verify-chain", is_flag=True, help="Verify the whole chain of custody; without CALL_ID.")
 @click.option(
     "--since",
-    callback=read_date,
+    callback=parse_date,
     metavar="DATE",
     help="With --verify-chain: ignore known breaks before this day (a restored database, a fork).",
 )

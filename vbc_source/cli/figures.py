@@ -90,7 +90,7 @@ def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> N
     The database is only read. Models that are not built yet are built first.
     """
     with _needing_extra():
-        from vbc_source.dashboard.app import HOST, listen, open_database, serve
+        from vbc_source.dashboard.app import HOST, listen, open_database, serve_dashboard
     database = open_database(target)
     if refresh or not database.has_models():
         database.warehouse.check_loaded()
@@ -102,7 +102,7 @@ def dashboard(target: Target, port: int, refresh: bool, open_browser: bool) -> N
     echo(f"Figures of dataset {target.dataset}: {url} Ctrl-C ends it.")
     if open_browser:
         click.launch(url)
-    serve(database, listener)
+    serve_dashboard(database, listener)
 
 
 @click.command(cls=Command)

@@ -262,7 +262,7 @@ def target_options(command: Function) -> Function:
     return with_target
 
 
-def read_date(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+def parse_date(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
     """Read an ISO date or instant; UTC where it names no zone."""
     try:
         return parse_instant(value) if value else None
@@ -290,7 +290,7 @@ def span_options(
     """Add two options for the bounds on `start`, in that order, such as `--since` and `--until`."""
 
     def check_order(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
-        moment = read_date(ctx, param, value)
+        moment = parse_date(ctx, param, value)
         first = ctx.params.get(start.strip("-").replace("-", "_"))
         if moment and first and first > moment:
             raise click.UsageError(f"{start} is after {end}")
@@ -300,7 +300,7 @@ def span_options(
     last = click.option(end, callback=check_order, help=end_help, **options)
     # eager, else in the order of the command line: the first bound must be known when the second is read
     help_text = f"Oldest start. {INSTANT_HELP}"
-    first = click.option(start, callback=read_date, is_eager=True, help=help_text, **options)
+    first = click.option(start, callback=parse_date, is_eager=True, help=help_text, **options)
     return lambda command: first(last(command))
 
 

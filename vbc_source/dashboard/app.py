@@ -153,7 +153,7 @@ class Dashboard:
         self._database, self._plays, self._head = database, plays, PlaysHead(plays)
         self._templates, self._player = pages.open_templates(), Player()
         for name in self._templates.list_templates(extensions=["html"]):
-            self._templates.get_template(name)  # else the first reader waits while they are compiled
+            self._templates.get_template(name)  # compiled now, so that the first page does not wait for it
 
     def show(self, template: str, build: BuildPage) -> Callable[[Request], Response]:
         """Return the endpoint of a page that has filters."""
@@ -285,7 +285,7 @@ class Dashboard:
 
     def _show_busy(self, request: Request) -> Response:
         text, refresh = BUSY, 0
-        if request.method == "POST":  # to load its address again would lose what was searched for
+        if request.method == "POST":  # loading its address again would lose the text of the search
             text = BUSY_SEARCH
         elif request.url.path.startswith(FILES):  # a page that waits would stay, and download it again
             text = BUSY_FILE
@@ -322,7 +322,7 @@ def make_app(database: DashboardDatabase, plays: PlaysLedger | None = None) -> A
     answers = Dashboard(database, plays or open_ledger(database.warehouse))
     routes = [
         Route("/", answers.show("dashboard.html", pages.build_dashboard)),
-        Route("/recordings", answers.show("recordings.html", pages.build_list)),
+        Route("/recordings", answers.show("recordings.html", pages.build_recordings)),
         Route("/extensions", answers.show("people.html", pages.build_people("extensions"))),
         Route("/users", answers.show("people.html", pages.build_people("users"))),
         Route("/coverage", answers.show("call_coverage.html", pages.build_call_coverage)),
@@ -375,13 +375,13 @@ def listen(port: int) -> socket.socket:
         raise VbcError(f"port {port} is taken: choose another with --port") from None
 
 
-def serve(database: DashboardDatabase, listener: socket.socket) -> None:
+def serve_dashboard(database: DashboardDatabase, listener: socket.socket) -> None:
     """Serve until interrupted."""
     config = uvicorn.Config(
         make_app(database),
         log_config=None,
         log_level="critical",
-        access_log=False,  # URLs show what somebody looks at
+        access_log=False,  # URLs show what a person looks at
         ws="none",
         lifespan="off",
         server_header=False,

@@ -8,7 +8,7 @@ from typing import Any
 
 from vbc_source.dashboard.figures import Figures
 from vbc_source.dashboard.filters import PageFilters, format_day_start
-from vbc_source.warehouse.call_gaps import KEY
+from vbc_source.warehouse.call_gaps import GAP_KEY
 
 MOST_DAYS, MOST_USERS, MOST_GAPS = 62, 30, 200
 _COUNTS = "sum(calls), sum(answered), sum(recorded), sum(missing)"
@@ -21,7 +21,7 @@ _USERS = f"""
 # the newest row of a gap counts, as in the table's description
 _GAPS = f"""
     SELECT class, ("start" AT TIME ZONE %(zone)s), direction, extension, call_id, account_id FROM (
-        SELECT *, row_number() OVER (PARTITION BY {", ".join(KEY)} ORDER BY noted_at DESC) AS place
+        SELECT *, row_number() OVER (PARTITION BY {", ".join(GAP_KEY)} ORDER BY noted_at DESC) AS place
         FROM {{loaded}}.call_gaps
     ) AS g
     WHERE place = 1 AND closed_at IS NULL AND class <> 'not_flagged'

@@ -12,8 +12,13 @@ from math import ceil
 from typing import Any
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-DIRECTIONS = {"INBOUND": "Inbound", "OUTBOUND": "Outbound", "INTRA_PBX": "Internal", "UNKNOWN": "Unknown"}
-TYPES = {"company": "Company", "user": "On demand"}
+DIRECTION_LABELS = {
+    "INBOUND": "Inbound",
+    "OUTBOUND": "Outbound",
+    "INTRA_PBX": "Internal",
+    "UNKNOWN": "Unknown",
+}
+TYPE_LABELS = {"company": "Company", "user": "On demand"}
 HEAT_LEVELS = 9
 SATURDAY, DAYS_OF_A_WEEK = 5, 7
 MOST_TICKS = 13
@@ -131,7 +136,7 @@ def _bound_step(day: date, step: str, last_weekday: int) -> tuple[date, date]:
     return end - timedelta(days=DAYS_OF_A_WEEK - 1), end
 
 
-Counts = Iterable[Sequence[Any]]
+DirectionCounts = Iterable[Sequence[Any]]
 """Rows of a day, a direction, and the number of recordings."""
 
 
@@ -139,8 +144,8 @@ def draw_chart(
     first: date,
     last: date,
     step: str,
-    counts: Counts,
-    before: Counts | None = None,
+    counts: DirectionCounts,
+    before: DirectionCounts | None = None,
     proven: Container[date] | None = None,
 ) -> Chart:
     """Return the chart of a period.
@@ -196,7 +201,7 @@ def list_days(first: date, last: date) -> Iterator[date]:
         yield first + timedelta(days=place)
 
 
-def _sum_steps(counts: Counts, parts: Sequence[tuple[date, date, bool]]) -> list[dict[str, int]]:
+def _sum_steps(counts: DirectionCounts, parts: Sequence[tuple[date, date, bool]]) -> list[dict[str, int]]:
     """Return the recordings of each step by direction."""
     starts, sums = [part[0] for part in parts], [dict[str, int]() for _ in parts]
     for day, direction, number in counts:
@@ -243,7 +248,7 @@ def _starts_tick(column: ChartColumn, step: str) -> bool:
 
 def sort_directions(directions: Iterable[str]) -> list[str]:
     """Return directions in a fixed order, unusual ones last, so that colors stay the same."""
-    usual = list(DIRECTIONS)
+    usual = list(DIRECTION_LABELS)
     return sorted(directions, key=lambda name: (usual.index(name) if name in usual else len(usual), name))
 
 
@@ -312,7 +317,7 @@ def group_days(days: Iterable[date]) -> list[tuple[date, date]]:
 
 def format_direction(direction: str) -> str:
     """Return the name of a direction for people."""
-    return DIRECTIONS.get(direction, direction.replace("_", " ").capitalize())
+    return DIRECTION_LABELS.get(direction, direction.replace("_", " ").capitalize())
 
 
 def format_duration(seconds: float | None) -> str:
@@ -369,7 +374,7 @@ def format_step(first: date, last: date, step: str) -> str:
     return f"{first.year}" if step == "year" else format_days(first, last)
 
 
-def format_instant(moment: datetime | None) -> str:
+def format_local(moment: datetime | None) -> str:
     """Return an instant such as `2025-03-01 14:05:09`."""
     return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "unknown"
 

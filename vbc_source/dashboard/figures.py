@@ -253,7 +253,8 @@ class Figures:
 
     def iterate_recordings(self, filters: PageFilters) -> Iterator[Row]:
         """Yield all chosen recordings, newest first, with the columns of `LIST_COLUMNS`."""
-        sql = f"{statements.SELECT_LIST} {{recordings}} r WHERE {{chosen}} ORDER BY {statements.NEWEST_FIRST}"
+        order = statements.ORDER_NEWEST_FIRST
+        sql = f"{statements.SELECT_LIST} {{recordings}} r WHERE {{chosen}} ORDER BY {order}"
         # `query` returns all its rows at once, so that a long list is read in several queries
         for first, last in self._split_by_rows(filters):
             yield from self.query(sql, replace(filters, first=first, last=last))
@@ -286,7 +287,7 @@ class Figures:
             active = filters.active
             conditions = {name: text for name, text in statements.CONDITIONS.items() if name in active}
             if filters.archived:
-                conditions["archived"] = statements.ARCHIVED[filters.archived]
+                conditions["archived"] = statements.ARCHIVED_CONDITIONS[filters.archived]
             if filters.extension and "{counted}" in sql:
                 conditions["extension"] = statements.OF_EXTENSION
             counted = "{recording_extensions}" if filters.extension else "{recordings}"

@@ -31,14 +31,14 @@ from vbc_source.dashboard.filters import (
     resolve_period,
 )
 from vbc_source.dashboard.plays import Play
-from vbc_source.dashboard.search import MOST_FOUND, Search, find_recordings
+from vbc_source.dashboard.search import MOST_FOUND, Search, search_recordings
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE_ROWS = 50
 NEWEST_ROWS = 10
 MOST_GAPS = 6  # runs of unproven days that are written out; the others are counted
-ARCHIVED = {"yes": "Archived", "no": "Not archived", "failed": "Could not be archived"}
-SORTS = {
+ARCHIVED_LABELS = {"yes": "Archived", "no": "Not archived", "failed": "Could not be archived"}
+SORT_LABELS = {
     "-start": "Newest first",
     "start": "Oldest first",
     "-length": "Longest first",
@@ -82,10 +82,10 @@ def open_templates() -> Environment:
         average=charts.format_average,
         count=charts.format_count,
         bytes=charts.format_bytes,
-        instant=charts.format_instant,
+        instant=charts.format_local,
         fact=_format_fact,
         label=lambda name: LABELS.get(name, name.replace("_", " ").capitalize()),
-        type=lambda value: charts.TYPES.get(value, value),
+        type=lambda value: charts.TYPE_LABELS.get(value, value),
         recording_address=lambda key: f"/recording/{quote(key)}",
         audio_address=lambda key: f"/audio/{quote(key)}",
     )
@@ -148,7 +148,7 @@ def build_figures(figures: Figures, options: FilterOptions, filters: PageFilters
     }
 
 
-def build_list(figures: Figures, options: FilterOptions, query: Mapping[str, str]) -> dict[str, Any]:
+def build_recordings(figures: Figures, options: FilterOptions, query: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of a page of the list of recordings."""
     filters = read_filters(query, options)
     if query.get("at") and not filters.sort.endswith("start"):
@@ -165,7 +165,7 @@ def build_list(figures: Figures, options: FilterOptions, query: Mapping[str, str
         "pages": max(1, -(-recordings // PAGE_ROWS)),
         "first_row": offset + 1 if rows else 0,
         "last_row": offset + len(rows),
-        "sorts": SORTS,
+        "sorts": SORT_LABELS,
     }
 
 
@@ -217,10 +217,10 @@ def build_search(
     Raises:
         InvalidFilter: There is no such order.
     """
-    if sort not in SORTS:
+    if sort not in SORT_LABELS:
         raise InvalidFilter("The list cannot be sorted like this.")
     offset = (page - 1) * PAGE_ROWS
-    rows, found = find_recordings(figures, search, sort, PAGE_ROWS, offset)
+    rows, found = search_recordings(figures, search, sort, PAGE_ROWS, offset)
     return {
         "zone": figures.zone.key,
         "text": search.text,
@@ -232,7 +232,7 @@ def build_search(
         "first_row": offset + 1 if rows else 0,
         "last_row": offset + len(rows),
         "sort": sort,
-        "sorts": SORTS,
+        "sorts": SORT_LABELS,
     }
 
 
@@ -258,8 +258,8 @@ def _describe_filters(
         "extension": [
             (number, f"{number} {name}" if name else number) for number, name in options.extensions
         ],
-        "type": list(charts.TYPES.items()),
-        "archived": list(ARCHIVED.items()),
+        "type": list(charts.TYPE_LABELS.items()),
+        "archived": list(ARCHIVED_LABELS.items()),
         "weekday": list(enumerate(charts.WEEKDAYS, 1)),
         "hour": [(hour, f"{hour:02}:00 to {hour:02}:59") for hour in range(24)],
         "length": list(options.buckets),
@@ -375,4 +375,4 @@ def _format_fact(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return charts.format_instant(value) if isinstance(value, datetime) else str(value)
+    return charts.format_local(value) if isinstance(value, datetime) else str(value)

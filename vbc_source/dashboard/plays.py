@@ -26,7 +26,7 @@ from vbc_source.analytics.database import AnalyticsDatabase, find_database
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.custody_heads import store_head
 from vbc_source.config import load_audio_config
-from vbc_source.durable_files import sync
+from vbc_source.durable_files import fsync
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
@@ -35,7 +35,7 @@ from vbc_source.load.ledgers.custody import LINKS, Head, hash_fields, hash_link
 
 log = logging.getLogger(__name__)
 
-Action = Literal["play", "download"]
+PlayAction = Literal["play", "download"]
 
 # a player asks for a file in many ranges; within this time they are one play
 SAME_PLAY = timedelta(minutes=15)
@@ -51,7 +51,7 @@ class Play:
     recording_key: str
     played_at: datetime
     played_by: str
-    action: Action
+    action: PlayAction
     link: Mapping[str, Any] | None = None
 
 
@@ -73,7 +73,7 @@ class PlaysLedger:
         self._plays: list[Play] = []
         self._rest, self._size = b"", 0  # of the file as far as it was read, and its unfinished last line
 
-    def record(self, recording_key: str, played_by: str, action: Action) -> None:
+    def record(self, recording_key: str, played_by: str, action: PlayAction) -> None:
         """Record a play unless it continues one; raises VbcError if that fails, so that nothing is played."""
         play = Play(recording_key, self._clock(), played_by, action)
         with self._lock:
@@ -161,7 +161,7 @@ class PlaysLedger:
             os.close(file)
         # a new name is on the disk with its folder alone
         if is_new:
-            sync(self.path.parent)
+            fsync(self.path.parent)
 
     def _read(self) -> list[Play]:
         """Return all plays; of the file, only what was appended since the last time is read."""

@@ -16,7 +16,7 @@ from vbc_source.pii import PiiPolicy
 
 LONGEST_TEXT = 200
 FEWEST_CHARACTERS = 2
-MOST_FOUND = 1000  # more than anybody reads; the page asks for a longer text
+MOST_FOUND = 1000  # more than a person reads; the page asks for a longer text
 _NUMBER = re.compile(r"[+(]?[0-9][0-9 ().\-/]*")
 _LONGEST_EXTENSION = 6  # digits
 _COLUMNS = {  # of a gone recording, from the loaded table: column, type, expression
@@ -57,7 +57,7 @@ class InvalidSearch(VbcError):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What somebody looks for.
+    """A search, parsed.
 
     Attributes:
         text: The text as typed, without spaces around it.
@@ -71,7 +71,7 @@ class Search:
 
 
 def read_search(text: str, pii: PiiPolicy) -> Search:
-    """Parse what somebody typed.
+    """Parse the text of a search.
 
     Raises:
         InvalidSearch: It is too short, too long, or not text; the message says so.
@@ -87,7 +87,7 @@ def read_search(text: str, pii: PiiPolicy) -> Search:
     return Search(text, digits, hidden)
 
 
-def find_recordings(
+def search_recordings(
     figures: Figures, search: Search, sort: str, limit: int, offset: int = 0
 ) -> tuple[list[dict[str, Any]], int]:
     """Return a page of the recordings found, with the columns of `ROW_COLUMNS`, and how many there are.

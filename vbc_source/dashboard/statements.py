@@ -51,7 +51,11 @@ CONDITIONS = {
     f"(SELECT coalesce(to_seconds, CASE WHEN from_seconds IS NULL THEN 0 ELSE 1e12 END) {_BUCKET})",
 }
 OF_EXTENSION = "r.extension = %(extension)s"  # on a row of `recording_extensions`
-ARCHIVED = {"yes": "r.archived", "no": "NOT r.archived", "failed": "NOT r.archived AND {failed_audio}"}
+ARCHIVED_CONDITIONS = {
+    "yes": "r.archived",
+    "no": "NOT r.archived",
+    "failed": "NOT r.archived AND {failed_audio}",
+}
 # also what VBC has lost or refuses; not what a policy has deleted
 FAILED_AUDIO = (
     "r.recording_key IN (SELECT concat_ws('/', a.account_id, a.recording_type, nullif(a.user_id, ''), "
@@ -60,7 +64,7 @@ FAILED_AUDIO = (
 )
 SELECT_LIST = f"SELECT {', '.join(LIST_EXPRESSIONS.get(name, f'r.{name}') for name in LIST_COLUMNS)} FROM"
 SORT_COLUMNS = {"start": "r.started_at", "length": "r.duration_seconds", "size": "r.size_bytes"}
-NEWEST_FIRST = "r.started_at DESC, r.recording_key"
+ORDER_NEWEST_FIRST = "r.started_at DESC, r.recording_key"
 COLUMNS = {
     # its information schema takes ten times as long
     "duckdb": "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns() "

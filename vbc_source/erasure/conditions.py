@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
-from vbc_source.api.endpoints import CALL_LOGS, COMPANY, EXTENSIONS, JOBS, ON_DEMAND, USERS, Endpoint
+from vbc_source.api.endpoints import (
+    CALL_LOGS,
+    COMPANY,
+    ENDPOINTS,
+    EXTENSIONS,
+    RECORDING_ENDPOINTS,
+    USERS,
+    Endpoint,
+)
 from vbc_source.erasure.subject import Subject
 from vbc_source.recordings import RECORDING_KEY, write_recording_key
 from vbc_source.schema.erased import ERASED, ERASURES
@@ -22,9 +30,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["text", "number", "other"]
 
-RECORDING_TABLES = {"company": COMPANY, "user": ON_DEMAND}
 MEMBERS = (USERS.name, EXTENSIONS.name)  # of the account, with their child tables: no callers
-# what was done stays: ids, times and hashes, without anybody's number
+# what was done stays: ids, times and hashes, but no number
 KEPT = frozenset({ERASURES, ERASED, "recording_deletions", "recording_holds", "audio_checks", "custody"})
 # temporary tables with what is erased
 GONE, CALLS = "vbc_forget_recordings", "vbc_forget_calls"
@@ -66,9 +73,7 @@ def _is_searched(table: str, name: str, kind: Kind) -> bool:
 
 def _find_endpoint(table: str) -> Endpoint | None:
     root = table.partition("__")[0]
-    return next(
-        (item for item in (COMPANY, ON_DEMAND, JOBS, USERS, EXTENSIONS, CALL_LOGS) if item.name == root), None
-    )
+    return next((item for item in ENDPOINTS if item.name == root), None)
 
 
 def _name_known(endpoint: Endpoint, table: str) -> frozenset[str]:
@@ -118,7 +123,7 @@ def _list_keys(table: str, columns: Mapping[str, Kind], prefix: str, named: tupl
     if table in KEPT:
         return
     gone, calls = named
-    for kind, endpoint in RECORDING_TABLES.items():
+    for kind, endpoint in RECORDING_ENDPOINTS.items():
         if table == endpoint.name:
             yield _write_in(gone, prefix, f"'{kind}'", endpoint.per_user, endpoint.shape.id_column)
         elif table.startswith(endpoint.name + "__"):
@@ -133,7 +138,7 @@ def _list_keys(table: str, columns: Mapping[str, Kind], prefix: str, named: tupl
         yield f'EXISTS (SELECT 1 FROM {gone} AS g WHERE g.recording_key = {prefix}"recording_key")'
     # the `id` of a call log is the `call_id` of its recordings
     call = "id" if table == CALL_LOGS.name else "call_id"
-    recordings = tuple(endpoint.name for endpoint in RECORDING_TABLES.values())
+    recordings = tuple(endpoint.name for endpoint in RECORDING_ENDPOINTS.values())
     if call in columns and "account_id" in columns and not table.startswith(recordings):
         # a row of one recording goes with that one, not with others of its call
         names = () if table == CALL_LOGS.name else ("recording_id", "recording_key")

@@ -19,7 +19,7 @@ import duckdb
 
 from vbc_source.analytics.models import PROJECT
 from vbc_source.dlt_internals import DatabaseException
-from vbc_source.durable_files import replace_file, sync
+from vbc_source.durable_files import fsync, replace_file
 from vbc_source.erasure.conditions import (
     KEPT,
     Erased,
@@ -132,7 +132,7 @@ class DatabaseRows:
             else:
                 yield f"dead rows of {schema}.{table} stay until its owner runs VACUUM (FULL, ANALYZE)"
         # The statistics before have become dead rows. Not FULL, which would stop all queries of the database
-        # meanwhile; who does not own the database gets a warning alone.
+        # meanwhile; a login that does not own the database only gets a warning.
         client.execute_sql("VACUUM pg_catalog.pg_statistic")
 
     def _write_condition(self, schema: str, table: str, columns: Mapping[str, Kind], client: Any) -> str:
@@ -198,7 +198,7 @@ def _name(schema: str, table: str) -> str:
 def _clear_statistics(client: Any, schema: str, table: str) -> Iterator[str]:
     """Remove the statistics of a table that is empty: ANALYZE keeps those of the rows that it had.
 
-    Whoever owns a table may do so by giving its columns the types that they have.
+    The owner of a table can do that: by setting the type of its columns to the type that they have.
     """
     name = _name(schema, table)
     if client.execute_sql(f"SELECT 1 FROM {name} LIMIT 1"):
@@ -249,7 +249,7 @@ def rewrite_file(database: Path) -> list[str]:
     database.with_name(database.name + ".wal").unlink(missing_ok=True)
     # rows that did not fit into memory, of a process that was killed: nobody has the file open now
     shutil.rmtree(database.with_name(database.name + ".tmp"), ignore_errors=True)
-    sync(database.parent)
+    fsync(database.parent)
     return []
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from vbc_source.api.endpoints import CALL_LOGS
+from vbc_source.api.endpoints import CALL_LOGS, RECORDING_ENDPOINTS
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.erasure.conditions import (
     MEMBERS,
-    RECORDING_TABLES,
     Kind,
     read_kind,
     write_duckdb_match,
@@ -31,7 +30,7 @@ _PART = 500  # values in one query
 def find_recordings(loaded: LoadedTables, subject: Subject) -> list[ErasedRecording]:
     """Find the loaded recordings that hold the number or hash, or are named by their ids."""
     conditions: dict[str, list[str]] = {}
-    for kind, endpoint in RECORDING_TABLES.items():
+    for kind, endpoint in RECORDING_ENDPOINTS.items():
         if not loaded.find(endpoint.name):
             continue
         shape = endpoint.shape
@@ -55,7 +54,7 @@ def find_of_calls(loaded: LoadedTables, calls: Iterable[tuple[str, str]]) -> lis
     found = []
     for part in _divide(sorted({call for _, call in requested})):
         condition = f"t.call_id IN ({', '.join(map(_quote, part))})"
-        for kind, endpoint in RECORDING_TABLES.items():
+        for kind, endpoint in RECORDING_ENDPOINTS.items():
             if loaded.find(endpoint.name) and "call_id" in loaded.columns(endpoint.name):
                 found += list(_read(loaded, kind, condition))
     # the queries compare call ids alone
@@ -180,7 +179,7 @@ def _write_name(name: Any) -> str:
 
 
 def _read(loaded: LoadedTables, kind: str, condition: str) -> Iterator[ErasedRecording]:
-    endpoint = RECORDING_TABLES[kind]
+    endpoint = RECORDING_ENDPOINTS[kind]
     columns = loaded.columns(endpoint.name)
     user = "t.user_id" if endpoint.per_user else "''"
     optional = [

@@ -75,6 +75,9 @@ def forget(
         folder: Where the certificate is written; the current folder if None.
         now: Returns the current time.
 
+    Returns:
+        The copies that were found and erased, by place.
+
     Raises:
         UsageError: It is not clear whom to forget. No message repeats the number.
         SettingsError: A setting is missing or malformed; the message names it.

@@ -28,7 +28,7 @@ from vbc_source.windows import parse_instant
 
 log = logging.getLogger(__name__)
 
-FILTERS = ("caller_id", "dnis")
+CALLER_FILTERS = ("caller_id", "dnis")
 MOST_ROWS = 10_000  # of one answer to a filter
 _Owner = tuple[str, str]  # account and user
 
@@ -42,9 +42,10 @@ class GatewayCopies:
         self._client, self._config, self._subject, self._now = client, config, subject, now
 
     def find(self, owners: Iterable[_Owner]) -> tuple[list[ErasedRecording], list[_Owner]]:
-        """Request the recordings with the number from VBC, by its own filters; and who could not be asked.
+        """Request the recordings with the number from VBC, by its own filters.
 
-        An answer counts only if the number is in it: a server may ignore a filter.
+        Returns them, and the owners of the lists that gave no answer. An answer counts only if the number is
+        in it: a server may ignore a filter.
         """
         # VBC's filters know no hashes and no ids
         if not self._subject.api_spellings:
@@ -80,7 +81,7 @@ class GatewayCopies:
         api = self._open(account, user)
         found = []
         try:
-            for name in FILTERS:
+            for name in CALLER_FILTERS:
                 for number in self._subject.api_spellings:
                     rows = list(api.list({name: number}, MOST_ROWS))
                     found += [_read_row(account, user, row) for row in rows if self._subject.is_in(row)]
@@ -94,7 +95,7 @@ class GatewayCopies:
         return found
 
     def delete(self, recordings: Sequence[ErasedRecording]) -> Iterator[tuple[ErasedRecording, str]]:
-        """Delete recordings; yield each with the reason why it is left, empty where VBC has it no more."""
+        """Delete recordings; yield each with the reason why it is left, empty where VBC no longer has it."""
         lists: defaultdict[_Owner, list[ErasedRecording]] = defaultdict(list)
         for recording in recordings:
             lists[recording.account_id, recording.user_id].append(recording)

@@ -19,7 +19,7 @@ import dlt
 from vbc_source.private_files import make_private_folder, write_private_file
 from vbc_source.recordings import RecordingKey, RecordingType
 
-FOLDER = "vbc_erasure"
+JOURNAL_FOLDER = "vbc_erasure"
 _KEY_BYTES = 32
 
 
@@ -127,4 +127,4 @@ def find_key(pii_key: str | None) -> bytes:
 
 
 def _find_root() -> Path:
-    return make_private_folder(Path(dlt.current.run_context().data_dir) / FOLDER)
+    return make_private_folder(Path(dlt.current.run_context().data_dir) / JOURNAL_FOLDER)

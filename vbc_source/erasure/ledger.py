@@ -10,8 +10,7 @@ from typing import Any
 import dlt
 import pyarrow as pa
 
-from vbc_source.api.endpoints import CALL_LOGS
-from vbc_source.erasure.conditions import RECORDING_TABLES
+from vbc_source.api.endpoints import CALL_LOGS, RECORDING_ENDPOINTS
 from vbc_source.erasure.journal import ErasedLeg, ErasedRecording, ErasureJournal
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import load_rows
@@ -71,7 +70,7 @@ def _make_rows(recordings: Iterable[ErasedRecording], legs: Iterable[ErasedLeg])
     for row in recordings:
         yield _make_row(
             row.account_id,
-            RECORDING_TABLES[row.recording_type].name,
+            RECORDING_ENDPOINTS[row.recording_type].name,
             row.user_id,
             str(row.recording_id),
             row.start,

@@ -13,7 +13,7 @@ import dlt
 import pyarrow.parquet as pq
 
 from vbc_source.dlt_internals import get_dlt_pipelines_dir
-from vbc_source.durable_files import sync
+from vbc_source.durable_files import fsync
 from vbc_source.erasure.subject import Subject
 
 TRACE = "trace.pickle"
@@ -23,7 +23,7 @@ _RUNS = "vbc_runs"
 class LocalCopies:
     """The files below dlt's data folder that hold the number or its hash.
 
-    All are searched, whoever writes them, except the pipelines of other datasets: those are other people's.
+    All are searched, except those of pipelines of other datasets, which belong to other people.
     """
 
     def __init__(self, dataset: str, subject: Subject) -> None:
@@ -43,7 +43,7 @@ class LocalCopies:
         for path in self.find():
             if self._is_removable(path):
                 path.unlink(missing_ok=True)
-                sync(path.parent)
+                fsync(path.parent)
                 removed += 1
             else:
                 left.append(f"a file in dlt's data folder holds it: {path.relative_to(_find_data())}")

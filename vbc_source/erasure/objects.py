@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from vbc_source.audio.bucket import Bucket, BucketFailed, ObjectLocked
 from vbc_source.audio.exports.run import UNMATCHED
 from vbc_source.audio.formats import FORMATS
-from vbc_source.audio.sidecars.sidecar import EXTENSION, sidecar_key
+from vbc_source.audio.sidecars.sidecar import SIDECAR_EXTENSION, sidecar_key
 from vbc_source.audio.sidecars.storage import remove_lines
 from vbc_source.erasure.journal import ErasedRecording
 from vbc_source.errors import InvalidContent
@@ -109,4 +109,4 @@ def _describe(recording: ErasedRecording, shares_id: bool) -> tuple[str, re.Patt
     stem = re.escape(named.file("x").removesuffix(".x"))
     extensions = "|".join(audio.extension for audio in FORMATS)
     # after the name of a file: damaged bytes of it that a repair has kept
-    return named.folder, re.compile(rf"{stem}(?:\.v\d+)?\.(?:{EXTENSION}|(?:{extensions})(?:\..*)?)")
+    return named.folder, re.compile(rf"{stem}(?:\.v\d+)?\.(?:{SIDECAR_EXTENSION}|(?:{extensions})(?:\..*)?)")

@@ -11,7 +11,7 @@ from pathlib import Path
 from vbc_source.private_files import write_private_file
 
 # copies that no command of ours reaches
-OUTSIDE = (
+OUT_OF_REACH = (
     "backups and replicas of the database, and Postgres' write-ahead log",
     "extracts of BI tools, bags of evidence, notebooks, reports and CSV files, wherever people have put them",
     "zips of exports at VBC until they expire, and call logs at VBC: its API deletes neither",
@@ -48,7 +48,7 @@ class ErasureResult:
         blocked: What is not erased, and why.
         erasure_id: Id of its row in `erasures`; empty for a dry run.
         places: Where copies are: tables, VBC, the bucket, with their number.
-        notes: What to know beside.
+        notes: Further facts for the user.
         certificate: The file that certifies it; None for a dry run.
         ok: Whether nothing is blocked.
     """
@@ -79,7 +79,7 @@ class ErasureResult:
             name = f"recording {item.recording_id}" if item.recording_id is not None else "not erased"
             yield f"BLOCKED, {name}: {item.reason}."
         yield from (f"Note: {note}." for note in self.notes)
-        yield f"Out of reach: {'; '.join(OUTSIDE)}."
+        yield f"Out of reach: {'; '.join(OUT_OF_REACH)}."
         if self.certificate:
             yield f"Certificate: {self.certificate}"
 
@@ -100,7 +100,7 @@ def write_certificate(
         "copies": asdict(result.copies),
         "not_erased": [asdict(item) for item in result.blocked],
         "notes": result.notes,
-        "out_of_reach": OUTSIDE,
+        "out_of_reach": OUT_OF_REACH,
     }
     write_private_file(path, json.dumps(content, indent=2) + "\n")
     return replace(result, certificate=str(path))

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from vbc_source.durable_files import sync
+from vbc_source.durable_files import fsync
 from vbc_source.errors import UsageError
 from vbc_source.private_files import make_private_folder, open_private
 
@@ -66,7 +66,7 @@ class Bag:
         written = {name: self._write(name, [text.encode()]) for name, text in tags.items()}
         self._write("tagmanifest-sha256.txt", [_write_manifest(written).encode()])
         for folder in (self.folder, *(path for path in self.folder.rglob("*") if path.is_dir())):
-            sync(folder)
+            fsync(folder)
 
     def _write(self, name: str, chunks: Iterable[bytes]) -> Written:
         path = self.folder / name
@@ -78,7 +78,7 @@ class Bag:
                     file.write(chunk)
                     digest.update(chunk)
                     size += len(chunk)
-            sync(path)
+            fsync(path)
         except BaseException:
             path.unlink(missing_ok=True)  # a part of a file is no evidence
             raise

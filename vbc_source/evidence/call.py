@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from vbc_source.api.endpoints import COMPANY, ON_DEMAND
+from vbc_source.api.endpoints import RECORDING_ENDPOINTS
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.ledger_queries import write_ledger
-from vbc_source.load.ledgers.custody import ACTIONS
+from vbc_source.load.ledgers.custody import LEDGER_ACTIONS
 from vbc_source.recordings import RECORDING_KEY, RecordingKey, write_recording_key
 from vbc_source.schema.names import LOAD_ID
 from vbc_source.warehouse.queries import LoadedTables
 from vbc_source.warehouse.recordings import TABLES
 
-MOST_WINDOWS = 1000  # the newest: every run of a lookback adds one
+MOST_WINDOWS = 1000  # the newest: in a lake, every run of a lookback adds one
 
 Row = dict[str, Any]
 
@@ -78,7 +78,7 @@ def _find_keys(loaded: LoadedTables, call_id: str) -> list[RecordingKey]:
 
 def _read_recording(loaded: LoadedTables, key: RecordingKey) -> CallRecording:
     account, kind, user, id_ = key
-    endpoint = COMPANY if kind == "company" else ON_DEMAND
+    endpoint = RECORDING_ENDPOINTS[kind]
     owner: dict[str, Any] = {"account_id": account, **({"user_id": user} if endpoint.per_user else {})}
     rows = _select_newest(loaded, endpoint.name, {**owner, endpoint.shape.id_column: id_})
     row = rows[0] if rows else {}
@@ -87,7 +87,7 @@ def _read_recording(loaded: LoadedTables, key: RecordingKey) -> CallRecording:
         # a list that became empty has one row, which says so and is no item
         row[name] = [item for item in items if not item.pop("is_empty", False)]
     values = dict(zip(RECORDING_KEY, key, strict=True))
-    ledgers = {name: _select(loaded, name, values) for name in ACTIONS if _has_recording(loaded, name)}
+    ledgers = {name: _select(loaded, name, values) for name in LEDGER_ACTIONS if _has_recording(loaded, name)}
     # the row may be gone by now; the ledger knows when the call began
     start = row.get("start") or next((one.get("call_start") for one in ledgers.get(LEDGER, ())), None)
     windows = _select_windows(loaded, endpoint.name, account, user, start) if start else []

@@ -20,9 +20,9 @@ from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers.custody import (
-    ACTIONS,
     CUSTODY,
     EVENT,
+    LEDGER_ACTIONS,
     LINKS,
     ChainCheck,
     Head,
@@ -55,7 +55,7 @@ class CustodyResult:
         ok: Whether nothing is wrong.
         events: Events in the chain.
         rows: Rows of the ledgers that were compared with their newest event.
-        unchained: Rows that were loaded before there was a chain: nothing is known of them.
+        unchained: Rows that were loaded before the chain began, so that it does not cover them.
         erased: Rows that were removed by an erasure, which is in the chain itself.
         heads: Heads in the bucket that the chain was compared with; None where no bucket is configured.
         plays: Plays that the dashboard has chained; None where it has no ledger of them on this machine.
@@ -106,6 +106,9 @@ def verify_custody(
         bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
         since: Only heads of this day and later count, and only forks of events since then: what was broken
             before is known.
+
+    Returns:
+        The problems that were found in the chain and in the ledgers; none if `ok`.
 
     Raises:
         VbcError: Nothing is chained yet, or the destination or the bucket could not be read.
@@ -175,7 +178,7 @@ class _Verification:
             heads=len(heads) if self._bucket else None,
             plays=self._check_plays(heads.values()),
         )
-        for ledger in self._loaded.find(*ACTIONS):
+        for ledger in self._loaded.find(*LEDGER_ACTIONS):
             result = self._check_ledger(ledger, result)
         result = self._check_missing(result)
         return replace(result, ok=not self._problems, problems=tuple(self._problems), unnamed=self._unnamed)
@@ -222,7 +225,7 @@ class _Verification:
     def _remember(self, event: Row) -> None:
         ledger, key, digest = event["ledger"], event["row_key"], event["row_sha256"]
         if key and ledger not in self._keys:
-            with suppress(ValueError, TypeError):  # a key that somebody has changed, which is named elsewhere
+            with suppress(ValueError, TypeError):  # a key that was changed, which is reported elsewhere
                 # from the events themselves: another version of this package may have another key
                 self._keys[ledger] = sorted(json.loads(key))
         self._began[ledger] = min(event["recorded_at"], self._began.get(ledger, event["recorded_at"]))

@@ -27,9 +27,9 @@ from vbc_source.fixity.days import judge_sidecar
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers.custody import (
-    ACTIONS,
     CUSTODY,
     EVENT,
+    LEDGER_ACTIONS,
     ChainCheck,
     hash_fields,
     hash_row,
@@ -98,6 +98,9 @@ def export_evidence(
         out: A new or empty folder.
         bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
         now: Returns the current time.
+
+    Returns:
+        What the bag holds, and what is missing or differs.
 
     Raises:
         UsageError: The folder is not empty.
@@ -230,7 +233,7 @@ class _Export:
         own = [one for one in events if tuple(one[name] for name in RECORDING_KEY) == recording.key]
         for ledger, rows in recording.ledgers.items():
             known = {one["row_sha256"] for one in own if one["ledger"] == ledger}
-            for row in rows if ledger in ACTIONS else ():
+            for row in rows if ledger in LEDGER_ACTIONS else ():
                 # without an actor it is older than the chain, which says nothing about it
                 if row.get("actor_version") and hash_row(row) not in known:
                     self._problems.append(

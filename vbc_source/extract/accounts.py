@@ -20,7 +20,7 @@ from vbc_source.api.endpoints import COMPANY, ON_DEMAND, USERS, Endpoint
 from vbc_source.config import SELF
 from vbc_source.errors import Forbidden, GatewayFault, NotFound, SettingsError, Unavailable
 from vbc_source.extract.reading.lists import ListOwner, ListReader, describe_unresolved
-from vbc_source.extract.reading.window_reader import ReadWindow
+from vbc_source.extract.reading.window_attempt import ReadWindow
 from vbc_source.extract.refusals import CHECK_PATH, concerns_one_list
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import TableBuilder
@@ -45,7 +45,7 @@ class AccountDirectory:
         self._failed: dict[tuple[str, str, str], Unavailable] = {}
 
     def learn(self, account: str) -> None:
-        """Store which account `self` is, as an answer to another list showed."""
+        """Store which account `self` is, as the response to another list showed."""
         self._self = account
 
     def find_account(self, requested: str, state: MutableMapping[str, Any]) -> str:
@@ -62,7 +62,7 @@ class AccountDirectory:
         """Return which user `self` is.
 
         Raises:
-            SettingsError: No answer says it.
+            SettingsError: No response names the user.
         """
         user = self._reader.find_owner(ON_DEMAND, ListOwner(account, SELF))[1]
         if not user:

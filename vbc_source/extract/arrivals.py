@@ -1,7 +1,7 @@
 """How late recordings arrive: what an incremental run reads for the first time, and where its cursor was.
 
-Only the lookback finds a recording that starts behind the cursor. How far behind they start is how long the
-lookback has to be; `vbc verify` reports it.
+Only the lookback finds a recording that starts behind the cursor. So the lookback must be as long as the
+largest distance between the two; `vbc verify` reports it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ArrivalLog:
             return SCHEMA.empty_table()
         settled = self._run.now - self._run.config.lookback
         ahead = pc.greater(rows["start"], pa.scalar(cursor, INSTANT))
-        # what ended before the lookback did not arrive late: no run looked for so long
+        # what ended before the lookback did not arrive late: no run read that far back
         recent = pc.greater(rows["end"], pa.scalar(settled, INSTANT))
         behind = self._select_unknown(owner, rows.filter(pc.invert(ahead)))
         arrived = pa.concat_tables([rows.filter(pc.and_(ahead, recent)), behind])

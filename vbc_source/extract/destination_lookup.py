@@ -1,8 +1,8 @@
 """What is loaded already: the questions that extraction asks the destination, and tables that are files.
 
-No statement removes from files what was loaded before. Plain files and Iceberg tables are appended to. Delta
-tables replace a row by its key, but keep the rest of a list that became shorter. So each row carries the load
-that brought it, and a query selects what counts: the newest load of a recording (docs/destinations.md).
+Loads do not remove rows from files. Plain files and Iceberg tables are appended to. Delta tables replace a
+row by its key, but keep the rest of a list that became shorter. So each row carries the load that brought it,
+and a query selects what counts: the newest load of a recording (docs/destinations.md).
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class StoredReading:
 class DestinationLookup:
     """Reads for one load what earlier runs have loaded.
 
-    The destination is opened for each question, and only then. A failure is logged: what depends on the
-    answer is left out of this run, the rows themselves are loaded.
+    The destination is opened for each question, and only then. A failure is logged; the run then loads the
+    rows, and leaves out what depends on the answer.
     """
 
     def __init__(self, pipeline: Any = None) -> None:
@@ -93,8 +93,8 @@ class DestinationLookup:
     def begin(self, schema: dlt.Schema, load_ids: Iterable[str]) -> None:
         """Create dropped tables again; ask a DuckDB file what every resource will ask.
 
-        All at once: opening the file takes much longer than these questions. An answer that does not come is
-        asked for again where it is needed.
+        All at once: opening the file takes much longer than these questions. A question that fails here is
+        asked again where its answer is needed.
         """
         if not self._pipeline.destination.destination_type.endswith(".duckdb"):
             self.restore_tables(schema)
@@ -178,7 +178,7 @@ class DestinationLookup:
         return dict(stored)
 
     def restore_tables(self, schema: dlt.Schema) -> bool:
-        """Create tables again that somebody has dropped; return whether there were any.
+        """Create tables again that were dropped; return whether there were any.
 
         dlt only looks at the schema that it has stored.
         """

@@ -15,7 +15,7 @@ from vbc_source.extract.loaded_rows import LoadedRows
 from vbc_source.extract.polling import PolledList, RequestLimit, select_due
 from vbc_source.extract.reading.lists import ListOwner, ListReader, ReadTask, resolve
 from vbc_source.extract.reading.request_pool import RequestPool
-from vbc_source.extract.reading.window_reader import ReadWindow
+from vbc_source.extract.reading.window_attempt import ReadWindow
 from vbc_source.extract.refusals import AccessLog
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import make_user_access
@@ -85,7 +85,7 @@ class ReadPlanner:
     def _describe_polling(self, task: ReadTask) -> PolledList:
         name, run, cursors = str(task.owner), self._run, self._cursors
         if run.endpoint is JOBS:
-            # a company's export is listed under the API user, who is read by number once that is known
+            # a company's export is listed under the API user, whose list is read by id once that is known
             own = cursors.expect(f"{task.owner.account}/{SELF}", True)
             is_active = cursors.has_owned(name) or name == own
         else:
@@ -104,7 +104,7 @@ class ReadPlanner:
     def _rank(self, task: ReadTask) -> tuple[bool, datetime, bool]:
         name = str(task.owner)
         read_at = self._cursors.find_reading(name)
-        # of a user who never recorded there is no cursor, but it was read
+        # the list of a user who never recorded has no cursor, although it was read
         is_known = bool(self._cursors.find(task.expected) or read_at or not self._run.endpoint.windowed)
         return is_known, read_at or OLDEST, name not in self._unread
 
@@ -201,21 +201,23 @@ class Extractor:
     def _scan(self, task: ReadTask, pool: RequestPool) -> Generator[ReadWindow[PageRows], None, None]:
         """Read a list, unless the run has used its requests.
 
-        What was begun ends once its cursor moves, and as many requests have read what is new as the lookback:
-        otherwise a long history would cost many times its pages.
+        When the requests are used, a list that was begun is read on until its cursor has moved, and at least
+        half of its requests were for windows after the cursor. Otherwise the runs of a long history would
+        read the lookback again and again.
         """
         if self._request_limit.admit():
             cursor = self._run.cursors.find(task.expected)
             run = self._run
-            moved, again, new = False, 0, 0
+            moved, repeated_requests, new_requests = False, 0, 0
             for read in self._reader.scan(run.endpoint, task, run.now, pool, self._window_pages):
                 yield read
                 if self._window_pages is None:
                     continue  # no limit, so nothing to count
                 moved = moved or _has_newer(cursor, read)
                 is_new = cursor is None or read.window.start >= cursor
-                again, new = again + read.requests * (not is_new), new + read.requests * is_new
-                if self._request_limit.is_over and moved and new >= again:
+                repeated_requests += read.requests * (not is_new)
+                new_requests += read.requests * is_new
+                if self._request_limit.is_over and moved and new_requests >= repeated_requests:
                     return
 
     def _take(self, task: ReadTask, read: ReadWindow[PageRows]) -> None:
@@ -290,7 +292,7 @@ class Extractor:
     def _progressed(self) -> bool:
         """Whether the next run has less to read.
 
-        What the lookback reads again is no progress: a run that ended there would end there for ever.
+        Reading the lookback again is no progress: every later run would end at the same place.
         """
         return self._writer.moved_cursors or bool(self._finished)
 

@@ -1,7 +1,7 @@
 """What the destination holds of the spans that a run reads: asked once, for all lists of a resource.
 
 State remembers what was loaded, but only the destination knows what is still there. A database may have been
-restored from a backup, and rows may have been deleted by somebody.
+restored from a backup, and rows may have been deleted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class LoadedRows:
     """The loaded rows of the lists of one run, in the windows that it reads.
 
-    Files are asked only where something new was read: nothing indexes them, and nobody deletes single rows.
+    Files are searched only where something new was read: they have no index, and single rows are not deleted
+    from them.
     """
 
     def __init__(self, run: ResourceRun) -> None:

@@ -1,7 +1,7 @@
 """Lists that take turns: which are due in a run, and how many requests it may send. Pure but for a count.
 
 With `polling = "active"` the lists of users who record little are not read in every run. Each is read again
-before `quiet_hours` have passed, those read longest ago first, about the same number in every run.
+before `quiet_hours` have passed. Those read longest ago come first, about the same number in every run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
-JITTER = 1.25  # how much longer than the last pause between two runs the next one may be
+JITTER = 1.25  # the next pause between two runs may be up to this many times the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ def select_due(lists: Sequence[PolledList], now: datetime, quiet: timedelta) -> 
 class RequestLimit:
     """Ends the runs of one source after a number of requests.
 
-    A list that was begun is read on until its cursor moves, or to its end: otherwise a run that spends its
-    requests on the lookback would do so for ever. Each run of a resource begins one list at least.
+    A list that was begun is read until its cursor moves, or to its end: otherwise every run would spend all
+    its requests on the lookback. Each run of a resource begins at least one list.
 
     Args:
         most: Most requests; None for no limit.

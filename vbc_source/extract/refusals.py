@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeGuard
 
-from vbc_source.config import CALL_LOGS
+from vbc_source.config import CALL_LOGS_TABLE
 from vbc_source.errors import (
     BadRequest,
     Forbidden,
@@ -117,7 +117,7 @@ def concerns_one_list(error: Exception) -> TypeGuard[GatewayFault]:
 
 
 def leaves_the_rest(error: Exception) -> TypeGuard[GatewayFault]:
-    """Return whether the rest is loaded after an error; a quota used up for hours spares what was read."""
+    """Return whether the rest is loaded after an error; also if the quota is used up for hours."""
     return concerns_one_list(error) or isinstance(error, Throttled)
 
 
@@ -126,7 +126,7 @@ class AccessLog:
 
     def __init__(self, run: ResourceRun, find_account: Callable[[str], str]) -> None:
         self._run, self._find_account = run, find_account
-        # twice as many as may fail side by side: a few broken lists do not hold back the others
+        # twice as many as are read at a time: a few broken lists do not end the run
         self._max_failures = 2 * run.config.max_concurrency + 1
         self._failures: list[tuple[ReadTask, GatewayFault]] = []
         self._in_a_row = 0
@@ -189,7 +189,7 @@ class AccessLog:
     def _explain(self, error: VbcError) -> None:
         if isinstance(error, Forbidden):
             error.args = (f"{error}; or set on_forbidden = skip to continue without them",)
-        elif isinstance(error, NotFound) and self._run.endpoint.name != CALL_LOGS:
+        elif isinstance(error, NotFound) and self._run.endpoint.name != CALL_LOGS_TABLE:
             error.args = (f"{error}; {CHECK_PATH}",)
 
     def take_rows(self) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.extract.destination_lookup import StoredReading
 from vbc_source.extract.reading.lists import ListOwner
-from vbc_source.extract.reading.window_reader import ReadWindow
+from vbc_source.extract.reading.window_attempt import ReadWindow
 from vbc_source.extract.tables import LIST_KEY, mark_table
 from vbc_source.schema.columns import INSTANT, LARGEST
 from vbc_source.schema.names import LOAD_ID

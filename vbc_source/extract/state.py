@@ -1,4 +1,4 @@
-"""One run of a resource, and the state that it continues: cursors, and the progress of an early end.
+"""One run of a resource, and its state: cursors, and the progress of a source that ended early.
 
 The keys of the state keep their names, whatever the code calls them: state of earlier versions must load.
 
@@ -82,7 +82,7 @@ class CursorState:
     ) -> Window | None:
         """Return the span of a list to read: the whole history where its start was moved back.
 
-        `chosen`: somebody has set the start; a default does not move it back.
+        `chosen`: whether the start is a setting; a default does not move it back.
         """
         since = self._state.get("since", {}).get(self._key(name))
         cursor = self.find(name)
@@ -165,7 +165,7 @@ class CursorState:
 
     @property
     def unread(self) -> frozenset[str]:
-        """The lists that a source which ended early has not read, be it this one or one before."""
+        """The lists that a source which ended early has not read: this source, or an earlier one."""
         return frozenset(self._state.get("unread", ()))
 
     def read_progress(self, source_id: str) -> SourceProgress:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from vbc_source.extract.arrivals import ArrivalLog
 from vbc_source.extract.loaded_rows import LoadedRows
 from vbc_source.extract.reading.lists import ListOwner, ReadTask
-from vbc_source.extract.reading.window_reader import ReadWindow
+from vbc_source.extract.reading.window_attempt import ReadWindow
 from vbc_source.extract.scan_windows import choose_row, make_scan_windows, name_list, name_rows
 from vbc_source.extract.state import ResourceRun
 from vbc_source.extract.tables import TableBuilder
@@ -97,7 +97,7 @@ class WindowWriter:
     @property
     def is_due(self) -> bool:
         """Whether the pending rows should go to dlt."""
-        # windows of an account's history are large, and the next run continues after the last one
+        # windows of an account's history are large, and the next run continues after the last one loaded
         several = self._run.endpoint.per_user or all(batch.digest for batch in self._pending)
         minimum = TABLE_ROWS if several else 0
         return bool(self._pending) and sum(len(batch.rows) for batch in self._pending) >= minimum

@@ -80,6 +80,9 @@ def check_fixity(
         against_vbc: Compare files that were only found in the bucket with VBC's own bytes, and no others.
         now: Returns the current time.
 
+    Returns:
+        What was checked, found and repaired; `ok` says whether no finding is open.
+
     Raises:
         UsageError: The subset is malformed, or the arguments contradict each other.
         SettingsError: A setting is missing or malformed; the message names it.
@@ -167,7 +170,7 @@ class _FixityRun:
             self._folders.compare_again(frozenset(lost))
 
     def _check_bucket(self, extent: Extent) -> None:
-        """Stop where the bucket holds nothing at all: a folder is not mounted more often than all is lost."""
+        """Stop where the bucket holds nothing at all: usually a folder is not mounted, and no file lost."""
         if extent.files and not self._bucket.list_sizes(""):
             raise VbcError(
                 f"{self._bucket.url} holds nothing at all, but the ledger has {extent.files:,} files: mount "

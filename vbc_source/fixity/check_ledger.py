@@ -15,7 +15,7 @@ from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import BatchedLedger, load_rows
 from vbc_source.load.pipelines import keep_connected
 from vbc_source.private_files import open_private
-from vbc_source.warehouse.audio_checks import CHECKS, AudioCheck, make_table
+from vbc_source.warehouse.audio_checks import CHECKS, AudioCheck, make_checks_table
 
 
 class CheckLedger(BatchedLedger):
@@ -53,7 +53,9 @@ class CheckLedger(BatchedLedger):
             # before the rows: a crash of the machine must not undo what a check calls repaired
             self._session.archive.bucket.sync(repaired)
             with self._session.loaded.lock(), explaining():
-                load_rows(self._session.pipeline, CHECKS, make_table(self._rows), "append", ("check_id",))
+                load_rows(
+                    self._session.pipeline, CHECKS, make_checks_table(self._rows), "append", ("check_id",)
+                )
             if not self._session.loaded.find(CHECKS):
                 self._session.loaded.refresh()
         self._rows, self._in_doubt = [], False

@@ -83,7 +83,7 @@ def _judge_manifest(
         elif hashes[name] != file.row.sha256:
             flaws.append(f"its hash of {name} is not that of the ledger")
         elif (sidecar := sidecar_key(name)) in sizes and sidecar not in hashes:
-            # both lines are written at once; without this one, whoever edits the sidecar is not found out
+            # both lines are written at once; without this one, an edited sidecar would not be noticed
             flaws.append(f"it has no line of {sidecar}")
     strangers = [name for name in hashes if name not in named and name not in sizes]
     flaws += [f"it names {name}, which is not there" for name in strangers]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vbc_source.audio.bucket import Bucket, BucketFailed
 from vbc_source.audio.ledger import LEDGER
-from vbc_source.audio.own_accounts import FOLDER, find_own_folders
+from vbc_source.audio.own_accounts import ACCOUNT_FOLDER, find_own_folders
 from vbc_source.audio.sidecars.manifest import LARGEST_MANIFEST, MANIFEST, manifest_key, read_lines
 from vbc_source.audio.sidecars.sidecar import LARGEST_SIDECAR, sidecar_key
 from vbc_source.config import VbcConfig
@@ -145,7 +145,7 @@ class FolderChecks:
 
     def _list_folders(self) -> Iterator[str]:
         """Yield the day folders that are in the bucket."""
-        for account in self._list("", FOLDER):
+        for account in self._list("", ACCOUNT_FOLDER):
             if self._own is not None and account not in self._own:
                 continue  # another tenant's
             for kind in self._list(account, "recording_type="):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from vbc_source.audio.ledger import COLUMNS, LEDGER, VERSION_KEY, LedgerRow
 from vbc_source.audio.ledger_queries import write_ledger
-from vbc_source.audio.sidecars.notes import FOLDER
+from vbc_source.audio.sidecars.notes import FOLDER_OF_URI
 from vbc_source.errors import VbcError
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.recordings import EPOCH, RECORDING_KEY
@@ -133,9 +133,10 @@ class FileInventory:
 
         def write(loaded: LoadedTables) -> str:
             return f"""
-                SELECT {FOLDER} AS folder, min(uri) AS first_uri, max(uri) AS last_uri, count(*) AS files
+                SELECT {FOLDER_OF_URI} AS folder, min(uri) AS first_uri, max(uri) AS last_uri,
+                    count(*) AS files
                 FROM ({self._write(loaded, checks=False)}) AS f WHERE uri IS NOT NULL
-                GROUP BY {FOLDER} ORDER BY first_uri"""
+                GROUP BY {FOLDER_OF_URI} ORDER BY first_uri"""
 
         span, files = _Span(), 0
         for folder, first, last, count in self._loaded.query(write, **self._values):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from vbc_source.audio.formats import FORMATS
 from vbc_source.audio.ledger import LedgerRow
 from vbc_source.recordings import escape
-from vbc_source.warehouse.audio_checks import Outcome
+from vbc_source.warehouse.audio_checks import CheckOutcome
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -23,7 +23,7 @@ class Found(NamedTuple):
 class Verdict(NamedTuple):
     """The outcome of a check, and why it is not `ok`."""
 
-    outcome: Outcome
+    outcome: CheckOutcome
     reason: str | None = None
 
 

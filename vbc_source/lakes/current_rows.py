@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from vbc_source.schema.names import LOAD_ID
 
-START = "start"  # by whose months tables are divided
+START = "start"  # tables are divided by its months
 
 
 def select_current(rows: pa.Table, columns: Mapping[str, Any]) -> pa.Table:

@@ -1,7 +1,7 @@
 """Compact Iceberg tables with the library `pyiceberg`, which has no compaction of its own: month by month.
 
-The catalog of dlt is one process's own: two processes that write to one table at once overwrite each other's
-commit. So a table is compacted under the lock of the pipeline that loads it.
+dlt's catalog belongs to one process: two processes that write to a table at the same time overwrite each
+other's commit. So a table is compacted under the lock of the pipeline that loads it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compact plain parquet files: small files of many loads become one file a month, with the rows that count.
 
-A month whose files are compacted already and that got no new rows is left alone, so that a compaction costs
-what has come since the one before.
+A month whose files are compacted already and that got no new rows is left alone, so the cost of a compaction
+depends on the rows that were loaded since the last one.
 """
 
 from __future__ import annotations

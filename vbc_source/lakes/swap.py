@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from vbc_source.durable_files import make_folder, replace_file, sync
+from vbc_source.durable_files import fsync, make_folder, replace_file
 from vbc_source.errors import VbcError
 
 log = logging.getLogger(__name__)
 
-FOLDER = "_vbc_compaction"  # in the dataset, beside the folders of the tables
+NOTES_FOLDER = "_vbc_compaction"  # in the dataset, beside the folders of the tables
 LOADING = "_vbc_loading"  # files that are being copied into a folder of tables
-LONGEST = timedelta(hours=1)  # that a compaction of one table may take; an older note is that of a killed one
+LONGEST = timedelta(hours=1)  # the longest compaction of one table; an older note was left by a killed one
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class CompactionNote:
     """What a compaction of one table does.
 
     Attributes:
-        id: Of the compaction.
+        id: Random id of the compaction.
         host: The machine that it runs on.
         began_at: When it began, ISO.
         is_written: Whether all new files are there.
@@ -70,7 +70,7 @@ class Swap:
 
     def __init__(self, client: Any, table: str) -> None:
         self._client, self._fs, self.table = client, client.fs_client, table
-        self._note_path = _join(client, FOLDER, f"{table}.json")
+        self._note_path = _join(client, NOTES_FOLDER, f"{table}.json")
 
     def recover(self) -> None:
         """Finish or undo what a killed compaction has left."""
@@ -121,8 +121,8 @@ class Swap:
             self._fs.pipe_file(path, content)  # a bucket shows a file when it is whole
             return
         # not in the table's folder, where readers would take the draft for one of its files
-        draft = _join(self._client, FOLDER, f"{uuid4().hex}.draft")
-        self._fs.makedirs(_join(self._client, FOLDER), exist_ok=True)
+        draft = _join(self._client, NOTES_FOLDER, f"{uuid4().hex}.draft")
+        self._fs.makedirs(_join(self._client, NOTES_FOLDER), exist_ok=True)
         self._fs.pipe_file(draft, content)
         make_folder(Path(path).parent)
         replace_file(Path(draft), Path(path))  # on the disk, before what it replaces is removed
@@ -137,12 +137,12 @@ class Swap:
         if self._client.config.is_local_filesystem:
             # before the note goes: after a crash of the machine, files that came back would count again
             for folder in folders:
-                sync(folder)
+                fsync(folder)
 
 
 def remove_drafts(client: Any) -> None:
     """Remove files that a kill left half written."""
-    for path in client.fs_client.glob(_join(client, FOLDER, "*.draft")):
+    for path in client.fs_client.glob(_join(client, NOTES_FOLDER, "*.draft")):
         client.fs_client.rm_file(path)
 
 
@@ -176,7 +176,7 @@ def base_name(path: str) -> str:
 
 def _read_note(client: Any, table: str) -> CompactionNote | None:
     try:
-        fields = json.loads(client.fs_client.cat_file(_join(client, FOLDER, f"{table}.json")))
+        fields = json.loads(client.fs_client.cat_file(_join(client, NOTES_FOLDER, f"{table}.json")))
     except FileNotFoundError:
         return None
     return CompactionNote(

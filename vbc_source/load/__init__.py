@@ -1,4 +1,5 @@
 """Load into a destination: `sync` runs a pipeline, `destinations/` makes ours, `locks` keep processes apart.
 
-`failures` explains errors of dlt and databases in one line; `ledgers/` loads what commands have done.
+`failures/` explains errors of dlt, databases and buckets in one line; `ledgers/` loads what commands have
+done.
 """

@@ -23,14 +23,13 @@ from vbc_source.lakes.tables import FILESYSTEM, check_format, find_format, name_
 from vbc_source.load.destinations import Target, destination_kind, open_destination, read_lake_setting
 from vbc_source.load.failures import explaining
 from vbc_source.load.locks import hold_pipeline_lock, pipeline_lock
-from vbc_source.schema.names import AUDIO_SCHEMA, SOURCE_SCHEMA, VERIFY_SCHEMA
+from vbc_source.schema.names import AUDIO_SCHEMA, LOADS, SOURCE_SCHEMA, VERIFY_SCHEMA
 
 log = logging.getLogger(__name__)
 
 COMPACT_EVERY = 24  # loads: four hours of one every ten minutes; each adds a file to a table
 ICEBERG_EVERY = 12  # files of Iceberg take longer to open
 KEEP_HOURS = 24.0  # of versions of Delta and Iceberg tables, for queries that began before
-LOADS = "_dlt_loads"
 _LEDGERS = {AUDIO_SCHEMA: "audio", VERIFY_SCHEMA: "verify"}  # dlt schema, and who loads it
 
 
@@ -65,9 +64,12 @@ def compact(target: Target = Target()) -> CompactResult:  # noqa: B008 - a froze
     Args:
         target: The lake; a destination of dlt's type `filesystem`.
 
+    Returns:
+        How many tables were compacted, and by how many files the lake has shrunk.
+
     Raises:
         UsageError: The destination is no lake; databases keep their tables small themselves.
-        VbcError: What stopped it, in words for the person who can act.
+        VbcError: The compaction failed; the message names the reason. The next one continues.
     """
     lake = _Lake(target)
     if not lake.is_lake:
@@ -128,17 +130,22 @@ class _Lake:
             remove_drafts(client)
             complete = frozenset(read_table(client, LOADS)["load_id"].to_pylist())
             for schema in (SOURCE_SCHEMA, *_LEDGERS):
-                client = self._open(schema)
                 with _hold_ledger(self._target, schema) as is_free:
-                    for table in client.schema.data_table_names():
-                        if not is_free:
-                            skipped.append(table)
-                            continue
-                        with suppress(DestinationUndefinedEntity):  # declared, never loaded
-                            files += _compact_table(client, table, complete, keep_hours)
-                            tables += 1
+                    if is_free:
+                        removed = self._compact_schema(schema, complete, keep_hours)
+                        tables, files = tables + len(removed), files + sum(removed)
+                    else:
+                        skipped += self._open(schema).schema.data_table_names()
             files += compact_loads(self._open(SOURCE_SCHEMA), LOADS)
         return CompactResult(tables, files, tuple(skipped), time.monotonic() - began)
+
+    def _compact_schema(self, schema: str, complete: frozenset[str], keep_hours: float) -> list[int]:
+        """Compact the tables of a dlt schema; return how many files fewer each has."""
+        client, removed = self._open(schema), list[int]()
+        for table in client.schema.data_table_names():
+            with suppress(DestinationUndefinedEntity):  # declared, never loaded
+                removed.append(_compact_table(client, table, complete, keep_hours))
+        return removed
 
     def _open(self, schema: str) -> Any:
         return dlt.dataset(self._destination, self._target.dataset, schema).destination_client

@@ -82,7 +82,7 @@ def can_lock() -> bool:
     return os.access(next(place for place in (folder, *folder.absolute().parents) if place.exists()), os.W_OK)
 
 
-def is_locked(pipeline: str) -> bool:
+def is_pipeline_locked(pipeline: str) -> bool:
     """Return whether another process works on a pipeline now."""
     if not can_lock():
         return False
@@ -159,13 +159,13 @@ class PostgresTurns:
         self._held: str | None = None  # `_shared`, or empty where it is held alone
 
     def is_held(self, *, alone: bool) -> bool:
-        """Return whether this process holds the lock: with others at least, or `alone`."""
+        """Return whether this process holds the lock; with `alone`, whether exclusively."""
         return self._held is not None and not (alone and self._held)
 
     def hold(self, login: str, *, alone: bool) -> bool:
         """Try for some seconds to hold the lock of a login; returns whether it may help to try again.
 
-        Who wants it alone gives its share up first, else two of them would wait for each other.
+        A process that wants it alone gives up its shared lock first: two of them would wait for each other.
         """
         with self._lock:
             if self._is_broken or self.is_held(alone=alone):

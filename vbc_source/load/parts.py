@@ -18,7 +18,7 @@ import dlt
 from vbc_source.dlt_internals import get_dlt_pipelines_dir
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target, destination_kind
-from vbc_source.load.locks import hold_database, is_locked
+from vbc_source.load.locks import hold_database, is_pipeline_locked
 from vbc_source.load.pipelines import hold_fresh_pipeline
 
 _MARK = "vbc_part"  # a file in the working folder of a part
@@ -45,7 +45,7 @@ def hold_part(target: Target, key: str) -> Iterator[dlt.Pipeline]:
 def remove_killed_parts(target: Target) -> None:
     """Remove what parts of a target that were killed have left: the next load of such a part starts over."""
     for mark in Path(get_dlt_pipelines_dir()).glob(f"{target.pipeline}_*/{_MARK}"):
-        if not is_locked(mark.parent.name):
+        if not is_pipeline_locked(mark.parent.name):
             shutil.rmtree(mark.parent, ignore_errors=True)
 
 

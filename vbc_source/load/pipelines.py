@@ -119,8 +119,8 @@ def keep_connected(pipeline: dlt.Pipeline) -> Iterator[Any]:
 def keep_interrupts() -> Iterator[None]:
     """Raise KeyboardInterrupt at the end if SIGINT or SIGTERM arrived meanwhile.
 
-    dlt takes both signals over while it normalizes and loads, so that jobs in progress end. It forgets one
-    that arrives after its last look: a command that loads several times would continue with the next load.
+    dlt takes both signals over while it normalizes and loads, so that jobs in progress end. It ignores one
+    that arrives after its last check, and a command that loads several times would go on with the next load.
     """
     with intercepted_signals():
         yield

@@ -1,8 +1,8 @@
 """How the runs of a pipeline on this machine ended: a failed run cannot always say so in the destination.
 
 One small file for each pipeline and dataset in dlt's data folder. A run holds a lock on a file of its own for
-as long as it works: a run that was killed has lost it, which the next run or `vbc status` finds. A process id
-would not do, because every container has a process 1.
+as long as it works. A run that was killed has lost its lock, which the next run or `vbc status` notices. A
+process id would not do, because every container has a process 1.
 """
 
 from __future__ import annotations

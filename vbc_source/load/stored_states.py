@@ -25,7 +25,7 @@ def remove_old_states(pipeline: dlt.Pipeline) -> None:
     ):
         return
     schema = pipeline.default_schema
-    # nothing was ever loaded there, or somebody has dropped the table
+    # nothing was ever loaded there, or the table was dropped
     with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
         states, loads = map(
             client.make_qualified_table_name, (schema.state_table_name, schema.loads_table_name)

@@ -111,9 +111,12 @@ def sync(
         max_requests: Stop after about this many requests; the next run continues there. Not with `end_date`:
             there is no state to continue from.
 
+    Returns:
+        What was read and loaded. What could not be read is in `forbidden`, `not_found` and `gaps`.
+
     Raises:
         UsageError: `max_requests` was given with `end_date`.
-        VbcError: What stopped it, in words for the person who can act.
+        VbcError: The run failed; the message names the reason, and what to change. The next run continues.
     """
     if max_requests is not None and end_date is not None:
         raise UsageError("--max-requests needs state to continue from; a run with --end-date has none")

@@ -98,7 +98,7 @@ def _is_bypassed(s3: S3Objects, key: str, version: str) -> bool:
 
 
 def _end_hold(s3: S3Objects, key: str, version: str) -> None:
-    with suppress(OSError):  # whoever may not end holds leaves ten bytes
+    with suppress(OSError):  # a login that may not end holds leaves ten bytes
         off = {"Status": "OFF"}
         s3.call("put_object_legal_hold", key, VersionId=version, LegalHold=off)
         s3.call("delete_object", key, VersionId=version)

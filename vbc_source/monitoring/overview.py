@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vbc_source.load.progress import write_time
 from vbc_source.monitoring.status import Status
+from vbc_source.printable import align_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,7 @@ def write_table(reports: Mapping[str, StatusReport]) -> list[str]:
     """Write a row for each tenant: how far behind now it is, what it holds, what is wrong."""
     rows: list[tuple[str, ...]] = [("TENANT", "LAG", "RECORDINGS", "LAST SUCCESS (UTC)", "FAILED", "STATE")]
     rows += [(name, *_write_cells(report)) for name, report in reports.items()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return list(align_columns(rows))
 
 
 def _write_cells(report: StatusReport) -> Iterator[str]:

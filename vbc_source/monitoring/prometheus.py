@@ -27,11 +27,6 @@ class _Metric:
         return "counter" if self.name.endswith("_total") else "gauge"
 
 
-def write_prometheus(status: Status, *, ok: bool) -> str:
-    """Write a status as metrics; `ok` says whether the command's exit status is 0."""
-    return write_page({None: StatusReport(status, None if ok else "not ok")})
-
-
 def write_page(reports: Mapping[str | None, StatusReport]) -> str:
     """Write the status of each tenant on one page, with the label `tenant` where it has a name."""
     metrics: dict[str, _Metric] = {}  # the samples of a metric stand together

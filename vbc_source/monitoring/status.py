@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from vbc_source.audio.ledger import LEDGER
-from vbc_source.config import CALL_LOGS, SELF, VbcConfig, load_config
+from vbc_source.config import CALL_LOGS_TABLE, SELF, VbcConfig, load_config
 from vbc_source.dlt_internals import count_pending_packages
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import DatabaseHeld, explaining
-from vbc_source.load.locks import SINGLE_PROCESS, is_locked
+from vbc_source.load.locks import SINGLE_PROCESS, is_pipeline_locked
 from vbc_source.load.progress import write_time
 from vbc_source.load.run_history import RunHistory, read_run_history
 from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
@@ -78,7 +78,7 @@ class ListStatus:
     @property
     def noun(self) -> str:
         """What the rows are."""
-        return "legs of calls" if self.resource == CALL_LOGS else "recordings"
+        return "legs of calls" if self.resource == CALL_LOGS_TABLE else "recordings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +204,9 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
         target: Where the recordings are loaded.
         now: The time to measure the lag against; by default the current time.
 
+    Returns:
+        The status; what the destination has no table for is empty.
+
     Raises:
         VbcError: The destination could not be queried.
     """
@@ -213,7 +216,7 @@ def read_status(target: Target = Target(), now: datetime | None = None) -> Statu
         loaded = LoadedTables(target, (AUDIO_SCHEMA, VERIFY_SCHEMA), watch=False, read_only=True)
     runs = read_run_history(target)
     # a DuckDB file that a sync holds cannot be opened; waiting would keep a monitor from reporting at all
-    busy = loaded.kind in SINGLE_PROCESS and (is_locked(target.pipeline) or _is_held(loaded))
+    busy = loaded.kind in SINGLE_PROCESS and (is_pipeline_locked(target.pipeline) or _is_held(loaded))
     lists = () if busy else tuple(_read_lists(loaded, config, now))
     audio = {} if busy else {status: int(files) for status, files in _query(loaded, LEDGER, _AUDIO)}
     lags = [item.lag_seconds for item in lists if item.lag_seconds is not None]
@@ -255,7 +258,7 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
     rows = {resource: _count_rows(loaded, resource) for resource in {resource for _, resource in groups}}
     for (account, resource), lists in sorted(groups.items()):
         barred = unreadable.get((account, resource), set())
-        # a list that can no longer be read, or is not to be, stands still; its lag must not grow for ever
+        # a list that may not or should not be read any more is left out, else its lag would grow without end
         live = [
             item
             for item in lists
@@ -309,7 +312,7 @@ def _choose_accounts(config: VbcConfig, lists: Sequence[ReadProgress]) -> set[st
 
 def _is_configured(config: VbcConfig, item: ReadProgress) -> bool:
     """Whether the settings still read a list of an account."""
-    if item.list.resource == CALL_LOGS:
+    if item.list.resource == CALL_LOGS_TABLE:
         return config.call_logs
     if item.list.resource != USER_RECORDINGS:
         return True

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vbc_source.audio.ledger import LEDGER
-from vbc_source.config import CALL_LOGS
+from vbc_source.config import CALL_LOGS_TABLE
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.reconciliation.spans import JudgedSpans
 from vbc_source.schema.columns import VARIANT
@@ -174,7 +174,8 @@ def _write_logged(loaded: LoadedTables) -> str:
     """Write the query of the calls in the logs: their legs united."""
     columns = ", ".join(f"l.{name}" for name in _LEG_COLUMNS)
     flag = "l.recorded"
-    if (text := "recorded" + VARIANT) in loaded.columns(CALL_LOGS):  # a gateway may send "true" for true
+    text = "recorded" + VARIANT  # of a gateway that sends "true" for true
+    if text in loaded.columns(CALL_LOGS_TABLE):
         flag = f"coalesce(l.recorded, lower(l.{text}) = 'true')"
     newest, filtered = "", ""
     if loaded.kind == FILESYSTEM:  # a row stands beside its earlier versions
@@ -184,7 +185,7 @@ def _write_logged(loaded: LoadedTables) -> str:
         SELECT {columns}, {flag} AS recorded, CASE WHEN {_ANSWERED} THEN 1 ELSE 0 END AS answered,
             {_write_own_side("extension")} AS extension, {_write_own_side("user")} AS user_name
         FROM (
-            SELECT *, coalesce("end", "start") AS ended{newest} FROM {CALL_LOGS}
+            SELECT *, coalesce("end", "start") AS ended{newest} FROM {CALL_LOGS_TABLE}
             WHERE "start" BETWEEN CAST(:since AS TIMESTAMPTZ) AND CAST(:until AS TIMESTAMPTZ)
         ) AS l {filtered}"""
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from vbc_source.reconciliation.report import write_report
+from vbc_source.reconciliation.report import format_report
 from vbc_source.warehouse.call_gaps import CallGap
 
 LEAST_SHARE = 0.5  # of the recorded calls that must have a log, else the ids are not the same
 DIMENSIONS = ("account", "day", "direction", "extension", "user", "recording rule")
-Counts = Mapping[str, int]  # by class
+ClassCounts = Mapping[str, int]  # by class
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ReconcileResult:
         gaps: What does not fit and was not known before, oldest first; with `known`, all of it.
         new: How much of it was not known before.
         closed: How many gaps that were open fit now.
-        known: Whether known gaps count as an alarm, too.
+        known: Whether known gaps count as a failure, too.
         judged_until: Up to when calls are judged, of the account furthest behind; None where none are.
         by: Counts by class, of each value of each dimension.
     """
@@ -60,7 +60,7 @@ class ReconcileResult:
     closed: int
     known: bool
     judged_until: datetime | None
-    by: Mapping[str, Mapping[str, Counts]]
+    by: Mapping[str, Mapping[str, ClassCounts]]
 
     @property
     def fits(self) -> bool:
@@ -69,7 +69,7 @@ class ReconcileResult:
 
     def summary(self) -> list[str]:
         """Describe the result in lines for people."""
-        return list(write_report(self))
+        return list(format_report(self))
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as --json prints it."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from vbc_source.config import CALL_LOGS, VbcConfig, load_config
+from vbc_source.config import CALL_LOGS_TABLE, VbcConfig, load_config
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
@@ -17,7 +17,7 @@ from vbc_source.reconciliation.calls import CallQueries
 from vbc_source.reconciliation.findings import DIMENSIONS, ReconcileResult, add_up, share_fits
 from vbc_source.reconciliation.spans import JudgedSpans, find_judged_spans
 from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
-from vbc_source.warehouse.call_gaps import CALL_GAPS, KEY, CallGap, make_table, read_open_gaps
+from vbc_source.warehouse.call_gaps import CALL_GAPS, GAP_KEY, CallGap, make_gaps_table, read_open_gaps
 from vbc_source.warehouse.completeness import (
     RECORDINGS,
     ProvenSpans,
@@ -50,6 +50,9 @@ def reconcile(
         known: Report known gaps again.
         now: The time of the run; by default the current time.
 
+    Returns:
+        The calls by class, and the gaps that are new.
+
     Raises:
         UsageError: `since` is after `until`, or filters leave out calls or recordings.
         VbcError: No call logs are loaded, or the destination could not be read.
@@ -63,7 +66,7 @@ def reconcile(
         proven = _read_proven(loaded, config)
         judged = find_judged_spans(proven, _find_recordings(loaded, config, proven))
         first = since or min(
-            span.start for key, spans in proven.items() for span in spans if key.resource == CALL_LOGS
+            span.start for key, spans in proven.items() for span in spans if key.resource == CALL_LOGS_TABLE
         )
         queries = CallQueries(floor_second(first), until or now, judged, tolerance, config.vbc_timezone)
         rows = loaded.query(queries.write_totals, **queries.values)
@@ -94,7 +97,7 @@ def reconcile(
 
 def _check_filters(config: VbcConfig) -> None:
     """Refuse filters that leave out recordings or calls: the others would look like gaps."""
-    for setting, resource in (("filters", RECORDINGS[0]), ("call_log_filters", CALL_LOGS)):
+    for setting, resource in (("filters", RECORDINGS[0]), ("call_log_filters", CALL_LOGS_TABLE)):
         # bounds of `start` are not among them: they leave no gaps between what is loaded
         if names := ", ".join(config.filters_of(resource).params):
             raise UsageError(
@@ -104,8 +107,8 @@ def _check_filters(config: VbcConfig) -> None:
 
 
 def _read_proven(loaded: LoadedTables, config: VbcConfig) -> ProvenSpans:
-    proven = read_proven_spans(loaded, config) if loaded.find(CALL_LOGS) else {}
-    if not any(key.resource == CALL_LOGS for key in proven):
+    proven = read_proven_spans(loaded, config) if loaded.find(CALL_LOGS_TABLE) else {}
+    if not any(key.resource == CALL_LOGS_TABLE for key in proven):
         raise VbcError(
             "no call logs are loaded and proven complete, so that nothing can be compared: set call_logs = "
             "true in [sources.vbc], which needs a subscription to the Reports API, and run vbc sync"
@@ -162,7 +165,7 @@ def _write_gaps(
     loaded: LoadedTables, new: Sequence[CallGap], closed: Sequence[CallGap], now: datetime
 ) -> None:
     with hold_pipeline(loaded.target.ledgers("verify")) as held, loaded.lock():
-        load_rows(held, CALL_GAPS, make_table(new, closed, now), "merge", KEY, VERIFY_SCHEMA)
+        load_rows(held, CALL_GAPS, make_gaps_table(new, closed, now), "merge", GAP_KEY, VERIFY_SCHEMA)
 
 
 def _make_result(

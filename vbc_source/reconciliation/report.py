@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from vbc_source.printable import align_columns
 from vbc_source.windows import format_instant
 
 if TYPE_CHECKING:
-    from vbc_source.reconciliation.findings import Counts, ReconcileResult
+    from vbc_source.reconciliation.findings import ClassCounts, ReconcileResult
 
 MOST_LINES = 20  # of each table
 _TITLES = {
@@ -22,7 +23,7 @@ _TITLES = {
 }
 
 
-def write_report(result: ReconcileResult) -> Iterator[str]:
+def format_report(result: ReconcileResult) -> Iterator[str]:
     """Yield the lines of the report."""
     span = f"from {format_instant(result.since)} to {format_instant(result.until)}"
     if not result.fits:
@@ -55,24 +56,18 @@ def _write_news(result: ReconcileResult) -> str:
     return f"{text} docs/coverage.md says what each class means." if result.new else text
 
 
-def _select_rows(values: Mapping[str, Counts]) -> list[tuple[str, Counts]]:
-    """Order values by how many calls are missing; one value alone tells nothing new."""
+def _select_rows(values: Mapping[str, ClassCounts]) -> list[tuple[str, ClassCounts]]:
+    """Order values by how many calls are missing; a single value has the counts of all, and is left out."""
     rows = sorted(values.items(), key=lambda row: (-row[1].get("missing", 0), -sum(row[1].values()), row[0]))
     return rows if len(rows) > 1 else []
 
 
-def _write_table(dimension: str, rows: Sequence[tuple[str, Counts]]) -> Iterator[str]:
+def _write_table(dimension: str, rows: Sequence[tuple[str, ClassCounts]]) -> Iterator[str]:
     heads = [f"by {dimension}", *_TITLES.values()]
     lines = [
         [value, *(f"{Counter(counts)[name]:,}" for name in _TITLES)] for value, counts in rows[:MOST_LINES]
     ]
-    widths = [max(len(line[column]) for line in (heads, *lines)) for column in range(len(heads))]
-    for line in (heads, *lines):
-        first, *others = (
-            cell.ljust(width) if not place else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        yield "  ".join([first, *others]).rstrip()
+    yield from align_columns([heads, *lines], right=range(1, len(heads)))
     if len(rows) > MOST_LINES:
         yield f"… and {len(rows) - MOST_LINES:,} more"
 

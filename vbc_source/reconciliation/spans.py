@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 
-from vbc_source.config import CALL_LOGS, SELF
+from vbc_source.config import CALL_LOGS_TABLE, SELF
 from vbc_source.warehouse.completeness import ProvenSpans, RecordingList
 from vbc_source.windows import Window
 
@@ -26,7 +26,7 @@ def find_judged_spans(proven: ProvenSpans, recordings: Sequence[RecordingList]) 
     """
     judged: dict[str, list[Window]] = {}
     for logs, spans in proven.items():
-        if logs.resource != CALL_LOGS:
+        if logs.resource != CALL_LOGS_TABLE:
             continue
         # a call may be recorded in any list of its account, so that all of them have to be proven
         read = [item for item in recordings if item.account in (SELF, logs.account)]

@@ -26,9 +26,9 @@ from vbc_source.retention.deletion_run import DeletionRun
 from vbc_source.retention.erasure_run import ErasureRun
 from vbc_source.retention.facts import RecordingFacts, read_facts
 from vbc_source.retention.plan import (
-    Counts,
     Judge,
     PolicyFiles,
+    RuleCounts,
     describe_destination,
     open_tables,
     read_policy_files,
@@ -73,7 +73,7 @@ class ApplyResult:
     blocked: int = 0
     unproven: int = 0
     failed: int = 0
-    rules: Counts = field(default_factory=dict)
+    rules: RuleCounts = field(default_factory=dict)
     ok: bool = True
 
     def summary(self) -> Iterator[str]:
@@ -104,6 +104,9 @@ def apply_retention(
         plan: The file with the plan.
         bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
         now: Returns the current time.
+
+    Returns:
+        What was done, and what was left and why.
 
     Raises:
         PlanRefused: The plan was edited, is too old, is of another place, or does not fit any more: the

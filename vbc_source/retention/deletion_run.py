@@ -19,7 +19,7 @@ from vbc_source.errors import BadRequest, Forbidden, NotFound, Unavailable
 from vbc_source.load.failures import explaining
 from vbc_source.load.ledgers import load_rows
 from vbc_source.retention.candidates import ChangedSince, RetentionCandidate
-from vbc_source.retention.deletions import DELETIONS, KEY, Deletion, make_table
+from vbc_source.retention.deletions import DELETION_KEY, DELETIONS, Deletion, make_deletions_table
 
 log = logging.getLogger(__name__)
 
@@ -152,4 +152,6 @@ class DeletionRun:
     def _load(self, rows: list[Deletion]) -> None:
         if rows:
             with self._session.loaded.lock(), explaining():
-                load_rows(self._session.pipeline, DELETIONS, make_table(rows), "append", KEY)
+                load_rows(
+                    self._session.pipeline, DELETIONS, make_deletions_table(rows), "append", DELETION_KEY
+                )

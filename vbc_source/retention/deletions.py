@@ -14,7 +14,7 @@ from vbc_source.schema.columns import INSTANT
 
 DELETIONS = "recording_deletions"
 # the request and its outcome are two rows, and both stay
-KEY = ("deletion_id", "status")
+DELETION_KEY = ("deletion_id", "status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Deletion:
     noted_at: datetime
 
 
-def make_table(rows: list[Deletion]) -> pa.Table:
+def make_deletions_table(rows: list[Deletion]) -> pa.Table:
     """Convert rows to an Arrow table."""
     return pa.Table.from_pylist([asdict(row) for row in rows], SCHEMA)
 
@@ -58,5 +58,5 @@ SCHEMA = make_schema(
         "error": pa.string(),
         "noted_at": INSTANT,
     },
-    KEY,
+    DELETION_KEY,
 )

@@ -20,7 +20,7 @@ from vbc_source.warehouse.queries import LoadedTables
 
 log = logging.getLogger(__name__)
 
-Outcome = Literal["erased", "unproven", "blocked", "failed"]
+ErasureOutcome = Literal["erased", "unproven", "blocked", "failed"]
 
 
 class _File(NamedTuple):
@@ -42,13 +42,13 @@ class ErasureRun:
     def __init__(self, session: ArchiveSession, loaded: LoadedTables, pool: Executor) -> None:
         self._session, self._archive, self._loaded, self._pool = session, session.archive, loaded, pool
 
-    def erase(self, due: Sequence[RecordingFacts], reasons: Sequence[str]) -> list[Outcome]:
+    def erase(self, due: Sequence[RecordingFacts], reasons: Sequence[str]) -> list[ErasureOutcome]:
         """Erase the files of a batch, each for a reason; return the outcomes, which are loaded already."""
         files = self._read_files(due)
         folders = {file.folder for found in files.values() for file in found}
         names = {folder: self._archive.bucket.list_sizes(folder) for folder in folders}
 
-        def erase(facts: RecordingFacts, reason: str) -> Outcome:
+        def erase(facts: RecordingFacts, reason: str) -> ErasureOutcome:
             return self._erase(facts.candidate, files[facts.key], names, reason)
 
         try:
@@ -67,7 +67,7 @@ class ErasureRun:
         files: Sequence[_File],
         names: Mapping[str, Iterable[str]],
         reason: str,
-    ) -> Outcome:
+    ) -> ErasureOutcome:
         """Erase the files of a recording, of all its versions; return the outcome."""
         title = candidate.title
         try:

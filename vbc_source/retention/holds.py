@@ -55,7 +55,7 @@ class HoldPlaces:
         return next((self._places[name] for name in names if name in self._places), UNKNOWN_CALL)
 
 
-def make_table(rows: Sequence[Hold]) -> pa.Table:
+def make_holds_table(rows: Sequence[Hold]) -> pa.Table:
     """Make an Arrow table of the rows."""
     return pa.Table.from_pylist([asdict(row) for row in rows], SCHEMA)
 

@@ -76,6 +76,9 @@ def read_legal_hold(content: str | bytes) -> LegalHold:
             then remarks. Where the first line names columns (`recording_id`, `call_id`, …), their cells are
             read. `#` and a space start a comment.
 
+    Returns:
+        The ids that are held.
+
     Raises:
         HoldListRefused: A line is not understood, or the list is empty; the message names the line.
     """

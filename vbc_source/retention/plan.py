@@ -21,7 +21,7 @@ from vbc_source.load.ledgers import load_rows
 from vbc_source.recordings import RecordingKey
 from vbc_source.retention.decisions import Decision, decide
 from vbc_source.retention.facts import RecordingFacts, read_facts
-from vbc_source.retention.holds import HOLD_KEY, HOLDS, Hold, HoldPlaces, make_table
+from vbc_source.retention.holds import HOLD_KEY, HOLDS, Hold, HoldPlaces, make_holds_table
 from vbc_source.retention.legal_hold import LegalHold, read_legal_hold
 from vbc_source.retention.plan_file import FORMAT, PlanEntry, PlanHeader, PlanWriter
 from vbc_source.retention.policy import DELETING_ACTIONS, Policy, read_policy
@@ -36,7 +36,7 @@ MOST_STEPS = 20  # shown
 BATCH_HOLDS = 2000
 BATCH_IDS = 1000  # in one query
 NO_RULE = "no rule"
-Counts = dict[str, dict[str, int]]
+RuleCounts = dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class RetentionPlan:
     out: str | None = None
     recordings: int = 0
     actions: dict[str, int] = field(default_factory=dict)
-    rules: Counts = field(default_factory=dict)
+    rules: RuleCounts = field(default_factory=dict)
     held: int = 0
     blocked: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
@@ -159,6 +159,9 @@ def plan_retention(
         out: Where to write the plan; nowhere if None.
         bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
         now: Returns the current time.
+
+    Returns:
+        What the policy would do, by rule, and the id of the plan.
 
     Raises:
         UsageError: The policy, its hold list or `out` is not usable.
@@ -342,5 +345,5 @@ class _HoldChanges:
         """Load the rows that wait."""
         if self._rows:
             with self._session.loaded.lock(), explaining():
-                load_rows(self._session.pipeline, HOLDS, make_table(self._rows), "merge", HOLD_KEY)
+                load_rows(self._session.pipeline, HOLDS, make_holds_table(self._rows), "merge", HOLD_KEY)
         self._rows = []

@@ -105,6 +105,9 @@ def retain(
         apply: Whether to delete. Without it everything is verified and counted, and nothing deleted.
         now: Returns the current time.
 
+    Returns:
+        The counts of recordings that were deleted, or would be, and of those that must stay.
+
     Raises:
         UsageError: No recording can be as old as `older_than`.
         SettingsError: A setting is missing or malformed; the message names it.

@@ -18,6 +18,7 @@ Columns = dict[str, list[Any]]
 
 OTHER = "__api"
 LOAD_ID = "_dlt_load_id"  # dlt's own column: the load that brought a row
+LOADS = "_dlt_loads"  # dlt's own table: the loads that are complete, or were rolled back
 GONE = "gone_at"  # when a list was first read without the row; null while the list has it
 # dlt schemas, each stored and versioned by itself
 SOURCE_SCHEMA = "vbc"  # tables of the source

@@ -21,7 +21,7 @@ from math import ceil, log2
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.extract.reading.lists import ListOwner, ListReader, ReadTask
 from vbc_source.extract.reading.request_pool import RequestPool
-from vbc_source.extract.reading.window_reader import ReadWindow
+from vbc_source.extract.reading.window_attempt import ReadWindow
 from vbc_source.schema.pages import Page, PageRows
 from vbc_source.schema.tables import read_row_ids
 from vbc_source.verification.inventory import Inventory, LoadedCounts, RowId

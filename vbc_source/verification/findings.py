@@ -8,7 +8,7 @@ from datetime import datetime
 from vbc_source.errors import VbcError
 from vbc_source.verification.inventory import ListKind
 from vbc_source.verification.lateness import Lateness
-from vbc_source.verification.report import write_report
+from vbc_source.verification.report import format_report
 from vbc_source.warehouse.completeness import Gap
 
 
@@ -153,4 +153,4 @@ class VerifyResult:
 
     def summary(self) -> list[str]:
         """Describe the result in lines for people."""
-        return list(write_report(self))
+        return list(format_report(self))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.ledger_queries import write_ledger
-from vbc_source.config import CALL_LOGS
+from vbc_source.config import CALL_LOGS_TABLE
 from vbc_source.errors import SettingsError
 from vbc_source.extract.reading.lists import ListOwner
 from vbc_source.filters import Filters
@@ -56,14 +56,14 @@ class Inventory:
     """The loaded rows of one kind of list that the filters select: both sides must leave out the same."""
 
     def __init__(self, loaded: LoadedTables, kind: ListKind, filters: Filters, privacy: PiiPolicy) -> None:
-        self._read_id: Callable[[Any], RowId] = str if kind == CALL_LOGS else int
+        self._read_id: Callable[[Any], RowId] = str if kind == CALL_LOGS_TABLE else int
         self._loaded, self._kind, self._filters = loaded, kind, dict(filters.params)
         self._filter_values = _read_filter_values(self._filters, privacy)
 
     def count(self, windows: Sequence[Window]) -> dict[ListOwner, list[LoadedCounts]]:
         """Count the recordings of spans, in all lists at once."""
         silent = (
-            "AND 1 = 0" if self._kind == CALL_LOGS else "AND stored + deleted + gone = 0"
+            "AND 1 = 0" if self._kind == CALL_LOGS_TABLE else "AND stored + deleted + gone = 0"
         )  # calls: no audio
         sums = [
             f"sum(CASE WHEN {_write_span(window)} {condition} THEN 1 ELSE 0 END)"
@@ -97,7 +97,7 @@ class Inventory:
     def read_erased(self, owner: ListOwner) -> frozenset[RowId]:
         """Return the recordings of a list that were erased for good: VBC may list one again."""
         # legs that were erased count as loaded, see `_write_legs`
-        if self._kind == CALL_LOGS or not self._loaded.find(ERASED):
+        if self._kind == CALL_LOGS_TABLE or not self._loaded.find(ERASED):
             return frozenset()
         query = f"SELECT row_id FROM {ERASED} AS b WHERE {_OF_LIST} AND b.resource = :resource"
         resource = TABLES[recording_type_of(self._kind)]
@@ -151,7 +151,7 @@ class Inventory:
 
     def _write_base(self, loaded: LoadedTables) -> str:
         """Write the query of all recordings, each once: where a destination only appends, rows repeat."""
-        if self._kind == CALL_LOGS:
+        if self._kind == CALL_LOGS_TABLE:
             return self._write_legs(loaded)
         rows = self._write_filtered(write_recordings(loaded, RecordingSelection((self._kind,))))
         key = ", ".join(RECORDING_KEY)
@@ -187,13 +187,13 @@ class Inventory:
         legs = f"""
             SELECT account_id, '' AS user_id, leg AS recording_id, max("start") AS began, 0 AS stored,
                 0 AS deleted, 0 AS gone
-            FROM {CALL_LOGS} WHERE {" AND ".join([bounds, *conditions])} GROUP BY account_id, leg"""
+            FROM {CALL_LOGS_TABLE} WHERE {" AND ".join([bounds, *conditions])} GROUP BY account_id, leg"""
         if not loaded.has(ERASED):
             return legs
         # VBC keeps them: its API deletes no call logs
         return f"""{legs} UNION ALL
             SELECT account_id, '' AS user_id, row_id, max("start"), 0, 0, 0 FROM {ERASED}
-            WHERE resource = '{CALL_LOGS}' AND {bounds} GROUP BY account_id, row_id"""
+            WHERE resource = '{CALL_LOGS_TABLE}' AND {bounds} GROUP BY account_id, row_id"""
 
     def _write_filtered(self, rows: str) -> str:
         """Write the query of those rows that the source's filters select."""

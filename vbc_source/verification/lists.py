@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from vbc_source.api.deletion_evidence import DeletionEvidence
-from vbc_source.api.endpoints import CALL_LOGS, COMPANY, ON_DEMAND, Endpoint, read_owner
+from vbc_source.api.endpoints import CALL_LOGS, RECORDING_ENDPOINTS, Endpoint, read_owner
 from vbc_source.api.recordings import RecordingApi
 from vbc_source.config import SELF
 from vbc_source.errors import (
@@ -30,7 +30,7 @@ from vbc_source.windows import Window
 
 log = logging.getLogger(__name__)
 
-ENDPOINTS: dict[ListKind, Endpoint] = {"company": COMPANY, "user": ON_DEMAND, "call_logs": CALL_LOGS}
+COMPARED_ENDPOINTS: Mapping[str, Endpoint] = {**RECORDING_ENDPOINTS, "call_logs": CALL_LOGS}
 MOST_FAILURES = 5  # lists in a row that fail before the run stops
 
 CountsByList = Mapping[ListOwner, list[LoadedCounts]]
@@ -72,7 +72,7 @@ class ListsComparison:
         plan: ComparisonPlan,
         findings: Findings,
     ) -> None:
-        config, endpoint = reader.config, ENDPOINTS[kind]
+        config, endpoint = reader.config, COMPARED_ENDPOINTS[kind]
         inventory = Inventory(loaded, kind, config.filters_of(endpoint.name), config.pii_policy)
         self._kind, self._endpoint, self._reader, self._pool = kind, endpoint, reader, pool
         self._plan, self._findings, self._inventory = plan, findings, inventory

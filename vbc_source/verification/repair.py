@@ -31,7 +31,7 @@ from vbc_source.verification.compare import Difference
 from vbc_source.verification.findings import Findings
 from vbc_source.verification.inventory import Inventory, ListKind, RowId, recording_type_of
 from vbc_source.warehouse.queries import LoadedTables
-from vbc_source.warehouse.tombstones import TOMBSTONES, Tombstone, describe_history, make_table
+from vbc_source.warehouse.tombstones import TOMBSTONES, Tombstone, describe_history, make_tombstones_table
 
 
 class ListRepair:
@@ -82,7 +82,9 @@ class ListRepair:
         with hold_pipeline(self._loaded.target.ledgers("verify")) as held:
             before = find_last_event(held)
             with self._loaded.lock():
-                load_rows(held, TOMBSTONES, make_table(rows), "merge", RECORDING_KEY, VERIFY_SCHEMA)
+                load_rows(
+                    held, TOMBSTONES, make_tombstones_table(rows), "merge", RECORDING_KEY, VERIFY_SCHEMA
+                )
             config = load_audio_config()
             # without a bucket, the chain has no head outside of the database
             if config.bucket_url:

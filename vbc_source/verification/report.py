@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from vbc_source.load.progress import write_time
+from vbc_source.printable import align_columns
 from vbc_source.windows import format_instant
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _TOTAL = ("account", "user", "type", *_COUNTS, "")
 _GAP = ("account", "user", "resource", "from", "to")
 
 
-def write_report(result: VerifyResult) -> Iterator[str]:
+def format_report(result: VerifyResult) -> Iterator[str]:
     """Yield the lines of the report."""
     yield _write_answer(result)
     if result.loaded or result.tombstoned or result.returned or result.unconfirmed:
@@ -143,13 +144,7 @@ def _write_gap(gap: Gap) -> Sequence[str]:
 def _write_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     # one more, to know whether there are more
     shown = list(islice(rows, MOST_LINES + 1))
-    lines = [heads, *shown[:MOST_LINES]]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-    for line in lines:
-        cells = [
-            cell.rjust(width) if head in _COUNTS else cell.ljust(width)
-            for head, cell, width in zip(heads, line, widths, strict=True)
-        ]
-        yield "  ".join(cells).rstrip()
+    counts = [place for place, head in enumerate(heads) if head in _COUNTS]
+    yield from align_columns([heads, *shown[:MOST_LINES]], right=counts)
     if len(shown) > MOST_LINES:
         yield "… and more; --json has all of them"

@@ -13,7 +13,7 @@ from typing import Any
 
 from vbc_source.api.client import Client
 from vbc_source.audio.ledger import LEDGER
-from vbc_source.config import CALL_LOGS, SELF, VbcConfig, load_config
+from vbc_source.config import CALL_LOGS_TABLE, SELF, VbcConfig, load_config
 from vbc_source.errors import NotSubscribed, VbcError
 from vbc_source.extract.accounts import AccountDirectory
 from vbc_source.extract.reading.lists import ListOwner, ListReader
@@ -27,7 +27,7 @@ from vbc_source.schema.names import AUDIO_SCHEMA, VERIFY_SCHEMA
 from vbc_source.verification.findings import Findings, VerifyResult
 from vbc_source.verification.inventory import ListKind
 from vbc_source.verification.lateness import measure_lateness
-from vbc_source.verification.lists import ENDPOINTS, ComparisonPlan, ListsComparison
+from vbc_source.verification.lists import COMPARED_ENDPOINTS, ComparisonPlan, ListsComparison
 from vbc_source.warehouse.completeness import (
     USER_RECORDINGS,
     Gap,
@@ -86,7 +86,7 @@ def verify(
         first = since or config.start or find_first_start(loaded)
         chosen, left_out = _choose_types(loaded, config, types)
         make = partial(make_plan, config, now, first, until, deep=deep, repair=repair)
-        plans = {kind: make(resource=ENDPOINTS[kind].name) for kind in chosen}
+        plans = {kind: make(resource=COMPARED_ENDPOINTS[kind].name) for kind in chosen}
         plan = plans[chosen[0]]
         findings = _compare(plans, reader, loaded)
         result = _make_result(
@@ -112,7 +112,7 @@ def _make_result(
         ok=all(total.agrees for total in totals),
         since=plan.windows[0].start,
         until=plan.windows[0].end,
-        compared=sum(total.api or 0 for total in totals if total.recording_type != CALL_LOGS),
+        compared=sum(total.api or 0 for total in totals if total.recording_type != CALL_LOGS_TABLE),
         missing=sum(span.missing for span in spans if not span.recent),
         gone=sum(span.gone for span in spans),
         returned=sum(span.returned for span in spans),
@@ -173,10 +173,10 @@ def _choose_types(
         raise VbcError(f"there is no table {TABLES[absent[0]]} in the destination: run vbc sync first")
     absent_tables = [TABLES[kind] for kind in available if kind not in present]
     if config.call_logs and not types:
-        if loaded.find(CALL_LOGS):
-            chosen.append(CALL_LOGS)
+        if loaded.find(CALL_LOGS_TABLE):
+            chosen.append(CALL_LOGS_TABLE)
         else:
-            absent_tables.append(CALL_LOGS)
+            absent_tables.append(CALL_LOGS_TABLE)
     return chosen, () if types else tuple(absent_tables)
 
 
@@ -249,7 +249,7 @@ def _find_gaps(
     if not plan.settled:
         return []
     lists = [
-        RecordingList(ENDPOINTS[total.recording_type].name, total.account_id, total.user_id)
+        RecordingList(COMPARED_ENDPOINTS[total.recording_type].name, total.account_id, total.user_id)
         for total in findings.totals
         if not total.unread
     ]
@@ -268,7 +268,7 @@ def _find_gaps(
 
 
 def _find_oldest_reading(loaded: LoadedTables, config: VbcConfig, findings: Findings) -> datetime | None:
-    """Find when the user's list was last read that has waited longest, of those that could be compared."""
+    """Find when the list that has waited longest was last read, of the users' lists that were compared."""
     lists = {
         RecordingList(USER_RECORDINGS, total.account_id, total.user_id)
         for total in findings.totals

@@ -15,15 +15,15 @@ from vbc_source.warehouse.queries import LoadedTables
 
 CHECKS = "audio_checks"
 Method = Literal["read", "remote checksum", "against_vbc"]
-Outcome = Literal["ok", "damaged", "missing", "unreadable", "repaired"]
-OPEN: tuple[Outcome, ...] = ("damaged", "missing", "unreadable")  # what is wrong until a later check
-KEY = (*RECORDING_KEY, "version")  # of the file that was checked
+CheckOutcome = Literal["ok", "damaged", "missing", "unreadable", "repaired"]
+OPEN: tuple[CheckOutcome, ...] = ("damaged", "missing", "unreadable")  # what is wrong until a later check
+CHECK_KEY = (*RECORDING_KEY, "version")  # of the file that was checked
 SCHEMA = pa.schema(
     [
         pa.field("check_id", pa.string(), nullable=False),
         pa.field("checked_at", INSTANT, nullable=False),
-        *(pa.field(name, pa.string(), nullable=False) for name in KEY[:3]),
-        *(pa.field(name, pa.int64(), nullable=False) for name in KEY[3:]),
+        *(pa.field(name, pa.string(), nullable=False) for name in CHECK_KEY[:3]),
+        *(pa.field(name, pa.int64(), nullable=False) for name in CHECK_KEY[3:]),
         pa.field("uri", pa.string()),
         *(pa.field(name, pa.string(), nullable=False) for name in ("method", "outcome")),
         pa.field("size_bytes", pa.int64()),
@@ -31,13 +31,13 @@ SCHEMA = pa.schema(
         pa.field("error", pa.string()),
     ]
 )
-_SAME = " AND ".join(f"k.{name} = m.{name}" for name in KEY)
-_LISTED = ", ".join(f"k.{name}" for name in (*KEY, "checked_at"))
+_SAME = " AND ".join(f"k.{name} = m.{name}" for name in CHECK_KEY)
+_LISTED = ", ".join(f"k.{name}" for name in (*CHECK_KEY, "checked_at"))
 # the newest check of each file; aggregates take much less memory than a window over all checks of years
 NEWEST = f"""
     SELECT {_LISTED}, max(k.outcome) AS outcome, max(k.error) AS error, max(k.uri) AS uri
     FROM {CHECKS} AS k JOIN (
-        SELECT {", ".join(KEY)}, max(checked_at) AS newest FROM {CHECKS} GROUP BY {", ".join(KEY)}
+        SELECT {", ".join(CHECK_KEY)}, max(checked_at) AS newest FROM {CHECKS} GROUP BY {", ".join(CHECK_KEY)}
     ) AS m ON {_SAME} AND k.checked_at = m.newest
     GROUP BY {_LISTED}"""
 
@@ -59,7 +59,7 @@ class AudioCheck:
     version: int
     uri: str | None
     method: Method
-    outcome: Outcome
+    outcome: CheckOutcome
     size_bytes: int | None = None
     sha256: str | None = None
     error: str | None = None
@@ -78,7 +78,7 @@ class CheckStatus:
     last_check: datetime
 
 
-def make_table(rows: Sequence[AudioCheck]) -> pa.Table:
+def make_checks_table(rows: Sequence[AudioCheck]) -> pa.Table:
     """Make an Arrow table of the rows."""
     return pa.table({name: [getattr(row, name) for row in rows] for name in SCHEMA.names}, SCHEMA)
 

@@ -15,10 +15,10 @@ from vbc_source.warehouse.queries import LoadedTables
 CALL_GAPS = "call_gaps"
 GapClass = Literal["missing", "not_flagged", "unexpected", "length_differs", "without_call"]
 GAP_CLASSES: tuple[GapClass, ...] = ("missing", "not_flagged", "unexpected", "length_differs", "without_call")
-KEY = ("account_id", "class", "call_id")
+GAP_KEY = ("account_id", "class", "call_id")
 SCHEMA = pa.schema(
     [
-        *(pa.field(name, pa.string(), nullable=False) for name in KEY),
+        *(pa.field(name, pa.string(), nullable=False) for name in GAP_KEY),
         pa.field("start", INSTANT),
         *(pa.field(name, pa.string()) for name in ("direction", "extension")),
         *(pa.field(name, INSTANT) for name in ("found_at", "closed_at", "noted_at")),
@@ -27,7 +27,7 @@ SCHEMA = pa.schema(
 # where a destination only appends, the newest row of a gap counts
 _NEWEST = f"""
     SELECT account_id, class, call_id, "start", direction, extension, found_at FROM (
-        SELECT *, row_number() OVER (PARTITION BY {", ".join(KEY)} ORDER BY noted_at DESC) AS place
+        SELECT *, row_number() OVER (PARTITION BY {", ".join(GAP_KEY)} ORDER BY noted_at DESC) AS place
         FROM {CALL_GAPS}
     ) AS g WHERE place = 1 AND closed_at IS NULL"""
 
@@ -75,7 +75,7 @@ def count_open_gaps(loaded: LoadedTables) -> dict[str, int]:
     return {**dict.fromkeys(GAP_CLASSES, 0), **{str(kind): int(count) for kind, count in rows}}
 
 
-def make_table(found: Sequence[CallGap], closed: Sequence[CallGap], now: datetime) -> pa.Table:
+def make_gaps_table(found: Sequence[CallGap], closed: Sequence[CallGap], now: datetime) -> pa.Table:
     """Make an Arrow table of gaps that are new, and of gaps that are closed now."""
     rows = [
         {**asdict(gap), "class": gap.kind, "found_at": gap.found_at or now, "closed_at": end, "noted_at": now}

@@ -14,7 +14,7 @@ what it proves is what the last of them read. It is a proof when
    that `vbc forget` has erased count as there;
 4. it was read without filters, or with the filters in question;
 5. and only for the part of its window that was older than the lookback when it was read: later recordings may
-   have appeared in the rest. A reading in the future, by a clock that was ahead, tells nothing.
+   have appeared in the rest. A reading in the future, by a clock that was ahead, proves nothing.
 
 The dbt model `stg_vbc__proven_days` states the same rule in SQL for days;
 `tests/warehouse/test_completeness.py` feeds both the same cases.
@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from vbc_source.config import CALL_LOGS, SELF, VbcConfig
+from vbc_source.config import CALL_LOGS_TABLE, SELF, VbcConfig
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.schema.erased import ERASED
 from vbc_source.warehouse.queries import LoadedTables, write_instant
@@ -40,7 +40,7 @@ RECORDINGS = (COMPANY_RECORDINGS, USER_RECORDINGS)
 KEYS = {
     COMPANY_RECORDINGS: "account_id, id",
     USER_RECORDINGS: "account_id, user_id, id",
-    CALL_LOGS: "account_id, id, leg",
+    CALL_LOGS_TABLE: "account_id, id, leg",
 }
 
 
@@ -111,7 +111,7 @@ def _name_filters(config: VbcConfig) -> dict[str, str]:
     """Return the values of the placeholders in `_write_proofs`."""
     return {
         "filters": config.filters_of(COMPANY_RECORDINGS).label,
-        "log_filters": config.filters_of(CALL_LOGS).label,
+        "log_filters": config.filters_of(CALL_LOGS_TABLE).label,
     }
 
 
@@ -128,7 +128,7 @@ def _write_proofs(loaded: LoadedTables) -> str:
         FROM {SCAN_WINDOWS} AS w JOIN _dlt_loads AS l ON l.load_id = w._dlt_load_id
         WHERE l.status = 0 {adds_up} AND (
                 w.filters IS NULL
-                OR w.filters = CASE WHEN w.resource = '{CALL_LOGS}' THEN :log_filters ELSE :filters END
+                OR w.filters = CASE WHEN w.resource = '{CALL_LOGS_TABLE}' THEN :log_filters ELSE :filters END
             )
             AND w.scanned_at <= CURRENT_TIMESTAMP + INTERVAL '{CLOCKS_DIFFER} seconds'"""
 
@@ -180,7 +180,7 @@ def _write_supported(loaded: LoadedTables) -> str:
 
 def _write_recordings(loaded: LoadedTables) -> Iterator[tuple[str, str, str]]:
     """Yield each table with windows, its user column, and the query of its rows' starts."""
-    for table, user in ((COMPANY_RECORDINGS, "''"), (USER_RECORDINGS, "r.user_id"), (CALL_LOGS, "''")):
+    for table, user in ((COMPANY_RECORDINGS, "''"), (USER_RECORDINGS, "r.user_id"), (CALL_LOGS_TABLE, "''")):
         if loaded.has(table):
             columns = "account_id, user_id" if table == USER_RECORDINGS else "account_id"
             began = '"start" AS began'
@@ -297,7 +297,7 @@ def find_lists(
     loaded: LoadedTables, config: VbcConfig, resource: str, proven: ProvenSpans
 ) -> list[RecordingList] | None:
     """Return the lists of a resource; None where that is not known yet."""
-    if resource in (COMPANY_RECORDINGS, CALL_LOGS):
+    if resource in (COMPANY_RECORDINGS, CALL_LOGS_TABLE):
         return [RecordingList(resource, account) for account in config.accounts]
     if not config.has_user_recordings:
         return []

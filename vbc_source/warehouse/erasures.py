@@ -1,4 +1,4 @@
-"""Recordings that `vbc forget` has erased: a backup that is restored may have brought one back."""
+"""Recordings that `vbc forget` has erased; restoring a backup may bring one back."""
 
 from __future__ import annotations
 

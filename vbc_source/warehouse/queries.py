@@ -175,7 +175,7 @@ class LoadedTables:
         self._dataset = self.open_dataset(self._schemas)
 
     def make_client(self) -> Any:
-        """Make a client for SQL of one's own; it opens a connection when it is entered."""
+        """Make a client for the caller's own SQL; it opens a connection when it is entered."""
         return self.open_dataset(Schema(SOURCE_SCHEMA)).sql_client
 
     def open_dataset(self, schema: Any) -> dlt.Dataset:
@@ -190,7 +190,7 @@ def _read_schema(client: Any, name: str) -> Schema:
 
 
 def _forget_dropped_tables(client: Any, schemas: Sequence[Schema]) -> None:
-    """Remove tables from schemas that are not there: somebody may have dropped them."""
+    """Remove tables from schemas that are not there any more: they were dropped."""
     names = {name for schema in schemas for name in schema.data_table_names()}
     absent = [name for name, columns in client.get_storage_tables(sorted(names)) if not columns]
     for schema in schemas:

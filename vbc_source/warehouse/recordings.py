@@ -1,4 +1,4 @@
-"""Write queries of the loaded recordings, company and user recordings alike."""
+"""Write queries of the loaded recordings, of both company and users."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Tombstone:
     returned_at: datetime | None = None  # when a verification noticed that VBC lists it again
 
 
-def make_table(rows: Sequence[Tombstone]) -> pa.Table:
+def make_tombstones_table(rows: Sequence[Tombstone]) -> pa.Table:
     """Make an Arrow table of the rows."""
     return pa.Table.from_pylist([asdict(row) for row in rows], SCHEMA)
 

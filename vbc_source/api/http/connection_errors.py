@@ -1,4 +1,4 @@
-"""Errors of connections that a setting causes: which setting, for whoever can change it."""
+"""Finds the setting that causes an error of a connection, and names it for the user."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Deadlines of whole responses.
 
 The time-outs of a socket hold between two bytes, so a server that sends a byte a second is never too slow.
-One thread looks at the requests in flight, and shuts down the connection of one that takes too long: whoever
-waits for its bytes, of the headers, of a proxy's answer or of the body, then gets an error at once.
+One thread looks at the requests in flight, and shuts down the connection of one that takes too long. The
+thread that waits for bytes, of the headers, of a proxy's response or of the body, then gets an error at once.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Watch:
         self._socket = connection
 
     def expire(self) -> None:
-        """Cut the request off: shut its connection down, which wakes whoever reads from it."""
+        """Cut the request off: shut its connection down, which wakes the thread that reads from it."""
         self.expired = True
         if self._socket is not None:
             with suppress(OSError, TypeError):  # closed meanwhile
@@ -132,7 +132,7 @@ def _watched(pool: Any) -> Any:
 
         def _tunnel(self) -> None:
             super()._tunnel()
-            _use(self.sock)  # TLS must not begin on one that was cut off in the proxy's answer
+            _use(self.sock)  # TLS must not begin on one that was cut off in the proxy's response
 
         def connect(self) -> None:
             super().connect()

@@ -1,9 +1,10 @@
 """When requests were sent in the last minute: by this process, or by all that share a file.
 
 All commands on a machine that use one login at one gateway share a file, so that together they keep
-`requests_per_minute`. It holds the moments of the last minute, by the monotonic clock: that is the same for
-all processes of a machine, nobody can set it, and after a restart what lies ahead of it is dropped. A process
-that is killed may have recorded a request that it did not send; its lock is free at once.
+`requests_per_minute`. It holds the moments of the last minute, by the monotonic clock. That clock is the same
+for all processes of a machine, and cannot be set; it starts again when the machine does, so moments in its
+future are dropped. A process that is killed may have recorded a request that it did not send; its lock is
+free at once.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from vbc_source.load.destinations.s3_requests import bound_requests
 from vbc_source.load.failures import check_file_system, first_line
 from vbc_source.tenants import current_tenant
 
-# elsewhere an object may be there by half, or be gone when the process ends
+# elsewhere an object may be incomplete, or be gone when the process ends
 _SCHEMES = ("file", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "azure")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from vbc_source.audio.bucket.bucket import Bucket
-from vbc_source.audio.sidecars.sidecar import EXTENSION, is_audio
+from vbc_source.audio.sidecars.sidecar import SIDECAR_EXTENSION, is_audio
 
 LISTINGS = 16  # folders to remember: an archive of one busy day has tens of thousands of files
 
@@ -37,4 +37,4 @@ class FolderListings:
 
 
 def _is_of_file(name: str) -> bool:
-    return is_audio(name) or name.endswith(f".{EXTENSION}")
+    return is_audio(name) or name.endswith(f".{SIDECAR_EXTENSION}")

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vbc_source.audio.bucket.objects import HEAD_BYTES, Content
-from vbc_source.durable_files import make_folder, sync
+from vbc_source.durable_files import fsync, make_folder
 
 BUFFER_BYTES = 1 << 20  # of each thread; larger ones leave the processor's cache
 DRAFT_SECONDS = 86_400  # after which a draft belongs to no running process
@@ -41,14 +41,14 @@ class LocalFiles:
             make_folder(Path(self._root))
             target.parent.mkdir(parents=True, exist_ok=True)
             folder = target.parent.stat()
-        # read by whom the folder lets in, and not by the owner of the private spool alone
+        # readable by those who can read the folder: the spool, where it comes from, is private
         path.chmod(folder.st_mode & 0o666)
         # bytes before the name: after a crash the name could be that of an empty file
-        sync(path)
+        fsync(path)
         try:
             path.replace(target)
         except OSError as error:
-            # tried, not foreseen: two mounts of one volume have the same device number
+            # tried, since it cannot be predicted: two mounts of one volume have the same device number
             if error.errno != errno.EXDEV:
                 raise
             self._copy(path, target)
@@ -65,7 +65,7 @@ class LocalFiles:
         for folder in folders:
             if folder.is_relative_to(self._root):
                 with suppress(FileNotFoundError):
-                    sync(folder)
+                    fsync(folder)
 
     def read(self, key: str) -> Content:
         """Read a file to its end."""
@@ -108,7 +108,7 @@ class LocalFiles:
             shutil.copyfile(path, draft)
             with suppress(OSError):  # some mounts have no modes
                 draft.chmod(path.stat().st_mode)
-            sync(draft)
+            fsync(draft)
             draft.replace(target)
 
     @contextmanager

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
 
-from vbc_source.api.endpoints import COMPANY, ON_DEMAND, Endpoint
+from vbc_source.api.endpoints import RECORDING_ENDPOINTS, Endpoint
 from vbc_source.audio.bucket import Bucket
 from vbc_source.audio.ledger import COLUMNS, LedgerRow
 from vbc_source.audio.ledger_queries import FITS, SAME_RECORDING, write_ledger
-from vbc_source.audio.sidecars.notes import FOLDER
+from vbc_source.audio.sidecars.notes import FOLDER_OF_URI
 from vbc_source.audio.sidecars.sidecar import Proof
 from vbc_source.recordings import EPOCH, RecordingType
 from vbc_source.schema.names import LOAD_ID
@@ -19,7 +19,6 @@ from vbc_source.warehouse.completeness import SCAN_WINDOWS
 from vbc_source.warehouse.queries import LoadedTables, Value, query_pages, write_instant
 
 PAGE_ROWS = 5000
-ENDPOINTS: Mapping[RecordingType, Endpoint] = {"company": COMPANY, "user": ON_DEMAND}
 _PROOF = tuple(field.name for field in fields(Proof))
 
 
@@ -53,12 +52,11 @@ class StoredFiles:
             return f"SELECT * FROM ({self._write(loaded)}) AS s WHERE {between}"
 
         values: dict[str, Value] = {**self._values, "first": first, "last": last}
-        return _FactsReader(self._loaded, ENDPOINTS[kind], kind, write, values).read()
+        return _FactsReader(self._loaded, RECORDING_ENDPOINTS[kind], kind, write, values).read()
 
     def _write(self, loaded: LoadedTables) -> str:
-        return (
-            f"SELECT * FROM ({write_ledger(loaded)}) AS l WHERE status = 'stored' AND {FOLDER} IN (:folders)"
-        )
+        ledger = write_ledger(loaded)
+        return f"SELECT * FROM ({ledger}) AS l WHERE status = 'stored' AND {FOLDER_OF_URI} IN (:folders)"
 
 
 class _FactsReader:

@@ -128,7 +128,7 @@ class _Writer:
         self._clock, self._now = clock, now
         self._bucket = session.archive.bucket
         self._listings = FolderListings(self._bucket)
-        self._erased = read_erased(session.loaded)  # whose rows somebody has restored
+        self._erased = read_erased(session.loaded)  # their rows may have been restored from a backup
         self._sidecars, self._manifests = 0, 0
         self._refused, self._differing = list[str](), set[str]()
         self._notes: list[FolderNote] = []
@@ -202,7 +202,7 @@ class _Writer:
         return self._since is not None and row.fetched_at >= self._since
 
     def _is_there(self, row: LedgerRow, folder: str, name: str) -> bool:
-        """Return whether a file is in the bucket: somebody may have removed one that was stored earlier."""
+        """Return whether a file is in the bucket: one that was stored earlier may have been removed."""
         return self._is_new(row) or name in self._listings.list_sizes(folder)
 
     def _find_digest(self, file: _File) -> str | None:

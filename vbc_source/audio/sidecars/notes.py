@@ -20,7 +20,7 @@ from vbc_source.schema.columns import INSTANT
 from vbc_source.warehouse.queries import LoadedTables
 
 NOTES = "audio_manifests"
-KEY = ("uri",)
+NOTE_KEY = ("uri",)
 COLUMNS = {
     "uri": pa.string(),
     "files": pa.int64(),
@@ -29,7 +29,7 @@ COLUMNS = {
     "written_at": INSTANT,
 }
 # the folder of a file's address
-FOLDER = "regexp_replace(uri, '/[^/]*$', '')"
+FOLDER_OF_URI = "regexp_replace(uri, '/[^/]*$', '')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ def find_folders(
     def write(loaded: LoadedTables) -> str:
         # not LIKE: an address may hold `_` and `%`; DISTINCT, as append-only destinations repeat rows
         folders = f"""
-            SELECT {FOLDER} AS uri, count(DISTINCT uri) AS files, max(fetched_at) AS newest
+            SELECT {FOLDER_OF_URI} AS uri, count(DISTINCT uri) AS files, max(fetched_at) AS newest
             FROM {LEDGER} WHERE status = 'stored' AND substr(uri, 1, {len(bucket.url) + 1}) = :bucket
-            GROUP BY {FOLDER}"""
+            GROUP BY {FOLDER_OF_URI}"""
         if every or not loaded.has(NOTES):
             return f"SELECT uri, files, newest FROM ({folders}) AS f"
         return f"""
@@ -88,6 +88,6 @@ def load_notes(
     """Load notes; a folder has one."""
     # before the note, after which nobody looks into the folder again
     bucket.sync(f"{note.uri}/{MANIFEST}" for note in notes)
-    table = pa.Table.from_pylist([asdict(note) for note in notes], make_schema(COLUMNS, KEY))
+    table = pa.Table.from_pylist([asdict(note) for note in notes], make_schema(COLUMNS, NOTE_KEY))
     with loaded.lock():
-        load_rows(pipeline, NOTES, table, "merge", KEY)
+        load_rows(pipeline, NOTES, table, "merge", NOTE_KEY)

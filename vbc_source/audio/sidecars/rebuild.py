@@ -18,7 +18,7 @@ from itertools import islice, repeat
 from typing import NamedTuple
 
 from vbc_source.audio.ledger import LEDGER, LedgerRow
-from vbc_source.audio.own_accounts import FOLDER, find_own_folders
+from vbc_source.audio.own_accounts import ACCOUNT_FOLDER, find_own_folders
 from vbc_source.audio.session import ArchiveSession, open_archive
 from vbc_source.audio.sidecars.manifest import manifest_key
 from vbc_source.audio.sidecars.metadata import StoredFiles
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 RESTORED_ROWS = 10_000  # recordings of one load
 CHECKED_FILES = 500  # whose sidecars are in memory together
-_LEVELS = (FOLDER, "recording_type=", "date=")
+_LEVELS = (ACCOUNT_FOLDER, "recording_type=", "date=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,9 @@ def rebuild_ledger(
     Args:
         target: Where the recordings are, or shall be, loaded.
         bucket_url: Where the files are; from `[sources.vbc.audio]` if None.
+
+    Returns:
+        The counts of rows that were made, and of files that differ.
 
     Raises:
         SettingsError: A setting is missing or malformed; the message names it.
@@ -209,7 +212,7 @@ class _Rebuild:
 
         for name in sorted(self._bucket.list_sizes("")):
             # `custody/`, `unmatched/` and what others have put there are no recordings
-            if name.startswith(FOLDER):
+            if name.startswith(ACCOUNT_FOLDER):
                 if self._own is None or name in self._own:
                     yield from walk(name, _LEVELS[1:])
                 else:
@@ -316,7 +319,7 @@ class _Rebuild:
 
 
 def _restore_dropped(session: ArchiveSession) -> None:
-    """Create a ledger again that somebody has dropped: dlt only looks at the schema that it has stored."""
+    """Create a ledger again that was dropped: dlt only looks at the schema that it has stored."""
     pipeline = session.pipeline
     with session.loaded.lock(), explaining():
         pipeline.sync_destination()

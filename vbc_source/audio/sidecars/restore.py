@@ -9,8 +9,7 @@ import dlt
 import pyarrow as pa
 from dlt.extract import DltResource
 
-from vbc_source.api.endpoints import Endpoint
-from vbc_source.audio.sidecars.metadata import ENDPOINTS
+from vbc_source.api.endpoints import RECORDING_ENDPOINTS, Endpoint
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.load.destinations import Target
 from vbc_source.load.failures import explaining
@@ -37,7 +36,7 @@ def restore_recordings(target: Target, loaded: LoadedTables, kind: RecordingType
     They are merged by their keys, and no state of the source is read or written: `vbc sync` reads them again
     where VBC still lists them.
     """
-    endpoint = ENDPOINTS[kind]
+    endpoint = RECORDING_ENDPOINTS[kind]
     lacking = _find_lacking(loaded, endpoint, rows)
     if lacking:
         with hold_part(target, PART) as pipeline, explaining():
@@ -67,12 +66,12 @@ def restored_tables(endpoint: Any, rows: Any) -> list[DltResource]:
         schema = dlt.current.source_schema()
         # a table that somebody has dropped: dlt looks at the schema that it has stored, not at the table
         DestinationLookup().restore_tables(schema)
-        yield build_table(endpoint, rows, schema)
+        yield build_restored_table(endpoint, rows, schema)
 
     return [make_resource(endpoint, read, PiiPolicy())]
 
 
-def build_table(endpoint: Endpoint, rows: Sequence[Row], schema: dlt.Schema) -> pa.Table:
+def build_restored_table(endpoint: Endpoint, rows: Sequence[Row], schema: dlt.Schema) -> pa.Table:
     """Build the Arrow table of recordings as sidecars have them; lists stay columns of lists."""
     spec = endpoint.shape
     known = schema.tables[endpoint.name]["columns"] if endpoint.name in schema.tables else {}

@@ -16,7 +16,7 @@ from vbc_source.audio.formats import FORMATS
 from vbc_source.recordings import RecordingType
 
 FORMAT_VERSION = 1
-EXTENSION = "json"
+SIDECAR_EXTENSION = "json"
 LARGEST_SIDECAR = 1 << 20  # bytes; most have about one thousand
 _AUDIO = tuple(f".{audio_format.extension}" for audio_format in FORMATS)
 
@@ -96,7 +96,7 @@ class Sidecar:
 def sidecar_key(audio_key: str) -> str:
     """Return the key of an audio file's sidecar, or its name of the file's name."""
     # the last dot: `1000.v2.mp3` has `1000.v2.json`
-    return f"{audio_key.rpartition('.')[0]}.{EXTENSION}"
+    return f"{audio_key.rpartition('.')[0]}.{SIDECAR_EXTENSION}"
 
 
 def is_audio(name: str) -> bool:

@@ -39,7 +39,7 @@ def refuse_missing(what: str) -> Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingList:
+class RequestedRecordings:
     """Recordings that the path of a request names.
 
     Attributes:
@@ -108,7 +108,7 @@ class GatewayState(Environment):
             raise Refusal(PlainTextResponse(NO_RIGHTS, 403))
         return account, user
 
-    def find_recordings(self, request: HttpRequest) -> RecordingList:
+    def find_recordings(self, request: HttpRequest) -> RequestedRecordings:
         """Look up the recordings of the company or the user in a path.
 
         Raises:
@@ -117,6 +117,6 @@ class GatewayState(Environment):
         account, user = self.find_user(request)
         path = f"/accounts/{account.account_id}"
         if "user" not in request.path_params:
-            return RecordingList(account, user, account.company, f"{path}/company_call_recordings")
+            return RequestedRecordings(account, user, account.company, f"{path}/company_call_recordings")
         recordings = account.users.recordings(user)
-        return RecordingList(account, user, recordings, f"{path}/users/{user}/call_recordings")
+        return RequestedRecordings(account, user, recordings, f"{path}/users/{user}/call_recordings")

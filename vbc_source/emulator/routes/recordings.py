@@ -15,7 +15,7 @@ from vbc_source.emulator.routes.gateway_state import (
     INDIA_PREFIX,
     RECORDING_PREFIXES,
     GatewayState,
-    RecordingList,
+    RequestedRecordings,
     refuse_missing,
 )
 from vbc_source.emulator.routes.pages import (
@@ -28,7 +28,7 @@ from vbc_source.emulator.routes.pages import (
 from vbc_source.emulator.routes.parameters import parse_query
 
 
-def find_recording(recordings: RecordingList, request: HttpRequest) -> StoredRecording:
+def find_recording(recordings: RequestedRecordings, request: HttpRequest) -> StoredRecording:
     """Look up the recording in a path.
 
     Raises:

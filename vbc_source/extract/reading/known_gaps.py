@@ -22,7 +22,7 @@ class KnownGap:
 
     Attributes:
         window: The span.
-        tries: How often it was read, not counting the runs in between that passed over it.
+        tries: How often it was read because it was due.
         tried_at: When it was last read.
     """
 
@@ -44,7 +44,7 @@ def update_gaps(gaps: Iterable[KnownGap], window: Window, now: datetime, *, prov
         left += [replace(gap, window=rest) for rest in _subtract(gap.window, window)]
     if not proven:
         early = [gap for gap in touched if not gap.is_due(now)]
-        # a run that reads it in passing is no try: ten runs of the lookback may be over in an hour
+        # a run whose lookback contains the gap is no try: there may be ten such runs in an hour
         tries = max((gap.tries + gap.is_due(now) for gap in touched), default=1)
         left.append(KnownGap(window, tries, max((gap.tried_at for gap in early), default=now)))
     return _join(left)

@@ -14,7 +14,8 @@ from vbc_source.api.endpoints import ApiCapabilities, Endpoint, keep_own_links, 
 from vbc_source.config import SELF, VbcConfig
 from vbc_source.errors import SettingsError
 from vbc_source.extract.reading.request_pool import RequestPool
-from vbc_source.extract.reading.window_reader import WINDOW_PAGES, ReadWindow, WindowReader
+from vbc_source.extract.reading.window_attempt import ReadWindow
+from vbc_source.extract.reading.window_reader import WINDOW_PAGES, WindowReader
 from vbc_source.schema.pages import Page, PageRows, read_page
 from vbc_source.windows import Window, floor_second
 
@@ -33,7 +34,7 @@ class ListOwner:
 
     @property
     def is_self(self) -> bool:
-        """Whether only the answer shows the real owner."""
+        """Whether only the response shows the real owner."""
         return SELF in (self.account, self.user)
 
     @property
@@ -107,7 +108,7 @@ class ListReader:
             return next(self.scan(endpoint, ReadTask(owner), now, pool))
 
     def find_owner(self, endpoint: Endpoint, owner: ListOwner) -> tuple[str | None, str | None]:
-        """Request which account and user `self` is; None where the answer does not tell."""
+        """Request which account and user `self` is; None where the response does not tell."""
         what, path = endpoint.describe(owner.account, owner.user), self._locate(endpoint, owner)
         page = self.client.get(path, {"page_size": 1}, read_page, what=what)
         return read_owner(keep_own_links(page.links, self.client.base_url))
@@ -115,11 +116,11 @@ class ListReader:
     def count(
         self, endpoint: Endpoint, owner: ListOwner, window: Window, stopped: Callable[[], bool]
     ) -> Page[PageRows]:
-        """Request how many rows a span of a list has; the answer holds one of them at most."""
+        """Request how many rows a span of a list has; the response holds one of them at most."""
         return self._fetch(endpoint, owner, stopped, window, None, 1)
 
     def page_rows(self, endpoint: Endpoint) -> int:
-        """Return how many rows one answer may hold, as far as that is known."""
+        """Return how many rows one response may hold, as far as that is known."""
         return self._capabilities.get(endpoint.name, ApiCapabilities(self.config.page_size)).page_size
 
     def _locate(self, endpoint: Endpoint, owner: ListOwner) -> str:
@@ -149,7 +150,7 @@ class ListReader:
 
 
 def resolve(owner: ListOwner, read: ReadWindow[PageRows]) -> ListOwner | None:
-    """Return the real owner of an answer's rows; None where it is unknown and there are no rows.
+    """Return the real owner of a response's rows; None where it is unknown and there are no rows.
 
     Raises:
         SettingsError: It is unknown, and there are rows.
@@ -167,6 +168,6 @@ def resolve(owner: ListOwner, read: ReadWindow[PageRows]) -> ListOwner | None:
 
 
 def describe_unresolved(owner: Literal["account", "user"]) -> str:
-    """Describe that no answer of the gateway says who `self` is, and which setting to change."""
+    """Describe that no response of the gateway says who `self` is, and which setting to change."""
     setting = "user_ids" if owner == "user" else "account_id"
     return f"the gateway does not say which {owner} self is: set {setting} to its number"

@@ -1,8 +1,7 @@
-"""Reads the pages of a window and proves that nothing is missing, or reads the window again.
+"""Reads the pages of a window until they add up (`window_attempt`), or gives it up as a known gap.
 
-A window is complete when every page states the same `total_items` and the pages together hold that many
-distinct ids. Nothing else is trusted: not `order`, not the page base, not links, not that rows keep their
-places. A window that changed is read again in smaller pieces, in the end one answer each.
+Nothing is trusted but `total_items` and ids: not `order`, not the page base, not links, not that rows keep
+their places. A window that changed is read again in smaller pieces, in the end one response each.
 
 A window may never add up: the API lists a recording twice, or counts one that it does not list. Then smaller
 pieces are read until the second is found; it is returned as not proven, with the rows that were found, and
@@ -10,16 +9,15 @@ reading goes on after it. What that costs is bounded: after `MAX_LOCATED` such s
 row, or `MAX_EMPTY` readings without a row, larger windows are returned as not proven, and after
 `MAX_UNPROVEN` in a row the rest of the span is.
 
-One change escapes this rule: one recording is deleted and another arrives between two requests. A row that
-moved across the page boundary is then lost although the counts agree. Recordings arrive only in recent
-time, so recent windows are split until a single answer holds each. Older windows can only lose rows, which
-shows in `total_items`.
+One change does not show in the counts: one recording is deleted and another arrives between two requests. A
+row that moved across the page boundary is then lost although the counts agree. Recordings arrive only in
+recent time, so recent windows are split until a single response holds each. Older windows can only lose rows,
+which shows in `total_items`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ from typing import Any, Generic
 
 from vbc_source.api.endpoints import ApiCapabilities
 from vbc_source.errors import BadRequest, NotFound
+from vbc_source.extract.reading.window_attempt import ReadWindow, WindowAttempt
 from vbc_source.schema.pages import Page, Rows
 from vbc_source.windows import SECOND, Window, floor_second
 
@@ -52,78 +51,6 @@ MAX_LOCATED = 20  # unproven spans to find to the second
 MAX_FRUITLESS = 10  # unproven spans in a row, after which each other window is read once
 MAX_EMPTY = 60  # readings in a row that count rows and list none: a search for one second needs fewer
 MAX_UNPROVEN = 1_000  # unproven spans in a row, after which the rest is not read
-
-
-@dataclass(frozen=True, slots=True)
-class ReadWindow(Generic[Rows]):
-    """A window that was read, and whether that proves it complete.
-
-    Attributes:
-        window: The span.
-        pages: Its pages; they hold `found` distinct ids, some of them twice.
-        total_items: How many rows the server reports.
-        requests: Requests spent since the previous window was read.
-        attempts: Readings that this span needed; 1 where nothing changed meanwhile.
-        is_proven: Whether the pages agree, and hold as many distinct ids as the server reports.
-    """
-
-    window: Window
-    pages: tuple[Page[Rows], ...]
-    total_items: int
-    requests: int
-    attempts: int
-    is_proven: bool = True
-
-    @property
-    def found(self) -> int:
-        """How many distinct rows were read."""
-        return self.total_items if self.is_proven else len({id_ for page in self.pages for id_ in page.ids})
-
-
-class WindowAttempt(Generic[Rows]):
-    """The pages of one reading of a window."""
-
-    def __init__(self, first: Page[Rows], earlier: Iterable[Page[Rows]] = ()) -> None:
-        self.total = first.total_items
-        self.pages: list[Page[Rows]] = []
-        self.ids: set[int] = set()  # the distinct ids of all pages
-        self.agreed = True
-        self.take(first)
-        for page in earlier:
-            if page.total_items == self.total:
-                self.take(page)
-
-    def take(self, page: Page[Rows]) -> None:
-        """Add the rows of a page, whatever total it reports."""
-        self.pages.append(page)
-        self.ids.update(page.ids)
-
-    def add(self, page: Page[Rows] | None) -> bool:
-        """Add a page, or None for a page that does not exist; return False where totals disagree."""
-        if page is not None:
-            self.take(page)
-            self.agreed = self.agreed and page.total_items == self.total
-        return self.agreed
-
-    @property
-    def repeated(self) -> set[int]:
-        """The ids that were read more than once."""
-        counts = Counter(id_ for page in self.pages for id_ in page.ids)
-        return {id_ for id_, count in counts.items() if count > 1}
-
-    @property
-    def complete(self) -> bool:
-        """Whether all pages agree and hold as many distinct ids as the server reports."""
-        return self.agreed and len(self.ids) == self.total
-
-    def torn_seconds(self, window: Window) -> list[int]:
-        """Return seconds of a window with a row that was read twice.
-
-        Equal starts have no fixed order, so a row may be on two pages, and another one on none.
-        """
-        repeated = self.repeated
-        torn = {second for page in self.pages for id_, second in page.seconds().items() if id_ in repeated}
-        return sorted(second for second in torn if second is not None and window.holds(second))
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +301,7 @@ class WindowReader(Generic[Rows]):
             self._requests -= sum(page.cancel() for page in waiting.values())
 
     def _repair(self, window: Window, reading: WindowAttempt[Rows]) -> None:
-        """Read torn seconds again, each by itself: one answer holds all its rows."""
+        """Read torn seconds again, each by itself: one response holds all its rows."""
         torn = reading.torn_seconds(window) if window.divisible else []
         for second in torn if len(torn) <= MAX_REPAIRED_SECONDS else ():
             moment = datetime.fromtimestamp(second, timezone.utc)
@@ -385,8 +312,8 @@ class WindowReader(Generic[Rows]):
     def _smaller(self, part: _Part, reading: WindowAttempt[Rows]) -> Sequence[Window]:
         """Return what to read instead of a window that does not add up; empty to give it up.
 
-        A window of several pages has changed, most likely: it is halved, then split so that one answer holds
-        a piece. One answer that contradicts itself is read again, then halved, down to the second.
+        A window of several pages has changed, most likely: it is halved, then split so that one response
+        holds a piece. One response that contradicts itself is read again, then halved, down to the second.
         """
         window = part.window
         log.info("%s does not add up (%d of %d recordings)", window, len(reading.ids), reading.total)

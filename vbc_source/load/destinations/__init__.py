@@ -1,4 +1,4 @@
-"""The destinations: dlt's, as subclasses that load what the API answered, everywhere alike.
+"""The destinations: subclasses of dlt's, in which the same responses of the API give the same rows.
 
 `targets` chooses one by the settings; `VbcDuckDb`, `VbcPostgres` and `VbcFilesystem` have a module each.
 """

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 # DuckDB's default limit is most of the machine's memory. Recordings need far less: what does not fit goes to
 # disk. A second thread takes more memory and saves no time.
 LITTLE_MEMORY = {"memory_limit": "64MB", "threads": "1"}
-RETRIES_BEFORE_MORE_MEMORY = 2  # jobs are repeated for other reasons too
+RETRIES_BEFORE_MORE_MEMORY = 2  # some retries have other reasons than memory
 _HEADER_BYTES = 3 * 4096  # DuckDB writes three header blocks first; a smaller file is no database yet
 _MERGE_HINTS = ("x-merge-source-filter", "x-merge-destination-scope", "x-merge-skip-unchanged-rows")
 
@@ -67,7 +67,7 @@ class VbcDuckDb(CachedConfiguration, dlt.destinations.duckdb):
 
     def _share(self, config: Any) -> Any:
         config = config.copy()
-        config.credentials.on_resolved()  # makes a pool of connections, which a copy has not
+        config.credentials.on_resolved()  # makes the pool of connections that a copy lacks
         return config
 
 
@@ -218,7 +218,7 @@ def check_dataset_name(database: Any, dataset: str) -> None:
 
 
 def remove_half_made(database: Path) -> None:
-    """Remove a DuckDB file that a kill left half made: it holds no data, and DuckDB refuses it for good.
+    """Remove a DuckDB file that a killed process has only begun: it has no data, and DuckDB cannot open it.
 
     Any other file stays, also one that another process is creating just now. On Windows, where an open file
     cannot be removed, nothing is.

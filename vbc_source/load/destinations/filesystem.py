@@ -106,8 +106,8 @@ class PlaceFileJob(FilesystemLoadJob):
 class AwaitTableJob(RunnableLoadJob, HasFollowupJobs):
     """Leaves a file of a Delta or Iceberg table to the job that loads all files of the table.
 
-    dlt's own job for this is complete when it is made. dlt then waits a second for the end of some job before
-    it looks for those that follow, in each load (dlt 1.31). This one runs, and its end is noticed.
+    dlt's own job for this is complete as soon as it is made, which dlt does not notice: in each load it waits
+    a second before it starts the next job (dlt 1.31). This job runs, so dlt notices its end.
     """
 
     def run(self) -> None:

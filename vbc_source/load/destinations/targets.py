@@ -115,8 +115,8 @@ def use_tenant(
 ) -> Iterator[Target]:
     """Work with the settings of a tenant, and get where its recordings are loaded.
 
-    Every function of this package that is called meanwhile, in this thread, reads the tenant's settings; one
-    that yields its results has to be read to its end inside.
+    A context manager: every function of this package that is called inside, in this thread, reads the
+    tenant's settings. A generator has to be read to its end inside.
 
     Args:
         name: The tenant, as in `[sources.vbc.tenants.NAME]`.
@@ -125,6 +125,9 @@ def use_tenant(
         dataset: The dataset, by default the tenant's setting `dataset`, or else `vbc_NAME`.
         pipeline: Name of the dlt pipeline, by default `vbc_NAME`.
         default_destination: The destination of a tenant that names none.
+
+    Yields:
+        Where the tenant's recordings are loaded.
 
     Raises:
         UsageError: The settings have no such tenant; the message names those that they have.

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from vbc_source.recordings import RECORDING_KEY
 
 CUSTODY = "custody"
-ACTIONS = {  # by ledger
+LEDGER_ACTIONS = {  # by ledger
     "recording_audio": "archive",
     "audio_checks": "check",
     "recording_deletions": "deletion",
@@ -101,7 +101,7 @@ def chain_rows(
     """Make an event for each row of a ledger, each with the hash of the one before it.
 
     Args:
-        ledger: A table of `ACTIONS`.
+        ledger: A table of `LEDGER_ACTIONS`.
         rows: Its rows, with their actor.
         key: The columns that identify a row; none where a row is never replaced.
         chain: The name of the chain.
@@ -114,7 +114,7 @@ def chain_rows(
             "chain": chain,
             "sequence": sequence,
             "recorded_at": moment,
-            "action": ACTIONS[ledger],
+            "action": LEDGER_ACTIONS[ledger],
             **{name: row.get(name) for name in (*RECORDING_KEY, *ACTOR)},
             "ledger": ledger,
             "row_key": write_key(row, key),

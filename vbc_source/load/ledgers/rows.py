@@ -19,7 +19,7 @@ from dlt.extract import DltSource
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.lakes.tables import is_lake, read_table
 from vbc_source.load.ledgers.actor import find_actor
-from vbc_source.load.ledgers.custody import ACTIONS, ACTOR, CUSTODY, EVENT, LINKS, Head, chain_rows
+from vbc_source.load.ledgers.custody import ACTOR, CUSTODY, EVENT, LEDGER_ACTIONS, LINKS, Head, chain_rows
 from vbc_source.load.locks import hold_chain_lock
 from vbc_source.load.pipelines import adopt_stored_schema, keep_connected, keep_interrupts
 from vbc_source.schema.columns import INSTANT
@@ -50,7 +50,7 @@ def load_rows(
 ) -> None:
     """Load rows of a ledger, after what an earlier load left pending.
 
-    A ledger that somebody has dropped is created again. The dlt schema is the ledger's own, so that neither
+    A ledger that was dropped is created again. The dlt schema is the ledger's own, so that neither
     the source's schema nor its state is touched. The caller holds the lock of the pipeline. Rows of a ledger
     that is appended to never change; by their `key` a load that is killed and repeated does not double them.
     """
@@ -72,7 +72,7 @@ def _load_rows(
     schema: str,
     now: Callable[[], datetime],
 ) -> None:
-    is_chained = name in ACTIONS
+    is_chained = name in LEDGER_ACTIONS
     rows = _add_actor(table) if is_chained else table
     with keep_connected(pipeline) as client, hold_chain_lock(pipeline), keep_interrupts():
         if pipeline.has_pending_data:

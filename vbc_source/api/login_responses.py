@@ -78,7 +78,7 @@ def read_error(body: bytes) -> str:
     return error.strip().lower() if isinstance(error, str) else ""
 
 
-def is_locked(body: bytes) -> bool:
+def is_user_locked(body: bytes) -> bool:
     """Return whether a response says that the user is locked; a page of HTML, of whatever proxy, does not."""
     return not body.lstrip().startswith(b"<") and bool(
         _LOCKED.search(body.decode("utf-8", "replace").lower())
@@ -88,7 +88,7 @@ def is_locked(body: bytes) -> bool:
 def explain_failure(status: int, body: bytes) -> LoginFailure:
     """Return why a login failed, and whether that judges the credentials."""
     error = read_error(body)
-    if is_locked(body):
+    if is_user_locked(body):
         return LoginFailure(
             f"VBC has locked the user in {SECTION} after failed logins; wait 30 minutes without any "
             "attempt, or have an administrator unlock the user",
