@@ -233,8 +233,13 @@ def test_any_file_in_the_data_folder_is_searched(own_folder: Path) -> None:
     (data / "vbc_new").mkdir()
     (data / "vbc_new" / "cache.gz").write_bytes(gzip.compress(b"12025550177"))
     (data / "vbc_new" / "other").write_bytes(b"12025550178")
+    halves = (gzip.compress(b"12025550178")[:-9], b"PAR1\x15\x04", gzip.compress(b"2")[:-9] + b"\xff" * 9)
+    for number, half in enumerate(halves):  # as a killed run leaves them
+        (data / "vbc_new" / f"half{number}").write_bytes(half)
     files = LocalCopies("vbc_data", read_subject("2025550177", None, (), NOBODY))
-    assert files.erase() == (1, ["a file in dlt's data folder holds it: vbc_new/cache.gz"])
+    names = ("cache.gz", "half0", "half1", "half2")
+    left = [f"a file in dlt's data folder holds it, or is damaged: vbc_new/{name}" for name in names]
+    assert files.erase() == (1, left)
     assert (other / "load" / "loaded" / "rows.jsonl").exists()
     assert not (own / "load" / "loaded" / "rows.jsonl").exists()
 

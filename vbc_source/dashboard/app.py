@@ -192,7 +192,7 @@ class Dashboard:
         except InvalidSearch as error:
             return self._render("search.html", {"text": "", "problem": str(error), "rows": []}, 400)
         page = form.get("page", "1")
-        number = int(page) if page.isascii() and page.isdecimal() and 1 <= int(page[:9]) <= MOST_PAGES else 1
+        number = int(page) if pages.is_page_number(page) and int(page) <= MOST_PAGES else 1
         with self._open() as (figures, options):
             view = pages.build_search(figures, options, search, form.get("sort") or NEWEST_FIRST, number)
         return self._render("search.html", view)

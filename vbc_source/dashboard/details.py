@@ -115,7 +115,8 @@ class Details:
 def parse_key(text: str) -> ModelKey | None:
     """Parse a `recording_key`; None if it cannot be one. An account may contain slashes."""
     parts = text.split("/")
-    if parts[-1].isascii() and parts[-1].isdigit() and int(parts[-1][:19]) < 2**63:
+    # Python refuses to read a number of thousands of digits
+    if parts[-1].isascii() and parts[-1].isdigit() and len(parts[-1]) < 20 and int(parts[-1]) < 2**63:
         number = int(parts[-1])
         if len(parts) >= 3 and parts[-2] == "company":
             return ModelKey("/".join(parts[:-2]), "company", "", number)

@@ -177,10 +177,15 @@ def _find_page(figures: Figures, filters: PageFilters, query: Mapping[str, str])
         rest = replace(filters, first=day) if filters.sort == "start" else replace(filters, last=day)
         return (figures.count(filters) - figures.count(rest)) // PAGE_ROWS + 1
     page = query.get("page") or "1"
-    # isdecimal() accepts other digits than ASCII; the limit keeps the offset within SQL's bigint
-    if not (page.isascii() and page.isdecimal()) or not 1 <= int(page[:9]) <= 10**7:
+    if not is_page_number(page):
         raise InvalidFilter("page must be a number, from 1.")
     return int(page)
+
+
+def is_page_number(text: str) -> bool:
+    """Return whether a text is a number from 1 to ten million, in the form in which links have it."""
+    # isdecimal() accepts other digits than ASCII; the limit keeps the offset within SQL's bigint
+    return text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= 10**7
 
 
 def build_people(kind: str) -> Callable[[Figures, FilterOptions, Mapping[str, str]], dict[str, Any]]:

@@ -52,7 +52,9 @@ def write_report(target: Target, output: Path, month: str | None = None) -> tupl
     style = (pages.TEMPLATES / "style.css").read_text()
     view |= {"links": False, "month": f"{first:%B %Y}", "style": style}
     text = pages.open_templates().get_template("report.html").render(view=view)
-    # names of people are in it
+    # names of people are in it; the mode in `os.open` concerns new files alone
+    if output.is_file():
+        output.chmod(0o600)
     with open(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     recordings = int(view["recordings"])

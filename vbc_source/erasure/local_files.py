@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import dlt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vbc_source.dlt_internals import get_dlt_pipelines_dir
@@ -18,6 +21,7 @@ from vbc_source.erasure.subject import Subject
 
 TRACE = "trace.pickle"
 _RUNS = "vbc_runs"
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"  # the first bytes of such files
 
 
 class LocalCopies:
@@ -46,7 +50,8 @@ class LocalCopies:
                 fsync(path.parent)
                 removed += 1
             else:
-                left.append(f"a file in dlt's data folder holds it: {path.relative_to(_find_data())}")
+                name = path.relative_to(_find_data())
+                left.append(f"a file in dlt's data folder holds it, or is damaged: {name}")
         return removed, left
 
     def _is_removable(self, path: Path) -> bool:
@@ -71,24 +76,26 @@ class LocalCopies:
 
     def _holds(self, path: Path) -> bool:
         try:
-            return any(map(self._subject.is_in_bytes, _read(path)))
+            data = path.read_bytes()
         except OSError:  # removed meanwhile
             return False
+        try:
+            return any(map(self._subject.is_in_bytes, (data, *_open(data))))
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException):
+            # half of a compressed file, as a killed run leaves it: nobody can tell what it holds
+            return True
 
 
-def _read(path: Path) -> Iterator[bytes]:
-    """Yield the content of a file, as it is and opened."""
-    data = path.read_bytes()
-    yield data
-    # most files are not packed, which gzip reports as an OSError
-    with suppress(OSError, EOFError):
+def _open(data: bytes) -> Iterator[bytes]:
+    """Yield the content of a file that is compressed."""
+    if data.startswith(_GZIP):
         yield gzip.decompress(data)
-    if data[:4] == b"PAR1":
-        table = pq.read_table(path)
+    if data.startswith(_PARQUET):
+        table = pq.read_table(pa.BufferReader(data))
         for column in table.columns:  # not as `repr`, which escapes spaces that are not ASCII
             yield json.dumps(column.to_pylist(), ensure_ascii=False, default=str).encode()
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             yield from (archive.read(name) for name in archive.namelist())
 
 
