@@ -138,6 +138,33 @@ def test_users_who_left_or_may_not_be_read_do_not_add_to_the_lag(serve: Serve) -
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("named", [False, True])
+def test_lists_that_no_run_has_reached_yet_are_no_success(
+    named: bool, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = still_gateway(recordings=5, users=8, user_recordings=16)
+    ids = [str(user["id"]) for user in gateway.users.all()]
+    gateway.users.forbid(int(ids[7]))
+    url, pipeline = serve(gateway), open_target("vbc", "duckdb", "vbc_data")
+    if named:
+        monkeypatch.setenv("SOURCES__VBC__USER_IDS", json.dumps(ids))
+    settings = {"on_forbidden": "skip", "user_ids": ids if named else "all"}
+    pipeline.run(only(url, max_requests=10, **settings))
+    now = datetime.now(timezone.utc)
+    status = read_status(Target(), now)
+    (users,) = [item for item in status.lists if item.resource == "user_recordings"]
+    assert users.lists
+    assert users.lists + users.never_read + users.unreadable == 8
+    assert "never read completely" in str(status.find_problem(60))
+    assert f"{users.never_read} never read;" in "".join(status.summary())
+    pipeline.run(only(url, **settings))
+    status = read_status(Target(), now)
+    (users,) = [item for item in status.lists if item.resource == "user_recordings"]
+    assert (users.lists, users.never_read, users.unreadable) == (7, 0, 1)
+    assert status.find_problem(60) is None
+
+
+@pytest.mark.slow
 def test_failed_commands_are_counted_until_one_succeeds(serve: Serve, own_folder: Path) -> None:
     gateway = still_gateway(recordings=5)
     url = serve(gateway)
@@ -279,7 +306,9 @@ def test_load_packages_of_a_failed_run_are_counted(serve: Serve) -> None:
 
 
 def test_prometheus_own_parser_reads_the_metrics() -> None:
-    users = make_list(resource="user_recordings", proven_until=None, lists=4, unreadable=2, rows=7)
+    users = make_list(
+        resource="user_recordings", proven_until=None, lists=4, unreadable=2, rows=7, never_read=3
+    )
     text = write_metrics(make_status(lists=(make_list(), users)))
     samples = parse(text)
     assert samples["vbc_list_lag_seconds", (MAIN, "company_recordings")] == 360
@@ -292,6 +321,7 @@ def test_prometheus_own_parser_reads_the_metrics() -> None:
     assert ("vbc_list_proven_timestamp_seconds", (MAIN, "user_recordings")) not in samples  # not known
     assert samples["vbc_lists", (MAIN, "user_recordings")] == 4
     assert samples["vbc_list_unreadable", (MAIN, "user_recordings")] == 2
+    assert samples["vbc_list_never_read", (MAIN, "user_recordings")] == 3
     assert samples["vbc_list_requests_total", (MAIN, "company_recordings")] == 7
     assert samples["vbc_runs_total", ("ok",)] == 2
     assert samples["vbc_audio_files", ("stored",)] == 5

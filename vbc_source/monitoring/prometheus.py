@@ -94,6 +94,7 @@ def _measure_lists(lists: Sequence[ListStatus]) -> Iterator[_Metric]:
         ("vbc_list_rows", "rows", "Recordings in the table."),
         ("vbc_lists", "lists", "Lists that are read: one, or one for each user."),
         ("vbc_list_unreadable", "unreadable", "Users whose list may not be read, or no longer exists."),
+        ("vbc_list_never_read", "never_read", "Users whose list is to be read, and never was completely."),
         ("vbc_list_requests_total", "requests", "List requests of all runs."),
         ("vbc_list_rows_read_total", "rows_read", "Rows of all runs; those of the lookback count each time."),
         ("vbc_list_windows_total", "windows", "Windows that were read completely."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
@@ -26,7 +26,7 @@ from vbc_source.warehouse.completeness import (
     read_proven_spans,
 )
 from vbc_source.warehouse.queries import LoadedTables, Row
-from vbc_source.warehouse.users import read_gone_users, read_unreadable
+from vbc_source.warehouse.users import read_gone_users, read_listed_users, read_unreadable
 
 _ROWS = "SELECT account_id, count(*) FROM {table} GROUP BY account_id"
 # where a destination only appends, the newest row of a recording counts
@@ -58,6 +58,8 @@ class ListStatus:
         windows: Windows that were read completely.
         rest_hours: How long a list may wait to be read again, hours; 0 where every run reads all of them.
         oldest_read: When the list was last read that has waited longest; None where none waits.
+        never_read: Users whose list is to be read, and was never read completely; `lists` and the lag leave
+            them out.
     """
 
     account_id: str
@@ -74,6 +76,7 @@ class ListStatus:
     windows: int
     rest_hours: float = 0.0
     oldest_read: datetime | None = None
+    never_read: int = 0
 
     @property
     def noun(self) -> str:
@@ -130,6 +133,11 @@ class Status:
                     f"the lag of {item.resource} of account {item.account_id} is "
                     f"{write_time(item.lag_seconds)}, which is more than {most:g} minutes"
                 )
+            if most is not None and item.never_read:
+                return (
+                    f"{item.never_read:,} list(s) of {item.resource} of account {item.account_id} were never "
+                    "read completely: run vbc sync"
+                )
         if not any(item.lag_seconds is not None for item in self.lists):
             # another process holds the database, or nothing is read any more
             most = max_lag if max_lag is not None else max(named.values(), default=None)
@@ -154,7 +162,8 @@ class Status:
             lines.append(
                 f"{item.resource} of account {item.account_id}: {item.rows:,} {item.noun}; last success "
                 f"{item.last_success:%Y-%m-%d %H:%M:%S} UTC, {lag}; "
-                f"proven complete until {proven}; {item.lists} list(s), {item.unreadable} unreadable; "
+                f"proven complete until {proven}; {item.lists} list(s), {item.unreadable} unreadable"
+                f"{f', {item.never_read:,} never read' if item.never_read else ''}; "
                 f"{item.requests:,} requests, {item.windows:,} windows so far."
             )
             if item.oldest_read:
@@ -256,6 +265,7 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
         groups.setdefault((progress.list.account, progress.list.resource), []).append(progress)
     accounts = _choose_accounts(config, [item for lists in groups.values() for item in lists])
     rows = {resource: _count_rows(loaded, resource) for resource in {resource for _, resource in groups}}
+    expected = _find_expected_users(loaded, config, accounts, gone)
     for (account, resource), lists in sorted(groups.items()):
         barred = unreadable.get((account, resource), set())
         # a list that may not or should not be read any more is left out, else its lag would grow without end
@@ -289,7 +299,27 @@ def _read_lists(loaded: LoadedTables, config: VbcConfig, now: datetime) -> Itera
             windows=sum(item.windows for item in lists),
             rest_hours=config.longest_rest / timedelta(hours=1) if rests else 0.0,
             oldest_read=min(item.read_at for item in shown) if rests else None,
+            never_read=len(expected.get(account, set()) - barred - {item.list.user for item in lists})
+            if resource == USER_RECORDINGS and account in accounts
+            else 0,
         )
+
+
+def _find_expected_users(
+    loaded: LoadedTables, config: VbcConfig, accounts: Iterable[str], gone: Container[tuple[str, str]]
+) -> dict[str, set[str]]:
+    """Return the users of each account whose lists the settings read, as far as their ids are known."""
+    if not config.has_user_recordings:
+        return {}
+    if config.users is None:
+        users = read_listed_users(loaded)
+    else:
+        users = [(account, user) for account in accounts for user in config.users if user != SELF]
+    expected: dict[str, set[str]] = {}
+    for account, user in users:
+        if (account, user) not in gone:
+            expected.setdefault(account, set()).add(user)
+    return expected
 
 
 def _count_rows(loaded: LoadedTables, resource: str) -> dict[str, int]:
