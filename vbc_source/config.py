@@ -25,6 +25,7 @@ from vbc_source.pii import SHORTEST_KEY, PiiPolicy
 from vbc_source.setting_values import (
     ALL,
     check_base_url,
+    check_recording_api,
     check_retries,
     check_whole,
     read_accounts,
@@ -176,7 +177,7 @@ class VbcConfig(BaseConfiguration):
     def on_resolved(self) -> None:
         """Validate all settings; dlt calls this once it has resolved the values. Raises SettingsError."""
         self.base_url = check_base_url(self.base_url)
-        self.recording_api = "/" + self.recording_api.strip("/")
+        self.recording_api = check_recording_api(self.recording_api)
         self.account_id, self.user_ids = read_accounts(self.account_id), read_users(self.user_ids)
         begin, end = self.start_date, self.end_date
         self.start_date, self.end_date = read_date("start_date", begin), read_date("end_date", end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
 from ipaddress import ip_address
@@ -19,6 +20,9 @@ LONGEST_RETRIES = 86_400  # seconds
 MODEL_DAYS = ("vbc_retention_days", "vbc_policy_days", "vbc_quiet_days", "vbc_repeat_days")
 MODEL_VARIABLES = (*MODEL_DAYS, "vbc_holds_relation")
 
+_ADDRESS = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
+_PATH = re.compile(r"/*\w[\w.-]*(/\w[\w.-]*)*/*", re.ASCII)
+
 Instant = str | date | datetime
 
 
@@ -28,12 +32,23 @@ def check_base_url(url: str) -> str:
         raise SettingsError("base_url must begin with https://")
     if "@" in url:
         raise SettingsError("base_url must not contain a user name or a password")
+    if not _ADDRESS.fullmatch(url):
+        raise SettingsError("base_url must be an address such as https://api.vonage.com, without spaces or ?")
     if url.startswith("http://") and not is_this_machine(url):
         raise SettingsError(
             "base_url must begin with https://: http:// would send the password unencrypted, and is "
             "allowed to this machine alone (http://127.0.0.1 or http://localhost)"
         )
     return url.rstrip("/")
+
+
+def check_recording_api(path: str) -> str:
+    """Validate the path of the Call Recording API, and begin it with one slash; raises SettingsError."""
+    if not _PATH.fullmatch(path):
+        raise SettingsError(
+            f"recording_api must be a path such as /t/vbc.prod/call_recording/api, not {path!r}"
+        )
+    return "/" + path.strip("/")
 
 
 def is_this_machine(url: str) -> bool:

@@ -204,6 +204,23 @@ def test_api_path_is_normalized(value: str) -> None:
     assert check(recording_api=value).recording_api == "/t/vbc.prod/call_recording/v1/api"
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["", " ", "[]", "https://api.vonage.com/t/vbc.prod/call_recording/api", "/t/../api", "/api?page=1"],
+)
+def test_an_api_path_that_is_none_is_refused_by_name(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"recording_api must be a path such as /t/vbc\.prod"):
+        check(recording_api=value)
+
+
+@pytest.mark.parametrize(
+    "value", ["https://", "https:///t", "https://api vonage.com", "https://api.vonage.com?x"]
+)
+def test_an_address_without_a_host_is_refused_by_name(value: str) -> None:
+    with pytest.raises(SettingsError, match="base_url must be an address such as"):
+        check(base_url=value)
+
+
 def test_arguments_of_the_source_equal_the_settings() -> None:
     arguments = inspect.signature(vbc_source).parameters
     fields = VbcConfig.get_resolvable_fields()

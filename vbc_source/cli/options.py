@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, ClassVar, Literal
 
 import click
 
+from vbc_source.cli.process import ending_on_signals
 from vbc_source.errors import UsageError
 from vbc_source.printable import escape_controls
 from vbc_source.recordings import RECORDING_TYPES, RecordingType
@@ -103,9 +103,9 @@ class Command(WrongUsage):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # cp1252 or ASCII cannot encode every name
         status, interrupted = 1, False
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, with a message
         try:
-            result = self._run(ctx, ctx.params.pop("tenant", None), debug)
+            with ending_on_signals():
+                result = self._run(ctx, ctx.params.pop("tenant", None), debug)
         except _ENDS as end:
             _print_wrong_usage(end, as_json=as_json)
             raise

@@ -8,13 +8,17 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from typing import Any
 
 from vbc_source.errors import VbcError
 
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of glibc's malloc.h
+CLEANUP_SECONDS = 4.0  # containers have 10 until they are killed
+SOON = 0.05  # seconds
 
 
 def tune_process() -> None:
@@ -46,6 +50,54 @@ def _trim(malloc_trim: Callable[[int], int], phase: str, info: dict[str, int]) -
     """Return freed memory to the system after a full collection, as there is between the steps of a run."""
     if phase == "stop" and info["generation"] == 2:
         malloc_trim(0)
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM as on SIGINT, and again while the command has not ended.
+
+    Python drops an exception that is raised while a destructor runs, such as that of dlt's connections to
+    DuckDB. C code drops one that ends an import of its own, such as that of pandas by pyarrow. The command
+    would continue as if there had been no signal.
+    """
+    before: dict[signal.Signals, Any] = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    after, report = before, sys.unraisablehook
+    for number, handler in before.items():
+        if number != signal.SIGINT or handler != signal.SIG_IGN:  # as a shell starts it in the background
+            signal.signal(number, _interrupt)
+    sys.unraisablehook = partial(_repeat_dropped, report)
+    try:
+        yield
+    except KeyboardInterrupt:
+        after = dict.fromkeys(before, signal.SIG_IGN)  # the end itself is not to be interrupted
+        raise
+    finally:
+        _repeat_after(0)
+        sys.unraisablehook = report
+        for number, handler in after.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, _: Any) -> None:
+    if hasattr(signal, "SIGALRM"):  # for whoever handles the signal then: dlt does so while it loads
+        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+        _repeat_after(CLEANUP_SECONDS)
+    raise KeyboardInterrupt
+
+
+def _repeat_dropped(report: Callable[[Any], Any], dropped: Any) -> None:
+    """Repeat a signal whose exception Python has dropped; report other exceptions."""
+    if issubclass(dropped.exc_type, KeyboardInterrupt):
+        _repeat_after(SOON)
+    else:
+        report(dropped)
+
+
+def _repeat_after(seconds: float) -> None:
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def check_port(port: int) -> None:
