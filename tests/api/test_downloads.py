@@ -90,6 +90,14 @@ def test_changed_file_is_an_error() -> None:
         fetch(server)
 
 
+def test_range_of_a_changed_file_is_an_error() -> None:
+    """As of a server that gives the range although `If-Range` names another version of the file."""
+    other = BODY[::-1]
+    server = Server([600_000, None], etags=["a", "b"], body=lambda number: BODY if not number else other)
+    with pytest.raises(InvalidContent, match="changed while it was"):
+        fetch(server)
+
+
 def test_short_response_is_continued() -> None:
     """As of a gateway that cuts a body and states the shorter length."""
     server = Server([None], body=lambda number: BODY if number else BODY[:1000])

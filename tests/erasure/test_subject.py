@@ -87,7 +87,21 @@ def test_what_is_written_within_a_country_may_be_no_other_number(
     assert [text for text in others if subject.is_in(text)] == []
 
 
-@pytest.mark.parametrize("given", ["020 7946 0958", "0114 496 0123", "+0207946095"])
+@pytest.mark.parametrize(
+    ("given", "digits"),
+    [
+        ("+44 (0)20 7946 0958", "442079460958"),
+        ("0044 (0)20-7946-0958", "442079460958"),
+        ("+44 020 7946 0958", "442079460958"),
+        ("+353 (0)1 496 0123", "35314960123"),
+        ("+39 06 1234 5678", "390612345678"),  # in Italy the zero belongs to the number
+    ],
+)
+def test_a_zero_behind_the_country_code_is_not_part_of_the_number(given: str, digits: str) -> None:
+    assert read_subject(given, None, (), NOBODY).digits == digits
+
+
+@pytest.mark.parametrize("given", ["020 7946 0958", "(0)20 7946 0958", "0114 496 0123", "+0207946095"])
 def test_a_number_without_its_country_is_refused(given: str) -> None:
     """As it is written in Britain: what is loaded with the country code would not be found."""
     with pytest.raises(UsageError, match=r"^NUMBER has no country code: give it with one, such as \+44"):

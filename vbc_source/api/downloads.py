@@ -13,6 +13,7 @@ from vbc_source.errors import BadRequest, InvalidContent, InvalidResponse, Unava
 
 BREAKS = 4  # broken connections in a row without a new byte, until the download fails
 _UNCHANGED = {"", "identity", "aws-chunked"}  # codings that leave the bytes as they are
+_CHANGED = "the file changed while it was downloaded"
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -80,7 +81,8 @@ class Download:
         headers = {"Accept": "audio/*, */*;q=0.5", "Accept-Encoding": "identity"}
         if self._received:
             headers["Range"] = f"bytes={self._received}-"
-            if self._etag:
+            # RFC 9110, section 13.1.5: If-Range needs a strong validator
+            if self._etag and not self._etag.startswith("W/"):
                 headers["If-Range"] = self._etag
         return headers
 
@@ -88,15 +90,16 @@ class Download:
         headers = response.headers
         if not set(re.split(r"[,\s]+", headers.get("Content-Encoding", "").lower())) <= _UNCHANGED:
             raise InvalidResponse(response.status, hint="compressed, although not requested")
+        etag = headers.get("ETag")
         if response.status == 206:
+            if etag and self._etag and etag != self._etag:
+                raise InvalidContent(_CHANGED)  # a server that does not know If-Range
             self.size = self._read_range(headers.get("Content-Range", ""))
             return
         length = headers.get("Content-Length", "")
         self.size = int(length) if length.isdigit() else None
         self.content_type = headers.get("Content-Type")
-        # RFC 9110, section 13.1.5: If-Range needs a strong validator
-        etag = headers.get("ETag")
-        self._etag = etag if etag and not etag.startswith("W/") else None
+        self._etag = etag
 
     def _read_range(self, text: str) -> int | None:
         match = _CONTENT_RANGE.fullmatch(text.strip())
@@ -114,6 +117,6 @@ class Download:
                 again.update(known)
                 left -= len(known)
                 if not left and again.digest() != self.digest.digest():
-                    raise InvalidContent("the file changed while it was downloaded")
+                    raise InvalidContent(_CHANGED)
             if new:
                 yield new
