@@ -140,6 +140,38 @@ def make_window(account: str, start: str, end: str, scanned_at: str, **changed: 
     return {**place, **times, "_dlt_load_id": COMPLETE_LOAD, **changed}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_length_size_or_date_beyond_all_bounds_stops_no_model(own_folder: Path, kind: str) -> None:
+    tables = invent(1, recordings=4)
+    row = {**tables["company_recordings"][0], "account_id": MAIN, "duration": 1000, "duration__v_text": None}
+    wrong = [
+        {"duration": 2**63 - 1, "file_size_in_bytes": 2**63 - 1},
+        {"duration": 10**15, "file_size_in_bytes": 10**15},
+        {"start": at("0001-01-01T00:00:00"), "end": at("0001-01-01T00:00:00")},
+        {"start": at("9999-12-31T23:59:59"), "end": at("9999-12-31T23:59:59")},
+    ]
+    last = at("2025-11-05T00:00:00")
+    tables["company_recordings"] += [
+        {**row, "id": 5 * 10**9 + number, "start": last, "end": last, **values}
+        for number, values in enumerate([*wrong, wrong[0]])
+    ]
+    with open_models(kind, own_folder) as models:
+        models.write(tables)
+        assert models.run("run", zone="America/New_York")["ok"]
+        where = "recordings WHERE recording_id BETWEEN 5000000000 AND 5000000009"
+        found = models.read(where, "duration_seconds, size_bytes, started_at IS NULL, ended_at IS NULL")
+        assert sorted(found, key=str) == sorted(
+            [
+                *[(None, None, False, False)] * 3,
+                *[(1.0, row["file_size_in_bytes"], True, True)] * 2,
+            ],
+            key=str,
+        )
+        months = models.read(f"storage WHERE account_id = '{MAIN}'", "min(month), max(month)")
+    assert months == [(date(2025, 3, 1), date(2026, 12, 1))]
+
+
 DAY = ("2025-06-01T00:00:00", "2025-06-01T23:59:59")
 LATER, AT_ONCE = "2025-06-04T00:00:00", "2025-06-02T00:00:00"
 PROOFS = {  # windows that touch 2025-06-01, and when that day is proven as of

@@ -121,7 +121,7 @@ def test_foreign_host_name_is_refused(url: str, host: str) -> None:
             "page=0",
             "page=-1",
             "page=99999999999999",
-            "page=00000000199999999999999999999",
+            "page=0000000019999999999999999",
             "page=²",
             "extension=12125550142",
             "hour=²",

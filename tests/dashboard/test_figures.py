@@ -20,6 +20,7 @@ from raw_tables import POSTGRES, own_dataset
 from vbc_source.analytics.database import AnalyticsDatabase
 from vbc_source.dashboard.figures import Figures
 from vbc_source.dashboard.filters import PageFilters
+from vbc_source.dashboard.pages import build_figures
 from vbc_source.dashboard.statements import LIST_COLUMNS, TOP
 
 ZONE = ZoneInfo("America/New_York")
@@ -233,9 +234,37 @@ def test_coverage_equals_the_model(own_folder: Path, kind: str) -> None:
                 if filters.first <= row[0] <= filters.last and filters.type in (None, row[2])
             ]
             coverage = figures.read_coverage(filters)
-            assert {(each.account, each.type) for each in coverage} == {row[1:3] for row in days}
+            lists = {row[1:3] for row in facts["coverage"] if filters.type in (None, row[2])}
+            assert {(each.account, each.type) for each in coverage} == lists
             for each in coverage:
                 own = [row for row in days if row[1:3] == (each.account, each.type)]
+                assert each.was_read == bool(own)
                 assert each.recordings == sum(row[3] for row in own)
                 assert each.archived == sum(row[4] for row in own)
                 assert each.proven_days == {row[0] for row in own if row[5] is not None}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_list_that_was_not_read_does_not_pass_as_proven(own_folder: Path, kind: str) -> None:
+    facts = dict(expect_invented(1, ZONE.key))
+    read_at = next(row[5] for row in facts["coverage"] if row[5] is not None)
+    first, last = date(2025, 10, 20), date(2025, 11, 2)
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    facts["coverage"] = [
+        *((day, "1", "company", 0, 0, read_at) for day in days),
+        *((day - timedelta(days=60), "2", "company", 1, 0, read_at) for day in days),
+        *((day, "3", "user", 0, 0, None) for day in days[:1]),
+    ]
+    with open_figures(kind, own_folder, facts) as figures:
+        options = figures.read_options(last)
+        assert options is not None
+        assert (options.proven, options.behind) == (last, 2)
+        health = {
+            tuple(filters.active): dict(
+                item[:2] for item in build_figures(figures, options, filters)["health"]
+            )
+            for filters in (PageFilters(days[1], last), PageFilters(days[1], last, account="1"))
+        }
+    assert health[()]["complete"] == "Complete to 2 Nov 2025, but for 2 lists"
+    assert health[()]["proven"] == "every day proven, 2 lists not read"
+    assert health[("account",)]["proven"] == "every day proven"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import duckdb
 import pytest
 import requests
 from dashboards import serve_dashboard
@@ -30,6 +31,10 @@ def test_call_coverage_counts_calls_by_local_day_direction_and_user(
     folder = own_folder / "models"
     folder.mkdir()
     shutil.copy(own_folder / "vbc.duckdb", folder / "vbc.duckdb")
+    recorded = "recorded AND id IN (SELECT call_id FROM vbc_data.company_recordings)"
+    call = f"SELECT min(id) FROM vbc_data.call_logs WHERE {recorded}"
+    with duckdb.connect(str(folder / "vbc.duckdb")) as connection:  # recorded, though nobody answered
+        connection.execute(f"UPDATE vbc_data.call_logs SET result = 'Missed' WHERE id = ({call})")
     done = run_vbc(folder, stand.url, "models", "run", "--json", SOURCES__VBC__VBC_TIMEZONE=ZONE)
     assert done.returncode == 0, done.stdout + done.stderr
     columns = "day, account_id, direction, user_name, calls, answered, recorded, missing"
@@ -37,6 +42,7 @@ def test_call_coverage_counts_calls_by_local_day_direction_and_user(
     assert sorted(found, key=repr) == sorted(expect(stand, missing), key=repr)
     shares = "SELECT count(*) FROM vbc_models.call_coverage WHERE recorded_share <> recorded / answered"
     assert read_database(folder, shares) == [(0,)]
+    assert all(answered >= recorded for *_, answered, recorded, _ in found)
     check_page(folder, missing)
     tested = run_vbc(folder, stand.url, "models", "test", "--json", SOURCES__VBC__VBC_TIMEZONE=ZONE)
     assert json.loads(tested.stdout.splitlines()[-1])["ok"]
@@ -80,7 +86,7 @@ def expect(stand: Stand, missing: set[str]) -> list[tuple[Any, ...]]:  # noqa: F
         )
         for name, holds in zip(
             ("calls", "answered", "recorded", "missing"),
-            (True, bool(answered), call in recorded, call in missing),
+            (True, bool(answered) or call in recorded, call in recorded, call in missing),
             strict=True,
         ):
             counts[(*key, name)] += holds

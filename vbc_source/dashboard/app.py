@@ -36,6 +36,7 @@ from vbc_source.dashboard.filters import (
     InvalidFilter,
     is_canonical,
     read_filters,
+    read_page,
 )
 from vbc_source.dashboard.player import AudioNotFound, PlayableFile, Player, find_archive, name_download
 from vbc_source.dashboard.plays import PlaysHead, PlaysLedger, find_account, open_ledger
@@ -61,7 +62,6 @@ BUSY_FILE = "The database is being loaded. Try again in a moment."
 BUSY_SECONDS = 5  # until the page tries again
 FILES = ("/recordings.csv", "/audio/")
 MOST_FORM_BYTES = 4096
-MOST_PAGES = 10**7
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "media-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
@@ -191,10 +191,9 @@ class Dashboard:
             search = read_search(form["q"], self._database.pii)
         except InvalidSearch as error:
             return self._render("search.html", {"text": "", "problem": str(error), "rows": []}, 400)
-        page = form.get("page", "1")
-        number = int(page) if pages.is_page_number(page) and int(page) <= MOST_PAGES else 1
+        page = read_page(form.get("page") or "1")
         with self._open() as (figures, options):
-            view = pages.build_search(figures, options, search, form.get("sort") or NEWEST_FIRST, number)
+            view = pages.build_search(figures, options, search, form.get("sort") or NEWEST_FIRST, page)
         return self._render("search.html", view)
 
     def recording(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -62,7 +63,10 @@ _CALL = """
     SELECT recording_key, recording_type, (started_at AT TIME ZONE %(zone)s) FROM {recordings}
     WHERE call_id = %(call_id)s AND account_id = %(account_id)s AND recording_key <> %(key)s
     ORDER BY 3, 1 LIMIT 20"""
-_CELLS = {"timestamp with time zone": '("{0}" AT TIME ZONE %(zone)s) AS "{0}"'}
+_CELLS = {  # Python has no local time for the first and the last hours of all years
+    "timestamp with time zone": """CASE WHEN extract(year FROM "{0}") BETWEEN 2 AND 9998
+        THEN "{0}" AT TIME ZONE %(zone)s ELSE "{0}" AT TIME ZONE 'UTC' END AS "{0}" """
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +119,9 @@ class Details:
 def parse_key(text: str) -> ModelKey | None:
     """Parse a `recording_key`; None if it cannot be one. An account may contain slashes."""
     parts = text.split("/")
+    # Postgres has no text with a zero byte
     # Python refuses to read a number of thousands of digits
-    if parts[-1].isascii() and parts[-1].isdigit() and len(parts[-1]) < 20 and int(parts[-1]) < 2**63:
+    if re.fullmatch("[0-9]{1,19}", parts[-1]) and "\0" not in text and int(parts[-1]) < 2**63:
         number = int(parts[-1])
         if len(parts) >= 3 and parts[-2] == "company":
             return ModelKey("/".join(parts[:-2]), "company", "", number)

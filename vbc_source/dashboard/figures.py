@@ -69,13 +69,17 @@ class PersonFigures:
 
 @dataclass(frozen=True, slots=True)
 class ListCoverage:
-    """Recordings of an account and type in a period: how many, how many archived, which days are proven."""
+    """Recordings of an account and type in a period: how many, how many archived, which days are proven.
+
+    `was_read` tells whether the list has a day in the period at all.
+    """
 
     account: str
     type: str
     recordings: int
     archived: int
     proven_days: frozenset[date]
+    was_read: bool
 
 
 class Figures:
@@ -115,7 +119,8 @@ class Figures:
             # recordings may all be without a plausible day
             earliest or today,
             latest or today,
-            choose_last_day(proven),
+            last := choose_last_day(day for day in proven if day),
+            behind=sum(day is None or day < last for day in proven) if last else 0,
             accounts=tuple(account for (account,) in accounts),
             directions=tuple(direction for (direction,) in directions),
             extensions=tuple(self.query(statements.SHORT_EXTENSIONS)),
@@ -212,8 +217,8 @@ class Figures:
         rows = self.query(statements.COVERAGE, filters)
         return [
             # `array_agg` of no rows is null
-            ListCoverage(account, kind, recordings, archived, frozenset(proven or ()))
-            for account, kind, recordings, archived, proven in rows
+            ListCoverage(account, kind, recordings, archived, frozenset(proven or ()), was_read)
+            for account, kind, recordings, archived, proven, was_read in rows
         ]
 
     def find_first_day(self, filters: PageFilters) -> date | None:

@@ -40,6 +40,7 @@ class FilterOptions:
         earliest: First day with recordings.
         latest: Last day that was read.
         proven: Last day that is proven complete, with which periods end; None if none is.
+        behind: Number of lists that are not proven so far, see `choose_last_day`.
         accounts: Account ids.
         directions: Directions as in the models.
         extensions: Extensions, each with the name of its user if known.
@@ -53,6 +54,7 @@ class FilterOptions:
     directions: tuple[str, ...] = ()
     extensions: tuple[tuple[Any, ...], ...] = ()
     buckets: tuple[tuple[Any, ...], ...] = ()
+    behind: int = 0
 
     @property
     def end(self) -> date:
@@ -224,6 +226,14 @@ def read_day(name: str, text: str) -> date:
     if not FIRST_YEAR <= day.year <= LAST_YEAR:
         raise InvalidFilter(f"{name} must be a day between {FIRST_YEAR} and {LAST_YEAR}.")
     return day
+
+
+def read_page(text: str) -> int:
+    """Parse the number of a page of a list; raises InvalidFilter."""
+    # isdecimal() would accept other digits than ASCII; so long a number keeps the offset within SQL's bigint
+    if not re.fullmatch("[0-9]{1,7}", text) or not int(text):
+        raise InvalidFilter("page must be a number, from 1.")
+    return int(text)
 
 
 def _read_number(name: str, text: str) -> int:

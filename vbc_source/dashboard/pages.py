@@ -28,6 +28,7 @@ from vbc_source.dashboard.filters import (
     PageFilters,
     read_day,
     read_filters,
+    read_page,
     resolve_period,
 )
 from vbc_source.dashboard.plays import Play
@@ -115,8 +116,9 @@ def build_figures(figures: Figures, options: FilterOptions, filters: PageFilters
     earlier = figures.count_by_time(previous)[0] if before else None
     coverage = figures.read_coverage(filters)
     # a day counts where it is proven for every list that is chosen
-    proven = frozenset.intersection(*(each.proven_days for each in coverage)) if coverage else frozenset()
+    proven = _find_proven(coverage)
     covered = sum(each.recordings for each in coverage)
+    unread = sum(not each.was_read for each in coverage)
     at_risk = figures.count(replace(filters, archived="failed"))
     fresh = figures.read_freshness()
     return {
@@ -125,10 +127,12 @@ def build_figures(figures: Figures, options: FilterOptions, filters: PageFilters
         "totals": totals,
         "previous": previous,
         "before": before,
-        "previous_incomplete": _count_unproven(figures.read_coverage(previous), previous) if before else 0,
+        "previous_incomplete": previous.days - len(_find_proven(figures.read_coverage(previous)))
+        if before
+        else 0,
         "cards": _describe_totals(totals, before),
         "health": [
-            *_describe_health(options, filters, totals, at_risk, filters.days - len(proven)),
+            *_describe_health(options, filters, totals, at_risk, filters.days - len(proven), unread),
             _describe_freshness(fresh, figures.zone),
         ],
         # `coverage` counts the same recordings by the models' own days, so another time zone shows here
@@ -176,10 +180,7 @@ def _find_page(figures: Figures, filters: PageFilters, query: Mapping[str, str])
         day = min(max(read_day("at", day_text), filters.first), filters.last)
         rest = replace(filters, first=day) if filters.sort == "start" else replace(filters, last=day)
         return (figures.count(filters) - figures.count(rest)) // PAGE_ROWS + 1
-    page = query.get("page") or "1"
-    if not is_page_number(page):
-        raise InvalidFilter("page must be a number, from 1.")
-    return int(page)
+    return read_page(query.get("page") or "1")
 
 
 def is_page_number(text: str) -> bool:
@@ -320,18 +321,23 @@ def _describe_health(
     totals: Totals,
     at_risk: int,
     unproven: int,
+    unread: int,
 ) -> list[tuple[str, str, str, bool]]:
     """Return key, text, address (if any) and whether it needs attention, of each part of the strip."""
     complete = (
         f"Complete to {charts.format_day(options.proven)}" if options.proven else "Nothing proven complete"
     )
+    if options.behind:
+        complete += f", but for {charts.format_count(options.behind, 'list')}"
     not_archived = filters.write_address("/recordings", archived="no")
     share = f"{charts.format_share(totals.archived, totals.recordings)} archived"
     risk = filters.write_address("/recordings", archived="failed")
     unproven_text = f"{charts.format_count(unproven, 'day')} not proven" if unproven else "every day proven"
+    if unread:
+        unproven_text += f", {charts.format_count(unread, 'list')} not read"
     return [
-        ("complete", complete, "", options.proven is None),
-        ("proven", unproven_text, "#proof", bool(unproven)),
+        ("complete", complete, "", options.proven is None or options.behind > 0),
+        ("proven", unproven_text, "#proof", unproven + unread > 0),
         ("archived", share, not_archived if totals.archived < totals.recordings else "", False),
         ("risk", f"{at_risk:,} at risk", risk if at_risk else "", bool(at_risk)),
     ]
@@ -358,10 +364,10 @@ def _describe_freshness(fresh: Freshness | None, zone: ZoneInfo) -> tuple[str, s
     return "fresh", text, "#stale" if fresh.is_stale else "", fresh.is_stale
 
 
-def _count_unproven(coverage: list[ListCoverage], filters: PageFilters) -> int:
-    if not coverage:
-        return filters.days
-    return filters.days - len(frozenset.intersection(*(each.proven_days for each in coverage)))
+def _find_proven(coverage: list[ListCoverage]) -> frozenset[date]:
+    """Return the days that are proven for all lists that were read in the period."""
+    proven = [each.proven_days for each in coverage if each.was_read]
+    return frozenset.intersection(*proven) if proven else frozenset()
 
 
 def _describe_gaps(coverage: ListCoverage, filters: PageFilters) -> str:

@@ -26,7 +26,12 @@ _COLUMNS = {  # of a gone recording, from the loaded table: column, type, expres
     "caller_number": ("caller_id", "text", "{}"),
     "caller_name": ("cnam", "text", "{}"),
     "dialed_number": ("dnis", "text", "{}"),
-    "started_at": ("start", "timestamp with time zone", "{}"),
+    "started_at": (
+        "start",
+        "timestamp with time zone",
+        # as `known_instant` of the models
+        "CASE WHEN {0} >= '1900-01-01' AND {0} < '9999-01-01' THEN {0} END",
+    ),
     "duration_seconds": ("duration", "double precision", "CASE WHEN {0} >= 0 THEN {0} / 1000.0 END"),
     "size_bytes": ("file_size_in_bytes", "bigint", "{}"),
 }

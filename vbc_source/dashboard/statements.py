@@ -143,16 +143,18 @@ USERS = f"""
 SHORT_EXTENSIONS = """
     SELECT extension, min(user_name) FROM {extensions} WHERE extension !~ '^[+]?[0-9]{7,}$'
     GROUP BY 1 ORDER BY length(extension), 1"""
+# a list without a day in the period is in the answer too: it was not read then, and must not pass as proven
 COVERAGE = """
-    SELECT account_id, recording_type, CAST(sum(recordings) AS bigint), CAST(sum(archived) AS bigint),
-        array_agg(day) FILTER (WHERE proven_at IS NOT NULL)
-    FROM {coverage} r WHERE day BETWEEN %(first)s AND %(last)s AND {narrowed} GROUP BY 1, 2 ORDER BY 1, 2"""
+    SELECT account_id, recording_type, coalesce(CAST(sum(recordings) FILTER (WHERE {within}) AS bigint), 0),
+        coalesce(CAST(sum(archived) FILTER (WHERE {within}) AS bigint), 0),
+        array_agg(day) FILTER (WHERE {within} AND proven_at IS NOT NULL), count(*) FILTER (WHERE {within}) > 0
+    FROM {coverage} r WHERE {narrowed} GROUP BY 1, 2 ORDER BY 1, 2""".replace("{within}", DAYS_OF_PERIOD)
 DAYS = """
     SELECT min(CASE WHEN recordings > 0 AND day BETWEEN %(first_day)s AND %(today)s THEN day END),
         max(CASE WHEN day <= %(today)s THEN day END), coalesce(sum(recordings), 0) > 0 FROM {coverage}"""
 LAST_PROVEN = """
-    SELECT max(day) FROM {coverage} WHERE proven_at IS NOT NULL AND day BETWEEN %(first_day)s AND %(today)s
-    GROUP BY account_id, recording_type"""
+    SELECT max(day) FILTER (WHERE proven_at IS NOT NULL AND day BETWEEN %(first_day)s AND %(today)s)
+    FROM {coverage} GROUP BY account_id, recording_type"""
 OUTSIDE = """
     SELECT sum(CASE WHEN day < %(first_day)s THEN recordings END),
         sum(CASE WHEN day > %(last_day)s THEN recordings END)

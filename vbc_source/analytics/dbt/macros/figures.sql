@@ -71,10 +71,12 @@
   ({{ left }} <> {{ right }} or ({{ left }} is null and {{ right }} is not null) or ({{ left }} is not null and {{ right }} is null))
 {%- endmacro %}
 
-{#- A whole number. The source keeps other values as text in a variant column: read it if it is a number, rounded. -#}
+{#- A length or a size: a whole number of at most 15 digits, else null. Longer ones would not fit into sums, and one of
+    them would stop all models. The source keeps values that are no whole number as text in a variant column: read it if
+    it is a number, rounded. -#}
 {% macro whole_number(column, variant) -%}
   coalesce(
-    {{ column }},
+    case when {{ column }} between 0 and 999999999999999 then {{ column }} end,
     case
       when {{ vbc_source.matches(variant, "^[0-9]{1,15}([.][0-9]{1,9})?$") }}
         then cast(round(cast({{ variant }} as {{ vbc_source.type_decimal() }})) as bigint)

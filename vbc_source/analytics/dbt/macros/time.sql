@@ -1,3 +1,13 @@
+{#- An instant of this age of the world. Systems write years such as 1 or 9999 for "no date": as local time they may have
+    no year at all, and a month for each year up to now would not fit into the models. -#}
+{% macro known_instant(instant) -%}
+  case
+    when {{ instant }} >= cast('1900-01-01 00:00:00+00' as {{ vbc_source.type_instant() }})
+      and {{ instant }} < cast('9999-01-01 00:00:00+00' as {{ vbc_source.type_instant() }})
+      then {{ instant }}
+  end
+{%- endmacro %}
+
 {#- An instant as local time of `vbc_timezone`. -#}
 {% macro local_time(instant) -%}
   {{ return(adapter.dispatch("vbc_local_time", "vbc_source")(instant)) }}

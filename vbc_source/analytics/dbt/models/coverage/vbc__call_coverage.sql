@@ -25,7 +25,8 @@ counted as (
         coalesce(calls.direction, 'Unknown') as direction,
         coalesce(calls.user_name, '') as user_name,
         count(*) as calls,
-        sum(case when calls.is_answered then 1 else 0 end) as answered,
+        -- whatever the log says of a call with a recording: else the share could exceed 1, and hide calls without one
+        count(case when calls.is_answered or recorded.call_id is not null then 1 end) as answered,
         count(recorded.call_id) as recorded,
         count(missing.call_id) as missing
     from {{ ref('vbc_source', 'stg_vbc__call_log') }} as calls
@@ -41,7 +42,7 @@ select
     direction,
     user_name,
     calls,
-    cast(answered as bigint) as answered,
+    answered,
     recorded,
     case when answered > 0 then cast(recorded as {{ vbc_source.type_double() }}) / answered end as recorded_share,
     missing

@@ -22,8 +22,8 @@ named as (
         caller_id as caller_number,
         cnam as caller_name,
         dnis as dialed_number,
-        started_at,
-        ended_at,
+        {{ vbc_source.known_instant('started_at') }} as started_at,
+        {{ vbc_source.known_instant('ended_at') }} as ended_at,
         {{ vbc_source.whole_number('duration', 'duration__v_text') }} as milliseconds,
         {{ vbc_source.whole_number('file_size_in_bytes', 'file_size_in_bytes__v_text') }} as size_bytes
     from loaded
@@ -42,7 +42,7 @@ select
     dialed_number,
     started_at,
     ended_at,
-    case when milliseconds >= 0 then cast(milliseconds as {{ vbc_source.type_double() }}) / 1000 end as duration_seconds,
+    cast(milliseconds as {{ vbc_source.type_double() }}) / 1000 as duration_seconds,
     size_bytes
 from named
 where not exists (
