@@ -120,7 +120,6 @@ def parse_key(text: str) -> ModelKey | None:
     """Parse a `recording_key`; None if it cannot be one. An account may contain slashes."""
     parts = text.split("/")
     # Postgres has no text with a zero byte
-    # Python refuses to read a number of thousands of digits
     if re.fullmatch("[0-9]{1,19}", parts[-1]) and "\0" not in text and int(parts[-1]) < 2**63:
         number = int(parts[-1])
         if len(parts) >= 3 and parts[-2] == "company":

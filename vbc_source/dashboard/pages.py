@@ -183,12 +183,6 @@ def _find_page(figures: Figures, filters: PageFilters, query: Mapping[str, str])
     return read_page(query.get("page") or "1")
 
 
-def is_page_number(text: str) -> bool:
-    """Return whether a text is a number from 1 to ten million, in the form in which links have it."""
-    # isdecimal() accepts other digits than ASCII; the limit keeps the offset within SQL's bigint
-    return text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= 10**7
-
-
 def build_people(kind: str) -> Callable[[Figures, FilterOptions, Mapping[str, str]], dict[str, Any]]:
     """Return the function that builds the page of all `extensions` or all `users`."""
 
