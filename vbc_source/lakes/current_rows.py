@@ -39,7 +39,16 @@ def select_current(rows: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("rows", rows)
-        return connection.execute(query).to_arrow_table().cast(rows.schema)
+        current = connection.execute(query).to_arrow_table()
+    # columns that are required now are null in rows of earlier versions, whose files lack them
+    return current.cast(
+        pa.schema(
+            [
+                field.with_nullable(field.nullable or current[field.name].null_count > 0)
+                for field in rows.schema
+            ]
+        )
+    )
 
 
 def list_months(starts: pa.ChunkedArray) -> list[datetime]:
