@@ -58,6 +58,41 @@ _POSTGRES_ADDRESS = (
     f"postgresql://user:password@host:5432/database ({_ENCODED}), or set host, database, username and "
     "password in [destination.postgres.credentials]"
 )
+_POSTGRES_ADVICE = {  # by words of the message, since ADBC passes no code on; the first that is there counts
+    "permission denied for schema": (
+        "grant USAGE and CREATE on it, and on the schema of that name with _staging, to the user of "
+        "[destination.postgres] credentials (docs/destinations.md)"
+    ),
+    "permission denied": (
+        "grant it to the user of [destination.postgres] credentials, who needs CREATE on the database "
+        "(docs/destinations.md)"
+    ),
+    "must be owner of": (
+        "there is a new column for it; let the role that owns it load once, or make the user of "
+        "[destination.postgres] credentials a member of that role"
+    ),
+    "read-only transaction": (
+        "set host in [destination.postgres] credentials to the primary server, or "
+        "default_transaction_read_only of the database or its user to off; the next run continues"
+    ),
+    "due to statement timeout": (
+        "raise statement_timeout of the database or of the user of [destination.postgres] credentials; the "
+        "next run continues"
+    ),
+    "due to lock timeout": (
+        "another session holds a lock on a table: let it end, or raise lock_timeout of the user of "
+        "[destination.postgres] credentials; the next run continues"
+    ),
+    "too many connections": (
+        "raise CONNECTION LIMIT of the user or the database in [destination.postgres] credentials, or "
+        "max_connections of the server: a load needs up to four; the next run continues"
+    ),
+    "due to administrator command": "somebody ended the connection; the next run continues",
+    "server closed the connection": "the server was stopped, or has failed; the next run continues",
+    "has no equivalent in encoding": (
+        "texts of VBC hold any characters, which this database cannot: load into one with ENCODING 'UTF8'"
+    ),
+}
 _BUCKET_SETTINGS = (
     "(place and login are set by bucket_url and credentials in [destination.filesystem]; the place of the "
     "audio by bucket_url in [sources.vbc.audio])"
@@ -396,18 +431,11 @@ def _explain_postgres(error: BaseException) -> SettingsError | None:
     """Explain that the server cannot be reached, refuses the login, or a right is missing."""
     # what stands before an @ there is the rest of a password that is not encoded
     text = re.sub(r'host name "[^"]*@', 'host name "…@', first_line(error))
-    if "invalid dsn" in text:  # it repeats the address, and so the password
+    if "invalid dsn" in text or "percent-encoded" in text:  # they repeat the address, and so the password
         return SettingsError(_POSTGRES_ADDRESS)
-    if "permission denied" in text:
-        return SettingsError(
-            f"{text}: grant it to the user of [destination.postgres] credentials, who needs CREATE on the "
-            "database (docs/destinations.md)"
-        )
-    if "must be owner of" in text:
-        return SettingsError(
-            f"{text}: there is a new column for it; let the role that owns it load once, or make the user of "
-            "[destination.postgres] credentials a member of that role"
-        )
+    for words, advice in _POSTGRES_ADVICE.items():
+        if words in text:
+            return SettingsError(f"{text}: {advice}")
     if not any(words in text for words in ("connection to server", "could not translate host name")):
         return None
     return SettingsError(
