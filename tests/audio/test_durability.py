@@ -65,12 +65,12 @@ def test_a_file_and_its_name_are_on_the_disk_before_its_row_is_loaded(
     site.load()
 
     def look_then(load_rows: Callable[..., None]) -> Callable[..., None]:
-        def look(pipeline: Any, name: str, *arguments: Any) -> None:
+        def look(pipeline: Any, name: str, *arguments: Any, **options: Any) -> None:
             paths = list_all(bucket)
             assert [path for path in paths if not is_on_disk(path)] == []
             assert is_on_disk(bucket.parent)
             seen.append((name, sum(path.suffix == ".mp3" for path in paths)))
-            load_rows(pipeline, name, *arguments)
+            load_rows(pipeline, name, *arguments, **options)
 
         return look
 

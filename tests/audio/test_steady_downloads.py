@@ -32,10 +32,10 @@ def test_downloads_go_on_while_the_ledger_is_loaded(
     site.load()
     seen: list[bool] = []
 
-    def load(*arguments: Any) -> None:
+    def load(*arguments: Any, **options: Any) -> None:
         if not seen:
             seen.append(wait_for_fetches(site, 30))
-        load_rows(*arguments)
+        load_rows(*arguments, **options)
 
     load_rows: Callable[..., None] = ledger.load_rows
     monkeypatch.setattr(ledger, "load_rows", load)

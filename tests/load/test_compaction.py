@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from gateway_fixtures import Stage
@@ -20,6 +21,7 @@ from warehouses import Warehouse, digest, set_up
 from vbc_source import Target, compact, sync
 from vbc_source.emulator import Gateway
 from vbc_source.errors import SettingsError, UsageError, VbcError
+from vbc_source.lakes.current_rows import select_current
 from vbc_source.warehouse.queries import LoadedTables
 
 pytestmark = pytest.mark.slow  # each needs a lake of several loads
@@ -254,3 +256,14 @@ def test_a_compaction_of_another_machine_is_left_to_end(lake: Path) -> None:
         compact(LAKE)
     place.write_text(json.dumps({**note, "began_at": (now - timedelta(hours=2)).isoformat()}))
     assert compact(LAKE).files > 0
+
+
+def test_rows_without_a_column_that_is_required_now_are_kept() -> None:
+    """As files of earlier versions have them."""
+    newer = pa.schema(
+        [pa.field("id", pa.int64(), nullable=False), pa.field("version", pa.int64(), nullable=False)]
+    )
+    parts = [pa.table({"id": [1]}), pa.table({"id": [2], "version": [1]}, newer)]
+    rows = pa.concat_tables(parts, promote_options="default")
+    key = {name: {"primary_key": True} for name in newer.names}
+    assert sorted(row["id"] for row in select_current(rows, key).to_pylist()) == [1, 2]

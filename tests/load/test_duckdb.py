@@ -21,6 +21,7 @@ from vbc_source import Target, VbcDuckDb
 from vbc_source.dlt_internals import DuckDbCredentials
 from vbc_source.errors import SettingsError
 from vbc_source.load.destinations import open_destination
+from vbc_source.load.destinations.added_columns import ADDED_VALUE
 from vbc_source.load.destinations.duckdb import MergeFileJob, _merge_file, catalog_name, check_dataset_name
 
 KILLED_AT = ("followup", "moved", "merge", "merged")
@@ -153,6 +154,17 @@ def test_dlt_uses_our_job_for_a_file_that_holds_a_whole_table(monkeypatch: pytes
 
 
 @pytest.mark.slow
+def test_a_required_column_is_added_to_a_table_with_rows() -> None:
+    """As an upgrade does: rows that are there lack it, or have what they stand for."""
+    pipeline = open_pipeline()
+    load(pipeline, [rows(0, 2)])
+    hints: Any = {"primary_key": ("account", "id", "version"), "columns": {"version": {ADDED_VALUE: 1}}}
+    newer = rows(1, 3, version=1, kind="new")
+    load(pipeline, [newer.cast(pa.schema([field.with_nullable(False) for field in newer.schema]))], **hints)
+    expected = [(0, 1, None), (1, 1, "new"), (2, 1, "new")]
+    assert query(pipeline, "SELECT id, version, kind FROM things ORDER BY id") == expected
+
+
 def test_nested_tables_are_merged_with_their_parents() -> None:
     """Our own tables have none; those of a user's pipeline may."""
     pipeline = open_pipeline()

@@ -133,6 +133,14 @@ def test_a_broken_file_of_settings_is_one_line_that_names_it_and_repeats_nothing
             "permission denied for database calls: grant it to the user of .*CREATE on the database",
         ),
         (
+            psycopg2.errors.InsufficientPrivilege("permission denied for schema calls"),
+            "^permission denied for schema calls: grant USAGE and CREATE on it, .*with _staging",
+        ),
+        (
+            psycopg2.OperationalError('unexpected spaces found in "hunter2 ", use percent-encoded spaces'),
+            r"^credentials in \[destination.postgres\] cannot be read: write postgresql://[^']*$",
+        ),
+        (
             psycopg2.errors.InsufficientPrivilege("must be owner of table calls"),
             "^must be owner of table calls: there is a new column for it; let the role that owns it load",
         ),

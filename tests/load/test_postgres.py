@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import dlt
+import psycopg2
+import psycopg2.extensions
 import pyarrow as pa
 import pytest
 from loading import query
@@ -16,6 +19,8 @@ from vbc_source import Target, VbcPostgres
 from vbc_source.analytics.database import find_database
 from vbc_source.errors import SettingsError
 from vbc_source.load.destinations import open_destination
+from vbc_source.load.destinations.added_columns import ADDED_VALUE
+from vbc_source.load.destinations.postgres import OpenPostgresCredentials
 from vbc_source.load.failures import explaining
 
 pytestmark = [
@@ -180,6 +185,74 @@ def test_without_the_right_to_an_index_rows_are_loaded(
             client.execute_sql("DROP OWNED BY vbc_test_loader")
             client.execute_sql("DROP ROLE vbc_test_loader")
             client.execute_sql("DROP ROLE vbc_test_owner")
+
+
+def test_a_required_column_is_added_to_a_table_with_rows(
+    dataset: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As an upgrade does: rows that are there lack it, or have what they stand for."""
+    pipeline = open_pipeline(dataset)
+    load(pipeline, [rows(0, 2)])
+    key = ("account", "id", "version")
+    hints: Any = {"primary_key": key, "columns": {"version": {ADDED_VALUE: 1}}}
+    newer = rows(1, 3, version=1, kind="new")
+    required = pa.schema([field.with_nullable(False) for field in newer.schema])
+    with caplog.at_level(logging.WARNING):
+        load(pipeline, [newer.cast(required)], **hints)
+    assert "will fail" not in caplog.text
+    expected = [(0, 1, None), (1, 1, "new"), (2, 1, "new")]
+    assert query(pipeline, "SELECT id, version, kind FROM things ORDER BY id") == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "default_transaction_read_only=on",
+            "default_transaction_read_only of the database or its user to off",
+        ),
+        ("statement_timeout=1", "raise statement_timeout of the database or of the user"),
+    ],
+)
+def test_a_setting_of_the_server_that_stops_a_load_is_named(setting: str, message: str, dataset: str) -> None:
+    load(open_pipeline(dataset), [rows(0, 2)])
+    address = f"{POSTGRES}?options=-c%20{setting}"
+    other = dlt.pipeline("other", destination=VbcPostgres(address), dataset_name=f"{dataset}_ours")
+    with pytest.raises(SettingsError, match=message), explaining():
+        load(other, [rows(0, 20_000)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_texts_are_right_whatever_the_encoding_of_the_database(encoding: str) -> None:
+    name = f"vbc_test_{encoding.lower()}"
+    with closing(psycopg2.connect(POSTGRES)) as server:
+        server.autocommit = True
+        with server.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            cursor.execute(
+                f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+            )
+            try:
+                destination = VbcPostgres(POSTGRES.rpartition("/")[0] + f"/{name}", create_indexes=False)
+                pipeline = dlt.pipeline("encoded", destination=destination, dataset_name="vbc_data")
+                load(pipeline, [rows(0, 1, text="Zoë")])
+                assert query(pipeline, "SELECT text FROM things") == [("Zoë",)]
+                if encoding == "LATIN1":
+                    with pytest.raises(SettingsError, match="one with ENCODING 'UTF8'"), explaining():
+                        load(pipeline, [rows(1, 2, text="😀")])
+            finally:
+                cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("password", ["two words", "p@ss:w/o#r%d?&='+ \\\""])
+def test_the_driver_gets_a_password_as_it_is(password: str) -> None:
+    """Each character: in an address, libpq refuses spaces that are not encoded, and repeats the password."""
+    login = OpenPostgresCredentials()
+    login.host, login.database, login.username, login.password = "h", "d", "u", password
+    address = login.to_native_representation()
+    assert psycopg2.extensions.parse_dsn(address)["password"] == password
+    assert " " not in address
 
 
 def test_without_its_driver_one_error_says_what_to_install(

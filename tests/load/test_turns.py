@@ -28,6 +28,10 @@ WAITING = """
 SELECT 1 FROM pg_locks AS waiting JOIN pg_locks AS held USING (locktype, database, classid, objid)
 WHERE locktype = 'advisory' AND held.granted AND NOT waiting.granted
 """
+LONG_WAITING = """
+SELECT 1 FROM pg_stat_activity
+WHERE wait_event = 'advisory' AND clock_timestamp() - query_start > interval '0.2 s'
+"""
 HOLDERS = """
 SELECT count(*), bool_and(state = 'idle in transaction' AND backend_xid IS NULL AND backend_xmin IS NULL)
 FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -137,6 +141,27 @@ def test_a_lock_ends_with_its_transaction_since_a_pooler_shares_sessions(
             assert cursor.fetchone() == (2, True)
         with Pod(tmp_path / "next", postgres=named) as turns, hold_dataset_lock(pipeline):
             wait_for(turns, alone=True)  # the server may end what was closed a moment later
+
+
+def test_a_lock_may_take_longer_than_a_statement(tmp_path: Path) -> None:
+    """`statement_timeout` of the user ends no wait for another load."""
+
+    def open_pipeline(name: str, address: str) -> dlt.Pipeline:
+        destination = dlt.destinations.postgres(address)
+        return dlt.pipeline(name, str(tmp_path), destination=destination, dataset_name="vbc_test_patience")
+
+    def wait() -> bool:
+        patient = open_pipeline("patient", f"{POSTGRES}?options=-c%20statement_timeout%3D50")
+        with hold_dataset_lock(patient):
+            return True
+
+    first = open_pipeline("first", POSTGRES)
+    with ThreadPoolExecutor(1) as pool, first.sql_client() as database:
+        with hold_dataset_lock(first):
+            waiting = pool.submit(wait)
+            while not waiting.done() and not database.execute_sql(LONG_WAITING):
+                pass
+        assert waiting.result(30)
 
 
 def test_who_logs_in_first_waits_for_the_one_that_is_alone(tmp_path: Path) -> None:

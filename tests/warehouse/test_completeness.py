@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import dlt
 import duckdb
+import pyarrow as pa
 import pytest
 from completeness_cases import CASES, LOADS, LOST_LOAD, NOON, Case, hours
 from loading import open_target
@@ -142,3 +143,14 @@ def test_without_a_table_of_proofs_nothing_is_proven() -> None:
     assert read_proven_spans(loaded, config) == {}
     assert read_progress(loaded, config) == []
     assert find_first_start(loaded) is None
+
+
+def test_rows_of_the_first_versions_prove_nothing_until_the_next_sync() -> None:
+    """They do not name their load."""
+    moment = [NOON]
+    row = {"account_id": ["549825"], "resource": ["company_recordings"], "user_id": [""], "rows_read": [1]}
+    windows = pa.table({**row, "requests": [1], **dict.fromkeys(("window_start", "window_end"), moment)})
+    open_target().run(windows, table_name="scan_windows", schema=dlt.Schema("vbc"))
+    loaded = LoadedTables(Target())
+    assert read_progress(loaded, VbcConfig()) == []
+    assert read_proven_spans(loaded, VbcConfig()) == {}

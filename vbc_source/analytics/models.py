@@ -180,7 +180,11 @@ def _invoke(arguments: list[str]) -> tuple[Node, ...]:
     finally:
         _close_database()
     if done.exception is not None:
-        raise VbcError(f"dbt failed: {first_line(done.exception)}") from done.exception
+        # dbt's first line names the kind of error alone, such as Database Error
+        reason = " ".join(line.strip() for line in str(done.exception).splitlines()[:2]) or first_line(
+            done.exception
+        )
+        raise VbcError(f"dbt failed: {reason[:300]}") from done.exception
     results = getattr(done.result, "results", None) or ()
     return tuple(_read_node(result) for result in results if hasattr(result, "node"))
 

@@ -131,7 +131,7 @@ class AudioLedger(BatchedLedger):
             columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
             table = pa.table(columns, make_schema(COLUMNS, VERSION_KEY))
             with self._lock(), explaining():
-                load_rows(self._pipeline, LEDGER, table, "merge", VERSION_KEY)
+                load_rows(self._pipeline, LEDGER, table, "merge", VERSION_KEY, added={"version": 1})
             # a kill before this loads the same rows again, never too few
             self.journal.forget(rows)
         self._loaded_at = self._clock()

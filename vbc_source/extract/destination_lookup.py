@@ -22,7 +22,6 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from vbc_source.api.endpoints import Endpoint
 from vbc_source.dlt_internals import load_pipeline_state_from_destination
-from vbc_source.errors import VbcError
 from vbc_source.lakes.queries import LakeClient, needs_extension
 from vbc_source.lakes.tables import is_lake, read_table
 from vbc_source.schema.erased import DATABASES, ERASED, ERASED_KEY
@@ -105,7 +104,7 @@ class DestinationLookup:
             self.restore_tables(schema)
             for load_id in load_ids:
                 self.has_load(load_id)
-            with suppress(VbcError):
+            with suppress(Exception):
                 _ = self.erased
 
     def has_load(self, load_id: str) -> bool | None:
@@ -149,18 +148,13 @@ class DestinationLookup:
     def erased(self) -> Mapping[ListKey, frozenset[str]]:
         """What was erased for good, by resource, account and user.
 
-        Raises:
-            VbcError: The destination does not answer: rows that were erased could be loaded again.
+        What the destination raises where it does not answer is passed on: rows that were erased could be
+        loaded again.
         """
         try:
             rows = _read_erased(self._pipeline)
         except DestinationUndefinedEntity:
             rows = []  # nothing was ever erased
-        except Exception as error:  # any error of any destination
-            kind = type(error).__name__
-            raise VbcError(
-                f"which recordings were erased is not known: the destination raised {kind}"
-            ) from error
         found: dict[ListKey, set[str]] = {}
         for account, resource, user, row_id in rows:
             found.setdefault((str(resource), str(account), str(user or "")), set()).add(str(row_id))

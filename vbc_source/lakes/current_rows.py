@@ -41,8 +41,17 @@ def select_current(rows: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
         # instants come back in the session's zone, which would be that of the machine
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("rows", rows)
-        # DuckDB's result says of no column that it is not nullable, and the new file has to
-        return connection.execute(query).to_arrow_table().cast(rows.schema)
+        current = connection.execute(query).to_arrow_table()
+    # DuckDB's result says of no column that it is not nullable, and the new file has to. But columns that are
+    # required now are null in rows of earlier versions, whose files lack them.
+    return current.cast(
+        pa.schema(
+            [
+                field.with_nullable(field.nullable or current[field.name].null_count > 0)
+                for field in rows.schema
+            ]
+        )
+    )
 
 
 def list_months(starts: pa.ChunkedArray) -> list[datetime]:

@@ -28,9 +28,9 @@ TURN_SECONDS = 10  # of one try, after which a client that is closed gives up
 _POSTGRES_BEGIN = (
     "ROLLBACK",
     "BEGIN ISOLATION LEVEL READ COMMITTED",  # while it is idle, it keeps no vacuum from its work
-    # no `SET`: older servers do not have each of them
-    "SELECT set_config(name, '0', true) FROM pg_settings "
-    "WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')",
+    # no `SET`: older servers do not have each of them. `statement_timeout` would end the wait for a lock
+    "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN "
+    "('idle_in_transaction_session_timeout', 'statement_timeout', 'transaction_timeout')",
     # keepalives: a lock whose holder vanished with its machine is released after two minutes, not two hours
     "SET LOCAL tcp_keepalives_idle = 60",
     "SET LOCAL tcp_keepalives_interval = 20",

@@ -29,6 +29,7 @@ from datetime import datetime, timedelta, timezone
 from vbc_source.config import CALL_LOGS_TABLE, SELF, VbcConfig
 from vbc_source.lakes.tables import FILESYSTEM
 from vbc_source.schema.erased import ERASED
+from vbc_source.schema.names import LOAD_ID
 from vbc_source.warehouse.queries import LoadedTables, write_instant
 from vbc_source.warehouse.users import read_listed_users, read_unreadable
 from vbc_source.windows import SECOND, Window
@@ -98,13 +99,18 @@ class ReadProgress:
 
 def read_proven_spans(loaded: LoadedTables, config: VbcConfig, window: Window | None = None) -> ProvenSpans:
     """Read the spans of each list that are proven complete, joined where they touch."""
-    if not loaded.find(SCAN_WINDOWS):
+    if not _has_proofs(loaded):
         return {}
     rows = loaded.query(lambda loaded: _write_spans(loaded, config.lookback, window), **_name_filters(config))
     spans: dict[RecordingList, list[Window]] = {}
     for resource, account, user, start, end in rows:
         spans.setdefault(RecordingList(resource, account, user), []).append(Window(_utc(start), _utc(end)))
     return spans
+
+
+def _has_proofs(loaded: LoadedTables) -> bool:
+    """Whether there may be proofs: rows of the first versions do not name their load, until the next sync."""
+    return bool(loaded.find(SCAN_WINDOWS)) and {LOAD_ID, "filters"} <= loaded.columns(SCAN_WINDOWS).keys()
 
 
 def _name_filters(config: VbcConfig) -> dict[str, str]:
@@ -228,7 +234,7 @@ def _write_spans(loaded: LoadedTables, lookback: timedelta, window: Window | Non
 
 def read_progress(loaded: LoadedTables, config: VbcConfig) -> list[ReadProgress]:
     """Read how far each list was read by complete loads."""
-    if not loaded.find(SCAN_WINDOWS):
+    if not _has_proofs(loaded):
         return []
 
     def query(loaded: LoadedTables) -> str:

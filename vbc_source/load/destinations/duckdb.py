@@ -25,6 +25,7 @@ from vbc_source.dlt_internals import (
     RunnableLoadJob,
 )
 from vbc_source.errors import SettingsError, VbcError
+from vbc_source.load.destinations.added_columns import AddsColumns
 from vbc_source.load.destinations.cached_configuration import CachedConfiguration
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class VbcDuckDb(CachedConfiguration, dlt.destinations.duckdb):
         return config
 
 
-class VbcDuckDbClient(DuckDbClient):
+class VbcDuckDbClient(AddsColumns, DuckDbClient):
     """Merges a table whose rows are one parquet file from that file; everything else is dlt's."""
 
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:

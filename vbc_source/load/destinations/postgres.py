@@ -34,6 +34,18 @@ class OpenPostgresCredentials(PostgresCredentials):
     password: TSecretStrValue | None = None  # type: ignore[assignment]
     host: str | None = None  # type: ignore[assignment]
 
+    def get_query(self) -> dict[str, Any]:
+        """Return the options of the address.
+
+        Without the encoding, the server would take texts for those of its own default, such as LATIN1, and
+        store other characters: drivers send UTF-8.
+        """
+        return {**super().get_query(), "client_encoding": "UTF8"}
+
+    def to_native_representation(self) -> str:
+        """Return the address; dlt leaves the spaces of a password as they are, which libpq 17 refuses."""
+        return super().to_native_representation().replace(" ", "%20")
+
 
 @configspec
 class OpenPostgresConfiguration(PostgresClientConfiguration):

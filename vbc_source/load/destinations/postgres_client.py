@@ -15,6 +15,7 @@ from vbc_source.dlt_internals import (
     PostgresParquetCopyJob,
     SqlMergeFollowupJob,
 )
+from vbc_source.load.destinations.added_columns import AddsColumns
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ _LONGEST_NAME = 63  # of anything in Postgres
 _INDEXED = "start"  # nearly every query asks for a span of it
 
 
-class VbcPostgresClient(PostgresClient):
+class VbcPostgresClient(AddsColumns, PostgresClient):
     """Merges without writing unchanged rows, and creates the indexes that merges and queries use."""
 
     def create_load_job(self, table: Any, file_path: str, load_id: str, restore: bool = False) -> Any:

@@ -32,17 +32,19 @@ def explain_system(error: OSError) -> VbcError | None:
     return None
 
 
-def explain_host(error: OSError) -> SettingsError:
+def explain_host(error: OSError) -> VbcError:
     """Explain that the name of a host has no address."""
-    return SettingsError(
+    # not a SettingsError: the network may be back at the next attempt
+    return VbcError(
         f"the name of a host is not known ({error.strerror}): check the address in the settings of the "
         "destination or the bucket, and the network"
     )
 
 
-def explain_refused(error: OSError) -> SettingsError:
+def explain_refused(error: OSError) -> VbcError:
     """Explain that no server listens at an address."""
-    return SettingsError(
+    # not a SettingsError: the server may only be restarting
+    return VbcError(
         f"nothing answers there ({first_line(error)}): check the address in the settings of the destination "
         "or the bucket, such as endpoint_url in [destination.filesystem.credentials], and the server"
     )

@@ -5,9 +5,10 @@ Rows of the archive's ledgers get their actor, and each an event in the chain of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import Any, Literal
 
 import dlt
@@ -18,6 +19,7 @@ from dlt.extract import DltSource
 
 from vbc_source.extract.destination_lookup import DestinationLookup
 from vbc_source.lakes.tables import is_lake, read_table
+from vbc_source.load.destinations.added_columns import ADDED_VALUE
 from vbc_source.load.ledgers.actor import find_actor
 from vbc_source.load.ledgers.custody import ACTOR, CUSTODY, EVENT, LEDGER_ACTIONS, LINKS, Head, chain_rows
 from vbc_source.load.locks import hold_chain_lock
@@ -47,20 +49,23 @@ def load_rows(
     key: Sequence[str] = (),
     schema: str = AUDIO_SCHEMA,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    added: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Load rows of a ledger, after what an earlier load left pending.
 
     A ledger that was dropped is created again. The dlt schema is the ledger's own, so that neither
     the source's schema nor its state is touched. The caller holds the lock of the pipeline. Rows of a ledger
     that is appended to never change; by their `key` a load that is killed and repeated does not double them.
+    `added` are columns of the key that tables of earlier versions lack, and what their rows stand for: with
+    null there, a merge would leave a row beside its newer copy.
     """
     try:
-        _load_rows(pipeline, name, table, disposition, key, schema, now)
+        _load_rows(pipeline, name, table, disposition, key, schema, now, added)
     except Exception:
         known = pipeline.schemas
         if schema not in known or not DestinationLookup(pipeline).restore_tables(known[schema]):
             raise
-        _load_rows(pipeline, name, table, disposition, key, schema, now)
+        _load_rows(pipeline, name, table, disposition, key, schema, now, added)
 
 
 def _load_rows(
@@ -71,6 +76,7 @@ def _load_rows(
     key: Sequence[str],
     schema: str,
     now: Callable[[], datetime],
+    added: Mapping[str, int],
 ) -> None:
     is_chained = name in LEDGER_ACTIONS
     rows = _add_actor(table) if is_chained else table
@@ -90,7 +96,10 @@ def _load_rows(
         def ledgers() -> Any:
             # dlt repeats an append whose end it did not record; a merge leaves one copy
             written: Disposition = "merge" if key else disposition
-            yield dlt.resource([rows], name=name, primary_key=tuple(key), write_disposition=written)
+            hints: Any = {column: {"name": column, ADDED_VALUE: value} for column, value in added.items()}
+            yield dlt.resource(
+                [rows], name=name, primary_key=tuple(key), write_disposition=written, columns=hints
+            )
             if events:
                 chained = pa.Table.from_pylist(events, make_schema(CUSTODY_COLUMNS, ("chain", "sequence")))
                 yield dlt.resource([chained], name=CUSTODY, write_disposition="append")
