@@ -201,6 +201,16 @@ def test_a_destination_with_a_name_of_its_own_is_ours_too(monkeypatch: pytest.Mo
     )
 
 
+def test_a_parameter_of_the_address_may_have_spaces(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver that copies files reads the address as libpq does: a `+` is no space there."""
+    address = "postgresql://postgres@127.0.0.1:5432/test?options=-c%20work_mem%3D8MB"
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", address)
+    destination = open_destination(Target(destination="postgres", dataset=dataset))
+    pipeline = dlt.pipeline("spaces", destination=destination, dataset_name=dataset)
+    load(pipeline, [rows(0, 2)])
+    assert len(query(pipeline, "SELECT * FROM things")) == 2
+
+
 @pytest.mark.parametrize(
     "address",
     ["postgresql://postgres@127.0.0.1:5432/test", "postgresql:///test?host=127.0.0.1&user=postgres"],

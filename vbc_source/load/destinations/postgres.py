@@ -34,6 +34,11 @@ class OpenPostgresCredentials(PostgresCredentials):
     password: TSecretStrValue | None = None  # type: ignore[assignment]
     host: str | None = None  # type: ignore[assignment]
 
+    def to_native_representation(self) -> str:
+        """Return the address as libpq reads it: dlt writes a space in a parameter as `+`, which libpq keeps."""
+        address, mark, parameters = super().to_native_representation().partition("?")
+        return address + mark + parameters.replace("+", "%20")
+
 
 @configspec
 class OpenPostgresConfiguration(PostgresClientConfiguration):
