@@ -36,9 +36,7 @@ def read_connections(destination: str, tenant: str | None = None) -> dict[str, s
     if database := find_connection("vbc_destination"):
         found[f"DESTINATION__{destination.upper()}__CREDENTIALS"] = write_address(database)
     # JSON has numbers and booleans, the environment has texts
-    return {
-        name: write_text(value) for name, value in found.items() if value not in (None, "")
-    }
+    return {name: write_text(value) for name, value in found.items() if value not in (None, "")}
 
 
 def write_address(database: Any) -> str:

@@ -116,7 +116,12 @@ def test_extra_fields_of_the_database_may_be_numbers_and_settings_of_airflow_its
         "login": "postgres",
         "password": "p@ss:%/w",
         "schema": warehouse,
-        "extra": {"connect_timeout": 10, "keepalives": 1, "options": "-c work_mem=8MB", "cursor": "dictcursor"},
+        "extra": {
+            "connect_timeout": 10,
+            "keepalives": 1,
+            "options": "-c work_mem=8MB",
+            "cursor": "dictcursor",
+        },
     }
     run_dag({**alone, "AIRFLOW_CONN_VBC_DESTINATION": json.dumps(connection)}, "vbc_incremental")
     assert execute("SELECT count(*) FROM vbc_data.company_recordings", warehouse) == [(len(gateway.company),)]

@@ -182,6 +182,30 @@ def test_without_the_right_to_an_index_rows_are_loaded(
             client.execute_sql("DROP ROLE vbc_test_owner")
 
 
+@pytest.mark.slow
+def test_many_tables_are_loaded_with_few_connections(dataset: str) -> None:
+    """A server has a hundred by default, for all the loads of many customers."""
+    role, pipeline = "vbc_test_few", open_pipeline(dataset)
+    with pipeline.sql_client() as client:
+        client.execute_sql(f"DROP ROLE IF EXISTS {role}")
+        client.execute_sql(f"CREATE ROLE {role} LOGIN PASSWORD 'any' CONNECTION LIMIT 12")
+        client.execute_sql(f"GRANT CREATE ON DATABASE test TO {role}")
+    few = VbcPostgres(POSTGRES.replace("postgres:any", f"{role}:any"), create_indexes=False)
+    name = f"{dataset}_ours"
+    tables = [
+        dlt.resource([rows(0, 2_000)], name=f"t{number}", write_disposition="merge", primary_key="id")
+        for number in range(20)
+    ]
+    try:
+        with explaining():
+            dlt.pipeline("ours", destination=few, dataset_name=name).run(tables)
+        assert query(pipeline, f"SELECT count(*) FROM {name}.t19") == [(2_000,)]
+    finally:
+        with pipeline.sql_client() as client:
+            client.execute_sql(f"DROP OWNED BY {role} CASCADE")
+            client.execute_sql(f"DROP ROLE {role}")
+
+
 def test_without_its_driver_one_error_says_what_to_install(
     dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

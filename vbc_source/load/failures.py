@@ -58,6 +58,11 @@ _POSTGRES_ADDRESS = (
     f"postgresql://user:password@host:5432/database ({_ENCODED}), or set host, database, username and "
     "password in [destination.postgres.credentials]"
 )
+# what Postgres refuses until somebody changes the settings, the server's rules or its roles
+_POSTGRES_REFUSALS = (
+    *("authentication failed", "no password supplied", "does not exist", "pg_hba.conf"),
+    *("configuration parameter", "not permitted to log in"),
+)
 _BUCKET_SETTINGS = (
     "(place and login are set by bucket_url and credentials in [destination.filesystem]; the place of the "
     "audio by bucket_url in [sources.vbc.audio])"
@@ -378,21 +383,21 @@ def _explain_full_duckdb(error: BaseException) -> VbcError | None:
     return _explain_duckdb(error) if "No space left" in str(error) else None
 
 
-def _explain_host(error: OSError) -> SettingsError:
-    return SettingsError(
+def _explain_host(error: OSError) -> VbcError:
+    return VbcError(  # not a SettingsError: the network may be back at the next attempt
         f"the name of a host is not known ({error.strerror}): check the address in the settings of the "
         "destination or the bucket, and the network"
     )
 
 
-def _explain_refused(error: OSError) -> SettingsError:
-    return SettingsError(
+def _explain_refused(error: OSError) -> VbcError:
+    return VbcError(  # not a SettingsError: the server may only be restarting
         f"nothing answers there ({first_line(error)}): check the address in the settings of the destination "
         "or the bucket, such as endpoint_url in [destination.filesystem.credentials], and the server"
     )
 
 
-def _explain_postgres(error: BaseException) -> SettingsError | None:
+def _explain_postgres(error: BaseException) -> VbcError | None:
     """Explain that the server cannot be reached, refuses the login, or a right is missing."""
     # what stands before an @ there is the rest of a password that is not encoded
     text = re.sub(r'host name "[^"]*@', 'host name "…@', first_line(error))
@@ -410,7 +415,9 @@ def _explain_postgres(error: BaseException) -> SettingsError | None:
         )
     if not any(words in text for words in ("connection to server", "could not translate host name")):
         return None
-    return SettingsError(
+    # a server that restarts, moves or has no free connection answers at another attempt
+    kind = SettingsError if any(words in text for words in _POSTGRES_REFUSALS) else VbcError
+    return kind(
         f"{text} (server and login are set by [destination.postgres] credentials"
         f"{f'; {_ENCODED}' if 'translate host name' in text else ''})"
     )

@@ -35,7 +35,7 @@ class OpenPostgresCredentials(PostgresCredentials):
     host: str | None = None  # type: ignore[assignment]
 
     def to_native_representation(self) -> str:
-        """Return the address as libpq reads it: dlt writes a space in a parameter as `+`, which libpq keeps."""
+        """Return the address for libpq: dlt writes a space of a parameter as `+`, which libpq keeps."""
         address, mark, parameters = super().to_native_representation().partition("?")
         return address + mark + parameters.replace("+", "%20")
 
@@ -80,6 +80,9 @@ class VbcPostgres(CachedConfiguration, dlt.destinations.postgres):
 
     def _raw_capabilities(self) -> Any:
         capabilities: Any = super()._raw_capabilities()
+        # dlt would load twenty tables at a time, with a connection or two each: a few pods would use up the
+        # server's connections, 100 by default
+        capabilities.max_parallel_load_jobs = 4
         capabilities.preferred_loader_file_format = "parquet"
         capabilities.loader_file_format_selector = partial(
             _select_format, capabilities.loader_file_format_selector
