@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow.sdk import Param, dag, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 sys.path.append(os.path.dirname(__file__))  # Airflow adds the top of the DAG folder only
 from vbc_settings import POOL, RECORDINGS, WORKERS, connect, make_defaults
@@ -36,7 +36,7 @@ from vbc_tenants import TENANTS, name_tenants
     tags=["vbc"],
 )
 def vbc_backfill() -> None:
-    """Make the tables, plan windows, load them, count."""
+    """Make the tables, plan windows, load them, count, check."""
 
     @task(pool=POOL)
     def init(params: dict[str, Any] | None = None) -> list[str]:
@@ -44,8 +44,7 @@ def vbc_backfill() -> None:
         with connect(read_tenant(given)) as target:
             from vbc_source import prepare_backfill
 
-            _, end = read_span(given)
-            return prepare_backfill(target, end)
+            return prepare_backfill(target, read_span(given)[1])
 
     @task
     def plan(resources: list[str], params: dict[str, Any] | None = None) -> list[Any]:
@@ -72,11 +71,17 @@ def vbc_backfill() -> None:
             from vbc_source import finish_backfill
 
             result = finish_backfill(target, list(results or ()))
-        if result.refused:  # the rest is loaded; a retry would be refused as well
-            raise AirflowFailException(" ".join(result.refused))
-        return asdict(result)
+            print(*result.summary(), sep="\n")
+        left = {"gaps": list(result.gaps[:20]), "refused": list(result.refused[:20])}  # the log has all
+        return {**asdict(result), **left}
 
-    finalize(load_window.expand(window=plan(init())))
+    @task
+    def check(result: Any) -> None:
+        """Fail for what is not proven or may not be read: the rest is loaded, and a retry changes nothing."""
+        if not result["ok"]:
+            raise AirflowFailException("; ".join([*result["refused"], *result["gaps"]]))
+
+    check(finalize(load_window.expand(window=plan(init()))))
     if TENANTS:
         from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 
@@ -94,8 +99,6 @@ def vbc_backfill() -> None:
 
 def read_tenant(params: dict[str, Any]) -> str | None:
     """Return the tenant of a run; skip the tasks of one that starts a run for each."""
-    from airflow.sdk.exceptions import AirflowSkipException
-
     tenant: str | None = params["tenant"]
     if TENANTS and not tenant:
         raise AirflowSkipException("each tenant has a run of its own")

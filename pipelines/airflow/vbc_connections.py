@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote, urlencode
 
 EXTRA = ("client_id", "client_secret", "refresh_token", "access_token")
+# extra fields that Airflow's Postgres hook reads itself: libpq refuses an address with them
+OF_THE_HOOK = {
+    *("iam", "aws_conn_id", "azure_conn_id", "cursor", "sqlalchemy_scheme", "sqlalchemy_query"),
+    *("redshift", "redshift-serverless", "cluster-identifier", "workgroup-name"),
+}
 
 
 def read_connections(destination: str, tenant: str | None = None) -> dict[str, str]:
@@ -28,14 +34,25 @@ def read_connections(destination: str, tenant: str | None = None) -> dict[str, s
             found |= {f"{section}__CREDENTIALS__{key.upper()}": value for key, value in given.items()}
             found[f"{section}__BASE_URL"] = extra.get("base_url")
     if database := find_connection("vbc_destination"):
-        address = database.get_uri().replace("postgres:", "postgresql:", 1)
-        found[f"DESTINATION__{destination.upper()}__CREDENTIALS"] = address
+        found[f"DESTINATION__{destination.upper()}__CREDENTIALS"] = write_address(database)
     # JSON has numbers and booleans, the environment has texts
-    return {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in found.items()
-        if value not in (None, "")
+    return {name: write_text(value) for name, value in found.items() if value not in (None, "")}
+
+
+def write_address(database: Any) -> str:
+    """Write a Postgres connection for libpq: Airflow writes extra fields that are no texts as one JSON."""
+    address = database.get_uri().partition("?")[0].replace("postgres:", "postgresql:", 1)
+    extra = {
+        name: write_text(value)
+        for name, value in database.extra_dejson.items()
+        if name not in OF_THE_HOOK and value not in (None, "")
     }
+    return f"{address}?{urlencode(extra, quote_via=quote)}" if extra else address
+
+
+def write_text(value: Any) -> str:
+    """Write a value of JSON as a text."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def find_connection(name: str) -> Any:

@@ -158,6 +158,18 @@ def test_a_run_without_a_tenant_starts_one_for_each_and_one_that_fails_stops_no_
         assert rows == expected
 
 
+def test_a_window_that_never_adds_up_fails_the_run_after_the_rest_is_loaded(
+    alone: dict[str, str], stage: Stage, warehouse: str, dataset: str
+) -> None:
+    gateway = two_years(stage, 40)
+    gateway.fault("wrong-totals*always@/company_call_recordings")
+    process = try_dag(alone, "vbc_backfill", "--conf", json.dumps({**SPAN, "window_days": 800}))
+    assert process.returncode != 0
+    assert "does not add up" in process.stdout + process.stderr
+    expected = sum(START <= row["start"] < END for row in gateway.company.all())
+    assert execute("SELECT count(*) FROM vbc_data.company_recordings", warehouse) == [(expected,)]
+
+
 def test_dates_in_the_wrong_order_are_refused(alone: dict[str, str], stage: Stage, dataset: str) -> None:
     gateway = stage.start(recordings=1)
     span = json.dumps({"start_date": "2025-02-01", "end_date": "2025-01-01", "window_days": 30})

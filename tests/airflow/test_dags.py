@@ -97,6 +97,7 @@ def test_tasks_that_send_requests_run_in_the_pool_of_the_setting() -> None:
             "plan": "default_pool",
             "load_window": "vbc",
             "finalize": "default_pool",
+            "check": "default_pool",
         },
         "vbc_incremental_dag": {"load": "vbc", "publish": "default_pool", "check": "default_pool"},
         "vbc_models_dag": {"build": "default_pool"},
@@ -127,7 +128,8 @@ def test_the_backfill_maps_windows_between_a_plan_and_a_count() -> None:
         "init": ["plan"],
         "plan": ["load_window"],
         "load_window": ["finalize"],
-        "finalize": [],
+        "finalize": ["check"],
+        "check": [],
     }
     assert dag["mapped"] == ["load_window"]
     assert set(dag["retries"].values()) == {2}

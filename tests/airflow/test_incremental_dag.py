@@ -106,6 +106,27 @@ def test_what_a_retry_cannot_mend_fails_at_once_and_is_reported(
     assert (tmp_path / "site_alarm.py.rang").read_text() == "load"
 
 
+def test_extra_fields_of_the_database_may_be_numbers_and_settings_of_airflow_itself(
+    alone: dict[str, str], stage: Stage, warehouse: str, dataset: str
+) -> None:
+    gateway = stage.start(recordings=3)
+    connection = {
+        "conn_type": "postgres",
+        "host": "127.0.0.1",
+        "login": "postgres",
+        "password": "p@ss:%/w",
+        "schema": warehouse,
+        "extra": {
+            "connect_timeout": 10,
+            "keepalives": 1,
+            "options": "-c work_mem=8MB",
+            "cursor": "dictcursor",
+        },
+    }
+    run_dag({**alone, "AIRFLOW_CONN_VBC_DESTINATION": json.dumps(connection)}, "vbc_incremental")
+    assert execute("SELECT count(*) FROM vbc_data.company_recordings", warehouse) == [(len(gateway.company),)]
+
+
 def test_a_load_with_rows_rebuilds_the_models_and_one_without_does_not(
     local: Stack, stage: Stage, warehouse: str, dataset: str
 ) -> None:

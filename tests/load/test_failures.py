@@ -244,6 +244,31 @@ def test_an_error_of_ours_stays_the_same_below_whatever_wraps_it() -> None:
     assert not isinstance(explain(ConnectionResetError(errno.ECONNRESET, "reset")), SettingsError)
 
 
+@pytest.mark.parametrize(
+    ("reason", "permanent"),
+    [
+        ("Connection refused", False),
+        ("FATAL:  sorry, too many clients already", False),
+        ("FATAL:  the database system is starting up", False),
+        ('FATAL:  password authentication failed for user "loader"', True),
+        ('FATAL:  database "calls" does not exist', True),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1"', True),
+    ],
+)
+def test_a_server_that_may_answer_at_another_attempt_is_no_wrong_setting(
+    reason: str, permanent: bool
+) -> None:
+    error = psycopg2.OperationalError(f'connection to server at "db", port 5432 failed: {reason}')
+    assert explain(error).permanent is permanent
+
+
+@pytest.mark.parametrize(
+    "error", [socket.gaierror(-3, "Temporary failure"), ConnectionRefusedError(errno.ECONNREFUSED, "refused")]
+)
+def test_a_host_that_cannot_be_reached_is_no_wrong_setting(error: Exception) -> None:
+    assert not explain(error).permanent
+
+
 def test_every_extra_is_one_of_the_package() -> None:
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert all(f"\n{extra} = [" in text for extra in EXTRAS)

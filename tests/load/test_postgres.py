@@ -17,7 +17,7 @@ from warehouses import POSTGRES, has_postgres
 
 from vbc_source import Target, VbcPostgres
 from vbc_source.analytics.database import find_database
-from vbc_source.errors import SettingsError
+from vbc_source.errors import SettingsError, VbcError
 from vbc_source.load.destinations import open_destination
 from vbc_source.load.destinations.added_columns import ADDED_VALUE
 from vbc_source.load.destinations.postgres import OpenPostgresCredentials
@@ -218,7 +218,7 @@ def test_a_setting_of_the_server_that_stops_a_load_is_named(setting: str, messag
     load(open_pipeline(dataset), [rows(0, 2)])
     address = f"{POSTGRES}?options=-c%20{setting}"
     other = dlt.pipeline("other", destination=VbcPostgres(address), dataset_name=f"{dataset}_ours")
-    with pytest.raises(SettingsError, match=message), explaining():
+    with pytest.raises(VbcError, match=message), explaining():
         load(other, [rows(0, 20_000)])
 
 
@@ -255,6 +255,30 @@ def test_the_driver_gets_a_password_as_it_is(password: str) -> None:
     assert " " not in address
 
 
+@pytest.mark.slow
+def test_many_tables_are_loaded_with_few_connections(dataset: str) -> None:
+    """A server has a hundred by default, for all the loads of many customers."""
+    role, pipeline = "vbc_test_few", open_pipeline(dataset)
+    with pipeline.sql_client() as client:
+        client.execute_sql(f"DROP ROLE IF EXISTS {role}")
+        client.execute_sql(f"CREATE ROLE {role} LOGIN PASSWORD 'any' CONNECTION LIMIT 12")
+        client.execute_sql(f"GRANT CREATE ON DATABASE test TO {role}")
+    few = VbcPostgres(POSTGRES.replace("postgres:any", f"{role}:any"), create_indexes=False)
+    name = f"{dataset}_ours"
+    tables = [
+        dlt.resource([rows(0, 2_000)], name=f"t{number}", write_disposition="merge", primary_key="id")
+        for number in range(20)
+    ]
+    try:
+        with explaining():
+            dlt.pipeline("ours", destination=few, dataset_name=name).run(tables)
+        assert query(pipeline, f"SELECT count(*) FROM {name}.t19") == [(2_000,)]
+    finally:
+        with pipeline.sql_client() as client:
+            client.execute_sql(f"DROP OWNED BY {role} CASCADE")
+            client.execute_sql(f"DROP ROLE {role}")
+
+
 def test_without_its_driver_one_error_says_what_to_install(
     dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +296,16 @@ def test_a_destination_with_a_name_of_its_own_is_ours_too(monkeypatch: pytest.Mo
         "warehouse",
         "dlt.destinations.postgres",
     )
+
+
+def test_a_parameter_of_the_address_may_have_spaces(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver that copies files reads the address as libpq does: a `+` is no space there."""
+    address = "postgresql://postgres@127.0.0.1:5432/test?options=-c%20work_mem%3D8MB"
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", address)
+    destination = open_destination(Target(destination="postgres", dataset=dataset))
+    pipeline = dlt.pipeline("spaces", destination=destination, dataset_name=dataset)
+    load(pipeline, [rows(0, 2)])
+    assert len(query(pipeline, "SELECT * FROM things")) == 2
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,11 @@ class OpenPostgresCredentials(PostgresCredentials):
         return {**super().get_query(), "client_encoding": "UTF8"}
 
     def to_native_representation(self) -> str:
-        """Return the address; dlt leaves the spaces of a password as they are, which libpq 17 refuses."""
-        return super().to_native_representation().replace(" ", "%20")
+        """Return the address for libpq, which reads only `%20` as a space."""
+        # dlt leaves the spaces of a password as they are, which libpq 17 refuses, and writes those of a
+        # parameter as `+`, which libpq keeps
+        address, mark, parameters = super().to_native_representation().partition("?")
+        return address.replace(" ", "%20") + mark + parameters.replace("+", "%20")
 
 
 @configspec
@@ -87,6 +90,9 @@ class VbcPostgres(CachedConfiguration, dlt.destinations.postgres):
 
     def _raw_capabilities(self) -> Any:
         capabilities: Any = super()._raw_capabilities()
+        # dlt would load twenty tables at a time, with a connection or two each: a few pods would use up the
+        # server's connections, 100 by default
+        capabilities.max_parallel_load_jobs = 4
         capabilities.preferred_loader_file_format = "parquet"
         capabilities.loader_file_format_selector = partial(
             _select_format, capabilities.loader_file_format_selector
