@@ -93,6 +93,7 @@ class VbcCredentials(CredentialsConfiguration):
 
     def fingerprint(self) -> str:
         """Return a keyed digest of all credentials, from which none of them can be read."""
+        # the key is the application's secret: a bare digest would let others try likely passwords on the file
         secrets = json.dumps([self.full_username(), self.password, self.refresh_token])
         key = f"{self.client_id}:{self.client_secret}".encode()
         return hmac.new(key, secrets.encode(), hashlib.sha256).hexdigest()
@@ -313,6 +314,8 @@ class VbcConfig(BaseConfiguration):
                     "allow_external_schedulers is set, but no scheduler provides a data interval: run it in "
                     "Airflow, set DLT_INTERVAL_START and DLT_INTERVAL_END, or remove the setting"
                 )
+            # with the lookback, as recordings appear after their calls have ended: late ones
+            # belong to earlier intervals
             start, end = given.start - self.lookback, given.end
         if end is None:
             return None
@@ -446,6 +449,7 @@ def check_names() -> None:
     Raises:
         SettingsError: The message has the name that was probably meant.
     """
+    # those of the audio above as well, since dlt looks there for what its own table lacks
     audio, credentials = AudioConfig.get_resolvable_fields(), VbcCredentials.get_resolvable_fields()
     tables = {SECTIONS: audio, (*SECTIONS, "audio"): audio, (*SECTIONS, "credentials"): credentials}
     if tenant := current_tenant():
@@ -469,6 +473,7 @@ def list_settings(place: tuple[str, ...]) -> list[str]:
             if isinstance(table, dict):
                 names += [name for name, value in table.items() if not isinstance(value, dict)]
     prefix = "".join(f"{section}__" for section in place).upper()
+    # a name with another `__` is that of a setting in a table below
     rest = [name.removeprefix(prefix) for name in os.environ if name.startswith(prefix)]
     return names + [name.lower() for name in rest if "__" not in name]
 

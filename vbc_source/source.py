@@ -55,6 +55,8 @@ class TenantSourceFactory(DltSourceFactoryWrapper[Any, DltSource]):
         signature = inspect.signature(self)
         given = signature.bind_partial(*args, **kwargs).arguments
         with hold_tenant(given.pop("tenant", None)):
+            # given as arguments, which win over all places where dlt looks: so a tenant
+            # comes before `[sources.vbc]`
             own = {
                 name: value for name, value in read_tenant_settings().items() if name in signature.parameters
             }
@@ -185,6 +187,7 @@ class Resources:
         self._limit = RequestLimit(config.max_requests, lambda: client.requests_sent)
         self.source_id, self._load_id = uuid4().hex, ""
         # in the order in which dlt reads them
+        # company recordings first: their links show which account `self` is, which saves the others a request
         self.readers: dict[Endpoint, Callable[[ResourceRun], Iterator[Any]]] = {
             COMPANY: partial(
                 self._read_recordings, lambda _: [ReadTask(ListOwner(name)) for name in config.accounts]
@@ -238,6 +241,8 @@ class Resources:
                 now=now,
                 window=self.config.fixed_window(now, dlt.current.interval),
             )
+            # a function, as it is seldom called: where the destination lacks the load
+            # that the local state names
             read_stored = partial(self._lookup.read_state, schema.name, endpoint.name)
             with hold_state(state, load_id, self._lookup.has_load, read_stored):
                 yield from self.readers[endpoint](run)
@@ -258,6 +263,7 @@ class Resources:
         except NotSubscribed as fault:
             fault.args = (f"{fault}; or do without the calls: set call_logs = false in [sources.vbc]",)
             self._skip(fault, "Reports API")
+            # named in `user_access`, so that `vbc status` says what is missing and why
             if self.config.skip_forbidden:
                 access = self._open_access_log(run)
                 for task in accounts:
@@ -309,6 +315,7 @@ class Resources:
 
     def _find_accounts(self, run: ResourceRun) -> list[str]:
         find = self._directory.find_account
+        # each once: `self` may be one of those that are listed by number
         return list(dict.fromkeys(find(name, run.accounts) for name in self.config.accounts))
 
     def _list_users(self, run: ResourceRun) -> list[ReadTask]:
@@ -325,6 +332,7 @@ class Resources:
         except GatewayFault as fault:
             self._skip(fault, f"{USERS.title} of {ReadTask(ListOwner(account))}")
             return []
+        # titles go into `user_access`, so that with `pii` they must not be names
         titles = users if self.config.pii_policy.keeps else dict.fromkeys(users, "")
         return [ReadTask(ListOwner(account, user), title) for user, title in titles.items()]
 

@@ -119,8 +119,10 @@ class TokenProvider:
         a few times in a row; Unavailable if another process does not end its login.
         """
         with self._lock:
+            # another thread has renewed it while this one waited for the lock
             if self._login.access_token not in (None, rejected):
                 return str(self._login.access_token)
+            # no thread tries again what was refused: a few failed logins lock the user for half an hour
             if self._refusal:
                 raise self._refusal
             self._check_credentials()
@@ -139,11 +141,14 @@ class TokenProvider:
         return shared if usable else None
 
     def _replace(self, cache: TokenCache, rejected: str | None) -> Login:
+        # each renewal may revoke the token of another program, so that two could renew for ever
         if self._unaccepted >= RENEWALS:
             raise _reject(
                 f"the VBC gateway rejected {RENEWALS} new access tokens in a row: see which other programs "
                 "log in with the same user, and whether the application is subscribed to this API"
             )
+        # rejected before its time: somebody has revoked it, or the gateway has lost it. A token that has
+        # merely expired says nothing about other processes
         lost = bool(rejected) and self._login.expires_at > self._clock()
         waited = self._take_turn(cache, rejected, alone=lost)
         revoked = lost and not waited and self._clock() - self._alive_at < RECENT
@@ -152,6 +157,8 @@ class TokenProvider:
         ):  # our last renewal was never accepted: another process may renew as well
             self._pause(self._doubt)
         with cache.lock(self._lock_seconds):
+            # once more, with the lock: of all processes that lost the token one logs in, and
+            # the others find its token
             if shared := self._find_shared(cache, rejected):
                 return shared
             login, was_refused = self._refresh_shared(cache)
@@ -160,9 +167,11 @@ class TokenProvider:
             if revoked:
                 self._pause(self._patience if was_refused else self._doubt)
             with cache.lock(self._lock_seconds):
+                # another process may have logged in while this one waited without the lock
                 if shared := self._find_shared(cache, rejected):
                     return shared
                 login = self._save(cache, self._log_in(cache, self._read_unrefused(cache)))
+        # a first login is no renewal: no token of this process was rejected before
         self._unaccepted += rejected is not None
         self._alive_at = self._clock()
         return login
@@ -215,6 +224,7 @@ class TokenProvider:
         return Login(refusals=shared.refusals)
 
     def _save(self, cache: TokenCache, login: Login) -> Login:
+        # refusals are read again and kept: other credentials of this user have theirs in the same file
         own = self._credentials.fingerprint()
         login = replace(login, refusals=cache.read().refusals, fingerprint=own)
         cache.write(login)
@@ -274,6 +284,7 @@ class TokenProvider:
         if failure.is_verdict:
             seconds = failure.retry_after
             refusal = RefusedLogin(failure.reason, None if seconds is None else self._clock() + seconds)
+            # the file as it is, with tokens that other credentials of this user have got
             refusals = {**shared.refusals, self._credentials.fingerprint(): refusal}
             cache.write(replace(cache.read(), refusals=refusals))
         return LoginRefused(failure.reason)
@@ -290,7 +301,9 @@ class TokenProvider:
     def _path(self) -> Path:
         folder = self._folder or Path(dlt.current.run_context().data_dir) / "vbc_tokens"
         credentials = self._credentials
+        # no password in it: after a change of the password, a lock of the user must still be found
         identity = [self._base_url, credentials.client_id, credentials.full_username()]
+        # without a user, the refresh token of the settings alone tells one login from another
         if not credentials.username:
             identity.append(credentials.refresh_token)
         return folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]}.json"

@@ -130,6 +130,8 @@ class Client:
         self._session = open_session(connections, self.base_url)
         # redirects to storage get a session of their own, without the token and without cookies
         self._storage = open_session(connections)
+        # logins pass the same rate limit and retries as all requests, hence the
+        # functions that are handed over
         self._tokens = TokenProvider(
             credentials,
             self.base_url,
@@ -242,6 +244,7 @@ class Client:
                     result = self._retries.repeat(partial(send, partial(authorize, token)), description)
                 except TokenRejected as fault:
                     token = self._choose_token(token, fault, rejections)
+                # such a fault judges the request and not the token, which counts as accepted
                 except (NotFound, BadRequest, Forbidden):
                     self._tokens.accept(token)
                     raise
@@ -289,6 +292,8 @@ class Client:
         def attempt() -> tuple[int, bytes]:
             response = self._send("POST", f"{self.base_url}/token", auth=no_auth, data=dict(form))
             status, body = response.status, response.body
+            # a fault, or a broken body, with status 200 judges no credentials: it is
+            # raised here, and may be retried
             if status == 200:
                 self._read(response, read_object)
             elif (error := read_error(body)) in TEMPORARY:
@@ -307,6 +312,7 @@ class Client:
         self, method: str, url: str, stopped: Callable[[], bool] = lambda: False, **options: Any
     ) -> Response:
         with self._in_flight:
+            # asked with the slot in hand: the run may have been stopped while this request waited for it
             if stopped():
                 raise ClientClosed
             self._admit()
@@ -315,6 +321,8 @@ class Client:
                 self._request(self._session, method, url, **options) as response,
             ):
                 # read in one go: response.content takes twice as long for a page
+                # one byte more tells a body that is too large; urllib3 from 2.6 on inflates no
+                # more than it is asked for
                 body = response.raw.read(LARGEST_RESPONSE + 1, decode_content=True) or b""
                 self.gateway_clock.read(response.headers)
         if len(body) > LARGEST_RESPONSE:
@@ -337,6 +345,7 @@ class Client:
         # takes no slot: the reader of a stream may send another request, which would wait for that slot
         session, host = self._session, self.base_url
         for _ in range(REDIRECTS + 1):
+            # only requests to the gateway count for its quota, not those to storage
             if session is self._session:
                 self._admit()
             watch = Watch(self._deadlines)
@@ -347,6 +356,7 @@ class Client:
             response.close()
             url = resolve_redirect(self.base_url, url, response.headers["Location"])
             if resolve_own(self.base_url, url) is None:
+                # for good: where storage redirects back to the gateway, that hop gets no token either
                 session, host, auth = self._storage, STORAGE, no_auth
         raise InvalidResponse(response.status_code, hint="too many redirects")
 
@@ -369,6 +379,7 @@ class Client:
                 self._check(status, head_text, headers, (200,))
             body = self._pass_on(chain([head], chunks), host, watch)
             return StreamingResponse(status, headers, body, response.close)
+        # the caller gets no response that it could close, also where Ctrl-C ends the reading
         except BaseException:
             response.close()
             raise
@@ -391,6 +402,7 @@ class Client:
                 yield
         except CONNECTION_ERRORS as error:
             if watch.expired:
+                # whatever a shut down connection raises, the deadline is the reason
                 raise self._exceed(host) from None
             address = self.base_url if host != STORAGE else "https://"
             if text := explain_connection_error(error, address, self._session.proxies):
@@ -411,10 +423,12 @@ class Client:
         try:
             return read(response.body)
         except ValueError as error:
+            # a parser's message may quote the body, and with it names and numbers
             raise InvalidResponse(response.status, hint=redact(str(error))) from None
 
     def _check(self, status: int, body: bytes, headers: Mapping[str, str], expected: tuple[int, ...]) -> None:
         fault = read_fault(status, body, headers, self._clock())
+        # any other fault shows that the gateway lets requests through again
         if not isinstance(fault, Throttled):
             self.rate_limiter.succeeded()
         if fault:

@@ -43,6 +43,7 @@ class GatewayClock:
                 "nothing is deleted: the VBC gateway's response has no valid Date header, with which this "
                 "machine's clock could be compared"
             )
+        # by the monotonic clock: the one that is checked may have been set since
         ahead = now - (date + timedelta(seconds=self._clock() - noted_at))
         if abs(ahead) > TOLERANCE:
             side = "ahead of" if ahead > timedelta(0) else "behind"

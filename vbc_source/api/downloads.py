@@ -50,6 +50,7 @@ class Download:
                 fault = error
             if self._is_complete(fault):
                 return
+            # a break after new bytes does not count: a large file over a bad line may come in many parts
             breaks = breaks + 1 if self._received == before else 0
             if breaks >= BREAKS:
                 if fault:
@@ -94,6 +95,7 @@ class Download:
         if response.status == 206:
             if etag and self._etag and etag != self._etag:
                 raise InvalidContent(_CHANGED)  # a server that does not know If-Range
+            # its Content-Length is that of the part
             self.size = self._read_range(headers.get("Content-Range", ""))
             return
         length = headers.get("Content-Length", "")
@@ -103,12 +105,15 @@ class Download:
 
     def _read_range(self, text: str) -> int | None:
         match = _CONTENT_RANGE.fullmatch(text.strip())
+        # a part that nobody asked for, at the beginning, would be taken for the whole file
         if not match or int(match[1]) != self._received or not self._received:
             raise InvalidResponse(206, hint="another range than requested")
         return None if match[3] == "*" else int(match[3])
 
     def _skip_received(self, response: StreamingResponse) -> Iterator[bytes]:
         """Yield only new bytes, after checking that those received before are the same."""
+        # 200 in place of 206: the server knows no ranges, or `If-Range` tells that the file has changed. It
+        # comes from its start then (RFC 9110, sections 13.1.5 and 14.2)
         left = self._received if response.status == 200 else 0
         again = hashlib.sha256()
         for chunk in response.chunks:

@@ -58,6 +58,7 @@ class Endpoint:
     @property
     def primary_key(self) -> tuple[str, ...]:
         """Columns that identify a row."""
+        # the legs of a call share its id
         call = (self.shape.id,) if self.shape.legs else ()
         return (*self.key, *call, self.shape.id_column)
 
@@ -74,6 +75,8 @@ class Endpoint:
                 "start:gte": format_report_instant(window.start),
                 "start:lte": format_report_instant(window.end),
             }
+        # an order is asked for and never relied on: where the server keeps it, the first page of a recent
+        # window shows up to which second it is whole (`window_reader`)
         span = {"start:gte": format_instant(window.start), "start:lte": format_instant(window.end)}
         return {**span, "order": "start:ASC"}
 
@@ -149,6 +152,7 @@ def _read_host(link: str) -> str | None:
     """Return the host of a link; None without one, and empty where it is malformed."""
     try:
         address = urlsplit(link.strip())
+        # `data:…` has a scheme and no host: it is no relative link, and so not one of the gateway
         host = address.hostname or address.netloc or address.scheme or None
     except ValueError:
         return ""

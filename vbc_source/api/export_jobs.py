@@ -70,6 +70,8 @@ class Job:
             return "expired"
         if status.startswith(_FAILED):  # even if all files are packed
             return "failed"
+        # there may be words for success beside these guesses: a zip with an address
+        # and all its files is ready
         full = self.total is not None and 0 < self.total == self.completed
         if status in _DONE or (self.link and (status.startswith("partial") or full)):
             return "ready"
@@ -214,6 +216,8 @@ class ExportApi:
         except NotFound as fault:  # some servers answer so after the last page
             if number == 0 or not says_gone(fault):
                 raise
+            # the total is not known: the list goes on with page 0, which has the rest
+            # where pages are counted from 0
             return [], float("inf")
 
     def show(self, job_id: str) -> Job:
@@ -252,8 +256,10 @@ class ExportApi:
             for line in progress:
                 log.info("export job %s", line)
             self._sleep(seconds)
+            # only those that wait: each job is a request, of which a new application has ten a minute
             jobs |= {id_: self.show(id_) for id_ in waiting}
             pause = min(pause * 1.5, LONGEST_PAUSE)
+        # by the time of now: a zip that was ready early may have expired while the others were packed
         for job in jobs.values():
             self.check_ready(job)
         return list(jobs.values())

@@ -38,6 +38,7 @@ _BY_STATUS: Mapping[int, type[GatewayFault]] = {403: Forbidden, 404: NotFound}
 _FIELDS = ("code", "message", "description", "nextAccessTime")
 # what only data has: a recording or a list may get a field `code` one day
 _DATA = frozenset({"_embedded", "_links", "id", "job_ids", "total_items"})
+# taken together: gateways give a revoked token the code of an invalid, an expired or a missing one
 _REJECTED = range(900901, 900906)
 _THROTTLED = (900800, 900801, 900802, 900803, 900804, 900806, 900807)
 _BACKEND = (*range(101000, 102000), *range(303000, 304000))
@@ -75,6 +76,7 @@ def _read_field(value: Any) -> str:
 
 
 def _classify(status: int, code: int | None) -> type[GatewayFault]:
+    # the code before the status: a 403 is a missing subscription as well as a missing right
     if code in _BY_CODE:
         return _BY_CODE[code]
     if status == 429 or code in _THROTTLED:

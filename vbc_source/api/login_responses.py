@@ -69,6 +69,7 @@ def _read_lifetime(value: Any) -> float:
         seconds = float(value)
     except (TypeError, ValueError, OverflowError):
         return LIFETIME
+    # `true` is 1.0 to Python, and json reads NaN and Infinity
     return seconds if math.isfinite(seconds) and seconds > 0 and value is not True else LIFETIME
 
 
@@ -88,6 +89,8 @@ def is_user_locked(body: bytes) -> bool:
 def explain_failure(status: int, body: bytes) -> LoginFailure:
     """Return why a login failed, and whether that judges the credentials."""
     error = read_error(body)
+    # before `invalid_grant`, which the same response may have as well: a lock passes, and
+    # must not be kept for good
     if is_user_locked(body):
         return LoginFailure(
             f"VBC has locked the user in {SECTION} after failed logins; wait 30 minutes without any "

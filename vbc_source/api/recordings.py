@@ -91,6 +91,7 @@ class RecordingApi:
         `approve` gets the recording as VBC has it right before, and raises where it must stay.
         """
         approve(self.show(recording_id))
+        # `show` has just noted the gateway's time, so this is the clock of right before the deletion
         self.check_clock(now)
         self._client.delete(self.locate(recording_id), what=f"deletion of {self._title} {recording_id}")
 

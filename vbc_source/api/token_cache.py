@@ -67,6 +67,8 @@ class TokenCache:
             Unavailable: Another one takes longer.
             SettingsError: The lock cannot be made.
         """
+        # a file of its own, since `write` replaces the other one: a lock on that would stay with the file
+        # before. The operating system frees it when a process is killed while it logs in
         lock = FileLock(self.path.with_suffix(".lock"), seconds, mode=0o600)
         try:
             lock.acquire()
@@ -90,6 +92,7 @@ class TokenCache:
             tokens = read_token(data["access_token"]), read_token(data["refresh_token"])
             return Login(*tokens, float(data["expires_at"]), refusals, str(data.get("fingerprint", "")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            # a damaged file, or one of another version, costs a login and stops no run
             return Login()
 
     def write(self, login: Login) -> None:

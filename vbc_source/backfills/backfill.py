@@ -101,6 +101,7 @@ def backfill(
     """
     check_order(start, end)
     check_days(days)
+    # a second backfill would plan the same windows; `vbc sync` has a lock of its own
     with hold_pipeline_lock(f"{target.pipeline}_backfill"):
         with explaining():
             config, kind = load_config(), LoadedTables(target).kind
@@ -153,6 +154,7 @@ def prepare_backfill(
         raise UsageError(f"a backfill reads {' or '.join(KEYS)}: name at least one of them")
     others = [name for name in source.selected_resources if name not in KEYS]
     with hold_part(target, "init") as pipeline:
+        # before windows are loaded side by side: dlt would create the same tables in each of them at once
         run_pipeline(pipeline, empty_tables(windowed))
         if others:
             found = Refusals() if refusals is None else refusals
@@ -186,6 +188,7 @@ def plan_backfill(
     with explaining():
         loaded = LoadedTables(target)
         config = resolve_self(load_config(), loaded)
+    # beyond the bounds of the filters nothing is read, so no window there could ever be proven
     narrowed = [config.filters_of(name).narrow(Window(start, end)) for name in resources]
     spans = [span for span in narrowed if span]
     first, last = (
@@ -218,6 +221,7 @@ def finish_backfill(target: Target, results: Sequence[WindowResult]) -> Backfill
         for index, result in enumerate(windows):
             (copies, distinct), read = counts.get(index, (0, 0)), result["rows"][name]
             repeated = 0 if loaded.kind in APPENDING else copies - distinct
+            # more than were read are right: a sync may have loaded late ones meanwhile
             if distinct < read or repeated:
                 raise VbcError(
                     f"{name} of the window {result['start']}/{result['end']}: {read:,} rows were read, "

@@ -76,6 +76,7 @@ class WindowResult(WindowTask):
 
 def cut_windows(start: datetime, end: datetime, now: datetime, days: float) -> list[Window]:
     """Cut a span, including its last second, into windows of `days` days; nothing later than now."""
+    # half open, so a second later than asked; nothing later than now, as that proves nothing yet
     first, last = floor_second(start), min(floor_second(end) + SECOND, floor_second(now))
     windows = []
     while first < last:
@@ -123,6 +124,7 @@ def load_window(target: Target, task: WindowTask, share: int = 1) -> WindowResul
     source = make_source(resources, start_date=window.start, end_date=window.end, **budget)
     filters = {name: _OwnRows(window, datetime.now(timezone.utc)) for name in resources}
     for name, own in filters.items():
+        # it runs before `ChildTables`, so the rows of lists come and go with their recordings
         source.resources[name].add_map(own)
     requests, seconds, gaps, refusals = 0, 0.0, list[str](), Refusals()
     with hold_part(target, task["key"]) as pipeline:
@@ -157,6 +159,7 @@ class _OwnRows:
         before = pc.less(starts, self._end)
         inside = pc.and_(before, pc.greater_equal(starts, self._start))
         self.rows += pc.sum(inside).as_py() or 0
+        # a comparison with a missing `start` is null, and a filter drops the row of a null
         return table.filter(pc.fill_null(pc.or_(before, pc.greater(starts, self._now)), True))
 
 
@@ -209,6 +212,7 @@ class _Worker:
     """A process that loads one window after another."""
 
     def __init__(self, target: Target, share: int, load: Load) -> None:
+        # with the tenant, since a spawned process does not know which one was chosen here
         self._arguments = (target, share, load, current_tenant())
         self.task: WindowTask | None = None
         self.attempt = 0
@@ -252,6 +256,7 @@ def _work_through(todo: deque[tuple[WindowTask, int]], crew: Sequence[_Worker]) 
         busy = {worker.pipe: worker for worker in crew if worker.task is not None}
         if not busy:
             return
+        # a process that dies closes its end of the pipe, which ends this wait as well
         for pipe in wait(list(busy)):
             worker = busy[pipe]  # type: ignore[index] # wait() returns what it was given
             task, attempt = worker.task, worker.attempt
@@ -269,6 +274,8 @@ def retry_window(task: WindowTask, attempt: int, error: Exception) -> tuple[Wind
         VbcError: It is not worth another, or has had all of them; the message says which window it is.
     """
     text = f"the window {task['start']}/{task['end']}: {error}"
+    # a failed load and a dead worker are plain VbcErrors; classes derived from it name a setting, a right, or
+    # a gateway that was retried already
     if type(error) is not VbcError or attempt >= MAX_ATTEMPTS:
         raise VbcError(text) from None
     log.warning("%s; it is loaded again", text)

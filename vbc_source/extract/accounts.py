@@ -71,6 +71,7 @@ class AccountDirectory:
 
     def _request_account(self) -> str:
         faults: list[GatewayFault] = []
+        # either list shows the account, and the API user may lack the right to one of them
         for endpoint, owner in ((COMPANY, ListOwner(SELF)), (ON_DEMAND, ListOwner(SELF, SELF))):
             try:
                 if account := self._reader.find_owner(endpoint, owner)[0]:
@@ -98,6 +99,7 @@ class AccountDirectory:
         if fault := self._failed.get(key):
             raise fault  # several resources need it; each would retry as long
         if key not in self._lists:
+            # lists of an earlier run are old: a source may run again in the same process
             self._lists = {known: read for known, read in self._lists.items() if known[-1] == run}
             with explain_refusal():
                 try:
@@ -172,6 +174,7 @@ def write_snapshot(run: ResourceRun, account: str, read: ReadWindow[PageRows]) -
     loaded, current = run.state.setdefault("digests", {}), digest(table, key)
     if loaded.get(account) == current and _is_present(run, account, table[key]):
         return
+    # null for all who are there: it replaces the mark of one who has come back
     yield table.append_column(pa.field(GONE, INSTANT), pa.nulls(len(table), INSTANT))
     if not len(table) or not read.is_proven:
         # an account without users has no API user either: something is wrong, so nobody is marked
@@ -202,6 +205,7 @@ def _read_gone(
     endpoint, key = run.endpoint, run.endpoint.shape.id_column
     rows: list[dict[str, Any]] | None = []
     if key in columns and GONE in columns:  # otherwise nothing was loaded yet
+        # whole rows: a merge replaces every column of the row that gets the mark
         rows = run.lookup.read_present(endpoint, account, list(columns))
     if rows is None:
         return None
@@ -221,6 +225,7 @@ def _hide(run: ResourceRun, name: str, value: Any) -> Any:
     if privacy.keeps or name in run.endpoint.primary_key or not isinstance(value, (str, int, float)):
         return value
     if not isinstance(value, str):
+        # a long number may be that of a telephone: it becomes null, as no hash fits into a column of numbers
         is_short = value < LONG_ID if known else privacy.hide_value(value) == value
         return value if is_short or (known and name not in shape.ids) else None
     if known:

@@ -73,6 +73,7 @@ class ArrivalLog:
         if not len(behind):
             return behind
         known = self._loaded.find_ids(str(owner))
+        # rather none than wrong ones: a late arrival that is none would call for a longer lookback
         if known is None:
             return behind.slice(0, 0)
         return behind.filter(pc.invert(pc.is_in(behind["id"], known)))

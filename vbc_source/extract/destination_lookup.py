@@ -118,6 +118,7 @@ class DestinationLookup:
 
     def _ask_load(self, load_id: str) -> bool | None:
         def ask(pipeline: Any) -> bool:
+            # it is not loaded yet, but dlt loads what is pending before anything new
             if load_id in (
                 *pipeline.list_extracted_load_packages(),
                 *pipeline.list_normalized_load_packages(),
@@ -128,6 +129,7 @@ class DestinationLookup:
             with pipeline.sql_client() as client:
                 table = client.make_qualified_table_name("_dlt_loads")
                 id_, status = map(client.escape_column_name, ("load_id", "status"))
+                # dlt writes this row last, when all jobs of the load are done
                 sql = f"SELECT count(*) FROM {table} WHERE {id_} = %s AND {status} = 0"
                 ((count,),) = client.execute_sql(sql, load_id) or ((0,),)
             return bool(count)
@@ -205,6 +207,7 @@ class DestinationLookup:
                 sql, values = _write_lists(client, endpoint, windows)
                 return client.execute_sql(sql, *values) or ()
 
+        # no table means no rows, but no answer means that nothing is known: the caller loads the rows again
         rows = self._ask(ask, (), f"which {endpoint.name} are loaded already")
         if rows is None:
             return None
@@ -217,6 +220,7 @@ class DestinationLookup:
             with _open(pipeline) as client:
                 start, *keys = map(client.escape_column_name, ("start", *endpoint.key))
                 table, owner = client.make_qualified_table_name(endpoint.name), ", ".join(keys)
+                # one start in the future, by a wrong clock, must not count as the newest for years
                 sql = f"SELECT {owner}, max({start}) FROM {table} WHERE {start} <= %s GROUP BY {owner}"
                 rows = client.execute_sql(sql, now) or ()
             return {tuple(map(str, key)): newest for *key, newest in rows}
@@ -232,6 +236,7 @@ class DestinationLookup:
                 columns = ", ".join(f"w.{client.escape_column_name(name)}" for name in named)
                 windows, loads = map(client.make_qualified_table_name, ("scan_windows", "_dlt_loads"))
                 sql = (
+                    # DISTINCT, as a load that was killed at its very end is in `_dlt_loads` twice
                     f"SELECT DISTINCT {columns}, l.load_id IS NOT NULL FROM {windows} AS w "
                     f"LEFT JOIN {loads} AS l ON l.load_id = w._dlt_load_id AND l.status = 0 "
                     f"WHERE w.reading_id IN ({', '.join(['%s'] * len(ids))})"
@@ -273,6 +278,7 @@ def _write_lists(
     own = [f"k{number}" for number in range(len(keys))]
     listed = ", ".join([f"({', '.join(['%s'] * (len(keys) + 2))})"] * len(windows))
     same = " AND ".join(f"r.{name} = w.{mine}" for name, mine in zip(keys, own, strict=True))
+    # the end counts whole seconds, and a start may have a fraction of its last one
     values = [
         value
         for key, window in windows.items()

@@ -41,6 +41,7 @@ class GapLog:
     def add(self, task: ReadTask, read: ReadWindow[PageRows]) -> None:
         """Add a window that is not proven; windows that touch become one."""
         window, surplus = read.window, read.total_items - read.found
+        # rows without a usable id are counted and not loaded, so that their window cannot add up
         unusable = any(page.count > len(page.ids) for page in read.pages)
         gaps = self._gaps.setdefault(task, [])
         if gaps and gaps[-1][0].end == window.start:
@@ -139,6 +140,7 @@ class Extractor:
         requests: RequestLimit,
     ) -> None:
         self._run, self._reader, self._access, self._learn = run, reader, access, learn
+        # a run without state has nothing to continue from, so it reads all
         self._request_limit = requests if run.incremental else RequestLimit(None)
         self._planner, self._loaded = ReadPlanner(run), LoadedRows(run)
         self._writer, self._gaps = WindowWriter(run, self._loaded), GapLog(run)
@@ -161,6 +163,8 @@ class Extractor:
             name = self._run.endpoint.name
             log.warning("start_date %s is in the future: no %s are read", format_instant(start), name)
         todo = self._plan(selected)
+        # a second round where `self` turned out to be a list with a history of its own,
+        # which only a response tells
         while todo and not self._is_over():
             self._again = {}
             yield from self._read_lists(todo)
@@ -181,9 +185,11 @@ class Extractor:
     def _read_lists(self, todo: Sequence[ReadTask]) -> Iterator[Any]:
         threads = self._run.config.max_concurrency
         self._window_pages = self._request_limit.share_pages(min(len(todo), threads))
+        # after an interrupt the client is closed, which wakes the threads that wait for the rate limit
         with RequestPool(threads, self._reader.client.close) as pool:
             windows = pool.read(todo, lambda task: self._scan(task, pool))
             for task, item in windows:
+                # of a list that is planned again, windows of the old plan still arrive
                 if task.owner in self._finished or task.owner in self._again:
                     continue
                 if not isinstance(item, Exception):
@@ -193,6 +199,8 @@ class Extractor:
                     self._finished.add(task.owner)
                 if self._writer.is_due:
                     yield from self._flush()
+                # leaving the pool cancels what is not sent yet; draining it, below,
+                # still takes in what was begun
                 if self._access.hopeless:
                     return
                 if self._is_over():

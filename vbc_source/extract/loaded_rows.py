@@ -53,6 +53,7 @@ class LoadedRows:
         if self._run.lookup.in_files:
             return name in self._windows
         loaded = self.find_ids(name)
+        # `min_count`: of no values at all, Arrow's `all` is null
         return loaded is not None and bool(pc.all(pc.is_in(ids, loaded.cast(ids.type)), min_count=0).as_py())
 
     def set_cursors_back(self, reached: Sequence[str]) -> bool:
@@ -70,6 +71,7 @@ class LoadedRows:
             for name, cursor in cursors.items()
             if cursor and found is not None and not _reaches(found.get(_key(name)), cursor)
         }
+        # the whole table is asked only now, where a window lacks the row that its cursor stands for
         newest = self._run.lookup.read_newest(self._run.endpoint, self._run.now) if lost else None
         if newest is None:
             return False

@@ -67,12 +67,14 @@ class RequestLimit:
     def begin(self, *, leave_half: bool) -> None:
         """Begin a run of a resource; it leaves half of the requests to those that follow, or none."""
         if self._most is not None:
+            # of what was sent by all resources: retries and logins are requests as well
             left = self._most - self.count_sent()
             self._share = max(1, ceil(left / 2) if leave_half else left)
             self._until, self._begun = self.count_sent() + self._share, 0
 
     def admit(self) -> bool:
         """Return whether another list may be begun."""
+        # counted as it is admitted, or all threads would begin a list before the first request is sent
         with self._lock:
             if self.is_over:
                 return False

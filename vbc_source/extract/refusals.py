@@ -70,6 +70,7 @@ class Refusals:
         """Return the reasons, each with the names of the lists that it concerns; empty without any."""
         groups: dict[tuple[object, ...], list[str]] = {}
         for name, error in self._found.items():
+            # one reason each: messages of the same kind, status and code differ in the list that they name
             groups.setdefault((type(error), error.status, error.code), []).append(name)
         texts = [f"{self._found[first]}{name_others(others)}" for first, *others in groups.values()]
         if all(isinstance(error, Forbidden) for error in self._found.values()):
@@ -86,6 +87,7 @@ class Refusals:
             raise error
 
 
+# dlt calls the resources, and hands no argument of ours through: a context variable reaches them
 _collected: ContextVar[Refusals | None] = ContextVar("vbc_refusals", default=None)
 
 
@@ -157,6 +159,7 @@ class AccessLog:
         """Return whether an error finishes its list, else `check` raises it; raise what concerns all."""
         if not leaves_the_rest(error):
             raise error
+        # a user who has left answers 404, too; with the gateway's own code the path is wrong for all lists
         vanished = isinstance(error, NotFound) and error.code != NO_SUCH_PATH and self._run.endpoint.per_user
         if vanished or (isinstance(error, Forbidden) and self._run.config.skip_forbidden):
             self._in_a_row = 0
@@ -166,6 +169,7 @@ class AccessLog:
             refusals.add([f"{self._run.endpoint.title} of {task}"], error)
             self._explain(error)
             return True
+        # kept, not raised: dlt would end the extraction, and drop what the other lists have brought
         self._failures.append((task, error))
         # a refusal predicts nothing about the next list, and costs one request
         self._in_a_row += not isinstance(error, Forbidden)

@@ -112,6 +112,8 @@ def make_scan_windows(
 def count_inside(read: ReadWindow[PageRows], id_column: str = "id") -> int:
     """Count the rows of a window that start in it; its last second belongs to the next one too."""
     pages = [page.rows.table.select([id_column, "start"]) for page in read.pages]
+    # counted anew from the pages: `total_items` has the last second too, and rows that
+    # were read twice count once
     rows = pa.concat_tables(pages) if pages else pa.table({id_column: [], "start": []})
     start, end = (pa.scalar(bound, INSTANT) for bound in (read.window.start, read.window.end))
     inside = pc.and_(pc.greater_equal(rows["start"], start), pc.less(rows["start"], end))

@@ -101,6 +101,7 @@ class CursorState:
         cursor = advance(before, [newest] if newest else [], now)
         if before is None:  # the history was read from there; later runs read less
             since = self._state.setdefault("since", {})
+            # as texts: in this format they have the order of the instants
             since[self._key(name)] = min(since.get(self._key(name), NEVER), format_instant(first))
         if cursor:
             self._state.setdefault("cursors", {})[self._key(name)] = format_instant(cursor)
@@ -110,6 +111,7 @@ class CursorState:
         """Set a cursor back to the newest `start` that the destination has; None removes it."""
         if newest:
             self._state["cursors"][self._key(name)] = format_instant(newest)
+        # a digest says that rows are loaded; without a cursor, the history and its gaps start over as well
         for table in ("digests",) if newest else ("digests", "cursors", "since", "gaps"):
             self._state.get(table, {}).pop(self._key(name), None)
 
@@ -178,6 +180,7 @@ class CursorState:
     def store_progress(self, source_id: str, unread: Iterable[str], reached: Mapping[str, datetime]) -> None:
         """Store that a source ended early; the next run reads what it left unread first."""
         names = sorted(unread)
+        # also what another source has reached: it says nothing about the lists of this one
         self.clear_progress()
         self._state[PROGRESS_MARK] = source_id
         if names:
@@ -229,6 +232,7 @@ def follow_destination(
         Whether the destination has answered: otherwise the mark of the state stays, to be checked later.
     """
     mark = state.get(LOAD_MARK)
+    # state without a mark was written by an earlier version, or by a run that got no answer
     known = not state or (has_load(mark) if mark else False)
     if known is not False:
         return bool(known)
@@ -251,10 +255,12 @@ def hold_state(
 ) -> Iterator[None]:
     """Let the state of a resource follow the destination, then mark what a run changes with its load."""
     known = follow_destination(state, has_load, read_stored)
+    # deep, as cursors and digests are nested and change in place
     before = deepcopy(dict(state))
     try:
         yield
     finally:
+        # a mark alone would change the state, and dlt would store a row of it in every idle run
         if known and state != before:
             state[LOAD_MARK] = load_id
 

@@ -47,6 +47,7 @@ def split_children(
 ) -> Iterator[Any]:
     """Yield rows without their lists, then a child table for each list."""
     shape = endpoint.shape
+    # files keep earlier versions of a row, and the load tells which one counts; databases replace it
     mark = _add_load_id if in_lake else lambda table: table
     yield mark(rows.drop_columns([name for name in shape.lists if name in rows.column_names]))
     key = (*endpoint.key, shape.child_key)

@@ -110,6 +110,8 @@ class WindowWriter:
         run = self._run
         # most of what the lookback reads was loaded by the run before: it is not loaded again
         changed = [batch for batch in batches if not self._is_loaded(batch)]
+        # a column that only some of the tables have is null in the others: the API may add
+        # a field between two pages
         if changed:
             yield pa.concat_tables([batch.rows for batch in changed], promote_options="default")
         if run.endpoint.windowed:
@@ -118,6 +120,7 @@ class WindowWriter:
                     (batch.requested, batch.owner, batch.rows) for batch in changed
                 )
             yield self._make_scan_windows(batches, changed)
+        # after the tables: dlt stores the state with them, or neither
         if run.incremental:
             self._move_state(batches, changed)
         self._report(batches[-1])
@@ -158,6 +161,7 @@ class WindowWriter:
         table = self._leave_out_erased(owner, table)
         # neighbours share a second: rows of the window before are not sent twice
         before, ids = self._previous_ids.get(owner), table[self._run.endpoint.shape.id_column]
+        # of the window before, not of all: only neighbours share a second, and memory stays bounded
         self._previous_ids[owner] = ids.combine_chunks()
         if before is None or not pc.any(known := pc.is_in(ids, before)).as_py():
             return table  # unfiltered: a filter copies
@@ -185,6 +189,7 @@ class WindowWriter:
             newest = _find_newest(batch.rows["start"], window)
             self.moved_cursors |= self._cursors.move(name, newest, first, run.now)
             self._cursors.record_window(name, window, run.now, proven=batch.read.is_proven)
+            # under the name as requested: the next run plans its lists before a response says whose they are
             self.reached[str(batch.requested)] = window.end
         for batch in changed:
             self._cursors.store_digest(str(batch.owner), batch.digest)

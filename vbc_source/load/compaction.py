@@ -75,6 +75,7 @@ def compact(target: Target = Target()) -> CompactResult:  # noqa: B008 - a froze
     if not lake.is_lake:
         raise UsageError(f"{target.destination} holds no files: vbc compact is for --destination filesystem")
     with hold_pipeline_lock(target.pipeline):
+        # files of a load that is not complete do not count yet: they cannot be joined with others
         if count_pending_packages(target.pipeline):
             raise VbcError(f"a load of pipeline {target.pipeline} is not complete: run vbc sync first")
         return lake.compact()
@@ -136,6 +137,8 @@ class _Lake:
                         tables, files = tables + len(removed), files + sum(removed)
                     else:
                         skipped += self._open(schema).schema.data_table_names()
+            # last: the number of these files says how many loads there were since, so a
+            # killed compaction stays due
             files += compact_loads(self._open(SOURCE_SCHEMA), LOADS)
         return CompactResult(tables, files, tuple(skipped), time.monotonic() - began)
 
@@ -170,6 +173,7 @@ def _hold_ledger(target: Target, schema: str) -> Iterator[bool]:
     pipeline = target.ledgers(_LEDGERS[schema]).pipeline
     lock = pipeline_lock(pipeline)
     with suppress(Timeout):
+        # a ledger whose command works for hours is left to the next compaction
         lock.acquire(timeout=0)
     try:
         yield lock.is_locked and not count_pending_packages(pipeline)

@@ -55,6 +55,7 @@ def hold_pipeline_lock(pipeline: str) -> Iterator[None]:
     """
     lock = pipeline_lock(pipeline)
     try:
+        # without waiting at first, so that a wait is announced before it begins
         with suppress(Timeout):
             lock.acquire(timeout=0)
         if not lock.is_locked:
@@ -102,6 +103,7 @@ def hold_dataset_lock(pipeline: dlt.Pipeline, window: str = "") -> Iterator[None
     backfill share the dataset's lock, since they write different rows, but one window is never loaded by two.
     """
     dataset = f"vbc {pipeline.dataset_name}"
+    # the window's lock first: who waits for that holds none of the dataset meanwhile, and lets a sync load
     windows = [("", f"{dataset} {window}")] if window else []
     with _hold_in_postgres(pipeline, [*windows, ("_shared" if window else "", dataset)]):
         yield
@@ -123,6 +125,7 @@ def _hold_in_postgres(pipeline: dlt.Pipeline, locks: Sequence[tuple[str, str]]) 
     if not _is_postgres(pipeline.destination):
         yield
         return
+    # a connection of its own, open and idle while dlt loads by others: the locks end with its transaction
     with pipeline.sql_client() as client:
         try:
             _begin(client, WAIT_SECONDS)
@@ -175,6 +178,7 @@ class PostgresTurns:
                 if not self._is_open:
                     self._stack.enter_context(self._client)
                     self._is_open = True
+                # from here on nothing is held: `_begin` ends the transaction, and with it the shared lock
                 self._held = None
                 _begin(self._client, TURN_SECONDS)
                 kind = "" if alone else "_shared"
@@ -182,6 +186,7 @@ class PostgresTurns:
             except Exception as error:  # dlt passes some errors of the driver on as they are
                 if getattr(getattr(error, "dbapi_exception", None), "pgcode", None) == _LOCK_TIMEOUT:
                     return True
+                # a run without turns can still log in, as where no database is shared
                 self._is_broken = True
                 log.warning("logins take no turns, since the database failed: %s", error)
                 return False
@@ -200,4 +205,5 @@ def _is_postgres(destination: Any) -> bool:
 
 
 def _lock_number(name: str) -> int:
+    # Postgres takes a signed number of 64 bits in place of a name
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)

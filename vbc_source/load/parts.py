@@ -34,8 +34,10 @@ def hold_part(target: Target, key: str) -> Iterator[dlt.Pipeline]:
         hold_fresh_pipeline(part, **staging) as pipeline,
         hold_database(target.pipeline, destination_kind(pipeline.destination)),
     ):
+        # names of pipelines may begin alike: only a folder with this mark may be removed later
         (Path(pipeline.working_dir) / _MARK).touch()
         yield pipeline
+        # only where all went well: what a failed part leaves, its next load removes
         if destination_kind(pipeline.destination) not in APPENDING:
             _drop_staging(pipeline)
         pipeline.deactivate()

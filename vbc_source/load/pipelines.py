@@ -46,6 +46,7 @@ def hold_pipeline(target: Target, *, fresh: bool = False, **options: Any) -> Ite
             raise other_format(before, table_format)
         elif fresh:
             pipeline = pipeline.drop()
+        # after a drop, which removes these marks, too
         pipeline.set_local_state_val(_LOCATION, location)
         pipeline.set_local_state_val(_FORMAT, table_format)
         with _kept_private(pipeline):
@@ -78,6 +79,7 @@ def _kept_private(pipeline: dlt.Pipeline) -> Iterator[None]:
         keep_rows = dlt.config.get("load.delete_completed_jobs", bool) is False
         completed = Path(pipeline.working_dir) / "load" / "loaded"
         if not keep_rows and completed.is_dir():
+            # load ids are moments: in their order, the newest come last
             packages = sorted(completed.iterdir())
             for package in packages[:-PACKAGES_KEPT]:
                 shutil.rmtree(package, ignore_errors=True)
@@ -144,6 +146,7 @@ def _open(target: Target, options: dict[str, Any]) -> tuple[dlt.Pipeline, Any]:
     """Open a pipeline; return the configuration of its destination too, which takes dlt long to resolve."""
     destination = open_destination(target, **options)
     if destination_kind(destination) == "postgres":
+        # before requests are sent: dlt looks for this driver only when it normalizes rows
         check_installed(ADBC)
     pipeline = dlt.pipeline(target.pipeline, destination=destination, dataset_name=target.dataset)
     if pipeline.default_schema_name not in (None, *pipeline.schemas.list_schemas()):

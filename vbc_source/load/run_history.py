@@ -89,10 +89,12 @@ def record_run(target: Target) -> Iterator[None]:
     make_private_folder(path.parent)
     run = uuid.uuid4().hex
     lock = FileLock(path.parent / f"{run}.run", mode=0o600)
+    # before the entry that names it: an entry whose lock is free counts as a killed run
     with lock:
         _update(path, lambda history: history.count_killed(path.parent).start(run, time.time()))
         try:
             yield
+        # also Ctrl-C and SystemExit: a run that was interrupted did not end well
         except BaseException as error:
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             message = escape_controls(name_own_tables(text.splitlines()[0]))[:300]
@@ -118,6 +120,7 @@ def _read(path: Path) -> RunHistory:
 
 
 def _update(path: Path, change: Callable[[RunHistory], RunHistory]) -> None:
+    # read, changed and written under one lock: of two runs that end at once, none may be lost
     with FileLock(path.with_suffix(".lock"), mode=0o600):
         write_private_file(path, json.dumps(asdict(change(_read(path)))))
 

@@ -30,6 +30,8 @@ def remove_old_states(pipeline: dlt.Pipeline) -> None:
         states, loads = map(
             client.make_qualified_table_name, (schema.state_table_name, schema.loads_table_name)
         )
+        # by load id: dlt takes the state with the highest one for the newest. Only complete loads are
+        # counted, so that one to fall back on stays
         client.execute_sql(
             f"""DELETE FROM {states} WHERE pipeline_name = %s AND _dlt_load_id < (
                 SELECT min(kept._dlt_load_id) FROM (

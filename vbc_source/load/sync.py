@@ -121,6 +121,7 @@ def sync(
     if max_requests is not None and end_date is not None:
         raise UsageError("--max-requests needs state to continue from; a run with --end-date has none")
     source = make_source(resources, start_date=start_date, end_date=end_date, max_requests=max_requests)
+    # recorded first: a run that waits in vain for the pipeline has failed, too
     with record_run(target), hold_pipeline(target, fresh=fresh) as pipeline:
         result = run_pipeline(pipeline, source)
         if is_lake(pipeline):
@@ -138,6 +139,7 @@ def make_source(resources: Sequence[str] = (), **settings: Any) -> DltSource:
     with explaining():
         check_names()
         if not has_setting("rows_per_run"):
+            # for the commands alone, which repeat a run until all is read; in a user's pipeline it runs once
             settings = {"rows_per_run": ROWS_PER_RUN, **settings}
         source = vbc_source(**{name: value for name, value in settings.items() if value is not None})
     unknown = [name for name in resources if name not in source.resources]
@@ -159,6 +161,7 @@ def run_pipeline(
     newest: list[dict[str, Any]] = []  # of the last extraction
     loaded, refused = 0, Refusals() if refusals is None else refusals
     with explaining(), open_turns(pipeline.destination, pipeline.sql_client) as turns, take_turns(turns):
+        # another machine may have loaded since: dlt takes a newer state from the destination
         pipeline.sync_destination()
         if not pipeline.default_schema_name:
             adopt_stored_schema(pipeline, source)
@@ -166,6 +169,7 @@ def run_pipeline(
         unfinished = list(source.selected_resources)
         while unfinished and not any("spent" in counts for counts in newest):
             before = _read_states(pipeline, source)
+            # without the dataset's lock: others may load while this run reads
             with collect_refusals(refused):
                 newest = _read_metrics(pipeline.extract(source.with_resources(*unfinished)))
             metrics += newest
@@ -182,6 +186,7 @@ def run_pipeline(
                 for name in unfinished
                 if PROGRESS_MARK in after.get(name, {}) and after[name] != before.get(name)
             ]
+        # last, so that the rest is loaded by then
         if refusals is None:
             refused.check()
     return _make_result(

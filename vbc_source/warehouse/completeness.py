@@ -149,6 +149,9 @@ def _write_supported(loaded: LoadedTables) -> str:
     rows and compare each with each. Lists are numbered, since Postgres sorts numbers several times faster
     than texts. Proofs are numbered in an order, since a database may number them again for each use.
     """
+    # in the order of `counted`, a bound (0) comes before the recordings (1) of its moment: so a window has
+    # those of its first second, and not those of its last
+    # at least as many as were loaded: late recordings join a window after it was read
     recordings = "".join(
         f"""UNION ALL
             SELECT lists.list, r.began, 1, NULL, NULL, NULL
@@ -264,6 +267,7 @@ def find_gaps(proven: ProvenSpans, lists: Iterable[RecordingList], window: Windo
     for recordings in lists:
         spans = [span for known, found in proven.items() if recordings.matches(known) for span in found]
         reached = window.start
+        # an empty span at the end closes the last gap
         for span in sorted([*spans, Window(window.end, window.end)]):
             if span.start - reached > SECOND:  # one run may end a second before the next starts
                 end = min(span.start, window.end)
@@ -273,6 +277,7 @@ def find_gaps(proven: ProvenSpans, lists: Iterable[RecordingList], window: Windo
 
 def is_proven(window: Window, lists: Sequence[RecordingList], proven: ProvenSpans) -> bool:
     """Return whether each of some lists is proven complete over a whole window."""
+    # by one span alone: those that touch are joined already
     covered = [
         known
         for known, spans in proven.items()
@@ -334,6 +339,7 @@ def count_rows(loaded: LoadedTables, resource: str, windows: Sequence[Window]) -
             AND "start" >= {write_instant(window.start)} THEN {index}"""
         for index, window in enumerate(windows)
     )
+    # all windows in one pass over the table: a query for each would read it again and again
     keyed = f"SELECT CASE {cases} END AS place, {KEYS[resource]} FROM {resource}"
     copies = f"SELECT place, count(*) AS copies FROM ({keyed}) AS k GROUP BY place, {KEYS[resource]}"
     query = f"SELECT place, sum(copies), count(*) FROM ({copies}) AS c WHERE place >= 0 GROUP BY place"

@@ -96,6 +96,7 @@ class LoadedTables:
         used = {name for name in _TOKEN.findall(text) if name and name not in lists}
         with self._client.sql_client as client:
             bound = {name: values[name] for name in used}
+            # only values that the text uses: DuckDB refuses others
             return list(client.execute_sql(_TOKEN.sub(write_token, text), **bound) or ())
 
     def _query_database(self, query: Any, lists: Mapping[str, Any]) -> list[Row]:
@@ -166,6 +167,8 @@ class LoadedTables:
         with self._client as client:
             self._schemas = [_read_schema(client, name) for name in names]
             if self.kind == FILESYSTEM:
+                # nothing there may mean that nothing was loaded, or that the bucket is
+                # missing: the latter is an error
                 if not any(schema.data_table_names() for schema in self._schemas):
                     check_bucket(client)
                 check_format(client, name_format(self.destination))
@@ -200,6 +203,7 @@ def _forget_dropped_tables(client: Any, schemas: Sequence[Schema]) -> None:
 
 def _to_literal(name: str, value: Value) -> str | int:
     if isinstance(value, datetime):
+        # with its offset: a cast of a text without one takes the session's time zone
         return value.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00:00")
     return value if isinstance(value, (str, int)) else _LIST.format(name)
 
@@ -265,6 +269,7 @@ def query_pages(
 
 def _write_after(order: Sequence[str], last: Row) -> str:
     """Write the condition for rows after the last one: SQL's own row comparison is not in every dialect."""
+    # from the last column to the first: each one counts only where those before it are equal
     condition = ""
     for name, value in reversed(list(zip(order, last, strict=False))):
         literal = f"CAST(:last_{name} AS TIMESTAMPTZ)" if isinstance(value, datetime) else f":last_{name}"

@@ -65,6 +65,7 @@ def _write_table(loaded: LoadedTables, kind: RecordingType, table: str) -> str:
         # a field that an earlier version did not know has no column before the next sync
         return f'"{name}"' if name in present else f"CAST(NULL AS {sql_type})"
 
+    # a recording without a readable start counts as one of 1970: a selection without a start has it
     began = f"coalesce({column('start', 'TIMESTAMPTZ')}, {write_instant(EPOCH)})"
     user, shared = "''", "0"  # shared_id: whether several users have a recording of that id
     if has_users(kind):
@@ -82,6 +83,7 @@ def _write_table(loaded: LoadedTables, kind: RecordingType, table: str) -> str:
 
 def write_those(recordings: str, ids: Iterable[int]) -> str:
     """Write the query of those of some recordings that have one of a few thousand ids."""
+    # as numbers in the text: `int` lets nothing else into the query
     numbers = ", ".join(map(str, sorted({int(id_) for id_ in ids}))) or "NULL"
     return f"SELECT * FROM ({recordings}) AS those WHERE recording_id IN ({numbers})"
 

@@ -38,6 +38,7 @@ def write_view(loaded: LoadedTables) -> bool:
             try:
                 client.execute_sql(f"CREATE OR REPLACE VIEW {name(VIEW)} AS {select}")
             except DatabaseException:  # Postgres replaces a view only where columns are added at the end
+                # in one transaction, so that no reader meets the moment without a view
                 with client.begin_transaction():
                     client.execute_sql(f"DROP VIEW IF EXISTS {name(VIEW)}")
                     client.execute_sql(f"CREATE VIEW {name(VIEW)} AS {select}")

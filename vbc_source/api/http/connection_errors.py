@@ -32,6 +32,8 @@ def explain_connection_error(error: Exception, address: str, proxies: Mapping[st
     """Return which setting is wrong, without user name and password; None if the error may pass."""
     if isinstance(error, SSLError):
         return _explain_certificate(str(error), address)
+    # these very classes: requests raises a plain OSError where the file of certificates is missing, and its
+    # other errors are OSErrors, too
     if type(error) in (OSError, FileNotFoundError, PermissionError, IsADirectoryError):
         return f"{_find_variable(*_BUNDLES)} names no readable file of certificates: correct it, or unset it"
     proxy = select_proxy(address, dict(proxies))

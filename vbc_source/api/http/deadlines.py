@@ -19,6 +19,7 @@ from requests.adapters import HTTPAdapter
 LOOK_SECONDS = 0.5  # how often the thread looks
 IDLE_LOOKS = 20  # looks without a request in flight, after which the thread ends
 
+# urllib3 opens connections deep inside a request, in the thread that sends it: the thread leads to the watch
 _entered = threading.local()
 
 
@@ -54,6 +55,7 @@ class Deadlines:
                 for watch in late:
                     watch.expire()
                 idle = 0 if self._watched else idle + 1
+                # with the lock in hand: `add` finds this thread at work, or starts another one
                 if idle > IDLE_LOOKS:
                     self._thread = None
                     return

@@ -58,6 +58,7 @@ class RateLimiter:
                 seconds = self._reserve()
             if seconds <= 0:
                 return
+            # then ask again: another thread may have taken the place, or a pause may have begun
             self.sleep(seconds)
 
     def _reserve(self) -> float:
@@ -68,6 +69,7 @@ class RateLimiter:
             return paused
         if self._budget is None:
             return 0.0
+        # the own part first: `find_wait` only looks, while the file records a request as soon as it admits it
         seconds = self._own.find_wait(self._clock(), max(1, self._budget // self._share))
         if not seconds and self._shared:
             seconds = self._shared.reserve(self._clock, self._budget)
@@ -128,6 +130,8 @@ class Retry:
                 self._pause_all(fault, throttles, description)
             except Unavailable as fault:
                 seconds, now = backoff(failures), self._clock()
+                # from the first failure in a row: neither the time of a success nor a wait
+                # for the quota is part of it
                 failing_since = failing_since if failures else now
                 failures += 1
                 if now + seconds - failing_since > self._retry_seconds:
@@ -138,6 +142,7 @@ class Retry:
     def _pause_all(self, fault: Throttled, throttles: int, description: str) -> None:
         # quotas belong to the application or the token, so one throttled request concerns all threads
         requested = fault.retry_after or 0.0
+        # not all at once: processes that share the quota were asked to wait for the same second
         seconds = requested + random.uniform(0, 0.5) if requested > 0 else backoff(throttles)
         if self._rate_limiter.pause(seconds, LONGEST_THROTTLE) + seconds > LONGEST_THROTTLE:
             asked = f"; it asks to wait {requested / 60:,.0f} min" if requested > 60 else ""

@@ -65,6 +65,7 @@ class SharedLog:
             try:
                 return self._reserve_shared(clock, most)
             except (OSError, SettingsError, Timeout) as error:
+                # for good in this process: otherwise each request would wait for the lock again, and warn
                 self._is_shared = False
                 log.warning(
                     "requests_per_minute holds for this process alone: the file that shares it with other "
@@ -88,6 +89,7 @@ class SharedLog:
 
 def locate_log(base_url: str, credentials: VbcCredentials) -> Path:
     """Return the file that all processes share which use one login at one gateway."""
+    # a login without a user name is known by its tokens alone
     login = credentials.identity() or credentials.fingerprint()
     name = hashlib.sha256(f"{base_url}\n{login}".encode()).hexdigest()[:16]
     return Path(dlt.current.run_context().data_dir) / "vbc_budgets" / f"{name}.sent"

@@ -91,6 +91,7 @@ def open_session(connections: int, base_url: str = "") -> requests.Session:
             session.proxies = {name: url for name, url in session.proxies.items() if is_this_machine(url)}
     else:
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    # a connection for each request in flight: urllib3 closes those beyond `pool_maxsize` after each response
     adapter = DeadlineAdapter(pool_connections=2, pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)

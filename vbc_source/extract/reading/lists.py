@@ -93,12 +93,14 @@ class ListReader:
 
         A window has `window_pages` pages at most; None where requests are not limited.
         """
+        # shared by all lists of an endpoint: what one finds out about pages costs the others no request
         capabilities = self._capabilities.setdefault(endpoint.name, ApiCapabilities(self.config.page_size))
         fetch = partial(self._fetch, endpoint, task.owner, pool.stopped)
         moment = floor_second(now)
         settled = now - self.config.lookback if task.window else now
         pages = window_pages or WINDOW_PAGES
         reader = WindowReader(fetch, capabilities, pool.executor, settled, pages)
+        # gaps first, as they lie before the window: callers rely on windows that come oldest first
         for window in (*task.gaps, task.window or Window(moment, moment)):
             yield from reader.read(window)
 

@@ -67,6 +67,7 @@ class RequestPool:
                 items.close()  # cancels what it requested in advance
                 active -= 1
             else:
+                # before the item is handed on: the next one is read while the caller works
                 self.executor.submit(self._step, ready, task, items)
             if item is not _END:
                 yield task, item  # type: ignore[misc]

@@ -51,6 +51,7 @@ class WindowAttempt(Generic[Rows]):
         self.agreed = True
         self.take(first)
         for page in earlier:
+            # of another total: something came or went since, so that page proves nothing about this reading
             if page.total_items == self.total:
                 self.take(page)
 

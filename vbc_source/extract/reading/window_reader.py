@@ -102,7 +102,10 @@ class WindowReader(Generic[Rows]):
             while todo:
                 part = todo.pop()
                 first = self._first_page(part.window)
+                # a page of the whole span serves none of its pieces: with its total, a recording that is
+                # deleted between two requests could hide one that moved
                 if pieces := self._split(part.window, first):
+                    # a stack, whose last part is read next: windows have to come oldest first
                     todo += reversed([_Part(piece, part.attempt) for piece in pieces])
                 self._prefetch(part.window for part in reversed(todo))
                 if pieces:
@@ -121,6 +124,8 @@ class WindowReader(Generic[Rows]):
                     end = part.window.end if todo else window.end
                     yield self._finish(Window(part.window.start, end), part, reading)
         finally:
+            # also where the caller stops between two windows, or a request has failed:
+            # no request is left behind
             for *_, page in self._prefetched.values():
                 page.cancel()
             self._prefetched.clear()
@@ -143,6 +148,7 @@ class WindowReader(Generic[Rows]):
 
     def _prefetch(self, windows: Iterable[Window]) -> None:
         """Request the first pages of the next windows, so that no thread idles between two windows."""
+        # with a distant gateway this takes a tenth off the time
         for window in islice(windows, PREFETCHED_WINDOWS):
             if window not in self._prefetched:
                 number, size = self.capabilities.first, self.capabilities.page_size
@@ -172,6 +178,7 @@ class WindowReader(Generic[Rows]):
 
     def _page_as_allowed(self, window: Window) -> Page[Rows]:
         while True:
+            # as it is before the request: lists that are read side by side may change it meanwhile
             known = self.capabilities.first, self.capabilities.page_size
             try:
                 return self._take_prefetched(window) or self._page(window, self.capabilities.first)
@@ -187,6 +194,7 @@ class WindowReader(Generic[Rows]):
                         return first
                     if self._has_learned_since(known):
                         continue
+                # a refusal does not name the size that is allowed
                 smaller = [size for size in SMALLER_PAGES if size < known[1]]
                 if missing or not smaller:
                     self.capabilities.restore_page_size()
@@ -203,6 +211,7 @@ class WindowReader(Generic[Rows]):
         if window not in self._prefetched:
             return None
         number, size, page = self._prefetched.pop(window)
+        # no thread has begun it: the caller sends it, rather than wait for a thread of the pool
         if page.cancel():
             return None
         self._requests += 1
@@ -235,16 +244,20 @@ class WindowReader(Generic[Rows]):
         """Split a window that is too large to be read at once; empty where it is not."""
         if first.total_items <= first.count or not first.count or not window.divisible:
             return []
+        # a wrong total, or dates that the server ignores: smaller windows would get the same response
         if first.total_items > MAX_ITEMS or _ignores(window, [first]):
             return []
         most = min(WINDOW_ROWS, self._window_pages * first.count)
         if window.end >= self._settled_before and self._fruitless < MAX_FRUITLESS:
             settled = self._settled_before - SECOND  # in the second itself a recording may still appear
+            # only the recent part has to be read in pieces of one page, so the settled one is
+            # cut off where it is longer
             if settled - window.start > window.end - settled > SECOND:
                 return [
                     *_split_evenly(Window(window.start, settled), first, most, self._pieces),
                     Window(settled, window.end),
                 ]
+            # where rows come in ascending order, one response holds the window up to this second
             if edge := _find_edge(window, first):
                 return [Window(window.start, edge), Window(edge, window.end)]
             most = first.count
@@ -261,12 +274,14 @@ class WindowReader(Generic[Rows]):
         if self._is_broken(first):
             self.capabilities.page_base = None  # it may not be the first page after all: find out again
             return reading
+        # by the rows that came, not by those that were requested: the server may cap a page without notice
         base, pages = self.capabilities.first, ceil(reading.total / first.count)
         if not self._read_rest(window, reading, range(base + 1, base + pages)) or reading.complete:
             if reading.complete:
                 self.capabilities.page_base = base
             return reading
         if self.capabilities.page_base is None and pages > 1:
+            # a server that counts from 0 has no page of this number, or repeats the one before
             last = self._probe(window, base + pages - 1)
             if last and not _repeats(last, reading.repeated):
                 self.capabilities.page_base = 1
@@ -325,6 +340,7 @@ class WindowReader(Generic[Rows]):
             return pieces
         if len(reading.pages) == 1:
             return window.split(2) if part.attempt >= SETTLED_ATTEMPTS else [window]
+        # what a response holds shows in the fullest page
         size = max(page.count for page in reading.pages)
         parts = max(2, ceil(reading.total / (FILL * max(size, 1))))
         return window.split(2 if part.attempt == 1 else min(parts, MAX_PIECES))
@@ -380,6 +396,7 @@ def _find_edge(window: Window, first: Page[Rows]) -> datetime | None:
     seconds = [second for second in first.seconds().values() if second is not None]
     if not seconds or len(seconds) < first.count or seconds != sorted(seconds):
         return None
+    # rows of the last second may go on on the next page
     edge = seconds[-1] - 1
     inside = window.holds(edge) and edge not in (window.start.timestamp(), window.end.timestamp())
     return datetime.fromtimestamp(edge, timezone.utc) if inside else None

@@ -77,11 +77,14 @@ class VbcDuckDbClient(AddsColumns, DuckDbClient):
 
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
         """Make the dataset."""
+        # here too, for pipelines of the user's own: the commands check it before a request is sent
         check_dataset_name(self.config.credentials.database, self.sql_client.dataset_name)
         super().initialize_storage(truncate_tables)  # type: ignore[arg-type]
 
     def create_load_job(self, table: Any, file_path: str, load_id: str, restore: bool = False) -> Any:
         """Make the job that loads one file."""
+        # the same question as below, where the follow-up jobs are made: a file is merged
+        # here, or by them, never twice
         if self._is_single(table) and _is_mergeable(table, file_path):
             return MergeFileJob(file_path, self.config.normalize_dataset_name(self.schema))
         job = super().create_load_job(table, file_path, load_id, restore)
@@ -132,8 +135,10 @@ class MergeFileJob(RunnableLoadJob, HasFollowupJobs):
         """Replace the rows of the file's keys in one transaction; repeating it changes nothing."""
         client: Any = self._job_client
         sql = client.sql_client
+        # dlt opens the client of a merge in the staging dataset; this file goes into the table itself
         with sql.with_alternative_dataset_name(self._dataset), sql.begin_transaction():
             expected, inserted = _merge_file(sql, self._load_table, self._file_path)
+            # in the transaction, so that a wrong count leaves the table as it was
             if inserted != expected:
                 raise VbcError(
                     f"{self.load_table_name}: {inserted} rows were inserted, {expected} are in the file"
@@ -174,11 +179,13 @@ def _merge_file(sql: Any, table: Any, path: str) -> tuple[int, int]:
 
     name, file = sql.make_qualified_table_name(table["name"]), _read_parquet(sql, path)
     keys = ", ".join(find("primary_key"))
+    # a null is no deletion, and `NOT column` would leave its row out
     kept = " AND ".join(f"{column} IS DISTINCT FROM true" for column in find("hard_delete")) or "true"
     ((expected, is_repeated),) = sql.execute_sql(
         "SELECT count(*) FILTER (WHERE kept > 0), coalesce(max(kept) > 1, false) "
         f"FROM (SELECT count(*) FILTER (WHERE {kept}) AS kept FROM {file} GROUP BY {keys})"
     )
+    # by the merge key as well: of a list, all items go, also those beyond its new end
     for key in filter(None, (find("primary_key"), find("merge_key"))):
         same = " AND ".join(f"d.{column} = s.{column}" for column in key)
         sql.execute_sql(f"DELETE FROM {name} AS d WHERE EXISTS (SELECT 1 FROM {file} AS s WHERE {same})")
@@ -200,6 +207,7 @@ def _is_mergeable(table: Any, file_path: str) -> bool:
         return False
     if not any(column.get("primary_key") for column in columns) or any("dedup_sort" in c for c in columns):
         return False
+    # in every folder of the package: dlt moves a file from new to started to completed jobs
     jobs = Path(file_path).parent.parent.glob(f"*_jobs/{file.table_name}.*.parquet")
     return all(path.name.split(".")[1] == file.file_id for path in jobs)
 
@@ -232,6 +240,7 @@ def remove_half_made(database: Path) -> None:
                 import fcntl
 
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # a header begins with its checksum, and "DUCK" follows at byte 8
             head = file.read()
             if head[8:12] == b"DUCK" or not any(head):
                 database.unlink()

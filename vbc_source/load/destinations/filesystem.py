@@ -92,6 +92,7 @@ class PlaceFileJob(FilesystemLoadJob):
     def run(self) -> None:
         """Copy the file beside the tables, and move it to its place."""
         path = Path(self.make_remote_path())
+        # on the same file system as its place, so that the move at the end is one step
         draft = Path(self._job_client.dataset_path) / LOADING / f"{path.parent.name}.{path.name}"
         for folder in (path.parent, draft.parent):
             folder.mkdir(parents=True, exist_ok=True)

@@ -61,6 +61,7 @@ class OpenPostgresConfiguration(PostgresClientConfiguration):
         login = self.credentials
         if not login or login.host:
             return super().data_location()
+        # libpq takes a host or a socket's folder from the address's query as well
         host = login.get_query().get("host") or "local socket"
         return f"{host}:{login.port or self.DEFAULT_PORT}/{login.database}"
 

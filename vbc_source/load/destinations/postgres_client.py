@@ -48,6 +48,7 @@ class VbcPostgresClient(AddsColumns, PostgresClient):
             for name, columns in _name_indexes(table):
                 if name not in known:
                     self._create_index(name, str(table["name"]), columns)
+        # the row in `_dlt_loads` comes last: from then on, the load's proofs count
         super().complete_load(load_id)
 
     def _create_index(self, name: str, table: str, columns: Sequence[str]) -> None:
@@ -70,12 +71,14 @@ def _name_indexes(table: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
         for hint in ("primary_key", "merge_key")
     )
     keys = [primary] if table.get("write_disposition") == "merge" else []
+    # an index on the primary key serves a merge key that it begins with
     if keys and merge != primary[: len(merge)]:
         keys.append(merge)
     if columns.get(_INDEXED, {}).get("data_type") == "timestamp":
         keys.append((_INDEXED,))
     for key in filter(None, keys):
         name = f"vbc_{table['name']}_{'_'.join(key)}"
+        # Postgres would cut it: the index would be looked for, and not found, after each load
         if len(name) > _LONGEST_NAME:
             name = f"vbc_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
         yield name, key

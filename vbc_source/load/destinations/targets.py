@@ -149,6 +149,7 @@ def open_destination(target: Target, **options: Any) -> Any:
     if name != kind:  # a name of the user's, such as `warehouse` with destination_type = "postgres"
         options = {"destination_name": name, **options}
     opened = OPENERS[kind](target, options)
+    # here alone: a pipeline of the user's own may change settings between two runs
     opened.caches_configuration = True
     return opened
 

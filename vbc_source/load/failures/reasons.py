@@ -76,6 +76,7 @@ def explaining() -> Iterator[None]:
         raise
     except Exception as error:
         causes = list(walk_causes(error))
+        # an interrupt is no failure that a setting explains, whatever is wrapped around it
         if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
             raise KeyboardInterrupt from None
         reason = explain(error)
@@ -91,6 +92,7 @@ def explain(error: BaseException) -> VbcError:
     for cause in causes:
         if isinstance(cause, VbcError):
             return cause
+    # the innermost first: what is wrapped around it says less
     for cause in reversed(causes):
         if known := _explain_known(cause):
             return known

@@ -23,6 +23,7 @@ def find_user() -> str:
     """Return the account that this process runs as; whatever the environment says."""
     if os.name != "posix":
         return getpass.getuser()
+    # not getpass: it believes LOGNAME and USER, which anybody may set
     return name_account(os.geteuid())
 
 

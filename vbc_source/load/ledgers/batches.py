@@ -39,6 +39,7 @@ class BatchedLedger(ABC):
         try:
             self.load()
         except VbcError as error:
+            # the rows are safe in the journal: one failed load is no reason to end hours of work
             if self.waiting > MAX_WAITING_ROWS:
                 raise
             log.warning("the table %s could not be loaded and is retried: %s", self._table, error)

@@ -159,6 +159,8 @@ class ChainCheck:
         """Yield what is wrong with the next event; one that is there twice counts once."""
         chain, sequence = str(row["chain"]), int(row["sequence"])
         if chain != self._chain:
+            # the first event of a chain follows the empty hash; from the middle, the
+            # one before it is not known
             self._chain, self._sequence, self._level = chain, 0, {""}
             if not self._from_start:
                 self._sequence, self._level = sequence - 1, set()
@@ -172,6 +174,7 @@ class ChainCheck:
             follows = sequence == self._sequence + 1
             if not follows:
                 yield ChainProblem(_describe_missing(chain, self._sequence + 1, sequence - 1))
+            # behind a hole there is nothing to compare with: the hole is the one fault that is reported
             self._before, self._level = self._level if follows else set(), set()
             self._sequence = sequence
         if problem := self._find_flaw(row):

@@ -62,6 +62,8 @@ def load_rows(
     try:
         _load_rows(pipeline, name, table, disposition, key, schema, now, added)
     except Exception:
+        # each destination raises an error of its own for a table that was dropped:
+        # look whether one is missing
         known = pipeline.schemas
         if schema not in known or not DestinationLookup(pipeline).restore_tables(known[schema]):
             raise
@@ -81,6 +83,7 @@ def _load_rows(
     is_chained = name in LEDGER_ACTIONS
     rows = _add_actor(table) if is_chained else table
     with keep_connected(pipeline) as client, hold_chain_lock(pipeline), keep_interrupts():
+        # otherwise dlt would load what is pending in place of the new rows
         if pipeline.has_pending_data:
             pipeline.run()
         events = list[dict[str, Any]]()
@@ -105,9 +108,12 @@ def _load_rows(
                 yield dlt.resource([chained], name=CUSTODY, write_disposition="append")
 
         source: DltSource = ledgers()
+        # other pipelines load ledgers into the same dataset: without their tables, the
+        # new schema would hide them
         adopt_stored_schema(pipeline, source)
         pipeline.run(source)
         if events:
+            # after the load: an event that did not arrive is no head of the chain
             pipeline.set_local_state_val(_LAST, [events[-1]["sequence"], events[-1]["hash"]])
 
 
@@ -119,6 +125,7 @@ def find_last_event(pipeline: dlt.Pipeline) -> Head | None:
 
 def _add_actor(table: pa.Table) -> pa.Table:
     actor = find_actor()
+    # before the events are made, since the digest of a row covers its actor
     for name in ACTOR:
         table = table.append_column(name, pa.repeat(pa.scalar(actor[name]), len(table)))
     return table
