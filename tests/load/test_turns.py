@@ -144,14 +144,15 @@ def test_a_lock_ends_with_its_transaction_since_a_pooler_shares_sessions(
 
 
 def test_a_lock_may_take_longer_than_a_statement(tmp_path: Path) -> None:
-    """`statement_timeout` of the user ends no wait for another load."""
+    """`statement_timeout` of the user ends no wait for another load, also of a dataset spelt otherwise."""
 
-    def open_pipeline(name: str, address: str) -> dlt.Pipeline:
+    def open_pipeline(name: str, address: str, dataset: str = "vbc_test_patience") -> dlt.Pipeline:
         destination = dlt.destinations.postgres(address)
-        return dlt.pipeline(name, str(tmp_path), destination=destination, dataset_name="vbc_test_patience")
+        return dlt.pipeline(name, str(tmp_path), destination=destination, dataset_name=dataset)
 
     def wait() -> bool:
-        patient = open_pipeline("patient", f"{POSTGRES}?options=-c%20statement_timeout%3D50")
+        address = f"{POSTGRES}?options=-c%20statement_timeout%3D50"
+        patient = open_pipeline("patient", address, "Vbc-Test Patience")
         with hold_dataset_lock(patient):
             return True
 

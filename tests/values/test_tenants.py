@@ -134,10 +134,12 @@ def test_each_tenant_has_a_dataset_and_a_pipeline() -> None:
         assert (target.pipeline, target.dataset) == ("mine", "other")
 
 
-def test_two_tenants_with_one_dataset_are_refused(configure: Callable[[str], None]) -> None:
-    configure(CONFIG.replace("globex_calls", "vbc_acme"))
-    for name in ("acme", "globex"):
-        with pytest.raises(SettingsError, match="tenants acme and globex have the same dataset, vbc_acme"):
+@pytest.mark.parametrize("dataset", ["vbc_acme", "Vbc-Acme"])
+def test_two_tenants_with_one_dataset_are_refused(configure: Callable[[str], None], dataset: str) -> None:
+    """Also where dlt makes one schema of two names."""
+    configure(CONFIG.replace("globex_calls", dataset))
+    for name, named in (("acme", "vbc_acme"), ("globex", dataset)):
+        with pytest.raises(SettingsError, match=f"tenants acme and globex have the same dataset, {named}:"):
             load_for(name)
 
 

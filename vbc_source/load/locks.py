@@ -102,10 +102,9 @@ def hold_dataset_lock(pipeline: dlt.Pipeline, window: str = "") -> Iterator[None
     insert, and the row is there twice. The advisory lock ends with its connection at the latest. Windows of a
     backfill share the dataset's lock, since they write different rows, but one window is never loaded by two.
     """
-    dataset = f"vbc {pipeline.dataset_name}"
     # the window's lock first: who waits for that holds none of the dataset meanwhile, and lets a sync load
-    windows = [("", f"{dataset} {window}")] if window else []
-    with _hold_in_postgres(pipeline, [*windows, ("_shared" if window else "", dataset)]):
+    windows = [("", f" {window}")] if window else []
+    with _hold_in_postgres(pipeline, [*windows, ("_shared" if window else "", "")]):
         yield
 
 
@@ -115,13 +114,13 @@ def hold_chain_lock(pipeline: dlt.Pipeline) -> Iterator[None]:
 
     Two machines that both read the same newest event would fork the chain.
     """
-    with _hold_in_postgres(pipeline, [("", f"vbc {pipeline.dataset_name} custody {pipeline.pipeline_name}")]):
+    with _hold_in_postgres(pipeline, [("", f" custody {pipeline.pipeline_name}")]):
         yield
 
 
 @contextmanager
 def _hold_in_postgres(pipeline: dlt.Pipeline, locks: Sequence[tuple[str, str]]) -> Iterator[None]:
-    """Hold advisory locks, in their order: each `_shared` or empty, and its name."""
+    """Hold advisory locks, in their order: each `_shared` or empty, and what follows the dataset's name."""
     if not _is_postgres(pipeline.destination):
         yield
         return
@@ -129,8 +128,10 @@ def _hold_in_postgres(pipeline: dlt.Pipeline, locks: Sequence[tuple[str, str]]) 
     with pipeline.sql_client() as client:
         try:
             _begin(client, WAIT_SECONDS)
-            for shared, name in locks:
-                client.execute_sql(f"SELECT pg_advisory_xact_lock{shared}(%s)", _lock_number(name))
+            for shared, ending in locks:
+                # the schema's name: `Vbc-Data` and `vbc_data` are one dataset to dlt
+                number = _lock_number(f"vbc {client.dataset_name}{ending}")
+                client.execute_sql(f"SELECT pg_advisory_xact_lock{shared}(%s)", number)
         except DatabaseException as error:
             raise VbcError(
                 f"dataset {pipeline.dataset_name} is locked: another vbc process has loaded into it for "

@@ -11,6 +11,7 @@ from typing import Any
 
 import dlt
 from dlt.common.destination import Destination
+from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from vbc_source.config import list_settings
 from vbc_source.dlt_internals import DuckDbCredentials
@@ -101,7 +102,10 @@ def _find_target(tenant: str, default_destination: str) -> Target:
 
 
 def _is_same_place(first: Target, second: Target) -> bool:
-    return (first.destination, first.dataset) == (second.destination, second.dataset)
+    # as dlt names the schema or folder: `Acme` and `acme` are one
+    normalize = NamingConvention().normalize_table_identifier
+    datasets = normalize(first.dataset), normalize(second.dataset)
+    return first.destination == second.destination and datasets[0] == datasets[1]
 
 
 @contextmanager
