@@ -105,7 +105,8 @@ class AccountDirectory:
                 try:
                     self._lists[key] = self._read_list(endpoint, account, now, state)
                 except Unavailable as fault:
-                    self._failed = {key: fault}
+                    self._failed = {known: old for known, old in self._failed.items() if known[-1] == run}
+                    self._failed[key] = fault
                     raise
         return self._lists[key]
 
