@@ -135,6 +135,13 @@ def test_a_merge_job_has_what_ours_overrides() -> None:
     assert {"_create_merge_followup_jobs", "complete_load", "create_load_job"} <= set(dir(client))
 
 
+def test_a_client_of_a_database_asks_the_methods_that_add_columns() -> None:
+    """`AddsColumns` overrides these."""
+    client = dlt_internals.DuckDbClient
+    assert "_create_table_update(" in inspect.getsource(client._build_schema_update_sql)
+    assert "_make_add_column_sql(" in inspect.getsource(client._get_table_update_sql)
+
+
 def test_a_client_of_files_has_what_compaction_uses() -> None:
     client = dlt_internals.FilesystemClient
     used = {"list_table_files", "get_table_prefix", "prepare_load_table", "load_open_table", "dataset_path"}

@@ -11,7 +11,6 @@ from typing import Any
 
 import dlt
 from dlt.common.destination import Destination
-from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from vbc_source.config import list_settings
 from vbc_source.dlt_internals import DuckDbCredentials
@@ -22,6 +21,7 @@ from vbc_source.load.destinations.duckdb import VbcDuckDb, check_dataset_name
 from vbc_source.load.destinations.filesystem import VbcFilesystem
 from vbc_source.load.destinations.postgres import VbcPostgres
 from vbc_source.load.failures import check_file_system, check_installed
+from vbc_source.schema.names import SOURCE_SCHEMA
 from vbc_source.storage import check_place
 from vbc_source.tenants import current_tenant, hold_tenant, list_tenants, read_setting
 
@@ -103,7 +103,7 @@ def _find_target(tenant: str, default_destination: str) -> Target:
 
 def _is_same_place(first: Target, second: Target) -> bool:
     # as dlt names the schema or folder: `Acme` and `acme` are one
-    normalize = NamingConvention().normalize_table_identifier
+    normalize = dlt.Schema(SOURCE_SCHEMA).naming.normalize_table_identifier
     datasets = normalize(first.dataset), normalize(second.dataset)
     return first.destination == second.destination and datasets[0] == datasets[1]
 
