@@ -238,7 +238,7 @@ def test_coverage_equals_the_model(own_folder: Path, kind: str) -> None:
             assert {(each.account, each.type) for each in coverage} == lists
             for each in coverage:
                 own = [row for row in days if row[1:3] == (each.account, each.type)]
-                assert each.was_read == bool(own)
+                assert each.has_days == bool(own)
                 assert each.recordings == sum(row[3] for row in own)
                 assert each.archived == sum(row[4] for row in own)
                 assert each.proven_days == {row[0] for row in own if row[5] is not None}
@@ -266,5 +266,5 @@ def test_a_list_that_was_not_read_does_not_pass_as_proven(own_folder: Path, kind
             for filters in (PageFilters(days[1], last), PageFilters(days[1], last, account="1"))
         }
     assert health[()]["complete"] == "Complete to 2 Nov 2025, but for 2 lists"
-    assert health[()]["proven"] == "every day proven, 2 lists not read"
+    assert health[()]["proven"] == "every day proven, 2 lists without a proof"
     assert health[("account",)]["proven"] == "every day proven"

@@ -165,6 +165,7 @@ def test_a_required_column_is_added_to_a_table_with_rows() -> None:
     assert query(pipeline, "SELECT id, version, kind FROM things ORDER BY id") == expected
 
 
+@pytest.mark.slow
 def test_nested_tables_are_merged_with_their_parents() -> None:
     """Our own tables have none; those of a user's pipeline may."""
     pipeline = open_pipeline()

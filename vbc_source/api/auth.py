@@ -112,7 +112,7 @@ class TokenProvider:
     def renew(self, rejected: str | None) -> str:
         """Replace a token that was rejected or has expired, unless another thread or process already has.
 
-        Whether it was revoked is judged by its age alone: the gateway's codes of a 401 do not tell.
+        Whether it was revoked is judged by times alone: the gateway's codes of a 401 do not tell.
 
         Raises LoginRefused, now and later, if the credentials are refused; SettingsError if some are
         missing; TokenRejected if only an access token is configured, or if no renewed token was accepted
@@ -152,9 +152,8 @@ class TokenProvider:
         lost = bool(rejected) and self._login.expires_at > self._clock()
         waited = self._take_turn(cache, rejected, alone=lost)
         revoked = lost and not waited and self._clock() - self._alive_at < RECENT
-        if (
-            revoked and self._unaccepted
-        ):  # our last renewal was never accepted: another process may renew as well
+        # our last renewal was never accepted: another process may renew as well
+        if revoked and self._unaccepted:
             self._pause(self._doubt)
         with cache.lock(self._lock_seconds):
             # once more, with the lock: of all processes that lost the token one logs in, and
@@ -177,7 +176,7 @@ class TokenProvider:
         return login
 
     def _take_turn(self, cache: TokenCache, rejected: str | None, *, alone: bool) -> bool:
-        """Wait for a turn; returns whether this process has it, or found a token of another one."""
+        """Wait for a turn; returns whether it waited, and has the turn now or found another one's token."""
         if not self.turns or self.turns.is_held(alone=alone):
             return False
         until = self._clock() + LONGEST_TURN

@@ -36,7 +36,7 @@ from vbc_source.dashboard.filters import (
     InvalidFilter,
     is_canonical,
     read_filters,
-    read_page,
+    read_page_number,
 )
 from vbc_source.dashboard.player import AudioNotFound, PlayableFile, Player, find_archive, name_download
 from vbc_source.dashboard.plays import PlaysHead, PlaysLedger, find_account, open_ledger
@@ -191,7 +191,7 @@ class Dashboard:
             search = read_search(form["q"], self._database.pii)
         except InvalidSearch as error:
             return self._render("search.html", {"text": "", "problem": str(error), "rows": []}, 400)
-        page = read_page(form.get("page") or "1")
+        page = read_page_number(form.get("page") or "1")
         with self._open() as (figures, options):
             view = pages.build_search(figures, options, search, form.get("sort") or NEWEST_FIRST, page)
         return self._render("search.html", view)

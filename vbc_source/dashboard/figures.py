@@ -71,7 +71,7 @@ class PersonFigures:
 class ListCoverage:
     """Recordings of an account and type in a period: how many, how many archived, which days are proven.
 
-    `was_read` tells whether the list has a day in the period at all.
+    `has_days` tells whether the list has a proof or a recording in the period at all.
     """
 
     account: str
@@ -79,7 +79,7 @@ class ListCoverage:
     recordings: int
     archived: int
     proven_days: frozenset[date]
-    was_read: bool
+    has_days: bool
 
 
 class Figures:
@@ -217,8 +217,8 @@ class Figures:
         rows = self.query(statements.COVERAGE, filters)
         return [
             # `array_agg` of no rows is null
-            ListCoverage(account, kind, recordings, archived, frozenset(proven or ()), was_read)
-            for account, kind, recordings, archived, proven, was_read in rows
+            ListCoverage(account, kind, recordings, archived, frozenset(proven or ()), has_days)
+            for account, kind, recordings, archived, proven, has_days in rows
         ]
 
     def find_first_day(self, filters: PageFilters) -> date | None:

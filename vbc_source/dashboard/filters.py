@@ -228,7 +228,7 @@ def read_day(name: str, text: str) -> date:
     return day
 
 
-def read_page(text: str) -> int:
+def read_page_number(text: str) -> int:
     """Parse the number of a page of a list; raises InvalidFilter."""
     # isdecimal() would accept other digits than ASCII; so long a number keeps the offset within SQL's bigint
     if not re.fullmatch("[0-9]{1,7}", text) or not int(text):

@@ -28,7 +28,7 @@ from vbc_source.dashboard.filters import (
     PageFilters,
     read_day,
     read_filters,
-    read_page,
+    read_page_number,
     resolve_period,
 )
 from vbc_source.dashboard.plays import Play
@@ -115,10 +115,9 @@ def build_figures(figures: Figures, options: FilterOptions, filters: PageFilters
     days, hours = figures.count_by_time(filters)
     earlier = figures.count_by_time(previous)[0] if before else None
     coverage = figures.read_coverage(filters)
-    # a day counts where it is proven for every list that is chosen
     proven = _find_proven(coverage)
     covered = sum(each.recordings for each in coverage)
-    unread = sum(not each.was_read for each in coverage)
+    unknown = sum(not each.has_days for each in coverage)
     at_risk = figures.count(replace(filters, archived="failed"))
     fresh = figures.read_freshness()
     return {
@@ -132,7 +131,7 @@ def build_figures(figures: Figures, options: FilterOptions, filters: PageFilters
         else 0,
         "cards": _describe_totals(totals, before),
         "health": [
-            *_describe_health(options, filters, totals, at_risk, filters.days - len(proven), unread),
+            *_describe_health(options, filters, totals, at_risk, filters.days - len(proven), unknown),
             _describe_freshness(fresh, figures.zone),
         ],
         # `coverage` counts the same recordings by the models' own days, so another time zone shows here
@@ -180,7 +179,7 @@ def _find_page(figures: Figures, filters: PageFilters, query: Mapping[str, str])
         day = min(max(read_day("at", day_text), filters.first), filters.last)
         rest = replace(filters, first=day) if filters.sort == "start" else replace(filters, last=day)
         return (figures.count(filters) - figures.count(rest)) // PAGE_ROWS + 1
-    return read_page(query.get("page") or "1")
+    return read_page_number(query.get("page") or "1")
 
 
 def build_people(kind: str) -> Callable[[Figures, FilterOptions, Mapping[str, str]], dict[str, Any]]:
@@ -315,7 +314,7 @@ def _describe_health(
     totals: Totals,
     at_risk: int,
     unproven: int,
-    unread: int,
+    unknown: int,
 ) -> list[tuple[str, str, str, bool]]:
     """Return key, text, address (if any) and whether it needs attention, of each part of the strip."""
     complete = (
@@ -327,11 +326,11 @@ def _describe_health(
     share = f"{charts.format_share(totals.archived, totals.recordings)} archived"
     risk = filters.write_address("/recordings", archived="failed")
     unproven_text = f"{charts.format_count(unproven, 'day')} not proven" if unproven else "every day proven"
-    if unread:
-        unproven_text += f", {charts.format_count(unread, 'list')} not read"
+    if unknown:
+        unproven_text += f", {charts.format_count(unknown, 'list')} without a proof"
     return [
         ("complete", complete, "", options.proven is None or options.behind > 0),
-        ("proven", unproven_text, "#proof", unproven + unread > 0),
+        ("proven", unproven_text, "#proof", unproven + unknown > 0),
         ("archived", share, not_archived if totals.archived < totals.recordings else "", False),
         ("risk", f"{at_risk:,} at risk", risk if at_risk else "", bool(at_risk)),
     ]
@@ -359,8 +358,8 @@ def _describe_freshness(fresh: Freshness | None, zone: ZoneInfo) -> tuple[str, s
 
 
 def _find_proven(coverage: list[ListCoverage]) -> frozenset[date]:
-    """Return the days that are proven for all lists that were read in the period."""
-    proven = [each.proven_days for each in coverage if each.was_read]
+    """Return the days that are proven for each list that has days in the period; others are counted apart."""
+    proven = [each.proven_days for each in coverage if each.has_days]
     return frozenset.intersection(*proven) if proven else frozenset()
 
 

@@ -19,6 +19,7 @@ FEWEST_CHARACTERS = 2
 MOST_FOUND = 1000  # more than a person reads; the page asks for a longer text
 _NUMBER = re.compile(r"[+(]?[0-9][0-9 ().\-/]*")
 _LONGEST_EXTENSION = 6  # digits
+_WHOLE = "{0} BETWEEN 0 AND 999999999999999"
 _COLUMNS = {  # of a gone recording, from the loaded table: column, type, expression
     "recording_id": ("id", "bigint", "{}"),
     "call_id": ("call_id", "text", "{}"),
@@ -30,10 +31,11 @@ _COLUMNS = {  # of a gone recording, from the loaded table: column, type, expres
         "start",
         "timestamp with time zone",
         # as `known_instant` of the models
-        "CASE WHEN {0} >= '1900-01-01' AND {0} < '9999-01-01' THEN {0} END",
+        "CASE WHEN {0} >= '1900-01-01' AND {0} < '9000-01-01' THEN {0} END",
     ),
-    "duration_seconds": ("duration", "double precision", "CASE WHEN {0} >= 0 THEN {0} / 1000.0 END"),
-    "size_bytes": ("file_size_in_bytes", "bigint", "{}"),
+    # as `whole_number` of the models
+    "duration_seconds": ("duration", "double precision", f"CASE WHEN {_WHOLE} THEN {{0}} / 1000.0 END"),
+    "size_bytes": ("file_size_in_bytes", "bigint", f"CASE WHEN {_WHOLE} THEN {{0}} END"),
 }
 _FOUND = ("recording_key", "account_id", "recording_type", "user_id", *_COLUMNS, "archived")
 _SHORTEST_NUMBER = 7  # digits of a number without its area code, which may be typed with one

@@ -143,7 +143,7 @@ USERS = f"""
 SHORT_EXTENSIONS = """
     SELECT extension, min(user_name) FROM {extensions} WHERE extension !~ '^[+]?[0-9]{7,}$'
     GROUP BY 1 ORDER BY length(extension), 1"""
-# a list without a day in the period is in the answer too: it was not read then, and must not pass as proven
+# a list without a day in the period is in the answer too: nothing proves it, and it must not be overlooked
 COVERAGE = """
     SELECT account_id, recording_type, coalesce(CAST(sum(recordings) FILTER (WHERE {within}) AS bigint), 0),
         coalesce(CAST(sum(archived) FILTER (WHERE {within}) AS bigint), 0),

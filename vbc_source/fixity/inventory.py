@@ -187,7 +187,6 @@ class FileInventory:
         is_appended = loaded.kind == FILESYSTEM
         unproven = "AND a.attempts = 0 AND a.version = coalesce(v.newest_version, 1)"
         # joined, not a window: few recordings have a later version
-        # rows of older versions have no `call_start`
         return f"""
             SELECT {listed}, coalesce(v.newest_version, 1) AS newest_version, c.outcome AS outcome,
                 coalesce(c.checked_at, {_NEVER}) AS checked_at

@@ -150,8 +150,8 @@ def _write_supported(loaded: LoadedTables) -> str:
     than texts. Proofs are numbered in an order, since a database may number them again for each use.
     """
     # in the order of `counted`, a bound (0) comes before the recordings (1) of its moment: so a window has
-    # those of its first second, and not those of its last
-    # at least as many as were loaded: late recordings join a window after it was read
+    # those of its first second, and not those of its last. `HAVING` asks for at least as many as were loaded:
+    # late recordings join a window after it was read
     recordings = "".join(
         f"""UNION ALL
             SELECT lists.list, r.began, 1, NULL, NULL, NULL

@@ -130,8 +130,8 @@ class Retry:
                 self._pause_all(fault, throttles, description)
             except Unavailable as fault:
                 seconds, now = backoff(failures), self._clock()
-                # from the first failure in a row: neither the time of a success nor a wait
-                # for the quota is part of it
+                # from the first failure in a row: neither the time of a success nor what was waited before
+                # that failure, as for the quota, is part of it
                 failing_since = failing_since if failures else now
                 failures += 1
                 if now + seconds - failing_since > self._retry_seconds:

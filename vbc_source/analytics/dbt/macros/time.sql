@@ -3,7 +3,7 @@
 {% macro known_instant(instant) -%}
   case
     when {{ instant }} >= cast('1900-01-01 00:00:00+00' as {{ vbc_source.type_instant() }})
-      and {{ instant }} < cast('9999-01-01 00:00:00+00' as {{ vbc_source.type_instant() }})
+      and {{ instant }} < cast('9000-01-01 00:00:00+00' as {{ vbc_source.type_instant() }})
       then {{ instant }}
   end
 {%- endmacro %}
@@ -136,16 +136,18 @@
   {{ return(vbc_source.default__vbc_each_day(relation, columns, first, last)) }}
 {%- endmacro %}
 
-{#- A query of the numbers 0 to 9999. -#}
+{#- A query of the numbers 0 to 99999: as days, 270 years. -#}
 {% macro numbers() -%}
   {%- set digits -%}
     (select 0 as digit {% for digit in range(1, 10) %}union all select {{ digit }} {% endfor %})
   {%- endset -%}
-  select ones.digit + 10 * tens.digit + 100 * hundreds.digit + 1000 * thousands.digit as number
+  select ones.digit + 10 * tens.digit + 100 * hundreds.digit + 1000 * thousands.digit
+    + 10000 * ten_thousands.digit as number
   from {{ digits }} as ones
   cross join {{ digits }} as tens
   cross join {{ digits }} as hundreds
   cross join {{ digits }} as thousands
+  cross join {{ digits }} as ten_thousands
 {%- endmacro %}
 
 {#- The lookback as whole seconds: `vbc_lookback_hours` may be a fraction. -#}

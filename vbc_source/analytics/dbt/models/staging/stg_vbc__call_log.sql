@@ -8,7 +8,7 @@
 with legs as (
     select
         account_id, id as call_id, {{ vbc_source.known_instant('started_at') }} as started_at,
-        {{ vbc_source.known_instant('coalesce(ended_at, started_at)') }} as ended_at, length,
+        coalesce({{ vbc_source.known_instant('ended_at') }}, {{ vbc_source.known_instant('started_at') }}) as ended_at, length,
         case lower(direction) when 'inbound' then 'Inbound' when 'outbound' then 'Outbound' else direction end
             as direction,
         coalesce(recorded, lower(recorded__v_text) = 'true', false) as is_flagged,
