@@ -17,7 +17,7 @@ from airflow.sdk import Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 sys.path.append(os.path.dirname(__file__))  # Airflow adds the top of the DAG folder only
-from vbc_settings import POOL, RECORDINGS, WORKERS, connect, make_defaults
+from vbc_settings import POOL, RECORDINGS, WORKERS, connect, make_defaults, shorten
 from vbc_tenants import TENANTS, name_tenants
 
 
@@ -72,7 +72,7 @@ def vbc_backfill() -> None:
 
             result = finish_backfill(target, list(results or ()))
             print(*result.summary(), sep="\n")
-        left = {"gaps": list(result.gaps[:20]), "refused": list(result.refused[:20])}  # the log has all
+        left = {"gaps": shorten(result.gaps), "refused": shorten(result.refused)}
         return {**asdict(result), **left}
 
     @task

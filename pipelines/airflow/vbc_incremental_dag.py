@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import dag, task
 
 sys.path.append(os.path.dirname(__file__))  # Airflow adds the top of the DAG folder only
-from vbc_settings import POOL, RECORDINGS, RESOURCES, connect, make_defaults
+from vbc_settings import POOL, RECORDINGS, RESOURCES, connect, make_defaults, shorten
 from vbc_tenants import for_each_tenant
 
 
@@ -34,8 +34,7 @@ def vbc_incremental() -> None:
             result = sync(target, resources=RESOURCES, fresh=True)
             print(*result.summary(), sep="\n")
             counts = ("recordings", "loaded", "finished_earlier", "windows", "users", "requests")
-            # JSON has no tuples; the log has all gaps
-            return {**{name: getattr(result, name) for name in counts}, "gaps": list(result.gaps[:20])}
+            return {**{name: getattr(result, name) for name in counts}, "gaps": shorten(result.gaps)}
 
     @task(outlets=[RECORDINGS])
     def publish(tenant: str | None, result: dict[str, Any], outlet_events: Any = None) -> None:

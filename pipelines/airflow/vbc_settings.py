@@ -7,7 +7,7 @@ belongs in the folder of the DAG files.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from importlib import import_module
@@ -44,6 +44,12 @@ def make_defaults(retries: int = 2, hours: float = 6) -> dict[str, Any]:
         "execution_timeout": timedelta(hours=float(os.environ.get("VBC_TASK_HOURS", hours))),
         "on_failure_callback": report_failure,
     }
+
+
+def shorten(names: Sequence[str]) -> list[str]:
+    """Return what goes on to other tasks, as JSON: twenty names at most, and how many more the log has."""
+    more = len(names) - 20
+    return [*names[:20], *([f"{more} more, see the log"] if more > 0 else [])]
 
 
 def report_failure(context: Any) -> None:

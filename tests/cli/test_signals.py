@@ -61,6 +61,23 @@ def test_a_signal_whose_exception_is_dropped_silently_is_repeated(
         work()
 
 
+def test_what_a_command_does_to_end_well_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    monkeypatch.setattr(process, "CLEANUP_SECONDS", 0.01)
+    monkeypatch.setattr(process, "_is_ending", lambda is_ending=process._is_ending: looks.append(is_ending()))
+
+    def work() -> None:
+        with ending_on_signals():
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                signal.pause()  # until the signal would be sent again
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert looks == [True]
+
+
 def test_the_end_of_an_interrupted_command_is_not_interrupted() -> None:
     with pytest.raises(KeyboardInterrupt), ending_on_signals():
         signal.raise_signal(signal.SIGTERM)

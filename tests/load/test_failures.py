@@ -253,6 +253,8 @@ def test_an_error_of_ours_stays_the_same_below_whatever_wraps_it() -> None:
         ('FATAL:  password authentication failed for user "loader"', True),
         ('FATAL:  database "calls" does not exist', True),
         ('FATAL:  no pg_hba.conf entry for host "10.0.0.1"', True),
+        ("server does not support SSL, but SSL was required", True),
+        ("SSL error: certificate verify failed", True),
     ],
 )
 def test_a_server_that_may_answer_at_another_attempt_is_no_wrong_setting(

@@ -64,6 +64,8 @@ def ending_on_signals() -> Iterator[None]:
         number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
     }
     after, report = before, sys.unraisablehook
+    if hasattr(signal, "SIGALRM"):  # not on Windows
+        signal.signal(signal.SIGALRM, _repeat)
     for number, handler in before.items():
         if number != signal.SIGINT or handler != signal.SIG_IGN:  # as a shell starts it in the background
             signal.signal(number, _interrupt)
@@ -80,11 +82,26 @@ def ending_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _interrupt(number: int, _: Any) -> None:
-    if hasattr(signal, "SIGALRM"):  # for whoever handles the signal then: dlt does so while it loads
-        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
-        _repeat_after(CLEANUP_SECONDS)
+def _interrupt(*_: Any) -> None:
+    _repeat_after(CLEANUP_SECONDS)
     raise KeyboardInterrupt
+
+
+def _repeat(*_: Any) -> None:
+    """Send the signal again, for whoever handles it now: dlt does so while it loads."""
+    if _is_ending():
+        # what a command does to end well may take longer: answers in flight are waited for and recorded
+        _repeat_after(CLEANUP_SECONDS)
+    else:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def _is_ending() -> bool:
+    """Return whether the code that runs handles a KeyboardInterrupt."""
+    error = sys.exc_info()[1]
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _repeat_dropped(report: Callable[[Any], Any], dropped: Any) -> None:

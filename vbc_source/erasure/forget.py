@@ -271,7 +271,7 @@ class _Erasure:
         kind = self._site.loaded.kind
         if kind not in DATABASES:
             raise UsageError(f"vbc forget erases in duckdb, postgres and filesystem, not in {kind}")
-        dataset = self._site.source.dataset_name
+        dataset = self._site.source.sql_client().dataset_name
         # as `vbc models run` names it
         models = dataset.removesuffix("_data") + "_models"
         return DatabaseRows(self._site.source, self._subject, self._site.loaded.list_tables(), models)

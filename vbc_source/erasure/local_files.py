@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from vbc_source.dlt_internals import get_dlt_pipelines_dir
 from vbc_source.durable_files import fsync
 from vbc_source.erasure.subject import Subject
+from vbc_source.load.destinations import normalize_dataset
 
 TRACE = "trace.pickle"
 _RUNS = "vbc_runs"
@@ -31,7 +31,7 @@ class LocalCopies:
     """
 
     def __init__(self, dataset: str, subject: Subject) -> None:
-        self._dataset, self._subject = dataset, subject
+        self._dataset, self._subject = normalize_dataset(dataset), subject
 
     def find(self) -> list[Path]:
         """Return the files that hold it, opened where they are compressed."""
@@ -51,7 +51,10 @@ class LocalCopies:
                 removed += 1
             else:
                 name = path.relative_to(_find_data())
-                left.append(f"a file in dlt's data folder holds it, or is damaged: {name}")
+                left.append(
+                    f"a file in dlt's data folder holds it, or cannot be opened: {name}; delete it once "
+                    "vbc sync and vbc audio have nothing left to load"
+                )
         return removed, left
 
     def _is_removable(self, path: Path) -> bool:
@@ -71,7 +74,7 @@ class LocalCopies:
         for folder in sorted(Path(get_dlt_pipelines_dir()).glob("*/")):
             with suppress(OSError, ValueError):
                 state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-                if state.get("dataset_name") == self._dataset:
+                if normalize_dataset(str(state.get("dataset_name"))) == self._dataset:
                     yield folder
 
     def _holds(self, path: Path) -> bool:
@@ -79,10 +82,13 @@ class LocalCopies:
             data = path.read_bytes()
         except OSError:  # removed meanwhile
             return False
+        if self._subject.is_in_bytes(data):
+            return True
         try:
-            return any(map(self._subject.is_in_bytes, (data, *_open(data))))
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException):
-            # half of a compressed file, as a killed run leaves it: nobody can tell what it holds
+            return any(map(self._subject.is_in_bytes, _open(data)))
+        except (
+            Exception
+        ):  # whatever a decoder raises: nobody can tell what half of a file, or a locked one, holds
             return True
 
 

@@ -17,7 +17,6 @@ from vbc_source.pii import HASH, PiiPolicy
 
 SHORTEST, LONGEST = 7, 15  # digits: shorter ones are extensions, longer ones no telephone numbers
 NORTH_AMERICA = "1"
-_ITALY = "39"
 _COUNTRY = re.compile("1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[0-9]{3}")  # by ITU-T E.164
 _TRUNK = "0"  # dialed within a country, instead of its code
 _SHORTEST_NATIONAL = 8  # digits behind the trunk prefix: with fewer ones, it may be any number
@@ -28,7 +27,6 @@ _SHORTEST_DIALED = 10  # digits behind such a prefix: with fewer ones, it may be
 _GAP_CHARACTERS = "[ ()./_\u00a0\u2009\u202f\u2010\u2011\u2012\u2013\u2212-]"
 _GAP = f"{_GAP_CHARACTERS}{{0,3}}"
 _GAP_BYTES = f"{_GAP_CHARACTERS}{{0,9}}"  # three bytes each
-_BRACKETED_TRUNK = re.compile(rf"(?<=[0-9]){_GAP_CHARACTERS}*[(]{_TRUNK}[)]")  # as in +44 (0)20
 _NEVER = "[^ -~]vbc"  # matches no text that is stored
 _REDACTED = "[number]"
 _NAME = re.compile("(?:(?:(?P<account>[^/]+)/)?(?:company|user/(?P<user>[^/]+))/)?(?P<id>[0-9]{1,18})")
@@ -74,7 +72,8 @@ class Subject:
         """The number as VBC's own filters take it."""
         if not self.digits:
             return ()
-        return self.digits, f"+{self.digits}", *_spell_national(self.digits)
+        international = (f"{plus}{digits}" for digits in _spell_trunk(self.digits) for plus in ("", "+"))
+        return *international, *_spell_national(self.digits)
 
     @cached_property
     def pattern(self) -> str:
@@ -168,7 +167,7 @@ def read_subject(
 def _normalize(number: str) -> str:
     """Return a number with its country code; one of ten digits without a plus is a North American one."""
     text = number.strip()
-    digits = re.sub("[^0-9]", "", _BRACKETED_TRUNK.sub("", text))
+    digits = re.sub("[^0-9]", "", text)
     if re.search("[A-Za-z]", text) or text.count("+") > (text[:1] == "+"):
         raise UsageError("NUMBER is not a telephone number: digits, with + or separators")
     is_international = text.startswith("+")
@@ -186,8 +185,8 @@ def _normalize(number: str) -> str:
             "is not a caller: use --recording for single recordings"
         )
     country, rest = _split(digits)
-    # of the countries with two digits, Italy alone has numbers that begin with a zero
-    if len(country) == 2 and country != _ITALY and len(rest) > _SHORTEST_NATIONAL:
+    # as in +44 (0)20: both spellings are one person's, and searched, wherever the zero belongs
+    if not _is_north_american(digits) and len(rest) > _SHORTEST_NATIONAL:
         rest = rest.removeprefix(_TRUNK)
     return country + rest
 
@@ -203,6 +202,14 @@ def _split(digits: str) -> tuple[str, str]:
     return digits[:length], digits[length:]
 
 
+def _spell_trunk(digits: str) -> tuple[str, ...]:
+    """Return a number with its country code, as it is and with a zero behind the code, as in +44 (0)20."""
+    country, rest = _split(digits)
+    if _is_north_american(digits) or rest.startswith(_TRUNK):
+        return (digits,)
+    return digits, country + _TRUNK + rest
+
+
 def _spell_national(digits: str) -> list[str]:
     """Return how a number is written within its country, where that cannot be a North American number."""
     rest = _split(digits)[1]
@@ -213,7 +220,7 @@ def _spell_national(digits: str) -> list[str]:
 
 
 def _spell(digits: str) -> Iterable[str]:
-    yield from (digits, f"+{digits}", *(prefix + digits for prefix in _INTERNATIONAL))
+    yield from (prefix + text for text in _spell_trunk(digits) for prefix in ("", "+", *_INTERNATIONAL))
     yield from _spell_national(digits)
     if not _is_north_american(digits):
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from vbc_source.api.endpoints import RECORDING_ENDPOINTS
+from vbc_source.api.endpoints import ON_DEMAND, RECORDING_ENDPOINTS
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.ledger_queries import write_ledger
 from vbc_source.load.ledgers.custody import LEDGER_ACTIONS
@@ -78,7 +78,8 @@ def _find_keys(loaded: LoadedTables, call_id: str) -> list[RecordingKey]:
 
 def _read_recording(loaded: LoadedTables, key: RecordingKey) -> CallRecording:
     account, kind, user, id_ = key
-    endpoint = RECORDING_ENDPOINTS[kind]
+    # a kind that somebody has written into a ledger has no table, and a user's owner is the narrower one
+    endpoint = RECORDING_ENDPOINTS.get(kind, ON_DEMAND)
     owner: dict[str, Any] = {"account_id": account, **({"user_id": user} if endpoint.per_user else {})}
     rows = _select_newest(loaded, endpoint.name, {**owner, endpoint.shape.id_column: id_})
     row = rows[0] if rows else {}

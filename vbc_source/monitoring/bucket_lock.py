@@ -47,6 +47,7 @@ def prove_lock(bucket: Bucket, now: datetime | None = None) -> str:
             "and object lock (aws s3api create-bucket --object-lock-enabled-for-bucket …), and archive there"
         ) from None
     if not version:
+        s3.call("delete_object", key)
         raise VbcError(
             f"{bucket.url} keeps no versions, so it locks nothing, although {_name(bucket)} is set: turn on "
             "versioning and object lock, or use a store that has them"

@@ -102,10 +102,13 @@ def _find_target(tenant: str, default_destination: str) -> Target:
 
 
 def _is_same_place(first: Target, second: Target) -> bool:
-    # as dlt names the schema or folder: `Acme` and `acme` are one
-    normalize = dlt.Schema(SOURCE_SCHEMA).naming.normalize_table_identifier
-    datasets = normalize(first.dataset), normalize(second.dataset)
+    datasets = normalize_dataset(first.dataset), normalize_dataset(second.dataset)
     return first.destination == second.destination and datasets[0] == datasets[1]
+
+
+def normalize_dataset(name: str) -> str:
+    """Return the name that dlt gives a dataset's schema or folder: `Acme` and `acme` are one."""
+    return str(dlt.Schema(SOURCE_SCHEMA).naming.normalize_table_identifier(name))
 
 
 @contextmanager

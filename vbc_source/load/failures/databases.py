@@ -55,7 +55,8 @@ _INTERRUPTIONS = {  # another attempt may succeed
 # why a server refuses a connection until somebody changes the settings, its rules or its roles
 _REFUSED_CONNECTIONS = (
     *("authentication failed", "no password supplied", "does not exist", "pg_hba.conf"),
-    *("configuration parameter", "not permitted to log in"),
+    *("configuration parameter", "not permitted to log in", "not currently accepting connections"),
+    *("SSL", "certificate verify failed", "invalid value for parameter", "unsupported startup parameter"),
 )
 
 
