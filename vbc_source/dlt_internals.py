@@ -1,10 +1,10 @@
 """The one place that imports what dlt does not document.
 
-dlt has no public way to give a destination our own load job, to add a step after a resource's
-incremental, to choose where a source takes its arguments from, to open a bucket with dlt's credentials, to
-read the state that a destination has, to see pending load packages without opening the pipeline, or to learn
-that a signal came while it loaded. `dlt` is therefore pinned to one minor version, and
-`tests/load/test_dlt_internals.py` states what is relied on here.
+dlt has no public way to give a destination our own load job, to change how it adds columns to a table, to
+add a step after a resource's incremental, to choose where a source takes its arguments from, to open a bucket
+with dlt's credentials, to read the state that a destination has, to see pending load packages without opening
+the pipeline, or to learn that a signal came while it loaded. `dlt` is therefore pinned to one minor version,
+and `tests/load/test_dlt_internals.py` states what is relied on here.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient, FilesystemLoadJob
 from dlt.destinations.impl.postgres.configuration import PostgresClientConfiguration, PostgresCredentials
+from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from dlt.extract.decorators import DltSourceFactoryWrapper
@@ -51,6 +52,7 @@ __all__ = [
     "PostgresCredentials",
     "PostgresParquetCopyJob",
     "RunnableLoadJob",
+    "SqlJobClientBase",
     "SqlMergeFollowupJob",
     "YieldMapItem",
     "count_pending_packages",

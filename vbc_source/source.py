@@ -241,7 +241,7 @@ class Resources:
                 now=now,
                 window=self.config.fixed_window(now, dlt.current.interval),
             )
-            # a function, as it is seldom called: where the destination lacks the load
+            # a function: it is called only where the destination lacks the load
             # that the local state names
             read_stored = partial(self._lookup.read_state, schema.name, endpoint.name)
             with hold_state(state, load_id, self._lookup.has_load, read_stored):

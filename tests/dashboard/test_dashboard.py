@@ -268,7 +268,8 @@ def test_command_reports_what_to_do_if_it_cannot_serve(filled: Path) -> None:
 
 
 def test_a_month_is_reported_as_one_private_page_without_links(filled: Path) -> None:
-    (filled / "report.html").touch(0o644)  # an earlier one that everybody may read
+    (filled / "report.html").touch()
+    (filled / "report.html").chmod(0o644)  # an earlier one that everybody may read
     done = run_in_process("report", "--month", "2025-03", "--json", SOURCES__VBC__VBC_TIMEZONE=ZONE)
     assert done.exit_code == 0, done.output
     text = (filled / "report.html").read_text()

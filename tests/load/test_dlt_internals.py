@@ -137,7 +137,7 @@ def test_a_merge_job_has_what_ours_overrides() -> None:
 
 def test_a_client_of_a_database_asks_the_methods_that_add_columns() -> None:
     """`AddsColumns` overrides these."""
-    client = dlt_internals.DuckDbClient
+    client = dlt_internals.SqlJobClientBase
     assert "_create_table_update(" in inspect.getsource(client._build_schema_update_sql)
     assert "_make_add_column_sql(" in inspect.getsource(client._get_table_update_sql)
 

@@ -23,6 +23,11 @@ PASSWORD_VARIABLE = "DBT_ENV_SECRET_VBC_PASSWORD"  # noqa: S105 - a name, not a 
 TLS_PARAMETERS = ("sslmode", "sslcert", "sslkey", "sslrootcert")
 
 
+def name_models(dataset: str) -> str:
+    """Return the dataset of the models that belong to a dataset: `vbc_models` to `vbc_data`."""
+    return dataset.removesuffix("_data") + "_models"
+
+
 @dataclass(frozen=True, slots=True)
 class AnalyticsDatabase:
     """A database with the loaded tables and the models built from them.
@@ -40,7 +45,7 @@ class AnalyticsDatabase:
     @property
     def models_dataset(self) -> str:
         """Dataset (schema) of the models: `vbc_models` beside `vbc_data`."""
-        return self.dataset.removesuffix("_data") + "_models"
+        return name_models(self.dataset)
 
     @property
     def place(self) -> str:

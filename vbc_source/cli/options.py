@@ -146,7 +146,7 @@ class Command(WrongUsage):
             return returned or {}
         if self._tenants != ALL:
             raise click.UsageError("--tenant takes the name of one tenant here, not all")
-        # two customers in one dataset could not be told apart any more
+        # nothing would tell the rows of two customers in one dataset apart
         if named := [name for name in ("dataset", "pipeline") if ctx.params.get(name)]:
             raise click.UsageError(f"--{named[0]} goes with one tenant: each has its own")
         # for `target_options` and `path_for_tenant`, which run inside of the command

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from calendar import monthrange
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from vbc_source.dashboard.app import open_database
 from vbc_source.dashboard.filters import PageFilters
 from vbc_source.errors import UsageError, VbcError
 from vbc_source.load.destinations import Target
+from vbc_source.private_files import open_private
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,8 @@ def write_report(target: Target, output: Path, month: str | None = None) -> tupl
     style = (pages.TEMPLATES / "style.css").read_text()
     view |= {"links": False, "month": f"{first:%B %Y}", "style": style}
     text = pages.open_templates().get_template("report.html").render(view=view)
-    # names of people are in it; the mode in `os.open` concerns new files alone
-    if output.is_file():
-        output.chmod(0o600)
-    with open(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+    # names of people are in it
+    with open(open_private(output), "w", encoding="utf-8") as file:
         file.write(text)
     recordings = int(view["recordings"])
     if not recordings:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import dlt
 
+from vbc_source.analytics.database import name_models
 from vbc_source.api.client import Client
 from vbc_source.audio.ledger import LEDGER
 from vbc_source.audio.session import ArchiveSession, open_archive
@@ -271,9 +272,7 @@ class _Erasure:
         kind = self._site.loaded.kind
         if kind not in DATABASES:
             raise UsageError(f"vbc forget erases in duckdb, postgres and filesystem, not in {kind}")
-        dataset = self._site.source.sql_client().dataset_name
-        # as `vbc models run` names it
-        models = dataset.removesuffix("_data") + "_models"
+        models = name_models(self._site.source.sql_client().dataset_name)
         return DatabaseRows(self._site.source, self._subject, self._site.loaded.list_tables(), models)
 
     def _lake(self) -> LakeRows:

@@ -86,9 +86,7 @@ class LocalCopies:
             return True
         try:
             return any(map(self._subject.is_in_bytes, _open(data)))
-        except (
-            Exception
-        ):  # whatever a decoder raises: nobody can tell what half of a file, or a locked one, holds
+        except Exception:  # of any decoder: what half of a file or a locked one holds is not known
             return True
 
 

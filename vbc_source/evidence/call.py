@@ -78,7 +78,7 @@ def _find_keys(loaded: LoadedTables, call_id: str) -> list[RecordingKey]:
 
 def _read_recording(loaded: LoadedTables, key: RecordingKey) -> CallRecording:
     account, kind, user, id_ = key
-    # a kind that somebody has written into a ledger has no table, and a user's owner is the narrower one
+    # a ledger that was edited may hold any kind; with the user, no other recording is found for it
     endpoint = RECORDING_ENDPOINTS.get(kind, ON_DEMAND)
     owner: dict[str, Any] = {"account_id": account, **({"user_id": user} if endpoint.per_user else {})}
     rows = _select_newest(loaded, endpoint.name, {**owner, endpoint.shape.id_column: id_})

@@ -159,7 +159,7 @@ class AccessLog:
         """Return whether an error finishes its list, else `check` raises it; raise what concerns all."""
         if not leaves_the_rest(error):
             raise error
-        # a user who has left answers 404, too; with the gateway's own code the path is wrong for all lists
+        # a user who has left answers 404 as well; the gateway's own code says that no list has such a path
         vanished = isinstance(error, NotFound) and error.code != NO_SUCH_PATH and self._run.endpoint.per_user
         if vanished or (isinstance(error, Forbidden) and self._run.config.skip_forbidden):
             self._in_a_row = 0

@@ -100,7 +100,7 @@ class ListsComparison:
             except VbcError as fault:
                 if not concerns_one_list(fault):
                     raise
-                # a user who has left, or whose list is skipped as forbidden, says nothing against the gateway
+                # a user who has left, or a list that is skipped as forbidden, is no failure of the gateway
                 failures = 0 if self._is_expected(fault) else failures + 1
                 if failures >= MOST_FAILURES:
                     raise

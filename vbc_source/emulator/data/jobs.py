@@ -104,7 +104,7 @@ class StoredJob:
             "valid_until": None if expiry is None else format_time(int(expiry)),
         }
         row.update(deepcopy(self.overrides))
-        # after what a test has set: an archive expires whatever its status was
+        # checked after the status that a test has set: every archive expires
         return {**row, "status": EXPIRED} if self.has_expired(now) else row
 
 

@@ -102,8 +102,9 @@ def _find_target(tenant: str, default_destination: str) -> Target:
 
 
 def _is_same_place(first: Target, second: Target) -> bool:
-    datasets = normalize_dataset(first.dataset), normalize_dataset(second.dataset)
-    return first.destination == second.destination and datasets[0] == datasets[1]
+    return first.destination == second.destination and (
+        normalize_dataset(first.dataset) == normalize_dataset(second.dataset)
+    )
 
 
 def normalize_dataset(name: str) -> str:
