@@ -479,8 +479,9 @@ def test_an_interrupt_while_the_process_ends_prints_nothing() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_result_that_cannot_be_written_is_a_failure_in_one_line(own_folder: Path) -> None:
-    environ = environment("http://127.0.0.1:9", own_folder)
+@pytest.mark.parametrize("unbuffered", ["1", ""])
+def test_a_result_that_cannot_be_written_is_a_failure_in_one_line(own_folder: Path, unbuffered: str) -> None:
+    environ = {**environment("http://127.0.0.1:9", own_folder), "PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
         command = vbc("emulator", "--fault", "list", "--json")
         done = subprocess.run(

@@ -123,15 +123,18 @@ class Command(WrongUsage):
             echo(f"{_full_name(ctx)}: {text}", err=True)
             result, interrupted = {"ok": False, "error": "interrupted"}, True
         result = {"ok": True, **result}
-        if as_json:
-            try:
+        try:
+            if as_json:
                 click.echo(json.dumps(result, default=str))
-            except BrokenPipeError:
-                # whoever read the output has gone, as `head` does: click ends quietly then
-                raise
-            except OSError as error:
-                echo(f"{_full_name(ctx)}: the result cannot be written: {error.strerror}", err=True)
-                result["ok"] = False
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # whoever read the output has gone, as `head` does: click ends quietly then
+            raise
+        except OSError as error:
+            echo(f"{_full_name(ctx)}: the result cannot be written: {error.strerror}", err=True)
+            result["ok"] = False
+            # Python would try to write what is still in the buffer when it ends, and print a traceback
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if interrupted:
             # `os._exit` writes nothing that is still in a buffer
             sys.stdout.flush()
